@@ -1,0 +1,392 @@
+"""The command line: `python -m kmex_core`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from kmex_core.errors import InputError, KMExError
+
+app = typer.Typer(
+    help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
+    "Start with `python -m kmex_core demo`, then open the pages with `streamlit run app/Home.py`. Your own model takes "
+    "two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; progress goes to stderr.")]
+DataRoot = Annotated[
+    str,
+    typer.Option("--data-root", metavar="DIR", help="Where data sets lie (else KMEX_DATA, else data/ in the store)."),
+]
+Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
+ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
+K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give equal results.")]
+
+
+class Bar:
+    """A progress bar on stderr, one line per stage."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        kind = stage.split()[0]
+        if self._bar is None or kind != self._stage:
+            self.close()
+            self._stage = kind
+            self._bar = tqdm(total=total or None, file=sys.stderr, mininterval=0.5, dynamic_ncols=True)
+        self._bar.set_description(stage, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Finish the current line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _answer(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
+    """Do the work, show its answer or its error, and exit with the right code."""
+    bar = Bar()
+    try:
+        answer = work(bar)
+        bar.close()
+    except KMExError as error:
+        bar.close()
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        print(f"Error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        bar.close()
+        print("Stopped.", file=sys.stderr)
+        raise typer.Exit(1) from None
+    finally:
+        bar.close()
+    if as_json:
+        print(json.dumps(answer, allow_nan=False))
+    else:
+        show(answer)
+
+
+@app.command()
+def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
+    """List the data sets that are known by name.
+
+    Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (`*train*.parquet`,
+    `*test*.parquet`, columns `image` and `label`) or with pictures in `train/<class>/` and, if there are any,
+    `test/<class>/`.
+    """
+    from kmex_core import datasets as registry
+
+    def work(bar: Bar) -> dict[str, Any]:
+        return {
+            "data_root": str(registry.data_root(data_root)),
+            "datasets": [
+                {
+                    "name": name,
+                    "title": entry.title,
+                    "about": entry.about,
+                    "available": registry.available(name, data_root),
+                }
+                for name, entry in registry.REGISTRY.items()
+            ],
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        for entry in answer["datasets"]:
+            print(f"{entry['name']:14} {'here' if entry['available'] else '-':5} {entry['about']}")
+        print(f"\n'here': its files are under {answer['data_root']}. The others are downloaded when first used.")
+
+    _answer(as_json, work, show)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models in the store, and those that come with the product."""
+    from kmex_core import models as kept
+    from kmex_core.store import Store
+
+    def work(bar: Bar) -> dict[str, Any]:
+        found, broken = kept.list_models(Store())
+        return {
+            "models": [
+                {
+                    "name": info.name,
+                    "kind": info.kind,
+                    "dataset": info.dataset,
+                    "backbone": info.backbone,
+                    "classes": len(info.class_names),
+                    "accuracy": info.accuracy,
+                    "image_size": info.image_size,
+                    "embedded": info.embedded,
+                    "date": info.made_by.get("date"),
+                }
+                for info in found
+            ],
+            "unreadable": broken,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        for info in answer["models"]:
+            accuracy = "" if info["accuracy"] is None else f"{info['accuracy']:.1%} on test images"
+            print(f"{info['name']:20} {info['kind']:10} {info['backbone']:14} {info['dataset']:20} {accuracy}")
+        for message in answer["unreadable"]:
+            print(f"Warning: {message}", file=sys.stderr)
+
+    _answer(as_json, work, show)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option(metavar="NAME|PATH", help="A data set by name (see `datasets`) or by path.")],
+    name: Annotated[str, typer.Option(help="What to call the model in the store.")],
+    kind: Annotated[str, typer.Argument(help="What to train: blackbox.")] = "blackbox",
+    backbone: Annotated[
+        str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
+    ] = "resnet34",
+    data_root: DataRoot = "",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training split. Default: 10 or 30 (paper).")
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--lr", help="Learning rate at the start. Default: 0.001 with --imagenet (paper), else 0.05."),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Of SGD. Default: 0.5 with --imagenet (paper), else 0.9.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 penalty. Default: 0 with --imagenet, else 0.0005.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step. Default: 128.")] = None,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(help="none or flip-crop. Default: flip-crop for photographs, none for digits and drawings."),
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
+    imagenet: Annotated[bool, typer.Option("--imagenet", help="Start from ImageNet weights (downloaded).")] = False,
+    seed: Seed = 0,
+    device: Device = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run NAME.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model NAME when the new one is trained.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier, to be converted afterwards.
+
+    SGD with momentum and a cosine schedule (paper, A.2). A checkpoint is written after every epoch: when a run is
+    stopped, give the same command with --resume, and it goes on exactly where it was.
+
+    Example: python -m kmex_core train --dataset mnist --backbone resnet18 --epochs 1 --name mnist18
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import pipeline
+        from kmex_core.specs import DatasetSpec
+        from kmex_core.store import Store
+        from kmex_core.training import default_recipe
+
+        if kind != "blackbox":
+            raise InputError(f"'{kind}' cannot be trained; known: blackbox.")
+        spec = DatasetSpec(dataset, data_root, image_size)
+        recipe = default_recipe(
+            pipeline.dataset(spec),
+            imagenet,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            augmentation=augmentation,
+            seed=seed,
+        )
+        request = pipeline.TrainRequest(
+            name,
+            spec,
+            backbone,
+            recipe,
+            pipeline.checked_device(device),
+            shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
+        )
+        info = pipeline.train(Store(), request, resume, overwrite, bar)
+        return {
+            "model": info.name,
+            "kind": info.kind,
+            "dataset": info.dataset,
+            "backbone": info.backbone,
+            "epochs": recipe.epochs,
+            "seed": seed,
+            "accuracy": info.accuracy,
+            "train_accuracy": info.made_by["history"][-1]["accuracy"],
+            "seconds": info.made_by["seconds"],
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"Trained '{answer['model']}' ({answer['backbone']} on {answer['dataset']}) in "
+            f"{answer['seconds']:.0f} s: {answer['accuracy']:.2%} of the test images are right.\n"
+            f"Next: python -m kmex_core convert --model {answer['model']}"
+        )
+
+    _answer(as_json, work, show)
+
+
+@app.command()
+def convert(
+    model: ModelName,
+    k: K = 5,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Turn a trained model into a KMEx: k-means per class on its training embedding.
+
+    The embedding is computed once per model and kept in the store; after that, every further k takes a moment.
+
+    Example: python -m kmex_core convert --model digits --k 5
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline
+        from kmex_core.store import Store
+
+        store = Store()
+        started = time.perf_counter()
+        info = kept.describe(store, model)
+        data = pipeline.dataset_of(info, data_root)
+        made = pipeline.convert(store, info, data, k, seed, device, bar)
+        summary = made.summary
+        return {
+            "model": info.name,
+            "dataset": info.dataset,
+            "k": k,
+            "seed": seed,
+            "test_images": summary.images,
+            "accuracy_black_box": summary.accuracy_black_box,
+            "accuracy_kmex": summary.accuracy_kmex,
+            "agreement": summary.agreement,
+            "ghosting": summary.ghosting,
+            "prototypes": len(made.prototypes),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"'{answer['model']}' with {answer['k']} prototypes per class, "
+            f"over {answer['test_images']:,} test images:\n"
+            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
+            f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
+            f"  both predict the same      {answer['agreement']:8.2%}  (higher is better)\n"
+            f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
+            f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
+        )
+
+    _answer(as_json, work, show)
+
+
+@app.command()
+def explain(
+    model: ModelName,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A PNG, JPEG, WebP, BMP or TIFF picture.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the maps go; made if it is not there.")],
+    k: K = 5,
+    seed: Seed = 0,
+    top: Annotated[int, typer.Option(min=1, help="How many of the nearest prototypes get a map.")] = 3,
+    method: Annotated[
+        str, typer.Option(help="auto, prp (ResNet and VGG) or integrated_gradients (any network).")
+    ] = "auto",
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Explain one picture: predictions, the prototypes it looks like, and which pixels make it look like them.
+
+    DIR gets explanation.json, maps.safetensors (the relevance of every pixel), and per prototype three pictures: the
+    map over your picture, the prototype's training image, and the map over that.
+
+    Example: python -m kmex_core explain --model digits --image seven.png --out explained
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline, report
+        from kmex_core.images import read_picture
+        from kmex_core.store import Store
+
+        try:
+            picture = read_picture(image.read_bytes(), str(image))
+        except OSError as error:
+            raise InputError(f"{image} cannot be read: {error.strerror or error}.") from error
+        store = Store()
+        info = kept.describe(store, model)
+        data = pipeline.dataset_of(info, data_root)
+        made = pipeline.convert(store, info, data, k, seed, device, bar)
+        black_box = kept.load(store, model, pipeline.checked_device(device))
+        module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, k, seed))
+        found = module.explain(pipeline.network_input(info, picture.pixels), top=top, method=method)
+        answer = report.explanation(found, made.prototypes, info) | {
+            "model": model,
+            "k": k,
+            "seed": seed,
+            "image": str(image),
+            "notes": list(picture.notes),
+            "out": str(out),
+        }
+        report.write(out, answer, found, made.prototypes, module, info, data, picture.pixels)
+        return answer
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"The black box says {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
+            f"KMEx says {answer['kmex']['class']} ({answer['kmex']['probability']:.1%})."
+        )
+        for note in answer["notes"]:
+            print(f"Note: {note}")
+        if answer["unusual"]:
+            print("Unusual: the picture is farther from every prototype than 99 % of the training images are.")
+        for one in answer["prototypes"]:
+            kept = "" if one["conserves"] else f"; the map does not conserve relevance ({one['conservation']:.2f})"
+            print(
+                f"  looks like prototype {one['id']} of {one['class']}: similarity {one['similarity']:.3f}, training "
+                f"image {one['training_image']}{kept}"
+            )
+        print(f"Maps ({answer['method']}) are in {answer['out']}.")
+
+    _answer(as_json, work, show)
+
+
+@app.command()
+def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
+    """Prepare the embedded demo: convert the digits model that comes with the product. Takes seconds."""
+    convert(model="digits", k=k, seed=0, data_root="", device=device, as_json=as_json)
+    if not as_json:
+        print("Open the pages: streamlit run app/Home.py")
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    app()
+
+
+if __name__ == "__main__":
+    main()

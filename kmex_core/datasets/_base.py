@@ -1,0 +1,250 @@
+"""A labelled image data set with a training and a test split, whatever it is kept in."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from kmex_core.errors import InputError
+from kmex_core.images import to_pixels
+from kmex_core.progress import Progress, silent
+from kmex_core.specs import stable_key
+
+if TYPE_CHECKING:
+    import torch
+
+HELD_OUT = 0.2
+SURVEYED = 64
+
+
+class Split(ABC):
+    """Images with labels, read one by one or in batches.
+
+    Attributes:
+        labels: (N,) int64.
+    """
+
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """The original image for display: (H, W) or (H, W, 3) uint8."""
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
+        """The original images at `indices`; one array where they all have one shape and lie in memory."""
+        return [self.image(int(index)) for index in indices]
+
+
+class ArraySplit(Split):
+    """Images in memory.
+
+    Args:
+        pixels: (N, H, W) or (N, H, W, 3) uint8.
+        labels: (N,) integers.
+    """
+
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.labels = np.asarray(labels, dtype=np.int64)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.asarray(self.pixels[index])
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
+        return self.pixels[np.asarray(indices)]
+
+
+Sources = Sequence[Path] | Sequence[bytes]
+
+
+@contextlib.contextmanager
+def _opened(sources: Sources, index: int, where: str) -> Iterator[Image.Image]:
+    source = sources[index]
+    try:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        what = str(source) if isinstance(source, Path) else f"Image {index} of {where}"
+        raise InputError(f"{what} cannot be read as an image ({error}). Repair or remove it.") from error
+
+
+def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int]:
+    """The shapes (H, W) of some encoded images, and 1 or 3 channels: grey only when all of them are stored as grey."""
+    shapes, grey = set(), True
+    for index in np.unique(np.linspace(0, len(sources) - 1, SURVEYED).astype(int)):
+        with _opened(sources, int(index), where) as image:
+            shapes.add((image.height, image.width))
+            grey = grey and image.mode in ("1", "L", "LA", "I;16")
+    return shapes, 1 if grey else 3
+
+
+class EncodedSplit(Split):
+    """Image files, decoded when they are read; only their compressed bytes (or their paths) are held.
+
+    Args:
+        sources: file paths, or anything indexable that gives a file's bytes.
+        labels: (N,) integers.
+        channels: 1 or 3: images are read as grey or as colour.
+        where: what to call the sources in a message.
+    """
+
+    def __init__(self, sources: Sources, labels: np.ndarray, channels: int, where: str) -> None:
+        self.sources = sources
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.channels = channels
+        self.where = where
+
+    def image(self, index: int) -> np.ndarray:
+        with _opened(self.sources, index, self.where) as image:
+            return np.asarray(image.convert("L" if self.channels == 1 else "RGB"))
+
+
+class Subset(Split):
+    """Some images of another split.
+
+    Args:
+        whole: the other split.
+        indices: (N,) which of its images.
+    """
+
+    def __init__(self, whole: Split, indices: np.ndarray) -> None:
+        self.whole = whole
+        self.indices = indices
+        self.labels = whole.labels[indices]
+
+    def image(self, index: int) -> np.ndarray:
+        return self.whole.image(int(self.indices[index]))
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
+        return self.whole.images(self.indices[np.asarray(indices)])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A data set.
+
+    Attributes:
+        name: its registered name, or its path.
+        splits: "train" and "test".
+        class_names: C names, in the order of the labels 0…C−1.
+        channels: 1 for greyscale, 3 for colour.
+        image_size: side in pixels of the square that the network sees.
+        augmentation: what training adds by default: "none" or "flip-crop" (paper A.1).
+        fingerprint: changes when the files behind it change.
+        notes: what a person should know about it (a held-out test split, say).
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...]
+    channels: int
+    image_size: int
+    augmentation: str
+    fingerprint: str
+    notes: tuple[str, ...] = field(default=())
+
+    def split(self, name: str) -> Split:
+        """The split `name`.
+
+        Raises:
+            InputError: when there is none, naming those there are.
+        """
+        if name not in self.splits:
+            raise InputError(f"Data set '{self.name}' has no split '{name}', only {', '.join(self.splits)}.")
+        return self.splits[name]
+
+    def pixels(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """(n, channels, image_size, image_size) uint8 of the images at `indices`."""
+        return to_pixels(self.split(split).images(indices), self.channels, self.image_size)
+
+    def batches(
+        self, split: str, batch_size: int, order: np.ndarray | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels (n, channels, S, S) uint8 and labels (n,) int64, in `order` (all, as they come, when None).
+
+        The next batches are decoded while the current one is used.
+        """
+        import torch
+
+        labels = torch.from_numpy(self.split(split).labels)
+        order = np.arange(len(labels)) if order is None else order
+        parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        with ThreadPoolExecutor(2) as pool:
+            waiting = []
+            for part in parts[:2]:
+                waiting.append((part, pool.submit(self.pixels, split, part)))
+            ahead = iter(parts[2:])
+            while waiting:
+                part, job = waiting.pop(0)
+                pixels = job.result()
+                if (following := next(ahead, None)) is not None:
+                    waiting.append((following, pool.submit(self.pixels, split, following)))
+                yield pixels, labels[torch.from_numpy(np.asarray(part))]
+
+    def statistics(self, progress: Progress = silent) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel of the training split's pixels (0…1) at the network's size.
+
+        One pass; memory bounded by a batch. A channel that never changes gets the deviation 1.
+        """
+        total = np.zeros(self.channels)
+        squares = np.zeros(self.channels)
+        count, done, images = 0, 0, len(self.split("train"))
+        for pixels, _ in self.batches("train", 1024):
+            values = pixels.double() / 255
+            total += values.sum((0, 2, 3)).numpy()
+            squares += values.square().sum((0, 2, 3)).numpy()
+            count += values.shape[0] * values.shape[2] * values.shape[3]
+            done += len(pixels)
+            progress("Measuring mean and deviation", done, images)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        std[std < 1e-6] = 1.0
+        return tuple(float(m) for m in mean), tuple(float(s) for s in std)
+
+
+def fingerprint(files: Sequence[Path], *more: Any) -> str:
+    """A name for the state of `files` (place, size, time of change) and `more`."""
+    states = []
+    for path in files:
+        status = path.stat()
+        states.append([path.parent.name, path.name, status.st_size, status.st_mtime_ns])
+    return stable_key([states, list(more)])
+
+
+def with_test(train: Split, test: Split | None, class_names: Sequence[str]) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """The two splits; without a test split, a fifth of each class's training images is held out (seed 0).
+
+    Returns:
+        The splits, and a note that says so where images were held out.
+    """
+    if test is not None:
+        return {"train": train, "test": test}, ()
+    random = np.random.default_rng(0)
+    held = []
+    for label in range(len(class_names)):
+        members = np.flatnonzero(train.labels == label)
+        held.append(random.permutation(members)[: int(len(members) * HELD_OUT)])
+    chosen = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
+    if len(chosen) == 0:
+        raise InputError("There is no test split, and too few images to hold some out: give each class 5 or more.")
+    kept = np.setdiff1d(np.arange(len(train)), chosen)
+    note = f"It has no test split: {len(chosen):,} of {len(train):,} training images (20 % of each class) are held out."
+    return {"train": Subset(train, kept), "test": Subset(train, chosen)}, (note,)
+
+
+def usual_size(shapes: set[tuple[int, int]]) -> int:
+    """The network's side for images of these shapes: the next multiple of 32 for one small shape, else 224."""
+    largest = max(max(shape) for shape in shapes)
+    return min(224, -(-largest // 32) * 32) if len(shapes) == 1 else 224

@@ -1,0 +1,302 @@
+"""KMEx: an encoder and prototypes as one module that predicts by the nearest prototype and explains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from kmex_core import backbones, models
+from kmex_core.embedding import extract
+from kmex_core.errors import InputError, StoreError
+from kmex_core.progress import Progress, silent
+from kmex_core.prototypes import fit_prototypes, pairwise
+from kmex_core.results import Explanation, Prototypes
+from kmex_core.store import read_file, write_file
+
+EPSILON = 1e-4
+FORMAT = "kmex-1"
+
+
+class KMEx(nn.Module):
+    """A prototypical self-explainable model (paper 3.1). N images, C classes, K prototypes, D dimensions.
+
+    Args:
+        encoder: images (N, 3, H, W) to embeddings (N, D).
+        head: the black box's last layer, embeddings (N, D) to class scores (N, C); explanations compare with it.
+        prototypes: the prototypes and what they stand for.
+        class_names: C names.
+        epsilon: ε of the similarity, above 0 and below 1. The paper gives no value; its released code uses 1e-4.
+        squared: the similarity takes the squared distance (the paper's formula) or the distance (the released code).
+        pixel_range: the lowest and the highest value of each input channel, the box of LRP's zB rule.
+        made_by: what made it, kept in the file.
+    """
+
+    prototypes: Tensor
+    prototype_class: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Linear,
+        prototypes: Prototypes,
+        class_names: Sequence[str],
+        epsilon: float = EPSILON,
+        squared: bool = True,
+        pixel_range: tuple[Sequence[float], Sequence[float]] | None = None,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < epsilon < 1:
+            raise InputError(f"epsilon must be above 0 and below 1, got {epsilon}.")
+        if prototypes.centers.shape[1] != head.in_features:
+            raise InputError(
+                f"The prototypes have {prototypes.centers.shape[1]} dimensions, the network's embedding has "
+                f"{head.in_features}: they belong to another network."
+            )
+        if head.out_features != len(class_names):
+            raise InputError(
+                f"The network tells {head.out_features} classes apart, but {len(class_names)} class names are given."
+            )
+        self.encoder = encoder
+        self.head = head
+        self.register_buffer("prototypes", torch.from_numpy(np.array(prototypes.centers)))
+        self.register_buffer("prototype_class", torch.from_numpy(np.array(prototypes.classes)))
+        self.details = prototypes
+        self.class_names = tuple(class_names)
+        self.epsilon = epsilon
+        self.squared = squared
+        self.pixel_range = pixel_range
+        self.made_by = dict(made_by or {})
+        self.eval()
+
+    # ---- the computation -------------------------------------------------------------------------------------------
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images to (N, D) embeddings."""
+        z: Tensor = self.encoder(images)
+        return z
+
+    def distance(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) Euclidean distances; exactly 0 at a prototype."""
+        return pairwise(z, self.prototypes)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities s = log((d² + 1) / (d² + ε)), from 0 (far) to log(1/ε) (at it)."""
+        return similarity(self.distance(z), self.epsilon, self.squared)
+
+    def classify(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) class scores: a class counts as similar as its most similar prototype.
+
+        The highest score belongs to the class of the nearest prototype, which is the prediction.
+        """
+        scores = torch.full(
+            (len(similarity), len(self.class_names)), -torch.inf, device=similarity.device, dtype=similarity.dtype
+        )
+        return scores.scatter_reduce(1, self.prototype_class.expand(len(similarity), -1), similarity, "amax")
+
+    def probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) probabilities: softmax over all K prototypes, summed within each class."""
+        return torch.zeros(
+            len(similarity), len(self.class_names), device=similarity.device, dtype=similarity.dtype
+        ).index_add(1, self.prototype_class, similarity.softmax(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction."""
+        return self.classify(self.similarity(self.encode(images)))
+
+    # ---- what the prototypes stand for -----------------------------------------------------------------------------
+
+    @property
+    def k(self) -> int:
+        """Prototypes per class."""
+        return len(self.details) // len(self.class_names)
+
+    @property
+    def importance(self) -> np.ndarray:
+        """(K,) share of the own class's training images that activate each prototype, 0…1."""
+        return self.details.importance
+
+    @property
+    def ghost(self) -> np.ndarray:
+        """(K,) bool: no training image of the own class activates the prototype."""
+        return self.details.ghost
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """(K, M) indices of the nearest training images of the own class, in the order the loader gave them."""
+        return self.details.nearest
+
+    # ---- making, keeping, explaining -------------------------------------------------------------------------------
+
+    @classmethod
+    def convert(
+        cls,
+        model: nn.Module,
+        loader: Iterable[tuple[Tensor, Tensor]],
+        k: int = 5,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
+
+        Args:
+            model: any classifier whose last step is a Linear layer.
+            loader: batches of normalised training images (n, 3, H, W) with labels (n,): any iterable that gives the
+                same images each time. A `DataLoader` is read in its data set's order even if it shuffles, so that
+                `nearest` are indices into the data set. Turn random augmentation off.
+            k: prototypes per class.
+            seed: of k-means.
+            class_names: C names ("0", "1", … when None).
+            device: where to compute (where the model is when None).
+            progress: called while it works.
+
+        Raises:
+            InputError: when the model cannot be split, or a class has fewer than `k` images.
+        """
+        device = device if device is not None else next(model.parameters(), torch.empty(0)).device
+        watched = _Watched(loader, device)
+        first = watched.first()
+        parts = backbones.split(model.to(device), first[:2])
+        names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
+        embeddings = extract(parts.encoder, parts.head, watched, watched.total, device, progress=progress)
+        prototypes = fit_prototypes(embeddings, names, k, seed, str(device), progress)
+        made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": models.versions()}
+        return cls(parts.encoder, parts.head, prototypes, names, pixel_range=watched.pixel_range(), made_by=made_by).to(
+            device
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write everything but the network's weights to one safetensors file.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
+        write_file(
+            Path(path),
+            self.details.to_arrays(),
+            {
+                "format": FORMAT,
+                "class_names": self.class_names,
+                "epsilon": self.epsilon,
+                "squared": self.squared,
+                "pixel_range": self.pixel_range,
+                "made_by": self.made_by,
+                "weights": backbones.fingerprint(self.encoder, self.head),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, encoder: nn.Module) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            encoder: the classifier that was converted (with the same weights), as given to `convert`.
+
+        Raises:
+            InputError: when there is no such file, or `encoder` has other weights than the converted classifier.
+            StoreError: when the file is damaged or of another kind.
+        """
+        try:
+            arrays, described = read_file(Path(path))
+        except FileNotFoundError:
+            raise InputError(f"There is no file {path}.") from None
+        if described.get("format") != FORMAT:
+            raise StoreError(f"{path} is no KMEx file ('format' is {described.get('format')!r}, '{FORMAT}' expected).")
+        parts = backbones.split_at(encoder, described["made_by"].get("head_path", ""))
+        if backbones.fingerprint(parts.encoder, parts.head) != described["weights"]:
+            raise InputError(
+                f"{path} was made with other weights than the {type(encoder).__name__} that was given: its prototypes "
+                "would mean nothing. Give the classifier that was converted."
+            )
+        pixel_range = described["pixel_range"]
+        return cls(
+            parts.encoder,
+            parts.head,
+            Prototypes.from_arrays(arrays),
+            described["class_names"],
+            described["epsilon"],
+            described["squared"],
+            (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
+            described["made_by"],
+        ).to(next(parts.head.parameters()).device)
+
+    def explain(
+        self, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"
+    ) -> Explanation:
+        """Why an image is classified as it is, with a relevance map for each of some prototypes.
+
+        Args:
+            image: (3, H, W) or (1, 3, H, W), normalised.
+            prototypes: which prototypes get a map (the `top` nearest when None).
+            top: how many, when `prototypes` is None.
+            method: "prp" (ResNet and VGG), "integrated_gradients" (any network), or "auto": PRP where there are rules.
+
+        Raises:
+            InputError: for an image of another shape, an unknown prototype or method.
+        """
+        from kmex_core.relevance import explain
+
+        return explain(self, image, prototypes, top, method)
+
+
+def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
+    """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
+
+    Computed as log1p((1 − ε) / (d² + ε)), which keeps far prototypes apart where the quotient would round to 1.
+    """
+    d = distance.square() if squared else distance
+    return torch.log1p((1 - epsilon) / (d + epsilon))
+
+
+def _in_order(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
+    """A shuffling `DataLoader` as one that gives every image once, in the data set's order; others as they are."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or not loader.batch_size:
+        return loader
+    return DataLoader(loader.dataset, loader.batch_size, collate_fn=loader.collate_fn, num_workers=loader.num_workers)
+
+
+class _Watched:
+    """A loader, checked as it is read, that remembers the range of its pixels."""
+
+    def __init__(self, loader: Iterable[tuple[Tensor, Tensor]], device: str | torch.device) -> None:
+        self._loader = _in_order(loader)
+        self._device = device
+        self._low: Tensor | None = None
+        self._high: Tensor | None = None
+        self.total = len(self._loader.dataset) if isinstance(self._loader, DataLoader) else 0
+
+    def first(self) -> Tensor:
+        if iter(self._loader) is self._loader:  # type: ignore[comparison-overlap]
+            raise InputError("The loader can be read only once (it is an iterator). Give a DataLoader or a list.")
+        for images, _ in self:
+            return images.to(self._device)
+        raise InputError("The loader gives no images.")
+
+    def __iter__(self) -> Any:
+        for batch in self._loader:
+            if not isinstance(batch, list | tuple) or len(batch) != 2:
+                raise InputError("The loader must give pairs of images and labels.")
+            images, labels = batch
+            if images.ndim != 4 or labels.shape != images.shape[:1]:
+                raise InputError(
+                    f"The loader gave images {tuple(images.shape)} and labels {tuple(labels.shape)}; "
+                    "(n, channels, H, W) and (n,) were expected."
+                )
+            low, high = images.detach().amin((0, 2, 3)).float().cpu(), images.detach().amax((0, 2, 3)).float().cpu()
+            self._low = low if self._low is None else torch.minimum(self._low, low)
+            self._high = high if self._high is None else torch.maximum(self._high, high)
+            yield images, labels
+
+    def pixel_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        assert self._low is not None
+        assert self._high is not None
+        return tuple(self._low.tolist()), tuple(self._high.tolist())

@@ -1,0 +1,195 @@
+"""The models in the store: trained weights with everything that is needed to use them, one safetensors file each."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.errors import InputError, StoreError, unknown_name
+from kmex_core.results import ModelInfo
+from kmex_core.store import Store, checked_name, digest, read_description, read_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+ROOM = "models"
+EMBEDDED = Path(__file__).resolve().parent / "demo"
+
+
+@dataclass(frozen=True, eq=False)
+class BlackBox:
+    """A classifier from the store, in evaluation mode.
+
+    Attributes:
+        info: what it is.
+        model: the whole classifier, images (N, 3, S, S) to class scores (N, C).
+        encoder, head: its two parts, which share its parameters.
+        head_path: the head's dotted name in the classifier.
+    """
+
+    info: ModelInfo
+    model: nn.Module
+    encoder: nn.Module
+    head: nn.Linear
+    head_path: str
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "torchvision", "zennit", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    from kmex_core import __version__
+
+    return {"kmex": __version__, **found}
+
+
+def path_of(store: Store, name: str) -> Path:
+    """The file of the model `name`: in the store, else among those that ship with the product.
+
+    Raises:
+        InputError: when there is none; it suggests the nearest names.
+    """
+    for path in (store.path(ROOM, name), EMBEDDED / f"{checked_name(name)}.safetensors"):
+        if path.is_file():
+            return path
+    raise unknown_name("model", name, known_names(store), "`python -m kmex_core train` makes one.")
+
+
+def known_names(store: Store) -> list[str]:
+    """The names of all models."""
+    return sorted({*store.names(ROOM), *(path.stem for path in EMBEDDED.glob("*.safetensors"))})
+
+
+def describe(store: Store, name: str) -> ModelInfo:
+    """What a model is, without reading its weights.
+
+    Raises:
+        InputError: when there is none of that name.
+        StoreError: when its file is damaged.
+    """
+    path = path_of(store, name)
+    return _info(read_description(path), name, path)
+
+
+def weights_key(store: Store, name: str) -> str:
+    """The fingerprint of a model's weights, without reading them.
+
+    Raises:
+        InputError: when there is none of that name.
+        StoreError: when its file is damaged.
+    """
+    path = path_of(store, name)
+    try:
+        return str(read_description(path)["weights"])
+    except KeyError:
+        raise StoreError(f"{path} is no model: its header names no weights.") from None
+
+
+def _info(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
+    try:
+        values = dict(description["model"])
+        for field in ("class_names", "mean", "std"):
+            values[field] = tuple(values[field])
+        return ModelInfo(**{**values, "name": name, "embedded": path.parent == EMBEDDED})
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path} is no model that this version can read ({error}).") from error
+
+
+def list_models(store: Store) -> tuple[list[ModelInfo], list[str]]:
+    """All models, and a message for each file that cannot be read."""
+    found, broken = [], []
+    for name in known_names(store):
+        try:
+            found.append(describe(store, name))
+        except StoreError as error:
+            broken.append(str(error))
+    return found, broken
+
+
+def save(store: Store, info: ModelInfo, model: nn.Module) -> None:
+    """Write a trained classifier to the store under `info.name`, in place of what was there.
+
+    Raises:
+        StoreError: when the store cannot be written.
+    """
+    arrays = state_arrays(model)
+    values = dataclasses.asdict(info)
+    del values["embedded"], values["name"]
+    store.put(ROOM, info.name, arrays, {"model": values, "weights": digest(arrays)})
+
+
+def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
+    """A model with its weights, in evaluation mode on `device`.
+
+    Raises:
+        InputError: when there is none of that name, or its weights do not fit its architecture.
+        StoreError: when its file is damaged.
+    """
+    from kmex_core import backbones
+
+    path = path_of(store, name)
+    arrays, description = read_file(path)
+    info = _info(description, name, path)
+    model = backbones.build(info.backbone, len(info.class_names), info.image_size)
+    load_state(model, arrays, f"The weights of '{name}'")
+    model.eval().to(device)
+    parts = backbones.split(model)
+    return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
+
+
+def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """A module's parameters and buffers as NumPy arrays."""
+    return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def load_state(module: nn.Module, arrays: Mapping[str, np.ndarray], what: str) -> None:
+    """Put arrays into a module, all or none.
+
+    Raises:
+        InputError: when names or shapes differ from the module's, or a value is not finite.
+    """
+    import torch
+
+    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    expected = module.state_dict()
+    missing = sorted(set(expected) - set(state))
+    surplus = sorted(set(state) - set(expected))
+    other = [name for name in expected if name in state and expected[name].shape != state[name].shape]
+    if missing or surplus or other:
+        raise InputError(
+            f"{what} are of another architecture: "
+            + "; ".join(
+                filter(
+                    None,
+                    [
+                        f"{len(missing)} missing ({', '.join(missing[:3])} …)" if missing else "",
+                        f"{len(surplus)} not known ({', '.join(surplus[:3])} …)" if surplus else "",
+                        f"{len(other)} of another shape ({_shapes(other[0], expected, state)} …)" if other else "",
+                    ],
+                )
+            )
+            + ". Name the backbone and data set that they were trained with."
+        )
+    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(
+            f"{what} are not finite (NaN or infinite values in {', '.join(broken[:3])}"
+            f"{' …' if len(broken) > 3 else ''}): the training diverged. Train again with a lower learning rate."
+        )
+    module.load_state_dict(state)
+
+
+def _shapes(name: str, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
+    return f"{name} is {tuple(state[name].shape)}, {tuple(expected[name].shape)} expected"

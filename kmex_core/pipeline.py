@@ -1,0 +1,412 @@
+"""The one place that knows the order: from a spec to a result, each written once to the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core import datasets, metrics, models
+from kmex_core.errors import InputError
+from kmex_core.progress import Progress, silent
+from kmex_core.results import Conversion, Embeddings, ModelInfo, Prototypes, Summary
+from kmex_core.specs import DatasetSpec, EmbeddingSpec, PrototypeSpec, stable_key
+from kmex_core.store import Store, checked_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from kmex_core.kmex import KMEx
+    from kmex_core.training import Recipe
+
+RUNS = "runs"
+
+
+def checked_device(name: str = "") -> str:
+    """A torch device that can be used: `name`, or a GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: when torch cannot use it.
+    """
+    import torch
+
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"The device '{name}' cannot be used ({str(error).splitlines()[0]}). Try cpu.") from error
+    return name
+
+
+@lru_cache(maxsize=4)
+def dataset(spec: DatasetSpec) -> datasets.ImageDataset:
+    """A data set; the last few are kept open.
+
+    Raises:
+        InputError: see `datasets.load`.
+    """
+    return datasets.load(spec)
+
+
+def dataset_of(info: ModelInfo, root: str = "") -> datasets.ImageDataset:
+    """The data set that a model was trained on, at `root` or where it was then.
+
+    Raises:
+        InputError: when it is not there, or its classes are no longer the model's.
+    """
+    found = dataset(DatasetSpec(info.dataset, root or info.root, info.image_size))
+    if found.class_names != info.class_names:
+        raise InputError(
+            f"Data set '{info.dataset}' has {len(found.class_names)} classes ({', '.join(found.class_names[:4])} …), "
+            f"but model '{info.name}' was trained on {len(info.class_names)} ({', '.join(info.class_names[:4])} …)."
+        )
+    return found
+
+
+def statistics(
+    store: Store, data: datasets.ImageDataset, progress: Progress = silent
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the training split's pixels, from the store or measured now."""
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        mean, std = data.statistics(progress)
+        return {"mean": np.array(mean), "std": np.array(std)}, {"dataset": data.name, "image_size": data.image_size}
+
+    arrays, _ = store.made("statistics", stable_key([data.fingerprint, data.image_size]), make)
+    return tuple(arrays["mean"].tolist()), tuple(arrays["std"].tolist())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# training
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, and under which name."""
+
+    name: str
+    dataset: DatasetSpec
+    backbone: str
+    recipe: Recipe
+    device: str
+    command: str
+
+
+def train(
+    store: Store, request: TrainRequest, resume: bool = False, overwrite: bool = False, progress: Progress = silent
+) -> ModelInfo:
+    """Train a black box, write a checkpoint after every epoch and the model at the end.
+
+    Args:
+        store: where checkpoints and model go.
+        request: what to train.
+        resume: go on from the newest checkpoint of the run with this name.
+        overwrite: a model of that name may be replaced (once the new one is trained).
+        progress: called after every step.
+
+    Raises:
+        InputError: when the name is taken, or there is no run to resume, or it was started with other settings.
+        TrainingError: when training diverges.
+        StoreError: when the store cannot be written.
+    """
+    import torch
+
+    from kmex_core import backbones, training
+
+    name = checked_name(request.name)
+    data = dataset(request.dataset)
+    recipe = request.recipe
+    asked = {
+        "dataset": data.fingerprint,
+        "image_size": data.image_size,
+        "backbone": request.backbone,
+        "recipe": training.recipe_values(recipe),
+    }
+    with store.locked(RUNS, name):
+        _refuse_taken(store, name, resume, overwrite)
+        mean, std = statistics(store, data, progress)
+        torch.manual_seed(recipe.seed)
+        network = backbones.build(request.backbone, len(data.class_names), data.image_size, recipe.imagenet)
+        run = training.Run(network)
+        if resume:
+            run = _resumed(store, name, network, asked)
+
+        def checkpoint(now: training.Run) -> None:
+            store.put(
+                RUNS, name, training.run_arrays(now), {"asked": asked, "epoch": now.epoch, "history": now.history}
+            )
+
+        started = time.perf_counter()
+        training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)
+        accuracy = _test_accuracy(network, data, mean, std, request.device, progress)
+        info = ModelInfo(
+            name=name,
+            kind="blackbox",
+            dataset=data.name,
+            root=_root_to_keep(request.dataset),
+            backbone=request.backbone,
+            class_names=data.class_names,
+            image_size=data.image_size,
+            channels=data.channels,
+            mean=mean,
+            std=std,
+            accuracy=accuracy,
+            made_by={
+                "command": request.command,
+                "recipe": training.recipe_values(recipe),
+                "history": run.history,
+                "seconds": round(time.perf_counter() - started, 2),
+                "device": request.device,
+                "data": data.fingerprint,
+                "versions": models.versions(),
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            },
+        )
+        models.save(store, info, network)
+        store.path(RUNS, name).unlink(missing_ok=True)
+    return info
+
+
+def _root_to_keep(spec: DatasetSpec) -> str:
+    return str(datasets.data_root(spec.root)) if spec.root and spec.name in datasets.REGISTRY else ""
+
+
+def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:
+    started = store.path(RUNS, name).is_file()
+    if name in models.known_names(store) and not started and not overwrite:
+        raise InputError(f"There is a model named '{name}' already. Choose another --name, or --overwrite it.")
+    if started and not resume and not overwrite:
+        raise InputError(
+            f"A training run named '{name}' has not finished. Go on with --resume, start anew with --overwrite, or "
+            "choose another --name."
+        )
+
+
+def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> Any:
+    from kmex_core import training
+
+    found = store.get(RUNS, name)
+    if found is None:
+        raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
+    arrays, description = found
+    if description["asked"] != asked:
+        before = {**description["asked"], **description["asked"]["recipe"]}
+        now = {**asked, **asked["recipe"]}
+        changed = [key for key in now if key != "recipe" and before[key] != now[key]]
+        raise InputError(
+            f"The run '{name}' was started with other settings ("
+            + "; ".join(f"{key} was {before[key]}, now {now[key]}" for key in changed)
+            + "). Resume it with the same."
+        )
+    return training.restore_run(network, arrays, description["epoch"], description["history"])
+
+
+def _test_accuracy(
+    network: Any,
+    data: datasets.ImageDataset,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: str,
+    progress: Progress,
+) -> float:
+    import torch
+
+    from kmex_core.images import normalise
+
+    right = seen = 0
+    total = len(data.split("test"))
+    with torch.inference_mode():
+        for pixels, labels in data.batches("test", 256):
+            scores = network(normalise(pixels.to(device), mean, std))
+            right += int((scores.argmax(1).cpu() == labels).sum())
+            seen += len(labels)
+            progress("Measuring test accuracy", seen, total)
+    return right / seen if seen else float("nan")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# conversion
+
+
+BATCH = 256
+
+
+def embedding_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, split: str) -> EmbeddingSpec:
+    """What the embedding of a split by a model depends on."""
+    return EmbeddingSpec(
+        info.backbone,
+        models.weights_key(store, info.name),
+        data.fingerprint,
+        split,
+        info.image_size,
+        info.mean,
+        info.std,
+    )
+
+
+def is_embedded(store: Store, info: ModelInfo, data: datasets.ImageDataset) -> bool:
+    """Whether both splits' embeddings lie in the store (undamaged or not: that shows when they are read)."""
+    return all(
+        store.path("embeddings", embedding_spec(store, info, data, split).key).is_file() for split in ("train", "test")
+    )
+
+
+def embeddings(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    split: str,
+    device: str = "",
+    progress: Progress = silent,
+) -> Embeddings:
+    """The embedding of a split by a model, from the store or computed now.
+
+    Raises:
+        InputError: see `embedding.extract`.
+    """
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        from kmex_core.embedding import extract
+        from kmex_core.images import normalise
+
+        black_box = models.load(store, info.name)
+        batches = ((normalise(pixels, info.mean, info.std), labels) for pixels, labels in data.batches(split, BATCH))
+        made = extract(
+            black_box.encoder,
+            black_box.head,
+            batches,
+            len(data.split(split)),
+            checked_device(device),
+            progress=progress,
+        )
+        return made.to_arrays(), {"spec": dataclasses.asdict(spec), "versions": models.versions()}
+
+    spec = embedding_spec(store, info, data, split)
+    arrays, _ = store.made("embeddings", spec.key, make)
+    return Embeddings.from_arrays(arrays)
+
+
+def conversion_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, k: int, seed: int) -> PrototypeSpec:
+    """What a conversion depends on."""
+    return PrototypeSpec(embedding_spec(store, info, data, "train").key, k, seed)
+
+
+def stored_conversion(store: Store, spec: PrototypeSpec) -> Conversion | None:
+    """A conversion that was computed before, or None. Needs no torch."""
+    found = store.get("prototypes", spec.key)
+    return _conversion(*found) if found is not None else None
+
+
+def convert(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    k: int,
+    seed: int = 0,
+    device: str = "",
+    progress: Progress = silent,
+    embedded: Callable[[str], Embeddings] | None = None,
+) -> Conversion:
+    """Convert a model to a KMEx with `k` prototypes per class, from the store or now.
+
+    Args:
+        store, info, data: the model and the data set it was trained on.
+        k: prototypes per class.
+        seed: of k-means.
+        device: a torch device (a GPU if there is one when empty).
+        progress: called while it works; it may raise to stop.
+        embedded: gives a split's embedding when the caller holds it already.
+
+    Raises:
+        InputError: see `prototypes.fit_prototypes` and `embedding.extract`.
+        StoreError: when the store cannot be written.
+    """
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        splits = {
+            split: embedded(split) if embedded else embeddings(store, info, data, split, device, progress)
+            for split in ("train", "test")
+        }
+        made = _converted(splits, info, spec, checked_device(device), progress)
+        arrays = made.prototypes.to_arrays() | {
+            "test_activated": made.test_activated,
+            "test_black_box": made.test_black_box,
+        }
+        return arrays, {
+            "spec": dataclasses.asdict(spec),
+            "summary": dataclasses.asdict(made.summary),
+            "seconds": made.seconds,
+            "model": info.name,
+            "versions": models.versions(),
+        }
+
+    spec = conversion_spec(store, info, data, k, seed)
+    return _conversion(*store.made("prototypes", spec.key, make))
+
+
+def _conversion(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Conversion:
+    return Conversion(
+        Prototypes.from_arrays(arrays),
+        Summary(**described["summary"]),
+        arrays["test_activated"],
+        arrays["test_black_box"],
+        described["seconds"],
+    )
+
+
+def _converted(
+    splits: dict[str, Embeddings], info: ModelInfo, spec: PrototypeSpec, device: str, progress: Progress
+) -> Conversion:
+    from kmex_core.prototypes import activated, fit_prototypes
+
+    started = time.perf_counter()
+    test = splits["test"]
+    found = fit_prototypes(splits["train"], info.class_names, spec.k, spec.seed, device, progress)
+    nearest = activated(test.z, found.centers, device)
+    predicted = found.classes[nearest]
+    summary = Summary(
+        images=len(test),
+        accuracy_black_box=metrics.accuracy(test.black_box, test.labels),
+        accuracy_kmex=metrics.accuracy(predicted, test.labels),
+        agreement=metrics.agreement(test.black_box, predicted),
+        ghosting=metrics.ghosting(found.count),
+    )
+    return Conversion(found, summary, nearest, test.black_box, time.perf_counter() - started)
+
+
+def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec) -> KMEx:
+    """The self-explaining module of a conversion."""
+    from kmex_core.images import pixel_bounds
+    from kmex_core.kmex import KMEx
+
+    info = black_box.info
+    return KMEx(
+        black_box.encoder,
+        black_box.head,
+        converted.prototypes,
+        info.class_names,
+        spec.epsilon,
+        spec.squared,
+        pixel_bounds(info.mean, info.std),
+        {
+            "k": spec.k,
+            "seed": spec.seed,
+            "model": info.name,
+            "head_path": black_box.head_path,
+            "versions": models.versions(),
+        },
+    ).to(black_box.head.weight.device)
+
+
+def network_input(info: ModelInfo, pixels: np.ndarray) -> torch.Tensor:
+    """One picture, (H, W) or (H, W, 3) uint8 of any size, as a model's input (1, 3, S, S)."""
+    from kmex_core.images import normalise, to_pixels
+
+    return normalise(to_pixels([pixels], info.channels, info.image_size), info.mean, info.std)

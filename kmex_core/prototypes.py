@@ -1,0 +1,155 @@
+"""Prototypes from an embedding: k-means per class, and what each prototype stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kmex_core.errors import InputError
+from kmex_core.kmeans import kmeans
+from kmex_core.metrics import activation_counts
+from kmex_core.progress import Progress, silent
+from kmex_core.results import NO_IMAGE, Embeddings, Prototypes
+
+NEAREST = 12
+ROWS = 16384
+
+
+def fit_prototypes(
+    embeddings: Embeddings,
+    class_names: Sequence[str],
+    k: int,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Prototypes:
+    """k-means per class on the training embedding (paper 3.1), and the training images behind each prototype.
+
+    Within a class the prototype of the largest cluster comes first.
+
+    Args:
+        embeddings: of the training split.
+        class_names: C names; class c has the label c.
+        k: prototypes per class, 1 or more.
+        seed: of k-means.
+        device: a torch device.
+        progress: called after each class.
+
+    Raises:
+        InputError: when a class has no or fewer than k different images (it names the class and its count), an
+            embedding is not finite, or a label is out of range.
+    """
+    sizes = _checked_sizes(embeddings, class_names, k)
+    z = torch.from_numpy(embeddings.z).to(device)
+    labels = torch.from_numpy(embeddings.labels).to(device)
+    centers = []
+    for label, name in enumerate(class_names):
+        progress("Finding prototypes", label, len(class_names))
+        centers.append(_class_centers(z[labels == label], k, seed, label, name))
+    progress("Finding prototypes", len(class_names), len(class_names))
+    classes = np.repeat(np.arange(len(class_names)), k)
+    return _described(z, labels, torch.cat(centers), classes, sizes, embeddings.labels)
+
+
+def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str], k: int) -> np.ndarray:
+    if k < 1:
+        raise InputError(f"The number of prototypes per class must be 1 or more, got {k}.")
+    labels = embeddings.labels
+    if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
+        raise InputError(f"Labels run from {labels.min()} to {labels.max()}, but there are {len(class_names)} classes.")
+    sizes = np.bincount(labels, minlength=len(class_names))
+    few = [f"'{name}' ({size})" for name, size in zip(class_names, sizes, strict=True) if size < k]
+    if few:
+        shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+        raise InputError(
+            f"{k} prototypes per class need at least {k} training images in every class; too few have {shown}. Choose "
+            f"k ≤ {sizes.min()}."
+            if sizes.min() > 0
+            else f"Every class needs training images; {shown} of the training split {'has' if len(few) == 1 else 'have'} "
+            f"fewer than {k}, and some none at all. Add images or remove the empty classes."
+        )
+    bad = int((~np.isfinite(embeddings.z).all(1)).sum())
+    if bad:
+        raise InputError(f"{bad:,} of {len(labels):,} embeddings are not finite (NaN or infinite).")
+    return sizes
+
+
+def _class_centers(points: Tensor, k: int, seed: int, label: int, name: str) -> Tensor:
+    own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+    try:
+        centers = kmeans(points, k, own_seed).centers
+    except ValueError:
+        centers = None
+    if centers is None or bool((pairwise(centers, centers) == 0).sum() > k):
+        different = len(torch.unique(points, dim=0))
+        raise InputError(
+            f"Class '{name}' has {len(points)} training images, but the network tells only {different} of them apart: "
+            f"{k} different prototypes cannot be found. Choose a smaller k."
+        )
+    return centers
+
+
+def pairwise(z: Tensor, centers: Tensor) -> Tensor:
+    """(N, K) Euclidean distances of (N, D) to (K, D), from differences, so that equal vectors have distance 0.
+
+    (The usual matrix product leaves 1e-3 … 1e-2 where 0 belongs, in float32.)
+    """
+    return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """(N,) int64, the nearest of K prototypes (K, D) for each embedding (N, D)."""
+    place = torch.from_numpy(centers).to(device)
+    parts = [
+        pairwise(torch.from_numpy(z[start : start + ROWS]).to(device), place).argmin(1).cpu()
+        for start in range(0, len(z), ROWS)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def _described(
+    z: Tensor, labels: Tensor, centers: Tensor, classes: np.ndarray, sizes: np.ndarray, host_labels: np.ndarray
+) -> Prototypes:
+    """One pass over the images, in blocks of rows, so that memory does not grow with N times K."""
+    count = len(centers)
+    own = torch.from_numpy(classes).to(z.device)
+    best_distance = torch.full((count, NEAREST), torch.inf, device=z.device)
+    best_index = torch.full((count, NEAREST), NO_IMAGE, device=z.device)
+    any_distance = torch.full((count,), torch.inf, device=z.device)
+    any_index = torch.full((count,), NO_IMAGE, device=z.device)
+    activated, nearest = [], []
+    for start in range(0, len(z), ROWS):
+        distances = pairwise(z[start : start + ROWS], centers)
+        low, which = distances.min(1)
+        nearest.append(low)
+        activated.append(which)
+        low, row = distances.min(0)
+        closer = low < any_distance
+        any_distance = torch.where(closer, low, any_distance)
+        any_index = torch.where(closer, row + start, any_index)
+        distances[labels[start : start + ROWS, None] != own] = torch.inf
+        low, row = distances.topk(min(NEAREST, len(distances)), dim=0, largest=False)
+        merged = torch.cat([best_distance, low.T], 1)
+        index = torch.cat([best_index, row.T + start], 1)
+        best_distance, place = merged.sort(dim=1, stable=True)
+        best_distance, place = best_distance[:, :NEAREST], place[:, :NEAREST]
+        best_index = index.gather(1, place)
+    best_index[best_distance.isinf()] = NO_IMAGE
+    chosen = torch.cat(activated).cpu().numpy()
+    own_count, all_count = activation_counts(chosen, host_labels, classes)
+    quantiles = np.quantile(torch.cat(nearest).cpu().numpy(), np.linspace(0, 1, 101))
+    return Prototypes(
+        centers=centers.cpu().numpy(),
+        classes=classes,
+        count=own_count,
+        importance=own_count / sizes[classes],
+        count_all=all_count,
+        nearest=best_index.cpu().numpy(),
+        nearest_distance=best_distance.cpu().numpy(),
+        nearest_any=any_index.cpu().numpy(),
+        distance_quantiles=quantiles.astype(np.float32),
+        class_size=sizes,
+    )

@@ -1,0 +1,61 @@
+"""Which LRP rule each layer gets, as a zennit composite.
+
+First convolution zB, other convolutions α1β0, Linear layers, average pooling and residual sums ε = 1e-6, maximum
+pooling winner-take-all (its gradient); biases take no relevance. Montavon et al.: Layer-Wise Relevance Propagation,
+2019.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from zennit.composites import SpecialFirstLayerMapComposite
+from zennit.core import BasicHook, Composite
+from zennit.layer import Sum
+from zennit.rules import AlphaBeta, Epsilon, Pass, ZBox
+from zennit.torchvision import ResNetCanonizer
+from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
+
+EPSILON = 1e-6
+_NO_BIAS = ["bias"]
+
+
+class PoolEpsilon(BasicHook):  # type: ignore[misc]
+    """The ε rule for average pooling, with ε added to every pooled input instead of to their mean.
+
+    The denominator is the ε rule's. But a channel that is 0 everywhere, whose relevance the ε rule drops, spreads it
+    evenly; PRP puts most relevance there, because a 0 matches a prototype's 0 best.
+    """
+
+    def __init__(self, epsilon: float = EPSILON) -> None:
+        def shares(relevance: Tensor, outputs: list[Tensor]) -> list[Tensor]:
+            mean = outputs[0]
+            small = torch.where(mean < 0, -epsilon, epsilon)
+            quotient = relevance / (mean + small)
+            return [quotient, quotient * small]
+
+        super().__init__(
+            input_modifiers=[lambda x: x, torch.ones_like],
+            gradient_mapper=shares,
+            reducer=lambda inputs, gradients: inputs[0] * gradients[0] + inputs[1] * gradients[1],
+        )
+
+
+def prp_composite(low: Tensor, high: Tensor) -> Composite:
+    """The rules for networks of convolutions, batch normalisation, pooling, ReLU and residual sums.
+
+    Batch normalisation is merged into the convolutions, and torchvision's residual blocks get a layer for their sum.
+
+    Args:
+        low, high: (1, channels, 1, 1), the smallest and largest value a pixel of each channel can have.
+    """
+    rules = [
+        (Activation, Pass()),
+        (BatchNorm, Pass()),
+        (Convolution, AlphaBeta(alpha=1, beta=0, zero_params=_NO_BIAS)),
+        (Linear, Epsilon(EPSILON, zero_params=_NO_BIAS)),
+        (AvgPool, PoolEpsilon()),
+        (Sum, Epsilon(EPSILON)),
+    ]
+    first = [(Convolution, ZBox(low, high, zero_params=_NO_BIAS)), (Linear, ZBox(low, high, zero_params=_NO_BIAS))]
+    return SpecialFirstLayerMapComposite(rules, first, canonizers=[ResNetCanonizer()])

@@ -1,0 +1,126 @@
+"""Layer-wise relevance propagation (Bach et al. 2015) from an embedding to pixels, with zennit."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models.alexnet import AlexNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models.vgg import VGG
+
+from kmex_core.relevance.composites import EPSILON, prp_composite
+
+LEAVES = (
+    nn.Conv2d,
+    nn.Linear,
+    _BatchNorm,
+    nn.ReLU,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Dropout,
+    nn.Identity,
+)
+CONTAINERS = (nn.Sequential, ResNet, BasicBlock, Bottleneck, VGG, AlexNet)
+
+
+def has_rules(encoder: nn.Module) -> bool:
+    """Whether the rules hold for an encoder: the ResNet and VGG families, and plain sequences of the same layers.
+
+    Others are refused by their type, because zennit fails silently on them: the maps come out, and mean nothing.
+    """
+    for module in encoder.modules():
+        if not isinstance(module, LEAVES) and type(module) not in CONTAINERS:
+            return False
+    leaves = [module for module in encoder.modules() if not list(module.children())]
+    before: nn.Module | None = None
+    for leaf in leaves:
+        if isinstance(leaf, _BatchNorm) and not isinstance(before, nn.Conv2d | nn.Linear):
+            return False  # it cannot be merged into the layer before it
+        before = leaf
+    return any(isinstance(leaf, nn.Conv2d | nn.Linear) for leaf in leaves)
+
+
+class LRP:
+    """Relevance of pixels for anything that is a function of the embedding.
+
+    It works on a copy of the encoder with merged batch normalisation; the encoder itself is never touched. zennit is
+    not thread-safe: passes of one copy wait for each other.
+
+    Args:
+        encoder: images (N, C, H, W) to embeddings (N, D), of a family that `has_rules`.
+        low, high: the smallest and largest value of each input channel.
+
+    Raises:
+        ValueError: for an encoder without rules.
+    """
+
+    def __init__(self, encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> None:
+        if not has_rules(encoder):
+            raise ValueError(f"LRP has no rules for {type(encoder).__name__}.")
+        self._lock = threading.Lock()
+        self._network = copy.deepcopy(encoder).eval().requires_grad_(False)
+        device = next(self._network.parameters()).device
+        box = [torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (low, high)]
+        self._composite = prp_composite(*box)
+        self._composite.register(self._network)
+        for module in self._network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eps = 0.0  # it is the identity now, but for its own ε
+
+    def maps(self, images: Tensor, relevance: Tensor) -> Tensor:
+        """Propagate relevance from embeddings to pixels.
+
+        Args:
+            images: (N, C, H, W).
+            relevance: (N, D), of each embedding dimension.
+
+        Returns:
+            (N, C, H, W), which sums to the relevance of each image up to what the rules' ε absorb.
+        """
+        with self._lock, torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_()
+            z = self._network(inputs)
+            (gradient,) = torch.autograd.grad(z, inputs, relevance.detach())
+        return gradient.detach()
+
+
+_prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, LRP]] = weakref.WeakKeyDictionary()
+_preparing = threading.Lock()
+
+
+def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> LRP:
+    """The `LRP` of an encoder: made once, and again when its weights or its place have changed."""
+    state = [*encoder.parameters(), *encoder.buffers()]
+    stamp = (tuple(low), tuple(high), tuple((value.data_ptr(), value._version) for value in state))
+    with _preparing:
+        found = _prepared.get(encoder)
+        if found is None or found[0] != stamp:
+            found = stamp, LRP(encoder, low, high)
+            _prepared[encoder] = found
+    return found[1]
+
+
+def class_relevance(head: nn.Linear, z: Tensor, target: Tensor) -> Tensor:
+    """The relevance of each embedding dimension for a class score of the black box: ε rule through the head.
+
+    Args:
+        head: embeddings (N, D) to class scores.
+        z: (N, D).
+        target: (N,) the class of each.
+
+    Returns:
+        (N, D), which sums to the class score without its bias.
+    """
+    with torch.no_grad():
+        parts = z * head.weight[target]
+        score = parts.sum(1, keepdim=True)
+        small = torch.where(score < 0, -EPSILON, EPSILON)
+        return parts * (score / (score + small))

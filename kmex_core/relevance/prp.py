@@ -1,0 +1,43 @@
+"""Prototypical relevance propagation (Gautam et al., Pattern Recognition 136, 2023): where a similarity starts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kmex_core.errors import InputError
+
+FLOOR = 1e-12
+RULES = ("prp", "similarity")
+
+
+def similarity_relevance(
+    z: Tensor, prototypes: Tensor, similarity: Tensor, rule: str = "prp", epsilon: float = 1e-4
+) -> Tensor:
+    """Split similarities over the embedding's dimensions: the better a dimension matches, the larger its share.
+
+    Share of dimension d, with δ = z_d − p_d: "prp" in proportion to 1 / (δ⁴ + 1e-12) (Gautam et al. 2023); "similarity"
+    in proportion to log((δ² + 1) / (δ² + ε)). (The released KMEx code starts with ones, so that its maps do not depend
+    on the prototype.)
+
+    Args:
+        z: (N, D) embeddings.
+        prototypes: (N, D), one for each.
+        similarity: (N,) their similarity.
+        rule: "prp" or "similarity".
+        epsilon: ε of the rule "similarity".
+
+    Returns:
+        (N, D), each row sums to its similarity.
+
+    Raises:
+        InputError: for an unknown rule.
+    """
+    squared = (z - prototypes).square()
+    if rule == "prp":
+        share = 1 / (squared.square() + FLOOR)
+    elif rule == "similarity":
+        share = torch.log1p((1 - epsilon) / (squared + epsilon))
+    else:
+        raise InputError(f"There is no rule '{rule}'; known: {', '.join(RULES)}.")
+    return share / share.sum(1, keepdim=True) * similarity[:, None]

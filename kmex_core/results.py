@@ -1,0 +1,216 @@
+"""Frozen results, as NumPy arrays: what the engine hands on and the store keeps. Needs no torch.
+
+Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+NO_IMAGE = -1
+CONSERVATION_TOLERANCE = 0.05
+
+
+class _Stored:
+    """A result that becomes arrays and a description (`to_arrays`) and back (`from_arrays`)."""
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The array fields by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], **rest: Any) -> Self:
+        """The result from its array fields and its other fields; further arrays are ignored."""
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: array for name, array in arrays.items() if name in names}, **rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings(_Stored):
+    """What an encoder makes of a split.
+
+    Attributes:
+        z: (N, D) float32, the embedding.
+        labels: (N,) int64, the true class of each image.
+        black_box: (N,) int64, the class that the black box predicts.
+    """
+
+    z: np.ndarray
+    labels: np.ndarray
+    black_box: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes(_Stored):
+    """K prototypes, and what they stand for in the training split.
+
+    Attributes:
+        centers: (K, D) float32, in the order of their class.
+        classes: (K,) int64, the class of each prototype.
+        count: (K,) int64, the training images of the prototype's own class that activate it (it is their nearest of
+            all K).
+        importance: (K,) float64, `count` as a share (0…1) of the class's training images.
+        count_all: (K,) int64, the training images of any class that activate it.
+        nearest: (K, M) int64, indices of the M nearest training images of the own class, nearest first (`NO_IMAGE`
+            where the class has fewer).
+        nearest_distance: (K, M) float32, their Euclidean distances (infinite where there is none).
+        nearest_any: (K,) int64, index of the nearest training image of any class.
+        distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
+            prototype.
+        class_size: (C,) int64, training images per class.
+    """
+
+    centers: np.ndarray
+    classes: np.ndarray
+    count: np.ndarray
+    importance: np.ndarray
+    count_all: np.ndarray
+    nearest: np.ndarray
+    nearest_distance: np.ndarray
+    nearest_any: np.ndarray
+    distance_quantiles: np.ndarray
+    class_size: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centers)
+
+    @property
+    def ghost(self) -> np.ndarray:
+        """(K,) bool, prototypes that no training image of their own class activates (paper 4.2.2)."""
+        return self.count == 0
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(K,) int64, the training image that shows each prototype: the nearest of its own class (paper 3.2)."""
+        return self.nearest[:, 0]
+
+    @property
+    def typical_distance(self) -> float:
+        """The distance to the nearest prototype that 99 % of the training images stay within."""
+        return float(self.distance_quantiles[99])
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model in the store, without its weights.
+
+    Attributes:
+        name: its name in the store.
+        kind: how it was made ("blackbox").
+        dataset: the name or path of its data set.
+        root: the data root it was trained from ("" for the default).
+        backbone: its architecture's registered name.
+        class_names: its C classes, in the order of its outputs.
+        image_size: side of its square input in pixels.
+        channels: 1 for greyscale data, 3 for colour.
+        mean, std: what its input is normalised with, per channel, for pixels 0…1.
+        accuracy: on the test split after training, a fraction (None if not measured).
+        made_by: what made it: command, hyper-parameters, seed, versions, time.
+        embedded: True for a model that ships with the product.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    root: str
+    backbone: str
+    class_names: tuple[str, ...]
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    accuracy: float | None
+    made_by: Mapping[str, Any]
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a KMEx compares with its black box on a split. Shares are fractions 0…1.
+
+    Attributes:
+        images: how many images the shares are over.
+        accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
+        agreement: share of images for which both predict the same class (higher is better).
+        ghosting: share of prototypes that no training image of their class activates (lower is better).
+    """
+
+    images: int
+    accuracy_black_box: float
+    accuracy_kmex: float
+    agreement: float
+    ghosting: float
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A KMEx of a model in the store: prototypes, and what they make of the test split.
+
+    Attributes:
+        prototypes: the prototypes and what they stand for in the training split.
+        summary: accuracies, agreement and ghosting.
+        test_activated: (N,) int64, the nearest prototype of each test image.
+        test_black_box: (N,) int64, the class the black box predicts for it.
+        seconds: how long the conversion took, the embedding not counted.
+    """
+
+    prototypes: Prototypes
+    summary: Summary
+    test_activated: np.ndarray
+    test_black_box: np.ndarray
+    seconds: float
+
+    @property
+    def test_predicted(self) -> np.ndarray:
+        """(N,) int64, the class that KMEx predicts for each test image."""
+        return self.prototypes.classes[self.test_activated]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why an image is classified as it is: prototypes with similarities, and relevance maps for some of them.
+
+    Attributes:
+        black_box: (C,) float32, the black box's class probabilities.
+        kmex: (C,) float32, the KMEx class probabilities: softmax of the similarities, summed within each class.
+        predicted_black_box: the class the black box predicts.
+        predicted: the class of the nearest prototype, which is what KMEx predicts.
+        distance: (K,) float32, Euclidean distance of the image's embedding to every prototype.
+        similarity: (K,) float32.
+        prototypes: (M,) int64, the prototypes that have a map, most similar first.
+        maps: (M, H, W) float32, relevance of each pixel for the similarity to each of these prototypes.
+        method: how the maps were made ("prp" or "integrated_gradients").
+        conservation: (M,) float64, sum of the map divided by what it should sum to (1 is exact).
+        black_box_map: (H, W) float32, relevance of each pixel for the black box's score of its predicted class.
+        black_box_conservation: the same check for that map.
+        unusual: True when the image lies farther from every prototype than 99 % of the training images do.
+        distance_rank: share (0…1) of the training images that lie nearer to their nearest prototype.
+    """
+
+    black_box: np.ndarray
+    kmex: np.ndarray
+    predicted_black_box: int
+    predicted: int
+    distance: np.ndarray
+    similarity: np.ndarray
+    prototypes: np.ndarray
+    maps: np.ndarray
+    method: str
+    conservation: np.ndarray
+    black_box_map: np.ndarray
+    black_box_conservation: float
+    unusual: bool
+    distance_rank: float
+
+    @property
+    def conserves(self) -> np.ndarray:
+        """(M,) bool: each map sums to what it should, within `CONSERVATION_TOLERANCE`."""
+        return np.abs(self.conservation - 1) <= CONSERVATION_TOLERANCE

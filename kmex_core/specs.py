@@ -1,0 +1,73 @@
+"""What makes a result: frozen descriptions whose `key` names the result in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def stable_key(description: Any) -> str:
+    """A 20-digit hexadecimal name for a JSON-like description, the same in every process and on every machine."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no stable key")
+
+
+class _Keyed:
+    @property
+    def key(self) -> str:
+        """The result's name in the store."""
+        return stable_key([type(self).__name__, self])
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Which images: a registered name or a path, where the files lie, and the side of the network's input.
+
+    `root` empty means the default data root; `image_size` 0 means the data set's own default.
+    """
+
+    name: str
+    root: str = ""
+    image_size: int = 0
+
+
+@dataclass(frozen=True)
+class EmbeddingSpec(_Keyed):
+    """What an embedding depends on.
+
+    `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
+    `std` are what the network's input is normalised with.
+    """
+
+    backbone: str
+    weights: str
+    data: str
+    split: str
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mixed_precision: bool = False
+
+
+@dataclass(frozen=True)
+class PrototypeSpec(_Keyed):
+    """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity."""
+
+    embedding: str
+    k: int
+    seed: int = 0
+    epsilon: float = 1e-4
+    squared: bool = True
+    method: str = "kmeans-1"
