@@ -52,7 +52,7 @@ def read_picture(content: bytes, name: str = "The file") -> Picture:
         raise InputError(f"{name} has {len(content) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            warnings.simplefilter("ignore")  # the limits below are stricter, and damage is an error
             image = Image.open(io.BytesIO(content))
             _check(image, name)
             image.load()
@@ -205,12 +205,31 @@ def pixel_bounds(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[flo
 # ---------------------------------------------------------------------------------------------------------------------
 # relevance as colour
 
-# anchor colours from the most negative to the most positive relevance; each stays readable with colour-blind eyes
-COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "Blue – white – red": ((33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43)),
-    "Viridis": ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)),
-    "Grey": ((0, 0, 0), (64, 64, 64), (128, 128, 128), (191, 191, 191), (255, 255, 255)),
-}
+
+@dataclass(frozen=True)
+class Colours:
+    """A colour scale for relevance; each stays readable with colour-blind eyes.
+
+    Attributes:
+        anchors: red, green and blue (0…255), evenly spaced from the most negative to the most positive relevance.
+        names: what the two ends and the middle are called.
+        fades: pixels without relevance show the picture; otherwise they are coloured too.
+    """
+
+    anchors: tuple[tuple[int, int, int], ...]
+    names: tuple[str, str, str]
+    fades: bool
+
+
+COLOURS: dict[str, Colours] = {
+    "Red and blue": Colours(((33, 102, 242), (120, 170, 255), (247, 247, 247), (255, 130, 90), (235, 20, 30)),
+                            ("blue", "uncoloured", "red"), True),
+    "Viridis": Colours(((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)),
+                       ("purple", "teal", "yellow"), False),
+    "Grey": Colours(((0, 0, 0), (64, 64, 64), (128, 128, 128), (191, 191, 191), (255, 255, 255)),
+                    ("black", "mid-grey", "white"), False),
+}  # fmt: skip
+FADE = 0.7
 
 
 def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
@@ -238,10 +257,12 @@ def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: 
     grey = np.asarray(Image.fromarray(base).convert("L"), dtype=np.float32)[..., None]
     values = Image.fromarray(scaled_relevance(relevance).astype(np.float32))
     stretched = np.asarray(values.resize((width, height), Image.Resampling.BILINEAR))
-    anchors = np.array(COLOURS[colours], dtype=np.float32)
+    scale = COLOURS[colours]
+    anchors = np.array(scale.anchors, dtype=np.float32)
     place = np.linspace(-1, 1, len(anchors))
     colour = np.stack([np.interp(stretched, place, anchors[:, channel]) for channel in range(3)], -1)
-    return np.clip(np.round((1 - opacity) * grey + opacity * colour), 0, 255).astype(np.uint8)
+    weight = opacity * (np.abs(stretched)[..., None] ** FADE if scale.fades else 1.0)
+    return np.clip(np.round((1 - weight) * grey + weight * colour), 0, 255).astype(np.uint8)
 
 
 def enlarged(pixels: np.ndarray, side: int) -> np.ndarray:

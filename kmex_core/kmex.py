@@ -16,7 +16,7 @@ from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import fit_prototypes, pairwise
-from kmex_core.results import Explanation, Prototypes
+from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 from kmex_core.store import read_file, write_file
 
 EPSILON = 1e-4
@@ -247,6 +247,21 @@ class KMEx(nn.Module):
 
         return explain(self, image, prototypes, top, method)
 
+    def maps(self, images: Tensor, prototypes: Sequence[int], method: str = "auto") -> RelevanceMaps:
+        """A relevance map for each pair of an image and a prototype, in one batched pass.
+
+        Args:
+            images: (N, channels, H, W), normalised.
+            prototypes: N of them.
+            method: see `explain`.
+
+        Raises:
+            InputError: for images of another shape, an unknown prototype or method.
+        """
+        from kmex_core.relevance import pair_maps
+
+        return pair_maps(self, images, prototypes, method)
+
 
 def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
     """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
@@ -272,10 +287,11 @@ class _Watched:
         self._device = device
         self._low: Tensor | None = None
         self._high: Tensor | None = None
-        self.total = len(self._loader.dataset) if isinstance(self._loader, DataLoader) else 0
+        whole = isinstance(self._loader, DataLoader) and not isinstance(self._loader.dataset, IterableDataset)
+        self.total = len(self._loader.dataset) if whole else 0
 
     def first(self) -> Tensor:
-        if iter(self._loader) is self._loader:  # type: ignore[comparison-overlap]
+        if iter(self._loader) is self._loader:
             raise InputError("The loader can be read only once (it is an iterator). Give a DataLoader or a list.")
         for images, _ in self:
             return images.to(self._device)

@@ -64,12 +64,10 @@ def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str], k: int) -
     few = [f"'{name}' ({size})" for name, size in zip(class_names, sizes, strict=True) if size < k]
     if few:
         shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+        advice = f"Choose k ≤ {sizes.min()}" if sizes.min() > 0 else "A class without training images has no prototype"
         raise InputError(
-            f"{k} prototypes per class need at least {k} training images in every class; too few have {shown}. Choose "
-            f"k ≤ {sizes.min()}."
-            if sizes.min() > 0
-            else f"Every class needs training images; {shown} of the training split {'has' if len(few) == 1 else 'have'} "
-            f"fewer than {k}, and some none at all. Add images or remove the empty classes."
+            f"{k} prototypes per class need at least {k} training images of every class. Too few have: {shown}. "
+            f"{advice}, or add images."
         )
     bad = int((~np.isfinite(embeddings.z).all(1)).sum())
     if bad:

@@ -16,7 +16,7 @@ from kmex_core.store import write_bytes, write_file
 if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
 
-OPACITY = 0.6
+OPACITY = 0.85
 
 
 def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
         "agree": found.predicted == found.predicted_black_box,
         "unusual": found.unusual,
         "distance_rank": found.distance_rank,
-        "method": found.method,
-        "black_box_conservation": found.black_box_conservation,
+        "method": found.maps.method,
+        "black_box_conservation": float(found.black_box_map.conservation[0]),
         "prototypes": [
             {
                 "id": int(p),
@@ -46,11 +46,11 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
                 "importance": float(prototypes.importance[p]),
                 "training_images": int(prototypes.count[p]),
                 "training_image": int(prototypes.picture[p]),
-                "method": found.method,
+                "method": found.maps.method,
                 "conservation": float(kept),
                 "conserves": bool(fine),
             }
-            for p, kept, fine in zip(found.prototypes, found.conservation, found.conserves, strict=True)
+            for p, kept, fine in zip(found.prototypes, found.maps.conservation, found.maps.conserves, strict=True)
         ],
     }
 
@@ -70,17 +70,20 @@ def write(
     Raises:
         StoreError: when the folder cannot be written.
     """
+    import torch
+
     from kmex_core.pipeline import network_input
 
     colours = next(iter(COLOURS))
-    maps = {"black_box": found.black_box_map}
-    for p, relevance in zip(found.prototypes.tolist(), found.maps, strict=True):
-        shown = data.split("train").image(int(prototypes.picture[p]))
-        its = kmex.explain(network_input(info, shown), [p], method=found.method).maps[0]
-        maps |= {f"prototype-{p}": relevance, f"prototype-{p}-its-image": its}
-        write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, relevance, OPACITY, colours)))
-        write_bytes(out / f"prototype-{p}-image.png", png(enlarged(shown, 256)))
-        write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(shown, its, OPACITY, colours)))
-    write_bytes(out / "black-box-map.png", png(overlay(pixels, found.black_box_map, OPACITY, colours)))
-    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.method})
+    pictures = [data.split("train").image(int(prototypes.picture[p])) for p in found.prototypes]
+    inputs = torch.cat([network_input(info, picture) for picture in pictures])
+    theirs = kmex.maps(inputs, found.prototypes.tolist(), found.maps.method)
+    maps = {"black-box": found.black_box_map.values[0]}
+    for p, picture, here, there in zip(found.prototypes, pictures, found.maps.values, theirs.values, strict=True):
+        maps |= {f"prototype-{p}": here, f"prototype-{p}-image": there}
+        write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
+        write_bytes(out / f"prototype-{p}-image.png", png(enlarged(picture, 256)))
+        write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
+    write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
+    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
     write_bytes(out / "explanation.json", json.dumps(answer, indent=2, allow_nan=False).encode())

@@ -175,6 +175,29 @@ class Conversion:
 
 
 @dataclass(frozen=True, eq=False)
+class RelevanceMaps:
+    """M relevance maps, each with the check that it conserves what it started from.
+
+    Attributes:
+        values: (M, H, W) float32, relevance of each pixel, summed over the channels.
+        conservation: (M,) float64, sum of the map divided by what it should sum to (1 is exact).
+        method: how they were made: "prp" (or LRP, for a class score), or "integrated_gradients".
+    """
+
+    values: np.ndarray
+    conservation: np.ndarray
+    method: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def conserves(self) -> np.ndarray:
+        """(M,) bool: the map sums to what it should, within `CONSERVATION_TOLERANCE`."""
+        return np.abs(self.conservation - 1) <= CONSERVATION_TOLERANCE
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Why an image is classified as it is: prototypes with similarities, and relevance maps for some of them.
 
@@ -186,11 +209,8 @@ class Explanation:
         distance: (K,) float32, Euclidean distance of the image's embedding to every prototype.
         similarity: (K,) float32.
         prototypes: (M,) int64, the prototypes that have a map, most similar first.
-        maps: (M, H, W) float32, relevance of each pixel for the similarity to each of these prototypes.
-        method: how the maps were made ("prp" or "integrated_gradients").
-        conservation: (M,) float64, sum of the map divided by what it should sum to (1 is exact).
-        black_box_map: (H, W) float32, relevance of each pixel for the black box's score of its predicted class.
-        black_box_conservation: the same check for that map.
+        maps: their M maps.
+        black_box_map: one map, of the black box's score of its predicted class.
         unusual: True when the image lies farther from every prototype than 99 % of the training images do.
         distance_rank: share (0…1) of the training images that lie nearer to their nearest prototype.
     """
@@ -202,15 +222,7 @@ class Explanation:
     distance: np.ndarray
     similarity: np.ndarray
     prototypes: np.ndarray
-    maps: np.ndarray
-    method: str
-    conservation: np.ndarray
-    black_box_map: np.ndarray
-    black_box_conservation: float
+    maps: RelevanceMaps
+    black_box_map: RelevanceMaps
     unusual: bool
     distance_rank: float
-
-    @property
-    def conserves(self) -> np.ndarray:
-        """(M,) bool: each map sums to what it should, within `CONSERVATION_TOLERANCE`."""
-        return np.abs(self.conservation - 1) <= CONSERVATION_TOLERANCE

@@ -1,8 +1,17 @@
 """Which pixels a similarity or a prediction comes from: PRP and LRP, and gradients where LRP has no rules."""
 
-from kmex_core.relevance._explain import explain
+from kmex_core.relevance._explain import METHODS, explain, pair_maps
 from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.lrp import LRP, class_relevance, has_rules
 from kmex_core.relevance.prp import similarity_relevance
 
-__all__ = ["LRP", "class_relevance", "explain", "has_rules", "integrated_gradients", "similarity_relevance"]
+__all__ = [
+    "LRP",
+    "METHODS",
+    "class_relevance",
+    "explain",
+    "has_rules",
+    "integrated_gradients",
+    "pair_maps",
+    "similarity_relevance",
+]

@@ -1,4 +1,4 @@
-"""One image explained: predictions, similarities, and relevance maps that are checked before they are shown."""
+"""Images explained: predictions, similarities, and relevance maps that are checked before they are shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.lrp import class_relevance, has_rules, lrp_of
 from kmex_core.relevance.prp import similarity_relevance
-from kmex_core.results import Explanation
+from kmex_core.results import Explanation, RelevanceMaps
 
 if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
@@ -26,8 +26,9 @@ def explain(
     kmex: KMEx, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"
 ) -> Explanation:
     """See `KMEx.explain`. All maps of the image come from one batched pass."""
-    image = _checked(kmex, image)
-    chosen_method = _chosen_method(kmex, method)
+    image = _checked_images(kmex, image)
+    if len(image) != 1:
+        raise InputError(f"One image (channels, H, W) was expected, got {len(image)} images.")
     with torch.no_grad():
         z = kmex.encode(image)
         distance = kmex.distance(z)
@@ -37,14 +38,11 @@ def explain(
     if not bool(similarity.isfinite().all()):
         raise KMExError("The network gives no finite embedding for this image: its weights or the image are broken.")
     order = distance[0].argsort(stable=True)
-    ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes).to(order.device)
-    if prototypes is not None:
-        ids = ids[similarity[0, ids].argsort(descending=True, stable=True)]
+    ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes)
+    ids = ids[distance[0, ids].argsort(stable=True)]
     predicted_black_box = int(black_box.argmax(1))
-    maps, expected = _maps(kmex, image, z, similarity, ids, predicted_black_box, chosen_method)
-    sums = maps.double().sum((1, 2, 3))
-    conservation = (sums / expected.double()).cpu().numpy()
-    summed = maps.sum(1).cpu().numpy()
+    targets = torch.cat([ids, torch.tensor([len(kmex.prototypes) + predicted_black_box], device=ids.device)])
+    found = _maps(kmex, image.expand(len(targets), -1, -1, -1), z.expand(len(targets), -1), targets, method)
     nearest = float(distance.min())
     return Explanation(
         black_box=black_box[0].cpu().numpy(),
@@ -54,22 +52,30 @@ def explain(
         distance=distance[0].cpu().numpy(),
         similarity=similarity[0].cpu().numpy(),
         prototypes=ids.cpu().numpy(),
-        maps=summed[:-1],
-        method=chosen_method,
-        conservation=conservation[:-1],
-        black_box_map=summed[-1],
-        black_box_conservation=float(conservation[-1]),
+        maps=RelevanceMaps(found.values[:-1], found.conservation[:-1], found.method),
+        black_box_map=RelevanceMaps(found.values[-1:], found.conservation[-1:], found.method),
         unusual=nearest > kmex.details.typical_distance,
         distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
     )
 
 
-def _checked(kmex: KMEx, image: Tensor) -> Tensor:
-    if image.ndim == 3:
-        image = image[None]
-    if image.ndim != 4 or len(image) != 1:
-        raise InputError(f"One image (channels, H, W) was expected, got {tuple(image.shape)}.")
-    return image.to(kmex.prototypes.device, torch.float32)
+def pair_maps(kmex: KMEx, images: Tensor, prototypes: Sequence[int], method: str = "auto") -> RelevanceMaps:
+    """See `KMEx.maps`."""
+    images = _checked_images(kmex, images)
+    ids = _checked_ids(kmex, prototypes)
+    if len(ids) != len(images):
+        raise InputError(f"One prototype for each of {len(images)} images was expected, got {len(ids)}.")
+    with torch.no_grad():
+        z = kmex.encode(images)
+    return _maps(kmex, images, z, ids, method)
+
+
+def _checked_images(kmex: KMEx, images: Tensor) -> Tensor:
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4 or len(images) == 0:
+        raise InputError(f"Images (N, channels, H, W) were expected, got {tuple(images.shape)}.")
+    return images.to(kmex.prototypes.device, torch.float32)
 
 
 def _checked_ids(kmex: KMEx, prototypes: Sequence[int]) -> Tensor:
@@ -77,7 +83,7 @@ def _checked_ids(kmex: KMEx, prototypes: Sequence[int]) -> Tensor:
     wrong = [p for p in prototypes if not 0 <= p < count]
     if wrong:
         raise InputError(f"There is no prototype {wrong[0]}; they are numbered 0 to {count - 1}.")
-    return torch.tensor(list(prototypes), dtype=torch.int64)
+    return torch.tensor(list(prototypes), dtype=torch.int64, device=kmex.prototypes.device)
 
 
 def _chosen_method(kmex: KMEx, method: str) -> str:
@@ -94,30 +100,36 @@ def _chosen_method(kmex: KMEx, method: str) -> str:
     return method
 
 
-def _maps(
-    kmex: KMEx, image: Tensor, z: Tensor, similarity: Tensor, ids: Tensor, black_box: int, method: str
-) -> tuple[Tensor, Tensor]:
-    """Maps (M + 1, C, H, W) for M prototypes and the black box's class score, and what each should sum to (M + 1,)."""
-    target = torch.tensor([black_box], device=z.device)
-    if method == "prp":
-        assert kmex.pixel_range is not None
-        relevance = torch.cat(
-            [
-                similarity_relevance(z.expand(len(ids), -1), kmex.prototypes[ids], similarity[0, ids]),
-                class_relevance(kmex.head, z, target),
-            ]
-        )
-        lrp = lrp_of(kmex.encoder, *kmex.pixel_range)
-        parts = [lrp.maps(image.expand(len(part), -1, -1, -1), part) for part in relevance.split(ROWS)]
-        return torch.cat(parts), relevance.sum(1)
+def _maps(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor, method: str) -> RelevanceMaps:
+    """One map per row: target t < K is the similarity to prototype t, K + c the black box's score of class c."""
+    method = _chosen_method(kmex, method)
+    values, expected = (_propagated if method == "prp" else _integrated)(kmex, images, z, targets)
+    conservation = values.double().sum((1, 2, 3)) / expected.double()
+    return RelevanceMaps(values.sum(1).cpu().numpy(), conservation.cpu().numpy(), method)
 
+
+def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    assert kmex.pixel_range is not None
     count = len(kmex.prototypes)
+    relevance = torch.empty_like(z)
+    to_prototype = targets < count
+    with torch.no_grad():
+        ids, here = targets[to_prototype], z[to_prototype]
+        similarity = kmex.similarity(here).gather(1, ids[:, None])[:, 0]
+        relevance[to_prototype] = similarity_relevance(here, kmex.prototypes[ids], similarity)
+        relevance[~to_prototype] = class_relevance(kmex.head, z[~to_prototype], targets[~to_prototype] - count)
+    lrp = lrp_of(kmex.encoder, *kmex.pixel_range)
+    parts = [
+        lrp.maps(images[start : start + ROWS], relevance[start : start + ROWS]) for start in range(0, len(z), ROWS)
+    ]
+    return torch.cat(parts), relevance.sum(1)
 
-    def outputs(images: Tensor) -> Tensor:
-        embedding = kmex.encode(images)
+
+def _integrated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def outputs(batch: Tensor) -> Tensor:
+        embedding = kmex.encode(batch)
         return torch.cat([kmex.similarity(embedding), kmex.head(embedding)], 1)
 
-    low = kmex.pixel_range[0] if kmex.pixel_range is not None else [float(image.min())] * image.shape[1]
-    baseline = torch.tensor(low, device=image.device, dtype=image.dtype).view(1, -1, 1, 1).expand_as(image)
-    targets = torch.cat([ids, target + count])
-    return integrated_gradients(outputs, image.expand(len(targets), -1, -1, -1), targets, baseline)
+    black = images.amin((0, 2, 3)) if kmex.pixel_range is None else images.new_tensor(kmex.pixel_range[0])
+    baseline = black.view(1, -1, 1, 1).expand(1, *images.shape[1:])
+    return integrated_gradients(outputs, images, targets, baseline)

@@ -1,0 +1,37 @@
+# make app   sets up .venv, prepares the demo and opens the pages
+# make test  the same set-up and what tests need, then all checks and tests
+# make bench measures speed (slow; not part of the tests)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app test bench
+
+app: .venv/demo
+	$(BIN)/streamlit run app/Home.py
+
+test: .venv/installed-dev
+	sh tests/install_chromium.sh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: .venv/installed-dev
+	sh tests/install_chromium.sh
+	$(BIN)/python -m benchmarks
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	touch $@
+
+.venv/demo: .venv/installed kmex_core/demo/digits.safetensors
+	$(BIN)/python -m kmex_core demo
+	touch $@

@@ -1,0 +1,49 @@
+"""The entry of the dashboard: `streamlit run app/Home.py` from the repository root."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
+from starlette.routing import Route  # noqa: E402
+
+from app.pictures import ROUTE, serve  # noqa: E402
+
+log = logging.getLogger("kmex")
+
+
+def explain_failure(error: Exception) -> bool:
+    """What a person sees when something nobody thought of goes wrong: a sentence; the log has the traceback."""
+    log.error("A page failed", exc_info=error)
+    st.error(
+        "Something went wrong that should not have. Nothing was lost; reload the page to go on. "
+        f"The server's log has the details ({type(error).__name__})."
+    )
+    return True
+
+
+@asynccontextmanager
+async def warm_up(app: st.App) -> AsyncIterator[None]:
+    """Import torch while the first page loads: it takes seconds."""
+    threading.Thread(target=__import__, args=("torch",), daemon=True).start()
+    yield
+
+
+app = st.App(
+    Path(__file__).with_name("frame.py"),
+    lifespan=warm_up,
+    routes=[Route(ROUTE, serve)],
+    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=st.get_option("server.allowedHosts") or ["*"])],
+    on_script_error=explain_failure,
+)

@@ -1,0 +1,130 @@
+"""The only caches of the dashboard: pipeline functions, keyed by what made their results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from kmex_core import datasets, pipeline
+from kmex_core import models as kept
+from kmex_core.progress import Progress
+from kmex_core.results import Conversion, Embeddings, Explanation, ModelInfo, RelevanceMaps
+from kmex_core.specs import PrototypeSpec
+from kmex_core.store import Store
+
+if TYPE_CHECKING:
+    from kmex_core.kmex import KMEx
+
+log = logging.getLogger("kmex")
+
+
+@st.cache_resource
+def store() -> Store:
+    """The store on disk."""
+    return Store()
+
+
+def models() -> list[ModelInfo]:
+    """All models that can be read, those of the embedded demo first."""
+    found, broken = kept.list_models(store())
+    for message in broken:
+        log.warning("%s", message)
+        st.warning(message)
+    return sorted(found, key=lambda info: (not info.embedded, info.name))
+
+
+def dataset(info: ModelInfo) -> datasets.ImageDataset:
+    """The data set of a model."""
+    return _dataset(info.name, kept.weights_key(store(), info.name), info)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the data set …")
+def _dataset(name: str, weights: str, _info: ModelInfo) -> datasets.ImageDataset:
+    return pipeline.dataset_of(_info)
+
+
+def is_embedded(info: ModelInfo) -> bool:
+    """Whether the model's embeddings lie in the store."""
+    return pipeline.is_embedded(store(), info, dataset(info))
+
+
+def embed(info: ModelInfo, progress: Progress) -> None:
+    """Compute the model's embeddings and keep them in the store."""
+    for split in ("train", "test"):
+        pipeline.embeddings(store(), info, dataset(info), split, progress=progress)
+
+
+def embeddings(info: ModelInfo, split: str) -> Embeddings:
+    """A split's embedding; large, so that all sessions share it."""
+    return _embeddings(pipeline.embedding_spec(store(), info, dataset(info), split).key, split, info)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _embeddings(key: str, split: str, _info: ModelInfo) -> Embeddings:
+    return pipeline.embeddings(store(), _info, dataset(_info), split)
+
+
+def conversion_spec(info: ModelInfo, k: int, seed: int) -> PrototypeSpec:
+    """What names a conversion."""
+    return pipeline.conversion_spec(store(), info, dataset(info), k, seed)
+
+
+def conversion(info: ModelInfo, k: int, seed: int) -> Conversion:
+    """A conversion: from memory, from the store, or made now."""
+    return _conversion(conversion_spec(info, k, seed), info)
+
+
+@st.cache_resource(max_entries=200, show_spinner="Finding prototypes …")
+def _conversion(spec: PrototypeSpec, _info: ModelInfo) -> Conversion:
+    found = pipeline.stored_conversion(store(), spec)
+    if found is not None:
+        return found
+    return pipeline.convert(
+        store(), _info, dataset(_info), spec.k, spec.seed, embedded=lambda split: embeddings(_info, split)
+    )
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the network …")
+def _black_box(name: str, weights: str) -> kept.BlackBox:
+    return kept.load(store(), name, pipeline.checked_device())
+
+
+def _kmex(info: ModelInfo, spec: PrototypeSpec) -> KMEx:
+    black_box = _black_box(info.name, kept.weights_key(store(), info.name))
+    return pipeline.kmex(black_box, conversion(info, spec.k, spec.seed), spec)
+
+
+def explanation(info: ModelInfo, k: int, seed: int, picture: str, pixels: np.ndarray, top: int) -> Explanation:
+    """Why a picture is classified as it is.
+
+    Args:
+        info, k, seed: the KMEx.
+        picture: what names the picture (a digest, or a place in a data set).
+        pixels: the picture, (H, W) or (H, W, 3) uint8.
+        top: how many prototypes get a map.
+    """
+    return _explanation(conversion_spec(info, k, seed), picture, top, info, pixels)
+
+
+@st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …")
+def _explanation(spec: PrototypeSpec, picture: str, top: int, _info: ModelInfo, _pixels: np.ndarray) -> Explanation:
+    return _kmex(_info, spec).explain(pipeline.network_input(_info, _pixels), top=top)
+
+
+def prototype_maps(info: ModelInfo, k: int, seed: int, prototypes: Sequence[int]) -> RelevanceMaps:
+    """The relevance map of each prototype on its own picture."""
+    return _prototype_maps(conversion_spec(info, k, seed), tuple(int(p) for p in prototypes), info)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _prototype_maps(spec: PrototypeSpec, prototypes: tuple[int, ...], _info: ModelInfo) -> RelevanceMaps:
+    import torch
+
+    pictures = conversion(_info, spec.k, spec.seed).prototypes.picture
+    train = dataset(_info).split("train")
+    inputs = torch.cat([pipeline.network_input(_info, train.image(int(pictures[p]))) for p in prototypes])
+    return _kmex(_info, spec).maps(inputs, prototypes)

@@ -1,0 +1,92 @@
+"""Choosing the image to explain: one of the test split, or an upload."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from kmex_core.errors import InputError
+from kmex_core.images import MAX_BYTES, SUFFIXES, read_picture
+from kmex_core.results import Conversion, ModelInfo
+
+SOURCES = ("Test image", "Upload")
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """An image to explain.
+
+    Attributes:
+        name: what names it in a cache.
+        title: what to call it on the page.
+        pixels: (H, W) or (H, W, 3) uint8.
+        label: its true class, None when unknown.
+    """
+
+    name: str
+    title: str
+    pixels: np.ndarray
+    label: int | None = None
+
+
+def pick_image(info: ModelInfo, converted: Conversion) -> Picked | None:
+    """Show the choice; None while nothing can be explained (a message says why)."""
+    source = st.segmented_control(
+        "Image from", SOURCES, default=SOURCES[0], required=True, key="source", bind="query-params"
+    )
+    return _upload() if source == SOURCES[1] else _test_image(info, converted)
+
+
+def _test_image(info: ModelInfo, converted: Conversion) -> Picked:
+    test = cache.dataset(info).split("test")
+    wrong = np.flatnonzero(converted.test_predicted != test.labels)
+    differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        index = st.number_input(
+            f"Test image (0 to {len(test) - 1:,})",
+            0,
+            len(test) - 1,
+            0,
+            key="image",
+            bind="query-params",
+            width=220,
+            help="Its place in the test split. The model never saw these images in training.",
+        )
+        _jump("Any", np.arange(len(test)), "A test image at random")
+        _jump(f"A mistake ({len(wrong):,})", wrong, "A test image that KMEx classifies wrongly, at random")
+        _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
+    index = int(index)
+    return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
+
+
+def _jump(text: str, choices: np.ndarray, about: str) -> None:
+    def go() -> None:
+        st.session_state["image"] = int(np.random.default_rng().choice(choices))
+
+    st.button(text, on_click=go, disabled=len(choices) == 0, help=about, icon=":material/casino:")
+
+
+def _upload() -> Picked | None:
+    file = st.file_uploader(
+        f"A picture (PNG, JPEG, WebP, BMP or TIFF, up to {MAX_BYTES // 2**20} MB)",
+        type=list(SUFFIXES),
+        key="upload",
+        max_upload_size=MAX_BYTES // 2**20,
+        help="It stays on this machine. Any size and colour mode; it is scaled to the network's input.",
+    )
+    if file is None:
+        st.info("Choose a file, or drop it on the field above.", icon=":material/upload:")
+        return None
+    content = file.getvalue()
+    try:
+        picture = read_picture(content, f"'{file.name}'")
+    except InputError as error:
+        st.error(str(error), icon=":material/broken_image:")
+        return None
+    for note in picture.notes:
+        st.caption(f":material/info: {note}")
+    return Picked(f"upload-{hashlib.blake2b(content, digest_size=16).hexdigest()}", file.name, picture.pixels)

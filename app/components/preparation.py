@@ -1,0 +1,33 @@
+"""What has to be computed before a page can show a model."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from kmex_core import datasets
+from kmex_core.results import ModelInfo
+
+
+def prepare(info: ModelInfo) -> None:
+    """Make sure that the model's embeddings are in the store, with progress while they are computed."""
+    if cache.is_embedded(info):
+        return
+    data = cache.dataset(info)
+    images = sum(len(data.split(split)) for split in ("train", "test"))
+    done_before = 0
+    with st.container(border=True):
+        st.markdown(
+            f"**Preparing '{info.name}'.** Each of the {images:,} images of {datasets.title(info.dataset)} goes through "
+            "the network once. This happens only the first time; the result is kept."
+        )
+        bar = st.progress(0.0, "Starting …")
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal done_before
+        bar.progress(min(1.0, (done_before + done) / images), f"{done_before + done:,} of {images:,} images")
+        if done == total:
+            done_before += done
+
+    cache.embed(info, progress)
+    st.rerun()

@@ -1,0 +1,27 @@
+"""The frame around every page: navigation and sidebar. Home.py serves it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from app.components.messages import errors_as_messages  # noqa: E402
+from app.state import choose  # noqa: E402
+
+st.set_page_config(page_title="KMEx Explorer", page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
+
+page = st.navigation(
+    [
+        st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+        st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),
+    ]
+)
+with errors_as_messages():
+    choose()
+    page.run()

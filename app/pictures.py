@@ -1,0 +1,58 @@
+"""Thumbnails of a data set's images by address, so that a page sends addresses instead of pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kmex_core import models, pipeline
+from kmex_core.errors import KMExError
+from kmex_core.images import enlarged, png
+from kmex_core.store import Store
+
+ROUTE = "/pictures/{model}/{state}/{split}/{index:int}.png"
+SIDE = 96
+
+
+def url(model: str, state: str, split: str, index: int) -> str:
+    """The address of an image's thumbnail, relative to any page.
+
+    Args:
+        model: a model's name.
+        state: the fingerprint of its data set, so that an address always means the same picture.
+        split, index: which image.
+    """
+    return f"pictures/{model}/{state}/{split}/{index}.png"
+
+
+def thumbnail(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """(H, W, 3) uint8 with a longer side of about `side` pixels: small images enlarged crisply, large ones reduced."""
+    if max(pixels.shape[:2]) <= side:
+        return enlarged(pixels, side)
+    image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels).convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=4096)
+def _content(model: str, state: str, split: str, index: int) -> bytes | None:
+    data = pipeline.dataset_of(models.describe(Store(), model))
+    if data.fingerprint != state or split not in data.splits or index >= len(data.split(split)):
+        return None
+    return png(thumbnail(data.split(split).image(index)))
+
+
+def serve(request: Request) -> Response:
+    """Answer a request for a thumbnail: 404 for anything that is not an image of a model's data set."""
+    path = request.path_params
+    try:
+        content = _content(path["model"], path["state"], path["split"], path["index"])
+    except KMExError:
+        content = None
+    if content is None:
+        return Response("There is no such picture.", 404, media_type="text/plain")
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=31536000, immutable"})

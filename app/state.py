@@ -1,0 +1,74 @@
+"""What is selected in the sidebar: kept across pages and in the link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import cache
+from kmex_core import datasets
+from kmex_core.results import ModelInfo
+
+KS = (1, 20)
+DEFAULT_K = 5
+_KEY = "_selection"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A model of the store and the number of prototypes per class."""
+
+    model: ModelInfo
+    k: int
+    seed: int = 0
+
+
+def choose() -> None:
+    """Show the sidebar's widgets and remember what they select."""
+    models = cache.models()
+    with st.sidebar:
+        if not models:
+            st.warning("There is no model yet. Train one: `python -m kmex_core train --help`.")
+            st.stop()
+        names = sorted({model.dataset for model in models}, key=lambda name: (name != "digits", name))
+        titles = [_title(name, names) for name in names]
+        title = st.selectbox(
+            "Data set",
+            titles,
+            key="dataset",
+            bind="query-params",
+            help="The images that the models below were trained on.",
+        )
+        dataset = names[titles.index(title)]
+        of_dataset = [model.name for model in models if model.dataset == dataset]
+        name = st.selectbox(
+            "Model",
+            of_dataset,
+            key="model",
+            bind="query-params",
+            help="A trained classifier in the store. `python -m kmex_core train` makes more.",
+        )
+        k = st.slider(
+            "Prototypes per class",
+            *KS,
+            DEFAULT_K,
+            key="k",
+            bind="query-params",
+            help="How many examples stand for each class. More show finer differences within a class, and bring the "
+            "KMEx prediction closer to the black box's; fewer are quicker to take in.",
+        )
+    model = next(model for model in models if model.name == name)
+    st.session_state[_KEY] = Selection(model, k)
+
+
+def _title(name: str, names: list[str]) -> str:
+    """A data set's title; its whole path where two have the same."""
+    title = datasets.title(name)
+    return name if [datasets.title(other) for other in names].count(title) > 1 else title
+
+
+def selection() -> Selection:
+    """What `choose` selected in this run."""
+    selected: Selection = st.session_state[_KEY]
+    return selected

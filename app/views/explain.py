@@ -1,0 +1,33 @@
+"""Explain: one image, what both models say, which prototypes it looks like, and where."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.comparison import choose_look, show_black_box, show_comparison
+from app.components.image_picker import pick_image
+from app.components.predictions import show_predictions
+from app.components.preparation import prepare
+from app.state import selection
+
+TOP = 3
+
+chosen = selection()
+info = chosen.model
+
+st.title("Explain")
+st.markdown("Why does the model decide as it does? Choose an image and see which prototypes it looks like, and where.")
+prepare(info)
+converted = cache.conversion(info, chosen.k, chosen.seed)
+picked = pick_image(info, converted)
+if picked is None:
+    st.stop()
+found = cache.explanation(info, chosen.k, chosen.seed, picked.name, picked.pixels, TOP)
+show_predictions(info, converted.prototypes, found, picked)
+
+st.subheader("This looks like that")
+look = choose_look(found.maps.method)
+own = cache.prototype_maps(info, chosen.k, chosen.seed, found.prototypes.tolist())
+show_comparison(info, converted.prototypes, found, own, picked.pixels, look)
+show_black_box(info, found, picked.pixels, look)

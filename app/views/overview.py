@@ -1,0 +1,45 @@
+"""Overview: what this model is, how well KMEx stands in for it, and its prototypes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.diagram import show_diagram
+from app.components.gallery import show_gallery
+from app.components.preparation import prepare
+from app.components.summary import show_summary
+from app.state import selection
+from kmex_core import datasets
+
+chosen = selection()
+info = chosen.model
+
+st.title("Overview")
+st.markdown(
+    f"**{info.name}** is a {info.backbone} that tells {len(info.class_names)} classes of "
+    f"{datasets.title(info.dataset)} apart, seen as {info.image_size}×{info.image_size} pixels"
+    f"{' in grey' if info.channels == 1 else ' in colour'}."
+)
+prepare(info)
+data = cache.dataset(info)
+for note in data.notes:
+    st.info(note)
+converted = cache.conversion(info, chosen.k, chosen.seed)
+show_summary(converted.summary, len(converted.prototypes))
+
+with st.expander("What KMEx does", expanded=True, icon=":material/lightbulb:"):
+    st.markdown(
+        "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "
+        f"k-means: the centres are **prototypes**, {chosen.k} per class now. "
+        "A new image gets the class of the prototype that it lies nearest to. "
+        "So *this looks like that* is the computation itself, not a story told afterwards."
+    )
+    show_diagram()
+
+st.subheader("Prototypes", help="The slider in the sidebar changes how many there are.")
+st.caption(
+    "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
+    "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**."
+)
+show_gallery(info.name, data.fingerprint, info.class_names, converted.prototypes)

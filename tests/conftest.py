@@ -1,0 +1,105 @@
+"""What all tests share: a store of their own, the demo converted once, small data sets of every kind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from kmex_core import models, pipeline
+from kmex_core.results import ModelInfo
+from kmex_core.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the demo is embedded and converted for k = 5. Tests may add to it, not break it."""
+    root = tmp_path_factory.mktemp("store")
+    store = Store(root)
+    info = models.describe(store, "digits")
+    pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+    return root
+
+
+@pytest.fixture()
+def demo(demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store with the converted demo, as the default store."""
+    monkeypatch.setenv("KMEX_CACHE", str(demo_cache))
+    return Store(demo_cache)
+
+
+@pytest.fixture()
+def digits(demo: Store) -> ModelInfo:
+    """The demo's model."""
+    return models.describe(demo, "digits")
+
+
+@pytest.fixture()
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store, as the default store."""
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "cache"))
+    return Store()
+
+
+@pytest.fixture(autouse=True)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("KMEX_DATA", raising=False)
+    pipeline.dataset.cache_clear()
+    yield
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    """A picture as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def striped(label: int, count: int, size: int, channels: int, seed: int = 0) -> np.ndarray:
+    """`count` images of a class that is easy to tell: a bright stripe at a place of its own, and noise."""
+    random = np.random.default_rng([seed, label])
+    shape = (count, size, size) if channels == 1 else (count, size, size, 3)
+    images = random.integers(0, 60, shape, dtype=np.uint8)
+    at = 2 + 4 * label
+    images[:, at : at + 3] += 150
+    return images
+
+
+def write_folder(
+    root: Path, classes: tuple[str, ...], train: int, test: int, size: int = 16, channels: int = 3
+) -> Path:
+    """An image folder with striped images."""
+    for split, count in (("train", train), ("test", test)):
+        for label, name in enumerate(classes):
+            here = root / split / name
+            if count:
+                here.mkdir(parents=True)
+            for i, image in enumerate(striped(label, count, size, channels, seed=len(split))):
+                (here / f"{i:03}.png").write_bytes(encoded(image))
+    return root
+
+
+def write_parquet(path: Path, images: list[bytes], labels: list[object], names: list[str] | None) -> Path:
+    """A Hugging Face style parquet file, with class names in its metadata unless `names` is None."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    column = pa.array(
+        [{"bytes": image, "path": f"{i}.png"} for i, image in enumerate(images)],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    table = pa.table({"image": column, "label": pa.array(labels)})
+    if names is not None:
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path)
+    return path

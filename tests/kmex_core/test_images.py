@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from kmex_core.errors import InputError
+from kmex_core.images import (
+    COLOURS,
+    MAX_BYTES,
+    enlarged,
+    normalise,
+    overlay,
+    pixel_bounds,
+    read_picture,
+    scaled_relevance,
+    to_channels,
+    to_pixels,
+)
+from tests.conftest import encoded
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A valid PNG header that announces more pixels than fit in memory."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_give_their_pixels(kind: str) -> None:
+    picture = read_picture(encoded(COLOUR, kind))
+    np.testing.assert_array_equal(picture.pixels, COLOUR)
+    assert picture.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_lossy_formats_are_read(kind: str) -> None:
+    flat = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    pixels = read_picture(encoded(flat, kind)).pixels
+    assert np.abs(pixels.astype(int) - flat).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"not an image at all", "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+        (encoded(COLOUR)[:60], "damaged or cut off"),
+        (encoded(np.zeros((64, 64, 3), np.uint8) + 7, "JPEG")[:400], "damaged or cut off"),
+        (bomb(20_000, 20_000), "pixels; at most 40 million"),
+        (bomb(2_000_000, 2_000_000), "pixels; at most 40 million"),
+        (b"x" * (MAX_BYTES + 1), "at most 20 MB"),
+        (
+            saved(
+                Image.fromarray(COLOUR), "GIF", save_all=True, append_images=[Image.fromarray(COLOUR[::-1])], duration=9
+            ),
+            "GIF file",
+        ),
+        (
+            saved(Image.fromarray(COLOUR), "TIFF", save_all=True, append_images=[Image.fromarray(COLOUR)]),
+            "2 frames or pages",
+        ),
+        (
+            saved(
+                Image.fromarray(COLOUR), "WEBP", save_all=True, append_images=[Image.fromarray(255 - COLOUR)], duration=9
+            ),
+            "2 frames or pages",
+        ),
+    ],
+    ids=["empty", "text", "svg", "cut-png", "cut-jpeg", "bomb", "huge-bomb", "heavy", "gif", "pages", "animated-webp"],
+)  # fmt: skip
+def test_bad_files_get_one_clear_sentence(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        read_picture(content, "'cat.png'")
+    assert str(raised.value).startswith("'cat.png' ")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_name_does_not_matter_only_the_content() -> None:
+    np.testing.assert_array_equal(read_picture(encoded(COLOUR, "BMP"), "'cat.jpg'").pixels, COLOUR)
+
+
+@pytest.mark.parametrize("place", range(0, 1500, 37))
+def test_random_damage_never_escapes(place: int) -> None:
+    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "BMP"):
+        content = bytearray(encoded(np.tile(COLOUR, (6, 6, 1)), kind))
+        content[place % len(content)] ^= 0x5A
+        try:
+            picture = read_picture(bytes(content))
+        except InputError:
+            continue
+        assert picture.pixels.dtype == np.uint8
+        assert picture.pixels.ndim == 3
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    deep = np.array([[0, 257, 65535], [32768, 1000, 40000]], np.uint16)
+    picture = read_picture(encoded(deep))
+    np.testing.assert_array_equal(picture.pixels[..., 0], np.round(deep / 257).astype(np.uint8))
+    assert "8 bits" in picture.notes[0]
+
+
+def test_floats_are_scaled_by_their_range() -> None:
+    picture = read_picture(saved(Image.fromarray(np.array([[-1.0, 0.0, 1.0]], np.float32)), "TIFF"))
+    assert picture.pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_cmyk_is_converted() -> None:
+    picture = read_picture(saved(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "TIFF"))
+    assert picture.pixels[0, 0].tolist() == [255, 0, 0]
+    assert "CMYK" in picture.notes[0]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_parts_become_white(mode: str) -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 255))
+    picture = read_picture(saved(image.convert(mode), "PNG", **({"transparency": 0} if mode == "P" else {})))
+    assert picture.pixels[0, 0].tolist() == [255, 255, 255]
+    assert "white" in picture.notes[-1]
+
+
+def test_an_opaque_alpha_channel_says_nothing() -> None:
+    picture = read_picture(saved(Image.fromarray(COLOUR).convert("RGBA"), "PNG"))
+    np.testing.assert_array_equal(picture.pixels, COLOUR)
+    assert picture.notes == ()
+
+
+def test_pictures_are_turned_as_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = read_picture(saved(Image.fromarray(COLOUR), "PNG", exif=exif))
+    np.testing.assert_array_equal(picture.pixels, np.rot90(COLOUR, -1))
+    assert "EXIF" in picture.notes[0]
+
+
+def test_one_bit_pictures_are_black_and_white() -> None:
+    picture = read_picture(saved(Image.fromarray(np.eye(4) > 0), "PNG"))
+    np.testing.assert_array_equal(picture.pixels[..., 0], (np.eye(4) * 255).astype(np.uint8))
+
+
+def test_resizing_agrees_with_torchvision() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
+    ours = to_pixels(list(pixels), 3, 32)
+    theirs = v2.functional.resize(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), [32, 32], v2.InterpolationMode.BILINEAR, antialias=True
+    )
+    assert (ours.float() - theirs).abs().max() <= 0.5 + 1e-3
+
+
+def test_one_image_gives_the_same_pixels_as_a_batch() -> None:
+    images = np.random.default_rng(2).integers(0, 256, (4, 28, 28), dtype=np.uint8)
+    batch = to_pixels(images, 1, 32)
+    assert torch.equal(batch, torch.cat([to_pixels([image], 1, 32) for image in images]))
+    as_colour = [np.repeat(image[..., None], 3, -1) for image in images]
+    assert torch.equal(batch, to_pixels(as_colour, 1, 32))
+
+
+def test_images_of_different_sizes_make_one_batch() -> None:
+    images = [np.full((h, w, 3), 90, np.uint8) for h, w in ((5, 9), (40, 12), (32, 32))]
+    assert torch.equal(to_pixels(images, 3, 32), torch.full((3, 3, 32, 32), 90, dtype=torch.uint8))
+
+
+def test_colour_becomes_grey_as_pillow_does_it() -> None:
+    np.testing.assert_array_equal(to_channels(COLOUR, 1)[..., 0], np.asarray(Image.fromarray(COLOUR).convert("L")))
+
+
+def test_normalised_by_hand() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    out = normalise(pixels, (0.2,), (0.5,))
+    assert out.shape == (1, 3, 1, 3)
+    torch.testing.assert_close(out[0, 2, 0], torch.tensor([-0.4, 0.0, 1.6]))
+    low, high = pixel_bounds((0.2,), (0.5,))
+    assert low == pytest.approx((-0.4,) * 3)
+    assert high == pytest.approx((1.6,) * 3)
+
+
+def test_relevance_keeps_its_sign_and_zero() -> None:
+    scaled = scaled_relevance(np.array([[-2.0, 0.0, 1.0]]))
+    assert scaled[0, 1] == 0
+    assert scaled[0, 0] == pytest.approx(-1, abs=0.02)
+    assert scaled[0, 2] == pytest.approx(0.5, abs=0.01)
+    assert np.array_equal(scaled_relevance(np.zeros((2, 2))), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("colours", COLOURS)
+def test_an_overlay_of_opacity_zero_is_the_grey_picture(colours: str) -> None:
+    out = overlay(COLOUR, np.ones((4, 4)), 0.0, colours, side=14)
+    np.testing.assert_array_equal(out[..., 0], np.asarray(Image.fromarray(enlarged(COLOUR, 14)).convert("L")))
+    full = overlay(COLOUR, np.ones((4, 4)), 1.0, colours, side=14)
+    assert np.abs(full.astype(int) - np.array(COLOURS[colours].anchors[-1])).max() <= 1
+
+
+def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
+    out = enlarged(COLOUR, 20)
+    assert out.shape == (15, 21, 3)
+    np.testing.assert_array_equal(out[::3, ::3], COLOUR)
