@@ -31,11 +31,47 @@ class SplitModel:
     head_path: str
 
 
+class _Reached(Exception):
+    """Carries the embedding out of a forward pass that has reached the head."""
+
+    def __init__(self, z: Any) -> None:
+        super().__init__()
+        self.z = z
+
+
+class Stop(nn.Module):
+    """Stands where the head was, and ends the forward pass there."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        raise _Reached(z)
+
+
+class UpToHead(nn.Module):
+    """A classifier up to what its head would be given.
+
+    Args:
+        model: the classifier with a `Stop` in the place of its head.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) images to (N, D) embeddings."""
+        try:
+            self.model(images)
+        except _Reached as reached:
+            z: Tensor = reached.z
+            return z
+        raise RuntimeError(f"{type(self.model).__name__} did not come to its head.")
+
+
 def split(model: nn.Module, example: Tensor | None = None) -> SplitModel:
     """Split a classifier before its last Linear layer. The classifier itself is not changed.
 
-    The encoder is the classifier with that layer replaced by the identity; only the containers on the way to it are
-    copied, all parameters are shared.
+    The encoder runs the classifier until that layer is reached, so that what comes after it (a softmax, say) does not
+    matter. Only the containers on the way to the layer are copied, all parameters are shared.
 
     Args:
         model: any classifier with a Linear layer.
@@ -72,7 +108,7 @@ def split_at(model: nn.Module, path: str) -> SplitModel:
         head = None
     if not isinstance(head, nn.Linear):
         raise InputError(f"{type(model).__name__} has no Linear layer '{path}': it is another network than expected.")
-    return SplitModel(_replaced(model, path.split("."), nn.Identity()), head, path)
+    return SplitModel(UpToHead(_replaced(model, path.split("."), Stop())), head, path)
 
 
 def _inside_attention(model: nn.Module, name: str) -> bool:
@@ -95,7 +131,7 @@ def _last_to_run(model: nn.Module, linear: dict[str, nn.Linear], example: Tensor
 
 def _replaced(module: nn.Module, path: list[str], new: nn.Module) -> nn.Module:
     """A shallow copy of `module` in which the submodule at `path` is `new`; everything else is shared."""
-    if path == [""] or not path:
+    if path in ([""], []):
         return new
     twin = copy.copy(module)
     twin._modules = dict(module._modules)

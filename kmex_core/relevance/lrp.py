@@ -14,6 +14,7 @@ from torchvision.models.alexnet import AlexNet
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.vgg import VGG
 
+from kmex_core.backbones import Stop, UpToHead
 from kmex_core.relevance.composites import EPSILON, prp_composite
 
 LEAVES = (
@@ -27,8 +28,9 @@ LEAVES = (
     nn.Flatten,
     nn.Dropout,
     nn.Identity,
+    Stop,
 )
-CONTAINERS = (nn.Sequential, ResNet, BasicBlock, Bottleneck, VGG, AlexNet)
+CONTAINERS = (nn.Sequential, ResNet, BasicBlock, Bottleneck, VGG, AlexNet, UpToHead)
 
 
 def has_rules(encoder: nn.Module) -> bool:
