@@ -71,7 +71,7 @@ def split(model: nn.Module, example: Tensor | None = None) -> SplitModel:
     """Split a classifier before its last Linear layer. The classifier itself is not changed.
 
     The encoder runs the classifier until that layer is reached, so that what comes after it (a softmax, say) does not
-    matter. Only the containers on the way to the layer are copied, all parameters are shared.
+    matter. Parameters and buffers are shared with the classifier; modes and hooks are not.
 
     Args:
         model: any classifier with a Linear layer.
@@ -108,7 +108,8 @@ def split_at(model: nn.Module, path: str) -> SplitModel:
         head = None
     if not isinstance(head, nn.Linear):
         raise InputError(f"{type(model).__name__} has no Linear layer '{path}': it is another network than expected.")
-    return SplitModel(UpToHead(_replaced(model, path.split("."), Stop())), head, path)
+    made: dict[nn.Module, nn.Module] = {head: Stop()}
+    return SplitModel(UpToHead(_twin(model, made)), copy.copy(head), path)
 
 
 def _inside_attention(model: nn.Module, name: str) -> bool:
@@ -129,16 +130,13 @@ def _last_to_run(model: nn.Module, linear: dict[str, nn.Linear], example: Tensor
     return order[-1] if order else list(linear)[-1]
 
 
-def _replaced(module: nn.Module, path: list[str], new: nn.Module) -> nn.Module:
-    """A shallow copy of `module` in which the submodule at `path` is `new`; everything else is shared."""
-    if path in ([""], []):
-        return new
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    child = module._modules[path[0]]
-    assert child is not None
-    twin._modules[path[0]] = _replaced(child, path[1:], new)
-    return twin
+def _twin(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A module with the same parameters and buffers, but modes and hooks of its own; `made` maps old to new parts."""
+    if module not in made:
+        twin = copy.copy(module)
+        made[module] = twin
+        twin._modules = {name: child and _twin(child, made) for name, child in module._modules.items()}
+    return made[module]
 
 
 def _quietly(module: nn.Module, example: Tensor) -> Any:

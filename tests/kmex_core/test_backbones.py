@@ -69,8 +69,10 @@ def test_encoder_and_head_make_the_whole(name: str) -> None:
 def test_parts_share_the_models_parameters() -> None:
     model = backbones.build("resnet20", 10, 32)
     parts = backbones.split(model)
-    ours = {id(p) for part in (parts.encoder, parts.head) for p in part.parameters()}
-    assert ours == {id(p) for p in model.parameters()}
+    ours = {id(p) for part in (parts.encoder, parts.head) for p in (*part.parameters(), *part.buffers())}
+    assert ours == {id(p) for p in (*model.parameters(), *model.buffers())}
+    parts.encoder.eval()
+    assert all(module.training for module in model.modules())
     assert isinstance(model.get_submodule("fc"), nn.Linear)
 
 

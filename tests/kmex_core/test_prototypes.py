@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from kmex_core import prototypes as module
+from kmex_core.errors import InputError
+from kmex_core.prototypes import activated, fit_prototypes, pairwise
+from kmex_core.results import NO_IMAGE, Embeddings, Prototypes
+
+NAMES = ("ant", "bee", "cat")
+
+
+def embeddings(sizes: tuple[int, ...] = (30, 20, 25), d: int = 6, seed: int = 0, spread: float = 1.5) -> Embeddings:
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    random.shuffle(labels)
+    z = random.normal(size=(len(labels), d)) + spread * random.normal(size=(len(sizes), d))[labels]
+    return Embeddings(z.astype(np.float32), labels, labels.copy())
+
+
+@pytest.mark.parametrize("rows", [7, 16384])
+def test_what_prototypes_stand_for_agrees_with_slow_loops(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS", rows)
+    found = embeddings(spread=0.7)
+    made = fit_prototypes(found, NAMES, 4)
+    distance = np.array([[np.linalg.norm(z.astype(float) - p) for p in made.centers] for z in found.z])
+    nearest = distance.argmin(1)
+    assert made.classes.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    for k in range(12):
+        own = [i for i in range(len(found)) if found.labels[i] == made.classes[k]]
+        activating = [i for i in own if nearest[i] == k]
+        assert made.count[k] == len(activating)
+        assert made.importance[k] == pytest.approx(len(activating) / len(own))
+        assert made.count_all[k] == (nearest == k).sum()
+        ranked = sorted(own, key=lambda i: distance[i, k])
+        assert made.nearest[k].tolist() == ranked[: module.NEAREST]
+        np.testing.assert_allclose(made.nearest_distance[k], distance[ranked[: module.NEAREST], k], rtol=1e-5)
+        assert made.nearest_any[k] == distance[:, k].argmin()
+    np.testing.assert_allclose(made.distance_quantiles[[0, 50, 99, 100]],
+                               np.quantile(distance.min(1), [0, 0.5, 0.99, 1]), rtol=1e-5)  # fmt: skip
+    assert made.class_size.tolist() == [30, 20, 25]
+    np.testing.assert_array_equal(activated(found.z, made.centers), nearest)
+
+
+def test_with_few_images_the_rest_is_marked() -> None:
+    made = fit_prototypes(embeddings((3, 20, 20)), NAMES, 2)
+    assert (made.nearest[:2, 3:] == NO_IMAGE).all()
+    assert np.isinf(made.nearest_distance[:2, 3:]).all()
+    assert (made.nearest[:, 0] != NO_IMAGE).all()
+
+
+def test_as_many_prototypes_as_images_are_the_images() -> None:
+    found = embeddings((5, 5, 5))
+    made = fit_prototypes(found, NAMES, 5)
+    np.testing.assert_allclose(made.nearest_distance[:, 0], 0, atol=1e-5)
+    assert sorted(made.picture.tolist()) == list(range(15))
+    assert not made.ghost.any()
+
+
+def test_the_typical_distance_is_the_99th_percentile() -> None:
+    found = embeddings((400, 300, 300))
+    made = fit_prototypes(found, NAMES, 3)
+    nearest = np.linalg.norm(found.z[:, None] - made.centers, axis=2).min(1)
+    assert np.mean(nearest > made.typical_distance) == pytest.approx(0.01, abs=0.002)
+
+
+def test_equal_seeds_give_equal_prototypes_and_order_within_a_class_is_by_size() -> None:
+    found = embeddings((300, 200, 100), spread=6)
+    one, other = fit_prototypes(found, NAMES, 4, seed=3), fit_prototypes(found, NAMES, 4, seed=3)
+    for field in dataclasses.fields(Prototypes):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+    assert (np.diff(one.count.reshape(3, 4), axis=1) <= 0).all()
+    assert one.importance.reshape(3, 4).sum(1) == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "k", "message"),
+    [
+        ((3, 20, 20), 4, r"'ant' \(3\)\. Choose k ≤ 3"),
+        ((20, 0, 20), 2, r"'bee' \(0\)\. A class without training images"),
+        ((5, 4, 2), 5, r"'bee' \(4\), 'cat' \(2\)\. Choose k ≤ 2"),
+        ((5, 5, 5), 0, "must be 1 or more"),
+    ],
+)
+def test_too_few_images_name_the_class_and_the_count(sizes: tuple[int, ...], k: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit_prototypes(embeddings(sizes), NAMES, k)
+
+
+def test_equal_images_are_told_from_different_ones() -> None:
+    found = embeddings()
+    found.z[found.labels == 1] = found.z[found.labels == 1][:1]
+    with pytest.raises(InputError, match="Class 'bee' has 20 training images, but .* only 1 of them"):
+        fit_prototypes(found, NAMES, 2)
+    assert len(fit_prototypes(found, NAMES, 1)) == 3
+
+
+def test_embeddings_that_are_not_finite_and_labels_out_of_range_are_refused() -> None:
+    found = embeddings()
+    found.z[4, 2] = np.nan
+    with pytest.raises(InputError, match="1 of 75 embeddings are not finite"):
+        fit_prototypes(found, NAMES, 2)
+    with pytest.raises(InputError, match="Labels run from 0 to 2, but there are 2 classes"):
+        fit_prototypes(embeddings(), NAMES[:2], 2)
+
+
+def test_distances_are_exact_where_the_matrix_product_is_not() -> None:
+    z = torch.randn(60, 512, generator=torch.Generator().manual_seed(0)) * 3 + 5
+    assert (pairwise(z, z).diagonal() == 0).all()
+    by_product = torch.cdist(z, z, compute_mode="use_mm_for_euclid_dist")
+    assert by_product.diagonal().max() > 1e-3, "the effect that the exact way avoids"

@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from kmex_core import KMEx, backbones, models, pipeline
+from kmex_core.errors import InputError
+from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, similarity_relevance
+from kmex_core.results import CONSERVATION_TOLERANCE, ModelInfo
+from kmex_core.store import Store
+
+LOW, HIGH = (-0.4, -0.5, -0.6), (1.6, 1.5, 1.7)
+
+
+def small_network() -> nn.Sequential:
+    shortcut = nn.Sequential(nn.Conv2d(5, 6, 1, 2, bias=False), nn.BatchNorm2d(6))
+    network = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1, bias=False),
+        nn.BatchNorm2d(5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        BasicBlock(5, 6, 2, shortcut),
+        BasicBlock(6, 6),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 7),
+        nn.ReLU(),
+        nn.Dropout(),
+    )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.3)
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.double().eval()
+
+
+# ---- an independent, slow implementation of the rules: explicit sums over unfolded patches, no autograd, no zennit ----
+
+
+def signed(x: np.ndarray) -> np.ndarray:
+    return np.where(x < 0, -1.0, 1.0)
+
+
+class Slow:
+    """LRP by hand for `small_network`: one image (3, H, W), relevance (D,) at its output."""
+
+    EPS = 1e-6
+
+    def conv(
+        self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, x: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Merged weights and bias, and the output."""
+        weight = conv.weight.detach().numpy()
+        bias = np.zeros(len(weight))
+        if bn is not None:
+            scale = (bn.weight / torch.sqrt(bn.running_var + bn.eps)).detach().numpy()
+            weight = weight * scale[:, None, None, None]
+            bias = bn.bias.detach().numpy() - bn.running_mean.numpy() * scale
+        out = self.apply(weight, x, conv) + bias[:, None, None]
+        return weight, bias, out
+
+    def places(self, conv: nn.Conv2d, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
+        size, stride, pad = conv.kernel_size[0], conv.stride[0], conv.padding[0]
+        height = (shape[1] + 2 * pad - size) // stride + 1
+        width = (shape[2] + 2 * pad - size) // stride + 1
+        for i in range(height):
+            for j in range(width):
+                yield i, j, slice(i * stride, i * stride + size), slice(j * stride, j * stride + size)
+
+    def apply(self, weight: np.ndarray, x: np.ndarray, conv: nn.Conv2d) -> np.ndarray:
+        pad = conv.padding[0]
+        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+        found = {
+            (i, j): (weight * padded[:, rows, cols]).sum((1, 2, 3)) for i, j, rows, cols in self.places(conv, x.shape)
+        }
+        height, width = max(found)[0] + 1, max(found)[1] + 1
+        return np.array([[found[i, j] for j in range(width)] for i in range(height)]).transpose(2, 0, 1)
+
+    def spread(self, conv: nn.Conv2d, x: np.ndarray, relevance: np.ndarray, contribution) -> np.ndarray:  # type: ignore[no-untyped-def]
+        """Each output's relevance over its patch, in proportion to `contribution(patch, inside)` of shape (O, C, k, k)."""
+        pad = conv.padding[0]
+        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+        inside = np.pad(np.ones(x.shape), ((0, 0), (pad, pad), (pad, pad)))
+        out = np.zeros_like(padded)
+        for i, j, rows, cols in self.places(conv, x.shape):
+            parts = contribution(padded[:, rows, cols], inside[:, rows, cols])
+            total = parts.sum((1, 2, 3))
+            total = total + signed(total) * self.EPS
+            out[:, rows, cols] += (parts * (relevance[:, i, j] / total)[:, None, None, None]).sum(0)
+        return out[:, pad : pad + x.shape[1], pad : pad + x.shape[2]]
+
+    def alpha_one(self, conv: nn.Conv2d, weight: np.ndarray, x: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+        return self.spread(conv, x, relevance, lambda patch, _: np.maximum(weight * patch, 0))
+
+    def z_box(self, conv: nn.Conv2d, weight: np.ndarray, x: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+        low, high = (np.array(v)[:, None, None] for v in (LOW, HIGH))
+        return self.spread(conv, x, relevance, lambda patch, inside: weight * patch
+                           - np.maximum(weight, 0) * low * inside - np.minimum(weight, 0) * high * inside)  # fmt: skip
+
+    def block(self, block: BasicBlock, x: np.ndarray):  # type: ignore[no-untyped-def]
+        w1, _, a = self.conv(block.conv1, block.bn1, x)
+        a = np.maximum(a, 0)
+        w2, _, b = self.conv(block.conv2, block.bn2, a)
+        w3, skip = None, x
+        if block.downsample is not None:
+            w3, _, skip = self.conv(block.downsample[0], block.downsample[1], x)
+
+        def back(relevance: np.ndarray) -> np.ndarray:
+            total = skip + b
+            share = relevance / (total + signed(total) * self.EPS)
+            inner = self.alpha_one(block.conv2, w2, a, b * share)
+            inner = self.alpha_one(block.conv1, w1, x, inner)
+            outer = skip * share
+            return inner + (outer if w3 is None else self.alpha_one(block.downsample[0], w3, x, outer))
+
+        return np.maximum(skip + b, 0), back
+
+    def relevance(self, network: nn.Sequential, image: np.ndarray, at_output: np.ndarray) -> np.ndarray:
+        conv, bn, _, _, one, two, _, _, linear, _, _ = network
+        w0, _, a0 = self.conv(conv, bn, image)
+        a0 = np.maximum(a0, 0)
+        channels, height, width = a0.shape
+        pooled = a0.reshape(channels, height // 2, 2, width // 2, 2).max((2, 4))
+        a1, back1 = self.block(one, pooled)
+        a2, back2 = self.block(two, a1)
+        mean = a2.mean((1, 2))
+        # ε rule through the Linear layer, bias left out
+        weight = linear.weight.detach().numpy()
+        total = weight @ mean
+        r = (weight * mean).T @ (at_output / (total + signed(total) * self.EPS))
+        # average pooling: ε added to every input
+        area = a2.shape[1] * a2.shape[2]
+        small = signed(mean) * self.EPS
+        r = (a2 + small[:, None, None]) / area * (r / (mean + small))[:, None, None]
+        r = back1(back2(r))
+        # the winner takes all
+        unpooled = np.zeros_like(a0)
+        for c in range(channels):
+            for i in range(height // 2):
+                for j in range(width // 2):
+                    window = a0[c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+                    k = int(window.reshape(-1).argmax())
+                    unpooled[c, 2 * i + k // 2, 2 * j + k % 2] = r[c, i, j]
+        return self.z_box(conv, w0, image, unpooled)
+
+
+def rows(network: nn.Sequential, count: int = 3) -> tuple[Tensor, Tensor]:
+    images = torch.rand(count, 3, 8, 8, dtype=torch.float64) * 2 - 0.4
+    with torch.no_grad():
+        z = network(images)
+        p = z + torch.randn_like(z) * 0.3
+        distance = (z - p).square().sum(1).sqrt()
+        s = torch.log((distance.square() + 1) / (distance.square() + 1e-4))
+    return images, similarity_relevance(z, p, s)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_maps_agree_with_a_slow_implementation_of_the_rules(seed: int) -> None:
+    torch.manual_seed(seed)
+    network = small_network()
+    images, relevance = rows(network)
+    lrp = LRP(network, LOW, HIGH)
+    lrp._network.double()
+    maps = lrp.maps(images, relevance)
+    for image, at_output, found in zip(images, relevance, maps, strict=True):
+        slow = Slow().relevance(network, image.numpy(), at_output.numpy())
+        scale = np.abs(slow).max()
+        np.testing.assert_allclose(found.numpy() / scale, slow / scale, atol=1e-6)
+
+
+def test_the_slow_implementation_computes_the_network() -> None:
+    torch.manual_seed(0)
+    network = small_network()
+    image = torch.rand(3, 8, 8, dtype=torch.float64)
+    slow = Slow()
+    _, _, a0 = slow.conv(network[0], network[1], image.numpy())
+    np.testing.assert_allclose(np.maximum(a0, 0), network[:3](image[None])[0].detach().numpy(), atol=1e-12)
+    a1, _ = slow.block(network[4], network[:4](image[None])[0].detach().numpy())
+    np.testing.assert_allclose(a1, network[:5](image[None])[0].detach().numpy(), atol=1e-12)
+
+
+def test_relevance_of_a_dead_channel_is_not_lost_in_pooling() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        network[0].weight[1] = network[0].weight[1].abs()
+        network[0].bias[1] = -100
+    images = torch.rand(2, 3, 8, 8) * 2 - 0.4
+    assert (network(images)[:, 1] == 0).all()
+    relevance = torch.zeros(2, 4)
+    relevance[:, 1] = 3.0
+    sums = LRP(network, LOW, HIGH).maps(images, relevance).sum((1, 2, 3))
+    torch.testing.assert_close(sums, torch.full((2,), 3.0), rtol=1e-3, atol=0)
+
+
+def test_prp_shares_by_hand() -> None:
+    z, p = torch.tensor([[1.0, 2.0, 5.0]]), torch.tensor([[1.5, 2.0, 4.0]])
+    raw = [1 / (0.5**4 + 1e-12), 1 / 1e-12, 1 / (1 + 1e-12)]
+    expected = [3.0 * part / sum(raw) for part in raw]
+    torch.testing.assert_close(similarity_relevance(z, p, torch.tensor([3.0]))[0], torch.tensor(expected))
+    raw = [math.log((d * d + 1) / (d * d + 1e-4)) for d in (0.5, 0.0, 1.0)]
+    expected = [3.0 * part / sum(raw) for part in raw]
+    by_similarity = similarity_relevance(z, p, torch.tensor([3.0]), "similarity")
+    torch.testing.assert_close(by_similarity[0], torch.tensor(expected))
+    with pytest.raises(InputError, match="no rule 'other'"):
+        similarity_relevance(z, p, torch.tensor([3.0]), "other")
+
+
+def test_class_relevance_by_hand() -> None:
+    head = nn.Linear(3, 2)
+    z = torch.tensor([[1.0, -2.0, 0.5]])
+    found = class_relevance(head, z, torch.tensor([1]))
+    torch.testing.assert_close(found[0], z[0] * head.weight[1].detach(), rtol=1e-4, atol=1e-6)
+
+
+# ---- on the trained demo ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture()
+def kmex(demo: Store, digits: ModelInfo) -> KMEx:
+    data = pipeline.dataset_of(digits)
+    converted = pipeline.convert(demo, digits, data, 5)
+    return pipeline.kmex(models.load(demo, "digits"), converted, pipeline.conversion_spec(demo, digits, data, 5, 0))
+
+
+def input_of(digits: ModelInfo, index: int) -> Tensor:
+    return pipeline.network_input(digits, pipeline.dataset_of(digits).split("test").image(index))
+
+
+def test_maps_of_the_trained_network_conserve(kmex: KMEx, digits: ModelInfo) -> None:
+    for index in range(0, 500, 50):
+        found = kmex.explain(input_of(digits, index), top=5)
+        assert found.maps.method == "prp"
+        np.testing.assert_allclose(found.maps.conservation, 1, atol=2e-3)
+        np.testing.assert_allclose(found.maps.values.sum((1, 2)), found.similarity[found.prototypes], rtol=3e-3)
+        assert found.black_box_map.conservation[0] == pytest.approx(1, abs=2e-3)
+        assert found.maps.conserves.all()
+
+
+def test_maps_of_two_prototypes_of_one_image_differ(kmex: KMEx, digits: ModelInfo) -> None:
+    found = kmex.explain(input_of(digits, 0), top=4)
+    flat = found.maps.values.reshape(4, -1)
+    correlation = np.corrcoef(flat)[np.triu_indices(4, 1)]
+    assert correlation.max() < 0.95
+    assert len(np.unique(flat.argmax(1))) > 1
+
+
+def test_a_batch_gives_the_maps_of_single_passes(kmex: KMEx, digits: ModelInfo) -> None:
+    image = input_of(digits, 3)
+    together = kmex.explain(image, prototypes=[40, 2, 17])
+    assert together.prototypes.tolist() == sorted([40, 2, 17], key=lambda p: together.distance[p])
+    for p, values in zip(together.prototypes, together.maps.values, strict=True):
+        alone = kmex.maps(image, [int(p)])
+        np.testing.assert_allclose(alone.values[0], values, rtol=1e-3, atol=1e-5 * np.abs(values).max())
+
+
+def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    converted = pipeline.convert(Store(), digits, data, 5)
+    for index in (0, 7, 100):
+        found = kmex.explain(input_of(digits, index), top=1)
+        assert found.prototypes[0] == converted.test_activated[index]
+        assert found.predicted == converted.test_predicted[index]
+        assert found.predicted_black_box == converted.test_black_box[index]
+        assert found.black_box.sum() == pytest.approx(1, abs=1e-5)
+        assert found.kmex.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_noise_is_unlike_the_training_data_and_training_images_are_not(kmex: KMEx, digits: ModelInfo) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    assert kmex.explain(pipeline.network_input(digits, noise), top=1).unusual
+    train = pipeline.dataset_of(digits).split("train")
+    unusual = [kmex.explain(pipeline.network_input(digits, train.image(i)), prototypes=[]).unusual for i in range(60)]
+    assert sum(unusual) <= 3
+
+
+def test_threads_do_not_disturb_each_other_or_the_weights(kmex: KMEx, digits: ModelInfo) -> None:
+    before = backbones.fingerprint(kmex)
+    alone = {i: kmex.explain(input_of(digits, i), top=3).maps.values for i in range(6)}
+    found: dict[tuple[int, int], np.ndarray] = {}
+    errors: list[Exception] = []
+
+    def work(thread: int) -> None:
+        try:
+            for i in range(6):
+                found[thread, i] = kmex.explain(input_of(digits, i), top=3).maps.values
+        except Exception as error:  # shown by the assertion below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(found) == 24
+    for (_, i), values in found.items():
+        np.testing.assert_allclose(values, alone[i], rtol=1e-3, atol=1e-5 * np.abs(alone[i]).max())
+    assert backbones.fingerprint(kmex) == before
+
+
+def test_new_weights_give_new_maps(kmex: KMEx, digits: ModelInfo) -> None:
+    image = input_of(digits, 0)
+    before = kmex.maps(image, [0]).values
+    with torch.no_grad():
+        kmex.encoder.get_parameter("model.layer1.0.conv1.weight").mul_(0.5)
+    assert np.abs(kmex.maps(image, [0]).values - before).max() > 1e-3 * np.abs(before).max()
+
+
+def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo) -> None:
+    image = input_of(digits, 0)
+    with pytest.raises(InputError, match="numbered 0 to 49"):
+        kmex.explain(image, prototypes=[50])
+    with pytest.raises(InputError, match="no method 'magic'"):
+        kmex.explain(image, method="magic")
+    with pytest.raises(InputError, match="One prototype for each of 1 images"):
+        kmex.maps(image, [1, 2])
+    with pytest.raises(InputError, match="One image"):
+        kmex.explain(torch.zeros(2, 3, 32, 32))
+
+
+# ---- networks without rules ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [("resnet20", True), ("resnet18", True), ("resnet50", True), ("vgg11_bn", True), ("vgg11", True),
+     ("convnext_tiny", False), ("vit_b_32", False), ("mobilenet_v2", False), ("densenet121", False),
+     ("efficientnet_b0", False)],
+)  # fmt: skip
+def test_which_families_have_rules(name: str, rules: bool) -> None:
+    encoder = backbones.split(backbones.build(name, 4, 32)).encoder
+    assert has_rules(encoder) is rules
+    if not rules:
+        with pytest.raises(ValueError, match="no rules"):
+            LRP(encoder, LOW, HIGH)
+
+
+def test_batch_norm_that_cannot_be_merged_has_no_rules() -> None:
+    assert not has_rules(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)))
+    assert not has_rules(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)))
+    assert not has_rules(nn.Sequential(nn.Flatten()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn"])
+def test_families_with_rules_conserve(name: str) -> None:
+    torch.manual_seed(0)
+    parts = backbones.split(backbones.build(name, 4, 32))
+    encoder = parts.encoder.eval()
+    images = torch.rand(2, 3, 32, 32) * 2 - 0.4
+    z = encoder(images).detach()
+    maps = LRP(encoder, LOW, HIGH).maps(images, z)
+    torch.testing.assert_close(maps.sum((1, 2, 3)), z.sum(1), rtol=0.03, atol=0)
+
+
+@pytest.fixture()
+def transformer() -> tuple[KMEx, Tensor]:
+    torch.manual_seed(0)
+    model = backbones.build("vit_b_32", 3, 32)
+    images = torch.randn(12, 3, 32, 32)
+    with torch.no_grad():
+        model.get_submodule("heads.head").weight.normal_()
+    return KMEx.convert(model, [(images, torch.arange(12) % 3)], k=2), images
+
+
+def test_a_transformer_is_explained_by_a_named_gradient_method(transformer: tuple[KMEx, Tensor]) -> None:
+    kmex, images = transformer
+    found = kmex.explain(images[0] + 0.1, top=2)
+    assert found.maps.method == "integrated_gradients"
+    assert found.maps.values.shape == (2, 32, 32)
+    assert np.isfinite(found.maps.conservation).all()
+    with pytest.raises(InputError, match="PRP has no rules for"):
+        kmex.explain(images[0], method="prp")
+
+
+def test_integrated_gradients_are_complete_on_a_linear_function() -> None:
+    weight = torch.randn(2, 3 * 4 * 4)
+    images, baseline = torch.randn(3, 3, 4, 4), torch.full((1, 3, 4, 4), -1.0)
+    targets = torch.tensor([0, 1, 1])
+    maps, expected = integrated_gradients(lambda x: x.flatten(1) @ weight.T, images, targets, baseline)
+    by_hand = (images - baseline) * weight[targets].view(3, 3, 4, 4)
+    torch.testing.assert_close(maps, by_hand, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(maps.sum((1, 2, 3)), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_map_that_does_not_conserve_is_labelled(
+    kmex: KMEx, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = LRP.maps
+    monkeypatch.setattr(LRP, "maps", lambda self, images, relevance: maps(self, images, relevance) * 0.9)
+    found = kmex.explain(input_of(digits, 0), top=2)
+    np.testing.assert_allclose(found.maps.conservation, 0.9, atol=0.01)
+    assert CONSERVATION_TOLERANCE < 0.1
+    assert not found.maps.conserves.any()

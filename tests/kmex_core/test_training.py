@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kmex_core import backbones, datasets, models, pipeline, training
+from kmex_core.errors import InputError, StoreError, TrainingError
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.conftest import write_folder
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "data", ("a", "b", "c"), 16, 6, size=32, channels=3)
+
+
+def request(folder: Path, name: str = "net", **changes: object) -> pipeline.TrainRequest:
+    spec = DatasetSpec(str(folder))
+    settings = {"epochs": 3, "batch_size": 12, "learning_rate": 0.02} | changes
+    recipe = training.default_recipe(pipeline.dataset(spec), False, **settings)
+    return pipeline.TrainRequest(name, spec, "resnet20", recipe, "cpu", "test")
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_resumed_run_is_the_same_to_the_last_bit(store: Store, folder: Path) -> None:
+    whole = pipeline.train(store, request(folder, "whole"))
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage.startswith("Epoch 3/3") and done == total - 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pipeline.train(store, request(folder, "parts"), progress=stop)
+    assert "parts" not in models.known_names(store)
+    torch.manual_seed(123)
+    parts = pipeline.train(store, request(folder, "parts"), resume=True)
+    assert models.weights_key(store, "whole") == models.weights_key(store, "parts")
+    strip = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in whole.made_by["history"]]
+    assert strip == [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in parts.made_by["history"]]
+    assert not store.path("runs", "parts").exists()
+
+
+def test_training_learns_and_keeps_what_made_it(store: Store, folder: Path) -> None:
+    info = pipeline.train(store, request(folder, epochs=12))
+    assert info.accuracy is not None
+    assert info.accuracy > 0.8
+    kept = models.describe(store, "net")
+    assert kept == dataclasses.replace(info, made_by=kept.made_by)
+    assert kept.made_by["recipe"]["seed"] == 0
+    assert kept.made_by["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert len(kept.made_by["history"]) == 12
+    black_box = models.load(store, "net")
+    assert backbones.fingerprint(black_box.model) == backbones.fingerprint(models.load(store, "net").model)
+    assert not black_box.model.training
+
+
+def test_the_seed_decides(store: Store, folder: Path) -> None:
+    keys = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        pipeline.train(store, request(folder, name, epochs=1, seed=seed))
+        keys.append(models.weights_key(store, name))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_training_leaves_the_global_random_state_alone(folder: Path) -> None:
+    data = datasets.load(DatasetSpec(str(folder)))
+    run = training.Run(backbones.build("resnet20", 3, 32))
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    training.fit(run, data, request(folder, epochs=1).recipe, (0.5,) * 3, (0.2,) * 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_diverging_run_says_so_and_keeps_its_checkpoints(store: Store, folder: Path) -> None:
+    epochs: list[str] = []
+
+    def poison(stage: str, done: int, total: int) -> None:
+        if stage.startswith("Epoch 2/"):
+            epochs.append(stage)
+            for value in network[0].parameters():
+                value.data.fill_(float("nan"))
+
+    network: list[nn.Module] = []
+    build = backbones.build
+
+    def watched(*arguments: object) -> nn.Module:
+        network.append(build(*arguments))  # type: ignore[arg-type]
+        return network[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", watched)
+        with pytest.raises(TrainingError, match=r"cross-entropy became nan in epoch 2 of 3.*lower learning rate"):
+            pipeline.train(store, request(folder), progress=poison)
+    kept = store.get("runs", "net")
+    assert kept is not None
+    assert kept[1]["epoch"] == 1
+    assert all(np.isfinite(array).all() for array in kept[0].values())
+
+
+def test_a_huge_learning_rate_diverges_with_a_message(store: Store, folder: Path) -> None:
+    with pytest.raises(TrainingError, match="lower learning rate than 1e\\+20"):
+        pipeline.train(store, request(folder, learning_rate=1e20))
+
+
+def test_nothing_is_overwritten_by_accident(store: Store, folder: Path) -> None:
+    pipeline.train(store, request(folder, epochs=1))
+    key = models.weights_key(store, "net")
+    with pytest.raises(InputError, match="is a model named 'net' already"):
+        pipeline.train(store, request(folder, epochs=1))
+    with pytest.raises(InputError, match="is a model named 'digits' already"):
+        pipeline.train(store, request(folder, "digits"))
+    with pytest.raises(InputError, match="no unfinished training run"):
+        pipeline.train(store, request(folder, "other"), resume=True)
+    assert models.weights_key(store, "net") == key
+    pipeline.train(store, request(folder, epochs=1, seed=9), overwrite=True)
+    assert models.weights_key(store, "net") != key
+
+
+def test_a_run_is_resumed_with_its_own_settings_only(store: Store, folder: Path) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage.startswith("Epoch 2/"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pipeline.train(store, request(folder), progress=stop)
+    with pytest.raises(InputError, match="has not finished"):
+        pipeline.train(store, request(folder))
+    with pytest.raises(InputError, match="epochs was 3, now 5"):
+        pipeline.train(store, request(folder, epochs=5), resume=True)
+    pipeline.train(store, request(folder), resume=True)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ""])
+def test_a_name_cannot_leave_the_store(store: Store, folder: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be a model's name"):
+        pipeline.train(store, request(folder, name))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"momentum": 1.0}, {"batch_size": 1},
+     {"weight_decay": -1.0}, {"augmentation": "flip"}],
+)  # fmt: skip
+def test_impossible_hyper_parameters_are_refused(folder: Path, changes: dict[str, object]) -> None:
+    name = next(iter(changes)).replace("_", " ")
+    with pytest.raises(InputError, match=f"The {name} must be"):
+        request(folder, **changes)
+
+
+def test_defaults_are_the_papers() -> None:
+    data = datasets.load(DatasetSpec("digits"))
+    for name, epochs in {"mnist": 10, "fashion-mnist": 10, "svhn": 10, "cifar10": 30, "stl10": 30}.items():
+        recipe = training.default_recipe(dataclasses.replace(data, name=name), imagenet=True)
+        assert (recipe.epochs, recipe.learning_rate, recipe.momentum, recipe.batch_size) == (epochs, 0.001, 0.5, 128)
+
+
+def test_flip_crop_agrees_with_a_slow_loop() -> None:
+    pixels = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8)
+    out = training.flip_crop(pixels, torch.Generator().manual_seed(0))
+    assert out.shape == pixels.shape
+    seen = set()
+    for image, got in zip(pixels, out, strict=True):
+        padded = nn.functional.pad(image, [2] * 4)
+        options = {
+            (top, left, flip): (padded[:, top : top + 6, left : left + 6].flip(2) if flip else
+                                padded[:, top : top + 6, left : left + 6])
+            for top in range(5) for left in range(5) for flip in (False, True)
+        }  # fmt: skip
+        found = [place for place, crop in options.items() if torch.equal(crop, got)]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len({flip for _, _, flip in seen}) == 2
+    assert len({top for top, _, _ in seen}) == len({left for _, left, _ in seen}) == 5
+
+
+def test_large_data_sets_are_decoded_as_they_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, recipe = datasets.load(DatasetSpec(str(folder))), request(folder).recipe
+    in_memory = [batch for epoch in (0, 1) for batch in training._Source(data).epoch(recipe, epoch)]
+    monkeypatch.setattr(training, "IN_MEMORY", 10)
+    streamed = [batch for epoch in (0, 1) for batch in training._Source(data).epoch(recipe, epoch)]
+    assert len(in_memory) == len(streamed) == 8
+    for (one, a), (other, b) in zip(in_memory, streamed, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(a, b)
+
+
+def test_weights_of_another_architecture_or_not_finite_are_refused(store: Store, folder: Path) -> None:
+    info = pipeline.train(store, request(folder, epochs=1))
+    network = models.load(store, "net").model
+    models.save(store, dataclasses.replace(info, name="wrong", backbone="resnet18"), network)
+    with pytest.raises(InputError, match="of another architecture.*missing"):
+        models.load(store, "wrong")
+    models.save(store, dataclasses.replace(info, name="fewer", class_names=("a", "b")), network)
+    with pytest.raises(InputError, match=r"of another shape \(fc.weight is \(3, 64\), \(2, 64\) expected"):
+        models.load(store, "fewer")
+    with torch.no_grad():
+        network.get_parameter("fc.weight")[0, 0] = float("nan")
+    models.save(store, dataclasses.replace(info, name="broken"), network)
+    with pytest.raises(InputError, match="not finite.*fc.weight"):
+        models.load(store, "broken")
+    assert models.load(store, "net")
+
+
+def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        models.describe(store, "digit")
+    pipeline.train(store, request(folder, epochs=1))
+    path = store.path("models", "net")
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(StoreError, match=r"net\.safetensors"):
+        models.load(store, "net")
+    found, broken = models.list_models(store)
+    assert [info.name for info in found] == ["digits"]
+    assert len(broken) == 1
