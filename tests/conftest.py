@@ -32,20 +32,20 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def demo(demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The store with the converted demo, as the default store."""
     monkeypatch.setenv("KMEX_CACHE", str(demo_cache))
     return Store(demo_cache)
 
 
-@pytest.fixture()
+@pytest.fixture
 def digits(demo: Store) -> ModelInfo:
     """The demo's model."""
     return models.describe(demo, "digits")
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store, as the default store."""
     monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "cache"))
@@ -56,7 +56,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("KMEX_DATA", raising=False)
     pipeline.dataset.cache_clear()
-    yield
+    return
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:

@@ -18,8 +18,8 @@ def prepare(info: ModelInfo) -> None:
     done_before = 0
     with st.container(border=True):
         st.markdown(
-            f"**Preparing '{info.name}'.** Each of the {images:,} images of {datasets.title(info.dataset)} goes through "
-            "the network once. This happens only the first time; the result is kept."
+            f"**Preparing '{info.name}'.** Each of the {images:,} images of {datasets.title(info.dataset)} goes "
+            "through the network once. This happens only the first time; the result is kept."
         )
         bar = st.progress(0.0, "Starting …")
 

@@ -86,7 +86,7 @@ WRITERS = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torchvision read files of the official layout whose content is not the official one."""
     for module in ("cifar", "stl10", "svhn"):

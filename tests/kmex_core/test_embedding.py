@@ -10,7 +10,7 @@ from kmex_core.embedding import extract, out_of_memory
 from kmex_core.errors import InputError, KMExError
 
 
-@pytest.fixture()
+@pytest.fixture
 def parts() -> backbones.SplitModel:
     torch.manual_seed(0)
     return backbones.split(backbones.build("resnet20", 10, 16))

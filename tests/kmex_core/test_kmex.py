@@ -31,19 +31,19 @@ class Net(nn.Module):
         return self.fc2(self.fc1(x).relu()).log_softmax(1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def model() -> Net:
     torch.manual_seed(0)
     return Net().train()
 
 
-@pytest.fixture()
+@pytest.fixture
 def data() -> TensorDataset:
     random = torch.Generator().manual_seed(1)
     return TensorDataset(torch.randn(60, 1, 8, 8, generator=random), torch.arange(60) % 3)
 
 
-@pytest.fixture()
+@pytest.fixture
 def kmex(model: Net, data: TensorDataset) -> KMEx:
     return KMEx.convert(model, DataLoader(data, 16), k=4)
 

@@ -42,7 +42,7 @@ def small_network() -> nn.Sequential:
     return network.double().eval()
 
 
-# ---- an independent, slow implementation of the rules: explicit sums over unfolded patches, no autograd, no zennit ----
+# ---- an independent, slow implementation of the rules: explicit sums over patches, no autograd, no zennit
 
 
 def signed(x: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ class Slow:
         return np.array([[found[i, j] for j in range(width)] for i in range(height)]).transpose(2, 0, 1)
 
     def spread(self, conv: nn.Conv2d, x: np.ndarray, relevance: np.ndarray, contribution) -> np.ndarray:  # type: ignore[no-untyped-def]
-        """Each output's relevance over its patch, in proportion to `contribution(patch, inside)` of shape (O, C, k, k)."""
+        """Each output's relevance over its patch, in proportion to `contribution(patch, inside)`, (O, C, k, k)."""
         pad = conv.padding[0]
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         inside = np.pad(np.ones(x.shape), ((0, 0), (pad, pad), (pad, pad)))
@@ -221,10 +221,10 @@ def test_class_relevance_by_hand() -> None:
     torch.testing.assert_close(found[0], z[0] * head.weight[1].detach(), rtol=1e-4, atol=1e-6)
 
 
-# ---- on the trained demo ----------------------------------------------------------------------------------------------
+# ---- on the trained demo
 
 
-@pytest.fixture()
+@pytest.fixture
 def kmex(demo: Store, digits: ModelInfo) -> KMEx:
     data = pipeline.dataset_of(digits)
     converted = pipeline.convert(demo, digits, data, 5)
@@ -327,7 +327,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
         kmex.explain(torch.zeros(2, 3, 32, 32))
 
 
-# ---- networks without rules ------------------------------------------------------------------------------------------
+# ---- networks without rules
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_families_with_rules_conserve(name: str) -> None:
     torch.testing.assert_close(maps.sum((1, 2, 3)), z.sum(1), rtol=0.03, atol=0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def transformer() -> tuple[KMEx, Tensor]:
     torch.manual_seed(0)
     model = backbones.build("vit_b_32", 3, 32)

@@ -15,7 +15,7 @@ from kmex_core.store import Store
 from tests.conftest import write_folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "data", ("a", "b", "c"), 16, 6, size=32, channels=3)
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from kmex_core.store import Store
+
+FRAME = Path(__file__).resolve().parents[2] / "app" / "frame.py"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> Iterator[None]:
+    yield
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def page(demo: Store) -> Callable[..., AppTest]:
+    """Opens a page of the dashboard on the converted demo: `page("explain", k="3")`."""
+
+    def opened(view: str = "overview", **query: str) -> AppTest:
+        test = AppTest.from_file(str(FRAME), default_timeout=60)
+        for name, value in query.items():
+            test.query_params[name] = value
+        test.run()
+        if view != "overview":
+            test.switch_page(f"views/{view}.py").run()
+        return test
+
+    return opened

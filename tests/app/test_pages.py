@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
+from streamlit.testing.v1 import AppTest
+
+from app import pictures
+from kmex_core import models, pipeline
+from kmex_core.results import ModelInfo
+from kmex_core.store import Store
+from tests.conftest import encoded
+from tests.kmex_core.test_images import bomb, saved
+
+Page = Callable[..., AppTest]
+
+
+def healthy(test: AppTest) -> AppTest:
+    assert not test.exception, test.exception
+    return test
+
+
+def gallery(test: AppTest) -> str:
+    return next(element.proto.body for element in test.get("html") if "kx-gallery" in element.proto.body)
+
+
+def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page())
+    summary = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).summary
+    shown = {metric.label: metric.value for metric in test.metric}
+    assert shown == {
+        "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",
+        "KMEx accuracy ↑": f"{summary.accuracy_kmex:.1%}",
+        "Agreement ↑": f"{summary.agreement:.1%}",
+        "Ghost prototypes ↓": "0%",
+    }
+    assert all(metric.help for metric in test.metric)
+    assert not test.error
+    body = gallery(test)
+    assert body.count("<figure") == 50
+    assert body.count('alt="') == 50
+
+
+def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = page()
+    for k in (1, 20, 7):
+        healthy(test.sidebar.slider(key="k").set_value(k).run())
+        assert gallery(test).count("<figure") == 10 * k
+        made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), k)
+        assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
+        for image, count in zip(made.prototypes.picture, made.prototypes.count, strict=True):
+            assert pictures.url("digits", "digits-1", "train", int(image)) in gallery(test)
+            assert f"· {count:,}" in gallery(test)
+
+
+def test_the_selection_is_kept_across_pages_and_comes_from_the_link(page: Page) -> None:
+    test = page("explain", k="3", image="12")
+    assert healthy(test).sidebar.slider(key="k").value == 3
+    test.switch_page("views/overview.py").run()
+    assert healthy(test).sidebar.slider(key="k").value == 3
+    assert gallery(test).count("<figure") == 30
+
+
+@pytest.mark.parametrize(
+    "query", [{"k": "900"}, {"k": "x"}, {"model": "../../etc"}, {"dataset": "<b>"}, {"image": "-4"}]
+)
+def test_nonsense_in_the_link_is_ignored(page: Page, query: dict[str, str]) -> None:
+    test = healthy(page("explain", **query))
+    assert test.sidebar.slider(key="k").value == 5
+    assert not test.error
+
+
+def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("explain"))
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
+    right = int(np.flatnonzero(made.test_predicted == data.split("test").labels)[0])
+    healthy(test.number_input(key="image").set_value(right).run())
+    assert "That is right" in test.success[0].value
+    healthy(test.number_input(key="image").set_value(wrong).run())
+    said = test.warning[0].value
+    assert f"The true class is **{data.split('test').labels[wrong]}**" in said
+    assert "wrong" in said
+    nearest = made.test_activated[wrong]
+    assert any(f"Nearest prototype, which decides: {made.test_predicted[wrong]}** (number {nearest})" in m.value
+               for m in test.markdown)  # fmt: skip
+    assert len(test.image) == 1 + 3 * 4 + 2
+
+
+def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = page("explain")
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
+    healthy(buttons["A mistake"].click().run())
+    index = test.number_input(key="image").value
+    assert made.test_predicted[index] != data.split("test").labels[index]
+    buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
+    healthy(buttons["A disagreement"].click().run())
+    index = test.number_input(key="image").value
+    assert made.test_predicted[index] != made.test_black_box[index]
+
+
+def upload(page: Page, name: str, content: bytes) -> AppTest:
+    test = page("explain", source="Upload")
+    return healthy(test.file_uploader(key="upload").upload(name, content, "image/png").run())
+
+
+def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digits: ModelInfo) -> None:
+    image = pipeline.dataset_of(digits).split("test").image(100)
+    test = upload(page, "four.png", encoded(image))
+    made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    assert not test.error
+    assert any(f"(number {made.test_activated[100]})" in m.value for m in test.markdown)
+    assert "both say **4**" in test.info[0].value
+
+
+def test_an_upload_unlike_the_training_data_is_flagged(page: Page) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    test = upload(page, "noise.png", encoded(noise))
+    assert any("Unlike the training data" in warning.value for warning in test.warning)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", "empty"),
+        ("text.png", b"hello", "not a picture"),
+        ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or cut off"),
+        ("bomb.png", bomb(20_000, 20_000), "at most 40 million"),
+        ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),
+         "GIF"),
+    ],
+)  # fmt: skip
+def test_a_bad_upload_gets_one_sentence_and_the_page_goes_on(
+    page: Page, name: str, content: bytes, message: str
+) -> None:
+    test = upload(page, name, content)
+    assert len(test.error) == 1
+    assert message in test.error[0].value
+    assert name in test.error[0].value
+    good = encoded(np.zeros((8, 8), np.uint8))
+    test.file_uploader(key="upload").clear()
+    healthy(test.file_uploader(key="upload").upload("black.png", good, "image/png").run())
+    assert not test.error
+    assert test.image
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved(Image.new("CMYK", (30, 20), (0, 99, 99, 0)), "TIFF"),
+        encoded(np.full((20, 30), 40_000, np.uint16)),
+        saved(Image.new("P", (30, 20), 3), "PNG", transparency=3),
+        saved(Image.new("RGBA", (30, 20), (9, 9, 9, 90)), "WEBP"),
+        saved(Image.new("1", (1, 3000)), "PNG"),
+    ],
+    ids=["cmyk", "16-bit", "palette", "alpha", "thin"],
+)
+def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) -> None:
+    test = upload(page, "odd.png", content)
+    assert not test.error
+    assert test.image
+
+
+def test_the_first_start_prepares_the_demo_with_progress(store: Store) -> None:
+    from tests.app.conftest import FRAME
+
+    test = AppTest.from_file(str(FRAME), default_timeout=120).run()
+    assert not test.exception
+    assert len(test.metric) == 4
+    assert len(store.names("embeddings")) == 2
+
+
+def test_a_class_smaller_than_k_is_a_message(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kmex_core.errors import InputError
+
+    def too_few(*_: object, **__: object) -> None:
+        raise InputError("6 prototypes per class need at least 6 training images of every class.")
+
+    monkeypatch.setattr(pipeline, "convert", too_few)
+    test = page(k="6")
+    healthy(test)
+    assert "6 prototypes per class need" in test.error[0].value
+
+
+def test_a_damaged_model_is_named_and_the_others_work(page: Page, demo: Store) -> None:
+    path = demo.path("models", "broken")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"damaged")
+    try:
+        test = healthy(page())
+        assert any("broken" in warning.value for warning in test.warning)
+        assert len(test.metric) == 4
+    finally:
+        path.unlink()
+
+
+def test_a_store_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.app.conftest import FRAME
+
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "file"))
+    test = healthy(AppTest.from_file(str(FRAME), default_timeout=60).run())
+    assert "KMEX_CACHE" in test.error[0].value
+
+
+def test_a_name_of_a_class_cannot_bring_markup(monkeypatch: pytest.MonkeyPatch, demo: Store, digits: ModelInfo) -> None:
+    from app.components import gallery as module
+
+    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    bodies: list[str] = []
+    monkeypatch.setattr(module.st, "html", bodies.append)
+    module.show_gallery("digits", "state", ("<script>alert(1)</script>", *"123456789"), prototypes)
+    assert "<script>" not in bodies[0]
+
+
+def test_ghosts_are_marked(monkeypatch: pytest.MonkeyPatch, demo: Store, digits: ModelInfo) -> None:
+    import dataclasses
+
+    from app.components import gallery as module
+
+    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    count = prototypes.count.copy()
+    count[7] = 0
+    ghostly = dataclasses.replace(prototypes, count=count, importance=count / prototypes.class_size[prototypes.classes])
+    bodies: list[str] = []
+    monkeypatch.setattr(module.st, "html", bodies.append)
+    module.show_gallery("digits", "state", digits.class_names, ghostly)
+    assert bodies[0].count('class="kx-card kx-ghost"') == 1
+    assert bodies[0].count("<figcaption>ghost") == 1
+
+
+def test_pictures_are_served_and_nothing_else(demo: Store) -> None:
+    def get(model: str, state: str, split: str, index: int) -> Response:
+        asked = {"model": model, "state": state, "split": split, "index": index}
+        return pictures.serve(Request({"type": "http", "path_params": asked}))
+
+    found = get("digits", "digits-1", "train", 3)
+    assert found.status_code == 200
+    assert found.media_type == "image/png"
+    data = pipeline.dataset_of(models.describe(demo, "digits"))
+    shown = np.asarray(Image.open(io.BytesIO(bytes(found.body))))
+    np.testing.assert_array_equal(shown[::12, ::12, 0], data.split("train").image(3))
+    assert get("nobody", "digits-1", "train", 3).status_code == 404
+    assert get("digits", "old", "train", 3).status_code == 404
+    assert get("digits", "digits-1", "valid", 3).status_code == 404
+    assert get("digits", "digits-1", "train", 99_999).status_code == 404
+    assert get("../../etc", "digits-1", "train", 3).status_code == 404
+
+
+def test_large_pictures_become_small_thumbnails() -> None:
+    big = np.zeros((300, 200, 3), np.uint8)
+    assert pictures.thumbnail(big).shape == (96, 64, 3)
+    assert pictures.thumbnail(big[..., 0]).shape == (96, 64, 3)

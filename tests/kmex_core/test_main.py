@@ -1,0 +1,165 @@
+"""The command line as people run it: real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kmex_core import datasets, pipeline
+from kmex_core.__main__ import app
+from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store, read_file
+from tests.conftest import ROOT, encoded, write_folder
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kmex_core", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    """The JSON of a command that must succeed, run in this process (torch is imported already)."""
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def fails(code: int, message: str, *arguments: str) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    data = datasets.load(DatasetSpec("digits"))
+    path = tmp_path / "digit.png"
+    path.write_bytes(encoded(data.split("test").image(100)))
+    return path
+
+
+def test_a_real_process_answers_json_on_stdout_and_progress_on_stderr(store: Store) -> None:
+    result = run("convert", "--model", "digits", "--k", "3", "--json")
+    assert result.returncode == 0
+    found = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert "Computing embeddings" in result.stderr
+    promised = "model dataset k seed accuracy_black_box accuracy_kmex agreement ghosting seconds"
+    assert set(promised.split()) <= set(found)
+    assert found["model"] == "digits"
+    assert found["k"] == 3
+    assert 0.9 < found["accuracy_kmex"] <= 1
+    usage = run("convert", "--model", "digits", "--k", "many")
+    assert usage.returncode == 2
+    unknown = run("convert", "--model", "digit")
+    assert unknown.returncode == 2
+    assert "did you mean 'digits'" in unknown.stderr
+    assert unknown.stdout == ""
+
+
+@pytest.mark.parametrize("command", [[], ["datasets"], ["models"], ["train"], ["convert"], ["explain"], ["demo"]])
+def test_help_teaches(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+def test_data_sets_and_models_are_listed(demo: Store) -> None:
+    listed = {entry["name"]: entry for entry in answer("datasets")["datasets"]}
+    assert set(listed) == set(datasets.REGISTRY)
+    assert listed["digits"]["available"]
+    assert not listed["svhn"]["available"]
+    model = answer("models")["models"][0]
+    assert (model["name"], model["kind"], model["dataset"], model["backbone"]) == (
+        "digits", "blackbox", "digits", "resnet20")  # fmt: skip
+
+
+def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", ("left", "right"), 20, 8, size=32)
+    trained = answer(
+        "train", "--dataset", str(folder), "--backbone", "resnet20", "--epochs", "6", "--batch-size", "10",
+        "--name", "stripes", "--seed", "4",
+    )  # fmt: skip
+    assert trained["model"] == "stripes"
+    assert trained["accuracy"] > 0.8
+    assert "stripes" in {model["name"] for model in answer("models")["models"]}
+    converted = answer("convert", "--model", "stripes", "--k", "2", "--seed", "1")
+    assert converted["prototypes"] == 4
+    assert abs(converted["accuracy_kmex"] - converted["accuracy_black_box"]) < 0.2
+    picture = next((folder / "test" / "right").glob("*.png"))
+    found = answer("explain", "--model", "stripes", "--k", "2", "--image", str(picture), "--out", str(tmp_path / "out"))
+    assert found["prototypes"][0]["class"] == found["kmex"]["class"]
+
+
+def test_explain_writes_maps_that_agree_with_its_answer(demo: Store, seven: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    found = answer("explain", "--model", "digits", "--image", str(seven), "--out", str(out), "--top", "2")
+    assert found["black_box"]["class"] == found["kmex"]["class"] == "4"
+    assert sum(found["kmex"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    maps, _ = read_file(out / "maps.safetensors")
+    for one in found["prototypes"]:
+        assert {"id", "class", "similarity", "importance", "training_image", "method", "conservation"} <= set(one)
+        assert one["method"] == "prp"
+        assert one["conservation"] == pytest.approx(1, abs=2e-3)
+        assert maps[f"prototype-{one['id']}"].sum() == pytest.approx(one["similarity"], rel=5e-3)
+        for name in ("map", "image", "image-map"):
+            assert (out / f"prototype-{one['id']}-{name}.png").stat().st_size > 100
+    assert json.loads((out / "explanation.json").read_text()) == found
+    assert (out / "black-box-map.png").exists()
+
+
+def test_a_picture_of_the_test_split_is_explained_as_the_data_set_has_it(
+    demo: Store, digits: ModelInfo, seven: Path, tmp_path: Path
+) -> None:
+    found = answer("explain", "--model", "digits", "--image", str(seven), "--out", str(tmp_path / "out"), "--top", "1")
+    converted = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    assert found["prototypes"][0]["id"] == converted.test_activated[100]
+    assert not found["unusual"]
+
+
+def test_the_demo_command(demo: Store) -> None:
+    assert answer("demo")["model"] == "digits"
+    assert "streamlit run app/Home.py" in CliRunner().invoke(app, ["demo"]).output
+
+
+def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, seven: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    out = ["--out", str(tmp_path / "out")]
+    fails(2, "not a picture", "explain", "--model", "digits", "--image", str(tmp_path / "text.png"), *out)
+    fails(2, "is empty", "explain", "--model", "digits", "--image", str(tmp_path / "empty.png"), *out)
+    fails(2, "No such file", "explain", "--model", "digits", "--image", str(tmp_path / "none.png"), *out)
+    fails(2, "no method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
+    fails(2, "k ≤ 128", "convert", "--model", "digits", "--k", "900")
+    fails(2, "cannot be a model's name", "convert", "--model", "../../etc/passwd")
+    fails(2, "did you mean 'mnist'", "train", "--dataset", "minst", "--name", "x")
+    fails(2, "did you mean 'resnet20'", "train", "--dataset", "digits", "--backbone", "resnet21", "--name", "x")
+    fails(2, "cannot be trained", "train", "whitebox", "--dataset", "digits", "--name", "x")
+    fails(2, "already", "train", "--dataset", "digits", "--backbone", "resnet20", "--name", "digits")
+    assert not (tmp_path / "out").exists()
+
+
+def test_failure_exits_with_1_and_json_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "file"))
+    result = CliRunner().invoke(app, ["convert", "--model", "digits", "--json"])
+    assert result.exit_code == 1
+    assert "KMEX_CACHE" in json.loads(result.stdout)["error"]
+
+
+def test_the_embedded_checkpoint_names_the_command_that_made_it(demo: Store, digits: ModelInfo) -> None:
+    assert digits.embedded
+    command = digits.made_by["command"]
+    assert command.startswith("python -m kmex_core train --dataset digits --backbone resnet20 --name digits")
+    assert command.split(" --overwrite")[0] in (ROOT / "README.md").read_text()
+    assert digits.accuracy == pytest.approx(answer("convert", "--model", "digits")["accuracy_black_box"], abs=5e-3)

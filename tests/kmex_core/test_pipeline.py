@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmex_core import datasets, models, pipeline
+from kmex_core.errors import InputError, StoreError
+from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.conftest import write_folder
+
+
+def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", lambda *_: pytest.fail("the network was loaded"))
+        patch.setattr("kmex_core.kmeans.kmeans", lambda *_: pytest.fail("k-means ran again"))
+        again = pipeline.convert(demo, digits, data, 3)
+        kept = pipeline.stored_conversion(demo, pipeline.conversion_spec(demo, digits, data, 3, 0))
+    assert kept is not None
+    for other in (again, kept):
+        assert other.summary == made.summary
+        np.testing.assert_array_equal(other.prototypes.centers, made.prototypes.centers)
+        np.testing.assert_array_equal(other.test_predicted, made.test_predicted)
+
+
+def test_the_summary_agrees_with_the_module(demo: Store, digits: ModelInfo) -> None:
+    import torch
+
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    black_box = models.load(demo, "digits")
+    kmex = pipeline.kmex(black_box, made, pipeline.conversion_spec(demo, digits, data, 5, 0))
+    test = data.split("test")
+    inputs = torch.cat([pipeline.network_input(digits, test.image(i)) for i in range(len(test))])
+    with torch.no_grad():
+        said, black = kmex(inputs).argmax(1).numpy(), black_box.model(inputs).argmax(1).numpy()
+    assert made.summary.accuracy_kmex == np.mean(said == test.labels)
+    assert made.summary.accuracy_black_box == np.mean(black == test.labels)
+    assert made.summary.agreement == np.mean(said == black)
+    assert made.summary.images == 500
+    assert made.summary.ghosting == 0
+
+
+def test_the_demo_is_good_enough_to_show(demo: Store, digits: ModelInfo) -> None:
+    summary = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).summary
+    assert summary.accuracy_black_box > 0.95
+    assert abs(summary.accuracy_kmex - summary.accuracy_black_box) < 0.01
+    assert models.EMBEDDED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20
+
+
+def test_a_damaged_embedding_is_computed_again(store: Store) -> None:
+    info = models.describe(store, "digits")
+    data = pipeline.dataset_of(info)
+    first = pipeline.embeddings(store, info, data, "test")
+    path = store.path("embeddings", pipeline.embedding_spec(store, info, data, "test").key)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 0xFF
+    path.write_bytes(bytes(content))
+    again = pipeline.embeddings(store, info, data, "test")
+    np.testing.assert_allclose(again.z, first.z, rtol=1e-5)
+    assert store.get("embeddings", path.stem) is not None
+
+
+def test_cancelling_leaves_nothing_half_done(store: Store) -> None:
+    info = models.describe(store, "digits")
+    data = pipeline.dataset_of(info)
+
+    class Cancelled(Exception):
+        pass
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.convert(store, info, data, 2, progress=cancel)
+    assert store.names("embeddings") == store.names("prototypes") == []
+    assert not pipeline.is_embedded(store, info, data)
+    assert pipeline.convert(store, info, data, 2).summary.images == 500
+
+
+def test_a_class_smaller_than_k_is_named_and_loses_nothing(demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    with pytest.raises(InputError, match="need at least 500 training images of every class"):
+        pipeline.convert(demo, digits, data, 500)
+    assert pipeline.convert(demo, digits, data, 5).summary.images == 500
+
+
+def test_data_with_other_classes_than_the_models_is_refused(store: Store, tmp_path: Path) -> None:
+    from kmex_core import training
+
+    folder = write_folder(tmp_path / "data", ("a", "b"), 8, 4, size=32)
+    spec = DatasetSpec(str(folder))
+    recipe = training.default_recipe(datasets.load(spec), False, epochs=1, batch_size=8)
+    info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", "test"))
+    assert pipeline.dataset_of(info).class_names == ("a", "b")
+    (folder / "train" / "c").mkdir()
+    pipeline.dataset.cache_clear()
+    with pytest.raises(InputError, match="has 3 classes .* trained on 2"):
+        pipeline.dataset_of(info)
+
+
+def test_a_store_that_cannot_be_written_stops_the_conversion(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file")
+    info = models.describe(store, "digits")
+    with pytest.raises(StoreError, match="KMEX_CACHE"):
+        pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+
+
+def test_devices_are_checked() -> None:
+    assert pipeline.checked_device("cpu") == "cpu"
+    with pytest.raises(InputError, match="The device 'abacus' cannot be used"):
+        pipeline.checked_device("abacus")
