@@ -1,0 +1,197 @@
+"""The pages as a person meets them: slide, pick, upload, reload, follow a link."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kmex_core import datasets, models, pipeline
+from kmex_core.results import Conversion
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.conftest import encoded
+
+pytestmark = pytest.mark.browser
+
+CARDS = ".kx-card"
+
+
+@pytest.fixture(scope="module")
+def converted(demo_cache: Path) -> Conversion:
+    store = Store(demo_cache)
+    info = models.describe(store, "digits")
+    return pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+
+
+def open_page(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    expect(page.get_by_role("slider", name="Prototypes per class")).to_be_visible()
+
+
+def settled(page: Page) -> None:
+    """Wait until the server has answered all that was asked of it."""
+    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=60_000)
+
+
+def slide(page: Page, steps: int) -> None:
+    slider = page.get_by_role("slider", name="Prototypes per class")
+    slider.focus()
+    for _ in range(abs(steps)):
+        slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def explained(page: Page) -> None:
+    expect(page.get_by_text("Third prototype:")).to_be_visible()
+    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
+    settled(page)
+
+
+def no_sideways_scrolling(page: Page) -> bool:
+    return bool(page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth <= "
+                              "document.querySelector('[data-testid=stMain]').clientWidth + 1"))  # fmt: skip
+
+
+def test_the_overview_is_complete(page: Page, converted: Conversion) -> None:
+    open_page(page)
+    expect(page.locator(CARDS)).to_have_count(50)
+    expect(page.get_by_test_id("stMetric")).to_have_count(4)
+    expect(page.get_by_text(f"{converted.summary.accuracy_kmex:.1%}", exact=True)).to_be_visible()
+    expect(page.get_by_alt_text(re.compile("An image goes through the encoder"))).to_be_visible()
+    page.locator(CARDS).last.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert page.title() == "KMEx Explorer"
+    assert no_sideways_scrolling(page)
+
+
+def test_sliding_changes_the_prototypes_and_the_link(page: Page) -> None:
+    open_page(page)
+    expect(page.locator(CARDS)).to_have_count(50)
+    slide(page, 3)
+    expect(page.locator(CARDS)).to_have_count(80)
+    expect(page).to_have_url(re.compile(r"k=8"))
+    slide(page, -7)
+    expect(page.locator(CARDS)).to_have_count(10)
+    page.get_by_role("link", name="Explain").click()
+    explained(page)
+    expect(page).to_have_url(re.compile(r"/explain\?.*k=1"))
+    page.get_by_role("link", name="Overview").click()
+    expect(page.locator(CARDS)).to_have_count(10)
+
+
+def test_a_link_shows_the_same_in_another_browser(page: Page, browser: Browser, server: str) -> None:
+    open_page(page, "/explain?k=3&image=41&opacity=40")
+    explained(page)
+    page.reload()
+    explained(page)
+    shown = page.get_by_text("Nearest prototype, which decides").inner_text()
+    assert re.search(r"image=41", page.url)
+    context = browser.new_context(base_url=server)
+    other = context.new_page()
+    other.goto(page.url)
+    explained(other)
+    assert other.get_by_text("Nearest prototype, which decides").inner_text() == shown
+    expect(other.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value("41")
+    expect(other.get_by_role("slider", name="Prototypes per class")).to_have_value("3")
+    expect(other.get_by_role("slider", name=re.compile("Map opacity"))).to_have_value("40")
+    context.close()
+
+
+def test_picking_a_mistake_says_so(page: Page) -> None:
+    open_page(page, "/explain")
+    explained(page)
+    expect(page.get_by_text("That is right.")).to_be_visible()
+    page.get_by_role("button", name=re.compile("A mistake")).click()
+    expect(page.get_by_text(re.compile(r"The true class is \d: .* wrong\."))).to_be_visible()
+    assert "image=" in page.url
+
+
+def test_an_upload_is_explained(page: Page, converted: Conversion) -> None:
+    image = datasets.load(DatasetSpec("digits")).split("test").image(100)
+    open_page(page, "/explain?source=Upload")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "four.png", "mimeType": "image/png", "buffer": encoded(image)}
+    )
+    explained(page)
+    expect(page.get_by_text(re.compile("both say 4"))).to_be_visible()
+    expect(page.get_by_text(f"(number {converted.test_activated[100]})").first).to_be_visible()
+    images = page.locator("[data-testid=stMain] img[alt]")
+    expect(images).to_have_count(1 + 3 * 4 + 2)
+    assert no_sideways_scrolling(page)
+
+
+def test_opacity_and_colours_change_the_maps(page: Page) -> None:
+    open_page(page, "/explain")
+    explained(page)
+    first = page.get_by_alt_text(re.compile("Where it looks like prototype")).first
+    before = first.get_attribute("src")
+    slider = page.get_by_role("slider", name=re.compile("Map opacity"))
+    slider.focus()
+    slider.press("Home")
+    expect(first).not_to_have_attribute("src", before or "")
+    expect(page).to_have_url(re.compile("opacity=0"))
+    settled(page)
+    between = first.get_attribute("src")
+    slider.press("End")
+    expect(first).not_to_have_attribute("src", between or "")
+    settled(page)
+    shown = first.get_attribute("src")
+    page.get_by_role("combobox", name=re.compile("Colours")).click()
+    page.get_by_role("option", name="Viridis").click()
+    expect(first).not_to_have_attribute("src", shown or "")
+    expect(page.get_by_text("Yellow").first).to_be_visible()
+
+
+def test_a_bad_upload_is_a_sentence_and_the_next_one_works(page: Page) -> None:
+    open_page(page, "/explain?source=Upload")
+    field = page.locator("input[type=file]")
+    field.set_input_files({"name": "no.png", "mimeType": "image/png", "buffer": b"this is no picture"})
+    expect(page.get_by_text("'no.png' is not a picture that can be read")).to_be_visible()
+    field.set_input_files({"name": "no.txt", "mimeType": "text/plain", "buffer": b"this is no picture"})
+    expect(page.get_by_text(re.compile("not allowed"))).to_be_visible()
+    noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+    field.set_input_files({"name": "noise.bmp", "mimeType": "image/bmp", "buffer": encoded(noise, "BMP")})
+    explained(page)
+    expect(page.get_by_text("Unlike the training data.")).to_be_visible()
+
+
+def test_the_predictions_can_be_downloaded(page: Page) -> None:
+    open_page(page, "/explain?image=3")
+    explained(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Predictions as CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0] == "class,black_box_probability,kmex_similarity,kmex_probability"
+    assert len(lines) == 11
+    assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1, abs=1e-4)
+
+
+def test_other_hosts_and_unknown_pictures_are_refused(page: Page, server: str) -> None:
+    found = page.request.get("/pictures/digits/digits-1/train/0.png")
+    assert found.ok
+    assert found.headers["content-type"] == "image/png"
+    assert page.request.get("/pictures/digits/digits-1/train/999999.png").status == 404
+    assert page.request.get("/pictures/digits/digits-1/train/0.png", headers={"Host": "evil.example"}).status == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/explain"])
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
+def test_pages_fit_every_width_in_both_themes(
+    browser: Browser, server: str, path: str, width: int, height: int
+) -> None:
+    for scheme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": width, "height": height}, base_url=server, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(path)
+        if path == "/":
+            expect(page.locator(CARDS)).to_have_count(50, timeout=60_000)
+        else:
+            expect(page.get_by_text("Third prototype:")).to_be_attached(timeout=60_000)
+        settled(page)
+        assert no_sideways_scrolling(page)
+        context.close()
