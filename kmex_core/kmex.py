@@ -287,8 +287,9 @@ class _Watched:
         self._device = device
         self._low: Tensor | None = None
         self._high: Tensor | None = None
-        whole = isinstance(self._loader, DataLoader) and not isinstance(self._loader.dataset, IterableDataset)
-        self.total = len(self._loader.dataset) if whole else 0
+        self.total = 0
+        if isinstance(self._loader, DataLoader) and not isinstance(self._loader.dataset, IterableDataset):
+            self.total = len(self._loader.dataset)  # type: ignore[arg-type]
 
     def first(self) -> Tensor:
         if iter(self._loader) is self._loader:

@@ -238,7 +238,9 @@ def _test_accuracy(
 BATCH = 256
 
 
-def embedding_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, split: str) -> EmbeddingSpec:
+def embedding_spec(
+    store: Store, info: ModelInfo, data: datasets.ImageDataset, split: str, mixed_precision: bool = False
+) -> EmbeddingSpec:
     """What the embedding of a split by a model depends on."""
     return EmbeddingSpec(
         info.backbone,
@@ -248,6 +250,7 @@ def embedding_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, s
         info.image_size,
         info.mean,
         info.std,
+        mixed_precision,
     )
 
 
@@ -265,6 +268,7 @@ def embeddings(
     split: str,
     device: str = "",
     progress: Progress = silent,
+    mixed_precision: bool = False,
 ) -> Embeddings:
     """The embedding of a split by a model, from the store or computed now.
 
@@ -284,18 +288,21 @@ def embeddings(
             batches,
             len(data.split(split)),
             checked_device(device),
-            progress=progress,
+            mixed_precision,
+            progress,
         )
         return made.to_arrays(), {"spec": dataclasses.asdict(spec), "versions": models.versions()}
 
-    spec = embedding_spec(store, info, data, split)
+    spec = embedding_spec(store, info, data, split, mixed_precision)
     arrays, _ = store.made("embeddings", spec.key, make)
     return Embeddings.from_arrays(arrays)
 
 
-def conversion_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, k: int, seed: int) -> PrototypeSpec:
+def conversion_spec(
+    store: Store, info: ModelInfo, data: datasets.ImageDataset, k: int, seed: int, mixed_precision: bool = False
+) -> PrototypeSpec:
     """What a conversion depends on."""
-    return PrototypeSpec(embedding_spec(store, info, data, "train").key, k, seed)
+    return PrototypeSpec(embedding_spec(store, info, data, "train", mixed_precision).key, k, seed)
 
 
 def stored_conversion(store: Store, spec: PrototypeSpec) -> Conversion | None:
@@ -313,6 +320,7 @@ def convert(
     device: str = "",
     progress: Progress = silent,
     embedded: Callable[[str], Embeddings] | None = None,
+    mixed_precision: bool = False,
 ) -> Conversion:
     """Convert a model to a KMEx with `k` prototypes per class, from the store or now.
 
@@ -323,6 +331,7 @@ def convert(
         device: a torch device (a GPU if there is one when empty).
         progress: called while it works; it may raise to stop.
         embedded: gives a split's embedding when the caller holds it already.
+        mixed_precision: compute the embedding in 16-bit floats where torch deems it safe (a result of its own).
 
     Raises:
         InputError: see `prototypes.fit_prototypes` and `embedding.extract`.
@@ -330,10 +339,12 @@ def convert(
     """
 
     def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        splits = {
-            split: embedded(split) if embedded else embeddings(store, info, data, split, device, progress)
-            for split in ("train", "test")
-        }
+        def given(split: str) -> Embeddings:
+            if embedded is not None:
+                return embedded(split)
+            return embeddings(store, info, data, split, device, progress, mixed_precision)
+
+        splits = {split: given(split) for split in ("train", "test")}
         made = _converted(splits, info, spec, checked_device(device), progress)
         arrays = made.prototypes.to_arrays() | {
             "test_activated": made.test_activated,
@@ -347,7 +358,7 @@ def convert(
             "versions": models.versions(),
         }
 
-    spec = conversion_spec(store, info, data, k, seed)
+    spec = conversion_spec(store, info, data, k, seed, mixed_precision)
     return _conversion(*store.made("prototypes", spec.key, make))
 
 

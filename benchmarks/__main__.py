@@ -1,0 +1,41 @@
+"""Run benchmarks and keep what they measured: `python -m benchmarks [pages] [engine]`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks import engine, pages
+from kmex_core.models import versions
+from kmex_core.store import write_bytes
+
+RESULTS = Path(__file__).resolve().parent / "results"
+ALL = {"pages": pages.measure, "engine": engine.measure}
+
+
+def main() -> None:
+    """Measure what is named on the command line, or everything."""
+    for name in sys.argv[1:] or ALL:
+        found = ALL[name]()
+        print(f"\n{name}")
+        for row in found:
+            limit = f"  (target ≤ {row['target']})" if "target" in row else ""
+            print(f"  {row['what']:72} {row['median']:9.3f} {row['unit']}{limit}")
+        machine = {
+            "cores": os.cpu_count(),
+            "processor": platform.machine(),
+            "system": platform.system(),
+            "versions": versions(),
+            "date": datetime.date.today().isoformat(),
+        }
+        write_bytes(
+            RESULTS / f"{name}.json", json.dumps({"machine": machine, "rows": found}, indent=2).encode() + b"\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

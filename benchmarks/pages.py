@@ -1,0 +1,146 @@
+"""How long a person waits, in headless Chromium on this machine, on the demo with a warm store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from kmex_core import datasets, models, pipeline
+from kmex_core.images import png
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+PORT = 8597
+ADDRESS = f"http://127.0.0.1:{PORT}"
+WAIT = 120_000
+
+
+def _start(cache: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "streamlit", "run", "app/Home.py", "--server.port", str(PORT)]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"KMEX_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _until_up() -> None:
+    while True:
+        try:
+            urllib.request.urlopen(f"{ADDRESS}/_stcore/health", timeout=1)
+            return
+        except OSError:
+            time.sleep(0.02)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _row(what: str, seconds: list[float], target: float) -> dict[str, Any]:
+    return {
+        "what": what,
+        "median": round(statistics.median(seconds), 3),
+        "worst": round(max(seconds), 3),
+        "runs": len(seconds),
+        "unit": "s",
+        "target": target,
+    }
+
+
+def _slide(page: Page, key: str, cards: int) -> float:
+    slider = page.get_by_role("slider", name="Prototypes per class")
+    slider.focus()
+
+    def go() -> None:
+        slider.press(key)
+        page.wait_for_function(f"document.querySelectorAll('.kx-card').length === {cards}", timeout=WAIT, polling="raf")
+
+    return _seconds(go)
+
+
+def _cold_start(page: Page, cache: Path) -> tuple[float, subprocess.Popen[bytes]]:
+    started = time.perf_counter()
+    server = _start(cache)
+    _until_up()
+    page.goto(ADDRESS)
+    page.wait_for_selector(".kx-card", timeout=WAIT)
+    return time.perf_counter() - started, server
+
+
+def measure() -> list[dict[str, Any]]:
+    """Cold start, a new and a known number of prototypes, an explained upload."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("There is no chromium here: install Debian's package chromium.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        cache = Path(folder)
+        store = Store(cache)
+        info = models.describe(store, "digits")
+        pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        cold = []
+        for _ in range(3):
+            page = browser.new_page()
+            seconds, server = _cold_start(page, cache)
+            cold.append(seconds)
+            if len(cold) < 3:
+                page.close()
+                server.terminate()
+                server.wait()
+        try:
+            time.sleep(5)
+            new = [_slide(page, "ArrowRight", 10 * k) for k in range(6, 16)]
+            known = [_slide(page, "ArrowLeft", 10 * k) for k in range(14, 4, -1)]
+            upload, first = _uploads(page)
+        finally:
+            server.terminate()
+            server.wait()
+            browser.close()
+    return [
+        _row("cold start to the first figure: server process, page, gallery", cold, 8),
+        _row("a new number of prototypes per class: key press to the new gallery", new, 1),
+        _row("a number seen before: key press to the new gallery", known, 0.3),
+        _row("the first upload of a session: file to all maps (loads network, zennit)", first, 2),
+        _row("a further upload: file to all maps", upload, 2),
+    ]
+
+
+def _uploads(page: Page) -> tuple[list[float], list[float]]:
+    page.goto(f"{ADDRESS}/explain?source=Upload")
+    test = datasets.load(DatasetSpec("digits")).split("test")
+    seconds = []
+    for index in range(6):
+        name = f"upload-{index}.png"
+        content = png(np.asarray(test.image(index)))
+
+        def go(name: str = name, content: bytes = content) -> None:
+            page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+            page.get_by_alt_text(f"{name}, the image to explain").wait_for(timeout=WAIT)
+            page.wait_for_function(
+                "document.querySelectorAll('[data-testid=stMain] img[alt]').length >= 15 && "
+                "!document.querySelector('[data-stale=true]')",
+                timeout=WAIT,
+                polling="raf",
+            )
+
+        page.locator("input[type=file]").wait_for(state="attached")
+        seconds.append(_seconds(go))
+    return seconds[1:], seconds[:1]
