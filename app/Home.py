@@ -35,8 +35,8 @@ def explain_failure(error: Exception) -> bool:
 
 @asynccontextmanager
 async def warm_up(app: st.App) -> AsyncIterator[None]:
-    """Import torch while the first page loads: it takes seconds."""
-    threading.Thread(target=__import__, args=("torch",), daemon=True).start()
+    """Import torch and zennit while the first page loads: it takes seconds."""
+    threading.Thread(target=__import__, args=("kmex_core.relevance",), daemon=True).start()
     yield
 
 

@@ -56,12 +56,14 @@ def dataset(spec: DatasetSpec) -> datasets.ImageDataset:
 
 
 def dataset_of(info: ModelInfo, root: str = "") -> datasets.ImageDataset:
-    """The data set that a model was trained on, at `root` or where it was then.
+    """The data set that a model was trained on, at `root`, or where it was then, or else in the default data root.
 
     Raises:
         InputError: when it is not there, or its classes are no longer the model's.
     """
-    found = dataset(DatasetSpec(info.dataset, root or info.root, info.image_size))
+    if not root and datasets.available(info.dataset, info.root):
+        root = info.root
+    found = dataset(DatasetSpec(info.dataset, root, info.image_size))
     if found.class_names != info.class_names:
         raise InputError(
             f"Data set '{info.dataset}' has {len(found.class_names)} classes ({', '.join(found.class_names[:4])} …), "
@@ -127,7 +129,7 @@ def train(
         "dataset": data.fingerprint,
         "image_size": data.image_size,
         "backbone": request.backbone,
-        "recipe": training.recipe_values(recipe),
+        "recipe": dataclasses.asdict(recipe),
     }
     with store.locked(RUNS, name):
         _refuse_taken(store, name, resume, overwrite)
@@ -160,7 +162,7 @@ def train(
             accuracy=accuracy,
             made_by={
                 "command": request.command,
-                "recipe": training.recipe_values(recipe),
+                "recipe": dataclasses.asdict(recipe),
                 "history": run.history,
                 "seconds": round(time.perf_counter() - started, 2),
                 "device": request.device,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -259,8 +258,3 @@ def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, 
         parts[part][rest] = torch.from_numpy(np.array(array))
     model.load_state_dict(parts["model"])
     return Run(model, epoch, parts["momentum"], list(history))
-
-
-def recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain values, for the store."""
-    return dataclasses.asdict(recipe)

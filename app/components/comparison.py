@@ -18,6 +18,11 @@ METHODS = {
 }
 
 
+# on a phone two by two instead of four below each other
+_STYLE = """<style>@media(max-width:640px){
+[class*="st-key-kx-pair-"] [data-testid="stColumn"]{min-width:calc(50% - 1rem);flex:1 1 calc(50% - 1rem)}}</style>"""
+
+
 @dataclass(frozen=True)
 class Look:
     """How relevance is laid over a picture."""
@@ -80,12 +85,13 @@ def show_comparison(
         pixels: the image.
         look: how maps are laid over pictures.
     """
+    st.html(_STYLE)
     train = cache.dataset(info).split("train")
     for row, p in enumerate(found.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.picture[p])
         theirs = train.image(index)
-        with st.container(border=True):
+        with st.container(border=True, key=f"kx-pair-{row}"):
             st.markdown(_heading(row, p, name, found, prototypes))
             columns = st.columns(4)
             _picture(columns[0], enlarged(pixels, SIDE), "Your image")
@@ -97,7 +103,7 @@ def show_comparison(
 def show_black_box(info: ModelInfo, found: Explanation, pixels: np.ndarray, look: Look) -> None:
     """Show which pixels the black box's score of its predicted class comes from, for comparison."""
     name = info.class_names[found.predicted_black_box]
-    with st.container(border=True):
+    with st.container(border=True, key="kx-pair-black-box"):
         st.markdown(f"**For comparison, the black box: {name}** · probability {found.black_box.max():.1%}")
         columns = st.columns(4)
         _picture(columns[0], enlarged(pixels, SIDE), "Your image")

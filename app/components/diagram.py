@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-_BOX = 'rx="8" fill="none" stroke="currentColor" stroke-width="1.5"'
-_ARROW = 'stroke="currentColor" stroke-width="1.5" marker-end="url(#kx-tip)"'
+_BOX = 'rx="8" fill="none" stroke="#31333f" stroke-width="1.5"'
+_ARROW = 'stroke="#31333f" stroke-width="1.5" marker-end="url(#kx-tip)"'
 _DOTS = [(318, 38), (330, 52), (308, 56), (324, 68), (380, 34), (394, 46), (372, 52), (388, 62), (402, 30)]
 
 _ALT = (
@@ -14,9 +14,10 @@ _ALT = (
 )
 _SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 120" width="1440" height="240"
 font-family="Source Sans Pro, Segoe UI, Helvetica, Arial, sans-serif">
+<rect width="720" height="120" rx="8" fill="#f4f6f8"/>
 <defs><marker id="kx-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
-<path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>
-<g font-size="13" fill="currentColor" text-anchor="middle">
+<path d="M0 0L8 4L0 8z" fill="#31333f"/></marker></defs>
+<g font-size="13" fill="#31333f" text-anchor="middle">
 <rect x="6" y="24" width="84" height="56" {_BOX}/><text x="48" y="57">image</text>
 <path d="M92 52H126" {_ARROW}/>
 <rect x="130" y="24" width="104" height="56" {_BOX}/><text x="182" y="50">encoder</text>
@@ -24,9 +25,9 @@ font-family="Source Sans Pro, Segoe UI, Helvetica, Arial, sans-serif">
 <path d="M236 52H270" {_ARROW}/>
 <rect x="274" y="10" width="170" height="84" {_BOX}/>
 {"".join(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{"#2f7fbf" if x < 350 else "#d9822b"}"/>' for x, y in _DOTS)}
-<rect x="314" y="47" width="12" height="12" fill="#2f7fbf" stroke="currentColor" stroke-width="1.5"/>
-<rect x="382" y="40" width="12" height="12" fill="#d9822b" stroke="currentColor" stroke-width="1.5"/>
-<path d="M352 76L334 62" stroke="currentColor" stroke-width="1.5" stroke-dasharray="3 2"/>
+<rect x="314" y="47" width="12" height="12" fill="#2f7fbf" stroke="#31333f" stroke-width="1.5"/>
+<rect x="382" y="40" width="12" height="12" fill="#d9822b" stroke="#31333f" stroke-width="1.5"/>
+<path d="M352 76L334 62" stroke="#31333f" stroke-width="1.5" stroke-dasharray="3 2"/>
 <text x="357" y="84" font-size="14">✕</text>
 <text x="359" y="112" font-size="11" opacity=".8">embedding: k-means finds prototypes (■) per class</text>
 <path d="M446 52H480" {_ARROW}/>
@@ -39,5 +40,4 @@ font-family="Source Sans Pro, Segoe UI, Helvetica, Arial, sans-serif">
 
 def show_diagram() -> None:
     """Draw how KMEx predicts: image, encoder, embedding with prototypes, nearest prototype, class."""
-    colour = "#e6e6e6" if st.context.theme.type == "dark" else "#31333f"
-    st.image(_SVG.replace("currentColor", colour), alt=_ALT, width=760)
+    st.image(_SVG, alt=_ALT, width=760)

@@ -56,7 +56,7 @@ def _test_image(info: ModelInfo, converted: Conversion) -> Picked:
             width=220,
             help="Its place in the test split. The model never saw these images in training.",
         )
-        _jump("Any", np.arange(len(test)), "A test image at random")
+        _jump("Any image", np.arange(len(test)), "A test image at random")
         _jump(f"A mistake ({len(wrong):,})", wrong, "A test image that KMEx classifies wrongly, at random")
         _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
     index = int(index)

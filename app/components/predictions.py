@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.components.image_picker import Picked
-from app.figures.predictions import prediction_figure, prediction_table, shown_rows
+from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from kmex_core.images import enlarged
 from kmex_core.results import Explanation, ModelInfo, Prototypes
 
@@ -15,35 +16,39 @@ MOST = 10
 
 def show_predictions(info: ModelInfo, prototypes: Prototypes, found: Explanation, picked: Picked) -> None:
     """Show the image, the verdict in words, and what both models say for each class."""
-    left, right = st.columns([1, 2.4], vertical_alignment="top")
-    with left:
-        st.image(
-            enlarged(picked.pixels, 224), caption=picked.title, alt=f"{picked.title}, the image to explain", width=224
-        )
+    left, right = st.columns([1, 3])
+    left.image(
+        enlarged(picked.pixels, 224), caption=picked.title, alt=f"{picked.title}, the image to explain", width="stretch"
+    )
     with right:
         _verdict(info, found, picked)
-        true = None if picked.label is None else info.class_names[picked.label]
-        table = prediction_table(info.class_names, found.black_box, found.kmex, found.similarity, prototypes.classes)
-        named = [info.class_names[found.predicted_black_box], *([true] if true else [])]
-        st.plotly_chart(
-            prediction_figure(shown_rows(table, MOST, named), true),
-            key="predictions",
-            config={"displayModeBar": False},
-            alt="Bars for each class: the black box's probability, and the similarity to the nearest KMEx prototype",
+    true = None if picked.label is None else info.class_names[picked.label]
+    table = prediction_table(info.class_names, found.black_box, found.kmex, found.similarity, prototypes.classes)
+    rows = shown_rows(table, MOST, [info.class_names[found.predicted_black_box], *([true] if true else [])])
+    black_box, kmex = st.columns(2)
+    with black_box:
+        st.markdown("**Black box**")
+        _chart("probability", probability_figure(rows, true), "the black box's probability of each class")
+    with kmex:
+        st.markdown(
+            "**KMEx**: the longest bar decides",
+            help="In brackets the class's probability: a softmax over the similarities to all "
+            f"{len(prototypes)} prototypes, summed within each class. It is flat wherever similarities are small: read "
+            "its order, not its size.",
         )
-        st.caption(
-            "KMEx decides by the longest bar on the right. In brackets its probability: a softmax over the "
-            f"similarities to all {len(prototypes)} prototypes, summed within each class. It is flat wherever "
-            "similarities are small, so read its order, not its size."
-        )
-        st.download_button(
-            "Predictions as CSV",
-            table.to_csv(index=False),
-            "predictions.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        _chart("similarity", similarity_figure(rows, true), "the similarity to each class's nearest KMEx prototype")
+    st.download_button(
+        "Predictions as CSV",
+        table.to_csv(index=False),
+        "predictions.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _chart(key: str, figure: go.Figure, about: str) -> None:
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=f"Bars: {about}")
 
 
 def _verdict(info: ModelInfo, found: Explanation, picked: Picked) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 BLACK_BOX = "#7a7a7a"
 KMEX = "#2f7fbf"
@@ -50,41 +49,45 @@ def shown_rows(table: pd.DataFrame, most: int, always: Sequence[str]) -> pd.Data
     return table[(table.index < most) | table["class"].isin(list(always))]
 
 
-def prediction_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
-    """Two panels of bars, from rows of `prediction_table`; the true class is marked with a tick."""
+def probability_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
+    """The black box's probability of each class, from rows of `prediction_table`; the true class has a tick."""
+    percent = table["black_box_probability"] * 100
+    texts = [f"{value:.1f} %" for value in percent]
+    figure = _bars(table, true_class, percent, texts, BLACK_BOX, "Probability (%)", 100)
+    return figure.update_xaxes(tickvals=[0, 25, 50, 75, 100])
+
+
+def similarity_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
+    """The KMEx similarity to each class's most similar prototype, with the class probability in brackets."""
+    similarity, share = table["kmex_similarity"], table["kmex_probability"]
+    texts = [f"{value:.3f} ({p:.1%})" for value, p in zip(similarity, share, strict=True)]
+    return _bars(table, true_class, similarity, texts, KMEX, "Similarity to the nearest prototype", similarity.max())
+
+
+def _bars(
+    table: pd.DataFrame,
+    true_class: str | None,
+    values: pd.Series[float],
+    texts: list[str],
+    colour: str,
+    title: str,
+    largest: float,
+) -> go.Figure:
     labels = [f"{name} ✓" if name == true_class else name for name in table["class"]]
-    probability, similarity = table["black_box_probability"] * 100, table["kmex_similarity"]
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    figure.add_bar(
-        col=1,
-        row=1,
-        y=labels,
-        x=probability,
-        orientation="h",
-        text=[f"{value:.1f} %" for value in probability],
-        textposition="outside",
-        cliponaxis=False,
-        marker_color=BLACK_BOX,
-        hovertemplate="%{y}: probability %{x:.2f} %<extra>black box</extra>",
+    figure = go.Figure(
+        go.Bar(
+            y=labels,
+            x=values,
+            orientation="h",
+            text=texts,
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=colour,
+            hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+        )
     )
-    figure.add_bar(
-        col=2,
-        row=1,
-        y=labels,
-        x=similarity,
-        orientation="h",
-        text=[f"{value:.3f} ({share:.1%})" for value, share in zip(similarity, table["kmex_probability"], strict=True)],
-        textposition="outside",
-        cliponaxis=False,
-        marker_color=KMEX,
-        hovertemplate="%{y}: similarity %{x:.4f}<extra>KMEx</extra>",
-    )
-    figure.update_xaxes(col=1, title="Black box: probability (%)", range=[0, 125], tickvals=[0, 25, 50, 75, 100])
-    figure.update_xaxes(
-        col=2, title="KMEx: similarity to the nearest prototype", range=[0, max(1e-9, 1.45 * float(similarity.max()))]
-    )
-    figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_yaxes(col=1, title="Class (✓ true)" if true_class else "Class")
+    figure.update_xaxes(title=title, range=[0, max(1e-9, 1.5 * float(largest))])
+    figure.update_yaxes(title="Class (✓ true)" if true_class else "Class", autorange="reversed", type="category")
     figure.update_layout(
         height=80 + 26 * len(table), margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False, bargap=0.35
     )

@@ -69,7 +69,7 @@ def title(name: str) -> str:
 def load(spec: DatasetSpec) -> ImageDataset:
     """A data set by registered name, or by the path of a folder with parquet files or with `train/<class>/*`.
 
-    A path may also lie under the data root. Its images are read later; loading checks names and files.
+    A path may also lie under the data root, so that a model finds data that has moved. Its images are read later; loading checks names and files.
 
     Raises:
         InputError: for an unknown name (it suggests the nearest), or files that are missing or cannot be used.
@@ -77,7 +77,8 @@ def load(spec: DatasetSpec) -> ImageDataset:
     if spec.name in REGISTRY:
         placed = DatasetSpec(spec.name, str(data_root(spec.root)), spec.image_size)
         return REGISTRY[spec.name].load(placed)
-    for folder in (Path(spec.name).expanduser(), data_root(spec.root) / spec.name):
+    root, path = data_root(spec.root), Path(spec.name).expanduser()
+    for folder in (path, root / spec.name, root / path.name):
         if folder.is_file():
             folder = folder.parent
         if not folder.is_dir():

@@ -224,12 +224,12 @@ def fingerprint(files: Sequence[Path], *more: Any) -> str:
 
 
 def with_test(train: Split, test: Split | None, class_names: Sequence[str]) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The two splits; without a test split, a fifth of each class's training images is held out (seed 0).
+    """The two splits; without test images, a fifth of each class's training images is held out (seed 0).
 
     Returns:
         The splits, and a note that says so where images were held out.
     """
-    if test is not None:
+    if test is not None and len(test):
         return {"train": train, "test": test}, ()
     random = np.random.default_rng(0)
     held = []

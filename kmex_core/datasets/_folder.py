@@ -43,8 +43,7 @@ def load_folder(spec: DatasetSpec) -> ImageDataset:
         raise InputError(f"{folder / 'train'} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
     shapes, channels = survey(found["train"][0], str(folder))
     splits = {part: EncodedSplit(files, labels, channels, str(folder)) for part, (files, labels) in found.items()}
-    test = splits.get("test")
-    both, notes = with_test(splits["train"], test if test is not None and len(test) else None, names)
+    both, notes = with_test(splits["train"], splits.get("test"), names)
     return ImageDataset(
         name=spec.name,
         splits=both,

@@ -237,6 +237,12 @@ def test_an_image_folder_is_read(tmp_path: Path) -> None:
     assert data.split("test").labels.tolist() == [0, 0, 1, 1]
 
 
+def test_an_empty_test_split_counts_as_none(tmp_path: Path) -> None:
+    write_folder(tmp_path, ("cat", "dog"), 10, 0)
+    (tmp_path / "test" / "cat").mkdir(parents=True)
+    assert "held out" in datasets.load(DatasetSpec(str(tmp_path))).notes[0]
+
+
 def test_images_of_different_sizes_are_shown_to_the_network_at_224(tmp_path: Path) -> None:
     write_folder(tmp_path, ("cat", "dog"), 6, 2)
     (tmp_path / "train" / "cat" / "wide.png").write_bytes(encoded(np.zeros((10, 50, 3), np.uint8)))

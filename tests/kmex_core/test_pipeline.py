@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,23 @@ def test_data_with_other_classes_than_the_models_is_refused(store: Store, tmp_pa
     pipeline.dataset.cache_clear()
     with pytest.raises(InputError, match="has 3 classes .* trained on 2"):
         pipeline.dataset_of(info)
+
+
+def test_data_that_has_moved_is_found_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: ModelInfo
+) -> None:
+    from tests.kmex_core.test_datasets import WRITERS
+
+    WRITERS["mnist"](tmp_path / "here")
+    info = dataclasses.replace(digits, dataset="mnist", root=str(tmp_path / "here"))
+    assert len(pipeline.dataset_of(info).split("train")) == 30
+    (tmp_path / "here").rename(tmp_path / "there")
+    pipeline.dataset.cache_clear()
+    monkeypatch.setenv("KMEX_DATA", str(tmp_path / "there"))
+    assert len(pipeline.dataset_of(info).split("train")) == 30
+    folder = write_folder(tmp_path / "there" / "pets", tuple("0123456789"), 1, 1)
+    info = dataclasses.replace(digits, dataset="/gone/pets")
+    assert pipeline.dataset_of(info).name == str(folder)
 
 
 def test_a_store_that_cannot_be_written_stops_the_conversion(tmp_path: Path) -> None:
