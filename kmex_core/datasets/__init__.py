@@ -69,7 +69,8 @@ def title(name: str) -> str:
 def load(spec: DatasetSpec) -> ImageDataset:
     """A data set by registered name, or by the path of a folder with parquet files or with `train/<class>/*`.
 
-    A path may also lie under the data root, so that a model finds data that has moved. Its images are read later; loading checks names and files.
+    A path may also lie under the data root, so that a model finds data that has moved. Its images are read later;
+    loading checks names and files.
 
     Raises:
         InputError: for an unknown name (it suggests the nearest), or files that are missing or cannot be used.
