@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import threading
@@ -35,8 +36,13 @@ def explain_failure(error: Exception) -> bool:
 
 @asynccontextmanager
 async def warm_up(app: st.App) -> AsyncIterator[None]:
-    """Import torch and zennit while the first page loads: it takes seconds."""
-    threading.Thread(target=__import__, args=("kmex_core.relevance",), daemon=True).start()
+    """Import what later pages need while the first page loads: it takes seconds."""
+
+    def import_all() -> None:
+        for name in ("torch", "kmex_core.relevance", "kmex_core.kmex", "plotly.graph_objects"):
+            importlib.import_module(name)
+
+    threading.Thread(target=import_all, daemon=True).start()
     yield
 
 

@@ -11,15 +11,16 @@ from kmex_core.results import Prototypes
 
 _STYLE = """<style>
 .kx-gallery{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,29rem),1fr));column-gap:2rem}
-.kx-class{display:flex;gap:.75rem;align-items:flex-start;padding:.5rem 0;border-top:1px solid rgba(128,128,128,.25)}
+.kx-class{display:flex;gap:.75rem;align-items:flex-start;padding:.5rem 0;border-top:1px solid rgba(128,128,128,.25);
+content-visibility:auto;contain-intrinsic-size:auto 120px}
 .kx-name{flex:0 0 6rem;font-weight:600;overflow-wrap:anywhere;padding-top:.25rem}
 .kx-name small{display:block;font-weight:400;opacity:.75}
 .kx-cards{display:flex;flex-wrap:wrap;gap:.6rem}
 .kx-card{margin:0;width:72px;font-size:.75rem;line-height:1.25}
 .kx-card img{width:72px;height:72px;object-fit:contain;image-rendering:pixelated;border-radius:4px;
 background:rgba(128,128,128,.15);display:block}
-.kx-bar{height:4px;margin:3px 0;background:rgba(128,128,128,.25);border-radius:2px}
-.kx-bar i{display:block;height:4px;background:#3f8fcf;border-radius:2px}
+.kx-card figcaption{padding-top:9px;background:linear-gradient(90deg,#3f8fcf var(--s),rgba(128,128,128,.25) var(--s))
+0 3px/100% 4px no-repeat}
 .kx-ghost img{outline:2px dashed #c2570c;outline-offset:-2px;opacity:.6}
 @media(max-width:640px){.kx-class{flex-direction:column;gap:.25rem}.kx-name{flex-basis:auto}}
 </style>"""
@@ -58,7 +59,6 @@ def _card(model: str, state: str, name: str, p: int, prototypes: Prototypes) -> 
         about = f"Prototype {p} of {name}: nearest to {count:,} of its class's training images ({share:.1%})"
     source = escape(pictures.url(model, state, "train", image))
     return (
-        f'<figure class="{kind}" title="{escape(about)}; picture: training image {image}">'
-        f'<img src="{source}" alt="{escape(about)}" loading="lazy">'
-        f'<div class="kx-bar"><i style="width:{share:.1%}"></i></div><figcaption>{text}</figcaption></figure>'
+        f'<figure class="{kind}" title="{escape(about)}; picture: training image {image}" style="--s:{share:.1%}">'
+        f'<img src="{source}" alt="{escape(about)}" loading="lazy"><figcaption>{text}</figcaption></figure>'
     )

@@ -2,7 +2,7 @@
 
 First convolution zB, other convolutions α1β0, Linear layers, average pooling and residual sums ε = 1e-6, maximum
 pooling winner-take-all (its gradient); biases take no relevance. Montavon et al.: Layer-Wise Relevance Propagation,
-2019.
+2019. zennit's ZPlus is its AlphaBeta for β = 0, without the half of the work that β = 0 throws away.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.core import BasicHook, Composite
 from zennit.layer import Sum
-from zennit.rules import AlphaBeta, Epsilon, Pass, ZBox
+from zennit.rules import Epsilon, Pass, ZBox, ZPlus
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
 
@@ -52,7 +52,7 @@ def prp_composite(low: Tensor, high: Tensor) -> Composite:
     rules = [
         (Activation, Pass()),
         (BatchNorm, Pass()),
-        (Convolution, AlphaBeta(alpha=1, beta=0, zero_params=_NO_BIAS)),
+        (Convolution, ZPlus(zero_params=_NO_BIAS)),
         (Linear, Epsilon(EPSILON, zero_params=_NO_BIAS)),
         (AvgPool, PoolEpsilon()),
         (Sum, Epsilon(EPSILON)),
