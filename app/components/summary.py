@@ -24,9 +24,10 @@ def show_summary(summary: Summary, prototypes: int) -> None:
     columns[1].metric(
         "KMEx accuracy ↑",
         f"{summary.accuracy_kmex:.1%}",
-        f"{difference:+.1f} points vs black box" if round(difference, 1) else "same as black box",
+        f"{difference:+.1f} points" if round(difference, 1) else "the same",
         delta_color="normal" if round(difference, 1) else "off",
-        help=f"Share of {images} whose nearest prototype has the right class. Higher is better.",
+        help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black box. "
+        "Higher is better.",
         border=True,
     )
     columns[2].metric(
