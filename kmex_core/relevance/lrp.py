@@ -74,8 +74,8 @@ class LRP:
         self._composite = prp_composite(*box)
         self._composite.register(self._network)
         for module in self._network.modules():
-            if isinstance(module, _BatchNorm):
-                module.eps = 0.0  # it is the identity now, but for its own ε
+            if isinstance(module, _BatchNorm) and module.running_var is not None:
+                module.running_var.fill_(1 - module.eps)  # it is the identity now, but for its own ε
 
     def maps(self, images: Tensor, relevance: Tensor) -> Tensor:
         """Propagate relevance from embeddings to pixels.
