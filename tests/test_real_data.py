@@ -52,8 +52,8 @@ def test_a_network_learns_quickdraw_and_is_converted(store: Store) -> None:
     info = pipeline.train(store, pipeline.TrainRequest("quick", spec, "resnet20", recipe, "cpu", "test"))
     summary = pipeline.convert(store, info, pipeline.dataset_of(info), 5).summary
     assert summary.accuracy_black_box > 0.3
-    assert summary.agreement > 0.5
-    assert summary.ghosting == 0
+    assert summary.accuracy_kmex > 0.3
+    assert summary.ghosting < 0.1  # the classes of a network after two epochs still overlap
 
 
 def test_parquet_without_a_label_says_what_it_has() -> None:
