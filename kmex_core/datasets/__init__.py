@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, Split, Subset
 from kmex_core.datasets._digits import load_digits
+from kmex_core.datasets._faces import load_faces
 from kmex_core.datasets._folder import load_folder
 from kmex_core.datasets._official import OFFICIAL, is_there, load_official
 from kmex_core.datasets._parquet import load_parquet, parquet_files
@@ -42,6 +43,7 @@ class Entry:
 
 REGISTRY: dict[str, Entry] = {
     "digits": Entry(load_digits, "Digits", "1,797 handwritten digits, 8×8 grey; comes with the product"),
+    "faces": Entry(load_faces, "Faces", "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn by the product"),
     "mnist": Entry(load_official, "MNIST", "70,000 handwritten digits, 28×28 grey"),
     "fashion-mnist": Entry(load_official, "Fashion-MNIST", "70,000 pieces of clothing, 28×28 grey"),
     "svhn": Entry(load_official, "SVHN", "99,289 house numbers, 32×32 colour"),

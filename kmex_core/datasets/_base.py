@@ -31,9 +31,13 @@ class Split(ABC):
 
     Attributes:
         labels: (N,) int64.
+        attribute_names: A names of what is known of each image besides its class; empty where nothing is.
+        attributes: (N, A) bool.
     """
 
     labels: np.ndarray
+    attribute_names: tuple[str, ...] = ()
+    attributes: np.ndarray = np.empty((0, 0), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,6 +127,8 @@ class Subset(Split):
         self.whole = whole
         self.indices = indices
         self.labels = whole.labels[indices]
+        self.attribute_names = whole.attribute_names
+        self.attributes = whole.attributes[indices] if whole.attribute_names else whole.attributes
 
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.indices[index]))
