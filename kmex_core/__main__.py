@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import re
 import shlex
 import sys
 import time
@@ -15,6 +17,7 @@ import typer
 from tqdm import tqdm
 
 from kmex_core.errors import InputError, KMExError
+from kmex_core.jobs import Reporter
 
 app = typer.Typer(
     help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
@@ -38,13 +41,16 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give
 
 
 class Bar:
-    """A progress bar on stderr, one line per stage."""
+    """A progress bar on stderr, one line per stage; in a job (see `kmex_core.jobs`) the page's progress as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Reporter | None = None) -> None:
+        self._job = job
         self._bar: tqdm[Any] | None = None
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._job is not None:
+            self._job(stage, done, total)
         kind = stage.split()[0]
         if self._bar is None or kind != self._stage:
             self.close()
@@ -62,22 +68,34 @@ class Bar:
 
 def _answer(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
     """Do the work, show its answer or its error, and exit with the right code."""
-    bar = Bar()
+    job = Reporter.here()
+    if job is not None and not job.begin():
+        print("This job runs already.", file=sys.stderr)
+        raise typer.Exit(0)
+    bar, ended, why = Bar(job), "failed", ""
     try:
         answer = work(bar)
         bar.close()
+        ended = "done"
     except KMExError as error:
         bar.close()
+        why = str(error)
         if as_json:
             print(json.dumps({"error": str(error)}))
         print(f"Error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         bar.close()
+        ended = "stopped"
         print("Stopped.", file=sys.stderr)
         raise typer.Exit(1) from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise
     finally:
         bar.close()
+        if job is not None:
+            job.end(ended, why)
     if as_json:
         print(json.dumps(answer, allow_nan=False))
     else:
@@ -368,7 +386,8 @@ def explain(
         if answer["unusual"]:
             print("Unusual: the picture is farther from every prototype than 99 % of the training images are.")
         for one in answer["prototypes"]:
-            kept = "" if one["conserves"] else f"; the map does not conserve relevance ({one['conservation']:.2f})"
+            ratio = "nothing to compare with" if one["conservation"] is None else f"{one['conservation']:.2f}"
+            kept = "" if one["conserves"] else f"; the map does not conserve relevance ({ratio})"
             print(
                 f"  looks like prototype {one['id']} of {one['class']}: similarity {one['similarity']:.3f}, training "
                 f"image {one['training_image']}{kept}"
@@ -379,11 +398,131 @@ def explain(
 
 
 @app.command()
+def sweep(
+    model: ModelName,
+    k: Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Prototypes per class, from … to.")] = "1:20",
+    first: Annotated[int, typer.Option(help="The number to start with, when one is waiting for it.")] = 0,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Convert a model for every number of prototypes per class, to choose one with evidence.
+
+    Example: python -m kmex_core sweep --model digits --k 1:20
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline
+        from kmex_core.store import Store
+
+        ks = _range(k)
+        store = Store()
+        info = kept.describe(store, model)
+        order = sorted(ks, key=lambda value: (value != first, value))
+        found = pipeline.sweep(store, info, pipeline.dataset_of(info, data_root), order, seed, device, bar)
+        return {
+            "model": model,
+            "seed": seed,
+            "rows": [{"k": value, **dataclasses.asdict(summary)} for value, summary in found.items()],
+            "left_out": [value for value in ks if value not in found],
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        black_box = answer["rows"][0]["accuracy_black_box"]
+        print(f"'{answer['model']}', black box {black_box:.2%} of {answer['rows'][0]['images']:,} test images")
+        print("  k  accuracy ↑  agreement ↑  ghosts ↓  diversity ↑  effective per class ↑")
+        for row in answer["rows"]:
+            diversity = "-" if row["diversity"] is None else f"{row['diversity']:.4f}"
+            print(
+                f"{row['k']:3}  {row['accuracy_kmex']:10.2%}  {row['agreement']:11.2%}  {row['ghosting']:8.2%}  "
+                f"{diversity:>11}  {row['effective']:.2f}"
+            )
+        if answer["left_out"]:
+            print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
+
+    _answer(as_json, work, show)
+
+
+def _range(text: str) -> list[int]:
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= low <= high <= 1000:
+        raise InputError(f"--k {text} is no range: give FIRST:LAST, for instance 1:20.")
+    return list(range(low, high + 1))
+
+
+@app.command()
+def project(
+    model: ModelName,
+    sample: Annotated[
+        int, typer.Option(min=5, help="How many training images UMAP is fitted on; the others are placed among them.")
+    ] = 10_000,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Draw the map of a model's embedding (UMAP) for the page Embedding. Takes from seconds to a minute.
+
+    Example: python -m kmex_core project --model digits
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline
+        from kmex_core.store import Store
+
+        store = Store()
+        info = kept.describe(store, model)
+        made = pipeline.project(store, info, pipeline.dataset_of(info, data_root), sample, seed, device, bar)
+        return {
+            "model": model,
+            "sample": len(made.sample),
+            "train_images": len(made.train),
+            "test_images": len(made.test),
+            "trustworthiness": made.trustworthiness,
+            "placed_trustworthiness": made.placed_trustworthiness,
+            "seconds": round(made.seconds, 3),
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"The map of '{answer['model']}': UMAP on {answer['sample']:,} training images, {answer['seconds']:.1f} s, "
+            f"trustworthiness {answer['trustworthiness']:.3f} (0 to 1, higher is better)."
+        )
+
+    _answer(as_json, work, show)
+
+
+@app.command()
 def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
-    """Prepare the embedded demo: convert the digits model that comes with the product. Takes seconds."""
-    convert(model="digits", k=k, device=device, as_json=as_json)
-    if not as_json:
-        print("Open the pages: streamlit run app/Home.py")
+    """Prepare the first embedded demo: convert and map the digits' network. The faces are prepared when first opened.
+
+    Example: python -m kmex_core demo
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline
+        from kmex_core.store import Store
+
+        store = Store()
+        info = kept.describe(store, "digits")
+        data = pipeline.dataset_of(info)
+        summary = pipeline.convert(store, info, data, k, 0, device, bar).summary
+        pipeline.project(store, info, data, device=device, progress=bar)
+        return {"model": info.name, "k": k, **dataclasses.asdict(summary)}
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"'{answer['model']}' with {answer['k']} prototypes per class: KMEx {answer['accuracy_kmex']:.1%}, "
+            f"black box {answer['accuracy_black_box']:.1%} of {answer['images']:,} test images.\n"
+            "Open the pages: streamlit run app/Home.py"
+        )
+
+    _answer(as_json, work, show)
 
 
 def main() -> None:

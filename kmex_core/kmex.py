@@ -15,11 +15,10 @@ from kmex_core import backbones, models
 from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
-from kmex_core.prototypes import fit_prototypes, pairwise
+from kmex_core.prototypes import EPSILON, fit_prototypes, pairwise, similarity
 from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 from kmex_core.store import read_file, write_file
 
-EPSILON = 1e-4
 FORMAT = "kmex-1"
 
 
@@ -261,15 +260,6 @@ class KMEx(nn.Module):
         from kmex_core.relevance import pair_maps
 
         return pair_maps(self, images, prototypes, method)
-
-
-def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
-    """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
-
-    Computed as log1p((1 − ε) / (d² + ε)), which keeps far prototypes apart where the quotient would round to 1.
-    """
-    d = distance.square() if squared else distance
-    return torch.log1p((1 - epsilon) / (d + epsilon))
 
 
 def _in_order(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:

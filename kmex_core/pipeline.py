@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core import datasets, metrics, models
-from kmex_core.errors import InputError
+from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
-from kmex_core.results import Conversion, Embeddings, ModelInfo, Prototypes, Summary
-from kmex_core.specs import DatasetSpec, EmbeddingSpec, PrototypeSpec, stable_key
-from kmex_core.store import Store, checked_name
+from kmex_core.results import Conversion, Embeddings, ModelInfo, Projection, Prototypes, Summary
+from kmex_core.specs import DatasetSpec, EmbeddingSpec, ProjectionSpec, PrototypeSpec, stable_key
+from kmex_core.store import Store, checked_name, read_description
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kmex_core.training import Recipe
 
 RUNS = "runs"
+SAMPLE = ProjectionSpec("").sample
 
 
 def checked_device(name: str = "") -> str:
@@ -307,9 +308,9 @@ def conversion_spec(
     return PrototypeSpec(embedding_spec(store, info, data, "train", mixed_precision).key, k, seed)
 
 
-def stored_conversion(store: Store, spec: PrototypeSpec) -> Conversion | None:
-    """A conversion that was computed before, or None. Needs no torch."""
-    found = store.get("prototypes", spec.key)
+def stored_conversion(store: Store, key: str) -> Conversion | None:
+    """The conversion with this spec's key, or None when it was not computed yet. Needs no torch."""
+    found = store.get("prototypes", key)
     return _conversion(*found) if found is not None else None
 
 
@@ -390,8 +391,126 @@ def _converted(
         accuracy_kmex=metrics.accuracy(predicted, test.labels),
         agreement=metrics.agreement(test.black_box, predicted),
         ghosting=metrics.ghosting(found.count),
+        diversity=metrics.diversity(found.centers, found.classes) if spec.k > 1 else None,
+        diversity_reference=(
+            metrics.diversity(found.centers, found.classes, "all", "reference") if len(found) > 1 else None
+        ),
+        effective=metrics.effective_prototypes(found.centers, found.classes),
     )
     return Conversion(found, summary, nearest, test.black_box, time.perf_counter() - started)
+
+
+def sweep(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    ks: Sequence[int],
+    seed: int = 0,
+    device: str = "",
+    progress: Progress = silent,
+) -> dict[int, Summary]:
+    """Convert a model for several numbers of prototypes per class, in the order given; each goes to the store at once.
+
+    Args:
+        store, info, data, seed, device, progress: see `convert`.
+        ks: prototypes per class. Those above the number of different training images of a class are left out, unless
+            all are.
+
+    Returns:
+        The summary of each k that can be.
+
+    Raises:
+        InputError: when no k can be; see `convert`.
+    """
+    splits: dict[str, Embeddings] = {}
+
+    def embedded(split: str) -> Embeddings:
+        if split not in splits:
+            splits[split] = embeddings(store, info, data, split, device, progress)
+        return splits[split]
+
+    found: dict[int, Summary] = {}
+    refused: InputError | None = None
+    for done, k in enumerate(ks):
+        progress("Converting", done, len(ks))
+        try:
+            found[k] = convert(store, info, data, k, seed, device, embedded=embedded).summary
+        except InputError as error:
+            refused = error
+    progress("Converting", len(ks), len(ks))
+    if not found and refused is not None:
+        raise refused
+    return dict(sorted(found.items()))
+
+
+def stored_summary(store: Store, spec: PrototypeSpec) -> Summary | None:
+    """The summary of a conversion that was computed before, or None, without reading its arrays."""
+    path = store.path("prototypes", spec.key)
+    try:
+        return Summary(**read_description(path)["summary"]) if path.is_file() else None
+    except (StoreError, KeyError, TypeError):
+        return None  # a damaged file is made again when it is next needed
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# projection
+
+
+def projection_spec(
+    store: Store, info: ModelInfo, data: datasets.ImageDataset, sample: int = SAMPLE, seed: int = 0
+) -> ProjectionSpec:
+    """What the map of a model's embedding depends on."""
+    return ProjectionSpec(embedding_spec(store, info, data, "train").key, sample, seed)
+
+
+def stored_projection(store: Store, key: str) -> Projection | None:
+    """The map with this spec's key, or None when it was not drawn yet. Needs neither torch nor UMAP."""
+    found = store.get("projections", key)
+    return Projection.from_arrays(found[0], **found[1]["measured"]) if found is not None else None
+
+
+def project(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    device: str = "",
+    progress: Progress = silent,
+) -> Projection:
+    """The map of a model's embedding, from the store or drawn now (tens of seconds).
+
+    Args:
+        store, info, data: the model and the data set it was trained on.
+        sample: how many training images UMAP is fitted on; the others are placed among them.
+        seed: equal seeds give equal maps.
+        device: a torch device, for the embedding.
+        progress: called while it works; it may raise to stop.
+
+    Raises:
+        InputError: see `projection.fit`.
+    """
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        from kmex_core import projection
+
+        train, test = (embeddings(store, info, data, split, device, progress) for split in ("train", "test"))
+        made = projection.fit(train, test, spec, store.root / "numba", progress)
+        measured = {name: getattr(made, name) for name in ("trustworthiness", "placed_trustworthiness", "seconds")}
+        return made.to_arrays(), {
+            "spec": dataclasses.asdict(spec),
+            "measured": measured,
+            "model": info.name,
+            "versions": models.versions(),
+        }
+
+    spec = projection_spec(store, info, data, sample, seed)
+    arrays, described = store.made("projections", spec.key, make)
+    return Projection.from_arrays(arrays, **described["measured"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# use
 
 
 def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec) -> KMEx:
@@ -416,6 +535,16 @@ def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec)
             "versions": models.versions(),
         },
     ).to(black_box.head.weight.device)
+
+
+def similarities(converted: Conversion, spec: PrototypeSpec, z: np.ndarray) -> np.ndarray:
+    """(N, K) similarities of embeddings (N, D) to the prototypes of a conversion, without the network."""
+    import torch
+
+    from kmex_core.prototypes import pairwise, similarity
+
+    distances = pairwise(torch.from_numpy(z), torch.from_numpy(converted.prototypes.centers))
+    return similarity(distances, spec.epsilon, spec.squared).numpy()
 
 
 def network_input(info: ModelInfo, pixels: np.ndarray) -> torch.Tensor:

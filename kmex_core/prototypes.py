@@ -15,6 +15,7 @@ from kmex_core.progress import Progress, silent
 from kmex_core.results import NO_IMAGE, Embeddings, Prototypes
 
 NEAREST = 12
+EPSILON = 1e-4
 ROWS = 16384
 
 
@@ -98,6 +99,28 @@ def pairwise(z: Tensor, centers: Tensor) -> Tensor:
     return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
+    """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
+
+    Computed as log1p((1 − ε) / (d² + ε)), which keeps far prototypes apart where the quotient would round to 1.
+    """
+    d = distance.square() if squared else distance
+    return torch.log1p((1 - epsilon) / (d + epsilon))
+
+
+def attracted(embeddings: Embeddings, prototypes: Prototypes, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """The training images whose nearest prototype is `p`: those of its class, and those of others, which it gets wrong.
+
+    Returns:
+        Two vectors of indices, each nearest first.
+    """
+    rows = np.flatnonzero(prototypes.activated == p)
+    distance = np.linalg.norm(embeddings.z[rows] - prototypes.centers[p], axis=1)
+    rows = rows[distance.argsort(kind="stable")]
+    own = embeddings.labels[rows] == prototypes.classes[p]
+    return rows[own], rows[~own]
+
+
 def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.ndarray:
     """(N,) int64, the nearest of K prototypes (K, D) for each embedding (N, D)."""
     place = torch.from_numpy(centers).to(device)
@@ -150,4 +173,5 @@ def _described(
         nearest_any=any_index.cpu().numpy(),
         distance_quantiles=quantiles.astype(np.float32),
         class_size=sizes,
+        activated=chosen.astype(np.int32),
     )

@@ -1,12 +1,16 @@
-"""An explanation as plain values and as files."""
+"""Explanations and prototypes as plain values and as files."""
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from kmex_core.datasets import ImageDataset
 from kmex_core.images import COLOURS, enlarged, overlay, png
@@ -14,6 +18,8 @@ from kmex_core.results import Explanation, ModelInfo, Prototypes
 from kmex_core.store import write_bytes, write_file
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kmex_core.kmex import KMEx
 
 OPACITY = 0.85
@@ -36,7 +42,7 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
         "unusual": found.unusual,
         "distance_rank": found.distance_rank,
         "method": found.maps.method,
-        "black_box_conservation": float(found.black_box_map.conservation[0]),
+        "black_box_conservation": _finite(found.black_box_map.conservation[0]),
         "prototypes": [
             {
                 "id": int(p),
@@ -47,12 +53,17 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
                 "training_images": int(prototypes.count[p]),
                 "training_image": int(prototypes.picture[p]),
                 "method": found.maps.method,
-                "conservation": float(kept),
+                "conservation": _finite(kept),
                 "conserves": bool(fine),
             }
             for p, kept, fine in zip(found.prototypes, found.maps.conservation, found.maps.conserves, strict=True)
         ],
     }
+
+
+def _finite(value: float) -> float | None:
+    """None where a map should sum to exactly 0, so that no ratio can be given; JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None
 
 
 def write(
@@ -87,3 +98,69 @@ def write(
     write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
     write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
     write_bytes(out / "explanation.json", json.dumps(answer, indent=2, allow_nan=False).encode())
+
+
+SHEET_SIDE = 96
+SHEET_TEXT = 28
+
+
+def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataFrame:
+    """One line per prototype.
+
+    Returns:
+        Columns `prototype`, `class`, `number` (within the class), `importance` (share of the class's training images),
+        `training_images` (of the class), `other_classes` (training images of other classes that it attracts), `ghost`,
+        `picture` and `nearest_of_any_class` (training images).
+    """
+    import pandas as pd  # half a second, which no page needs before a download
+
+    names = np.array(class_names, dtype=object)
+    number = np.arange(len(prototypes)) - np.searchsorted(prototypes.classes, prototypes.classes)
+    return pd.DataFrame(
+        {
+            "prototype": np.arange(len(prototypes)),
+            "class": names[prototypes.classes],
+            "number": number,
+            "importance": prototypes.importance,
+            "training_images": prototypes.count,
+            "other_classes": prototypes.count_all - prototypes.count,
+            "ghost": prototypes.ghost,
+            "picture": prototypes.picture,
+            "nearest_of_any_class": prototypes.nearest_any,
+        }
+    )
+
+
+def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """All prototypes as one PNG: a row per class, each picture with its share of the class."""
+    most = int(np.bincount(prototypes.classes).max())
+    width, height = (most + 1) * (SHEET_SIDE + 8), len(class_names) * (SHEET_SIDE + SHEET_TEXT)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for label, name in enumerate(class_names):
+        top = label * (SHEET_SIDE + SHEET_TEXT)
+        pen.text((4, top + SHEET_SIDE // 2), _printable(name[:16]), fill="black")
+        for at, p in enumerate(np.flatnonzero(prototypes.classes == label)):
+            left = (at + 1) * (SHEET_SIDE + 8)
+            if prototypes.picture[p] >= 0:
+                picture = Image.fromarray(enlarged(data.split("train").image(int(prototypes.picture[p])), SHEET_SIDE))
+                picture.thumbnail((SHEET_SIDE, SHEET_SIDE))
+                sheet.paste(picture, (left, top))
+            text = "ghost" if prototypes.ghost[p] else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
+            pen.text((left, top + SHEET_SIDE + 2), text, fill="black")
+    return png(np.asarray(sheet))
+
+
+def _printable(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("latin-1")  # what Pillow's own font can draw
+
+
+def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """A ZIP file with `prototypes.csv` and each prototype's picture as `prototype-<number>.png`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prototypes.csv", prototype_table(prototypes, class_names).to_csv(index=False))
+        for p, image in enumerate(prototypes.picture):
+            if image >= 0:
+                archive.writestr(f"prototype-{p}.png", png(data.split("train").image(int(image))))
+    return buffer.getvalue()

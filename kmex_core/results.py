@@ -66,6 +66,7 @@ class Prototypes(_Stored):
         distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
             prototype.
         class_size: (C,) int64, training images per class.
+        activated: (N,) int32, the prototype that each training image activates.
     """
 
     centers: np.ndarray
@@ -78,6 +79,7 @@ class Prototypes(_Stored):
     nearest_any: np.ndarray
     distance_quantiles: np.ndarray
     class_size: np.ndarray
+    activated: np.ndarray
 
     def __len__(self) -> int:
         return len(self.centers)
@@ -141,6 +143,10 @@ class Summary:
         accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
         agreement: share of images for which both predict the same class (higher is better).
         ghosting: share of prototypes that no training image of their class activates (lower is better).
+        diversity: D_dvs within classes, exact arithmetic, 0…1 (higher is better); None for one prototype per class.
+        diversity_reference: D_dvs as the paper's released code computes it, over all prototypes, to be compared with
+            its Table 7; None for a single prototype.
+        effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).
     """
 
     images: int
@@ -148,6 +154,9 @@ class Summary:
     accuracy_kmex: float
     agreement: float
     ghosting: float
+    diversity: float | None
+    diversity_reference: float | None
+    effective: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +181,35 @@ class Conversion:
     def test_predicted(self) -> np.ndarray:
         """(N,) int64, the class that KMEx predicts for each test image."""
         return self.prototypes.classes[self.test_activated]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(_Stored):
+    """A map of an embedding in two dimensions, and what is needed to place further points on it.
+
+    Attributes:
+        train: (N, 2) float32, where each training image lies.
+        test: (M, 2) float32, where each test image lies.
+        sample: (S,) int64, the training images that UMAP was fitted on, ascending; all others are placed among them.
+        mean, axes: (D,) and (P, D) float32, the principal components that distances are measured in.
+        anchors: (S, P) float32, the sample in principal components.
+        labels, black_box: (N + M,) int32, true and predicted class of the training images, then of the test images.
+        trustworthiness: 0…1, of the fitted images: how far neighbours on the map are neighbours in the embedding.
+        placed_trustworthiness: 0…1, the same of test images among themselves, which were placed; None without any.
+        seconds: how long it took.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    sample: np.ndarray
+    mean: np.ndarray
+    axes: np.ndarray
+    anchors: np.ndarray
+    labels: np.ndarray
+    black_box: np.ndarray
+    trustworthiness: float
+    placed_trustworthiness: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)

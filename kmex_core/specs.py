@@ -70,4 +70,14 @@ class PrototypeSpec(_Keyed):
     seed: int = 0
     epsilon: float = 1e-4
     squared: bool = True
-    method: str = "kmeans-1"
+    method: str = "kmeans-2"
+
+
+@dataclass(frozen=True)
+class ProjectionSpec(_Keyed):
+    """What a map depends on: an embedding (by key), how many of its images UMAP is fitted on, seed."""
+
+    embedding: str
+    sample: int = 10_000
+    seed: int = 0
+    method: str = "umap-1"

@@ -19,16 +19,18 @@ from kmex_core.results import ModelInfo
 from kmex_core.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "data_cache" / "numba"))  # UMAP takes most of a minute to compile
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which the demo is embedded and converted for k = 5. Tests may add to it, not break it."""
+    """A store in which the digits are embedded, converted for k = 5 and mapped. Tests may add to it, not break it."""
     root = tmp_path_factory.mktemp("store")
     store = Store(root)
     info = models.describe(store, "digits")
     pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+    pipeline.project(store, info, pipeline.dataset_of(info))
     return root
 
 

@@ -17,6 +17,7 @@ ALLOWED = {
     "kmex_core.specs": set(),
     "kmex_core.results": set(),
     "kmex_core.store": {"errors"},
+    "kmex_core.jobs": {"errors", "store"},
     "kmex_core.images": {"errors"},
     "kmex_core.datasets": {"errors", "images", "progress", "specs", "store", "datasets"},
     "kmex_core.metrics": {"metrics", "results", "specs"},
@@ -25,6 +26,7 @@ ALLOWED = {
     "kmex_core.models": {"errors", "results", "store", "backbones"},
     "kmex_core.embedding": {"errors", "progress", "results"},
     "kmex_core.prototypes": {"errors", "kmeans", "metrics", "progress", "results"},
+    "kmex_core.projection": {"errors", "progress", "results", "specs"},
     "kmex_core.relevance": {"backbones", "errors", "relevance", "results", "kmex"},
     "kmex_core.kmex": {
         "backbones", "embedding", "errors", "models", "progress", "prototypes", "relevance", "results", "store",
@@ -36,13 +38,22 @@ ALLOWED = {
     "kmex_core": {"kmex"},
 }  # fmt: skip
 APP = {
-    "app.Home": {"app.pictures"},
+    "app.Home": {"app.maps", "app.pictures"},
     "app.frame": {"app.components", "app.state"},
     "app.state": {"app.cache", "kmex_core"},
     "app.cache": {"kmex_core"},
     "app.pictures": {"kmex_core"},
+    "app.maps": {"kmex_core"},
     "app.figures": {"app.figures", "kmex_core.results"},
-    "app.components": {"app.components", "app.state", "app.cache", "app.figures", "app.pictures", "kmex_core"},
+    "app.components": {
+        "app.components",
+        "app.state",
+        "app.cache",
+        "app.figures",
+        "app.maps",
+        "app.pictures",
+        "kmex_core",
+    },
     "app.views": {"app.components", "app.state", "app.cache", "app.figures", "kmex_core"},
 }
 NO_SCREEN = {"streamlit", "plotly", "starlette", "app"}

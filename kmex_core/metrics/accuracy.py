@@ -29,3 +29,21 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
         ValueError: when the shapes differ or there are no images.
     """
     return accuracy(one, other)
+
+
+def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The range that a share of successes leaves for its true value (Wilson 1927), 95 % by default.
+
+    Args:
+        share: 0…1.
+        count: of how many, at least 1.
+        z: the normal quantile of the level.
+
+    Raises:
+        ValueError: when count is 0 or less, or the share is not in 0…1.
+    """
+    if count < 1 or not 0 <= share <= 1:
+        raise ValueError(f"Expected a share 0…1 of at least 1, got {share} of {count}.")
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)

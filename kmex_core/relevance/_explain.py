@@ -104,6 +104,10 @@ def _maps(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor, method: str) -
     """One map per row: target t < K is the similarity to prototype t, K + c the black box's score of class c."""
     method = _chosen_method(kmex, method)
     values, expected = (_propagated if method == "prp" else _integrated)(kmex, images, z, targets)
+    if not bool(values.isfinite().all()):
+        raise KMExError(
+            f"The relevance maps ({method}) of this image have no finite values: numbers overflowed on the way."
+        )
     conservation = values.double().sum((1, 2, 3)) / expected.double()
     return RelevanceMaps(values.sum(1).cpu().numpy(), conservation.cpu().numpy(), method)
 

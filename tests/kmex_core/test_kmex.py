@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import kmex_core
 from kmex_core import KMEx, backbones
 from kmex_core.errors import InputError, StoreError
-from kmex_core.kmex import similarity
+from kmex_core.prototypes import similarity
 
 
 class Net(nn.Module):

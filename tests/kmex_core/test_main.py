@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kmex_core import datasets, pipeline
+from kmex_core import datasets, models, pipeline
 from kmex_core.__main__ import app
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
@@ -67,7 +67,9 @@ def test_a_real_process_answers_json_on_stdout_and_progress_on_stderr(store: Sto
     assert unknown.stdout == ""
 
 
-@pytest.mark.parametrize("command", [[], ["datasets"], ["models"], ["train"], ["convert"], ["explain"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["datasets"], ["models"], ["train"], ["convert"], ["explain"], ["sweep"], ["project"], ["demo"]]
+)
 def test_help_teaches(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
@@ -79,9 +81,9 @@ def test_data_sets_and_models_are_listed(demo: Store) -> None:
     assert set(listed) == set(datasets.REGISTRY)
     assert listed["digits"]["available"]
     assert not listed["svhn"]["available"]
-    model = answer("models")["models"][0]
-    assert (model["name"], model["kind"], model["dataset"], model["backbone"]) == (
-        "digits", "blackbox", "digits", "resnet20")  # fmt: skip
+    for model, name in zip(answer("models")["models"], ("digits", "faces"), strict=True):
+        assert (model["name"], model["kind"], model["dataset"], model["backbone"]) == (
+            name, "blackbox", name, "resnet20")  # fmt: skip
 
 
 def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
@@ -132,6 +134,20 @@ def test_the_demo_command(demo: Store) -> None:
     assert "streamlit run app/Home.py" in CliRunner().invoke(app, ["demo"]).output
 
 
+def test_a_sweep_answers_for_each_k(demo: Store) -> None:
+    found = answer("sweep", "--model", "digits", "--k", "1:3", "--first", "2")
+    assert [row["k"] for row in found["rows"]] == [1, 2, 3]
+    assert found["rows"][2]["accuracy_kmex"] == answer("convert", "--model", "digits", "--k", "3")["accuracy_kmex"]
+    assert "effective per class" in CliRunner().invoke(app, ["sweep", "--model", "digits", "--k", "2"]).output
+
+
+def test_a_map_is_drawn_once(demo: Store) -> None:
+    found = answer("project", "--model", "digits")
+    assert found == answer("project", "--model", "digits")
+    assert found["sample"] == found["train_images"] == 1297
+    assert found["trustworthiness"] > 0.95
+
+
 def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, seven: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -141,6 +157,7 @@ def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, se
     fails(2, "No such file", "explain", "--model", "digits", "--image", str(tmp_path / "none.png"), *out)
     fails(2, "no method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
     fails(2, "k ≤ 128", "convert", "--model", "digits", "--k", "900")
+    fails(2, "is no range", "sweep", "--model", "digits", "--k", "5:1")
     fails(2, "cannot be a model's name", "convert", "--model", "../../etc/passwd")
     fails(2, "did you mean 'mnist'", "train", "--dataset", "minst", "--name", "x")
     fails(2, "did you mean 'resnet20'", "train", "--dataset", "digits", "--backbone", "resnet21", "--name", "x")
@@ -157,9 +174,13 @@ def test_failure_exits_with_1_and_json_says_why(monkeypatch: pytest.MonkeyPatch,
     assert "KMEX_CACHE" in json.loads(result.stdout)["error"]
 
 
-def test_the_embedded_checkpoint_names_the_command_that_made_it(demo: Store, digits: ModelInfo) -> None:
-    assert digits.embedded
-    command = digits.made_by["command"]
-    assert command.startswith("python -m kmex_core train --dataset digits --backbone resnet20 --name digits")
-    assert command.split(" --overwrite")[0] in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(("name", "size"), [("digits", 2), ("faces", 4)])
+def test_an_embedded_checkpoint_names_the_command_that_made_it(demo: Store, name: str, size: int) -> None:
+    info = models.describe(demo, name)
+    assert info.embedded
+    assert models.path_of(demo, name).stat().st_size <= size * 2**20
+    assert info.made_by["command"] in (ROOT / "README.md").read_text()
+
+
+def test_the_accuracy_in_the_checkpoint_is_the_one_it_has(demo: Store, digits: ModelInfo) -> None:
     assert digits.accuracy == pytest.approx(answer("convert", "--model", "digits")["accuracy_black_box"], abs=5e-3)

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import scipy.linalg
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score
 
-from kmex_core.metrics import accuracy, activation_counts, agreement, ghosting
+from kmex_core.metrics import (
+    accuracy,
+    activation_counts,
+    agreement,
+    diversity,
+    effective_prototypes,
+    ghosting,
+    wilson_interval,
+)
 
 labels_of = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=50)
 
@@ -47,3 +60,92 @@ def test_counts_agree_with_a_slow_loop(pairs: list[tuple[int, int]]) -> None:
         assert own[k] == sum(a == k and y == classes[k] for a, y in pairs)
     ghosts = sum(not any(a == k and y == classes[k] for a, y in pairs) for k in range(5))
     assert ghosting(own) == pytest.approx(ghosts / 5)
+
+
+def test_diversity_by_hand() -> None:
+    # two prototypes of each class at distance 1: s(p, p) = log(1/ε), s(p, q) = log(2/(1 + ε))
+    centers = np.array([[0.0, 0], [1, 0], [5, 5], [5, 6]])
+    epsilon = 1e-4
+    self_weight, other = 1 / epsilon, 2 / (1 + epsilon)
+    share = np.array([self_weight, other]) / (self_weight + other)
+    expected = -(share * np.log(share)).sum() / np.log(2)
+    assert diversity(centers, np.array([0, 0, 1, 1]), epsilon=epsilon) == pytest.approx(expected)
+
+
+def test_diversity_against_a_slow_loop() -> None:
+    random = np.random.default_rng(0)
+    centers, classes = random.normal(size=(12, 6)), np.repeat([0, 1, 2], 4)
+    total = 0.0
+    for p in range(12):
+        own = [q for q in range(12) if classes[q] == classes[p]]
+        squares = [math.dist(centers[p], centers[q]) ** 2 for q in own]
+        scores = [math.log((square + 1) / (square + 1e-4)) for square in squares]
+        weights = [math.exp(score) for score in scores]
+        total -= sum(w / sum(weights) * math.log(w / sum(weights)) for w in weights) / math.log(4)
+    assert diversity(centers, classes) == pytest.approx(total / 12)
+    order = random.permutation(12)
+    assert diversity(centers[order], classes[order]) == pytest.approx(total / 12)
+
+
+def test_equal_prototypes_have_diversity_one_by_the_formula() -> None:
+    # all similarities are equal then, and the entropy is the largest: the formula rewards what it should punish
+    assert diversity(np.ones((4, 3)), np.zeros(4, dtype=int)) == pytest.approx(1)
+
+
+def test_diversity_needs_two_of_a_class() -> None:
+    with pytest.raises(ValueError, match="only one"):
+        diversity(np.ones((3, 2)), np.array([0, 0, 1]))
+
+
+def test_diversity_over_all_prototypes_against_a_slow_loop() -> None:
+    centers = np.random.default_rng(3).normal(size=(5, 4))
+    total = 0.0
+    for p in range(5):
+        squares = [math.dist(centers[p], other) ** 2 for other in centers]
+        weights = [(square + 1) / (square + 1e-4) for square in squares]
+        total -= sum(w / sum(weights) * math.log(w / sum(weights)) for w in weights) / math.log(5)
+    assert diversity(centers, np.array([0, 0, 1, 1, 2]), "all") == pytest.approx(total / 5)
+
+
+def test_rounding_in_float32_makes_prototypes_look_diverse() -> None:
+    # a prototype of an embedding of usual size is not at distance 0 from itself by float32 matrix products
+    centers = np.random.default_rng(0).gamma(1.0, 1.0, size=(50, 512)).astype(np.float32)
+    classes = np.repeat(np.arange(10), 5)
+    self_distance = torch.cdist(*[torch.from_numpy(centers)] * 2, compute_mode="use_mm_for_euclid_dist").diagonal()
+    assert 1e-3 < float(self_distance.max()) < 1e-1
+    exact, reference = diversity(centers, classes, "all"), diversity(centers, classes, "all", "reference")
+    assert exact < 0.05
+    assert reference > 5 * exact
+
+
+@pytest.mark.parametrize("wrong", [("classes", "exact"), ("class", "fast")])
+def test_unknown_variants_of_diversity_are_refused(wrong: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="Expected scope"):
+        diversity(np.eye(4), np.zeros(4, dtype=int), *wrong)
+
+
+def test_effective_prototypes_by_hand() -> None:
+    unit = np.eye(4)
+    assert effective_prototypes(unit, np.zeros(4, dtype=int)) == pytest.approx(4)
+    assert effective_prototypes(np.repeat(unit[:1], 4, 0), np.zeros(4, dtype=int)) == pytest.approx(1)
+    assert effective_prototypes(unit[[0, 0, 1, 1]], np.zeros(4, dtype=int)) == pytest.approx(2)
+    assert effective_prototypes(unit[[0, 1, 2, 2]], np.array([0, 0, 1, 1])) == pytest.approx(1.5)
+
+
+def test_effective_prototypes_against_the_matrix_logarithm() -> None:
+    centers = np.abs(np.random.default_rng(1).normal(size=(5, 9)))
+    kernel = np.array([[np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a in centers] for b in centers]) / 5
+    expected = math.exp(-np.trace(kernel @ scipy.linalg.logm(kernel)).real)
+    assert effective_prototypes(centers, np.zeros(5, dtype=int)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.5, 10), (0.964, 500), (0.0, 7), (1.0, 3), (0.02, 10_000)])
+def test_wilson_intervals_are_those_of_scipy(share: float, count: int) -> None:
+    theirs = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(round(share * count) / count, count) == pytest.approx((theirs.low, theirs.high), abs=1e-7)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.5, 0), (-0.1, 5), (1.1, 5), (float("nan"), 5)])
+def test_an_interval_of_nothing_is_refused(share: float, count: int) -> None:
+    with pytest.raises(ValueError, match="Expected a share"):
+        wilson_interval(share, count)

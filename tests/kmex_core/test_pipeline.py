@@ -21,7 +21,7 @@ def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits
         patch.setattr(models, "load", lambda *_: pytest.fail("the network was loaded"))
         patch.setattr("kmex_core.kmeans.kmeans", lambda *_: pytest.fail("k-means ran again"))
         again = pipeline.convert(demo, digits, data, 3)
-        kept = pipeline.stored_conversion(demo, pipeline.conversion_spec(demo, digits, data, 3, 0))
+        kept = pipeline.stored_conversion(demo, pipeline.conversion_spec(demo, digits, data, 3, 0).key)
     assert kept is not None
     for other in (again, kept):
         assert other.summary == made.summary
@@ -134,3 +134,47 @@ def test_devices_are_checked() -> None:
     assert pipeline.checked_device("cpu") == "cpu"
     with pytest.raises(InputError, match="The device 'abacus' cannot be used"):
         pipeline.checked_device("abacus")
+
+
+def test_a_sweep_stores_each_k_and_leaves_out_what_cannot_be(demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    seen: list[int] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.append(done)
+        spec = pipeline.conversion_spec(demo, digits, data, 7, 0)
+        assert done == 0 or pipeline.stored_summary(demo, spec) is not None
+
+    found = pipeline.sweep(demo, digits, data, [7, 1, 2, 900], progress=progress)
+    assert list(found) == [1, 2, 7]
+    assert seen == [0, 1, 2, 3, 4]
+    assert found[7] == pipeline.convert(demo, digits, data, 7).summary
+    assert found[1].diversity is None
+    assert found[1].effective == 1
+    assert 1 < found[2].effective < found[7].effective < 7
+    with pytest.raises(InputError, match="need at least 900"):
+        pipeline.sweep(demo, digits, data, [900])
+
+
+def test_a_summary_is_read_alone_and_a_damaged_one_is_missing(demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    spec = pipeline.conversion_spec(demo, digits, data, 6, 0)
+    made = pipeline.convert(demo, digits, data, 6)
+    assert pipeline.stored_summary(demo, spec) == made.summary
+    demo.path("prototypes", spec.key).write_bytes(b"nonsense")
+    assert pipeline.stored_summary(demo, spec) is None
+    assert pipeline.stored_summary(demo, dataclasses.replace(spec, k=77)) is None
+
+
+def test_a_map_is_stored_and_read_without_umap(demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    kept = pipeline.stored_projection(demo, pipeline.projection_spec(demo, digits, data).key)
+    assert kept is not None
+    assert kept.train.shape == (1297, 2)
+    assert kept.test.shape == (500, 2)
+    assert kept.trustworthiness > 0.95
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kmex_core.projection.fit", lambda *_: pytest.fail("it was drawn again"))
+        again = pipeline.project(demo, digits, data)
+    np.testing.assert_array_equal(again.train, kept.train)
+    assert pipeline.stored_projection(demo, pipeline.projection_spec(demo, digits, data, seed=5).key) is None

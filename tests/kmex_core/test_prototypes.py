@@ -8,7 +8,7 @@ import torch
 
 from kmex_core import prototypes as module
 from kmex_core.errors import InputError
-from kmex_core.prototypes import activated, fit_prototypes, pairwise
+from kmex_core.prototypes import activated, attracted, fit_prototypes, pairwise
 from kmex_core.results import NO_IMAGE, Embeddings, Prototypes
 
 NAMES = ("ant", "bee", "cat")
@@ -113,3 +113,14 @@ def test_distances_are_exact_where_the_matrix_product_is_not() -> None:
     assert (pairwise(z, z).diagonal() == 0).all()
     by_product = torch.cdist(z, z, compute_mode="use_mm_for_euclid_dist")
     assert by_product.diagonal().max() > 1e-3, "the effect that the exact way avoids"
+
+
+def test_what_a_prototype_attracts_by_hand() -> None:
+    z = np.array([[0.0, 0], [0.2, 0], [0.1, 0], [5, 0], [4.5, 0], [0.3, 0]], dtype=np.float32)
+    embeddings = Embeddings(z, np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, dtype=np.int64))
+    found = fit_prototypes(embeddings, ("a", "b"), 1)
+    assert found.activated.tolist() == [0, 0, 0, 1, 1, 0]
+    own, others = attracted(embeddings, found, 0)
+    assert own.tolist() == [2, 0, 1] or own.tolist() == [2, 1, 0]
+    assert others.tolist() == [5]
+    assert [part.tolist() for part in attracted(embeddings, found, 1)] == [[4, 3], []]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import threading
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from kmex_core import KMEx, backbones, models, pipeline
-from kmex_core.errors import InputError
+from kmex_core import KMEx, backbones, models, pipeline, report
+from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, similarity_relevance
 from kmex_core.results import CONSERVATION_TOLERANCE, ModelInfo
 from kmex_core.store import Store
@@ -400,3 +401,19 @@ def test_a_map_that_does_not_conserve_is_labelled(
     np.testing.assert_allclose(found.maps.conservation, 0.9, atol=0.01)
     assert CONSERVATION_TOLERANCE < 0.1
     assert not found.maps.conserves.any()
+
+
+def test_a_score_of_zero_has_no_ratio_and_json_says_null(kmex: KMEx, digits: ModelInfo) -> None:
+    nn.init.zeros_(kmex.head.weight)
+    found = kmex.explain(input_of(digits, 0), top=1)
+    assert np.isnan(found.black_box_map.conservation[0])
+    assert not found.black_box_map.conserves[0]
+    answer = report.explanation(found, kmex.details, digits)
+    assert answer["black_box_conservation"] is None
+    json.dumps(answer, allow_nan=False)
+
+
+def test_maps_that_overflow_are_refused(kmex: KMEx, digits: ModelInfo) -> None:
+    nn.init.constant_(kmex.head.weight, 1e38)
+    with pytest.raises(KMExError, match="no finite values"):
+        kmex.explain(input_of(digits, 0), top=1)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmex_core import projection
+from kmex_core.errors import InputError
+from kmex_core.results import Embeddings, Projection
+from kmex_core.specs import ProjectionSpec
+
+
+@pytest.fixture(scope="module")
+def numba_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("numba")
+
+
+def blobs(count: int, seed: int = 0) -> Embeddings:
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    centers = np.random.default_rng(99).normal(size=(3, 40)) * 6
+    z = (centers[labels] + random.normal(size=(count, 40))).astype(np.float32)
+    return Embeddings(z, labels, (labels + 1) % 3)
+
+
+@pytest.fixture(scope="module")
+def drawn(numba_cache: Path) -> Projection:
+    seen: list[str] = []
+    made = projection.fit(
+        blobs(600), blobs(90, 1), ProjectionSpec("x", 300), numba_cache, lambda stage, done, total: seen.append(stage)
+    )
+    assert "Fitting UMAP" in seen
+    return made
+
+
+def test_the_map_keeps_neighbours_and_places_what_it_was_not_fitted_on(drawn: Projection) -> None:
+    labels = np.arange(600) % 3
+    assert drawn.train.shape == (600, 2)
+    assert drawn.test.shape == (90, 2)
+    assert len(drawn.sample) == 300
+    assert np.isfinite(drawn.train).all()
+    middle = np.stack([drawn.train[drawn.sample][labels[drawn.sample] == label].mean(0) for label in range(3)])
+    for places, classes in ((drawn.train, labels), (drawn.test, np.arange(90) % 3)):
+        nearest = ((places[:, None] - middle) ** 2).sum(-1).argmin(1)
+        assert (nearest == classes).mean() > 0.99
+    assert drawn.trustworthiness > 0.7
+    assert drawn.placed_trustworthiness is not None
+
+
+def test_equal_seeds_give_equal_maps(drawn: Projection, numba_cache: Path) -> None:
+    again = projection.fit(blobs(600), blobs(90, 1), ProjectionSpec("x", 300), numba_cache)
+    np.testing.assert_array_equal(again.train, drawn.train)
+    np.testing.assert_array_equal(again.test, drawn.test)
+
+
+def test_a_fitted_image_is_placed_where_it_is(drawn: Projection) -> None:
+    places = projection.place(drawn, blobs(600).z[drawn.sample[:20]])
+    # in float32 an image is at a small distance from itself, so that its own place has nearly all the weight
+    span = np.ptp(drawn.train, axis=0).max()
+    assert np.abs(places - drawn.train[drawn.sample[:20]]).max() < 0.15 * span
+
+
+def test_places_do_not_depend_on_what_else_is_placed(drawn: Projection) -> None:
+    test = blobs(90, 1).z
+    together = projection.place(drawn, test)
+    alone = np.concatenate([projection.place(drawn, row[None]) for row in test])
+    np.testing.assert_allclose(alone, together, atol=1e-4)
+    np.testing.assert_allclose(together, drawn.test, atol=1e-4)
+
+
+def test_memberships_are_those_of_umap_learn() -> None:
+    from umap.umap_ import compute_membership_strengths, smooth_knn_dist
+
+    random = np.random.default_rng(0)
+    distance = np.sort(random.gamma(2, size=(50, 15)), axis=1).astype(np.float32)
+    sigmas, rhos = smooth_knn_dist(distance, 15.0, local_connectivity=0.0)
+    index = np.tile(np.arange(15), (50, 1))
+    _, _, values, _ = compute_membership_strengths(index, distance, sigmas, rhos, bipartite=True)
+    theirs = values.reshape(50, 15)
+    np.testing.assert_allclose(
+        projection.memberships(distance), theirs / theirs.sum(1, keepdims=True), rtol=2e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 15])
+def test_memberships_sum_to_one_and_fall_with_distance(k: int) -> None:
+    distance = np.sort(np.random.default_rng(k).random((20, k)), axis=1)
+    distance[0] = 0
+    distance[1, 0] = 0
+    weight = projection.memberships(distance)
+    np.testing.assert_allclose(weight.sum(1), 1)
+    assert (np.diff(weight[1:], axis=1) <= 1e-12).all()
+    np.testing.assert_allclose(weight[1, 0], 1)
+
+
+def test_nearest_against_a_full_sort() -> None:
+    random = np.random.default_rng(0)
+    points, anchors = (random.normal(size=(n, 12)).astype(np.float32) for n in (40, 200))
+    index, distance = projection.nearest(points, anchors, 7)
+    full = np.sqrt(((points[:, None].astype(float) - anchors) ** 2).sum(-1))
+    np.testing.assert_array_equal(index, full.argsort(1)[:, :7])
+    np.testing.assert_allclose(distance, np.sort(full, axis=1)[:, :7], rtol=1e-5)
+
+
+def test_the_sample_has_every_class_in_proportion() -> None:
+    labels = np.repeat([0, 1, 2], [8000, 1990, 10])
+    sample = projection.stratified_sample(labels, 1000, np.random.default_rng(0))
+    assert np.bincount(labels[sample]).tolist() == [800, 199, 1]
+    assert (np.diff(sample) > 0).all()
+    np.testing.assert_array_equal(projection.stratified_sample(labels, 20000, np.random.default_rng(0)), range(10000))
+
+
+def test_what_cannot_be_drawn_is_refused(numba_cache: Path) -> None:
+    with pytest.raises(InputError, match="at least 5"):
+        projection.fit(blobs(4), blobs(0), ProjectionSpec("x"), numba_cache)
+    broken = blobs(30)
+    broken.z[3, 2] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        projection.fit(broken, blobs(0), ProjectionSpec("x"), numba_cache)
+
+
+def test_a_tiny_data_set_has_a_map(numba_cache: Path) -> None:
+    made = projection.fit(blobs(12), blobs(0), ProjectionSpec("x"), numba_cache)
+    assert np.isfinite(made.train).all()
+    assert made.placed_trustworthiness is None
+    assert made.labels.tolist() == [0, 1, 2] * 4
+    assert made.black_box.tolist() == [1, 2, 0] * 4
