@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -17,9 +18,10 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
-from starlette.routing import Route  # noqa: E402
+from starlette.routing import Mount, Route  # noqa: E402
+from starlette.staticfiles import StaticFiles  # noqa: E402
 
-from app.pictures import ROUTE, serve  # noqa: E402
+from app import maps, pictures  # noqa: E402
 
 log = logging.getLogger("kmex")
 
@@ -41,6 +43,9 @@ async def warm_up(app: st.App) -> AsyncIterator[None]:
     def import_all() -> None:
         for name in ("torch", "kmex_core.relevance", "kmex_core.kmex", "plotly.graph_objects"):
             importlib.import_module(name)
+        # Streamlit collects garbage in full after each run, holding back its last messages; modules are never garbage
+        gc.collect()
+        gc.freeze()
 
     threading.Thread(target=import_all, daemon=True).start()
     yield
@@ -49,7 +54,12 @@ async def warm_up(app: st.App) -> AsyncIterator[None]:
 app = st.App(
     Path(__file__).with_name("frame.py"),
     lifespan=warm_up,
-    routes=[Route(ROUTE, serve)],
+    routes=[
+        Route(pictures.ROUTE, pictures.serve),
+        Route(maps.CLOUD, maps.serve),
+        Route(maps.LAYER, maps.serve),
+        Mount("/assets", StaticFiles(directory=ROOT / "app" / "assets" / "web")),
+    ],
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=st.get_option("server.allowedHosts") or ["*"])],
     on_script_error=explain_failure,
 )

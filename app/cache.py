@@ -12,7 +12,7 @@ import streamlit as st
 from kmex_core import datasets, pipeline
 from kmex_core import models as kept
 from kmex_core.progress import Progress
-from kmex_core.results import Conversion, Embeddings, Explanation, ModelInfo, RelevanceMaps
+from kmex_core.results import Conversion, Embeddings, Explanation, ModelInfo, Projection, RelevanceMaps, Summary
 from kmex_core.specs import PrototypeSpec
 from kmex_core.store import Store
 
@@ -80,12 +80,73 @@ def conversion(info: ModelInfo, k: int, seed: int) -> Conversion:
 
 @st.cache_resource(max_entries=200, show_spinner="Finding prototypes …")
 def _conversion(spec: PrototypeSpec, _info: ModelInfo) -> Conversion:
-    found = pipeline.stored_conversion(store(), spec)
+    found = pipeline.stored_conversion(store(), spec.key)
     if found is not None:
         return found
     return pipeline.convert(
         store(), _info, dataset(_info), spec.k, spec.seed, embedded=lambda split: embeddings(_info, split)
     )
+
+
+def summary(info: ModelInfo, k: int, seed: int) -> Summary | None:
+    """The summary of a conversion that lies in the store, else None."""
+    spec, known = conversion_spec(info, k, seed), _summaries()
+    if spec not in known and (found := pipeline.stored_summary(store(), spec)) is not None:
+        known[spec] = found
+    return known.get(spec)
+
+
+@st.cache_resource
+def _summaries() -> dict[PrototypeSpec, Summary]:
+    return {}  # filled as a background job writes them, so that what is missing is never remembered
+
+
+def similarities(info: ModelInfo, k: int, seed: int, split: str, index: int) -> np.ndarray:
+    """(K,) similarities of an image of the data set to all prototypes."""
+    made = conversion(info, k, seed)
+    return pipeline.similarities(made, conversion_spec(info, k, seed), embeddings(info, split).z[index : index + 1])[0]
+
+
+def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """The training images that a prototype attracts, of its own class and of others, nearest first."""
+    return _attracted(conversion_spec(info, k, seed), p, info)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarray, np.ndarray]:
+    from kmex_core.prototypes import attracted as found
+
+    return found(embeddings(_info, "train"), conversion(_info, spec.k, spec.seed).prototypes, p)
+
+
+def projection_key(info: ModelInfo) -> str:
+    """What names the map of a model's embedding."""
+    return pipeline.projection_spec(store(), info, dataset(info)).key
+
+
+def projection(info: ModelInfo) -> Projection | None:
+    """The map of a model's embedding, None when it was not drawn yet."""
+    key = projection_key(info)
+    return _projection(key) if store().path("projections", key).is_file() else None
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the map …")
+def _projection(key: str) -> Projection | None:
+    return pipeline.stored_projection(store(), key)
+
+
+def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
+    """(K, 2) where the prototypes lie on the map, which must have been drawn."""
+    return _prototype_places(conversion_spec(info, k, seed), projection_key(info), info)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _prototype_places(spec: PrototypeSpec, key: str, _info: ModelInfo) -> np.ndarray:
+    from kmex_core.projection import place
+
+    drawn = _projection(key)
+    assert drawn is not None
+    return place(drawn, conversion(_info, spec.k, spec.seed).prototypes.centers)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the network …")

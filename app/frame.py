@@ -15,10 +15,14 @@ from app.components.messages import errors_as_messages  # noqa: E402
 from app.state import choose  # noqa: E402
 
 st.set_page_config(page_title="KMEx Explorer", page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
+st.html(ROOT / "app" / "assets" / "style.css")
 
 page = st.navigation(
     [
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+        st.Page("views/embedding.py", title="Embedding", icon=":material/scatter_plot:"),
+        st.Page("views/prototypes.py", title="Prototypes", icon=":material/grid_view:"),
+        st.Page("views/sweep.py", title="Prototypes per class", icon=":material/show_chart:"),
         st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),
     ]
 )

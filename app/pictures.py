@@ -18,15 +18,14 @@ ROUTE = "/pictures/{model}/{state}/{split}/{index:int}.png"
 SIDE = 96
 
 
-def url(model: str, state: str, split: str, index: int) -> str:
-    """The address of an image's thumbnail, relative to any page.
+def folder(model: str, state: str) -> str:
+    """Where a data set's thumbnails are, relative to any page: `<split>/<index>.png` below it.
 
     Args:
         model: a model's name.
         state: the fingerprint of its data set, so that an address always means the same picture.
-        split, index: which image.
     """
-    return f"pictures/{model}/{state}/{split}/{index}.png"
+    return f"pictures/{model}/{state}/"
 
 
 def thumbnail(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:

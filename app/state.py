@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -66,6 +68,46 @@ def _title(name: str, names: list[str]) -> str:
     """A data set's title; its whole path where two have the same."""
     title = datasets.title(name)
     return name if [datasets.title(other) for other in names].count(title) > 1 else title
+
+
+def query(**more: str | int) -> dict[str, str]:
+    """What a link to a page needs to show the same selection, and `more`."""
+    chosen = selection()
+    kept = {"model": chosen.model.name, "k": chosen.k, **more}
+    if "dataset" in st.query_params:
+        kept["dataset"] = st.query_params["dataset"]
+    return {name: str(value) for name, value in kept.items()}
+
+
+def address(page: str, **more: str | int) -> str:
+    """The address of a page that shows the same selection, relative to any page."""
+    return f"{page}?{urlencode(query(**more))}"
+
+
+def picked(kind: str) -> str:
+    """What the link says was picked on this page, "" for nothing."""
+    return str(st.query_params.get(kind, ""))
+
+
+def pick(kind: str, name: str) -> None:
+    """Remember in the link what was picked on this page; "" forgets it."""
+    if name:
+        st.query_params[kind] = name
+    else:
+        st.query_params.pop(kind, None)
+
+
+def prototype_name(p: int, k: int) -> str:
+    """What names a prototype in links: its class and its place in it, so that it means the same for another k."""
+    return f"{p // k}.{p % k}"
+
+
+def prototype_index(name: str, k: int, classes: int) -> int | None:
+    """The prototype that `prototype_name` named, None when there is none for this k."""
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name)
+    if found is None or int(found[1]) >= classes or int(found[2]) >= k:
+        return None
+    return int(found[1]) * k + int(found[2])
 
 
 def selection() -> Selection:

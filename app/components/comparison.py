@@ -134,8 +134,10 @@ def _map(
 ) -> None:
     _picture(place, overlay(pixels, maps.values[row], look.opacity, look.colours, SIDE), caption)
     if not maps.conserves[row]:
+        ratio = maps.conservation[row]
         place.warning(
-            f"This map does not conserve: its pixels sum to {maps.conservation[row]:.2f} times the similarity instead "
-            "of 1. Read it with care.",
+            f"This map does not conserve: its pixels sum to {ratio:.2f} times the score, not 1. Read it with care."
+            if np.isfinite(ratio)
+            else "The score is 0, so that the map cannot be checked against it. Read it with care.",
             icon=":material/balance:",
         )

@@ -1,64 +1,110 @@
-"""Prototypes as pictures, class by class."""
+"""Pictures as cards, in rows by group."""
 
 from __future__ import annotations
 
-from html import escape
-
-import streamlit as st
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 from app import pictures
-from kmex_core.results import Prototypes
+from app.components.web import component
+from app.figures.palette import class_colours
+from kmex_core.results import ModelInfo, Prototypes
 
-_STYLE = """<style>
-.kx-gallery{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,29rem),1fr));column-gap:2rem}
-.kx-class{display:flex;gap:.75rem;align-items:flex-start;padding:.5rem 0;border-top:1px solid rgba(128,128,128,.25);
-content-visibility:auto;contain-intrinsic-size:auto 120px}
-.kx-name{flex:0 0 6rem;font-weight:600;overflow-wrap:anywhere;padding-top:.25rem}
-.kx-name small{display:block;font-weight:400;opacity:.75}
-.kx-cards{display:flex;flex-wrap:wrap;gap:.6rem}
-.kx-card{margin:0;width:72px;font-size:.75rem;line-height:1.25}
-.kx-card img{width:72px;height:72px;object-fit:contain;image-rendering:pixelated;border-radius:4px;
-background:rgba(128,128,128,.15);display:block}
-.kx-card figcaption{padding-top:9px;background:linear-gradient(90deg,#3f8fcf var(--s),rgba(128,128,128,.25) var(--s))
-0 3px/100% 4px no-repeat}
-.kx-ghost img{outline:2px dashed #c2570c;outline-offset:-2px;opacity:.6}
-@media(max-width:640px){.kx-class{flex-direction:column;gap:.25rem}.kx-name{flex-basis:auto}}
-</style>"""
+TINY = 32
+
+_gallery = component("gallery")
 
 
-def show_gallery(model: str, state: str, class_names: tuple[str, ...], prototypes: Prototypes) -> None:
-    """Show every prototype as its nearest training image, with its importance; ghosts are marked.
+@dataclass(frozen=True)
+class Card:
+    """One picture.
+
+    Attributes:
+        id: what a click on it gives.
+        picture: its address below the data set's pictures, without ".png"; "" for none.
+        about: what it is, in words, for those who cannot see it and as a tool tip.
+        text: below the picture.
+        href: where it leads; "" when it cannot be clicked.
+        share: drawn as a bar, 0…1; None for no bar.
+        ghost, wrong: marked so.
+    """
+
+    id: str
+    picture: str
+    about: str
+    text: str
+    href: str = ""
+    share: float | None = None
+    ghost: bool = False
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cards in a row, with a title, a line below it and the colour of a class, each of which may be empty."""
+
+    cards: Sequence[Card]
+    title: str = ""
+    note: str = ""
+    colour: str = ""
+
+
+def show_cards(key: str, info: ModelInfo, state: str, groups: Sequence[Group]) -> str:
+    """Show cards; the id of the one that was just clicked, else "".
 
     Args:
-        model, state: name of the model and fingerprint of its data set, for the pictures' addresses.
-        class_names: C names.
-        prototypes: what to show.
+        key: what names this gallery on its page.
+        info, state: the model and the fingerprint of its data set, for the pictures' addresses.
+        groups: what to show.
     """
-    rows = [_row(model, state, name, label, prototypes) for label, name in enumerate(class_names)]
-    st.html(f'{_STYLE}<div class="kx-gallery">{"".join(rows)}</div>')
+    shown = _gallery(
+        key=key,
+        data={
+            "pictures": pictures.folder(info.name, state),
+            "pixelated": info.image_size <= TINY,
+            "groups": [asdict(group) for group in groups],
+        },
+        on_picked_change=lambda: None,
+    )
+    return str(shown.picked or "")
 
 
-def _row(model: str, state: str, name: str, label: int, prototypes: Prototypes) -> str:
-    members = [p for p in range(len(prototypes)) if prototypes.classes[p] == label]
-    cards = "".join(_card(model, state, name, p, prototypes) for p in members)
-    size = f"{prototypes.class_size[label]:,} images"
-    return (
-        f'<div class="kx-class"><div class="kx-name">{escape(name)}<small>{size}</small></div>'
-        f'<div class="kx-cards">{cards}</div></div>'
+def prototype_card(info: ModelInfo, prototypes: Prototypes, p: int, href: str = "") -> Card:
+    """The card of a prototype: its nearest training image, its importance as share and count."""
+    name = info.class_names[prototypes.classes[p]]
+    share, count, image = float(prototypes.importance[p]), int(prototypes.count[p]), int(prototypes.picture[p])
+    ghost = bool(prototypes.ghost[p])
+    about = (
+        f"Prototype {p} of {name}: a ghost, no training image of its class is nearest to it"
+        if ghost
+        else f"Prototype {p} of {name}: nearest to {count:,} of its class's training images ({share:.1%})"
+    )
+    return Card(
+        id=str(p),
+        picture=f"train/{image}" if image >= 0 else "",
+        about=f"{about}; picture: training image {image}",
+        text="ghost" if ghost else f"{share:.0%} · {count:,}",
+        href=href,
+        share=share,
+        ghost=ghost,
     )
 
 
-def _card(model: str, state: str, name: str, p: int, prototypes: Prototypes) -> str:
-    share, count = prototypes.importance[p], int(prototypes.count[p])
-    image = int(prototypes.picture[p])
-    if prototypes.ghost[p]:
-        kind, text = "kx-card kx-ghost", "ghost"
-        about = f"Prototype {p} of {name}: a ghost, no training image of its class is nearest to it"
-    else:
-        kind, text = "kx-card", f"<b>{share:.0%}</b> · {count:,}"
-        about = f"Prototype {p} of {name}: nearest to {count:,} of its class's training images ({share:.1%})"
-    source = escape(pictures.url(model, state, "train", image))
-    return (
-        f'<figure class="{kind}" title="{escape(about)}; picture: training image {image}" style="--s:{share:.1%}">'
-        f'<img src="{source}" alt="{escape(about)}" loading="lazy"><figcaption>{text}</figcaption></figure>'
-    )
+def class_groups(
+    info: ModelInfo,
+    prototypes: Prototypes,
+    order: Sequence[int],
+    href: Callable[[int], str],
+    classes: Sequence[int] | None = None,
+) -> list[Group]:
+    """Prototypes in `order`, in one group per class (all classes when None)."""
+    colours = class_colours(len(info.class_names))
+    return [
+        Group(
+            [prototype_card(info, prototypes, p, href(p)) for p in order if prototypes.classes[p] == label],
+            info.class_names[label],
+            f"{prototypes.class_size[label]:,} images",
+            colours[label],
+        )
+        for label in (range(len(info.class_names)) if classes is None else classes)
+    ]

@@ -9,11 +9,12 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from kmex_core.datasets import Split
 from kmex_core.errors import InputError
 from kmex_core.images import MAX_BYTES, SUFFIXES, read_picture
 from kmex_core.results import Conversion, ModelInfo
 
-SOURCES = ("Test image", "Upload")
+SOURCES = ("Test image", "Training image", "Upload")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,9 @@ def pick_image(info: ModelInfo, converted: Conversion) -> Picked | None:
     source = st.segmented_control(
         "Image from", SOURCES, default=SOURCES[0], required=True, key="source", bind="query-params"
     )
-    return _upload() if source == SOURCES[1] else _test_image(info, converted)
+    if source == SOURCES[2]:
+        return _upload()
+    return _test_image(info, converted) if source == SOURCES[0] else _training_image(info)
 
 
 def _test_image(info: ModelInfo, converted: Conversion) -> Picked:
@@ -46,21 +49,33 @@ def _test_image(info: ModelInfo, converted: Conversion) -> Picked:
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        index = st.number_input(
-            f"Test image (0 to {len(test) - 1:,})",
-            0,
-            len(test) - 1,
-            0,
-            key="image",
-            bind="query-params",
-            width=220,
-            help="Its place in the test split. The model never saw these images in training.",
-        )
+        index = _number("Test", "image", test, "The model never saw these images in training.")
         _jump("Any image", np.arange(len(test)), "A test image at random")
         _jump(f"A mistake ({len(wrong):,})", wrong, "A test image that KMEx classifies wrongly, at random")
         _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
-    index = int(index)
     return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
+
+
+def _training_image(info: ModelInfo) -> Picked:
+    train = cache.dataset(info).split("train")
+    index = _number("Training", "training", train, "The model and the prototypes were made from these images.")
+    return Picked(f"train-{index}", f"Training image {index}", train.image(index), int(train.labels[index]))
+
+
+def _number(kind: str, key: str, split: Split, about: str) -> int:
+    most = len(split) - 1
+    return int(
+        st.number_input(
+            f"{kind} image (0 to {most:,})",
+            0,
+            most,
+            0,
+            key=key,
+            bind="query-params",
+            width=220,
+            help=f"Its place in the {kind.lower()} split. {about}",
+        )
+    )
 
 
 def _jump(text: str, choices: np.ndarray, about: str) -> None:

@@ -4,43 +4,50 @@ from __future__ import annotations
 
 import streamlit as st
 
+from kmex_core.metrics import wilson_interval
 from kmex_core.results import Summary
+
+WIDTH = 222
 
 
 def show_summary(summary: Summary, prototypes: int) -> None:
     """Show accuracies, agreement and ghosting, each with its direction and what it means."""
     images = f"{summary.images:,} test images"
-    columns = st.columns(4)
-    columns[0].metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Black box accuracy ↑",
         f"{summary.accuracy_black_box:.1%}",
         images,
         delta_color="off",
         delta_arrow="off",
-        help=f"Share of {images} that the original network classifies correctly. Higher is better.",
+        help=f"Share of {images} that the original network classifies correctly. Higher is better. "
+        f"{_interval(summary.accuracy_black_box, summary.images)}",
         border=True,
+        width=WIDTH,
     )
     difference = (summary.accuracy_kmex - summary.accuracy_black_box) * 100
-    columns[1].metric(
+    row.metric(
         "KMEx accuracy ↑",
         f"{summary.accuracy_kmex:.1%}",
         f"{difference:+.1f} points" if round(difference, 1) else "the same",
         delta_color="normal" if round(difference, 1) else "off",
         help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black box. "
-        "Higher is better.",
+        f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)}",
         border=True,
+        width=WIDTH,
     )
-    columns[2].metric(
+    row.metric(
         "Agreement ↑",
         f"{summary.agreement:.1%}",
         f"differ on {round((1 - summary.agreement) * summary.images):,} images",
         delta_color="off",
         delta_arrow="off",
         help=f"Share of {images} for which KMEx and the black box predict the same class, right or wrong. Higher means "
-        "that KMEx stands in more faithfully for the black box.",
+        f"that KMEx stands in more faithfully for the black box. {_interval(summary.agreement, summary.images)}",
         border=True,
+        width=WIDTH,
     )
-    columns[3].metric(
+    row.metric(
         "Ghost prototypes ↓",
         f"{summary.ghosting:.0%}",
         f"{round(summary.ghosting * prototypes)} of {prototypes}",
@@ -49,4 +56,10 @@ def show_summary(summary: Summary, prototypes: int) -> None:
         help="Share of prototypes that no training image of their own class has as its nearest: they take part in no "
         "decision on the training images. Lower is better.",
         border=True,
+        width=WIDTH,
     )
+
+
+def _interval(share: float, count: int) -> str:
+    low, high = wilson_interval(share, count)
+    return f"On other images like these it would lie between {low:.1%} and {high:.1%} (95 % Wilson interval)."

@@ -6,8 +6,9 @@ import streamlit as st
 
 from app import cache
 from app.components.diagram import show_diagram
-from app.components.gallery import show_gallery
 from app.components.preparation import prepare
+from app.components.prototype_card import open_prototype
+from app.components.prototype_list import show_list
 from app.components.summary import show_summary
 from app.state import selection
 from kmex_core import datasets
@@ -40,6 +41,8 @@ with st.expander("What KMEx does", expanded=True, icon=":material/lightbulb:"):
 st.subheader("Prototypes", help="The slider in the sidebar changes how many there are.")
 st.caption(
     "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
-    "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**."
+    "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**. Click "
+    "one to see all that it stands for."
 )
-show_gallery(info.name, data.fingerprint, info.class_names, converted.prototypes)
+if clicked := show_list(chosen, "class", None):
+    open_prototype(int(clicked), chosen.k)

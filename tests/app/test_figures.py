@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
+from app.figures.projection import projection_figure, projection_table
+from app.figures.sweep import METRICS, sweep_figure, sweep_table
+from kmex_core.results import Projection, Prototypes, Summary
 
 NAMES = ("ant", "bee", "cat")
 BLACK_BOX, KMEX = np.array([0.7, 0.1, 0.2]), np.array([0.3, 0.3, 0.4])
@@ -40,3 +44,56 @@ def test_two_hundred_classes_make_a_figure_of_sensible_size() -> None:
     names = [f"class {i}" for i in range(200)]
     table = prediction_table(names, np.full(200, 0.005), np.full(200, 0.005), np.arange(200) / 200, np.arange(200))
     assert similarity_figure(shown_rows(table, 10, ["class 3"]), None).layout.height < 500
+
+
+def summary(**values: float | None) -> Summary:
+    usual = {"images": 100, "accuracy_black_box": 0.9, "accuracy_kmex": 0.89, "agreement": 0.95, "ghosting": 0.0,
+             "diversity": 0.01, "diversity_reference": 0.4, "effective": 1.2}  # fmt: skip
+    return Summary(**{**usual, **values})  # type: ignore[arg-type]
+
+
+def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
+    found = {1: summary(effective=1.0, diversity=None), 5: summary(accuracy_kmex=0.902), 3: summary()}
+    for name, metric in METRICS.items():
+        figure = sweep_figure(found, 5, range(1, 21), name)
+        traces = {trace.name: trace for trace in figure.data}
+        assert list(traces["KMEx"].x) == [1, 3, 5]
+        assert list(traces["Chosen number"].x) == [5]
+        low, high = figure.layout.yaxis.range
+        assert high - low >= metric.least
+        assert "(" in figure.layout.yaxis.title.text
+        assert figure.layout.xaxis.title.text
+    accuracy = sweep_figure(found, 5, range(1, 21), "accuracy_kmex")
+    assert list(accuracy.data[0].y) == [90, 90]
+    assert list(accuracy.data[1].y) == pytest.approx([89, 89, 90.2])
+    assert sweep_table(found)["k"].tolist() == [1, 3, 5]
+    waiting = sweep_figure({1: summary()}, 2, range(1, 21), "effective")
+    assert list(waiting.data[-1].x) == []
+
+
+def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
+    drawn = Projection(
+        train=np.arange(12, dtype=np.float32).reshape(6, 2), test=np.ones((2, 2), np.float32), sample=np.arange(6),
+        mean=np.zeros(3), axes=np.eye(2, 3), anchors=np.zeros((6, 2)), labels=np.array([0, 1, 2, 0, 1, 2, 0, 1]),
+        black_box=np.array([0, 1, 2, 0, 1, 1, 0, 1]), trustworthiness=1, placed_trustworthiness=None, seconds=0,
+    )  # fmt: skip
+    count = np.array([2, 0, 2])
+    prototypes = Prototypes(
+        centers=np.zeros((3, 3)), classes=np.arange(3), count=count, importance=count / 2, count_all=count,
+        nearest=np.zeros((3, 12), int), nearest_distance=np.zeros((3, 12)), nearest_any=np.zeros(3, int),
+        distance_quantiles=np.zeros(101), class_size=np.array([2, 2, 2]), activated=np.zeros(6, np.int32),
+    )  # fmt: skip
+    predicted = np.array([0, 1, 0, 0, 1, 2, 0, 0])
+    table = projection_table(drawn, NAMES, np.array([2, 7]), predicted)
+    assert table.to_dict("records") == [
+        {"split": "train", "index": 2, "class": "cat", "kmex": "ant", "black_box": "cat", "x": 4, "y": 5},
+        {"split": "test", "index": 1, "class": "bee", "kmex": "ant", "black_box": "bee", "x": 1, "y": 1},
+    ]
+    figure = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted)
+    assert sum(len(trace.x) for trace in figure.data[:3]) == 8
+    assert [trace.marker.symbol[0] for trace in figure.data[3:]] == ["square", "diamond-open", "square"]
+    assert all(trace.marker.color == other.marker.color
+               for trace, other in zip(figure.data[:3], figure.data[3:], strict=True))  # fmt: skip
+    assert figure.layout.xaxis.title.text
+    plain = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted, gl=False)
+    assert {trace.type for trace in plain.data} == {"scatter"}

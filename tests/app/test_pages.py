@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 
 from app import pictures
+from app.components.gallery import prototype_card
 from kmex_core import models, pipeline
 from kmex_core.results import ModelInfo
 from kmex_core.store import Store
@@ -27,8 +31,15 @@ def healthy(test: AppTest) -> AppTest:
     return test
 
 
-def gallery(test: AppTest) -> str:
-    return next(element.proto.body for element in test.get("html") if "kx-gallery" in element.proto.body)
+def data_of(test: AppTest, name: str) -> dict[str, Any]:
+    """What the page sends to its component `name`."""
+    found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
+    sent: dict[str, Any] = json.loads(found[0].json)
+    return sent
+
+
+def cards(test: AppTest) -> list[dict[str, Any]]:
+    return [card for group in data_of(test, "gallery")["groups"] for card in group["cards"]]
 
 
 def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -43,21 +54,21 @@ def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo)
     }
     assert all(metric.help for metric in test.metric)
     assert not test.error
-    body = gallery(test)
-    assert body.count("<figure") == 50
-    assert body.count('alt="') == 50
+    assert len(cards(test)) == 50
+    assert all(card["about"] and card["href"] for card in cards(test))
 
 
 def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = page()
     for k in (1, 20, 7):
         healthy(test.sidebar.slider(key="k").set_value(k).run())
-        assert gallery(test).count("<figure") == 10 * k
+        assert len(cards(test)) == 10 * k
         made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), k)
         assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
-        for image, count in zip(made.prototypes.picture, made.prototypes.count, strict=True):
-            assert pictures.url("digits", "digits-1", "train", int(image)) in gallery(test)
-            assert f"· {count:,}" in gallery(test)
+        for card, image, count in zip(cards(test), made.prototypes.picture, made.prototypes.count, strict=True):
+            assert data_of(test, "gallery")["pictures"] == pictures.folder("digits", "digits-1")
+            assert card["picture"] == f"train/{image}"
+            assert f"· {count:,}" in card["text"]
 
 
 def test_the_selection_is_kept_across_pages_and_comes_from_the_link(page: Page) -> None:
@@ -65,7 +76,7 @@ def test_the_selection_is_kept_across_pages_and_comes_from_the_link(page: Page) 
     assert healthy(test).sidebar.slider(key="k").value == 3
     test.switch_page("views/overview.py").run()
     assert healthy(test).sidebar.slider(key="k").value == 3
-    assert gallery(test).count("<figure") == 30
+    assert len(cards(test)) == 30
 
 
 @pytest.mark.parametrize(
@@ -107,6 +118,14 @@ def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, di
     healthy(buttons["A disagreement"].click().run())
     index = test.number_input(key="image").value
     assert made.test_predicted[index] != made.test_black_box[index]
+
+
+def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("explain", source="Training image", training="7"))
+    assert test.number_input(key="training").value == 7
+    label = pipeline.dataset_of(digits).split("train").labels[7]
+    assert f"both say **{label}**. That is right." in test.success[0].value
+    assert len(test.image) == 1 + 3 * 4 + 2
 
 
 def upload(page: Page, name: str, content: bytes) -> AppTest:
@@ -213,30 +232,15 @@ def test_a_store_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch
     assert "KMEX_CACHE" in test.error[0].value
 
 
-def test_a_name_of_a_class_cannot_bring_markup(monkeypatch: pytest.MonkeyPatch, demo: Store, digits: ModelInfo) -> None:
-    from app.components import gallery as module
-
-    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
-    bodies: list[str] = []
-    monkeypatch.setattr(module.st, "html", bodies.append)
-    module.show_gallery("digits", "state", ("<script>alert(1)</script>", *"123456789"), prototypes)
-    assert "<script>" not in bodies[0]
-
-
-def test_ghosts_are_marked(monkeypatch: pytest.MonkeyPatch, demo: Store, digits: ModelInfo) -> None:
-    import dataclasses
-
-    from app.components import gallery as module
-
+def test_ghosts_are_marked(demo: Store, digits: ModelInfo) -> None:
     prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
     count = prototypes.count.copy()
     count[7] = 0
     ghostly = dataclasses.replace(prototypes, count=count, importance=count / prototypes.class_size[prototypes.classes])
-    bodies: list[str] = []
-    monkeypatch.setattr(module.st, "html", bodies.append)
-    module.show_gallery("digits", "state", digits.class_names, ghostly)
-    assert bodies[0].count('class="kx-card kx-ghost"') == 1
-    assert bodies[0].count("<figcaption>ghost") == 1
+    shown = [prototype_card(digits, ghostly, p) for p in range(50)]
+    assert [p for p, card in enumerate(shown) if card.ghost] == [7]
+    assert shown[7].text == "ghost"
+    assert "a ghost" in shown[7].about
 
 
 def test_pictures_are_served_and_nothing_else(demo: Store) -> None:

@@ -1,0 +1,113 @@
+"""The map of an embedding, in the browser's WebGL; as a Plotly figure where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from app import cache, maps, pictures
+from app.components.web import component
+from app.figures.palette import class_colours
+from app.figures.projection import projection_figure
+from app.state import Selection
+from kmex_core.results import Projection
+
+_map = component("map")
+SHOWN = {"all": "All", "wrong": "KMEx wrong", "disagree": "Models differ"}
+PLAIN_POINTS = 3000
+
+
+def show_map(
+    key: str,
+    chosen: Selection,
+    drawn: Projection,
+    *,
+    selected: str = "",
+    which: str = "all",
+    classes: Sequence[int] | None = None,
+    test: bool = False,
+    instead: str = "",
+) -> str:
+    """Show the map with the prototypes of the selection; what was just clicked, else "".
+
+    Images are named "train-<index>" and "test-<index>", prototypes "prototype-<number>".
+
+    Args:
+        key: what names this map on its page.
+        chosen: model and number of prototypes.
+        drawn: the map.
+        selected: what to mark.
+        which: a key of `SHOWN`.
+        classes: show only these (all when None).
+        test: lay the test images over.
+        instead: where the same is for those who cannot see it.
+    """
+    info = chosen.model
+    plain = st.session_state.get(f"{key}-plain", False)
+
+    def without() -> None:
+        st.session_state[f"{key}-plain"] = st.session_state[key].get("webgl") is False
+
+    cache.conversion(info, chosen.k, chosen.seed)  # the layer is served from the store
+    spec = cache.conversion_spec(info, chosen.k, chosen.seed)
+    projection = cache.projection_key(info)
+    shown = _map(
+        key=key,
+        data={
+            "cloud": {"url": maps.cloud_url(projection), "train": len(drawn.train), "test": len(drawn.test)},
+            "layer": {"url": maps.layer_url(projection, spec.key)},
+            "pictures": pictures.folder(info.name, cache.dataset(info).fingerprint),
+            "names": list(info.class_names),
+            "colours": list(class_colours(len(info.class_names))),
+            "show": which,
+            "classes": None if classes is None else list(classes),
+            "test": test,
+            "selected": selected,
+            "place": key,
+            "plain": plain,
+            "instead": instead,
+        },
+        on_picked_change=lambda: None,
+        on_webgl_change=without,
+    )
+    if plain:
+        st.info("This browser has no WebGL, so that the map is drawn plainly, with a sample of the images.")
+        rows = shown_images(chosen, drawn, which, classes, test)
+        step = max(1, len(rows) // PLAIN_POINTS)
+        st.plotly_chart(
+            map_figure(chosen, drawn, rows[::step], gl=False), key=f"{key}-figure", alt="Map of the embedding"
+        )
+    return str(shown.picked or "")
+
+
+def shown_images(
+    chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool
+) -> np.ndarray:
+    """Rows of the images that the map shows: training images first, then test images."""
+    count = len(drawn.train) + (len(drawn.test) if test else 0)
+    said, labels = predictions(chosen)[:count], drawn.labels[:count]
+    keep = np.ones(count, dtype=bool)
+    if which == "wrong":
+        keep = said != labels
+    elif which == "disagree":
+        keep = said != drawn.black_box[:count]
+    if classes is not None:
+        keep &= np.isin(labels, list(classes))
+    return np.flatnonzero(keep)
+
+
+def predictions(chosen: Selection) -> np.ndarray:
+    """(N + M,) the class that KMEx predicts for each training image, then for each test image."""
+    made = cache.conversion(chosen.model, chosen.k, chosen.seed)
+    return np.concatenate([made.prototypes.classes[made.prototypes.activated], made.test_predicted])
+
+
+def map_figure(chosen: Selection, drawn: Projection, rows: np.ndarray, gl: bool = True) -> go.Figure:
+    """The map of some images as a Plotly figure."""
+    info = chosen.model
+    made = cache.conversion(info, chosen.k, chosen.seed)
+    places = cache.prototype_places(info, chosen.k, chosen.seed)
+    return projection_figure(drawn, made.prototypes, places, info.class_names, rows, predictions(chosen), gl)

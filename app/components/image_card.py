@@ -1,0 +1,56 @@
+"""What the map tells of one image: what it is, what both models say, what it is nearest to."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from app.components.gallery import Card, Group, prototype_card, show_cards
+from app.components.prototype_card import open_prototype
+from app.state import Selection, address, prototype_name, query
+from kmex_core.images import enlarged
+from kmex_core.results import Projection
+
+MOST = 4
+SIDE = 224
+
+
+def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int) -> None:
+    """Show an image of the data set: class, predictions, nearest prototypes with similarities, a link to Explain."""
+    info = chosen.model
+    data = cache.dataset(info)
+    images = data.split(split)
+    made = cache.conversion(info, chosen.k, chosen.seed)
+    kind = "Training" if split == "train" else "Test"
+    similarity = cache.similarities(info, chosen.k, chosen.seed, split, index)
+    order = np.argsort(-similarity, kind="stable")[:MOST]
+    label = int(images.labels[index])
+    said = int(made.prototypes.classes[order[0]])
+    black_box = int(drawn.black_box[index if split == "train" else len(drawn.train) + index])
+    st.markdown(f"**{kind} image {index:,}**: {info.class_names[label]}")
+    st.image(
+        enlarged(images.image(index), SIDE), width="stretch", alt=f"{kind} image {index} of {info.class_names[label]}"
+    )
+    st.markdown(f"KMEx says {_verdict(info.class_names, said, label)}  \n"
+                f"Black box says {_verdict(info.class_names, black_box, label)}")  # fmt: skip
+    if images.attribute_names:
+        there = np.flatnonzero(images.attributes[index])
+        has = [images.attribute_names[at].replace("_", " ") for at in there]
+        st.caption("Attributes: " + (", ".join(has) if has else "none"))
+    st.markdown("**Nearest prototypes**, with similarity ↑")
+    cards = []
+    for p in order:
+        card = prototype_card(info, made.prototypes, int(p))
+        href = address("prototypes", prototype=prototype_name(int(p), chosen.k))
+        name = info.class_names[made.prototypes.classes[p]]
+        cards.append(Card(card.id, card.picture, card.about, f"{name}: {similarity[p]:.3f}", href, ghost=card.ghost))
+    if name := show_cards("nearest", info, data.fingerprint, [Group(cards)]):
+        open_prototype(int(name), chosen.k)
+    where = "training" if split == "train" else "image"
+    st.page_link("views/explain.py", label="Explain it with maps", icon=":material/image_search:",
+                 query_params=query(source=f"{kind} image", **{where: index}))  # fmt: skip
+
+
+def _verdict(names: tuple[str, ...], said: int, label: int) -> str:
+    return f"**{names[said]}** {'✓ right' if said == label else '✗ wrong'}"

@@ -1,0 +1,73 @@
+"""Long work in the background: its progress, its end, and why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from app import cache
+from kmex_core import jobs
+from kmex_core.jobs import Job
+
+EVERY = 1.0
+
+
+def follow(name: str, arguments: Sequence[str], title: str, about: str, show: Callable[[], None] | None = None) -> None:
+    """Start a job, and show where it is until it is done; then the whole page runs again.
+
+    It survives reloads and other pages. Once stopped or failed it waits for a button.
+
+    Args:
+        name: what names the job in the store.
+        arguments: of `python -m kmex_core`.
+        title, about: what it does, and for how long.
+        show: called at every look, to show what there is already.
+    """
+    store = cache.store()
+    job = jobs.look(store, name)
+    if job is None or job.state == "done":  # done, and yet its result is not there: it was removed
+        jobs.start(store, name, arguments)
+
+    @st.fragment(run_every=EVERY)
+    def panel() -> None:
+        job = jobs.look(store, name)
+        with st.container(border=True):
+            st.markdown(f"**{title}** {about}")
+            if job is None or job.state == "running":
+                _running(name, job)
+            elif job.state == "done":
+                st.rerun()
+            else:
+                _ended(name, arguments, job)
+        if show is not None:
+            show()
+
+    panel()
+
+
+def _running(name: str, job: Job | None) -> None:
+    if job is None:
+        st.progress(0.0, "Starting …")
+        return
+    left = f", about {_duration(job.left)} left" if job.left is not None and job.left > 1 else ""
+    steps = f" {job.done:,} of {job.total:,}{left}" if job.total > 1 else ""
+    st.progress(job.share, f"{job.stage} …{steps}")
+    if st.button("Stop", icon=":material/stop:", key=f"stop-{name}"):
+        jobs.stop(cache.store(), name)
+
+
+def _ended(name: str, arguments: Sequence[str], job: Job) -> None:
+    if job.state == "failed":
+        st.error(job.message.splitlines()[0] if job.message else "It failed.", icon=":material/error:")
+        with st.expander("What it wrote last"):
+            st.code(jobs.last_lines(cache.store(), name) or "Nothing.", language=None)
+    else:
+        st.info("Stopped. What was done is kept.", icon=":material/pause:")
+    if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):
+        jobs.start(cache.store(), name, arguments)
+        st.rerun(scope="fragment")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,99 @@
+"""Around the map: the filter, the search, the same as a table, and downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import streamlit as st
+
+from app.components.embedding_map import map_figure, predictions, shown_images
+from app.components.map_selection import KIND
+from app.figures.projection import projection_table
+from app.state import Selection, pick
+from kmex_core.results import ModelInfo, Projection
+
+MOST_ROWS = 2000
+
+
+def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch") -> list[int] | None:
+    """Show the class filter; None for all classes."""
+    names = st.multiselect(
+        "Classes",
+        list(info.class_names),
+        key="classes",
+        bind="query-params",
+        placeholder="All classes",
+        width=width,
+        help="Show only these classes. Empty shows all.",
+    )
+    return [info.class_names.index(name) for name in names] or None
+
+
+def find_image(drawn: Projection) -> None:
+    """Show the search by index."""
+
+    def found() -> None:
+        if st.session_state["find"] is not None:
+            pick(KIND, f"{st.session_state['find-in']}-{int(st.session_state['find'])}")
+
+    place = st.selectbox("Find in", ["train", "test"], key="find-in", format_func=str.capitalize, width=110)
+    most = len(drawn.train if place == "train" else drawn.test) - 1
+    st.number_input(
+        "Number", 0, max(0, most), None, key="find", on_change=found, placeholder=f"0 to {most:,}", width=150,
+        help="Its place in the split. It is marked on the map, and its card is shown.",
+    )  # fmt: skip
+
+
+def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
+    """Show what the map shows as a table, when asked for; choosing a row selects it on the map."""
+    if not st.toggle("The same as a table", key="table", bind="query-params"):
+        return
+    rows = shown_images(chosen, drawn, which, classes, test)
+    if len(rows) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} images. Choose classes above to see others.")
+    table = projection_table(drawn, chosen.model.class_names, rows[:MOST_ROWS], predictions(chosen))
+
+    def found() -> None:
+        lines = st.session_state["map-table"]["selection"]["rows"]
+        if lines:
+            pick(KIND, f"{table['split'].iloc[lines[0]]}-{table['index'].iloc[lines[0]]}")
+
+    st.dataframe(
+        table,
+        key="map-table",
+        height=320,
+        hide_index=True,
+        on_select=found,
+        selection_mode="single-row",
+        alt="The images on the map with class and predictions",
+        column_config={
+            "split": st.column_config.TextColumn("Split"),
+            "index": st.column_config.NumberColumn("Number", help="Its place in the split."),
+            "class": st.column_config.TextColumn("Class"),
+            "kmex": st.column_config.TextColumn("KMEx says"),
+            "black_box": st.column_config.TextColumn("Black box says"),
+            "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
+            "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
+        },
+    )
+
+
+def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
+    """Show the buttons that keep what the map shows."""
+
+    def csv() -> bytes:
+        rows = shown_images(chosen, drawn, which, classes, test)
+        return projection_table(drawn, chosen.model.class_names, rows, predictions(chosen)).to_csv(index=False).encode()
+
+    def html() -> bytes:
+        rows = shown_images(chosen, drawn, which, classes, test)
+        return str(map_figure(chosen, drawn, rows).to_html(include_plotlyjs=True)).encode()
+
+    name = f"{chosen.model.name}-map"
+    with st.container(horizontal=True):
+        st.download_button("Map as CSV", csv, f"{name}.csv", "text/csv", icon=":material/download:", on_click="ignore")
+        st.download_button(
+            "Map as a page (HTML)", html, f"{name}.html", "text/html", icon=":material/download:", on_click="ignore",
+            help="An interactive Plotly figure that needs neither this program nor a network.",
+        )  # fmt: skip

@@ -1,0 +1,50 @@
+"""What is selected on the map, and the card that tells of it."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from app.components.image_card import show_image_card
+from app.components.prototype_card import open_prototype, show_prototype_summary
+from app.state import Selection, pick, picked, prototype_index, prototype_name
+from kmex_core.results import Projection
+
+KIND = "point"
+
+
+def selected_on_map(chosen: Selection, drawn: Projection) -> str:
+    """What the link selects, as the map names it; "" for nothing, and for what does not exist."""
+    name = picked(KIND)
+    if found := re.fullmatch(r"(train|test)-(\d{1,9})", name):
+        there = len(drawn.train if found[1] == "train" else drawn.test)
+        return name if int(found[2]) < there else ""
+    if name.startswith("prototype-"):
+        index = prototype_index(name.removeprefix("prototype-"), chosen.k, len(chosen.model.class_names))
+        return "" if index is None else f"prototype-{index}"
+    return ""
+
+
+def select_on_map(chosen: Selection, clicked: str) -> None:
+    """Remember a click on the map in the link."""
+    kind, _, number = clicked.partition("-")
+    pick(KIND, f"prototype-{prototype_name(int(number), chosen.k)}" if kind == "prototype" else clicked)
+
+
+def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
+    """Show the card of what is selected, or what to do."""
+    if not selected:
+        st.info("Click a dot or a square on the map to see what it is.", icon=":material/touch_app:")
+        return
+    kind, _, number = selected.partition("-")
+    with st.container(border=True):
+        if kind == "prototype":
+            show_prototype_summary(chosen, int(number))
+            if st.button("Its own page", icon=":material/open_in_full:"):
+                open_prototype(int(number), chosen.k)
+        else:
+            show_image_card(chosen, drawn, kind, int(number))
+        if st.button("Close", icon=":material/close:"):
+            pick(KIND, "")
+            st.rerun()

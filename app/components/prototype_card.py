@@ -1,0 +1,107 @@
+"""One prototype: what it stands for, which images it attracts, what it gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from app.components.gallery import Card, Group, show_cards
+from app.state import Selection, pick, picked, prototype_name
+from kmex_core.images import enlarged
+from kmex_core.results import ModelInfo, Prototypes
+
+PAGE = 24
+SIDE = 224
+
+
+def open_prototype(p: int, k: int) -> NoReturn:
+    """Go to a prototype's own page."""
+    st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, k)})
+
+
+def show_prototype_summary(chosen: Selection, p: int) -> None:
+    """Show a prototype's picture, importance and errors in a few lines."""
+    info = chosen.model
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    name = info.class_names[prototypes.classes[p]]
+    st.markdown(f"**Prototype {p}**: number {p % chosen.k + 1} of {chosen.k} of class **{name}**")
+    picture = int(prototypes.picture[p])
+    if picture >= 0:
+        st.image(
+            enlarged(cache.dataset(info).split("train").image(picture), SIDE),
+            width="stretch",
+            alt=f"The training image of {name} nearest to prototype {p}",
+            caption=f"Training image {picture:,}, the nearest of its class",
+        )
+    st.markdown(importance_in_words(info, prototypes, p))
+
+
+def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
+    """What a prototype stands for, and what it gets wrong, as a sentence or two."""
+    name = info.class_names[prototypes.classes[p]]
+    size = int(prototypes.class_size[prototypes.classes[p]])
+    if prototypes.ghost[p]:
+        own = f"A **ghost**: none of the {size:,} training images of {name} has it as its nearest prototype."
+    else:
+        own = (
+            f"Stands for **{prototypes.importance[p]:.1%}** of {name}: {prototypes.count[p]:,} of {size:,} training "
+            "images have it as their nearest prototype."
+        )
+    others = int(prototypes.count_all[p] - prototypes.count[p])
+    wrong = f"It also attracts **{others:,}** of other classes, which KMEx gets wrong." if others else (
+        "It attracts no training image of another class."
+    )  # fmt: skip
+    return f"{own} {wrong}"
+
+
+def show_prototype_images(chosen: Selection, p: int) -> None:
+    """Show the training images that a prototype attracts, nearest first: own class, then other classes."""
+    info = chosen.model
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    own, others = cache.attracted(info, chosen.k, chosen.seed, p)
+    nearest_any = int(prototypes.nearest_any[p])
+    if nearest_any >= 0 and nearest_any != int(prototypes.picture[p]):
+        label = int(cache.embeddings(info, "train").labels[nearest_any])
+        st.warning(
+            f"The training image nearest to this prototype is of another class: image {nearest_any:,}, "
+            f"{info.class_names[label]}.",
+            icon=":material/compare_arrows:",
+        )
+        _images("any", chosen, np.array([nearest_any]), wrong=True)
+    name = info.class_names[prototypes.classes[p]]
+    st.subheader(f"What it stands for: {len(own):,} images of {name}, nearest first")
+    _paged("own", chosen, own)
+    if len(others):
+        st.subheader(f"What it gets wrong: {len(others):,} images of other classes")
+        st.caption("Training images whose nearest prototype is this one, although they are of another class.")
+        _paged("others", chosen, others, wrong=True)
+
+
+def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:
+    shown = PAGE * max(1, int(picked(key)) if picked(key).isdecimal() else 1)
+    _images(key, chosen, np.asarray(rows[:shown]), wrong)
+    if shown < len(rows):
+        more = min(PAGE, len(rows) - shown)
+        if st.button(f"Show {more} more", key=f"more-{key}", icon=":material/expand_more:"):
+            pick(key, str(shown // PAGE + 1))
+            st.rerun()
+
+
+def _images(key: str, chosen: Selection, rows: np.ndarray, wrong: bool = False) -> None:
+    info = chosen.model
+    labels = cache.dataset(info).split("train").labels
+    cards = [
+        Card(
+            str(row),
+            f"train/{row}",
+            f"Training image {row} of {info.class_names[labels[row]]}",
+            info.class_names[labels[row]] if wrong else f"{row:,}",
+            wrong=wrong,
+        )
+        for row in rows.tolist()
+    ]
+    show_cards(f"images-{key}", info, cache.dataset(info).fingerprint, [Group(cards)])

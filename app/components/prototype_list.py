@@ -1,0 +1,86 @@
+"""All prototypes, in an order, with downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
+from app.state import Selection, address, prototype_name
+from kmex_core import report
+from kmex_core.results import Prototypes
+
+ORDERS = {
+    "class": "By class",
+    "importance": "Most important first",
+    "least": "Least important first",
+    "wrong": "Most of other classes first",
+}
+
+
+def choose_order() -> str:
+    """Show the choice of an order; a key of `ORDERS`."""
+    return st.selectbox(
+        "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="order", bind="query-params", width=260,
+        help="Most of other classes: those that attract most training images of another class, which KMEx gets wrong.",
+    )  # fmt: skip
+
+
+def in_order(prototypes: Prototypes, order: str) -> np.ndarray:
+    """Numbers of all prototypes, in an order of `ORDERS`."""
+    by = {
+        "class": np.arange(len(prototypes)),
+        "importance": -prototypes.importance,
+        "least": prototypes.importance,
+        "wrong": prototypes.count - prototypes.count_all,
+    }[order]
+    return np.argsort(by, kind="stable")
+
+
+def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> str:
+    """Show the prototypes of some classes (all when None); the number of the one just clicked, else ""."""
+    info = chosen.model
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    numbers = in_order(prototypes, order).tolist()
+
+    def href(p: int) -> str:
+        return address("prototypes", prototype=prototype_name(p, chosen.k))
+
+    if order == "class":
+        groups = class_groups(info, prototypes, numbers, href, classes)
+    else:
+        kept = [p for p in numbers if classes is None or prototypes.classes[p] in classes]
+        cards = [prototype_card(info, prototypes, p, href(p)) for p in kept]
+        groups = [Group([_named(card, info.class_names[prototypes.classes[p]], prototypes, p, order)
+                         for card, p in zip(cards, kept, strict=True)])]  # fmt: skip
+    return show_cards("prototypes", info, cache.dataset(info).fingerprint, groups)
+
+
+def _named(card: Card, name: str, prototypes: Prototypes, p: int, order: str) -> Card:
+    others = int(prototypes.count_all[p] - prototypes.count[p])
+    return replace(card, text=f"{name}: {others:,} wrong" if order == "wrong" else f"{name}: {card.text}")
+
+
+def show_downloads(chosen: Selection) -> None:
+    """Show the buttons that keep the prototypes as a picture, a table, or both with all pictures."""
+    info = chosen.model
+    data = cache.dataset(info)
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    name = f"{info.name}-{chosen.k}-prototypes"
+
+    def csv() -> bytes:
+        return report.prototype_table(prototypes, info.class_names).to_csv(index=False).encode()
+
+    with st.container(horizontal=True):
+        for text, make, suffix, kind in (
+            ("All as one picture (PNG)", lambda: report.prototype_sheet(prototypes, info.class_names, data), "png",
+             "image/png"),
+            ("Table (CSV)", csv, "csv", "text/csv"),
+            ("Pictures and table (ZIP)", lambda: report.prototype_archive(prototypes, info.class_names, data), "zip",
+             "application/zip"),
+        ):  # fmt: skip
+            st.download_button(text, make, f"{name}.{suffix}", kind, icon=":material/download:", on_click="ignore")

@@ -1,0 +1,76 @@
+"""Curves over the number of prototypes per class, computed in the background."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.job_panel import follow
+from app.figures.sweep import METRICS, sweep_figure, sweep_table
+from app.state import KS as RANGE
+from app.state import Selection
+from kmex_core import jobs
+from kmex_core.results import Summary
+
+KS = range(RANGE[0], RANGE[1] + 1)
+
+
+def found_summaries(chosen: Selection) -> dict[int, Summary]:
+    """The summaries that are there, by number of prototypes per class."""
+    found = {k: cache.summary(chosen.model, k, chosen.seed) for k in KS}
+    return {k: one for k, one in found.items() if one is not None}
+
+
+def wait_for_sweep(chosen: Selection) -> bool:
+    """Compute what is missing in the background, showing what is there; True when there is nothing to wait for."""
+    name = f"sweep-{cache.conversion_spec(chosen.model, 1, chosen.seed).key}"
+    job = jobs.look(cache.store(), name)
+    if job is not None and job.state == "done" and st.session_state.get("swept") == name:
+        return True  # it has run, and what is missing cannot be: a class has too few different images
+    st.session_state["swept"] = name
+    arguments = ["sweep", "--model", chosen.model.name, "--k", f"{KS[0]}:{KS[-1]}", "--first", str(chosen.k)]
+    follow(
+        name,
+        [*arguments, "--seed", str(chosen.seed)],
+        "Converting for every number.",
+        "It takes from seconds to some minutes, once per model.",
+        lambda: show_sweep(chosen),
+    )
+    return False
+
+
+def show_sweep(chosen: Selection) -> None:
+    """Show the curves over what is there, what the numbers mean, and the table to keep."""
+    found = found_summaries(chosen)
+    if not found:
+        return
+    for pair in (("accuracy_kmex", "agreement"), ("ghosting", "effective")):
+        for place, name in zip(st.columns(2, gap="medium"), pair, strict=True):
+            with place:
+                st.markdown(f"**{METRICS[name].title}**", help=METRICS[name].about)
+                st.plotly_chart(
+                    sweep_figure(found, chosen.k, KS, name),
+                    key=f"sweep-{name}",
+                    config={"displayModeBar": False},
+                    alt=f"{METRICS[name].title} for {len(found)} numbers of prototypes per class",
+                )
+    one = found.get(chosen.k)
+    if one is not None and one.diversity is not None:
+        st.caption(
+            f"The paper's own measure of diversity (D_dvs, 0 to 1 ↑) is {one.diversity:.4f} with {chosen.k} prototypes "
+            "per class. It hardly moves, because each prototype's similarity to itself outweighs all others. Computed "
+            f"as in the paper's code it is {one.diversity_reference:.2f}, to be compared with its 0.37 to 0.45: that "
+            "comes from rounding in float32, which keeps a prototype from being at distance 0 from itself."
+        )
+    missing = [k for k in KS if k not in found]
+    smallest = int(cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.class_size.min())
+    if missing:
+        st.caption(f"Not there: {', '.join(map(str, missing))} per class. The smallest class has {smallest:,} images.")
+    st.download_button(
+        "Curves as CSV",
+        sweep_table(found).to_csv(index=False),
+        f"{chosen.model.name}-sweep.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )

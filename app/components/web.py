@@ -1,0 +1,23 @@
+"""Components that draw in the browser: their JavaScript lies in app/assets/web and is served from /assets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+FOLDER = Path(__file__).resolve().parent.parent / "assets" / "web"
+
+
+def component(name: str) -> ComponentRenderer:
+    """The component whose module is `name`.js, with `name`.css; it exports `show`, called anew for new data."""
+    loader = f"""
+const module = import(new URL("assets/{name}.js", document.baseURI));
+export default async function (component) {{
+  return (await module).show(component);
+}}
+"""
+    return st.components.v2.component(
+        f"kmex_{name}", css=(FOLDER / f"{name}.css").read_text(), js=loader, isolate_styles=False
+    )

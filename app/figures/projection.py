@@ -1,0 +1,107 @@
+"""The map of an embedding: images as dots, prototypes as squares (paper, Figure 1), ghosts as diamonds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.figures.palette import class_colours
+from kmex_core.results import Projection, Prototypes
+
+DENSE = 5000
+
+
+def projection_table(
+    drawn: Projection, class_names: Sequence[str], rows: np.ndarray, predicted: np.ndarray
+) -> pd.DataFrame:
+    """One line per image: where it lies and what both models say.
+
+    Args:
+        drawn: the map of N training and M test images.
+        class_names: C names.
+        rows: which of the N + M images.
+        predicted: (N + M,) the class that KMEx predicts.
+
+    Returns:
+        Columns `split`, `index`, `class`, `kmex`, `black_box`, `x`, `y`.
+    """
+    train = len(drawn.train)
+    places = np.concatenate([drawn.train, drawn.test])[rows]
+    names = np.array(class_names, dtype=object)
+    return pd.DataFrame(
+        {
+            "split": np.where(rows < train, "train", "test"),
+            "index": np.where(rows < train, rows, rows - train),
+            "class": names[drawn.labels[rows]],
+            "kmex": names[predicted[rows]],
+            "black_box": names[drawn.black_box[rows]],
+            "x": places[:, 0],
+            "y": places[:, 1],
+        }
+    )
+
+
+def projection_figure(
+    drawn: Projection,
+    prototypes: Prototypes,
+    places: np.ndarray,
+    class_names: Sequence[str],
+    rows: np.ndarray,
+    predicted: np.ndarray,
+    gl: bool = True,
+) -> go.Figure:
+    """The map as a Plotly figure, to keep or where there is no WebGL.
+
+    Args:
+        drawn, class_names, rows, predicted: see `projection_table`.
+        prototypes: K prototypes.
+        places: (K, 2) where they lie.
+        gl: draw with WebGL, for many images.
+    """
+    scatter = go.Scattergl if gl else go.Scatter
+    colours = class_colours(len(class_names))
+    table = projection_table(drawn, class_names, rows, predicted)
+    figure = go.Figure()
+    for label, name in enumerate(class_names):
+        own = table[table["class"] == name]
+        figure.add_trace(
+            scatter(
+                x=own["x"],
+                y=own["y"],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                marker={"size": 4 if len(table) > DENSE else 7, "color": colours[label], "opacity": 0.6},
+                customdata=own[["split", "index", "kmex", "black_box"]],
+                hovertemplate="%{customdata[0]} image %{customdata[1]}<br>KMEx says %{customdata[2]}, black box "
+                "%{customdata[3]}",
+            )
+        )
+    for label, name in enumerate(class_names):
+        own_prototypes = np.flatnonzero(prototypes.classes == label)
+        figure.add_trace(
+            scatter(
+                x=places[own_prototypes, 0],
+                y=places[own_prototypes, 1],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                showlegend=False,
+                marker={
+                    "size": 9 + 16 * np.sqrt(prototypes.importance[own_prototypes]),
+                    "symbol": np.where(prototypes.ghost[own_prototypes], "diamond-open", "square"),
+                    "color": colours[label],
+                    "line": {"width": 1.5, "color": "#222222"},
+                },
+                customdata=np.stack([own_prototypes, prototypes.count[own_prototypes]], 1),
+                hovertemplate="prototype %{customdata[0]}<br>nearest to %{customdata[1]} images of its class",
+            )
+        )
+    figure.update_xaxes(title="UMAP 1 (no unit)", showgrid=False, zeroline=False)
+    figure.update_yaxes(title="UMAP 2 (no unit)", showgrid=False, zeroline=False, scaleanchor="x")
+    return figure.update_layout(
+        height=640, legend_title="Class (■ prototypes, ◇ ghosts)", margin={"l": 0, "r": 0, "t": 20, "b": 0}
+    )

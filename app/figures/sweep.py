@@ -1,0 +1,130 @@
+"""What each number of prototypes per class buys: curves with the chosen number marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from kmex_core.results import Summary
+
+KMEX, BLACK_BOX, CHOSEN = "#2f7fbf", "#7a7a7a", "#d9822b"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A curve: what it is called, its axis, what it means, and the smallest difference worth a whole axis."""
+
+    title: str
+    axis: str
+    about: str
+    percent: bool
+    least: float
+
+
+METRICS = {
+    "accuracy_kmex": Metric(
+        "Accuracy ↑",
+        "Test images (%)",
+        "Share of the test images that KMEx classifies correctly; the dashed line is the black box. Higher is better.",
+        True,
+        4,
+    ),
+    "agreement": Metric(
+        "Agreement with the black box ↑",
+        "Test images (%)",
+        "Share of the test images for which KMEx and the black box predict the same class. Higher is better.",
+        True,
+        4,
+    ),
+    "ghosting": Metric(
+        "Ghost prototypes ↓",
+        "Prototypes (%)",
+        "Share of prototypes that no training image of their class has as its nearest. Lower is better.",
+        True,
+        10,
+    ),
+    "effective": Metric(
+        "Effective prototypes per class ↑",
+        "Vendi score (prototypes)",
+        "Diversity: how many clearly different prototypes a class has on average, from 1 (all alike) to the number "
+        "there are (Vendi score of their cosine similarities). Higher is more diverse.",
+        False,
+        0.5,
+    ),
+}
+
+
+def sweep_table(found: Mapping[int, Summary]) -> pd.DataFrame:
+    """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
+    `diversity`, `diversity_reference` (fractions) and `effective` (prototypes per class)."""
+    columns = ("accuracy_kmex", "accuracy_black_box", "agreement", "ghosting", "diversity", "diversity_reference",
+               "effective")  # fmt: skip
+    rows = [{"k": k, **{name: getattr(one, name) for name in columns}} for k, one in sorted(found.items())]
+    return pd.DataFrame(rows, columns=["k", *columns])
+
+
+def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], metric: str) -> go.Figure:
+    """One of `METRICS` against the number of prototypes per class.
+
+    Args:
+        found: summaries by k, one at least, some of `ks`.
+        chosen: the k to mark.
+        ks: all that will be there, so that the axis does not jump while they come.
+        metric: a key of `METRICS`.
+    """
+    kind, table = METRICS[metric], sweep_table(found)
+    scale, unit = (100, " %") if kind.percent else (1, "")
+    values = table[metric].to_numpy(float) * scale
+    shown = [values]
+    figure = go.Figure()
+    if metric == "accuracy_kmex":
+        black_box = table["accuracy_black_box"].to_numpy(float)[:1] * scale
+        shown.append(black_box)
+        figure.add_trace(
+            go.Scatter(
+                x=[ks[0], ks[-1]],
+                y=np.repeat(black_box, 2),
+                mode="lines",
+                name="Black box",
+                line={"color": BLACK_BOX, "dash": "dash"},
+                hovertemplate="black box: %{y:.2f} %<extra></extra>",
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=table["k"],
+            y=values,
+            mode="lines+markers",
+            name="KMEx",
+            line={"color": KMEX},
+            hovertemplate=f"%{{x}} per class: %{{y:.2f}}{unit}<extra></extra>",
+        )
+    )
+    here = (table["k"] == chosen).to_numpy()
+    figure.add_trace(
+        go.Scatter(
+            x=table["k"][here],
+            y=values[here],
+            mode="markers+text",
+            name="Chosen number",
+            text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[here]],
+            textposition="top center",
+            cliponaxis=False,
+            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": "#222222"}},
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
+    figure.update_yaxes(title=kind.axis, range=_range(np.concatenate(shown), kind.least))
+    return figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False)
+
+
+def _range(values: np.ndarray, least: float) -> list[float]:
+    """An axis range that shows `values` without blowing up differences far below `least`."""
+    low, high = float(values.min()), float(values.max())
+    around = max(least - (high - low), 0) / 2 + 0.15 * max(least, high - low)
+    return [low - around, high + around]

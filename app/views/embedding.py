@@ -1,0 +1,62 @@
+"""Embedding: the map of the training images, with the prototypes that stand for them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.embedding_map import SHOWN, show_map
+from app.components.job_panel import follow
+from app.components.map_extras import choose_classes, find_image, show_downloads, show_table
+from app.components.map_selection import select_on_map, selected_on_map, show_selected
+from app.components.preparation import prepare
+from app.state import selection
+
+chosen = selection()
+info = chosen.model
+
+st.title("Embedding")
+st.markdown(
+    "Each dot is an image, where the network sees it: near one another means alike. "
+    "Each square is a prototype, larger when it stands for more images; a diamond is a ghost."
+)
+prepare(info)
+drawn = cache.projection(info)
+if drawn is None:
+    follow(
+        f"map-{cache.projection_key(info)}",
+        ["project", "--model", info.name],
+        "Drawing the map.",
+        "It takes from seconds to a minute, once per model. You can look at the other pages meanwhile.",
+    )
+    st.stop()
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    which = st.segmented_control(
+        "Show", list(SHOWN), format_func=SHOWN.__getitem__, default="all", required=True, key="show",
+        bind="query-params", width="content",
+        help="All images, those that KMEx gets wrong, or those on which KMEx and the black box differ.",
+    )  # fmt: skip
+    classes = choose_classes(info, width=220)
+    find_image(drawn)
+    test = st.toggle("Test images", key="test", bind="query-params", help="Lay the test images over, as larger dots.")
+selected = selected_on_map(chosen, drawn)
+left, right = st.columns([5, 2], gap="medium")
+with left:
+    clicked = show_map(
+        "map", chosen, drawn, selected=selected, which=which, classes=classes, test=test,
+        instead="Below it, the same as a table for the keyboard.",
+    )  # fmt: skip
+    st.caption(
+        f"UMAP of {len(drawn.sample):,} training images in {drawn.axes.shape[0]} principal components, all others "
+        f"placed among them; trustworthiness {drawn.trustworthiness:.3f} (0 to 1 ↑: how far neighbours on the map are "
+        "neighbours in the embedding). The axes have no unit, and distances between groups mean little. "
+        "Drag to move, scroll to zoom, click for details."
+    )
+with right:
+    show_selected(chosen, drawn, selected)
+if clicked:
+    select_on_map(chosen, clicked)
+    st.rerun()
+show_table(chosen, drawn, which, classes, test)
+show_downloads(chosen, drawn, which, classes, test)

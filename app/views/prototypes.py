@@ -1,0 +1,54 @@
+"""Prototypes: the gallery, and each prototype's own page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.embedding_map import show_map
+from app.components.map_extras import choose_classes
+from app.components.preparation import prepare
+from app.components.prototype_card import show_prototype_images, show_prototype_summary
+from app.components.prototype_list import choose_order, show_downloads, show_list
+from app.state import pick, picked, prototype_index, prototype_name, query, selection
+
+chosen = selection()
+info = chosen.model
+
+prepare(info)
+converted = cache.conversion(info, chosen.k, chosen.seed)
+named = picked("prototype")
+p = prototype_index(named, chosen.k, len(info.class_names))
+
+if p is None:
+    st.title("Prototypes")
+    if named:
+        st.info(f"With {chosen.k} prototypes per class there is no prototype {named}. Here are all.")
+    st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        order = choose_order()
+        classes = choose_classes(info)
+    clicked = show_list(chosen, order, classes)
+    show_downloads(chosen)
+else:
+    st.title(f"Prototype {p}", anchor=False)
+    if st.button("All prototypes", icon=":material/arrow_back:"):
+        pick("prototype", "")
+        st.rerun()
+    left, right = st.columns([1, 2], gap="medium")
+    with left:
+        show_prototype_summary(chosen, p)
+        st.page_link(
+            "views/explain.py", label="Explain its picture with maps", icon=":material/image_search:",
+            query_params=query(source="Training image", training=int(converted.prototypes.picture[p])),
+        )  # fmt: skip
+    with right:
+        clicked, drawn = "", cache.projection(info)
+        if drawn is None:
+            st.page_link("views/embedding.py", label="Draw the map, to see where it lies", query_params=query())
+        else:
+            clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
+    show_prototype_images(chosen, p)
+if clicked.isdecimal():
+    pick("prototype", prototype_name(int(clicked), chosen.k))
+    st.rerun()

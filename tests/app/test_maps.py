@@ -1,0 +1,229 @@
+"""The map: what is served by address, and the pages Embedding, Prototypes and Prototypes per class."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from streamlit.testing.v1 import AppTest
+
+from app import cache, maps
+from app.components import prototype_list
+from app.components.embedding_map import SHOWN
+from app.state import prototype_index, prototype_name
+from kmex_core import jobs, pipeline
+from kmex_core.projection import place
+from kmex_core.results import ModelInfo, Projection
+from kmex_core.specs import ProjectionSpec
+from kmex_core.store import Store
+from tests.app.test_pages import cards, data_of, healthy
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture
+def drawn(demo: Store, digits: ModelInfo) -> Projection:
+    return pipeline.project(demo, digits, pipeline.dataset_of(digits))
+
+
+def get(**keys: str) -> Response:
+    return maps.serve(Request({"type": "http", "path_params": keys}))
+
+
+def test_the_cloud_is_served_as_the_browser_reads_it(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
+    key = pipeline.projection_spec(demo, digits, pipeline.dataset_of(digits)).key
+    body = bytes(get(projection=key).body)
+    total = 1297 + 500
+    assert len(body) == total * 12
+    np.testing.assert_array_equal(np.frombuffer(body, "<f4", 2 * 1297).reshape(-1, 2), drawn.train)
+    labels = np.frombuffer(body, "<u2", total, 8 * total)
+    np.testing.assert_array_equal(labels[1297:], pipeline.dataset_of(digits).split("test").labels)
+    np.testing.assert_array_equal(np.frombuffer(body, "<u2", total, 10 * total), drawn.black_box)
+
+
+def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    projection = pipeline.projection_spec(demo, digits, data).key
+    conversion = pipeline.conversion_spec(demo, digits, data, 5, 0).key
+    answer = get(projection=projection, conversion=conversion)
+    assert "immutable" in answer.headers["cache-control"]
+    layer = json.loads(bytes(answer.body))
+    np.testing.assert_allclose(np.stack([layer["x"], layer["y"]], 1), place(drawn, made.prototypes.centers), atol=1e-3)
+    assert layer["picture"] == made.prototypes.picture.tolist()
+    activated = np.frombuffer(base64.b64decode(layer["activated"]), "<u2")
+    np.testing.assert_array_equal(activated[:1297], made.prototypes.activated)
+    np.testing.assert_array_equal(np.array(layer["class"])[activated[1297:]], made.test_predicted)
+    assert maps.layer_url(projection, conversion) == f"maps/{projection}/{conversion}.json"
+
+
+def test_what_is_not_in_the_store_is_not_served(demo: Store) -> None:
+    for keys in (
+        {"projection": "0" * 20},
+        {"projection": "../../../../etc"},
+        {"projection": "0" * 20, "conversion": "1" * 20},
+    ):
+        assert get(**keys).status_code == 404
+
+
+def test_the_map_is_told_what_is_chosen(page: Page) -> None:
+    test = healthy(page("embedding", k="3", show=SHOWN["wrong"], classes="7", test="true", point="prototype-7.2"))
+    sent = data_of(test, "map")
+    assert sent["show"] == "wrong"
+    assert sent["classes"] == [7]
+    assert sent["test"] is True
+    assert sent["selected"] == "prototype-23"
+    assert sent["cloud"]["train"] == 1297
+    assert len(sent["colours"]) == 10
+    assert len(json.dumps(sent)) < 5_000
+    assert any("number 3 of 3 of class **7**" in text.value for text in test.markdown)
+    test.sidebar.slider(key="k").set_value(2).run()
+    assert data_of(healthy(test), "map")["selected"] == ""  # there is no third prototype now
+    assert data_of(test, "map")["cloud"] == sent["cloud"]
+
+
+def test_the_card_of_an_image_tells_what_both_models_say(page: Page, demo: Store, digits: ModelInfo) -> None:
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
+    test = healthy(page("embedding", point=f"test-{wrong}"))
+    said = [text.value for text in test.markdown]
+    assert any(f"KMEx says **{made.test_predicted[wrong]}** ✗ wrong" in text for text in said)
+    nearest = cards(test)
+    assert nearest[0]["id"] == str(made.test_activated[wrong])
+    similarity = [float(card["text"].split(": ")[1]) for card in nearest]
+    assert similarity == sorted(similarity, reverse=True)
+
+
+@pytest.mark.parametrize("point", ["train-99999", "train-x", "prototype-1.99", "<b>", "test--1"])
+def test_a_point_that_does_not_exist_is_nothing(page: Page, point: str) -> None:
+    test = healthy(page("embedding", point=point))
+    assert data_of(test, "map")["selected"] == ""
+    assert "Click a dot" in test.info[0].value
+
+
+def test_an_image_is_found_by_its_number(page: Page) -> None:
+    test = page("embedding")
+    healthy(test.number_input(key="find").set_value(12).run())
+    assert data_of(test, "map")["selected"] == "train-12"
+    assert test.query_params["point"] == "train-12"
+
+
+def test_the_table_has_what_the_map_shows(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("embedding", show=SHOWN["wrong"], test="true", table="true"))
+    data = pipeline.dataset_of(digits)
+    made = pipeline.convert(demo, digits, data, 5)
+    shown = test.dataframe[0].value
+    in_test = shown[shown["split"] == "test"]
+    assert in_test["index"].tolist() == np.flatnonzero(made.test_predicted != data.split("test").labels).tolist()
+    assert (shown["class"] != shown["kmex"]).all()
+
+
+def test_without_webgl_the_map_is_a_figure(page: Page) -> None:
+    test = page("embedding")
+    test.session_state["map-plain"] = True
+    healthy(test.run())
+    assert "no WebGL" in test.info[0].value
+    assert len(test.get("plotly_chart")) == 1
+
+
+def test_a_map_that_is_not_drawn_is_drawn_in_the_background(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    nobody = ProjectionSpec("an embedding that nobody has mapped")
+    monkeypatch.setattr(pipeline, "projection_spec", lambda *_, **__: nobody)
+    monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append([name, *arguments]))
+    test = healthy(page("embedding"))
+    assert started
+    assert started[0][1:] == ["project", "--model", "digits"]
+    assert any("Drawing the map" in text.value for text in test.markdown)
+    for state, message in (("failed", "no room"), ("stopped", "")):
+        monkeypatch.setattr(jobs, "look", lambda *_, s=state, m=message: jobs.Job(s, message=m))
+        test = healthy(page("embedding"))
+        assert (test.error[0].value == message) if state == "failed" else ("Stopped" in test.info[0].value)
+
+
+def test_a_map_that_was_removed_is_drawn_again(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = ProjectionSpec("an embedding whose map was removed")
+    monkeypatch.setattr(pipeline, "projection_spec", lambda *_, **__: nobody)
+    states = iter(["done", "running", "running", "running"])
+    started: list[str] = []
+    monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job(next(states), "Fitting UMAP", 50, 200, 0, 10, 20))
+    monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append(name))
+    healthy(page("embedding"))
+    assert len(started) == 1
+
+
+def test_prototypes_are_sorted_and_filtered(page: Page, demo: Store, digits: ModelInfo) -> None:
+    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    assert len(cards(healthy(page("prototypes")))) == 50
+    shown = cards(healthy(page("prototypes", order=prototype_list.ORDERS["importance"], classes="3")))
+    assert [card["id"] for card in shown] == ["15", "16", "17", "18", "19"]
+    shown = cards(healthy(page("prototypes", order=prototype_list.ORDERS["wrong"])))
+    others = prototypes.count_all - prototypes.count
+    assert shown[0]["text"].endswith(f"{others.max()} wrong")
+    few = dataclasses.replace(prototypes, count_all=prototypes.count + np.arange(50) % 7)
+    assert prototype_list.in_order(few, "wrong")[0] == 6
+    for order in prototype_list.ORDERS:
+        assert sorted(prototype_list.in_order(prototypes, order)) == list(range(50))
+
+
+def test_a_prototype_has_a_page_of_its_own(
+    page: Page, demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    p = 17
+    real = cache.attracted
+    monkeypatch.setattr(cache, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
+    test = healthy(page("prototypes", prototype=prototype_name(p, 5)))
+    assert test.title[0].value == f"Prototype {p}"
+    assert data_of(test, "map")["selected"] == f"prototype-{p}"
+    galleries = [json.loads(element.proto.json) for element in test.get("bidi_component")
+                 if element.proto.component_name == "kmex_gallery"]  # fmt: skip
+    own = [int(card["id"]) for card in galleries[0]["groups"][0]["cards"]]
+    assert own == prototypes.nearest[p].tolist()[: len(own)] or len(own) > 12
+    assert len(own) == min(24, prototypes.count[p])
+    wrong = galleries[-1]["groups"][0]["cards"]
+    assert [(card["id"], card["wrong"]) for card in wrong] == [("4", True), ("9", True)]
+
+
+def test_more_images_on_demand(page: Page) -> None:
+    test = healthy(page("prototypes", k="1", prototype="4.0"))
+    first = len(cards(test))
+    healthy(test.button(key="more-own").click().run())
+    assert (first, len(cards(test))) == (24, 48)
+
+
+def test_a_prototype_that_this_k_does_not_have_leads_back(page: Page) -> None:
+    test = healthy(page("prototypes", k="2", prototype="4.3"))
+    assert "there is no prototype 4.3" in test.info[0].value
+    assert len(cards(test)) == 20
+
+
+def test_names_of_prototypes_mean_the_same_for_every_k() -> None:
+    assert prototype_name(17, 5) == "3.2"
+    assert prototype_index("3.2", 5, 10) == 17
+    assert prototype_index("3.2", 20, 10) == 62
+    for nonsense in ("3.5", "10.0", "", "3", "-1.0", "3.2.1", "a.b"):
+        assert prototype_index(nonsense, 5, 10) is None
+
+
+def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    real = cache.summary
+    monkeypatch.setattr(cache, "summary", lambda info, k, seed: real(info, k, seed) if k == 4 else None)
+    monkeypatch.setattr(jobs, "look", lambda *_: None)
+    monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append(list(arguments)))
+    test = healthy(page("sweep", k="4"))
+    assert started[0][:5] == ["sweep", "--model", "digits", "--k", "1:20"]
+    assert started[0][5:7] == ["--first", "4"]
+    assert len(test.get("plotly_chart")) == 4
+    monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job("done"))
+    test = healthy(page("sweep", k="4"))
+    assert any("to be compared with its 0.37" in caption.value for caption in test.caption)
+    assert any("Not there" in caption.value for caption in test.caption)

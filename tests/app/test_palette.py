@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from app.figures.palette import class_colours
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+
+def linear(colour: str) -> np.ndarray:
+    value = rgb(colour)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of linear sRGB."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ light / np.array([0.9505, 1, 1.089])
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+# Viénot, Brettel & Mollon 1999, in linear light
+DEUTERANOPIA = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+PROTANOPIA = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+
+
+@pytest.mark.parametrize("count", [2, 8, 9, 10, 40, 200])
+def test_every_class_has_a_colour_that_stands_out_in_both_themes(count: int) -> None:
+    colours = class_colours(count)
+    assert len(set(colours)) == count
+    for colour in colours:
+        light = float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+        assert 1.05 / (light + 0.05) > 2.1, colour  # on white
+        assert (light + 0.05) / (0.0075 + 0.05) > 2.1, colour  # on Streamlit's dark page
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deuteranopia", "protanopia"])
+def test_eight_classes_are_told_apart_by_everyone(seen: np.ndarray) -> None:
+    colours = [lab(np.clip(seen @ linear(colour), 0, 1)) for colour in class_colours(8)]
+    assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(colours, 2)) > 10
+
+
+def test_ten_classes_are_far_apart() -> None:
+    colours = [lab(linear(colour)) for colour in class_colours(10)]
+    assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(colours, 2)) > 15
