@@ -28,7 +28,8 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 WAIT = 120_000
 
 
-def _start(cache: Path) -> subprocess.Popen[bytes]:
+def start_server(cache: Path) -> subprocess.Popen[bytes]:
+    """The dashboard's server on the store `cache`."""
     command = [sys.executable, "-m", "streamlit", "run", "app/Home.py", "--server.port", str(PORT)]
     return subprocess.Popen(
         command,
@@ -39,7 +40,8 @@ def _start(cache: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _until_up() -> None:
+def until_up() -> None:
+    """Wait until the server answers."""
     while True:
         try:
             urllib.request.urlopen(f"{ADDRESS}/_stcore/health", timeout=1)
@@ -54,13 +56,14 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _row(what: str, seconds: list[float], target: float) -> dict[str, Any]:
+def row(what: str, seconds: list[float], target: float, unit: str = "s") -> dict[str, Any]:
+    """A line of the results: median and worst of what was measured, beside the target."""
     return {
         "what": what,
         "median": round(statistics.median(seconds), 3),
         "worst": round(max(seconds), 3),
         "runs": len(seconds),
-        "unit": "s",
+        "unit": unit,
         "target": target,
     }
 
@@ -79,8 +82,8 @@ def _slide(page: Page, key: str, cards: int) -> float:
 
 def _cold_start(page: Page, cache: Path) -> tuple[float, subprocess.Popen[bytes]]:
     started = time.perf_counter()
-    server = _start(cache)
-    _until_up()
+    server = start_server(cache)
+    until_up()
     page.goto(ADDRESS)
     page.wait_for_selector(".kx-card", timeout=WAIT)
     return time.perf_counter() - started, server
@@ -117,12 +120,12 @@ def measure() -> list[dict[str, Any]]:
             server.wait()
             browser.close()
     return [
-        _row("cold start to the first figure: server process, page, gallery", cold, 8),
-        _row("a new number of prototypes per class: key press to the new gallery", new, 1),
-        _row("a number seen before: key press to the new gallery", known, 0.3),
-        _row("an upload: file to all maps", upload, 2),
-        _row("the first upload after a test image was explained: file to all maps", first, 2),
-        _row("an upload as the first thing in a new browser (it fetches plotly.js)", straight, 2),
+        row("cold start to the first figure: server process, page, gallery", cold, 8),
+        row("a new number of prototypes per class: key press to the new gallery", new, 1),
+        row("a number seen before: key press to the new gallery", known, 0.3),
+        row("an upload: file to all maps", upload, 2),
+        row("the first upload after a test image was explained: file to all maps", first, 2),
+        row("an upload as the first thing in a new browser (it fetches plotly.js)", straight, 2),
     ]
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,14 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
-def server(demo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the dashboard, started as the README says."""
+@contextmanager
+def dashboard(cache: Path, log: Path) -> Iterator[str]:
+    """The address of the dashboard on the store `cache`, started as the README says; its log must have no traceback."""
     port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "streamlit", "run", "app/Home.py", "--server.port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"KMEX_CACHE": str(demo_cache)}, stdout=out, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=os.environ | {"KMEX_CACHE": str(cache)}, stdout=out, stderr=subprocess.STDOUT
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -65,6 +65,13 @@ def server(demo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def server(demo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the dashboard on the demo."""
+    with dashboard(demo_cache, tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

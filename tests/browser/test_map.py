@@ -1,0 +1,293 @@
+"""The map and the prototypes as a person uses them: hover, click, zoom and slide, filter, download, follow a link."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kmex_core import models, pipeline
+from kmex_core.store import Store
+from tests.browser.conftest import dashboard
+from tests.browser.test_dashboard import CARDS, open_page, settled, slide
+from tests.conftest import REAL_DATA
+
+pytestmark = pytest.mark.browser
+
+MAP = ".kx-map"
+CANVAS = ".kx-map canvas[role=img]"
+
+
+def shown(page: Page, images: str, prototypes: int) -> None:
+    """Wait until the map says what it shows."""
+    expect(page.locator(CANVAS)).to_have_attribute(
+        "aria-label", re.compile(f"Map of {images} images and {prototypes} prototypes")
+    )
+
+
+def span(page: Page) -> float:
+    return float(page.locator(MAP).get_attribute("data-span") or 0)
+
+
+def place(page: Page, kind: str, index: int) -> tuple[float, float]:
+    """Where an image or prototype is in the browser's window: the map marks what is selected, and the link selects."""
+    x, y = page.evaluate(
+        """async ([kind, index]) => {
+          const {places} = await import(new URL('assets/map.js', document.baseURI));
+          return places(document.querySelector('.kx-map'), kind, index);
+        }""",
+        [kind, index],
+    )
+    return x, y
+
+
+def test_the_map_shows_images_and_prototypes(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    page.get_by_text("Test images", exact=True).click()
+    shown(page, "1,797", 50)
+    expect(page).to_have_url(re.compile("test=true"))
+
+
+def test_zoom_stays_while_the_prototypes_change(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    whole = span(page)
+    page.get_by_role("button", name="Zoom in").click()
+    page.wait_for_function(f"document.querySelector('.kx-map').dataset.span < {whole} * 0.9")
+    box = page.locator(MAP).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(500)
+    near = span(page)
+    assert near < 0.8 * whole
+    slide(page, 2)
+    shown(page, "1,297", 70)
+    assert span(page) == pytest.approx(near)
+    page.get_by_role("button", name="Show the whole map").click()
+    page.wait_for_function(f"Math.abs(document.querySelector('.kx-map').dataset.span - {whole}) < 0.01")
+
+
+def test_hover_and_click_tell_what_something_is(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    tip = page.locator(".kx-map-tip")
+    page.mouse.move(*place(page, "prototype", 12))
+    expect(tip).to_contain_text("Prototype 12 of 2")
+    expect(tip).to_contain_text("% of its class")
+    expect(tip.locator("img")).to_have_js_property("complete", True)
+    page.mouse.click(*place(page, "prototype", 12))
+    expect(page.get_by_text("Prototype 12: number 3 of 5 of class 2")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"point=prototype-2\.2"))
+    page.get_by_role("button", name="Its own page").click()
+    expect(page.get_by_role("heading", name="Prototype 12")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/prototypes\?.*prototype=2\.2"))
+
+
+def test_an_image_that_is_clicked_has_a_card_and_a_link_to_its_explanation(page: Page) -> None:
+    # one class and no neighbours near it, so that the dot itself is hit
+    open_page(page, "/embedding?k=1")
+    shown(page, "1,297", 10)
+    for index in range(60):
+        page.mouse.move(*place(page, "train", index))
+        page.wait_for_timeout(60)
+        if page.locator(".kx-map-tip").is_visible() and "image" in page.locator(".kx-map-tip").inner_text():
+            break
+    told = page.locator(".kx-map-tip").inner_text()
+    number = re.search(r"Training image ([\d,]+): (\d)", told)
+    assert number, told
+    assert re.search(r"KMEx says \d [✓✗], black box \d [✓✗]", told)
+    page.mouse.click(*place(page, "train", index))
+    expect(page.get_by_text(f"Training image {number[1]}: {number[2]}").last).to_be_visible()
+    expect(page).to_have_url(re.compile("point=train-" + number[1].replace(",", "")))
+    expect(page.get_by_text("Nearest prototypes")).to_be_visible()
+    page.get_by_role("link", name="Explain it with maps").click()
+    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
+    expect(page.get_by_role("spinbutton", name=re.compile("Training image"))).to_have_value(number[1].replace(",", ""))
+
+
+def test_filters_are_in_the_link_and_in_another_browser(page: Page, browser: Browser, server: str) -> None:
+    open_page(page, "/embedding?k=3")
+    shown(page, "1,297", 30)
+    page.get_by_text("Models differ").click()
+    page.get_by_text("Test images", exact=True).click()
+    # the digits' training images are all right: those that differ are test images
+    expect(page.locator(CANVAS)).to_have_attribute("aria-label", re.compile(r"Map of [1-9]\d? images"))
+    label = page.locator(CANVAS).get_attribute("aria-label")
+    page.get_by_role("spinbutton", name="Number").fill("17")
+    page.get_by_role("spinbutton", name="Number").press("Enter")
+    expect(page.get_by_text("Training image 17:")).to_be_visible()
+    settled(page)
+    context = browser.new_context(base_url=server)
+    other = context.new_page()
+    other.goto(page.url)
+    expect(other.locator(CANVAS)).to_have_attribute("aria-label", label or "")
+    expect(other.get_by_text("Training image 17:")).to_be_visible()
+    expect(other.get_by_role("slider", name="Prototypes per class")).to_have_value("3")
+    context.close()
+
+
+def test_a_class_is_shown_alone(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    page.get_by_role("combobox", name=re.compile("Classes")).click()
+    page.get_by_role("option", name="4", exact=True).click()
+    shown(page, "130", 50)
+    page.keyboard.press("Escape")
+    page.reload()
+    shown(page, "130", 50)
+
+
+def test_the_table_is_a_way_for_the_keyboard(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    page.get_by_text("The same as a table").click()
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page).to_have_url(re.compile("table=true"))
+
+
+def test_the_map_can_be_kept(page: Page, tmp_path: Path, browser: Browser) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Map as CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert len(rows) == 1297
+    assert set(rows[0]) == {"split", "index", "class", "kmex", "black_box", "x", "y"}
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Map as a page").click()
+    kept = tmp_path / "map.html"
+    download.value.save_as(kept)
+    alone = browser.new_page()
+    asked: list[str] = []
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto(kept.as_uri())
+    expect(alone.locator(".legendtext").first).to_be_visible()
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    alone.close()
+
+
+def test_without_webgl_there_is_a_plain_figure(browser: Browser, server: str) -> None:
+    context = browser.new_context(base_url=server)
+    page = context.new_page()
+    page.add_init_script(
+        "const real = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) "
+        "{ return /webgl/.test(kind) ? null : real.call(this, kind, ...rest); };"
+    )
+    page.goto("/embedding")
+    expect(page.get_by_text("This browser has no WebGL")).to_be_visible()
+    expect(page.get_by_test_id("stPlotlyChart")).to_be_visible()
+    expect(page.locator(MAP)).to_be_hidden()
+    context.close()
+
+
+def test_a_prototype_is_opened_from_the_overview_and_its_link_works(page: Page) -> None:
+    open_page(page)
+    expect(page.locator(CARDS)).to_have_count(50)
+    card = page.locator(CARDS).nth(31)
+    address = card.get_attribute("href") or ""
+    card.click()
+    expect(page.get_by_role("heading", name="Prototype 31")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"prototype=6\.1"))
+    expect(page.get_by_text("What it stands for")).to_be_visible()
+    page.get_by_role("button", name="All prototypes").click()
+    expect(page.get_by_role("heading", name="Prototypes", exact=True)).to_be_visible()
+    open_page(page, f"/{address}")
+    expect(page.get_by_role("heading", name="Prototype 31")).to_be_visible()
+    shown(page, "1,297", 50)
+
+
+def test_prototypes_are_sorted_filtered_and_kept(page: Page) -> None:
+    open_page(page, "/prototypes?k=2")
+    expect(page.locator(CARDS)).to_have_count(20)
+    page.get_by_role("combobox", name=re.compile("Order")).click()
+    page.get_by_role("option", name="Least important first").click()
+    expect(page.locator(CARDS).first).to_contain_text(": ")
+    shares = [int(re.search(r"(\d+)%", text)[1]) for text in page.locator(CARDS).all_inner_texts()]  # type: ignore[index]
+    assert shares == sorted(shares)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Pictures and table").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 21
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All as one picture").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_are_computed_in_the_background(page: Page) -> None:
+    open_page(page, "/sweep")
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(4)
+    expect(page.get_by_text("Converting for every number.")).to_have_count(0, timeout=120_000)
+    expect(page.get_by_role("button", name="Curves as CSV")).to_be_visible()
+    slide(page, 2)
+    expect(page.get_by_text("with 7 prototypes per class")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Curves as CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [int(row["k"]) for row in rows] == list(range(1, 21))
+
+
+@pytest.mark.real_data
+def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
+    """60,000 real images, seen by the demo's network, which knows digits from other writers."""
+    root = REAL_DATA
+    if not (root / "MNIST").exists():
+        pytest.skip(f"MNIST is not in {root}: set KMEX_TEST_DATA to the folder that has it.")
+    store = Store(tmp_path)
+    black_box = models.load(store, "digits")
+    info = dataclasses.replace(black_box.info, name="many", dataset="mnist", root=str(root), embedded=False)
+    models.save(store, info, black_box.model)
+    data = pipeline.dataset_of(info)
+    assert pipeline.project(store, info, data).trustworthiness > 0.9
+    pipeline.sweep(store, info, data, [1, 2])
+    with dashboard(tmp_path, tmp_path / "log") as address:
+        page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 900})
+        open_page(page, "/embedding?dataset=MNIST&k=1")
+        shown(page, "60,000", 10)
+        whole = span(page)
+        page.get_by_role("button", name="Zoom in").click()
+        page.wait_for_function(f"document.querySelector('.kx-map').dataset.span < {whole} * 0.9")
+        near = span(page)
+        slide(page, 1)
+        shown(page, "60,000", 20)
+        assert span(page) == pytest.approx(near)
+        page.get_by_role("link", name="Prototypes", exact=True).click()
+        expect(page.locator(CARDS)).to_have_count(20)
+        page.get_by_role("link", name="Embedding").click()
+        shown(page, "60,000", 20)
+        assert span(page) == pytest.approx(near)
+        page.mouse.move(*place(page, "prototype", 13))
+        expect(page.locator(".kx-map-tip")).to_contain_text("Prototype 13 of 6")
+        page.close()
+
+
+def test_the_whole_map_is_seen_in_a_window_of_any_shape(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    for width, height in ((700, 1000), (1440, 500)):
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator(MAP).bounding_box()
+        assert box is not None
+        wanted = 2 * max(1.0, box["width"] / box["height"])  # the map is 2 wide and 2 high
+        page.wait_for_function(f"Math.abs(document.querySelector('.kx-map').dataset.span - {wanted}) < 0.1")
+
+
+def test_sliding_takes_no_further_webgl_context(page: Page) -> None:
+    page.add_init_script(
+        "window.contexts = 0; const real = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) "
+        "{ if (/webgl/.test(kind)) window.contexts += 1; return real.call(this, kind, ...rest); };"
+    )
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    first = page.evaluate("window.contexts")
+    slide(page, 3)
+    shown(page, "1,297", 80)
+    assert page.evaluate("window.contexts") == first  # a browser holds sixteen, and then drops the oldest
