@@ -12,7 +12,7 @@ from app import cache, maps, pictures
 from app.components.web import component
 from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
-from app.state import Selection
+from app.state import Selection, pick, picked
 from kmex_core.results import Projection
 
 _map = component("map")
@@ -51,6 +51,9 @@ def show_map(
     def without() -> None:
         st.session_state[f"{key}-plain"] = st.session_state[key].get("webgl") is False
 
+    def moved() -> None:
+        pick("view", str(st.session_state[key].get("view") or ""))
+
     cache.conversion(info, chosen.k, chosen.seed)  # the layer is served from the store
     spec = cache.conversion_spec(info, chosen.k, chosen.seed)
     projection = cache.projection_key(info)
@@ -67,11 +70,13 @@ def show_map(
             "test": test,
             "selected": selected,
             "place": key,
+            "view": picked("view"),
             "plain": plain,
             "instead": instead,
         },
         on_picked_change=lambda: None,
         on_webgl_change=without,
+        on_view_change=moved,
     )
     if plain:
         st.info("This browser has no WebGL, so that the map is drawn plainly, with a sample of the images.")

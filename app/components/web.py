@@ -12,10 +12,15 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "web"
 
 def component(name: str) -> ComponentRenderer:
     """The component whose module is `name`.js, with `name`.css; it exports `show`, called anew for new data."""
+    # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
     loader = f"""
 const module = import(new URL("assets/{name}.js", document.baseURI));
+const newest = new WeakMap();
 export default async function (component) {{
-  return (await module).show(component);
+  const element = component.parentElement;
+  newest.set(element, component);
+  const leave = await (await module).show(component);
+  return () => newest.get(element) === component && leave();
 }}
 """
     return st.components.v2.component(

@@ -74,6 +74,51 @@ def test_zoom_stays_while_the_prototypes_change(page: Page) -> None:
     page.wait_for_function(f"Math.abs(document.querySelector('.kx-map').dataset.span - {whole}) < 0.01")
 
 
+def test_the_map_stays_when_one_number_of_prototypes_overtakes_another(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.asked = 0;
+          window.fetch = async (url, ...rest) => {
+            if (!/maps.*json/.test(url)) return real(url, ...rest);
+            window.asked += 1;
+            await new Promise((go) => setTimeout(go, 2000));
+            return real(url, ...rest);
+          };
+        }"""
+    )
+    slide(page, 1)
+    page.wait_for_function("window.asked === 1")
+    slide(page, 1)
+    page.wait_for_function("window.asked === 2")
+    shown(page, "1,297", 70)
+    page.wait_for_timeout(500)
+    shown(page, "1,297", 70)
+
+
+def test_what_is_seen_of_the_map_is_in_the_link(page: Page, browser: Browser, server: str) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    whole = span(page)
+    page.mouse.move(*place(page, "prototype", 12))
+    page.mouse.wheel(0, -400)
+    expect(page).to_have_url(re.compile(r"view=[-\d._]+"))
+    settled(page)
+    near = span(page)
+    assert near < 0.8 * whole
+    context = browser.new_context(base_url=server, viewport={"width": 1440, "height": 900})
+    other = context.new_page()
+    other.goto(page.url)
+    shown(other, "1,297", 50)
+    assert span(other) == pytest.approx(near, abs=0.002)
+    assert place(other, "prototype", 12) == pytest.approx(place(page, "prototype", 12), abs=2)
+    other.get_by_role("button", name="Show the whole map").click()
+    expect(other).not_to_have_url(re.compile("view="))
+    context.close()
+
+
 def test_hover_and_click_tell_what_something_is(page: Page) -> None:
     open_page(page, "/embedding")
     shown(page, "1,297", 50)

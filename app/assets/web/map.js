@@ -97,6 +97,7 @@ class EmbeddingMap {
     const turn = ++this.turn;
     this.component = component;
     this.data = component.data;
+    this.told = this.data.view;
     if (!hasWebGL()) {
       this.root.hidden = true;
       if (!this.data.plain) component.setStateValue('webgl', false);
@@ -106,7 +107,7 @@ class EmbeddingMap {
       await Promise.all([this.loadCloud(), this.loadLayer()]);
       if (turn !== this.turn) return; // a newer state has overtaken this one
       await this.draw();
-      if (this.place !== this.data.place) await this.whole();
+      if (this.place !== this.data.place) await this.arrive();
       this.place = this.data.place;
       if (turn !== this.turn) return;
       this.say();
@@ -329,6 +330,7 @@ class EmbeddingMap {
     }
     this.ring(pen, ink, paper);
     this.root.dataset.span = this.span().toFixed(4);
+    this.tell();
   }
 
   mark(pen, x, y, side, ghost) {
@@ -438,6 +440,34 @@ class EmbeddingMap {
     const top = Math.min(Math.max(4, at[1] - box.height / 2), Math.max(4, height - box.height - 4));
     this.tip.style.left = `${Math.max(4, left)}px`;
     this.tip.style.top = `${top}px`;
+  }
+
+  // where the link says, else all of it
+  async arrive() {
+    const [x, y, side] = this.data.view.split('_').map(Number);
+    if (!(side > 0 && [x, y, side].every(Number.isFinite))) return this.whole();
+    await this.scatter.zoomToArea({ x: x - side / 2, y: y - side / 2, width: side, height: side });
+    this.fitted = false;
+    this.paint();
+  }
+
+  // what is seen, for the link: its middle and its smaller side, where the whole map is 2 wide; "" for all of it
+  view() {
+    if (this.fitted) return '';
+    const [x0, x1] = this.x.domain();
+    const [y0, y1] = this.y.domain();
+    const numbers = [(x0 + x1) / 2, (y0 + y1) / 2, Math.min(x1 - x0, y1 - y0)];
+    return numbers.map((number) => number.toFixed(4)).join('_');
+  }
+
+  // tells Python what is seen, once the map is at rest
+  tell() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      if (!this.root.isConnected || this.place !== this.data.place || this.view() === this.told) return;
+      this.told = this.view();
+      this.component.setStateValue('view', this.told);
+    }, 400);
   }
 
   // all of the map, whatever the shape of the window
