@@ -13,7 +13,14 @@ from kmex_core.jobs import Job
 EVERY = 1.0
 
 
-def follow(name: str, arguments: Sequence[str], title: str, about: str, show: Callable[[], None] | None = None) -> None:
+def follow(
+    name: str,
+    arguments: Sequence[str],
+    title: str,
+    about: str,
+    show: Callable[[], None] | None = None,
+    key: str | None = None,
+) -> None:
     """Start a job, and show where it is until it is done; then the whole page runs again.
 
     It survives reloads and other pages. Once stopped or failed it waits for a button.
@@ -23,6 +30,7 @@ def follow(name: str, arguments: Sequence[str], title: str, about: str, show: Ca
         arguments: of `python -m kmex_core`.
         title, about: what it does, and for how long.
         show: called at every look, to show what there is already.
+        key: names the panel, so that it takes the same room as what follows it.
     """
     store = cache.store()
     job = jobs.look(store, name)
@@ -32,7 +40,7 @@ def follow(name: str, arguments: Sequence[str], title: str, about: str, show: Ca
     @st.fragment(run_every=EVERY)
     def panel() -> None:
         job = jobs.look(store, name)
-        with st.container(border=True):
+        with st.container(border=True, key=key):
             st.markdown(f"**{title}** {about}")
             if job is None or job.state == "running":
                 _running(name, job)

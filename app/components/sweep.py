@@ -13,6 +13,7 @@ from kmex_core import jobs
 from kmex_core.results import Summary
 
 KS = range(RANGE[0], RANGE[1] + 1)
+TOP = "sweep-top"
 
 
 def found_summaries(chosen: Selection) -> dict[int, Summary]:
@@ -34,13 +35,43 @@ def wait_for_sweep(chosen: Selection) -> bool:
         [*arguments, "--seed", str(chosen.seed)],
         "Converting for every number.",
         "It takes from seconds to some minutes, once per model.",
-        lambda: show_sweep(chosen),
+        lambda: show_curves(chosen),
+        TOP,
     )
     return False
 
 
 def show_sweep(chosen: Selection) -> None:
-    """Show the curves over what is there, what the numbers mean, and the table to keep."""
+    """Show what the numbers mean, the table to keep, and the curves."""
+    found = found_summaries(chosen)
+    one = found.get(chosen.k)
+    with st.container(border=True, key=TOP):
+        if one is not None and one.diversity is not None:
+            st.caption(
+                f"The paper's own measure of diversity (D_dvs, 0 to 1 ↑) is {one.diversity:.4f} with {chosen.k} "
+                "prototypes per class. It hardly moves, because each prototype's similarity to itself outweighs all "
+                f"others. Computed as in the paper's code it is {one.diversity_reference:.2f}, to be compared with its "
+                "0.37 to 0.45: that comes from rounding in float32, which keeps a prototype from being at distance 0 "
+                "from itself."
+            )
+        missing = [k for k in KS if k not in found]
+        smallest = int(cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.class_size.min())
+        if missing:
+            missed = ", ".join(map(str, missing))
+            st.caption(f"Not there: {missed} per class. The smallest class has {smallest:,} images.")
+        st.download_button(
+            "Curves as CSV",
+            sweep_table(found).to_csv(index=False),
+            f"{chosen.model.name}-sweep.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    show_curves(chosen)
+
+
+def show_curves(chosen: Selection) -> None:
+    """Show the curves over what is there."""
     found = found_summaries(chosen)
     if not found:
         return
@@ -54,23 +85,3 @@ def show_sweep(chosen: Selection) -> None:
                     config={"displayModeBar": False},
                     alt=f"{METRICS[name].title} for {len(found)} numbers of prototypes per class",
                 )
-    one = found.get(chosen.k)
-    if one is not None and one.diversity is not None:
-        st.caption(
-            f"The paper's own measure of diversity (D_dvs, 0 to 1 ↑) is {one.diversity:.4f} with {chosen.k} prototypes "
-            "per class. It hardly moves, because each prototype's similarity to itself outweighs all others. Computed "
-            f"as in the paper's code it is {one.diversity_reference:.2f}, to be compared with its 0.37 to 0.45: that "
-            "comes from rounding in float32, which keeps a prototype from being at distance 0 from itself."
-        )
-    missing = [k for k in KS if k not in found]
-    smallest = int(cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.class_size.min())
-    if missing:
-        st.caption(f"Not there: {', '.join(map(str, missing))} per class. The smallest class has {smallest:,} images.")
-    st.download_button(
-        "Curves as CSV",
-        sweep_table(found).to_csv(index=False),
-        f"{chosen.model.name}-sweep.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )

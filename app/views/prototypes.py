@@ -28,8 +28,8 @@ if p is None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)
-    clicked = show_list(chosen, order, classes)
     show_downloads(chosen)
+    clicked = show_list(chosen, order, classes)
 else:
     st.title(f"Prototype {p}", anchor=False)
     if st.button("All prototypes", icon=":material/arrow_back:"):
