@@ -432,7 +432,7 @@ def sweep(
     def show(answer: dict[str, Any]) -> None:
         black_box = answer["rows"][0]["accuracy_black_box"]
         print(f"'{answer['model']}', black box {black_box:.2%} of {answer['rows'][0]['images']:,} test images")
-        print("  k  accuracy ↑  agreement ↑  ghosts ↓  diversity ↑  effective per class ↑")
+        print("  k  accuracy ↑  agreement ↑  ghosts ↓  diversity ↓  effective per class ↑")
         for row in answer["rows"]:
             diversity = "-" if row["diversity"] is None else f"{row['diversity']:.4f}"
             print(

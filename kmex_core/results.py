@@ -143,7 +143,7 @@ class Summary:
         accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
         agreement: share of images for which both predict the same class (higher is better).
         ghosting: share of prototypes that no training image of their class activates (lower is better).
-        diversity: D_dvs within classes, exact arithmetic, 0…1 (higher is better); None for one prototype per class.
+        diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
         diversity_reference: D_dvs as the paper's released code computes it, over all prototypes, to be compared with
             its Table 7; None for a single prototype.
         effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).

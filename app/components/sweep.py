@@ -48,7 +48,7 @@ def show_sweep(chosen: Selection) -> None:
     with st.container(border=True, key=TOP):
         if one is not None and one.diversity is not None:
             st.caption(
-                f"The paper's own measure of diversity (D_dvs, 0 to 1 ↑) is {one.diversity:.4f} with {chosen.k} "
+                f"The paper's own measure of diversity (D_dvs, 0 to 1 ↓) is {one.diversity:.4f} with {chosen.k} "
                 "prototypes per class. It hardly moves, because each prototype's similarity to itself outweighs all "
                 f"others. Computed as in the paper's code it is {one.diversity_reference:.2f}, to be compared with its "
                 "0.37 to 0.45: that comes from rounding in float32, which keeps a prototype from being at distance 0 "

@@ -31,6 +31,30 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     return accuracy(one, other)
 
 
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(C, C) int64, how many images of each true class (row) are predicted as each class (column).
+
+    Args:
+        predicted, labels: (N,) integers 0…C−1.
+        classes: C.
+
+    Raises:
+        ValueError: when the shapes differ or a class is out of range.
+    """
+    if predicted.shape != labels.shape or predicted.ndim != 1:
+        raise ValueError(f"Expected two vectors of one length, got {predicted.shape} and {labels.shape}.")
+    both = np.concatenate([predicted, labels])
+    if len(both) and not (both.min() >= 0 and both.max() < classes):
+        raise ValueError(f"Expected classes 0 to {classes - 1}, got {both.min()} to {both.max()}.")
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_accuracy(confused: np.ndarray) -> np.ndarray:
+    """(C,) share of each class's images that are predicted as it, from `confusion`; NaN for a class without images."""
+    counts = confused.sum(1)
+    return np.where(counts > 0, np.diag(confused) / np.maximum(counts, 1), np.nan)
+
+
 def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
     """The range that a share of successes leaves for its true value (Wilson 1927), 95 % by default.
 

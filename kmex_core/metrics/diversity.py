@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
+from scipy.spatial.distance import cdist
 
 
 def diversity(
-    centers: np.ndarray, classes: np.ndarray, scope: str = "class", arithmetic: str = "exact", epsilon: float = 1e-4
+    centers: np.ndarray,
+    classes: np.ndarray,
+    scope: str = "class",
+    arithmetic: str = "exact",
+    epsilon: float = 1e-4,
+    squared: bool | None = None,
 ) -> float:
-    """D_dvs: 0…1, higher is better (paper, Eq. 4).
+    """D_dvs of prototypes with KMEx's similarity: 0…1, lower is more diverse (paper, Eq. 4).
 
-    The mean over prototypes of the entropy of softmax(s(p_k, p_j)) over the prototypes j that it is compared with,
-    divided by the logarithm of their number, with s(p, q) = log((d² + 1) / (d² + ε)). In exact arithmetic
-    s(p, p) = log(1/ε) dominates the softmax, so that it hardly moves: `effective_prototypes` says more.
+    With s(p, q) = log((d² + 1) / (d² + ε)). In exact arithmetic s(p, p) = log(1/ε) dominates the softmax, so that it
+    hardly moves: `effective_prototypes` says more.
 
     Args:
         centers: (K, D).
         classes: (K,).
-        scope: "class" compares with those of the same class (the paper's text), "all" with all K (its formula).
+        scope: see `similarity_diversity`.
         arithmetic: "exact" (float64), or "reference": as the paper's released code, with the unsquared distance of
             float32 `torch.cdist`, whose matrix product leaves 1e-3…1e-2 where a prototype's distance to itself is 0.
             The published 0.37 to 0.45 for KMEx come from there.
         epsilon: ε of the similarity.
+        squared: d² or d in the similarity; when None, d² for exact arithmetic and d for the reference.
 
     Raises:
-        ValueError: when a prototype has none to be compared with, or for an unknown scope or arithmetic.
+        ValueError: see `similarity_diversity`; for an unknown arithmetic.
     """
-    if scope not in ("class", "all") or arithmetic not in ("exact", "reference"):
-        raise ValueError(f"Expected scope class or all, arithmetic exact or reference, got {scope} and {arithmetic}.")
+    if arithmetic not in ("exact", "reference"):
+        raise ValueError(f"Expected arithmetic exact or reference, got {arithmetic}.")
+    distance = _exact(centers) if arithmetic == "exact" else _reference(centers)
+    if squared is None:
+        squared = arithmetic == "exact"
+    d = distance**2 if squared else distance
+    return similarity_diversity(np.log((d + 1) / (d + epsilon)), classes, scope)
+
+
+def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str = "class") -> float:
+    """D_dvs: 0…1, lower is more diverse (paper, Eq. 4); 1 when all prototypes are as similar as one to itself.
+
+    The mean over prototypes of the entropy of softmax(s(p_k, p_j)) over the prototypes j that it is compared with,
+    divided by the logarithm of their number.
+
+    Args:
+        similarity: (K, K) of each prototype to each, by whatever similarity the model has (a dot product, say).
+        classes: (K,).
+        scope: "class" compares with those of the same class (the paper's text), "all" with all K (its formula).
+
+    Raises:
+        ValueError: when a prototype has none to be compared with, or for an unknown scope.
+    """
+    if scope not in ("class", "all"):
+        raise ValueError(f"Expected scope class or all, got {scope}.")
     entropies = []
-    for own in _by_class(centers, classes) if scope == "class" else [centers]:
+    for rows in _rows(classes) if scope == "class" else [np.arange(len(classes))]:
+        own = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
         if len(own) < 2:
             raise ValueError("Diversity compares prototypes, but there is only one in a class.")
-        distance = _squared(own) if arithmetic == "exact" else _reference(own)
-        similarity = np.log((distance + 1) / (distance + epsilon))
-        share = np.exp(similarity - similarity.max(1, keepdims=True))
-        share /= share.sum(1, keepdims=True)
-        entropies.append(-(share * np.log(share)).sum(1) / np.log(len(own)))
+        log_share = own - own.max(1, keepdims=True)
+        log_share -= np.log(np.exp(log_share).sum(1, keepdims=True))
+        entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(own)))
     return float(np.concatenate(entropies).mean())
 
 
-def _by_class(centers: np.ndarray, classes: np.ndarray) -> Iterator[np.ndarray]:
-    for label in np.unique(classes):
-        yield centers[classes == label]
+def _rows(classes: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(classes == label) for label in np.unique(classes)]
 
 
-def _squared(own: np.ndarray) -> np.ndarray:
-    exact = own.astype(np.float64)
-    return np.asarray(((exact[:, None] - exact) ** 2).sum(-1))
+def _exact(centers: np.ndarray) -> np.ndarray:
+    return np.asarray(cdist(centers.astype(np.float64), centers.astype(np.float64)))
 
 
 def _reference(own: np.ndarray) -> np.ndarray:
@@ -71,10 +95,52 @@ def effective_prototypes(centers: np.ndarray, classes: np.ndarray) -> float:
         classes: (K,).
     """
     scores = []
-    for own in _by_class(centers.astype(np.float64), classes):
+    for own in (centers[rows].astype(np.float64) for rows in _rows(classes)):
         unit = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
         kernel = unit @ unit.T
         np.fill_diagonal(kernel, 1)
         values = np.linalg.eigvalsh(kernel / len(own)).clip(1e-15)
         scores.append(np.exp(-(values * np.log(values)).sum()))
     return float(np.mean(scores))
+
+
+def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.ndarray, labels: np.ndarray) -> float:
+    """How far prototypes lie from the nearest other one of their class, in units of the class's own spread, ≥ 0.
+
+    Higher is more diverse. The spread is the root mean square distance of the class's images to their mean. The mean
+    over all prototypes; a class whose images all coincide counts as 0.
+
+    Args:
+        centers: (K, D).
+        classes: (K,).
+        embedding: (N, D) of the training images.
+        labels: (N,).
+
+    Raises:
+        ValueError: when a prototype is the only one of its class, or a class has no images.
+    """
+    parts = []
+    for label in np.unique(classes):
+        own, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
+        if len(own) < 2 or len(images) == 0:
+            raise ValueError(f"Class {label} has {len(own)} prototypes and {len(images)} images; 2 and 1 are needed.")
+        spread = np.sqrt(((images - images.mean(0)) ** 2).sum(1).mean())
+        apart = cdist(own, own)
+        np.fill_diagonal(apart, np.inf)
+        parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(own)))
+    return float(np.concatenate(parts).mean())
+
+
+def coverage_radius(distance: np.ndarray, share: float = 0.95) -> float:
+    """The distance to the nearest prototype that `share` of the images stay within; lower is better.
+
+    Args:
+        distance: (N,) of each image to its nearest prototype, in the embedding's own unit.
+        share: 0…1.
+
+    Raises:
+        ValueError: when there are no images.
+    """
+    if distance.ndim != 1 or len(distance) == 0:
+        raise ValueError(f"Expected a vector of distances, got shape {distance.shape}.")
+    return float(np.quantile(distance, share))

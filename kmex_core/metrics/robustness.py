@@ -1,0 +1,80 @@
+"""Robustness of maps: what becomes of a similarity or a prediction when pixels are taken away (paper 4.1.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEAST = 0.5
+
+
+def relevance_rank(relevance: Tensor) -> Tensor:
+    """(N, channels, H, W) relevance to (N, H·W) int64 ranks: 0 for the most relevant pixel.
+
+    Channels are summed. Equally relevant pixels keep their order, row by row.
+    """
+    order = relevance.sum(1).flatten(1).argsort(dim=1, descending=True, stable=True)
+    return torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+
+
+def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, kept: Tensor) -> Tensor:
+    """Images of which only the most relevant pixels are kept.
+
+    Args:
+        images: (N, channels, H, W).
+        baseline: (channels, H, W), what the other pixels become.
+        rank: (N, H·W), 0 for the most relevant.
+        kept: (N,) how many pixels stay.
+
+    Returns:
+        (N, channels, H, W).
+    """
+    mask = (rank < kept[:, None]).view(len(images), 1, *images.shape[2:])
+    return torch.where(mask, images, baseline)
+
+
+def average_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """AD: the share of a score that is lost with the least relevant pixels, max(0, s − s') / s, 0…1, lower is better.
+
+    Args:
+        before: s, any shape.
+        after: s', the same shape, of the images that keep their most relevant pixels.
+
+    Returns:
+        The drop of each; NaN where s is not above 0, so that a share of it means nothing.
+    """
+    before, after = before.astype(np.float64), after.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(before > 0, np.maximum(0, before - after) / before, np.nan)
+
+
+def average_increase(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """AI: whether a score grows when the least relevant pixels go, [s' > s], 0 or 1, higher is better.
+
+    Args:
+        before, after: see `average_drop`.
+
+    Returns:
+        float64, the same shape.
+    """
+    return (after > before).astype(np.float64)
+
+
+def pixel_counts(pixels: int, steps: int) -> np.ndarray:
+    """(steps + 1,) int64, how many pixels are in the image after each step of relevance ordering, from 0 to all."""
+    return np.round(np.linspace(0, pixels, steps + 1)).astype(np.int64)
+
+
+def curve_area(curve: np.ndarray) -> np.ndarray:
+    """RO: the area under curves of a probability against the share of pixels, 0…1, higher is better.
+
+    Args:
+        curve: (…, steps + 1), at evenly spaced shares from 0 to 1.
+
+    Returns:
+        (…), by the trapezoid rule.
+    """
+    return np.asarray(np.trapezoid(curve, dx=1 / (curve.shape[-1] - 1), axis=-1))
