@@ -496,6 +496,106 @@ def project(
     _answer(as_json, work, show)
 
 
+Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
+Images = Annotated[int, typer.Option(min=1, help="How many test images the metrics on relevance maps are over.")]
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        list[str],
+        typer.Option("--model", metavar="NAME", help="A model in the store. Again for others trained alike."),
+    ],
+    metrics: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
+    ] = "",
+    k: K = 5,
+    images: Images = 1000,
+    runs: Runs = 1,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Measure a model and its KMEx: predictions, ghosts, diversity, and how faithful and robust the maps are.
+
+    The metrics on maps take minutes per run; what was measured before comes from the store. `--metrics
+    accuracy,ghosting` leaves them out.
+
+    Example: python -m kmex_core evaluate --model digits --images 200 --runs 2
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import comparison
+        from kmex_core.store import Store
+
+        found = _evaluation(Store(), model, metrics, k, range(seed, seed + runs), images, data_root, device, bar)
+        return comparison.evaluation_values(found) | {"text": comparison.as_text(comparison.rows([found]))}
+
+    def show(answer: dict[str, Any]) -> None:
+        over = f", maps ({answer['method']}) over {answer['images']:,} images" if answer["images"] else ""
+        print(
+            f"{len(answer['models']) * len(answer['seeds'])} run(s) with {answer['k']} prototypes per class, "
+            f"predictions over {answer['test_images']:,} test images{over}. "
+            "↑ higher is better, ↓ lower; ± over runs, or over images for one run.\n"
+        )
+        print(answer["text"])
+
+    _answer(as_json, work, show)
+
+
+def _evaluation(
+    store: Any, names: list[str], asked: str, k: int, seeds: range, images: int, root: str, device: str, bar: Bar
+) -> Any:
+    from kmex_core import models as kept
+    from kmex_core import pipeline, scores
+    from kmex_core.metrics.catalogue import METRICS
+
+    infos = [kept.describe(store, name) for name in names]
+    wanted = [name.strip() for name in asked.split(",") if name.strip()] or list(METRICS)
+    data = pipeline.dataset_of(infos[0], root)
+    return scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar)
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Option("--models", metavar="NAME [NAME …]", help="Models in the store.")],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    format: Annotated[str, typer.Option(help="text, csv, latex or json.")] = "text",
+    metrics: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
+    ] = "",
+    published: Annotated[bool, typer.Option(help="Add what the paper published for the same data sets.")] = True,
+    k: K = 5,
+    images: Images = 1000,
+    runs: Runs = 1,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+) -> None:
+    """Print models, their KMEx and the paper's figures side by side. Measures what was not measured yet.
+
+    Example: python -m kmex_core compare --models digits faces --images 200 --format latex
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import comparison
+        from kmex_core.store import Store
+
+        if format not in comparison.FORMATS:
+            raise InputError(f"There is no format '{format}'; known: {', '.join(comparison.FORMATS)}.")
+        names = list(dict.fromkeys([*models, *(more or [])]))
+        store, seeds = Store(), range(seed, seed + runs)
+        found = [_evaluation(store, [name], metrics, k, seeds, images, data_root, device, bar) for name in names]
+        table = comparison.rows(found, published)
+        made = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
+        if format == "json":
+            return {"rows": comparison.as_values(table)}
+        return {"text": made[format](table)}
+
+    _answer(format == "json", work, lambda answer: print(answer["text"]))
+
+
 @app.command()
 def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
     """Prepare the first embedded demo: convert and map the digits' network. The faces are prepared when first opened.

@@ -15,7 +15,7 @@ from kmex_core import backbones, models
 from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
-from kmex_core.prototypes import EPSILON, fit_prototypes, pairwise, similarity
+from kmex_core.prototypes import EPSILON, class_members, fit_prototypes, pairwise, similarity
 from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 from kmex_core.store import read_file, write_file
 
@@ -108,6 +108,23 @@ class KMEx(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction."""
         return self.classify(self.similarity(self.encode(images)))
+
+    # ---- where it comes from, for the evaluation of maps -------------------------------------------------------------
+
+    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
+        from kmex_core.relevance import similarity_relevance
+
+        similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
+        return similarity_relevance(z, self.prototypes[prototypes], similarity)
+
+    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
+        from kmex_core.relevance import prediction_relevance
+
+        own = class_members(self.prototype_class)[target]
+        probability = self.similarity(z).softmax(1).gather(1, own)
+        return prediction_relevance(z, self.prototypes[own], probability)
 
     # ---- what the prototypes stand for -----------------------------------------------------------------------------
 

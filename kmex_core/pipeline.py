@@ -15,7 +15,14 @@ import numpy as np
 from kmex_core import datasets, metrics, models
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
-from kmex_core.results import Conversion, Embeddings, ModelInfo, Projection, Prototypes, Summary
+from kmex_core.results import (
+    Conversion,
+    Embeddings,
+    ModelInfo,
+    Projection,
+    Prototypes,
+    Summary,
+)
 from kmex_core.specs import DatasetSpec, EmbeddingSpec, ProjectionSpec, PrototypeSpec, stable_key
 from kmex_core.store import Store, checked_name, read_description
 

@@ -108,6 +108,17 @@ def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True)
     return torch.log1p((1 - epsilon) / (d + epsilon))
 
 
+def class_members(prototype_class: Tensor) -> Tensor:
+    """(C, k) int64, the prototypes of each class; −1 fills up classes that have fewer than others."""
+    classes = int(prototype_class.max()) + 1
+    counts = torch.bincount(prototype_class, minlength=classes)
+    found = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
+    order = prototype_class.argsort(stable=True)
+    place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[prototype_class[order]]
+    found[prototype_class[order], place] = order
+    return found
+
+
 def attracted(embeddings: Embeddings, prototypes: Prototypes, p: int) -> tuple[np.ndarray, np.ndarray]:
     """The training images whose nearest prototype is `p`: those of its class, and those of others, which it gets wrong.
 

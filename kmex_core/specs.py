@@ -81,3 +81,14 @@ class ProjectionSpec(_Keyed):
     sample: int = 10_000
     seed: int = 0
     method: str = "umap-1"
+
+
+@dataclass(frozen=True)
+class MapScoresSpec(_Keyed):
+    """What the metrics on maps depend on: prototypes (by key), how many test images, which, steps of ordering."""
+
+    prototypes: str
+    images: int
+    seed: int = 0
+    steps: int = 20
+    method: str = "prp-1"

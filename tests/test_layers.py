@@ -31,6 +31,13 @@ ALLOWED = {
     "kmex_core.kmex": {
         "backbones", "embedding", "errors", "models", "progress", "prototypes", "relevance", "results", "store",
     },
+    "kmex_core.evaluation": {"errors", "metrics", "progress", "prototypes", "relevance", "results"},
+    "kmex_core.scores": {
+        "datasets", "errors", "evaluation", "images", "metrics", "models", "pipeline", "progress", "prototypes",
+        "results", "specs", "store",
+    },
+    "kmex_core.published": set(),
+    "kmex_core.comparison": {"datasets", "metrics", "published", "results"},
     "kmex_core.training": {"datasets", "errors", "images", "progress"},
     "kmex_core.pipeline": {"*"},
     "kmex_core.report": {"datasets", "images", "kmex", "pipeline", "results", "store"},

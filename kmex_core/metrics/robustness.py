@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 LEAST = 0.5
+ROUNDING = 1e-5
 
 
 def relevance_rank(relevance: Tensor) -> Tensor:
@@ -54,13 +55,17 @@ def average_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def average_increase(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """AI: whether a score grows when the least relevant pixels go, [s' > s], 0 or 1, higher is better.
 
+    By more than `ROUNDING` of it: where the pixels that go are as dark as what replaces them, s' is s but for the last
+    digits of float32.
+
     Args:
         before, after: see `average_drop`.
 
     Returns:
         float64, the same shape.
     """
-    return (after > before).astype(np.float64)
+    before = before.astype(np.float64)
+    return (after - before > ROUNDING * np.abs(before)).astype(np.float64)
 
 
 def pixel_counts(pixels: int, steps: int) -> np.ndarray:

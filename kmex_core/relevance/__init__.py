@@ -2,8 +2,8 @@
 
 from kmex_core.relevance._explain import METHODS, explain, pair_maps
 from kmex_core.relevance.gradients import integrated_gradients
-from kmex_core.relevance.lrp import LRP, class_relevance, has_rules
-from kmex_core.relevance.prp import similarity_relevance
+from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
+from kmex_core.relevance.prp import prediction_relevance, similarity_relevance
 
 __all__ = [
     "LRP",
@@ -12,6 +12,8 @@ __all__ = [
     "explain",
     "has_rules",
     "integrated_gradients",
+    "lrp_of",
     "pair_maps",
+    "prediction_relevance",
     "similarity_relevance",
 ]

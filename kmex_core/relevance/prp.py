@@ -41,3 +41,24 @@ def similarity_relevance(
     else:
         raise InputError(f"There is no rule '{rule}'; known: {', '.join(RULES)}.")
     return share / share.sum(1, keepdim=True) * similarity[:, None]
+
+
+def prediction_relevance(
+    z: Tensor, prototypes: Tensor, probability: Tensor, rule: str = "prp", epsilon: float = 1e-4
+) -> Tensor:
+    """Split a class's probability over the embedding's dimensions: each of its prototypes splits its part of it.
+
+    Args:
+        z: (N, D) embeddings.
+        prototypes: (N, k, D), those of the class, for each embedding.
+        probability: (N, k) the part that each has in the class's probability (softmax over all prototypes).
+        rule, epsilon: see `similarity_relevance`.
+
+    Returns:
+        (N, D), each row sums to the class's probability.
+    """
+    count = prototypes.shape[1]
+    parts = similarity_relevance(
+        z.repeat_interleave(count, 0), prototypes.flatten(0, 1), probability.flatten(), rule, epsilon
+    )
+    return parts.view(len(z), count, z.shape[1]).sum(1)

@@ -1,0 +1,196 @@
+"""Evaluations side by side: black boxes, their KMEx, and what the paper published, as text, CSV, LaTeX or JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kmex_core.datasets import title
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.published import of_dataset
+from kmex_core.results import Evaluation
+
+FORMATS = ("text", "csv", "latex", "json")
+COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
+KMEX, BLACK_BOX = "R34+KMEx", "ResNet34"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its standard deviation, in the metric's unit; or why there is none.
+
+    Attributes:
+        mean: None when there is none.
+        std: over runs, or over images where there was one run only (see `over`).
+        over: "runs", "images" or "".
+        note: why there is no number, or what a published one is over.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    over: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model's numbers.
+
+    Attributes:
+        label: the model.
+        source: "measured" or "paper".
+        dataset, images, k: what the numbers are over; images and k are 0 where they differ by metric.
+        cells: by metric.
+    """
+
+    label: str
+    source: str
+    dataset: str
+    images: int
+    k: int
+    cells: dict[str, Cell]
+
+
+def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list[Row]:
+    """A row for each black box, each KMEx, and each of the two that the paper has for the same data sets."""
+    found = []
+    for one in evaluations:
+        name = " / ".join(one.models)
+        for label, black_box in ((name, True), (f"{name} + KMEx", False)):
+            cells = {}
+            for metric, kind in METRICS.items():
+                key = kind.black_box if black_box else metric
+                if key and key in one.metrics:
+                    cells[metric] = _cell(one, key)
+            found.append(Row(label, "measured", title(one.dataset), one.images, 0 if black_box else one.k, cells))
+    if with_published:
+        for name in dict.fromkeys(title(one.dataset) for one in evaluations):
+            found += _published(name)
+    return found
+
+
+def _cell(one: Evaluation, key: str) -> Cell:
+    value = one.metrics[key]
+    if value.std is not None:
+        return Cell(value.mean, value.std, "runs", value.reason)
+    return Cell(value.mean, value.std_images, "images" if value.std_images is not None else "", value.reason)
+
+
+def _published(name: str) -> list[Row]:
+    known = of_dataset(name)
+    return [
+        Row(
+            f"{model} (paper)", "paper", known[0].dataset, 0, 0,
+            {one.metric: Cell(one.mean, one.std, "paper", f"Table {one.table}: {one.variant}")
+             for one in known if one.model == model},
+        )
+        for model in ((BLACK_BOX, KMEX) if known else ())
+    ]  # fmt: skip
+
+
+def shown(metric: str, cell: Cell | None) -> str:
+    """A cell in words: per cent for shares, "–" for what was not asked for, "not computed" for what cannot be."""
+    if cell is None:
+        return "–"
+    if cell.mean is None:
+        return "not computed"
+    scale, digits, unit = (100, 1, " %") if METRICS[metric].unit == "share" else (1, 3, "")
+    spread = "" if cell.std is None else f" ± {cell.std * scale:.{digits}f}"
+    return f"{cell.mean * scale:.{digits}f}{spread}{unit}"
+
+
+def heading(metric: str) -> str:
+    """A metric's title with its unit and its direction."""
+    kind = METRICS[metric]
+    unit = f" ({kind.unit})" if kind.unit not in ("", "share") else ""
+    return f"{kind.title}{unit} {kind.arrow}".strip()
+
+
+def metrics_of(table: Sequence[Row]) -> list[str]:
+    """The metrics that were measured, in the catalogue's order."""
+    return [name for name in METRICS if any(name in row.cells for row in table if row.source == "measured")]
+
+
+def as_text(table: Sequence[Row]) -> str:
+    """A metric per line, a model per column."""
+    columns = [["", "data set", *map(heading, metrics_of(table))]]
+    columns += [
+        [row.label, row.dataset, *(shown(name, row.cells.get(name)) for name in metrics_of(table))] for row in table
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join([cells[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(cells[1:], widths[1:], strict=True))])
+        for cells in zip(*columns, strict=True)
+    ]
+    reasons = dict.fromkeys(
+        cell.note for row in table for cell in row.cells.values() if cell.mean is None and cell.note
+    )
+    return "\n".join([*lines, *(f"not computed: {reason}" for reason in reasons)])
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """A line per model and metric: fractions, not per cent."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(
+        ["model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note"]
+    )
+    for row in table:
+        for name, cell in row.cells.items():
+            numbers = ["" if value is None else value for value in (cell.mean, cell.std)]
+            writer.writerow([row.label, row.source, row.dataset, row.k or "", row.images or "", name,
+                             METRICS[name].better, *numbers, cell.over, cell.note])  # fmt: skip
+    return out.getvalue()
+
+
+def as_latex(table: Sequence[Row]) -> str:
+    """A tabular with a model per line (it needs the package booktabs)."""
+    names = metrics_of(table)
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+        r"\toprule",
+        " & ".join(["Model", *(_tex(heading(name)) for name in names)]) + r" \\",
+        r"\midrule",
+        *(
+            " & ".join([_tex(f"{row.label}, {row.dataset}"), *(_tex(shown(n, row.cells.get(n))) for n in names)])
+            + r" \\"
+            for row in table
+        ),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _tex(text: str) -> str:
+    signs = {"\\": r"\textbackslash{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--"}
+    signs |= {sign: "\\" + sign for sign in "%_&#${}"}
+    return "".join(signs.get(letter, letter) for letter in text)
+
+
+def as_values(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """JSON-like values."""
+    return [dataclasses.asdict(row) for row in table]
+
+
+def evaluation_values(one: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON-like values: metrics by name, each with its mean, ± over runs, and direction."""
+    black_box = {kind.black_box: name for name, kind in METRICS.items() if kind.black_box}
+    values = {**dataclasses.asdict(one), "seeds": list(one.seeds), "models": list(one.models)}
+    values["metrics"] = {
+        name: {
+            "mean": measured.mean,
+            "std": measured.std,
+            "runs": list(measured.runs),
+            "std_images": measured.std_images,
+            "interval": measured.interval,
+            "better": METRICS[black_box.get(name, name)].better,
+            "not_computed": measured.reason or None,
+        }
+        for name, measured in one.metrics.items()
+    }
+    return values

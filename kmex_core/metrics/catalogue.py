@@ -1,0 +1,126 @@
+"""Every metric by name: what it is called, what it means, which direction is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the evaluation.
+
+    Attributes:
+        title: its name for people.
+        better: "higher" or "lower"; "" for what others are compared with.
+        unit: "share" (0…1, shown in per cent), "nats", "prototypes", "spreads", "distance" or "" for a plain number.
+        about: its meaning in a sentence or two.
+        group: the predicate it belongs to.
+        black_box: the name of the same metric of the black box, "" where there is none.
+        table: the paper's table that has it, 0 for none.
+        maps: it needs relevance maps.
+    """
+
+    title: str
+    better: str
+    unit: str
+    about: str
+    group: str
+    black_box: str = ""
+    table: int = 0
+    maps: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """↑ where higher is better, ↓ where lower is, else ""."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+
+
+PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = (
+    "Trustworthiness: predictions", "Transparency", "Diversity", "Trustworthiness: maps",
+)  # fmt: skip
+
+METRICS = {
+    "accuracy": Metric(
+        "Accuracy", "higher", "share",
+        "Share of the test images whose nearest prototype has the right class.",
+        PREDICTIONS, "accuracy_black_box", 3,
+    ),
+    "agreement": Metric(
+        "Agreement", "higher", "share",
+        "Share of the test images for which KMEx and the black box predict the same class, right or wrong.",
+        PREDICTIONS,
+    ),
+    "calibration_error": Metric(
+        "Calibration error", "lower", "share",
+        "How far the probability of the predicted class is from the share of correct predictions, on average over the "
+        "test images (ECE, 15 bins). KMEx spreads its probability over all prototypes, so that it is far too unsure.",
+        PREDICTIONS, "calibration_error_black_box",
+    ),
+    "ghosting": Metric(
+        "Ghost prototypes", "lower", "share",
+        "Share of prototypes that no training image of their class has as its nearest (D_tsp).",
+        TRANSPARENCY, "", 5,
+    ),
+    "vendi": Metric(
+        "Effective prototypes per class", "higher", "prototypes",
+        "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
+        "(Vendi score of their cosine similarities).",
+        DIVERSITY,
+    ),
+    "relative_distance": Metric(
+        "Distance between prototypes", "higher", "spreads",
+        "How far a prototype lies from the nearest other one of its class, in units of the class's own spread.",
+        DIVERSITY,
+    ),
+    "coverage_radius": Metric(
+        "Coverage radius", "lower", "distance",
+        "95 % of the test images lie within this distance of their nearest prototype, in the embedding's own unit: it "
+        "compares numbers of prototypes of one network, not networks.",
+        DIVERSITY,
+    ),
+    "diversity": Metric(
+        "D_dvs within classes", "lower", "",
+        "The paper's diversity, 0 (all different) to 1 (all alike), in exact arithmetic. It hardly moves, because each "
+        "prototype's similarity to itself outweighs all others.",
+        DIVERSITY,
+    ),
+    "diversity_all": Metric(
+        "D_dvs over all prototypes", "lower", "",
+        "The paper's diversity as its formula has it, over the prototypes of all classes, in exact arithmetic.",
+        DIVERSITY,
+    ),
+    "diversity_reference": Metric(
+        "D_dvs as published", "lower", "",
+        "The paper's diversity as its released code computes it: rounding in float32 keeps a prototype from being at "
+        "distance 0 from itself, which raises the number. Only this one compares with the paper's tables.",
+        DIVERSITY, "", 7,
+    ),
+    "faithfulness": Metric(
+        "Divergence of maps", "lower", "nats",
+        "How far the relevance maps of KMEx's prediction are from the black box's for the same class (D_fdl, "
+        "Kullback-Leibler divergence); 0 when they are the same.",
+        MAPS, "", 6, True,
+    ),
+    "average_drop": Metric(
+        "Average drop", "lower", "share",
+        "Share of the similarity that is lost when the less relevant half of the pixels is taken away (AD), on average "
+        "over images and the prototypes of their class. For the black box: of the probability of its prediction.",
+        MAPS, "average_drop_black_box", 4, True,
+    ),
+    "average_increase": Metric(
+        "Average increase", "higher", "share",
+        "How often the similarity grows when the less relevant half of the pixels is taken away (AI).",
+        MAPS, "average_increase_black_box", 4, True,
+    ),
+    "relevance_ordering": Metric(
+        "Relevance ordering", "higher", "",
+        "Area under the curve of the predicted class's probability as pixels come in, the most relevant first (RO, 0 "
+        "to 1). To be compared with random order.",
+        MAPS, "relevance_ordering_black_box", 0, True,
+    ),
+    "relevance_ordering_random": Metric(
+        "Random ordering", "", "",
+        "The same area when pixels come in at random: what relevance ordering has to beat.",
+        MAPS, "relevance_ordering_random_black_box", 0, True,
+    ),
+}  # fmt: skip
