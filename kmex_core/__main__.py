@@ -593,7 +593,7 @@ def compare(
             return {"rows": comparison.as_values(table)}
         return {"text": made[format](table)}
 
-    _answer(format == "json", work, lambda answer: print(answer["text"]))
+    _answer(format == "json", work, lambda answer: print(answer["text"].rstrip("\n")))
 
 
 @app.command()

@@ -135,10 +135,8 @@ def as_text(table: Sequence[Row]) -> str:
 def as_csv(table: Sequence[Row]) -> str:
     """A line per model and metric: fractions, not per cent."""
     out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(
-        ["model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note"]
-    )
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for row in table:
         for name, cell in row.cells.items():
             numbers = ["" if value is None else value for value in (cell.mean, cell.std)]

@@ -68,7 +68,20 @@ def test_a_real_process_answers_json_on_stdout_and_progress_on_stderr(store: Sto
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["datasets"], ["models"], ["train"], ["convert"], ["explain"], ["sweep"], ["project"], ["demo"]]
+    "command",
+    [
+        [],
+        ["datasets"],
+        ["models"],
+        ["train"],
+        ["convert"],
+        ["explain"],
+        ["sweep"],
+        ["project"],
+        ["evaluate"],
+        ["compare"],
+        ["demo"],
+    ],
 )
 def test_help_teaches(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
@@ -148,6 +161,39 @@ def test_a_map_is_drawn_once(demo: Store) -> None:
     assert found["trustworthiness"] > 0.95
 
 
+def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
+    asked = ["evaluate", "--model", "digits", "--k", "2", "--images", "12"]
+    found = answer(*asked)
+    assert set(found["metrics"]) >= {
+        "accuracy", "accuracy_black_box", "agreement", "ghosting", "diversity", "vendi", "faithfulness",
+        "average_drop", "average_increase", "relevance_ordering", "relevance_ordering_random",
+    }  # fmt: skip
+    for one in found["metrics"].values():
+        assert one["mean"] is not None
+    assert (found["images"], found["test_images"], found["k"], found["seeds"]) == (12, 500, 2, [0])
+    assert found["metrics"]["average_drop"]["std_images"] > 0
+    text = CliRunner().invoke(app, asked).output
+    assert "12 images" in text
+    for words in ("Accuracy ↑", "Ghost prototypes ↓", "Divergence of maps (nats) ↓", "Random ordering"):
+        assert words in text
+    runs = answer(*asked[:3], "--metrics", "accuracy, ghosting", "--runs", "3", "--seed", "5")
+    assert runs["seeds"] == [5, 6, 7]
+    assert len(runs["metrics"]["accuracy"]["runs"]) == 3
+    assert runs["metrics"]["accuracy"]["std"] is not None
+    assert set(runs["metrics"]) == {"accuracy", "accuracy_black_box", "ghosting"}
+
+
+def test_compare_prints_models_side_by_side(demo: Store) -> None:
+    asked = ["compare", "--models", "digits", "digits", "--metrics", "accuracy,ghosting", "--k", "2"]
+    output = {kind: CliRunner().invoke(app, [*asked, "--format", kind]).stdout for kind in ("text", "csv", "latex")}
+    assert "digits + KMEx" in output["text"]
+    assert output["csv"].splitlines()[0].startswith("model,source,dataset,k,images,metric,better,mean")
+    assert len(output["csv"].splitlines()) == 1 + 3
+    assert output["latex"].count(r"\\") == 1 + 2
+    found = json.loads(CliRunner().invoke(app, [*asked, "--format", "json"]).stdout)
+    assert [row["label"] for row in found["rows"]] == ["digits", "digits + KMEx"]
+
+
 def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, seven: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -157,6 +203,10 @@ def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, se
     fails(2, "No such file", "explain", "--model", "digits", "--image", str(tmp_path / "none.png"), *out)
     fails(2, "no method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
     fails(2, "k ≤ 128", "convert", "--model", "digits", "--k", "900")
+    fails(2, "did you mean 'ghosting'", "evaluate", "--model", "digits", "--metrics", "gosting")
+    fails(2, "did you mean 'digits'", "compare", "--models", "digits", "digit", "--metrics", "accuracy")
+    fails(2, "no format 'word'", "compare", "--models", "digits", "--format", "word")
+    fails(2, "of one data set", "evaluate", "--model", "digits", "--model", "faces", "--metrics", "accuracy")
     fails(2, "is no range", "sweep", "--model", "digits", "--k", "5:1")
     fails(2, "cannot be a model's name", "convert", "--model", "../../etc/passwd")
     fails(2, "did you mean 'mnist'", "train", "--dataset", "minst", "--name", "x")

@@ -1,0 +1,151 @@
+"""Tables of measured and published numbers, which are shown beside each other and never mixed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from kmex_core import comparison, published
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.results import Evaluation, Measured
+
+
+def evaluation(name: str = "a_b", dataset: str = "mnist", **more: Measured) -> Evaluation:
+    metrics = {
+        "accuracy": Measured("accuracy", (0.9, 0.92), interval=(0.9, 0.93)),
+        "accuracy_black_box": Measured("accuracy_black_box", (0.95, 0.95)),
+        "vendi": Measured("vendi", (1.25,)),
+        "average_drop": Measured("average_drop", (0.2,), std_images=0.1),
+        "average_drop_black_box": Measured("average_drop_black_box", (0.1,), std_images=0.05),
+        "relative_distance": Measured("relative_distance", (), reason="One & only_prototype."),
+        **more,
+    }
+    return Evaluation((name,), dataset, "resnet18", 5, (0, 1), 100, 10_000, "prp", metrics)
+
+
+def by_label(table: list[comparison.Row]) -> dict[str, comparison.Row]:
+    return {row.label: row for row in table}
+
+
+def test_measured_rows_come_first_and_published_ones_are_marked() -> None:
+    table = comparison.rows([evaluation()])
+    assert [(row.label, row.source) for row in table] == [
+        ("a_b", "measured"), ("a_b + KMEx", "measured"), ("ResNet34 (paper)", "paper"), ("R34+KMEx (paper)", "paper"),
+    ]  # fmt: skip
+    rows = by_label(table)
+    assert rows["a_b"].cells["accuracy"].mean == pytest.approx(0.95)
+    assert rows["a_b + KMEx"].cells["accuracy"].mean == pytest.approx(0.91)
+    assert rows["a_b + KMEx"].cells["accuracy"].std == pytest.approx(0.02 / 2**0.5)
+    assert rows["a_b + KMEx"].cells["accuracy"].over == "runs"
+    assert rows["a_b + KMEx"].cells["average_drop"] == comparison.Cell(0.2, 0.1, "images")
+    assert "vendi" not in rows["a_b"].cells  # a black box has no prototypes
+    # Tables 3 and 4 of the paper
+    assert rows["ResNet34 (paper)"].cells["accuracy"].mean == 0.994
+    assert rows["R34+KMEx (paper)"].cells["average_drop"].mean == 0.121
+    assert rows["R34+KMEx (paper)"].cells["average_drop"].std == 0.234
+    assert rows["R34+KMEx (paper)"].cells["average_drop"].note.startswith("Table 4: ")
+    assert "vendi" not in rows["R34+KMEx (paper)"].cells
+
+
+def test_without_the_paper_only_what_was_measured_remains() -> None:
+    assert {row.source for row in comparison.rows([evaluation()], False)} == {"measured"}
+    assert {row.source for row in comparison.rows([evaluation(dataset="digits")])} == {"measured"}  # not in the paper
+
+
+def test_data_sets_are_published_once_each() -> None:
+    table = comparison.rows([evaluation("a"), evaluation("b"), evaluation("c", "cifar10")])
+    assert [row.dataset for row in table if row.source == "paper"] == ["MNIST"] * 2 + ["CIFAR-10"] * 2
+
+
+def test_text_says_units_directions_and_reasons() -> None:
+    text = comparison.as_text(comparison.rows([evaluation()]))
+    lines = text.splitlines()
+    assert len({line.index("R34+KMEx") for line in lines[:1]}) == 1
+    accuracy = next(line for line in lines if line.startswith("Accuracy ↑"))
+    assert re.findall(r"[\d.]+ ± [\d.]+ %", accuracy) == [
+        "95.0 ± 0.0 %",
+        "91.0 ± 1.4 %",
+        "99.4 ± 0.0 %",
+        "99.4 ± 0.0 %",
+    ]
+    vendi = next(line for line in lines if line.startswith("Effective prototypes"))
+    assert vendi.split("↑")[1].split() == ["–", "1.250", "–", "–"]
+    assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (spreads) ↑"))
+    assert lines[-1] == "not computed: One & only_prototype."
+
+
+def test_csv_is_a_line_per_number_that_reads_back() -> None:
+    found = list(csv.DictReader(io.StringIO(comparison.as_csv(comparison.rows([evaluation()])))))
+    assert tuple(found[0]) == comparison.COLUMNS
+    kept = {(one["model"], one["metric"]): one for one in found}
+    one = kept["a_b + KMEx", "average_drop"]
+    assert (float(one["mean"]), float(one["std"]), one["std_over"], one["better"]) == (0.2, 0.1, "images", "lower")
+    assert kept["a_b + KMEx", "relative_distance"]["mean"] == ""
+    assert kept["a_b + KMEx", "relative_distance"]["note"] == "One & only_prototype."
+    assert kept["R34+KMEx (paper)", "faithfulness"]["source"] == "paper"
+
+
+def test_latex_is_escaped_and_rectangular() -> None:
+    found = comparison.as_latex(comparison.rows([evaluation("50%_{x}")]))
+    assert r"50\%\_\{x\} + KMEx" in found
+    assert r"91.0 $\pm$ 1.4 \%" in found
+    assert r"Accuracy $\uparrow$" in found
+    body = [line for line in found.splitlines() if line.endswith(r"\\")]
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
+    assert not re.search(r"[±↑↓–]", found)
+
+
+def test_json_names_its_metrics_directions_and_runs() -> None:
+    found = json.loads(json.dumps(comparison.evaluation_values(evaluation()), allow_nan=False))
+    assert found["metrics"]["accuracy"] == {
+        "mean": 0.91, "std": pytest.approx(0.0141421, rel=1e-5), "runs": [0.9, 0.92], "std_images": None,
+        "interval": [0.9, 0.93], "better": "higher", "not_computed": None,
+    }  # fmt: skip
+    assert found["metrics"]["average_drop_black_box"]["better"] == "lower"
+    assert found["metrics"]["relative_distance"]["mean"] is None
+    assert found["metrics"]["relative_distance"]["not_computed"] == "One & only_prototype."
+    assert found["seeds"] == [0, 1]
+    json.dumps(comparison.as_values(comparison.rows([evaluation()])), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("table", "metric", "model", "dataset", "mean", "std"),
+    [
+        (3, "accuracy", "ProtoVAE", "CelebA", 0.986, 0.0),
+        (4, "average_increase", "ProtoPNet", "SVHN", 0.834, 0.367),
+        (5, "ghosting", "ProtoVAE", "STL-10", 0.76, 0.037),
+        (6, "faithfulness", "R34+KMEx", "CIFAR-10", 0.159, 0.163),
+        (7, "diversity_reference", "R34+KMEx", "QuickDraw", 0.374, 0.085),
+        (8, "diversity_reference", "FLINT+KMEx", "fMNIST", 0.161, 0.014),
+    ],
+)
+def test_published_numbers_are_the_papers(
+    table: int, metric: str, model: str, dataset: str, mean: float, std: float
+) -> None:
+    found = [one for one in published.figures() if (one.table, one.metric, one.model, one.dataset) == (
+        table, metric, model, dataset)]  # fmt: skip
+    assert [(one.mean, one.std) for one in found] == [(mean, std)]
+    assert found[0].variant
+
+
+def test_every_published_number_is_of_a_known_metric_and_there_once() -> None:
+    found = published.figures()
+    assert {one.metric for one in found} <= set(METRICS)
+    assert {one.table for one in found} == {3, 4, 5, 6, 7, 8}
+    assert len({(one.table, one.metric, one.model, one.dataset) for one in found}) == len(found) == 189
+    for one in found:
+        assert one.std >= 0
+        assert 0 <= one.mean <= (1.2 if METRICS[one.metric].unit == "nats" else 1)
+    assert METRICS["average_drop"].table == 4
+    assert "2024" in published.source()[0]
+
+
+def test_data_sets_are_found_by_their_titles() -> None:
+    assert published.papers_name("Fashion-MNIST") == "fMNIST"
+    assert published.papers_name("QuickDraw-10") == "QuickDraw"
+    assert published.papers_name("CIFAR-10") == "CIFAR-10"
+    assert published.papers_name("Digits") == ""

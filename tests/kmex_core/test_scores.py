@@ -1,0 +1,239 @@
+"""Evaluations of models in the store: resumed, repeated over seeds, and clear where something cannot be computed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from scipy.spatial.distance import cdist
+from torch import nn
+
+from kmex_core import datasets, evaluation, models, pipeline, scores
+from kmex_core.errors import InputError
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.results import Evaluation, MapScores, ModelInfo, NotComputed
+from kmex_core.store import Store
+
+
+def vendi_by_hand(rows: np.ndarray) -> float:
+    """Exponential of the entropy of the eigenvalues of the cosine similarities, divided by their number."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return float(np.exp(scipy.stats.entropy(np.linalg.eigvalsh(unit @ unit.T).clip(0))))
+
+
+CHEAP = [name for name, kind in METRICS.items() if not kind.maps]
+
+
+@pytest.fixture
+def data(digits: ModelInfo) -> datasets.ImageDataset:
+    return pipeline.dataset_of(digits)
+
+
+def measured(store: Store, info: ModelInfo, k: int = 2, names: list[str] | None = None, images: int = 12) -> Evaluation:
+    return scores.evaluate(store, [info], pipeline.dataset_of(info), k, [0], images, names or list(METRICS))
+
+
+def value(found: Evaluation, name: str) -> float:
+    mean = found.metrics[name].mean
+    assert mean is not None, found.metrics[name].reason
+    return mean
+
+
+def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digits: ModelInfo) -> None:
+    found = measured(demo, digits)
+    assert set(found.metrics) == set(METRICS) | {kind.black_box for kind in METRICS.values() if kind.black_box}
+    for one in found.metrics.values():
+        assert one.reason == ""
+        assert one.mean is not None
+        assert math.isfinite(one.mean)
+        assert one.std is None
+    assert found.images == 12
+    assert found.test_images == 500
+    low, high = found.metrics["accuracy"].interval or (1, 0)
+    assert 0 < low < value(found, "accuracy") < high < 1
+
+
+def test_the_numbers_are_those_of_the_formulas(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
+    found = measured(demo, digits, 3, CHEAP)
+    made = pipeline.convert(demo, digits, data, 3)
+    test = pipeline.embeddings(demo, digits, data, "test")
+    train = pipeline.embeddings(demo, digits, data, "train")
+    centers, classes = made.prototypes.centers.astype(float), made.prototypes.classes
+    distance = cdist(test.z.astype(float), centers)
+    nearest = distance.argmin(1)
+    assert value(found, "accuracy") == np.mean(classes[nearest] == test.labels)
+    assert value(found, "agreement") == np.mean(classes[nearest] == test.black_box)
+    assert value(found, "coverage_radius") == pytest.approx(np.quantile(distance.min(1), 0.95), rel=1e-4)
+    assert value(found, "ghosting") == 0
+    assert value(found, "vendi") == pytest.approx(
+        np.mean([vendi_by_hand(centers[classes == c]) for c in range(10)]), rel=1e-3
+    )
+    # calibration: confidences by the formula, binned by a loop
+    similarity = np.log((distance**2 + 1) / (distance**2 + 1e-4))
+    shares = np.exp(similarity) / np.exp(similarity).sum(1, keepdims=True)
+    sure = np.array([shares[i, classes == classes[nearest[i]]].sum() for i in range(len(test))])
+    right = classes[nearest] == test.labels
+    error = 0.0
+    for at in range(15):
+        inside = (sure > at / 15) & (sure <= (at + 1) / 15)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+    assert value(found, "calibration_error") == pytest.approx(error, abs=1e-4)
+    ratios = []
+    for p in range(30):
+        own = [q for q in range(30) if classes[q] == classes[p] and q != p]
+        inside = train.z[train.labels == classes[p]].astype(float)
+        spread = np.sqrt(((inside - inside.mean(0)) ** 2).sum(1).mean())
+        ratios.append(min(np.linalg.norm(centers[p] - centers[q]) for q in own) / spread)
+    assert value(found, "relative_distance") == pytest.approx(np.mean(ratios), rel=1e-3)
+
+
+def test_what_was_measured_is_not_measured_again(
+    demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = measured(demo, digits, images=10)
+    monkeypatch.setattr(evaluation, "map_scores", lambda *_, **__: pytest.fail("measured again"))
+    assert measured(demo, digits, images=10) == first
+
+
+def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
+    demo: Store, digits: ModelInfo, data: datasets.ImageDataset
+) -> None:
+    seen = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        seen.append((stage, done, total))
+        if stage == "Measuring maps":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scores.map_scores(demo, digits, data, 2, images=18, progress=stop)
+    assert seen[-1] == ("Measuring maps", 16, 18)
+    key = scores.map_scores_spec(demo, digits, data, 2, 0, 18).key
+    assert scores.stored_map_scores(demo, key) is None
+    whole = scores.map_scores(demo, digits, data, 2, images=18)
+    assert isinstance(whole, MapScores)
+    kept = scores.stored_map_scores(demo, key)
+    assert kept is not None
+    for name, array in whole.to_arrays().items():
+        np.testing.assert_array_equal(array, kept.to_arrays()[name])
+    described = demo.get("evaluations", key)
+    assert described is not None
+    assert set(described[1]) >= {"spec", "model", "versions"}
+
+
+def test_more_images_than_there_are_means_all(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
+    assert scores.map_scores_spec(demo, digits, data, 2, 0, 10**6).images == 500
+    assert scores.map_scores_spec(demo, digits, data, 2, 0, 10**6) == scores.map_scores_spec(
+        demo, digits, data, 2, 0, 500
+    )
+
+
+def test_images_are_drawn_by_the_seed_without_repeats(
+    demo: Store, digits: ModelInfo, data: datasets.ImageDataset
+) -> None:
+    def drawn(seed: int) -> np.ndarray:
+        spec = scores.map_scores_spec(demo, digits, data, 2, seed, 100)
+        return np.concatenate([rows for rows, _, _ in scores._chosen_images(digits, data, spec)])
+
+    assert len(set(drawn(0))) == 100
+    assert np.array_equal(drawn(0), drawn(0))
+    assert not np.array_equal(drawn(0), drawn(1))
+
+
+def test_runs_have_a_mean_and_a_deviation(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
+    names = ["accuracy", "average_drop"]
+    found = scores.evaluate(demo, [digits], data, 2, [0, 1], 8, names)
+    alone = [scores.evaluate(demo, [digits], data, 2, [seed], 8, names) for seed in (0, 1)]
+    for name in (*names, "average_drop_black_box"):
+        one = found.metrics[name]
+        assert one.runs == (value(alone[0], name), value(alone[1], name))
+        assert one.mean == pytest.approx(sum(one.runs) / 2)
+        assert one.std == pytest.approx(abs(one.runs[0] - one.runs[1]) / math.sqrt(2))
+    assert set(found.metrics) == {"accuracy", "accuracy_black_box", "average_drop", "average_drop_black_box"}
+    assert found.seeds == (0, 1)
+    drops = scores.stored_map_scores(demo, scores.map_scores_spec(demo, digits, data, 2, 0, 8).key)
+    assert drops is not None
+    assert value(alone[0], "average_drop") == pytest.approx(drops.drop.mean())
+    assert alone[0].metrics["average_drop"].std_images == pytest.approx(drops.drop.std())
+
+
+def test_one_prototype_per_class_says_what_it_cannot_have(demo: Store, digits: ModelInfo) -> None:
+    found = measured(demo, digits, 1, CHEAP)
+    for name in ("diversity", "relative_distance"):
+        assert found.metrics[name].mean is None
+        assert "one prototype per class" in found.metrics[name].reason
+    assert value(found, "vendi") == pytest.approx(1)
+    assert 0 <= value(found, "diversity_all") <= 1
+
+
+def test_a_network_without_rules_has_no_maps_and_says_so(
+    demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = models.load
+
+    def other(*arguments: object) -> models.BlackBox:
+        found = real(*arguments)  # type: ignore[arg-type]
+        found.encoder.add_module("last", nn.Sigmoid())
+        return found
+
+    monkeypatch.setattr(models, "load", other)
+    found = measured(demo, digits, 2, images=9)
+    for name, kind in METRICS.items():
+        assert (found.metrics[name].mean is None) == kind.maps
+        if kind.maps:
+            assert "no rules" in found.metrics[name].reason
+    answer = scores.map_scores(demo, digits, pipeline.dataset_of(digits), 2, images=9)
+    assert isinstance(answer, NotComputed)
+    key = scores.map_scores_spec(demo, digits, pipeline.dataset_of(digits), 2, 0, 9).key
+    assert scores.stored_map_scores(demo, key) is None  # it may have rules one day
+
+
+def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo) -> None:
+    nothing = np.full((3, 2), np.nan)
+    made = MapScores(
+        np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), *[np.ones((3, 4))] * 4, 1.0, 1.0
+    )
+    found = {name: mean for name, mean, _ in scores._map_metrics(made, list(METRICS))}
+    assert isinstance(found["average_drop"], NotComputed)
+    assert "above 0" in found["average_drop"].reason
+    assert found["faithfulness"] == 0
+    assert found["relevance_ordering"] == pytest.approx(1)
+
+
+def test_unknown_metrics_and_mixed_models_are_refused(demo: Store, digits: ModelInfo) -> None:
+    with pytest.raises(InputError, match="did you mean 'ghosting'"):
+        measured(demo, digits, 2, ["gosting"])
+    with pytest.raises(InputError, match="of one data set"):
+        scores.evaluate(demo, [digits, models.describe(demo, "faces")], pipeline.dataset_of(digits), 2, [0])
+    with pytest.raises(InputError, match="k ≤"):
+        measured(demo, digits, 900, CHEAP)
+
+
+def test_an_embedding_that_is_not_finite_is_refused(
+    store: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = models.load
+
+    def broken(*arguments: object) -> models.BlackBox:
+        found = real(*arguments)  # type: ignore[arg-type]
+        with torch.no_grad():
+            next(found.encoder.parameters()).fill_(float("nan"))
+        return found
+
+    monkeypatch.setattr(models, "load", broken)
+    with pytest.raises(InputError, match="not finite"):
+        measured(store, digits, 2, CHEAP)
+
+
+def test_colour_is_masked_with_noise_and_grey_with_black(demo: Store, digits: ModelInfo) -> None:
+    grey = scores._baseline(digits)
+    expected = (0 - np.array(digits.mean)) / np.array(digits.std)
+    assert torch.allclose(grey.amax((1, 2)), torch.tensor(expected, dtype=torch.float32).expand(len(grey)))
+    assert torch.equal(grey.amin((1, 2)), grey.amax((1, 2)))
+    colour = scores._baseline(models.describe(demo, "faces"))
+    assert colour.std() > 0.5
+    assert torch.equal(colour, scores._baseline(models.describe(demo, "faces")))
