@@ -1,4 +1,4 @@
-"""Run benchmarks and keep what they measured: `python -m benchmarks [pages] [map] [engine]`."""
+"""Run benchmarks and keep what they measured: `python -m benchmarks [pages] [map] [engine] [evaluation]`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import engine, map, pages
+from benchmarks import engine, evaluation, map, pages
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results"
-ALL = {"pages": pages.measure, "map": map.measure, "engine": engine.measure}
+ALL = {"pages": pages.measure, "map": map.measure, "engine": engine.measure, "evaluation": evaluation.measure}
 
 
 def main() -> None:
