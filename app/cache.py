@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from kmex_core import datasets, pipeline
+from kmex_core import datasets, pipeline, scores
 from kmex_core import models as kept
+from kmex_core.metrics.catalogue import METRICS
 from kmex_core.progress import Progress
-from kmex_core.results import Conversion, Embeddings, Explanation, ModelInfo, Projection, RelevanceMaps, Summary
-from kmex_core.specs import PrototypeSpec
+from kmex_core.results import (
+    Conversion,
+    Embeddings,
+    Evaluation,
+    Explanation,
+    MapScores,
+    ModelInfo,
+    Projection,
+    RelevanceMaps,
+    Summary,
+)
+from kmex_core.specs import MapScoresSpec, PrototypeSpec
 from kmex_core.store import Store
 
 if TYPE_CHECKING:
@@ -189,3 +200,57 @@ def _prototype_maps(spec: PrototypeSpec, prototypes: tuple[int, ...], _info: Mod
     train = dataset(_info).split("train")
     inputs = torch.cat([pipeline.network_input(_info, train.image(int(pictures[p]))) for p in prototypes])
     return _kmex(_info, spec).maps(inputs, prototypes)
+
+
+def class_maps(info: ModelInfo, k: int, seed: int, images: Sequence[int]) -> tuple[RelevanceMaps, RelevanceMaps]:
+    """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
+    return _class_maps(conversion_spec(info, k, seed), tuple(int(image) for image in images), info)
+
+
+@st.cache_data(max_entries=64, show_spinner="Drawing maps …")
+def _class_maps(spec: PrototypeSpec, images: tuple[int, ...], _info: ModelInfo) -> tuple[RelevanceMaps, RelevanceMaps]:
+    import torch
+
+    test = dataset(_info).split("test")
+    predicted = conversion(_info, spec.k, spec.seed).test_black_box
+    inputs = torch.cat([pipeline.network_input(_info, test.image(image)) for image in images])
+    return _kmex(_info, spec).class_maps(inputs, [int(predicted[image]) for image in images])
+
+
+def map_scores_spec(info: ModelInfo, k: int, seed: int, images: int) -> MapScoresSpec:
+    """What names the metrics on maps of a conversion."""
+    return scores.map_scores_spec(store(), info, dataset(info), k, seed, images)
+
+
+def map_scores(info: ModelInfo, k: int, seed: int, images: int) -> MapScores | None:
+    """The metrics on maps image by image, None when they were not measured yet."""
+    key = map_scores_spec(info, k, seed, images).key
+    return _map_scores(key) if store().path("evaluations", key).is_file() else None
+
+
+@st.cache_resource(max_entries=40, show_spinner=False)
+def _map_scores(key: str) -> MapScores | None:
+    return scores.stored_map_scores(store(), key)
+
+
+def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
+    """Why there cannot be maps, "" when there can."""
+    from kmex_core.evaluation import why_no_maps as why
+
+    found = why(_kmex(info, conversion_spec(info, k, seed)))
+    return "" if found is None else found.reason
+
+
+def evaluation(info: ModelInfo, k: int, seeds: Sequence[int], images: int) -> Evaluation:
+    """All metrics, one run for each seed; those on maps only when they were measured in each."""
+    there = all(map_scores(info, k, seed, images) is not None for seed in seeds)
+    return _evaluation(tuple(map_scores_spec(info, k, seed, images) for seed in seeds), there, k, info)
+
+
+@st.cache_data(max_entries=100, show_spinner="Measuring …")
+def _evaluation(specs: tuple[MapScoresSpec, ...], maps: bool, k: int, _info: ModelInfo) -> Evaluation:
+    names = [name for name, kind in METRICS.items() if maps or not kind.maps]
+    seeds, images = [spec.seed for spec in specs], specs[0].images
+    return scores.evaluate(
+        store(), [_info], dataset(_info), k, seeds, images, names, embedded=lambda split: embeddings(_info, split)
+    )

@@ -103,13 +103,6 @@ def shown(metric: str, cell: Cell | None) -> str:
     return f"{cell.mean * scale:.{digits}f}{spread}{unit}"
 
 
-def heading(metric: str) -> str:
-    """A metric's title with its unit and its direction."""
-    kind = METRICS[metric]
-    unit = f" ({kind.unit})" if kind.unit not in ("", "share") else ""
-    return f"{kind.title}{unit} {kind.arrow}".strip()
-
-
 def metrics_of(table: Sequence[Row]) -> list[str]:
     """The metrics that were measured, in the catalogue's order."""
     return [name for name in METRICS if any(name in row.cells for row in table if row.source == "measured")]
@@ -117,7 +110,7 @@ def metrics_of(table: Sequence[Row]) -> list[str]:
 
 def as_text(table: Sequence[Row]) -> str:
     """A metric per line, a model per column."""
-    columns = [["", "data set", *map(heading, metrics_of(table))]]
+    columns = [["", "data set", *(METRICS[name].heading for name in metrics_of(table))]]
     columns += [
         [row.label, row.dataset, *(shown(name, row.cells.get(name)) for name in metrics_of(table))] for row in table
     ]
@@ -151,7 +144,7 @@ def as_latex(table: Sequence[Row]) -> str:
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
         r"\toprule",
-        " & ".join(["Model", *(_tex(heading(name)) for name in names)]) + r" \\",
+        " & ".join(["Model", *(_tex(METRICS[name].heading) for name in names)]) + r" \\",
         r"\midrule",
         *(
             " & ".join([_tex(f"{row.label}, {row.dataset}"), *(_tex(shown(n, row.cells.get(n))) for n in names)])

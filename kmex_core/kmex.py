@@ -278,6 +278,26 @@ class KMEx(nn.Module):
 
         return pair_maps(self, images, prototypes, method)
 
+    def class_maps(
+        self, images: Tensor, classes: Sequence[int], method: str = "auto"
+    ) -> tuple[RelevanceMaps, RelevanceMaps]:
+        """Relevance maps of class predictions: of the KMEx probability, and of the black box's score.
+
+        Args:
+            images: (N, channels, H, W), normalised.
+            classes: N of them.
+            method: see `explain`.
+
+        Returns:
+            N maps of each.
+
+        Raises:
+            InputError: for images of another shape, an unknown class or method.
+        """
+        from kmex_core.relevance import class_maps
+
+        return class_maps(self, images, classes, method)
+
 
 def _in_order(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
     """A shuffling `DataLoader` as one that gives every image once, in the data set's order; others as they are."""

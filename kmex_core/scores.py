@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,6 +130,7 @@ def evaluate(
     names: Sequence[str] = tuple(METRICS),
     device: str = "",
     progress: Progress = silent,
+    embedded: Callable[[str], Embeddings] | None = None,
 ) -> Evaluation:
     """Metrics of a model's KMEx over several runs. What was measured before comes from the store.
 
@@ -139,6 +140,7 @@ def evaluate(
         seeds: of k-means and of the choice of images.
         images: how many test images the metrics on maps are over; all when there are fewer.
         names: of `METRICS`. The black box's own come with them.
+        embedded: gives a split's embedding when the caller holds it already (of one model).
 
     Raises:
         InputError: for an unknown metric or models of different kinds; see `convert`.
@@ -153,7 +155,11 @@ def evaluate(
     spreads: list[dict[str, float]] = []
     for info in infos:
         for seed in seeds:
-            values, spread = _evaluated(store, info, data, k, seed, images, names, device, progress)
+
+            def given(split: str, info: ModelInfo = info) -> Embeddings:
+                return embedded(split) if embedded else embeddings(store, info, data, split, device, progress)
+
+            values, spread = _evaluated(store, info, data, k, seed, images, names, device, progress, given)
             runs.append(values)
             spreads.append(spread)
     wants_maps = any(METRICS[name].maps for name in names)
@@ -199,9 +205,10 @@ def _evaluated(
     names: Sequence[str],
     device: str,
     progress: Progress,
+    embedded: Callable[[str], Embeddings],
 ) -> tuple[dict[str, float | NotComputed], dict[str, float]]:
     """One run: every metric's value, and for metrics that are means over images, their standard deviation."""
-    converted = convert(store, info, data, k, seed, device, progress)
+    converted = convert(store, info, data, k, seed, device, progress, embedded)
     summary, prototypes = converted.summary, converted.prototypes
     alone = NotComputed("With one prototype per class there is no other of its class to compare it with.")
     single = NotComputed("There is only one prototype.")
@@ -211,14 +218,13 @@ def _evaluated(
         for one, value in zip((name, METRICS[name].black_box), found, strict=False):
             values[one] = otherwise if value is None else value
 
-    train, test = (embeddings(store, info, data, split, device, progress) for split in ("train", "test"))
     if "accuracy" in names:
         put("accuracy", summary.accuracy_kmex, summary.accuracy_black_box)
     if "agreement" in names:
         put("agreement", summary.agreement)
     if {"calibration_error", "coverage_radius"} & set(names):
         head = models.load(store, info.name).head
-        errors, radius = _confidence(converted, conversion_spec(store, info, data, k, seed), head, test)
+        errors, radius = _confidence(converted, conversion_spec(store, info, data, k, seed), head, embedded("test"))
         if "calibration_error" in names:
             put("calibration_error", *errors)
         if "coverage_radius" in names:
@@ -235,10 +241,11 @@ def _evaluated(
     if "diversity_reference" in names:
         put("diversity_reference", summary.diversity_reference, otherwise=single)
     if "relative_distance" in names:
-        found = (
-            metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels) if k > 1 else None
-        )
-        put("relative_distance", found)
+        distance = None
+        if k > 1:
+            train = embedded("train")
+            distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
+        put("relative_distance", distance)
     spreads: dict[str, float] = {}
     if any(METRICS[name].maps for name in names):
         scores = map_scores(store, info, data, k, seed, images, device, progress)

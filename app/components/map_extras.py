@@ -7,6 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
+from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND
 from app.figures.projection import projection_table
@@ -92,8 +93,8 @@ def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Se
 
     name = f"{chosen.model.name}-map"
     with st.container(horizontal=True):
-        st.download_button("Map as CSV", csv, f"{name}.csv", "text/csv", icon=":material/download:", on_click="ignore")
-        st.download_button(
-            "Map as a page (HTML)", html, f"{name}.html", "text/html", icon=":material/download:", on_click="ignore",
-            help="An interactive Plotly figure that needs neither this program nor a network.",
+        show_download("Map as CSV", csv, f"{name}.csv")
+        show_download(
+            "Map as a page (HTML)", html, f"{name}.html",
+            "An interactive Plotly figure that needs neither this program nor a network.",
         )  # fmt: skip

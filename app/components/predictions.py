@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.components.downloads import show_download
 from app.components.image_picker import Picked
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from kmex_core.images import enlarged
@@ -37,14 +38,7 @@ def show_predictions(info: ModelInfo, prototypes: Prototypes, found: Explanation
             "its order, not its size.",
         )
         _chart("similarity", similarity_figure(rows, true), "the similarity to each class's nearest KMEx prototype")
-    st.download_button(
-        "Predictions as CSV",
-        table.to_csv(index=False),
-        "predictions.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    show_download("Predictions as CSV", table, "predictions.csv")
 
 
 def _chart(key: str, figure: go.Figure, about: str) -> None:

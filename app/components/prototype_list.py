@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
 from app.state import Selection, address, prototype_name
 from kmex_core import report
@@ -76,11 +77,14 @@ def show_downloads(chosen: Selection) -> None:
         return report.prototype_table(prototypes, info.class_names).to_csv(index=False).encode()
 
     with st.container(horizontal=True):
-        for text, make, suffix, kind in (
-            ("All as one picture (PNG)", lambda: report.prototype_sheet(prototypes, info.class_names, data), "png",
-             "image/png"),
-            ("Table (CSV)", csv, "csv", "text/csv"),
-            ("Pictures and table (ZIP)", lambda: report.prototype_archive(prototypes, info.class_names, data), "zip",
-             "application/zip"),
-        ):  # fmt: skip
-            st.download_button(text, make, f"{name}.{suffix}", kind, icon=":material/download:", on_click="ignore")
+        show_download(
+            "All as one picture (PNG)",
+            lambda: report.prototype_sheet(prototypes, info.class_names, data),
+            f"{name}.png",
+        )
+        show_download("Table (CSV)", csv, f"{name}.csv")
+        show_download(
+            "Pictures and table (ZIP)",
+            lambda: report.prototype_archive(prototypes, info.class_names, data),
+            f"{name}.zip",
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app import cache
+from app.components.downloads import show_download
 from app.components.job_panel import follow
-from app.figures.sweep import METRICS, sweep_figure, sweep_table
+from app.figures.sweep import CURVES, sweep_figure, sweep_table
 from app.state import KS as RANGE
 from app.state import Selection
 from kmex_core import jobs
@@ -59,14 +60,7 @@ def show_sweep(chosen: Selection) -> None:
         if missing:
             missed = ", ".join(map(str, missing))
             st.caption(f"Not there: {missed} per class. The smallest class has {smallest:,} images.")
-        st.download_button(
-            "Curves as CSV",
-            sweep_table(found).to_csv(index=False),
-            f"{chosen.model.name}-sweep.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        show_download("Curves as CSV", sweep_table(found), f"{chosen.model.name}-sweep.csv")
     show_curves(chosen)
 
 
@@ -78,10 +72,11 @@ def show_curves(chosen: Selection) -> None:
     for pair in (("accuracy_kmex", "agreement"), ("ghosting", "effective")):
         for place, name in zip(st.columns(2, gap="medium"), pair, strict=True):
             with place:
-                st.markdown(f"**{METRICS[name].title}**", help=METRICS[name].about)
+                kind = CURVES[name].kind
+                st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
                 st.plotly_chart(
                     sweep_figure(found, chosen.k, KS, name),
                     key=f"sweep-{name}",
                     config={"displayModeBar": False},
-                    alt=f"{METRICS[name].title} for {len(found)} numbers of prototypes per class",
+                    alt=f"{kind.title} for {len(found)} numbers of prototypes per class",
                 )

@@ -9,52 +9,31 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.results import Summary
 
 KMEX, BLACK_BOX, CHOSEN = "#2f7fbf", "#7a7a7a", "#d9822b"
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A curve: what it is called, its axis, what it means, and the smallest difference worth a whole axis."""
+class Curve:
+    """A curve: its metric, its axis, and the smallest difference worth a whole axis."""
 
-    title: str
+    metric: str
     axis: str
-    about: str
-    percent: bool
     least: float
 
+    @property
+    def kind(self) -> Metric:
+        """What the metric is called and means."""
+        return METRICS[self.metric]
 
-METRICS = {
-    "accuracy_kmex": Metric(
-        "Accuracy ↑",
-        "Test images (%)",
-        "Share of the test images that KMEx classifies correctly; the dashed line is the black box. Higher is better.",
-        True,
-        4,
-    ),
-    "agreement": Metric(
-        "Agreement with the black box ↑",
-        "Test images (%)",
-        "Share of the test images for which KMEx and the black box predict the same class. Higher is better.",
-        True,
-        4,
-    ),
-    "ghosting": Metric(
-        "Ghost prototypes ↓",
-        "Prototypes (%)",
-        "Share of prototypes that no training image of their class has as its nearest. Lower is better.",
-        True,
-        10,
-    ),
-    "effective": Metric(
-        "Effective prototypes per class ↑",
-        "Vendi score (prototypes)",
-        "Diversity: how many clearly different prototypes a class has on average, from 1 (all alike) to the number "
-        "there are (Vendi score of their cosine similarities). Higher is more diverse.",
-        False,
-        0.5,
-    ),
+
+CURVES = {  # by the name in `Summary`
+    "accuracy_kmex": Curve("accuracy", "Test images (%)", 4),
+    "agreement": Curve("agreement", "Test images (%)", 4),
+    "ghosting": Curve("ghosting", "Prototypes (%)", 10),
+    "effective": Curve("vendi", "Vendi score (prototypes)", 0.5),
 }
 
 
@@ -67,21 +46,21 @@ def sweep_table(found: Mapping[int, Summary]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["k", *columns])
 
 
-def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], metric: str) -> go.Figure:
-    """One of `METRICS` against the number of prototypes per class.
+def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], name: str) -> go.Figure:
+    """One of `CURVES` against the number of prototypes per class.
 
     Args:
         found: summaries by k, one at least, some of `ks`.
         chosen: the k to mark.
         ks: all that will be there, so that the axis does not jump while they come.
-        metric: a key of `METRICS`.
+        name: a key of `CURVES`.
     """
-    kind, table = METRICS[metric], sweep_table(found)
-    scale, unit = (100, " %") if kind.percent else (1, "")
-    values = table[metric].to_numpy(float) * scale
+    curve, table = CURVES[name], sweep_table(found)
+    scale, unit = (100, " %") if curve.kind.unit == "share" else (1, "")
+    values = table[name].to_numpy(float) * scale
     shown = [values]
     figure = go.Figure()
-    if metric == "accuracy_kmex":
+    if name == "accuracy_kmex":
         black_box = table["accuracy_black_box"].to_numpy(float)[:1] * scale
         shown.append(black_box)
         figure.add_trace(
@@ -119,7 +98,7 @@ def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], m
         )
     )
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
-    figure.update_yaxes(title=kind.axis, range=_range(np.concatenate(shown), kind.least))
+    figure.update_yaxes(title=curve.axis, range=_range(np.concatenate(shown), curve.least))
     return figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False)
 
 

@@ -12,7 +12,7 @@ class Metric:
     Attributes:
         title: its name for people.
         better: "higher" or "lower"; "" for what others are compared with.
-        unit: "share" (0…1, shown in per cent), "nats", "prototypes", "spreads", "distance" or "" for a plain number.
+        unit: "share" (0…1, shown in per cent), "nats", "spreads" or "" for a plain number.
         about: its meaning in a sentence or two.
         group: the predicate it belongs to.
         black_box: the name of the same metric of the black box, "" where there is none.
@@ -34,6 +34,20 @@ class Metric:
         """↑ where higher is better, ↓ where lower is, else ""."""
         return {"higher": "↑", "lower": "↓"}.get(self.better, "")
 
+    @property
+    def heading(self) -> str:
+        """The title with its unit and its direction."""
+        unit = f" ({self.unit})" if self.unit not in ("", "share") else ""
+        return f"{self.title}{unit} {self.arrow}".strip()
+
+    def shown(self, value: float) -> str:
+        """A value as people read it: shares in per cent, others with three digits after the point."""
+        return f"{value:.1%}" if self.unit == "share" else f"{value:.3f}"
+
+    def with_unit(self, value: float) -> str:
+        """As `shown`, with the unit after it."""
+        return self.shown(value) if self.unit == "share" else f"{value:.3f} {self.unit}".strip()
+
 
 PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = (
     "Trustworthiness: predictions", "Transparency", "Diversity", "Trustworthiness: maps",
@@ -42,7 +56,8 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = (
 METRICS = {
     "accuracy": Metric(
         "Accuracy", "higher", "share",
-        "Share of the test images whose nearest prototype has the right class.",
+        "Share of the test images that are classified correctly: by KMEx, when the nearest prototype has the right "
+        "class.",
         PREDICTIONS, "accuracy_black_box", 3,
     ),
     "agreement": Metric(
@@ -62,7 +77,7 @@ METRICS = {
         TRANSPARENCY, "", 5,
     ),
     "vendi": Metric(
-        "Effective prototypes per class", "higher", "prototypes",
+        "Effective prototypes per class", "higher", "",
         "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
         "(Vendi score of their cosine similarities).",
         DIVERSITY,
@@ -73,7 +88,7 @@ METRICS = {
         DIVERSITY,
     ),
     "coverage_radius": Metric(
-        "Coverage radius", "lower", "distance",
+        "Coverage radius", "lower", "",
         "95 % of the test images lie within this distance of their nearest prototype, in the embedding's own unit: it "
         "compares numbers of prototypes of one network, not networks.",
         DIVERSITY,

@@ -1,6 +1,6 @@
 """Which pixels a similarity or a prediction comes from: PRP and LRP, and gradients where LRP has no rules."""
 
-from kmex_core.relevance._explain import METHODS, explain, pair_maps
+from kmex_core.relevance._explain import METHODS, class_maps, explain, pair_maps
 from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
 from kmex_core.relevance.prp import prediction_relevance, similarity_relevance
@@ -8,6 +8,7 @@ from kmex_core.relevance.prp import prediction_relevance, similarity_relevance
 __all__ = [
     "LRP",
     "METHODS",
+    "class_maps",
     "class_relevance",
     "explain",
     "has_rules",

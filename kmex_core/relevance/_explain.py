@@ -70,6 +70,24 @@ def pair_maps(kmex: KMEx, images: Tensor, prototypes: Sequence[int], method: str
     return _maps(kmex, images, z, ids, method)
 
 
+def class_maps(
+    kmex: KMEx, images: Tensor, classes: Sequence[int], method: str = "auto"
+) -> tuple[RelevanceMaps, RelevanceMaps]:
+    """See `KMEx.class_maps`."""
+    images = _checked_images(kmex, images)
+    wrong = [c for c in classes if not 0 <= c < len(kmex.class_names)]
+    if wrong or len(classes) != len(images):
+        raise InputError(
+            f"One class from 0 to {len(kmex.class_names) - 1} for each of {len(images)} images was expected, got "
+            f"{list(classes)}."
+        )
+    with torch.no_grad():
+        z = kmex.encode(images)
+    first = len(kmex.prototypes) + torch.tensor(list(classes), dtype=torch.int64, device=z.device)
+    by_kmex = _maps(kmex, images, z, first + len(kmex.class_names), method)
+    return by_kmex, _maps(kmex, images, z, first, method)
+
+
 def _checked_images(kmex: KMEx, images: Tensor) -> Tensor:
     if images.ndim == 3:
         images = images[None]
@@ -101,7 +119,8 @@ def _chosen_method(kmex: KMEx, method: str) -> str:
 
 
 def _maps(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor, method: str) -> RelevanceMaps:
-    """One map per row: target t < K is the similarity to prototype t, K + c the black box's score of class c."""
+    """One map per row: target t < K is the similarity to prototype t, K + c the black box's score of class c, and
+    K + C + c the KMEx probability of class c."""
     method = _chosen_method(kmex, method)
     values, expected = (_propagated if method == "prp" else _integrated)(kmex, images, z, targets)
     if not bool(values.isfinite().all()):
@@ -114,14 +133,16 @@ def _maps(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor, method: str) -
 
 def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     assert kmex.pixel_range is not None
-    count = len(kmex.prototypes)
+    count, classes = len(kmex.prototypes), len(kmex.class_names)
     relevance = torch.empty_like(z)
-    to_prototype = targets < count
+    to_prototype, to_prediction = targets < count, targets >= count + classes
+    to_score = ~(to_prototype | to_prediction)
     with torch.no_grad():
         ids, here = targets[to_prototype], z[to_prototype]
         similarity = kmex.similarity(here).gather(1, ids[:, None])[:, 0]
         relevance[to_prototype] = similarity_relevance(here, kmex.prototypes[ids], similarity)
-        relevance[~to_prototype] = class_relevance(kmex.head, z[~to_prototype], targets[~to_prototype] - count)
+        relevance[to_score] = class_relevance(kmex.head, z[to_score], targets[to_score] - count)
+        relevance[to_prediction] = kmex.prediction_relevance(z[to_prediction], targets[to_prediction] - count - classes)
     lrp = lrp_of(kmex.encoder, *kmex.pixel_range)
     parts = [
         lrp.maps(images[start : start + ROWS], relevance[start : start + ROWS]) for start in range(0, len(z), ROWS)
@@ -132,7 +153,8 @@ def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple
 def _integrated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     def outputs(batch: Tensor) -> Tensor:
         embedding = kmex.encode(batch)
-        return torch.cat([kmex.similarity(embedding), kmex.head(embedding)], 1)
+        similarity = kmex.similarity(embedding)
+        return torch.cat([similarity, kmex.head(embedding), kmex.probabilities(similarity)], 1)
 
     black = images.amin((0, 2, 3)) if kmex.pixel_range is None else images.new_tensor(kmex.pixel_range[0])
     baseline = black.view(1, -1, 1, 1).expand(1, *images.shape[1:])

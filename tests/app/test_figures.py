@@ -5,7 +5,7 @@ import pytest
 
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.figures.projection import projection_figure, projection_table
-from app.figures.sweep import METRICS, sweep_figure, sweep_table
+from app.figures.sweep import CURVES, sweep_figure, sweep_table
 from kmex_core.results import Projection, Prototypes, Summary
 
 NAMES = ("ant", "bee", "cat")
@@ -54,13 +54,13 @@ def summary(**values: float | None) -> Summary:
 
 def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
     found = {1: summary(effective=1.0, diversity=None), 5: summary(accuracy_kmex=0.902), 3: summary()}
-    for name, metric in METRICS.items():
+    for name, curve in CURVES.items():
         figure = sweep_figure(found, 5, range(1, 21), name)
         traces = {trace.name: trace for trace in figure.data}
         assert list(traces["KMEx"].x) == [1, 3, 5]
         assert list(traces["Chosen number"].x) == [5]
         low, high = figure.layout.yaxis.range
-        assert high - low >= metric.least
+        assert high - low >= curve.least
         assert "(" in figure.layout.yaxis.title.text
         assert figure.layout.xaxis.title.text
     accuracy = sweep_figure(found, 5, range(1, 21), "accuracy_kmex")

@@ -263,6 +263,25 @@ def test_a_batch_gives_the_maps_of_single_passes(kmex: KMEx, digits: ModelInfo) 
         np.testing.assert_allclose(alone.values[0], values, rtol=1e-3, atol=1e-5 * np.abs(values).max())
 
 
+def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInfo) -> None:
+    image = input_of(digits, 3)
+    by_kmex, by_black_box = kmex.class_maps(image.expand(2, -1, -1, -1), [4, 7])
+    assert by_kmex.conserves.all()
+    assert by_black_box.conserves.all()
+    found = kmex.explain(image, list(range(len(kmex.prototypes))))
+    shares = torch.from_numpy(found.similarity).softmax(0).numpy()
+    for row, c in enumerate((4, 7)):
+        own = [(p, at) for at, p in enumerate(found.prototypes) if kmex.prototype_class[p] == c]
+        parts = [shares[p] / found.similarity[p] * found.maps.values[at] for p, at in own]
+        np.testing.assert_allclose(by_kmex.values[row], np.sum(parts, 0), rtol=1e-3, atol=1e-7)
+        assert by_kmex.values[row].sum() == pytest.approx(found.kmex[c], rel=2e-3)
+    _, again = kmex.class_maps(image, [found.predicted_black_box])
+    np.testing.assert_allclose(again.values, found.black_box_map.values, rtol=1e-4, atol=1e-6)
+    for wrong in ([10], [-1], [1, 2]):
+        with pytest.raises(InputError, match="One class from 0 to 9"):
+            kmex.class_maps(image, wrong)
+
+
 def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelInfo) -> None:
     data = pipeline.dataset_of(digits)
     converted = pipeline.convert(Store(), digits, data, 5)
@@ -378,6 +397,9 @@ def test_a_transformer_is_explained_by_a_named_gradient_method(transformer: tupl
     assert found.maps.method == "integrated_gradients"
     assert found.maps.values.shape == (2, 32, 32)
     assert np.isfinite(found.maps.conservation).all()
+    for maps in kmex.class_maps(images[:2], [0, 2]):
+        assert maps.method == "integrated_gradients"
+        assert maps.values.shape == (2, 32, 32)
     with pytest.raises(InputError, match="PRP has no rules for"):
         kmex.explain(images[0], method="prp")
 

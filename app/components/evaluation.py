@@ -1,0 +1,122 @@
+"""An evaluation as cards, figures and downloads, predicate by predicate."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.sweep import KS, found_summaries
+from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
+from app.figures.sweep import sweep_figure
+from app.state import Selection, query
+from kmex_core import comparison, metrics
+from kmex_core.metrics.catalogue import METRICS, Metric
+from kmex_core.results import Evaluation, Measured
+
+WIDTH = 246
+QUIET = {"displayModeBar": False}
+SAID_BY = {"kmex": "KMEx", "black_box": "Black box"}
+
+
+def show_metrics(found: Evaluation, group: str) -> None:
+    """Show a card for each metric of a group, with what it means, and why one could not be computed."""
+    names = [name for name, kind in METRICS.items() if kind.group == group and name in found.metrics]
+    row = st.container(horizontal=True)
+    for name in names:
+        kind, value = METRICS[name], found.metrics[name]
+        black_box = found.metrics.get(kind.black_box)
+        beside = f"black box {kind.shown(black_box.mean)}" if black_box and black_box.mean is not None else None
+        row.metric(
+            f"{kind.title} {kind.arrow}",
+            "not computed" if value.mean is None else kind.with_unit(value.mean),
+            beside,
+            delta_color="off",
+            delta_arrow="off",
+            help=f"{kind.about} {_direction(kind.better)}{_spread(kind, value)}",
+            border=True,
+            width=WIDTH,
+            height="stretch",
+        )
+    for reason in dict.fromkeys(found.metrics[name].reason for name in names if found.metrics[name].reason):
+        st.caption(f"Not computed: {reason}")
+
+
+def _direction(better: str) -> str:
+    return f"{better.capitalize()} is better. " if better else ""
+
+
+def _spread(kind: Metric, value: Measured) -> str:
+    if value.interval is not None:
+        low, high = value.interval
+        return f"On other images like these it would lie between {low:.1%} and {high:.1%} (95 % Wilson interval)."
+    if value.std_images is not None:
+        return f"Standard deviation over images: {kind.shown(value.std_images)}."
+    return ""
+
+
+def show_classes(chosen: Selection) -> None:
+    """Show which classes are taken for which, by KMEx or by the black box."""
+    info = chosen.model
+    made = cache.conversion(info, chosen.k, chosen.seed)
+    labels = cache.dataset(info).split("test").labels
+    with st.expander("Class by class", icon=":material/grid_on:"):
+        by = st.segmented_control(
+            "Predicted by", list(SAID_BY), format_func=SAID_BY.__getitem__, default="kmex", required=True, key="by",
+            help="Whose predictions the table below counts.",
+        )  # fmt: skip
+        predicted = made.test_predicted if by == "kmex" else made.test_black_box
+        confused = metrics.confusion(predicted, labels, len(info.class_names))
+        table = confusion_table(confused, info.class_names)
+        right = metrics.class_accuracy(confused)
+        worst = int(np.nanargmin(right))
+        st.caption(
+            f"Test images by true class (row) and predicted class (column). {SAID_BY[by]} is least often right on "
+            f"**{info.class_names[worst]}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
+            "The colour shows mistakes only."
+        )
+        st.plotly_chart(confusion_figure(table), key="confusion", config=QUIET, alt="Which classes are taken for which")
+        show_download("Class by class as CSV", table.to_csv(), f"{info.name}-confusion-{by}.csv")
+
+
+def show_ghosts(chosen: Selection) -> None:
+    """Show how the training images of each class are shared among its prototypes, with ghosts marked."""
+    info = chosen.model
+    table = shares_table(cache.conversion(info, chosen.k, chosen.seed).prototypes, info.class_names)
+    ghosts = int(table["ghost"].sum())
+    st.caption(
+        "Each piece is a prototype: the share of its class's training images that have it as their nearest prototype. "
+        "What is missing to 100 % is nearest to a prototype of another class. "
+        + (
+            f"A diamond marks a ghost; there are {ghosts}."
+            if ghosts
+            else "There is no ghost, which a diamond would mark."
+        )
+    )
+    st.plotly_chart(shares_figure(table), key="shares", config=QUIET, alt="Share of training images per prototype")
+    show_download("Shares as CSV", table.to_csv(index=False), f"{info.name}-prototypes-{chosen.k}.csv")
+
+
+def show_diversity(chosen: Selection) -> None:
+    """Show how diversity grows with the number of prototypes, and why the paper's measure of it reads oddly."""
+    st.caption(
+        "The paper's D_dvs compares prototypes by a softmax over their similarities. In exact arithmetic a prototype's "
+        "similarity to itself outweighs all others, so that the number stays near 0 whatever the prototypes are. The "
+        "published 0.37 to 0.45 come from float32 rounding, which keeps a prototype from being at distance 0 from "
+        "itself: compare only *D_dvs as published* with the paper. Effective prototypes and their distance say more."
+    )
+    found = found_summaries(chosen)
+    if len(found) > 1:
+        figure = sweep_figure(found, chosen.k, KS, "effective")
+        st.plotly_chart(figure, key="vendi", config=QUIET, alt="Effective prototypes for each number per class")
+    if len(found) < len(KS):
+        st.page_link("views/sweep.py", label="Compute the curve for 1 to 20 per class", icon=":material/show_chart:",
+                     query_params=query())  # fmt: skip
+
+
+def show_metrics_download(found: Evaluation) -> None:
+    """Show the button that keeps all numbers of the page."""
+    show_download(
+        "All numbers as CSV", comparison.as_csv(comparison.rows([found], False)), f"{found.models[0]}-metrics.csv"
+    )

@@ -1,0 +1,151 @@
+"""The metrics on relevance maps: measured in the background, then shown image by image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.job_panel import follow
+from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
+from app.state import Selection, query
+from kmex_core import jobs
+from kmex_core.images import COLOURS, enlarged, overlay
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.results import MapScores, ModelInfo
+
+IMAGES = (100, 300, 1000)
+MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
+SIDE, SHOWN = 128, 3
+QUIET = {"displayModeBar": False}
+# on a phone side by side instead of below each other
+_STYLE = """<style>@media(max-width:640px){
+[class*="st-key-kx-best-"] [data-testid="stColumn"]{min-width:calc(33% - 1rem);flex:1 1 calc(33% - 1rem)}}</style>"""
+BY = {"divergence": "faithfulness", "drop": "average_drop"}
+
+
+def choose_images(info: ModelInfo) -> int:
+    """Show the choice of how many test images maps are measured on."""
+    return st.selectbox(
+        "Test images", IMAGES, key="images", bind="query-params", width=160,
+        help=f"How many of the {len(cache.dataset(info).split('test')):,} test images the metrics on maps are measured "
+        "on, chosen at random by the seed. The paper takes 1,000; fewer are quicker and less certain.",
+    )  # fmt: skip
+
+
+def measure(info: ModelInfo, k: int, images: int, runs: int = 1) -> bool:
+    """Show a button that measures maps, or where the work is; True when there is nothing to do.
+
+    The work goes on while other pages are looked at, and this page finds it again when it is reloaded.
+    """
+    if all(cache.map_scores(info, k, seed, images) is not None for seed in range(runs)):
+        return True
+    if why := cache.why_no_maps(info, k, 0):
+        st.info(f"Not computed for {info.name}. {why}", icon=":material/block:")
+        return False
+    name = f"maps-{cache.map_scores_spec(info, k, 0, images).key}-{runs:d}"
+    job = jobs.look(cache.store(), name)
+    asked = st.empty()
+    if (job is None or job.state == "done") and not asked.button(
+        f"Measure maps of {info.name}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
+        help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. What was measured is kept.",
+    ):  # fmt: skip
+        return False
+    asked.empty()
+    count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
+    follow(
+        name,
+        ["evaluate", "--model", info.name, "--k", str(k), "--images", str(images), "--runs", str(runs),
+         "--metrics", ",".join(MAP_METRICS)],
+        f"Measuring maps of {info.name} on {count}.",
+        "You can look at other pages meanwhile.",
+    )  # fmt: skip
+    return False
+
+
+def show_ordering(info: ModelInfo, scores: MapScores) -> None:
+    """Show the curves of relevance ordering with what to make of them."""
+    table = ordering_table(scores)
+    both = table[["kmex", "kmex_random"]].to_numpy()
+    st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
+    st.plotly_chart(ordering_figure(table), key="ordering", config=QUIET, alt="Probability as pixels come in")
+    st.caption(
+        "Pixels are put into an empty image, and the probability of the predicted class is watched. Good maps rise "
+        "above random order (dashed). **Mind the axes**: KMEx spreads its probability over all prototypes, so that it "
+        f"only moves between {both.min():.3f} and {both.max():.3f} here, and says little. Its prediction is the nearest "
+        "prototype, whatever the probability."
+    )
+    show_download("Curves as CSV", table, f"{info.name}-ordering.csv")
+
+
+def show_distributions(info: ModelInfo, table: pd.DataFrame) -> None:
+    """Show how the scores are spread over images."""
+    st.markdown("**Image by image**", help="The numbers above are means of these.")
+    figures = {
+        "drop": distribution_figure(_both(table, "drop"), "Average drop (share of the score)", 1.0),
+        "increase": distribution_figure(_both(table, "increase"), "Average increase (share of prototypes)", 1.0, 5),
+        "divergence": distribution_figure({"KMEx": table["divergence"].to_numpy()}, "Divergence of maps (nats)", None),
+    }
+    for place, (name, figure) in zip(st.columns(3, gap="medium"), figures.items(), strict=True):
+        place.plotly_chart(figure, key=f"spread-{name}", config=QUIET, alt=f"How {name} is spread over images")
+    show_download("Scores of each image as CSV", table, f"{info.name}-map-scores.csv")
+
+
+def _both(table: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
+    return {"KMEx": table[name].to_numpy(), "Black box": table[f"{name}_black_box"].to_numpy()}
+
+
+def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
+    """Show the images with the best and the worst score, with the maps of both models."""
+    info = chosen.model
+    by = st.segmented_control(
+        "Best and worst images by", list(BY), format_func=lambda name: METRICS[BY[name]].title, default="divergence", required=True,
+        key="extreme", help="Both are better when lower.",
+    )  # fmt: skip
+    rows = table[table[by].notna()].sort_values(by, kind="stable")
+    if rows.empty:
+        st.info("No image has a score.")
+        return
+    few = min(SHOWN, len(rows) // 2) or 1
+    picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
+    mine, theirs = cache.class_maps(info, chosen.k, chosen.seed, picked["image"].tolist())
+    test = cache.dataset(info).split("test")
+    predicted = cache.conversion(info, chosen.k, chosen.seed).test_black_box
+    kind = METRICS[BY[by]]
+    st.html(_STYLE)
+    for at, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
+        with place.container(border=True, key=f"kx-best-{at}"):
+            st.markdown(f"**{title}**")
+            for row in range(at * few, min((at + 1) * few, len(picked))):
+                one = picked.iloc[row]
+                image = int(one["image"])
+                said = info.class_names[predicted[image]]
+                st.page_link(
+                    "views/explain.py", label=f"Test image {image:,}, {one['class']}: {kind.with_unit(one[by])}",
+                    icon=":material/image_search:", query_params=query(source="Test image", image=image),
+                )  # fmt: skip
+                pixels = test.image(image)
+                for column, (picture, caption) in zip(
+                    st.columns(3),
+                    (
+                        (enlarged(pixels, SIDE), "Image"),
+                        (overlay(pixels, mine.values[row], 0.85, next(iter(COLOURS)), SIDE), f"KMEx: why {said}"),
+                        (
+                            overlay(pixels, theirs.values[row], 0.85, next(iter(COLOURS)), SIDE),
+                            f"Black box: why {said}",
+                        ),
+                    ),
+                    strict=True,
+                ):
+                    column.image(picture, caption=caption, alt=f"{caption}, test image {image}", width="stretch")
+    if by == "drop":
+        st.caption("The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "
+                   "which is made of theirs.")  # fmt: skip
+
+
+def scores_of(chosen: Selection, scores: MapScores) -> pd.DataFrame:
+    """A row per image."""
+    labels = cache.dataset(chosen.model).split("test").labels[scores.images]
+    return scores_table(scores, labels, chosen.model.class_names)

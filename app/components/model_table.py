@@ -1,0 +1,118 @@
+"""Models side by side: which, their table beside the paper's, and the radar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.figures.evaluation import AXES, radar_figure, radar_table
+from app.state import Selection
+from kmex_core import comparison, datasets
+from kmex_core.comparison import Row
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.results import Evaluation, ModelInfo
+
+RUNS = (1, 3, 5)
+
+
+def choose_models(chosen: Selection) -> list[ModelInfo]:
+    """Show the choice of models; at first all that tell the chosen model's data set apart."""
+    models = cache.models()
+    alike = [info.name for info in models if info.dataset == chosen.model.dataset]
+    names = st.multiselect(
+        "Models", [info.name for info in models], alike, key="models", bind="query-params",
+        help="Models in the store. Numbers compare only within one data set, which the table names.",
+    )  # fmt: skip
+    return [info for info in models if info.name in names]
+
+
+def choose_runs() -> int:
+    """Show the choice of how many seeds of k-means and of the images the numbers are over."""
+    return st.selectbox(
+        "Runs", RUNS, key="runs", bind="query-params", width=120,
+        help="Each run has its own seed of k-means and of the choice of test images. With more than one, ± is the "
+        "standard deviation over runs, as in the paper; with one, over images.",
+    )  # fmt: skip
+
+
+def show_table(table: Sequence[Row]) -> None:
+    """Show measured and published numbers, a metric per line and a model per column, with downloads."""
+    names = comparison.metrics_of(table)
+    titles = [f"{row.label} · {row.dataset}" for row in table]
+    shown = pd.DataFrame(
+        {title: [comparison.shown(name, row.cells.get(name)) for name in names]
+         for title, row in zip(titles, table, strict=True)},
+        index=pd.Index([METRICS[name].heading for name in names], name="Metric"),
+    )  # fmt: skip
+    st.dataframe(
+        shown, height="content", alt="Metrics of all models",
+        column_config={title: st.column_config.TextColumn(help=_about(row)) for title, row in
+                       zip(titles, table, strict=True)},
+    )  # fmt: skip
+    st.caption(
+        "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
+        "over images when there is one run. What is called *(paper)* was published, not measured here: with a ResNet34 "
+        "with ImageNet weights, over five runs. Never mix the two."
+    )
+    for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
+        st.caption(f"Not computed: {reason}")
+    with st.container(horizontal=True):
+        show_download("Table as CSV", comparison.as_csv(table), "comparison.csv", "Every number, as fractions.")
+        show_download("Table as LaTeX", comparison.as_latex(table), "comparison.tex", "For the package booktabs.")
+
+
+def _about(row: Row) -> str:
+    if row.source == "paper":
+        return f"Published for {row.dataset}: " + "; ".join(dict.fromkeys(cell.note for cell in row.cells.values()))
+    per_class = f" {row.k} prototypes per class." if row.k else ""
+    return f"Measured here on {row.dataset}.{per_class} Maps on {row.images:,} test images." if row.images else (
+        f"Measured here on {row.dataset}.{per_class}"
+    )  # fmt: skip
+
+
+def show_radar(table: Sequence[Row]) -> None:
+    """Show the strengths and weaknesses of every KMEx as a polygon."""
+    values = {
+        row.label: {name: cell.mean for name, cell in row.cells.items() if cell.mean is not None}
+        for row in table if "ghosting" in row.cells
+    }  # fmt: skip
+    kind = st.segmented_control(
+        "Save the figure as", ["png", "svg"], format_func=str.upper, default="png", required=True, key="figure-kind",
+        help="The camera at the figure's upper right corner keeps it in this format.",
+    )  # fmt: skip
+    places = radar_table(values)
+    st.plotly_chart(
+        radar_figure(places), key="radar", alt="Models on six axes, larger is better",
+        config={"modeBarButtons": [["toImage"]], "displayModeBar": True, "displaylogo": False,
+                "toImageButtonOptions": {"format": kind, "filename": "comparison", "scale": 2}},
+    )  # fmt: skip
+    st.caption(
+        "Farther out is better on every axis; all go from 0 in the middle to 1. "
+        + "; ".join(f"**{axis.title}**: {METRICS[axis.metric].title}, {axis.scale}" for axis in AXES)
+        + ". An axis that was not measured for a model is left out of its line. Black boxes have no prototypes, and so "
+        "no place here."
+    )
+    show_download("Radar as CSV", places, "radar.csv")
+
+
+def explain_alone(info: ModelInfo) -> None:
+    """Say how to get a second model of the same data set, where there is none."""
+    if sum(other.dataset == info.dataset for other in cache.models()) > 1:
+        return
+    st.info(
+        f"**{info.name}** is the only model of {datasets.title(info.dataset)} here, so it is compared with its own "
+        "KMEx, and with the paper where the paper has the data set. Train another, and it appears here:",
+        icon=":material/add:",
+    )
+    st.code(
+        f"python -m kmex_core train --dataset {info.dataset} --backbone resnet18 --name second-model", language="sh"
+    )
+
+
+def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
+    """The evaluations of some models."""
+    return [cache.evaluation(info, k, range(runs), images) for info in infos]

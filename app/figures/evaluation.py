@@ -1,0 +1,312 @@
+"""What an evaluation found: prototypes' shares, relevance ordering, scores over images, and models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.figures.palette import class_colours
+from kmex_core.results import MapScores, Prototypes
+
+KMEX, BLACK_BOX, GHOST = "#2f7fbf", "#7a7a7a", "#c2410c"
+MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
+
+
+# ---- predictions ----------------------------------------------------------------------------------------------------
+
+
+def confusion_table(confused: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """(C, C) counts with the true class per row and the predicted class per column."""
+    return pd.DataFrame(confused, index=pd.Index(class_names, name="class"), columns=list(class_names))
+
+
+def confusion_figure(table: pd.DataFrame) -> go.Figure:
+    """Which classes are taken for which: shares of each class's test images, and their number where it fits.
+
+    Args:
+        table: see `confusion_table`.
+    """
+    counts = table.to_numpy()
+    share = counts / np.maximum(1, counts.sum(1, keepdims=True)) * 100
+    wrong = np.where(np.eye(len(counts), dtype=bool), np.nan, share)  # what is right would outshine all mistakes
+    few = len(counts) <= 12
+    figure = go.Figure(
+        go.Heatmap(
+            z=wrong,
+            x=table.columns,
+            y=table.index,
+            customdata=np.stack([counts, share], -1),
+            text=np.where(counts > 0, counts.astype(str), "") if few else None,
+            texttemplate="%{text}" if few else None,
+            colorscale="Oranges",
+            zmin=0,
+            colorbar={"title": {"text": "Share of<br>the class (%)"}, "thickness": 12},
+            hovertemplate="%{y} taken for %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f} %)<extra></extra>",
+        )
+    )
+    if few:
+        right = np.diag(counts)
+        figure.add_trace(
+            go.Scatter(x=table.columns, y=table.index, mode="text", text=right, hoverinfo="skip", showlegend=False)
+        )
+    figure.update_xaxes(title="Predicted class", type="category")
+    figure.update_yaxes(title="True class", type="category", autorange="reversed")
+    return figure.update_layout(height=max(320, min(900, 100 + 26 * len(counts))), margin={**MARGIN, "t": 10})
+
+
+# ---- ghosts ---------------------------------------------------------------------------------------------------------
+
+
+def shares_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataFrame:
+    """One row per prototype, by class and falling share: columns `class`, `prototype`, `share` (0…1 of the class's
+    training images that activate it), `count`, `count_all` (of all classes) and `ghost`."""
+    table = pd.DataFrame(
+        {
+            "class": [class_names[c] for c in prototypes.classes],
+            "prototype": np.arange(len(prototypes)),
+            "share": prototypes.importance,
+            "count": prototypes.count,
+            "count_all": prototypes.count_all,
+            "ghost": prototypes.ghost,
+        }
+    )
+    order = np.lexsort((table["prototype"], -table["share"], prototypes.classes))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def shares_figure(table: pd.DataFrame) -> go.Figure:
+    """A bar per class, a piece per prototype, the largest first; a diamond after it for each ghost.
+
+    Args:
+        table: see `shares_table`.
+    """
+    figure = go.Figure()
+    names = list(dict.fromkeys(table["class"]))
+    rank = table.groupby("class").cumcount().to_numpy()
+    for at in range(int(rank.max()) + 1):
+        rows = table[(rank == at) & ~table["ghost"].to_numpy()]
+        figure.add_trace(
+            go.Bar(
+                y=rows["class"],
+                x=rows["share"] * 100,
+                orientation="h",
+                marker={"color": KMEX, "opacity": 0.9 if at % 2 == 0 else 0.6, "line": {"color": "white", "width": 1}},
+                text=rows["prototype"],
+                textposition="inside",
+                textangle=0,
+                insidetextanchor="middle",
+                customdata=rows[["prototype", "count"]],
+                hovertemplate="%{y}: prototype %{customdata[0]}<br>%{x:.1f} % of the class "
+                "(%{customdata[1]:,} training images)<extra></extra>",
+            )
+        )
+    ghosts = table[table["ghost"]]
+    if len(ghosts):
+        reach = table.groupby("class")["share"].sum() * 100
+        place = reach[ghosts["class"]].to_numpy() + 2.5 * (ghosts.groupby("class").cumcount().to_numpy() + 1)
+        figure.add_trace(
+            go.Scatter(
+                y=ghosts["class"],
+                x=place,
+                mode="markers",
+                marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": "white", "width": 1}},
+                customdata=ghosts["prototype"],
+                hovertemplate="%{y}: prototype %{customdata} is a ghost: nothing activates it<extra></extra>",
+                cliponaxis=False,
+            )
+        )
+    figure.update_xaxes(title="Share of the class's training images (%)", rangemode="tozero")
+    figure.update_yaxes(title="Class", type="category", categoryorder="array", categoryarray=names[::-1])
+    return figure.update_layout(
+        barmode="stack", height=90 + 26 * len(names), margin={**MARGIN, "t": 10}, showlegend=False, bargap=0.25,
+        uniformtext={"minsize": 9, "mode": "hide"},
+    )  # fmt: skip
+
+
+# ---- maps -----------------------------------------------------------------------------------------------------------
+
+
+def ordering_table(scores: MapScores) -> pd.DataFrame:
+    """Mean curves of relevance ordering: columns `pixels` (share, 0…1), `kmex`, `kmex_random`, `black_box` and
+    `black_box_random` (probability of the predicted class, 0…1)."""
+    curves = {
+        "kmex": scores.curve, "kmex_random": scores.curve_random,
+        "black_box": scores.curve_black_box, "black_box_random": scores.curve_black_box_random,
+    }  # fmt: skip
+    means = {name: values.mean(0) for name, values in curves.items()}
+    return pd.DataFrame({"pixels": np.linspace(0, 1, scores.curve.shape[1]), **means})
+
+
+def ordering_figure(table: pd.DataFrame) -> go.Figure:
+    """Relevance ordering of KMEx and of its black box, each with random order dashed.
+
+    Args:
+        table: see `ordering_table`.
+    """
+    figure = make_subplots(1, 2, subplot_titles=("KMEx", "Black box"), horizontal_spacing=0.12)
+    for column, (name, colour) in enumerate((("kmex", KMEX), ("black_box", BLACK_BOX)), start=1):
+        for suffix, words, dash in (("", "most relevant first", "solid"), ("_random", "at random", "dash")):
+            figure.add_trace(
+                go.Scatter(
+                    x=table["pixels"] * 100,
+                    y=table[name + suffix],
+                    mode="lines",
+                    name=words,
+                    legendgroup=words,
+                    showlegend=column == 2,
+                    line={"color": colour, "dash": dash, "width": 2.5},
+                    hovertemplate=f"{words}: %{{y:.3f}} with %{{x:.0f}} % of the pixels<extra></extra>",
+                ),
+                1,
+                column,
+            )
+    figure.update_xaxes(title="Pixels in the image (%)", range=[0, 100])
+    figure.update_yaxes(title="Probability of the predicted class", row=1, col=1)
+    figure.update_yaxes(title="Probability of the predicted class", range=[0, 1.02], row=1, col=2)
+    return figure.update_layout(
+        height=340, margin=MARGIN, legend={"orientation": "h", "y": -0.25, "x": 1, "xanchor": "right"}
+    )
+
+
+def scores_table(scores: MapScores, labels: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """One row per image: `image` (its place in the test split), `class`, `drop` and `increase` (mean over the
+    prototypes of its class), `drop_black_box`, `increase_black_box` (0…1) and `divergence` (nats).
+
+    Args:
+        scores: N images.
+        labels: (N,) their classes.
+        class_names: C names.
+    """
+    with np.errstate(invalid="ignore"):
+        there = (~np.isnan(scores.drop)).sum(1)
+        drop = np.where(there > 0, np.nansum(scores.drop, 1) / np.maximum(there, 1), np.nan)
+        increase = np.where(there > 0, np.nansum(scores.increase, 1) / np.maximum(there, 1), np.nan)
+    return pd.DataFrame(
+        {
+            "image": scores.images,
+            "class": [class_names[label] for label in labels],
+            "drop": drop,
+            "drop_black_box": scores.drop_black_box,
+            "increase": increase,
+            "increase_black_box": scores.increase_black_box,
+            "divergence": scores.divergence,
+        }
+    )
+
+
+def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: float | None, bins: int = 20) -> go.Figure:
+    """How a score is spread over images: a row of bars for each model.
+
+    Args:
+        values: by model: "KMEx", "Black box"; NaN is left out.
+        title: of the axis, with the unit.
+        most: the largest value there can be; None for the largest there is.
+        bins: how many.
+    """
+    kept = {name: one[~np.isnan(one)] for name, one in values.items()}
+    top = most if most is not None else max((float(one.max()) for one in kept.values() if len(one)), default=1.0)
+    edges = np.linspace(0, top or 1.0, bins + 1)
+    figure = go.Figure()
+    for name, one in kept.items():
+        counts = np.histogram(one, edges)[0]
+        colour, pattern = (KMEX, "") if name == "KMEx" else (BLACK_BOX, "/")
+        figure.add_trace(
+            go.Bar(
+                x=(edges[:-1] + edges[1:]) / 2,
+                y=counts / max(1, len(one)) * 100,
+                name=name,
+                marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+                customdata=np.stack([edges[:-1], edges[1:], counts], 1),
+                hovertemplate=f"{name}, %{{customdata[0]:.3g}} to %{{customdata[1]:.3g}}: %{{customdata[2]:,}} images"
+                "<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title=title, range=[0, edges[-1]])
+    figure.update_yaxes(title="Images (%)", rangemode="tozero")
+    return figure.update_layout(
+        height=270, margin={**MARGIN, "t": 10}, bargap=0.08, showlegend=len(kept) > 1,
+        legend={"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right"},
+    )  # fmt: skip
+
+
+# ---- models side by side --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of the radar: which metric, what it is called, and how its values become 0 (worst) to 1 (best)."""
+
+    metric: str
+    title: str
+    scale: str
+
+
+AXES = (
+    Axis("accuracy", "Accuracy", "as it is"),
+    Axis("ghosting", "No ghosts", "1 − share of ghosts"),
+    Axis("diversity_reference", "Diverse", "1 − D_dvs as published"),
+    Axis("faithfulness", "Faithful maps", "exp(−D_fdl)"),
+    Axis("average_drop", "Small drop", "1 − average drop"),
+    Axis("average_increase", "Increase", "as it is"),
+)
+
+
+def on_axis(axis: Axis, value: float) -> float:
+    """Where a metric's value lies on its axis, 0…1; farther out is better."""
+    if axis.scale == "as it is":
+        return value
+    return float(np.exp(-value)) if axis.scale.startswith("exp") else 1 - value
+
+
+def radar_table(models: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """One row per model and axis: `model`, `axis`, `metric`, `value`, `place` (0…1); what is missing is left out.
+
+    Args:
+        models: metrics' values by model.
+    """
+    rows = [
+        {"model": name, "axis": axis.title, "metric": axis.metric, "value": values[axis.metric],
+         "place": on_axis(axis, values[axis.metric])}
+        for name, values in models.items() for axis in AXES if axis.metric in values
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "axis", "metric", "value", "place"])
+
+
+def radar_figure(table: pd.DataFrame) -> go.Figure:
+    """Models on six axes from 0 in the middle to 1 outside, larger is better everywhere.
+
+    Args:
+        table: see `radar_table`.
+    """
+    figure = go.Figure()
+    titles = [axis.title for axis in AXES]
+    names = list(dict.fromkeys(table["model"]))
+    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+        own = table[table["model"] == name].set_index("axis").reindex(titles)
+        whole = pd.concat([own, own.iloc[:1]])
+        figure.add_trace(
+            go.Scatterpolar(
+                theta=whole.index,
+                r=whole["place"],
+                name=name,
+                mode="lines+markers",
+                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2.5},
+                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 9},
+                customdata=whole["value"],
+                hovertemplate=f"{name}<br>%{{theta}}: %{{r:.2f}} (value %{{customdata:.3f}})<extra></extra>",
+            )
+        )
+    return figure.update_layout(
+        height=460, margin={"l": 70, "r": 70, "t": 40, "b": 30},
+        polar={"bgcolor": "rgba(0,0,0,0)",
+               "radialaxis": {"range": [0, 1], "tickvals": [0.25, 0.5, 0.75, 1], "angle": 90, "tickangle": 90},
+               "angularaxis": {"direction": "clockwise", "rotation": 90}},
+        legend={"orientation": "h", "y": -0.12, "x": 0.5, "xanchor": "center"}, showlegend=True,
+    )  # fmt: skip

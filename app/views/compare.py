@@ -1,0 +1,41 @@
+"""Compare: models side by side, and beside what the paper published."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components.map_scores import choose_images, measure
+from app.components.model_table import (
+    choose_models,
+    choose_runs,
+    evaluations,
+    explain_alone,
+    show_radar,
+    show_table,
+)
+from app.components.preparation import prepare
+from app.state import selection
+from kmex_core import comparison
+
+chosen = selection()
+
+st.title("Compare")
+st.markdown("Black boxes and their KMEx side by side, in the paper's metrics, and beside the paper's own figures.")
+infos = choose_models(chosen)
+if not infos:
+    st.info("Choose a model.")
+    st.stop()
+if len(infos) == 1:
+    explain_alone(infos[0])
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    images = choose_images(chosen.model)
+    runs = choose_runs()
+    published = st.toggle("The paper's figures", True, key="published", bind="query-params")
+for info in infos:
+    prepare(info)
+table = comparison.rows(evaluations(infos, chosen.k, images, runs), published)
+show_table(table)
+for info in infos:
+    measure(info, chosen.k, images, runs)
+st.subheader("Strengths and weaknesses", help="As in the paper's Figure 4.")
+show_radar(table)

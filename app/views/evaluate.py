@@ -1,0 +1,58 @@
+"""Evaluate: how far predictions, prototypes and maps can be trusted, in numbers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.evaluation import show_classes, show_diversity, show_ghosts, show_metrics, show_metrics_download
+from app.components.map_scores import (
+    choose_images,
+    measure,
+    scores_of,
+    show_distributions,
+    show_extremes,
+    show_ordering,
+)
+from app.components.preparation import prepare
+from app.state import selection
+from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
+
+chosen = selection()
+info = chosen.model
+
+st.title("Evaluate")
+st.markdown(
+    "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+    "↑ means that higher is better, ↓ that lower is."
+)
+prepare(info)
+found = cache.evaluation(info, chosen.k, [chosen.seed], 0)
+
+st.subheader(PREDICTIONS)
+show_metrics(found, PREDICTIONS)
+show_classes(chosen)
+
+st.subheader(TRANSPARENCY, help="Does every prototype take part in decisions?")
+show_metrics(found, TRANSPARENCY)
+show_ghosts(chosen)
+
+st.subheader(DIVERSITY, help="Do the prototypes of a class show different things?")
+show_metrics(found, DIVERSITY)
+show_diversity(chosen)
+
+st.subheader(MAPS, help="Do relevance maps show what decides?")
+images = choose_images(info)
+if not measure(info, chosen.k, images):
+    show_metrics_download(found)
+    st.stop()
+scores = cache.map_scores(info, chosen.k, chosen.seed, images)
+assert scores is not None
+found = cache.evaluation(info, chosen.k, [chosen.seed], images)
+st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
+show_metrics(found, MAPS)
+show_ordering(info, scores)
+table = scores_of(chosen, scores)
+show_distributions(info, table)
+show_extremes(chosen, table)
+show_metrics_download(found)
