@@ -74,8 +74,8 @@ def show_ordering(info: ModelInfo, scores: MapScores) -> None:
     st.caption(
         "Pixels are put into an empty image, and the probability of the predicted class is watched. Good maps rise "
         "above random order (dashed). **Mind the axes**: KMEx spreads its probability over all prototypes, so that it "
-        f"only moves between {both.min():.3f} and {both.max():.3f} here, and says little. Its prediction is the nearest "
-        "prototype, whatever the probability."
+        f"only moves between {both.min():.3f} and {both.max():.3f} here, and says little. What it predicts is the "
+        "nearest prototype, whatever the probability."
     )
     show_download("Curves as CSV", table, f"{info.name}-ordering.csv")
 
@@ -101,8 +101,8 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
     by = st.segmented_control(
-        "Best and worst images by", list(BY), format_func=lambda name: METRICS[BY[name]].title, default="divergence", required=True,
-        key="extreme", help="Both are better when lower.",
+        "Best and worst images by", list(BY), format_func=lambda name: METRICS[BY[name]].title, default="divergence",
+        required=True, key="extreme", help="Both are better when lower.",
     )  # fmt: skip
     rows = table[table[by].notna()].sort_values(by, kind="stable")
     if rows.empty:
