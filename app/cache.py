@@ -244,11 +244,11 @@ def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
 def evaluation(info: ModelInfo, k: int, seeds: Sequence[int], images: int) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
     there = all(map_scores(info, k, seed, images) is not None for seed in seeds)
-    return _evaluation(tuple(map_scores_spec(info, k, seed, images) for seed in seeds), there, k, info)
+    return _evaluation(tuple(map_scores_spec(info, k, seed, images) for seed in seeds), there, k, info.name, info)
 
 
 @st.cache_data(max_entries=100, show_spinner="Measuring …")
-def _evaluation(specs: tuple[MapScoresSpec, ...], maps: bool, k: int, _info: ModelInfo) -> Evaluation:
+def _evaluation(specs: tuple[MapScoresSpec, ...], maps: bool, k: int, name: str, _info: ModelInfo) -> Evaluation:
     names = [name for name, kind in METRICS.items() if maps or not kind.maps]
     seeds, images = [spec.seed for spec in specs], specs[0].images
     return scores.evaluate(

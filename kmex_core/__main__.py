@@ -70,7 +70,7 @@ def _answer(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable
     """Do the work, show its answer or its error, and exit with the right code."""
     job = Reporter.here()
     if job is not None and not job.begin():
-        print("This job runs already.", file=sys.stderr)
+        print("This job runs already, or was stopped before it began.", file=sys.stderr)
         raise typer.Exit(0)
     bar, ended, why = Bar(job), "failed", ""
     try:

@@ -100,14 +100,13 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> None:
 def look(store: Store, name: str) -> Job | None:
     """Where a job is, or None when it was never started. One that died without a word has failed."""
     report, _, lock = _paths(store, name)
-    try:
-        job = Job(**json.loads(report.read_text()))
-    except (OSError, ValueError, TypeError):
+    job = _read(report)
+    if job is None:
         return None
     if job.state != "running" or _held(lock) or (job.pid == 0 and time.time() - job.started < STARTING):
         return job
-    again = Job(**json.loads(report.read_text()))  # it may have ended between the two looks
-    if again.state != "running":
+    again = _read(report)  # it may have ended between the two looks
+    if again is not None and again.state != "running":
         return again
     return replace(job, state="failed", message=f"It ended without a result. {last_lines(store, name)}".strip())
 
@@ -124,9 +123,14 @@ def last_lines(store: Store, name: str) -> str:
 
 
 def stop(store: Store, name: str) -> None:
-    """Ask a running job to stop; what it has written stays."""
+    """Ask a running job to stop; what it has written stays. One that has not begun yet never will."""
     job = look(store, name)
-    if job is not None and job.state == "running" and job.pid and _held(_paths(store, name)[2]):
+    report, _, lock = _paths(store, name)
+    if job is None or job.state != "running":
+        return
+    if not job.pid:
+        _write(report, replace(job, state="stopped", changed=time.time()))
+    elif _held(lock):
         os.kill(job.pid, signal.SIGTERM)
 
 
@@ -140,6 +144,13 @@ def _held(lock: Path) -> bool:
         return False
     probe.release()
     return False
+
+
+def _read(path: Path) -> Job | None:
+    try:
+        return Job(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _write(path: Path, job: Job) -> None:
@@ -162,13 +173,17 @@ class Reporter:
         return cls(Store(), name) if name else None
 
     def begin(self) -> bool:
-        """Take the job's lock; False when another process has it."""
+        """Take the job's lock; False when another process has it, or the job was stopped before it began."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         for _ in range(20):
             try:
                 self._lock.acquire(timeout=0.1)
             except Timeout:
                 continue  # someone looks whether it is held
+            before = _read(self._report)
+            if before is not None and before.state == "stopped" and not before.pid:
+                self._lock.release()
+                return False
             _write(self._report, self._job)
             return True
         return False

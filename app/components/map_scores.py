@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -63,6 +65,12 @@ def measure(info: ModelInfo, k: int, images: int, runs: int = 1) -> bool:
         "You can look at other pages meanwhile.",
     )  # fmt: skip
     return False
+
+
+def measure_each(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
+    """`measure` for several models, once for those of equal weights, whose results are the same."""
+    for info in {cache.map_scores_spec(info, k, 0, images).key: info for info in infos}.values():
+        measure(info, k, images, runs)
 
 
 def show_ordering(info: ModelInfo, scores: MapScores) -> None:

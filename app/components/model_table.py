@@ -108,9 +108,7 @@ def explain_alone(info: ModelInfo) -> None:
         "KMEx, and with the paper where the paper has the data set. Train another, and it appears here:",
         icon=":material/add:",
     )
-    st.code(
-        f"python -m kmex_core train --dataset {info.dataset} --backbone resnet18 --name second-model", language="sh"
-    )
+    st.code(f"python -m kmex_core train --dataset {info.dataset} --backbone resnet18 --name second", language=None)
 
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:

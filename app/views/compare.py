@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.map_scores import choose_images, measure
+from app.components.map_scores import choose_images, measure_each
 from app.components.model_table import (
     choose_models,
     choose_runs,
@@ -35,7 +35,6 @@ for info in infos:
     prepare(info)
 table = comparison.rows(evaluations(infos, chosen.k, images, runs), published)
 show_table(table)
-for info in infos:
-    measure(info, chosen.k, images, runs)
+measure_each(infos, chosen.k, images, runs)
 st.subheader("Strengths and weaknesses", help="As in the paper's Figure 4.")
 show_radar(table)

@@ -23,6 +23,8 @@ LAST = {  # what a page shows last
     "/embedding": "[data-testid=stDownloadButton]",
     "/prototypes": ".kx-card",
     "/sweep": "[data-testid=stDownloadButton]",
+    "/evaluate": "text=All numbers as CSV",
+    "/compare": "text=Radar as CSV",
     "/explain": "text=Third prototype:",
 }
 

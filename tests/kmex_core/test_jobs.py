@@ -60,6 +60,20 @@ def test_a_job_can_be_stopped_and_is_started_once(store: Store) -> None:
     jobs.stop(store, "long")  # and stopping what has stopped does nothing
 
 
+def test_a_job_that_is_stopped_before_it_begins_never_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda *_, **__: None)
+    jobs.start(store, "early", ["models"])
+    jobs.stop(store, "early")
+    assert until(store, "early", lambda job: True).state == "stopped"
+    assert not jobs.Reporter(store, "early").begin()  # the process that was on its way
+    assert until(store, "early", lambda job: True).state == "stopped"
+    jobs.start(store, "early", ["models"])
+    again = jobs.Reporter(store, "early")
+    assert again.begin()
+    assert until(store, "early", lambda job: True).pid == os.getpid()
+    again.end("done")
+
+
 def test_pace_gives_the_time_left() -> None:
     job = Job("running", "Epoch 1", 25, 100, started=0, stage_started=100, changed=110)
     assert job.left == pytest.approx(30)

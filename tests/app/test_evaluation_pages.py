@@ -1,0 +1,252 @@
+"""The pages Evaluate and Compare, and their figures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cache
+from app.components import map_scores as shown_maps
+from app.figures.evaluation import (
+    AXES,
+    confusion_figure,
+    confusion_table,
+    distribution_figure,
+    on_axis,
+    ordering_figure,
+    ordering_table,
+    radar_figure,
+    radar_table,
+    scores_table,
+    shares_figure,
+    shares_table,
+)
+from kmex_core import jobs, models, pipeline, scores
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.results import MapScores, ModelInfo, Prototypes
+from kmex_core.store import Store
+from tests.app.test_pages import healthy
+
+Page = Callable[..., AppTest]
+IMAGES = 12
+
+
+@pytest.fixture
+def measured(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> MapScores:
+    """Maps measured on a few images, which the pages offer as a choice."""
+    monkeypatch.setattr(shown_maps, "IMAGES", (IMAGES, 100))
+    found = scores.map_scores(demo, digits, pipeline.dataset_of(digits), 5, images=IMAGES)
+    assert isinstance(found, MapScores)
+    return found
+
+
+@pytest.fixture
+def second(demo: Store) -> Iterator[str]:
+    """Another model of the digits: the same weights by another name, so that all its results are there."""
+    path = demo.path("models", "second")
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(models.EMBEDDED / "digits.safetensors", path)
+    yield "second"
+    path.unlink()
+
+
+def shown_metrics(test: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in test.metric}
+
+
+def test_all_metrics_without_maps_are_there_at_once(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("evaluate"))
+    cheap = {name: kind for name, kind in METRICS.items() if not kind.maps}
+    found = scores.evaluate(demo, [digits], pipeline.dataset_of(digits), 5, [0], 0, list(cheap))
+    expected = {
+        f"{kind.title} {kind.arrow}": kind.with_unit(found.metrics[name].mean or 0) for name, kind in cheap.items()
+    }
+    assert shown_metrics(test) == expected
+    assert all(kind.about in metric.help for metric, kind in zip(test.metric, cheap.values(), strict=True))
+    assert "black box 96" in test.metric[0].delta
+    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure maps of digits"]
+    assert jobs.look(demo, "maps") is None
+
+
+def test_one_prototype_per_class_says_what_is_not_computed(page: Page) -> None:
+    test = healthy(page("evaluate", k="1"))
+    assert shown_metrics(test)["D_dvs within classes ↓"] == "not computed"
+    assert any("Not computed: With one prototype per class" in one.value for one in test.caption)
+
+
+def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, measured: MapScores) -> None:
+    test = healthy(page("evaluate"))
+    kind = METRICS["average_drop"]
+    assert shown_metrics(test)["Average drop ↓"] == kind.shown(measured.drop.mean())
+    assert f"black box {kind.shown(measured.drop_black_box.mean())}" in [metric.delta for metric in test.metric]
+    assert shown_metrics(test)["Divergence of maps ↓"] == f"{measured.divergence.mean():.3f} nats"
+    charts = {chart.key for chart in test.get("plotly_chart")}
+    assert charts >= {"confusion", "shares", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
+    links = [link.label for link in test.get("page_link") if "Test image" in link.label]
+    order = np.argsort(measured.divergence, kind="stable")
+    expected = [*order[:3], *order[::-1][:3]]
+    for at, label in zip(expected, links, strict=True):
+        assert label.startswith(f"Test image {measured.images[at]},")
+        assert f"{measured.divergence[at]:.3f} nats" in label
+    assert len(test.image) == 6 * 3
+    healthy(test.segmented_control(key="extreme").set_value("drop").run())
+    drops = measured.drop.mean(1)
+    links = [link.label for link in test.get("page_link") if "Test image" in link.label]
+    assert f": {drops.min():.1%}" in links[0]
+    assert f": {drops.max():.1%}" in links[3]
+
+
+def test_a_network_without_rules_says_why_there_are_no_maps(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "why_no_maps", lambda *_: "LRP has no rules for Transformers.")
+    test = healthy(page("evaluate"))
+    assert "no rules for Transformers" in test.info[0].value
+    assert not [button for button in test.button if "Measure" in button.label]
+
+
+def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    known: dict[str, jobs.Job] = {}
+
+    def start(store: Store, name: str, arguments: list[str]) -> None:
+        started.append(arguments)
+        known[name] = jobs.Job("running", "Measuring maps", 16, 100, started=1, stage_started=1, changed=3)
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(jobs, "look", lambda store, name: known.get(name))
+    test = page("evaluate", k="4")
+    healthy(next(button for button in test.button if "Measure" in button.label).click().run())
+    assert started == [
+        ["evaluate", "--model", "digits", "--k", "4", "--images", "100", "--runs", "1", "--metrics",
+         "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random"]
+    ]  # fmt: skip
+    again = healthy(page("evaluate", k="4"))  # another visit
+    assert len(started) == 1
+    assert any("Measuring maps of digits on 100 test images" in one.value for one in again.markdown)
+    assert "Stop" in [button.label for button in again.button]
+
+
+def test_compare_with_one_model_says_how_to_get_another(page: Page, digits: ModelInfo) -> None:
+    test = healthy(page("compare"))
+    assert "is the only model of Digits" in test.info[0].value
+    assert "python -m kmex_core train --dataset digits" in test.code[0].value
+    table = test.dataframe[0].value
+    assert table.columns.tolist() == ["digits · Digits", "digits + KMEx · Digits"]
+    assert table.loc["Ghost prototypes ↓"].tolist() == ["–", "0.0 %"]
+
+
+def test_compare_shows_models_side_by_side(page: Page, measured: MapScores, second: str) -> None:
+    test = healthy(page("compare"))
+    assert not test.info
+    table = test.dataframe[0].value
+    assert [name.split(" ·")[0] for name in table.columns] == ["digits", "digits + KMEx", "second", "second + KMEx"]
+    assert "±" in table.loc["Average drop ↓"].iloc[1]
+    assert not [button for button in test.button if "Measure" in button.label]
+    healthy(test.selectbox(key="runs").set_value(3).run())
+    table = test.dataframe[0].value
+    assert "±" in table.loc["Accuracy ↑"].iloc[1]
+    assert "Average drop ↓" not in table.index  # measured for one seed only
+    assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
+    healthy(test.multiselect(key="models").set_value([]).run())
+    assert "Choose a model" in test.info[0].value
+
+
+# ---- figures --------------------------------------------------------------------------------------------------------
+
+
+def prototypes(count: list[int], classes: list[int], size: list[int]) -> Prototypes:
+    counts, of = np.array(count), np.array(classes)
+    many = len(counts)
+    return Prototypes(
+        np.zeros((many, 2), np.float32), of, counts, counts / np.array(size)[of], counts + 1,
+        np.zeros((many, 1), np.int64), np.zeros((many, 1), np.float32), np.zeros(many, np.int64),
+        np.zeros(101, np.float32), np.array(size), np.zeros(4, np.int32),
+    )  # fmt: skip
+
+
+def test_shares_are_pieces_of_a_bar_and_ghosts_are_diamonds() -> None:
+    table = shares_table(prototypes([2, 6, 0, 0, 5, 4], [0, 0, 0, 1, 1, 1], [10, 10]), ["ant", "bee"])
+    assert table["prototype"].tolist() == [1, 0, 2, 4, 5, 3]
+    assert table["ghost"].tolist() == [False, False, True, False, False, True]
+    figure = shares_figure(table)
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [list(bar.x) for bar in bars if len(bar.x)] == [[60, 50], [20, 40]]
+    (ghosts,) = [trace for trace in figure.data if trace.type == "scatter"]
+    assert ghosts.marker.symbol == "diamond"
+    assert list(ghosts.customdata) == [2, 3]
+    assert min(ghosts.x) > 80  # behind the bars
+    assert "%" in figure.layout.xaxis.title.text
+    none = shares_figure(shares_table(prototypes([2, 6], [0, 1], [10, 10]), ["ant", "bee"]))
+    assert {trace.type for trace in none.data} == {"bar"}
+
+
+def some_scores() -> MapScores:
+    curve = np.linspace(0.1, 0.9, 5)[None].repeat(2, 0)
+    return MapScores(
+        np.array([3, 8]), np.array([[0.2, 0.4], [np.nan, 0.5]]), np.array([[0.0, 1.0], [np.nan, 1.0]]),
+        np.array([0.1, 0.3]), np.array([0.0, 1.0]), np.array([0.25, 0.5]), curve, curve / 2, curve * 0.9, curve / 3,
+        1.0, 2.0,
+    )  # fmt: skip
+
+
+def test_scores_of_images_are_means_over_prototypes() -> None:
+    table = scores_table(some_scores(), np.array([1, 0]), ["ant", "bee"])
+    assert table["image"].tolist() == [3, 8]
+    assert table["class"].tolist() == ["bee", "ant"]
+    assert table["drop"].tolist() == pytest.approx([0.3, 0.5])  # a similarity of 0 has no drop
+    assert table["increase"].tolist() == pytest.approx([0.5, 1])
+    nothing = MapScores(**{**some_scores().__dict__, "drop": np.full((2, 2), np.nan)})
+    assert scores_table(nothing, np.array([1, 0]), ["ant", "bee"])["drop"].isna().all()
+
+
+def test_ordering_has_random_order_dashed() -> None:
+    table = ordering_table(some_scores())
+    assert table["pixels"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert table["black_box"].tolist() == pytest.approx((np.linspace(0.1, 0.9, 5) * 0.9).tolist())
+    figure = ordering_figure(table)
+    assert [(trace.name, trace.line.dash) for trace in figure.data] == [
+        ("most relevant first", "solid"), ("at random", "dash"),
+    ] * 2  # fmt: skip
+    assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
+
+
+def test_distributions_count_every_image_once() -> None:
+    values = {"KMEx": np.array([0, 0.04, 0.5, 1.0, np.nan]), "Black box": np.array([0.3, 0.3])}
+    figure = distribution_figure(values, "Average drop", 1.0)
+    assert [sum(trace.y) for trace in figure.data] == pytest.approx([100, 100])
+    assert figure.data[0].y[0] == 50
+    assert figure.data[1].marker.pattern.shape == "/"
+    zero = distribution_figure({"KMEx": np.zeros(3)}, "Divergence", None)
+    assert sum(zero.data[0].y) == pytest.approx(100)
+    empty = distribution_figure({"KMEx": np.array([np.nan])}, "Drop", 1.0)
+    assert sum(empty.data[0].y) == 0
+
+
+def test_confusion_colours_mistakes_only() -> None:
+    table = confusion_table(np.array([[8, 2], [0, 5]]), ["ant", "bee"])
+    assert table.loc["ant", "bee"] == 2
+    heat = confusion_figure(table).data[0]
+    assert np.isnan(heat.z[0][0])
+    assert heat.z[0][1] == 20
+    assert confusion_figure(confusion_table(np.eye(100, dtype=int), [str(i) for i in range(100)])).layout.height <= 900
+
+
+def test_farther_out_is_better_on_every_axis() -> None:
+    for axis in AXES:
+        better = METRICS[axis.metric].better
+        low, high = on_axis(axis, 0.2), on_axis(axis, 0.7)
+        assert (high > low) == (better == "higher"), axis
+        assert min(low, high) >= 0
+        assert max(low, high) <= 1
+    assert on_axis(next(axis for axis in AXES if axis.metric == "faithfulness"), 0) == 1
+    table = radar_table({"a": {"accuracy": 0.9, "ghosting": 0.25}, "b": {"accuracy": 0.5}})
+    assert table["place"].tolist() == [0.9, 0.75, 0.5]
+    figure = radar_figure(table)
+    assert figure.layout.polar.radialaxis.range == (0, 1)
+    assert len({trace.line.dash for trace in figure.data}) == 2
+    assert len({trace.marker.symbol for trace in figure.data}) == 2
+    assert pd.isna(figure.data[1].r[1])

@@ -1,0 +1,91 @@
+"""Metrics measured from the page, models compared: what only a browser shows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from kmex_core import models, pipeline, scores
+from kmex_core.results import MapScores
+from kmex_core.store import Store
+from tests.browser.test_access import serious
+from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled
+
+pytestmark = pytest.mark.browser
+
+K = 2
+
+
+@pytest.fixture(scope="module")
+def _measured(demo_cache: Path) -> Iterator[MapScores]:
+    """Maps of 100 images, measured for `K`; gone afterwards."""
+    store = Store(demo_cache)
+    info = models.describe(store, "digits")
+    data = pipeline.dataset_of(info)
+    found = scores.map_scores(store, info, data, K, images=100)
+    assert isinstance(found, MapScores)
+    yield found
+    store.path("evaluations", scores.map_scores_spec(store, info, data, K, 0, 100).key).unlink()
+
+
+def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:
+    open_page(page, "/evaluate?k=1")
+    page.get_by_role("button", name="Measure maps of digits").click()
+    expect(page.get_by_text("Measuring maps of digits on 100 test images.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Measuring maps of digits on 100 test images.")).to_be_visible()
+    expect(page.get_by_text("Best and worst images by")).to_be_visible(timeout=180_000)
+    expect(page.get_by_role("button", name="Measure maps of digits")).to_have_count(0)
+    settled(page)
+    assert no_sideways_scrolling(page)
+
+
+def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
+    open_page(page, "/evaluate?k=3&images=300")
+    page.get_by_role("button", name="Measure maps of digits").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. What was done is kept.")).to_be_visible()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+
+
+@pytest.mark.usefixtures("_measured")
+def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
+    open_page(page, f"/evaluate?k={K}")
+    expect(page.get_by_text("Best and worst images by")).to_be_visible()
+    pictures = page.locator("[data-testid=stMain] img[alt*='test image']")
+    expect(pictures).to_have_count(18)
+    settled(page)
+    assert serious(page) == []
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Scores of each image as CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert len(rows) == 100
+    assert all(0 <= float(row["drop"]) <= 1 for row in rows)
+    link = page.get_by_role("link", name=re.compile("Test image")).first
+    number = re.findall(r"Test image ([\d,]+)", link.inner_text())[0]
+    link.click()
+    expect(page.get_by_text("Third prototype:")).to_be_visible()
+    expect(page.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value(number.replace(",", ""))
+
+
+@pytest.mark.usefixtures("_measured")
+def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
+    open_page(page, f"/compare?k={K}")
+    expect(page.get_by_text("Radar as CSV")).to_be_visible()
+    settled(page)
+    for name, first in (("Table as CSV", "model,source,dataset"), ("Table as LaTeX", r"\begin{tabular}")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_text().startswith(first)
+    for kind, start in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+        page.get_by_text(kind, exact=True).click()
+        settled(page)
+        page.locator(".js-plotly-plot").hover()
+        with page.expect_download() as download:
+            page.locator(".modebar-btn").first.click()
+        assert Path(download.value.path()).read_bytes().startswith(start)
