@@ -11,7 +11,7 @@ from typing import Any
 
 from kmex_core.datasets import title
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.published import of_dataset
+from kmex_core.published import of_dataset, source
 from kmex_core.results import Evaluation
 
 FORMATS = ("text", "csv", "latex", "json")
@@ -43,7 +43,7 @@ class Row:
     Attributes:
         label: the model.
         source: "measured" or "paper".
-        dataset, images, k: what the numbers are over; images and k are 0 where they differ by metric.
+        dataset, images, k: what the numbers are over; images and k are 0 for black boxes and published rows.
         cells: by metric.
     """
 
@@ -110,9 +110,10 @@ def metrics_of(table: Sequence[Row]) -> list[str]:
 
 def as_text(table: Sequence[Row]) -> str:
     """A metric per line, a model per column."""
-    columns = [["", "data set", *(METRICS[name].heading for name in metrics_of(table))]]
+    columns = [["", "data set", "prototypes per class", *(METRICS[name].heading for name in metrics_of(table))]]
     columns += [
-        [row.label, row.dataset, *(shown(name, row.cells.get(name)) for name in metrics_of(table))] for row in table
+        [row.label, row.dataset, str(row.k or "–"), *(shown(name, row.cells.get(name)) for name in metrics_of(table))]
+        for row in table
     ]
     widths = [max(map(len, column)) for column in columns]
     lines = [
@@ -122,7 +123,15 @@ def as_text(table: Sequence[Row]) -> str:
     reasons = dict.fromkeys(
         cell.note for row in table for cell in row.cells.values() if cell.mean is None and cell.note
     )
-    return "\n".join([*lines, *(f"not computed: {reason}" for reason in reasons)])
+    notes = [f"not computed: {reason}" for reason in reasons]
+    if any(row.source == "paper" for row in table):
+        notes += [f"(paper): {source()[1]}", *(f"(paper) {note}" for note in published_notes(table))]
+    return "\n".join([*lines, *notes])
+
+
+def published_notes(table: Sequence[Row]) -> list[str]:
+    """Which of the paper's tables its rows' numbers come from, and what those are over."""
+    return sorted({cell.note for row in table if row.source == "paper" for cell in row.cells.values()})
 
 
 def as_csv(table: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from app import cache
 from app.components.downloads import show_download
 from app.figures.evaluation import AXES, radar_figure, radar_table
 from app.state import Selection
-from kmex_core import comparison, datasets
+from kmex_core import comparison, datasets, published
 from kmex_core.comparison import Row
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import Evaluation, ModelInfo
@@ -55,9 +55,13 @@ def show_table(table: Sequence[Row]) -> None:
     )  # fmt: skip
     st.caption(
         "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
-        "over images when there is one run. What is called *(paper)* was published, not measured here: with a ResNet34 "
-        "with ImageNet weights, over five runs. Never mix the two."
+        "over images when there is one run."
     )
+    if notes := comparison.published_notes(table):
+        st.caption(
+            "What is called *(paper)* was published, not measured here. Never mix the two. "
+            f"{published.source()[1]}. " + ". ".join(notes) + "."
+        )
     for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
         st.caption(f"Not computed: {reason}")
     with st.container(horizontal=True):
@@ -66,12 +70,10 @@ def show_table(table: Sequence[Row]) -> None:
 
 
 def _about(row: Row) -> str:
-    if row.source == "paper":
-        return f"Published for {row.dataset}: " + "; ".join(dict.fromkeys(cell.note for cell in row.cells.values()))
-    per_class = f" {row.k} prototypes per class." if row.k else ""
-    return f"Measured here on {row.dataset}.{per_class} Maps on {row.images:,} test images." if row.images else (
-        f"Measured here on {row.dataset}.{per_class}"
-    )  # fmt: skip
+    where = "Published for" if row.source == "paper" else "Measured here on"
+    per_class = f", {row.k} prototypes per class" if row.k else ""
+    maps = f", maps on {row.images:,} test images" if row.images else ""
+    return f"{where} {row.dataset}{per_class}{maps}."
 
 
 def show_radar(table: Sequence[Row]) -> None:
