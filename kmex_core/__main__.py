@@ -174,7 +174,7 @@ def models(as_json: Json = False) -> None:
 def train(
     dataset: Annotated[str, typer.Option(metavar="NAME|PATH", help="A data set by name (see `datasets`) or by path.")],
     name: Annotated[str, typer.Option(help="What to call the model in the store.")],
-    kind: Annotated[str, typer.Argument(help="What to train: blackbox.")] = "blackbox",
+    kind: Annotated[str, typer.Argument(help="What to train: blackbox, protopnet, flint or protovae.")] = "blackbox",
     backbone: Annotated[
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
@@ -198,6 +198,13 @@ def train(
         typer.Option(help="none or flip-crop. Default: flip-crop for photographs, none for digits and drawings."),
     ] = None,
     image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Prototypes per class of protopnet, flint and protovae. Default: 5.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A loss weight or stage of the kind, as often as needed."),
+    ] = None,
     imagenet: Annotated[bool, typer.Option("--imagenet", help="Start from ImageNet weights (downloaded).")] = False,
     seed: Seed = 0,
     device: Device = "",
@@ -207,10 +214,11 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a classifier, to be converted afterwards.
+    """Train a classifier, to be converted afterwards: a black box, or ProtoPNet, FLINT or ProtoVAE.
 
-    SGD with momentum and a cosine schedule (paper, A.2). A checkpoint is written after every epoch: when a run is
-    stopped, give the same command with --resume, and it goes on exactly where it was.
+    A black box by SGD with momentum, the others by Adam, with a cosine schedule (paper, A.2 and Table 10). `--set`
+    changes what a prototypical model has of its own; an unknown NAME lists them. A checkpoint is written after every
+    epoch: when a run is stopped, give the same command with --resume, and it goes on exactly where it was.
 
     Example: python -m kmex_core train --dataset mnist --backbone resnet18 --epochs 1 --name mnist18
     """
@@ -221,12 +229,13 @@ def train(
         from kmex_core.store import Store
         from kmex_core.training import default_recipe
 
-        if kind != "blackbox":
-            raise InputError(f"'{kind}' cannot be trained; known: blackbox.")
         spec = DatasetSpec(dataset, data_root, image_size)
         recipe = default_recipe(
             pipeline.dataset(spec),
             imagenet,
+            kind,
+            k=k,
+            options=_numbers(options or []) or None,
             epochs=epochs,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -264,6 +273,17 @@ def train(
         )
 
     _answer(as_json, work, show)
+
+
+def _numbers(pairs: list[str]) -> dict[str, float]:
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise InputError(f"'{pair}' is no NAME=VALUE with a number.") from None
+    return found
 
 
 @app.command()

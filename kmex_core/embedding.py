@@ -15,7 +15,7 @@ from kmex_core.results import Embeddings
 
 def extract(
     encoder: nn.Module,
-    head: nn.Linear,
+    head: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     total: int = 0,
     device: str | torch.device = "cpu",
@@ -79,7 +79,7 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def _forward(
-    encoder: nn.Module, head: nn.Linear, images: Tensor, device: str | torch.device, mixed_precision: bool
+    encoder: nn.Module, head: nn.Module, images: Tensor, device: str | torch.device, mixed_precision: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     place = torch.device(device)
     with torch.inference_mode(), torch.autocast(place.type, enabled=mixed_precision):

@@ -38,7 +38,7 @@ class Prototypical(Protocol):
     """
 
     encoder: nn.Module
-    head: nn.Linear
+    head: nn.Module
     prototype_class: Tensor
 
     @property

@@ -27,7 +27,8 @@ class KMEx(nn.Module):
 
     Args:
         encoder: images (N, 3, H, W) to embeddings (N, D).
-        head: the black box's last layer, embeddings (N, D) to class scores (N, C); explanations compare with it.
+        head: the converted model's last layer, embeddings (N, D) to class scores (N, C); explanations compare with it.
+            Linear, or a module with `in_features`, `out_features` and `relevance` (see `baselines`).
         prototypes: the prototypes and what they stand for.
         class_names: C names.
         epsilon: ε of the similarity, above 0 and below 1. The paper gives no value; its released code uses 1e-4.
@@ -42,7 +43,7 @@ class KMEx(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        head: nn.Linear,
+        head: nn.Module,
         prototypes: Prototypes,
         class_names: Sequence[str],
         epsilon: float = EPSILON,

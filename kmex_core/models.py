@@ -31,14 +31,15 @@ class BlackBox:
     Attributes:
         info: what it is.
         model: the whole classifier, images (N, 3, S, S) to class scores (N, C).
-        encoder, head: its two parts, which share its parameters.
+        encoder, head: its two parts, which share its parameters: images to embeddings (N, D), and those to class
+            scores. The head of a black box is a Linear layer, a prototypical model's has `relevance` instead.
         head_path: the head's dotted name in the classifier.
     """
 
     info: ModelInfo
     model: nn.Module
     encoder: nn.Module
-    head: nn.Linear
+    head: nn.Module
     head_path: str
 
 
@@ -142,11 +143,24 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     path = path_of(store, name)
     arrays, description = read_file(path)
     info = _info(description, name, path)
-    model = backbones.build(info.backbone, len(info.class_names), info.image_size)
+    model = _built(info)
     load_state(model, arrays, f"The weights of '{name}'")
     model.eval().to(device)
+    if info.kind != "blackbox":
+        return BlackBox(info, model, model.get_submodule("encoder"), model.get_submodule("head"), "head")
     parts = backbones.split(model)
     return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
+
+
+def _built(info: ModelInfo) -> nn.Module:
+    from kmex_core import backbones
+    from kmex_core.baselines import KINDS
+
+    if info.kind == "blackbox":
+        return backbones.build(info.backbone, len(info.class_names), info.image_size)
+    if info.kind not in KINDS:
+        raise StoreError(f"'{info.name}' is a '{info.kind}', which this version does not know.")
+    return KINDS[info.kind](info.backbone, len(info.class_names), info.image_size, info.k, info.options)
 
 
 def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:

@@ -112,7 +112,7 @@ class TrainRequest:
 def train(
     store: Store, request: TrainRequest, resume: bool = False, overwrite: bool = False, progress: Progress = silent
 ) -> ModelInfo:
-    """Train a black box, write a checkpoint after every epoch and the model at the end.
+    """Train a model, write a checkpoint after every epoch and the model at the end.
 
     Args:
         store: where checkpoints and model go.
@@ -128,7 +128,7 @@ def train(
     """
     import torch
 
-    from kmex_core import backbones, training
+    from kmex_core import training
 
     name = checked_name(request.name)
     data = dataset(request.dataset)
@@ -143,7 +143,7 @@ def train(
         _refuse_taken(store, name, resume, overwrite)
         mean, std = statistics(store, data, progress)
         torch.manual_seed(recipe.seed)
-        network = backbones.build(request.backbone, len(data.class_names), data.image_size, recipe.imagenet)
+        network = training.build(recipe, request.backbone, len(data.class_names), data.image_size)
         run = training.Run(network)
         if resume:
             run = _resumed(store, name, network, asked)
@@ -158,7 +158,7 @@ def train(
         accuracy = _test_accuracy(network, data, mean, std, request.device, progress)
         info = ModelInfo(
             name=name,
-            kind="blackbox",
+            kind=recipe.kind,
             dataset=data.name,
             root=_root_to_keep(request.dataset),
             backbone=request.backbone,
@@ -178,6 +178,8 @@ def train(
                 "versions": models.versions(),
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             },
+            k=recipe.k,
+            options=dict(recipe.options),
         )
         models.save(store, info, network)
         store.path(RUNS, name).unlink(missing_ok=True)
@@ -209,10 +211,10 @@ def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> An
     if description["asked"] != asked:
         before = {**description["asked"], **description["asked"]["recipe"]}
         now = {**asked, **asked["recipe"]}
-        changed = [key for key in now if key != "recipe" and before[key] != now[key]]
+        changed = [key for key in now if key != "recipe" and before.get(key) != now[key]]
         raise InputError(
             f"The run '{name}' was started with other settings ("
-            + "; ".join(f"{key} was {before[key]}, now {now[key]}" for key in changed)
+            + "; ".join(f"{key} was {before.get(key)}, now {now[key]}" for key in changed)
             + "). Resume it with the same."
         )
     return training.restore_run(network, arrays, description["epoch"], description["history"])
@@ -541,7 +543,7 @@ def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec)
             "head_path": black_box.head_path,
             "versions": models.versions(),
         },
-    ).to(black_box.head.weight.device)
+    ).to(next(black_box.head.parameters()).device)
 
 
 def similarities(converted: Conversion, spec: PrototypeSpec, z: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -106,7 +106,7 @@ class ModelInfo:
 
     Attributes:
         name: its name in the store.
-        kind: how it was made ("blackbox").
+        kind: "blackbox", or which prototypical model it is: "protopnet", "flint" or "protovae".
         dataset: the name or path of its data set.
         root: the data root it was trained from ("" for the default).
         backbone: its architecture's registered name.
@@ -117,6 +117,8 @@ class ModelInfo:
         accuracy: on the test split after training, a fraction (None if not measured).
         made_by: what made it: command, hyper-parameters, seed, versions, time.
         embedded: True for a model that ships with the product.
+        k: prototypes per class that a prototypical model was trained with, 0 for a black box.
+        options: its hyper-parameters.
     """
 
     name: str
@@ -132,6 +134,8 @@ class ModelInfo:
     accuracy: float | None
     made_by: Mapping[str, Any]
     embedded: bool = False
+    k: int = 0
+    options: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

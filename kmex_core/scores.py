@@ -257,7 +257,7 @@ def _evaluated(
 
 
 def _confidence(
-    converted: Conversion, spec: PrototypeSpec, head: torch.nn.Linear, test: Embeddings
+    converted: Conversion, spec: PrototypeSpec, head: torch.nn.Module, test: Embeddings
 ) -> tuple[tuple[float, float], float]:
     """Calibration errors of the KMEx and of the black box, and the coverage radius, over the test split."""
     import torch

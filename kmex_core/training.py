@@ -1,10 +1,10 @@
-"""Training: one loop, repeatable from a seed, with a checkpoint per epoch from which it goes on bit for bit."""
+"""Training: one loop for every kind of model, repeatable from a seed, that goes on bit for bit from a checkpoint."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kmex_core import backbones
+from kmex_core.baselines import KINDS, Baseline, Stage, checked_options
 from kmex_core.datasets import ImageDataset
 from kmex_core.errors import InputError, TrainingError
 from kmex_core.images import normalise
@@ -20,21 +22,26 @@ from kmex_core.progress import Progress, silent
 IN_MEMORY = 2**30
 CROP_PADDING = 2
 AUGMENTATIONS = ("none", "flip-crop")
+OPTIMISERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of a training run: SGD with momentum and a cosine schedule (paper A.2).
+    """Hyper-parameters of a training run (paper A.2 and Table 10).
 
     Attributes:
         epochs: passes over the training split.
         learning_rate: at the start; it falls to 0 along a half cosine.
-        momentum: of SGD.
+        momentum: of SGD; not used by Adam.
         weight_decay: L2 penalty on all weights.
         batch_size: images per step.
         augmentation: "none", or "flip-crop": flip with probability 0.5, pad with 2 black pixels and crop (A.1).
         seed: of initial weights, order and augmentation.
         imagenet: start from ImageNet weights.
+        kind: what is trained: "blackbox", or a key of `baselines.KINDS`.
+        optimiser: "sgd" or "adam".
+        k: prototypes per class of a baseline.
+        options: of a baseline: its loss weights and stages by name; its defaults where they are missing.
     """
 
     epochs: int
@@ -45,6 +52,10 @@ class Recipe:
     augmentation: str
     seed: int
     imagenet: bool
+    kind: str = "blackbox"
+    optimiser: str = "sgd"
+    k: int = 0
+    options: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks = {
@@ -54,39 +65,68 @@ class Recipe:
             "weight decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "batch size": (self.batch_size >= 2, "2 or more"),
             "augmentation": (self.augmentation in AUGMENTATIONS, f"one of {', '.join(AUGMENTATIONS)}"),
+            "optimiser": (self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
         }
         for name, (right, expected) in checks.items():
             if not right:
                 raise InputError(f"The {name} must be {expected}, got {getattr(self, name.replace(' ', '_'))}.")
 
 
-PAPER_EPOCHS = {"mnist": 10, "fashion-mnist": 10, "svhn": 10}
+SHORT = ("mnist", "fashion-mnist", "svhn")  # Table 10 trains these for fewer epochs
+K = 5
 
 
-def default_recipe(dataset: ImageDataset, imagenet: bool, **changes: Any) -> Recipe:
-    """The paper's hyper-parameters (Table 10) from ImageNet weights; larger steps for a network from scratch.
+def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox", **changes: Any) -> Recipe:
+    """The paper's hyper-parameters (Table 10); for a black box from scratch larger steps.
 
-    Table 10's learning rate of 0.001 is for fine-tuning. From random weights it learns too little in its 10 to 30
-    epochs, so that 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there.
+    Table 10's learning rate of 0.001 is for fine-tuning. From random weights SGD learns too little in its 10 to 30
+    epochs, so that 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there. The baselines
+    are trained by Adam.
 
     Args:
         dataset: gives epochs and augmentation.
         imagenet: whether training starts from ImageNet weights.
-        changes: values that are not the default; None is ignored.
+        kind: "blackbox", or a key of `baselines.KINDS`.
+        changes: values that are not the default; None is ignored. `options` adds to the defaults of the kind.
+
+    Raises:
+        InputError: for a value out of range, an unknown kind or an option that it does not have.
     """
+    epochs = {"blackbox": (10, 30), "protopnet": (20, 20), "flint": (10, 30), "protovae": (20, 60)}
+    if kind not in epochs:
+        raise InputError(f"'{kind}' cannot be trained; known: {', '.join(epochs)}.")
     values: dict[str, Any] = {
-        "epochs": PAPER_EPOCHS.get(dataset.name, 30),
+        "epochs": epochs[kind][dataset.name not in SHORT],
         "batch_size": 128,
         "augmentation": dataset.augmentation,
         "seed": 0,
         "imagenet": imagenet,
+        "kind": kind,
     }
-    if imagenet:
+    if kind != "blackbox":
+        values |= {"learning_rate": 0.001, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "k": K}
+    elif imagenet:
         values |= {"learning_rate": 0.001, "momentum": 0.5, "weight_decay": 0.0}
     else:
         values |= {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
     values |= {name: value for name, value in changes.items() if value is not None}
+    if kind != "blackbox":
+        named = {"kl": 1.0 if dataset.name in ("mnist", "digits") else 100.0} if kind == "protovae" else {}
+        values["options"] = checked_options(KINDS[kind], named | dict(values.get("options", {})))
+    elif values.get("options"):
+        raise InputError("A black box has no options of its own.")
     return Recipe(**values)
+
+
+def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Module:
+    """The network that a recipe trains, with its first weights.
+
+    Raises:
+        InputError: see `backbones.build`.
+    """
+    if recipe.kind == "blackbox":
+        return backbones.build(backbone, classes, image_size, recipe.imagenet)
+    return KINDS[recipe.kind](backbone, classes, image_size, recipe.k, recipe.options, recipe.imagenet)
 
 
 @dataclass
@@ -96,14 +136,14 @@ class Run:
     Attributes:
         model: the network.
         epoch: epochs that are done.
-        momentum: the optimiser's buffers by parameter name.
-        history: per epoch the mean training loss and accuracy (a fraction), and seconds.
+        optimiser: its state, by parameter and name.
+        history: per epoch the mean training loss with its terms by name, accuracy (a fraction), stage and seconds.
     """
 
     model: nn.Module
     epoch: int = 0
-    momentum: dict[str, Tensor] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
+    optimiser: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -134,56 +174,113 @@ def fit(
         TrainingError: when the loss stops being finite. Checkpoints of earlier epochs stay.
     """
     model = run.model.to(device)
-    optimiser = torch.optim.SGD(
-        model.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-    )
     parameters = dict(model.named_parameters())
-    for name, buffer in run.momentum.items():
-        optimiser.state[parameters[name]]["momentum_buffer"] = buffer.to(device)
+    optimiser = _optimiser(recipe, parameters.values())
+    for (name, key), value in run.optimiser.items():
+        optimiser.state[parameters[name]][key] = value if key == "step" else value.to(device)
     source = _Source(dataset)
     steps = source.steps(recipe.batch_size)
     if steps == 0:
         raise InputError(f"The training split has {len(source.labels)} images; at least 2 are needed.")
     total = recipe.epochs * steps
+    plain = ((0.0,) * len(mean), (1.0,) * len(std))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch in range(run.epoch, recipe.epochs):
-            started, loss_sum, right, seen = time.perf_counter(), 0.0, 0, 0
-            model.train()
+            started, seen, right = time.perf_counter(), 0, 0
+            sums: dict[str, float] = {}
+            stage = _begin(model, epoch, recipe.epochs)
             torch.manual_seed(_seed(recipe.seed, epoch))
             for step, (pixels, labels) in enumerate(source.epoch(recipe, epoch)):
                 done = epoch * steps + step
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
-                inputs = normalise(pixels.to(device), mean, std)
-                labels = labels.to(device)
-                scores = model(inputs)
-                loss = nn.functional.cross_entropy(scores, labels)
-                value = loss.item()
-                if not math.isfinite(value):
+                pixels, labels = pixels.to(device), labels.to(device)
+                images = normalise(pixels, mean, std)
+                if stage is None:
+                    scores = model(images)
+                    terms = {"cross-entropy": nn.functional.cross_entropy(scores, labels)}
+                else:
+                    assert isinstance(model, Baseline)
+                    terms, scores = model.losses(images, normalise(pixels, *plain), labels, stage)
+                values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+                broken = [name for name, value in values.items() if not math.isfinite(value)]
+                if broken:
                     raise TrainingError(
-                        f"The cross-entropy became {value} in epoch {epoch + 1} of {recipe.epochs}, step {step + 1}: "
-                        f"training diverged. Use a lower learning rate than {recipe.learning_rate:g}. "
+                        f"The {broken[0]} became {values[broken[0]]} in epoch {epoch + 1} of {recipe.epochs}, step "
+                        f"{step + 1}: training diverged. Use a lower learning rate than {recipe.learning_rate:g}. "
                         f"Checkpoints of finished epochs ({epoch}) are kept."
                     )
                 optimiser.zero_grad()
-                loss.backward()
+                torch.stack(list(terms.values())).sum().backward()
                 optimiser.step()
-                loss_sum += value * len(labels)
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value * len(labels)
                 right += int((scores.argmax(1) == labels).sum())
                 seen += len(labels)
-                progress(f"Epoch {epoch + 1}/{recipe.epochs} loss {loss_sum / seen:.4f}", done + 1, total)
+                said = f"Epoch {epoch + 1}/{recipe.epochs} loss {sum(sums.values()) / seen:.4f}"
+                if stage is not None:
+                    parts = ", ".join(f"{name} {value / seen:.3g}" for name, value in sums.items())
+                    said += f" ({stage.name}: {parts})"
+                progress(said, done + 1, total)
+            if isinstance(model, Baseline):
+                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, mean, std, device))
             run.epoch = epoch + 1
-            run.momentum = {
-                name: optimiser.state[value]["momentum_buffer"]
-                for name, value in parameters.items()
-                if "momentum_buffer" in optimiser.state.get(value, {})
+            run.optimiser = {
+                (name, key): value
+                for name, parameter in parameters.items()
+                for key, value in optimiser.state.get(parameter, {}).items()
+                if isinstance(value, Tensor)
             }
+            mean_terms = {name: value / seen for name, value in sums.items()}
             run.history.append(
-                {"loss": loss_sum / seen, "accuracy": right / seen, "seconds": time.perf_counter() - started}
+                {
+                    "loss": sum(mean_terms.values()),
+                    "accuracy": right / seen,
+                    "seconds": time.perf_counter() - started,
+                    **({} if stage is None else {"stage": stage.name, "terms": mean_terms}),
+                }
             )
             checkpoint(run)
+    model.requires_grad_()
     model.eval()
     return run
+
+
+def _optimiser(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _begin(model: nn.Module, epoch: int, epochs: int) -> Stage | None:
+    """Put a model into the mode of an epoch; of a baseline only what its stage trains."""
+    model.train()
+    if not isinstance(model, Baseline):
+        return None
+    stage = model.stage(epoch, epochs)
+
+    def trained(name: str) -> bool:
+        return any(name == part or name.startswith(f"{part}.") for part in stage.trained)
+
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained(name))
+        parameter.grad = None
+    for name, module in model.named_modules():
+        module.training = not name or trained(name) or any(part.startswith(f"{name}.") for part in stage.trained)
+    return stage
+
+
+def _embedded(
+    model: Baseline, dataset: ImageDataset, mean: tuple[float, ...], std: tuple[float, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """The training split's embedding in evaluation mode, without augmentation, and its labels."""
+    model.eval()
+    parts, labels = [], []
+    with torch.no_grad():
+        for pixels, batch in dataset.batches("train", 256):
+            parts.append(model.encode(normalise(pixels.to(device), mean, std)))
+            labels.append(batch)
+    return torch.cat(parts), torch.cat(labels).to(device)
 
 
 def _seed(seed: int, epoch: int) -> int:
@@ -247,14 +344,19 @@ def flip_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def run_arrays(run: Run) -> dict[str, np.ndarray]:
     """A run's tensors, for the store."""
     arrays = {f"model.{name}": value.detach().cpu().numpy() for name, value in run.model.state_dict().items()}
-    return arrays | {f"momentum.{name}": value.detach().cpu().numpy() for name, value in run.momentum.items()}
+    state = {f"optimiser.{name}/{key}": value.detach().cpu().numpy() for (name, key), value in run.optimiser.items()}
+    return arrays | state
 
 
-def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, float]]) -> Run:
+def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, Any]]) -> Run:
     """The run whose tensors `run_arrays` gave, in a network of the same architecture."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
-    for name, array in arrays.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = torch.from_numpy(np.array(array))
-    model.load_state_dict(parts["model"])
-    return Run(model, epoch, parts["momentum"], list(history))
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    model.load_state_dict({
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+    })  # fmt: skip
+    optimiser = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            parameter, _, key = name.removeprefix("optimiser.").rpartition("/")
+            optimiser[parameter, key] = value
+    return Run(model, epoch, optimiser, list(history))

@@ -22,10 +22,12 @@ LEAVES = (
     nn.Linear,
     _BatchNorm,
     nn.ReLU,
+    nn.Sigmoid,
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
     nn.Flatten,
+    nn.Unflatten,
     nn.Dropout,
     nn.Identity,
     Stop,
@@ -110,17 +112,20 @@ def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> L
     return found[1]
 
 
-def class_relevance(head: nn.Linear, z: Tensor, target: Tensor) -> Tensor:
-    """The relevance of each embedding dimension for a class score of the black box: ε rule through the head.
+def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
+    """The relevance of each embedding dimension for a class score: ε rule through a Linear head, else what it says.
 
     Args:
-        head: embeddings (N, D) to class scores.
+        head: embeddings (N, D) to class scores: Linear, or with a method `relevance(z, target)`.
         z: (N, D).
         target: (N,) the class of each.
 
     Returns:
         (N, D), which sums to the class score without its bias.
     """
+    if not isinstance(head, nn.Linear):
+        found: Tensor = head.relevance(z, target)  # type: ignore[operator]
+        return found
     with torch.no_grad():
         parts = z * head.weight[target]
         score = parts.sum(1, keepdim=True)

@@ -195,7 +195,7 @@ def test_maps_without_any_relevance(model: KMEx) -> None:
 
 
 def test_a_network_without_rules_is_refused(model: KMEx) -> None:
-    model.encoder = nn.Sequential(model.encoder, nn.Sigmoid())
+    model.encoder = nn.Sequential(model.encoder, nn.GELU())
     x, y = images(3, 2)
     assert "no rules" in evaluation.why_no_maps(model).reason
     with pytest.raises(KMExError, match="no rules for Sequential"):

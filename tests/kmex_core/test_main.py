@@ -116,6 +116,18 @@ def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
     assert found["prototypes"][0]["class"] == found["kmex"]["class"]
 
 
+def test_a_baseline_is_trained_and_converted(store: Store, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", ("left", "right"), 20, 8, size=32)
+    asked = ["train", "protopnet", "--dataset", str(folder), "--backbone", "resnet20", "--epochs", "3", "--k", "2",
+             "--batch-size", "10", "--set", "warm=1", "--set", "l1=1e-4", "--name", "net"]  # fmt: skip
+    assert answer(*asked)["kind"] == "protopnet"
+    info = models.describe(store, "net")
+    assert (info.k, info.options["warm"], info.options["l1"]) == (2, 1, 1e-4)
+    assert answer("convert", "--model", "net", "--k", "3")["prototypes"] == 6
+    fails(2, "is no NAME=VALUE", *asked, "--set", "warm")
+    fails(2, "has no option 'warmth'; it has", *asked, "--set", "warmth=1")
+
+
 def test_explain_writes_maps_that_agree_with_its_answer(demo: Store, seven: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     found = answer("explain", "--model", "digits", "--image", str(seven), "--out", str(out), "--top", "2")
