@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import cache
 from kmex_core import datasets
-from kmex_core.results import ModelInfo
+from kmex_core.results import KINDS, ModelInfo
 
 KS = (1, 20)
 DEFAULT_K = 5
@@ -51,6 +51,12 @@ def choose() -> None:
             bind="query-params",
             help="A trained classifier in the store. `python -m kmex_core train` makes more.",
         )
+        model = next(model for model in models if model.name == name)
+        if model.kind != "blackbox":
+            st.caption(
+                f"**{name}** is a {KINDS[model.kind]}. What the pages call the black box is this model itself; KMEx is "
+                "made of its embedding, and replaces its own prototypes."
+            )
         k = st.slider(
             "Prototypes per class",
             *KS,
@@ -60,7 +66,6 @@ def choose() -> None:
             help="How many examples stand for each class. More show finer differences within a class, and bring the "
             "KMEx prediction closer to the black box's; fewer are quicker to take in.",
         )
-    model = next(model for model in models if model.name == name)
     st.session_state[_KEY] = Selection(model, k)
 
 

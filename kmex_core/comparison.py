@@ -16,7 +16,12 @@ from kmex_core.results import Evaluation
 
 FORMATS = ("text", "csv", "latex", "json")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
-KMEX, BLACK_BOX = "R34+KMEx", "ResNet34"
+PAPERS = {  # what the paper calls a kind of model, and its KMEx
+    "blackbox": ("ResNet34", "R34+KMEx"),
+    "protopnet": ("ProtoPNet", "ProtoPNet+KMEx"),
+    "flint": ("FLINT", "FLINT+KMEx"),
+    "protovae": ("ProtoVAE", "ProtoVAE+KMEx"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Row:
 
 
 def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list[Row]:
-    """A row for each black box, each KMEx, and each of the two that the paper has for the same data sets."""
+    """A row for each model, each KMEx, and each of the two that the paper has for the same kinds and data sets."""
     found = []
     for one in evaluations:
         name = " / ".join(one.models)
@@ -68,8 +73,8 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
                     cells[metric] = _cell(one, key)
             found.append(Row(label, "measured", title(one.dataset), one.images, 0 if black_box else one.k, cells))
     if with_published:
-        for name in dict.fromkeys(title(one.dataset) for one in evaluations):
-            found += _published(name)
+        for made, name in dict.fromkeys((one.kind, title(one.dataset)) for one in evaluations):
+            found += _published(made, name)
     return found
 
 
@@ -80,7 +85,7 @@ def _cell(one: Evaluation, key: str) -> Cell:
     return Cell(value.mean, value.std_images, "images" if value.std_images is not None else "", value.reason)
 
 
-def _published(name: str) -> list[Row]:
+def _published(kind: str, name: str) -> list[Row]:
     known = of_dataset(name)
     return [
         Row(
@@ -88,7 +93,7 @@ def _published(name: str) -> list[Row]:
             {one.metric: Cell(one.mean, one.std, "paper", f"Table {one.table}: {one.variant}")
              for one in known if one.model == model},
         )
-        for model in ((BLACK_BOX, KMEX) if known else ())
+        for model in (PAPERS[kind] if known else ())
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 NO_IMAGE = -1
+KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
 CONSERVATION_TOLERANCE = 0.05
 
 
@@ -106,7 +107,7 @@ class ModelInfo:
 
     Attributes:
         name: its name in the store.
-        kind: "blackbox", or which prototypical model it is: "protopnet", "flint" or "protovae".
+        kind: a key of `KINDS`.
         dataset: the name or path of its data set.
         root: the data root it was trained from ("" for the default).
         backbone: its architecture's registered name.
@@ -347,7 +348,7 @@ class Evaluation:
 
     Attributes:
         models: the model, and others trained alike that took part in the runs.
-        dataset, backbone: of the models.
+        kind, dataset, backbone: of the models.
         k: prototypes per class.
         seeds: one per run: of k-means and of the choice of images.
         images: how many test images the metrics on maps are over (0 when none was computed).
@@ -357,6 +358,7 @@ class Evaluation:
     """
 
     models: tuple[str, ...]
+    kind: str
     dataset: str
     backbone: str
     k: int

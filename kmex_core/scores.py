@@ -148,9 +148,9 @@ def evaluate(
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise unknown_name("metric", unknown[0], METRICS)
-    kinds = {(info.dataset, info.backbone, info.image_size) for info in infos}
+    kinds = {(info.kind, info.dataset, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
-        raise InputError("Runs of one evaluation need models of one data set, backbone and image size.")
+        raise InputError("Runs of one evaluation need models of one data set, kind, backbone and image size.")
     runs: list[dict[str, float | NotComputed]] = []
     spreads: list[dict[str, float]] = []
     for info in infos:
@@ -166,6 +166,7 @@ def evaluate(
     test = len(data.split("test"))
     return Evaluation(
         models=tuple(info.name for info in infos),
+        kind=infos[0].kind,
         dataset=infos[0].dataset,
         backbone=infos[0].backbone,
         k=k,
@@ -246,6 +247,10 @@ def _evaluated(
             train = embedded("train")
             distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
         put("relative_distance", distance)
+    if info.kind != "blackbox":
+        for name, own in _of_own_prototypes(models.load(store, info.name), embedded("train")).items():
+            if name in names:
+                values[METRICS[name].black_box] = own
     spreads: dict[str, float] = {}
     if any(METRICS[name].maps for name in names):
         scores = map_scores(store, info, data, k, seed, images, device, progress)
@@ -282,6 +287,38 @@ def _confidence(
         metrics.expected_calibration_error(np.concatenate(sure_black_box), test.black_box == test.labels),
     )
     return errors, metrics.coverage_radius(np.concatenate(nearest))
+
+
+def _of_own_prototypes(model: models.BlackBox, train: Embeddings) -> dict[str, float | NotComputed]:
+    """Metrics of the prototypes that a prototypical model has itself, by its own similarity."""
+    import torch
+
+    from kmex_core.prototypes import ROWS
+
+    head: Any = model.head
+    with torch.no_grad():
+        centers, classes = head.prototypes.numpy(), head.prototype_class.numpy()
+        nearest = [
+            head.similarity(torch.from_numpy(train.z[at : at + ROWS])).argmax(1).numpy()
+            for at in range(0, len(train), ROWS)
+        ]
+        among = head.similarity(head.prototypes).double().numpy()
+    counts, _ = metrics.activation_counts(np.concatenate(nearest), train.labels, classes)
+    alone = NotComputed("A class has only one prototype, so that there is no other to compare it with.")
+    found: dict[str, float | NotComputed] = {
+        "ghosting": metrics.ghosting(counts),
+        "vendi": metrics.effective_prototypes(centers, classes),
+        "diversity": alone,
+        "diversity_all": alone,
+        "diversity_reference": alone,
+    }
+    if np.unique(classes, return_counts=True)[1].min() > 1:
+        found["diversity"] = metrics.similarity_diversity(among, classes)
+    if len(classes) > 1:
+        found["diversity_all"] = found["diversity_reference"] = metrics.similarity_diversity(among, classes, "all")
+        if hasattr(head, "squared"):  # by distances, which the released code rounds
+            found["diversity_reference"] = metrics.diversity(centers, classes, "all", "reference", squared=head.squared)
+    return found
 
 
 def _map_metrics(

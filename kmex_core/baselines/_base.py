@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kmex_core.errors import InputError
 from kmex_core.prototypes import pairwise, similarity
 from kmex_core.relevance import similarity_relevance
+from kmex_core.results import KINDS
 
 OWN, OTHER = 1.0, -0.5
 
@@ -95,7 +96,6 @@ class Baseline(nn.Module):
     """
 
     kind: ClassVar[str]
-    title: ClassVar[str]
     defaults: ClassVar[Mapping[str, float]]
     head: Any
 
@@ -167,5 +167,5 @@ def checked_options(kind: type[Baseline], options: Mapping[str, float]) -> dict[
     """
     unknown = [name for name in options if name not in kind.defaults]
     if unknown:
-        raise InputError(f"{kind.title} has no option '{unknown[0]}'; it has {', '.join(kind.defaults)}.")
+        raise InputError(f"{KINDS[kind.kind]} has no option '{unknown[0]}'; it has {', '.join(kind.defaults)}.")
     return {name: float(options.get(name, default)) for name, default in kind.defaults.items()}

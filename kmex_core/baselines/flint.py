@@ -115,7 +115,6 @@ class FLINT(Baseline):
     """
 
     kind = "flint"
-    title = "FLINT"
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 0.8,
         "input_fidelity": 0.8,

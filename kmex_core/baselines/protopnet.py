@@ -29,7 +29,6 @@ class ProtoPNet(Baseline):
     """
 
     kind = "protopnet"
-    title = "ProtoPNet"
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 1.0,
         "clustering": 0.8,

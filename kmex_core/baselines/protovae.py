@@ -23,7 +23,6 @@ class ProtoVAE(Baseline):
     """
 
     kind = "protovae"
-    title = "ProtoVAE"
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 1.0,
         "reconstruction": 0.1,

@@ -14,7 +14,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import Evaluation, Measured
 
 
-def evaluation(name: str = "a_b", dataset: str = "mnist", **more: Measured) -> Evaluation:
+def evaluation(name: str = "a_b", dataset: str = "mnist", kind: str = "blackbox", **more: Measured) -> Evaluation:
     metrics = {
         "accuracy": Measured("accuracy", (0.9, 0.92), interval=(0.9, 0.93)),
         "accuracy_black_box": Measured("accuracy_black_box", (0.95, 0.95)),
@@ -24,7 +24,7 @@ def evaluation(name: str = "a_b", dataset: str = "mnist", **more: Measured) -> E
         "relative_distance": Measured("relative_distance", (), reason="One & only_prototype."),
         **more,
     }
-    return Evaluation((name,), dataset, "resnet18", 5, (0, 1), 100, 10_000, "prp", metrics)
+    return Evaluation((name,), kind, dataset, "resnet18", 5, (0, 1), 100, 10_000, "prp", metrics)
 
 
 def by_label(table: list[comparison.Row]) -> dict[str, comparison.Row]:
@@ -59,6 +59,15 @@ def test_without_the_paper_only_what_was_measured_remains() -> None:
 def test_data_sets_are_published_once_each() -> None:
     table = comparison.rows([evaluation("a"), evaluation("b"), evaluation("c", "cifar10")])
     assert [row.dataset for row in table if row.source == "paper"] == ["MNIST"] * 2 + ["CIFAR-10"] * 2
+
+
+def test_baselines_stand_beside_their_own_rows_of_the_paper() -> None:
+    rows = by_label(comparison.rows([evaluation("net", kind="protovae")]))
+    assert list(rows) == ["net", "net + KMEx", "ProtoVAE (paper)", "ProtoVAE+KMEx (paper)"]
+    assert rows["ProtoVAE (paper)"].cells["diversity_reference"].mean == 0.367
+    assert rows["ProtoVAE+KMEx (paper)"].cells["diversity_reference"].mean == 0.331
+    both = comparison.rows([evaluation("one"), evaluation("other", kind="protovae")])
+    assert len([row for row in both if row.source == "paper"]) == 4
 
 
 def test_text_says_units_directions_and_reasons() -> None:

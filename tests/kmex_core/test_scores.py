@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from kmex_core import datasets, evaluation, models, pipeline, scores
+from kmex_core import datasets, evaluation, models, pipeline, scores, training
 from kmex_core.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import Evaluation, MapScores, ModelInfo, NotComputed
+from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
+from tests.conftest import write_folder
 
 
 def vendi_by_hand(rows: np.ndarray) -> float:
@@ -44,7 +47,8 @@ def value(found: Evaluation, name: str) -> float:
 
 def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digits: ModelInfo) -> None:
     found = measured(demo, digits)
-    assert set(found.metrics) == set(METRICS) | {kind.black_box for kind in METRICS.values() if kind.black_box}
+    of_both = ("accuracy", "calibration_error", *(name for name, kind in METRICS.items() if kind.maps))
+    assert set(found.metrics) == set(METRICS) | {METRICS[name].black_box for name in of_both} - {""}
     for one in found.metrics.values():
         assert one.reason == ""
         assert one.mean is not None
@@ -237,3 +241,30 @@ def test_colour_is_masked_with_noise_and_grey_with_black(demo: Store, digits: Mo
     colour = scores._baseline(models.describe(demo, "faces"))
     assert colour.std() > 0.5
     assert torch.equal(colour, scores._baseline(models.describe(demo, "faces")))
+
+
+@pytest.mark.parametrize("kind", ["protopnet", "flint"])
+def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Store, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", ("ant", "bee", "cat"), 20, 6, size=32)
+    spec = DatasetSpec(str(folder))
+    recipe = training.default_recipe(pipeline.dataset(spec), False, kind, epochs=2, batch_size=10, k=3)
+    info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
+    found = scores.evaluate(store, [info], pipeline.dataset(spec), 3, [0], 6)
+    assert found.kind == kind
+    head = models.load(store, "net").head
+    z = pipeline.embeddings(store, info, pipeline.dataset(spec), "train")
+    centers = head.prototypes.detach().double().numpy()
+    classes = head.prototype_class.numpy()
+    if kind == "flint":
+        similar, among = z.z @ centers.T, centers @ centers.T
+    else:
+        similar, among = (np.log((d**2 + 1) / (d**2 + 1e-4)) for d in (cdist(z.z, centers), cdist(centers, centers)))
+    used = {p for p, label in zip(similar.argmax(1), z.labels, strict=True) if classes[p] == label}
+    assert value(found, "ghosting_black_box") == pytest.approx(1 - len(used) / 9)
+    share = np.exp(among - among.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    expected = np.mean([scipy.stats.entropy(row) for row in share]) / np.log(9)
+    assert value(found, "diversity_all_black_box") == pytest.approx(expected, rel=1e-3)
+    assert value(found, "accuracy_black_box") == pytest.approx(info.accuracy)
+    assert (found.metrics["faithfulness"].mean is None) == (kind == "flint")
+    assert value(found, "ghosting") == 0
