@@ -136,7 +136,7 @@ class FLINT(Baseline):
         encoder = AttributeEncoder(trunk, image_size, dimensions)
         super().__init__(encoder, AttributeHead(dimensions, classes, k), options)
         self.predictor = nn.Linear(dimensions, classes)
-        self.decoder = Decoder(classes * k, image_size, min(WIDEST, 2 * dimensions))
+        self.decoder = Decoder(classes * k, image_size, min(WIDEST, dimensions))
 
     def stage(self, epoch: int, epochs: int) -> Stage:
         """The predictor alone, then fidelity, then all."""

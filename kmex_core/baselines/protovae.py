@@ -40,7 +40,7 @@ class ProtoVAE(Baseline):
         super().__init__(encoder, PrototypeHead(dimensions, classes, k, squared=False), options)
         nn.init.normal_(self.head.prototypes)
         self.to_log_variance = nn.Linear(dimensions, dimensions)
-        self.decoder = Decoder(dimensions, image_size, min(WIDEST, 2 * dimensions))
+        self.decoder = Decoder(dimensions, image_size, min(WIDEST, dimensions))
 
     def stage(self, epoch: int, epochs: int) -> Stage:
         """All of it, always."""
