@@ -58,7 +58,7 @@ def _running(name: str, job: Job | None) -> None:
     if job is None:
         st.progress(0.0, "Starting …")
         return
-    left = f", about {_duration(job.left)} left" if job.left is not None and job.left > 1 else ""
+    left = f", about {duration(job.left)} left" if job.left is not None and job.left > 1 else ""
     steps = f" {job.done:,} of {job.total:,}{left}" if job.total > 1 else ""
     st.progress(job.share, f"{job.stage} …{steps}")
     if st.button("Stop", icon=":material/stop:", key=f"stop-{name}"):
@@ -77,5 +77,6 @@ def _ended(name: str, arguments: Sequence[str], job: Job) -> None:
         st.rerun(scope="fragment")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from app import cache
+from app.components.job_panel import duration
 from kmex_core import datasets
 from kmex_core.results import ModelInfo
 
@@ -15,7 +18,7 @@ def prepare(info: ModelInfo) -> None:
         return
     data = cache.dataset(info)
     images = sum(len(data.split(split)) for split in ("train", "test"))
-    done_before = 0
+    done_before, started = 0, time.monotonic()
     with st.container(border=True):
         st.markdown(
             f"**Preparing '{info.name}'.** Each of the {images:,} images of {datasets.title(info.dataset)} goes "
@@ -25,7 +28,10 @@ def prepare(info: ModelInfo) -> None:
 
     def progress(stage: str, done: int, total: int) -> None:
         nonlocal done_before
-        bar.progress(min(1.0, (done_before + done) / images), f"{done_before + done:,} of {images:,} images")
+        so_far = done_before + done
+        left = (time.monotonic() - started) * (images - so_far) / max(1, so_far)
+        words = f"{so_far:,} of {images:,} images" + (f", about {duration(left)} left" if left > 1 else "")
+        bar.progress(min(1.0, so_far / images), words)
         if done == total:
             done_before += done
 

@@ -130,7 +130,14 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     assert "Stop" in [button.label for button in again.button]
 
 
-def test_compare_with_one_model_says_how_to_get_another(page: Page, digits: ModelInfo) -> None:
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the pages see these models alone."""
+    real = cache.models
+    monkeypatch.setattr(cache, "models", lambda: [info for info in real() if info.name in names])
+
+
+def test_compare_with_one_model_says_how_to_get_another(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "digits")
     test = healthy(page("compare"))
     assert "is the only model of Digits" in test.info[0].value
     assert "python -m kmex_core train --dataset digits" in test.code[0].value
@@ -139,7 +146,10 @@ def test_compare_with_one_model_says_how_to_get_another(page: Page, digits: Mode
     assert table.loc["Ghost prototypes ↓"].tolist() == ["–", "0.0 %"]
 
 
-def test_compare_shows_models_side_by_side(page: Page, measured: MapScores, second: str) -> None:
+def test_compare_shows_models_side_by_side(
+    page: Page, measured: MapScores, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "digits", second)
     test = healthy(page("compare"))
     assert not test.info
     table = test.dataframe[0].value
@@ -153,6 +163,25 @@ def test_compare_shows_models_side_by_side(page: Page, measured: MapScores, seco
     assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
     healthy(test.multiselect(key="models").set_value([]).run())
     assert "Choose a model" in test.info[0].value
+
+
+def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
+    test = healthy(page("compare"))
+    table = test.dataframe[0].value
+    assert {name.split(" ·")[0] for name in table.columns} >= {"digits", "digits-flint", "digits-flint + KMEx"}
+    ghosts = table.loc["Ghost prototypes ↓"]
+    assert ghosts["digits · Digits"] == "–"  # a black box has no prototypes
+    assert ghosts["digits-flint · Digits"].endswith(" %")
+    assert all(ghosts[name] == "0.0 %" for name in table.columns if "+ KMEx" in name)
+
+
+def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
+    for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
+        for view in ("overview", "prototypes", "evaluate", "explain"):
+            test = healthy(page(view, model=f"digits-{kind}"))
+            assert not test.error
+            assert f"is a {title}" in test.sidebar.caption[0].value
+        assert any("Integrated Gradients" in one.value for one in test.caption) == (kind == "flint")
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------

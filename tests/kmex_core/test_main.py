@@ -94,9 +94,14 @@ def test_data_sets_and_models_are_listed(demo: Store) -> None:
     assert set(listed) == set(datasets.REGISTRY)
     assert listed["digits"]["available"]
     assert not listed["svhn"]["available"]
-    for model, name in zip(answer("models")["models"], ("digits", "faces"), strict=True):
-        assert (model["name"], model["kind"], model["dataset"], model["backbone"]) == (
-            name, "blackbox", name, "resnet20")  # fmt: skip
+    found = [
+        (model["name"], model["kind"], model["dataset"], model["backbone"]) for model in answer("models")["models"]
+    ]
+    assert found == [
+        ("digits", "blackbox", "digits", "resnet20"),
+        *((f"digits-{kind}", kind, "digits", "resnet20") for kind in ("flint", "protopnet", "protovae")),
+        ("faces", "blackbox", "faces", "resnet20"),
+    ]
 
 
 def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
@@ -236,12 +241,25 @@ def test_failure_exits_with_1_and_json_says_why(monkeypatch: pytest.MonkeyPatch,
     assert "KMEX_CACHE" in json.loads(result.stdout)["error"]
 
 
-@pytest.mark.parametrize(("name", "size"), [("digits", 2), ("faces", 4)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("digits", 2), ("faces", 4), ("digits-flint", 2), ("digits-protopnet", 2), ("digits-protovae", 2)],
+)
 def test_an_embedded_checkpoint_names_the_command_that_made_it(demo: Store, name: str, size: int) -> None:
     info = models.describe(demo, name)
     assert info.embedded
     assert models.path_of(demo, name).stat().st_size <= size * 2**20
     assert info.made_by["command"] in (ROOT / "README.md").read_text()
+
+
+def test_embedded_baselines_are_small_and_as_good_as_the_black_box(demo: Store, digits: ModelInfo) -> None:
+    infos = [models.describe(demo, f"digits-{kind}") for kind in ("flint", "protopnet", "protovae")]
+    assert sum(models.path_of(demo, info.name).stat().st_size for info in infos) <= 5 * 2**20
+    for info in infos:
+        made = pipeline.convert(demo, info, pipeline.dataset_of(info), 5)
+        assert made.summary.accuracy_black_box == pytest.approx(info.accuracy, abs=5e-3)
+        assert made.summary.accuracy_black_box > (digits.accuracy or 1) - 0.03
+        assert made.summary.ghosting == 0
 
 
 def test_the_accuracy_in_the_checkpoint_is_the_one_it_has(demo: Store, digits: ModelInfo) -> None:
