@@ -517,6 +517,9 @@ def project(
 
 
 Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
+MetricNames = Annotated[
+    str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
+]
 Images = Annotated[int, typer.Option(min=1, help="How many test images the metrics on relevance maps are over.")]
 
 
@@ -526,9 +529,7 @@ def evaluate(
         list[str],
         typer.Option("--model", metavar="NAME", help="A model in the store. Again for others trained alike."),
     ],
-    metrics: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
-    ] = "",
+    metrics: MetricNames = "",
     k: K = 5,
     images: Images = 1000,
     runs: Runs = 1,
@@ -582,9 +583,7 @@ def compare(
     models: Annotated[list[str], typer.Option("--models", metavar="NAME [NAME …]", help="Models in the store.")],
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     format: Annotated[str, typer.Option(help="text, csv, latex or json.")] = "text",
-    metrics: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
-    ] = "",
+    metrics: MetricNames = "",
     published: Annotated[bool, typer.Option(help="Add what the paper published for the same data sets.")] = True,
     k: K = 5,
     images: Images = 1000,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 64
+OF_PROTOTYPES = {"ghosting", "vendi", "diversity", "diversity_all", "diversity_reference"}
 
 
 def map_scores_spec(
@@ -247,10 +248,9 @@ def _evaluated(
             train = embedded("train")
             distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
         put("relative_distance", distance)
-    if info.kind != "blackbox":
-        for name, own in _of_own_prototypes(models.load(store, info.name), embedded("train")).items():
-            if name in names:
-                values[METRICS[name].black_box] = own
+    if info.kind != "blackbox" and OF_PROTOTYPES & set(names):
+        of_own = _of_own_prototypes(models.load(store, info.name), embedded("train"))
+        values |= {METRICS[name].black_box: own for name, own in of_own.items() if name in names}
     spreads: dict[str, float] = {}
     if any(METRICS[name].maps for name in names):
         scores = map_scores(store, info, data, k, seed, images, device, progress)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import cache
 from app.components.downloads import show_download
+from app.components.figure import show_figure
 from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
@@ -16,7 +17,6 @@ from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
-QUIET = {"displayModeBar": False}
 SAID_BY = {"kmex": "KMEx", "black_box": "Black box"}
 
 
@@ -76,7 +76,7 @@ def show_classes(chosen: Selection) -> None:
             f"**{info.class_names[worst]}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
             "The colour shows mistakes only."
         )
-        st.plotly_chart(confusion_figure(table), key="confusion", config=QUIET, alt="Which classes are taken for which")
+        show_figure("confusion", confusion_figure(table), "Which classes are taken for which")
         show_download("Class by class as CSV", table.to_csv(), f"{info.name}-confusion-{by}.csv")
 
 
@@ -94,8 +94,8 @@ def show_ghosts(chosen: Selection) -> None:
             else "There is no ghost, which a diamond would mark."
         )
     )
-    st.plotly_chart(shares_figure(table), key="shares", config=QUIET, alt="Share of training images per prototype")
-    show_download("Shares as CSV", table.to_csv(index=False), f"{info.name}-prototypes-{chosen.k}.csv")
+    show_figure("shares", shares_figure(table), "Share of training images per prototype")
+    show_download("Shares as CSV", table, f"{info.name}-prototypes-{chosen.k}.csv")
 
 
 def show_diversity(chosen: Selection) -> None:
@@ -109,7 +109,7 @@ def show_diversity(chosen: Selection) -> None:
     found = found_summaries(chosen)
     if len(found) > 1:
         figure = sweep_figure(found, chosen.k, KS, "effective")
-        st.plotly_chart(figure, key="vendi", config=QUIET, alt="Effective prototypes for each number per class")
+        show_figure("vendi", figure, "Effective prototypes for each number per class")
     if len(found) < len(KS):
         st.page_link("views/sweep.py", label="Compute the curve for 1 to 20 per class", icon=":material/show_chart:",
                      query_params=query())  # fmt: skip

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import cache
 from app.components.downloads import show_download
+from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
 from app.state import Selection, query
@@ -21,7 +22,6 @@ from kmex_core.results import MapScores, ModelInfo
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
 SIDE, SHOWN = 128, 3
-QUIET = {"displayModeBar": False}
 # on a phone side by side instead of below each other
 _STYLE = """<style>@media(max-width:640px){
 [class*="st-key-kx-best-"] [data-testid="stColumn"]{min-width:calc(33% - 1rem);flex:1 1 calc(33% - 1rem)}}</style>"""
@@ -78,7 +78,7 @@ def show_ordering(info: ModelInfo, scores: MapScores) -> None:
     table = ordering_table(scores)
     both = table[["kmex", "kmex_random"]].to_numpy()
     st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
-    st.plotly_chart(ordering_figure(table), key="ordering", config=QUIET, alt="Probability as pixels come in")
+    show_figure("ordering", ordering_figure(table), "Probability as pixels come in")
     st.caption(
         "Pixels are put into an empty image, and the probability of the predicted class is watched. Good maps rise "
         "above random order (dashed). **Mind the axes**: KMEx spreads its probability over all prototypes, so that it "
@@ -97,7 +97,8 @@ def show_distributions(info: ModelInfo, table: pd.DataFrame) -> None:
         "divergence": distribution_figure({"KMEx": table["divergence"].to_numpy()}, "Divergence of maps (nats)", None),
     }
     for place, (name, figure) in zip(st.columns(3, gap="medium"), figures.items(), strict=True):
-        place.plotly_chart(figure, key=f"spread-{name}", config=QUIET, alt=f"How {name} is spread over images")
+        with place:
+            show_figure(f"spread-{name}", figure, f"How {name} is spread over images")
     show_download("Scores of each image as CSV", table, f"{info.name}-map-scores.csv")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
 from app.components.downloads import show_download
+from app.components.figure import show_figure
 from app.components.image_picker import Picked
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from kmex_core.images import enlarged
@@ -29,7 +29,7 @@ def show_predictions(info: ModelInfo, prototypes: Prototypes, found: Explanation
     black_box, kmex = st.columns(2)
     with black_box:
         st.markdown("**Black box**")
-        _chart("probability", probability_figure(rows, true), "the black box's probability of each class")
+        show_figure("probability", probability_figure(rows, true), "Bars: the black box's probability of each class")
     with kmex:
         st.markdown(
             "**KMEx**: the longest bar decides",
@@ -37,12 +37,10 @@ def show_predictions(info: ModelInfo, prototypes: Prototypes, found: Explanation
             f"{len(prototypes)} prototypes, summed within each class. It is flat wherever similarities are small: read "
             "its order, not its size.",
         )
-        _chart("similarity", similarity_figure(rows, true), "the similarity to each class's nearest KMEx prototype")
+        show_figure(
+            "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest KMEx prototype"
+        )
     show_download("Predictions as CSV", table, "predictions.csv")
-
-
-def _chart(key: str, figure: go.Figure, about: str) -> None:
-    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=f"Bars: {about}")
 
 
 def _verdict(info: ModelInfo, found: Explanation, picked: Picked) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.components.downloads import show_download
+from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.figures.sweep import CURVES, sweep_figure, sweep_table
 from app.state import KS as RANGE
@@ -74,9 +75,8 @@ def show_curves(chosen: Selection) -> None:
             with place:
                 kind = CURVES[name].kind
                 st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
-                st.plotly_chart(
+                show_figure(
+                    f"sweep-{name}",
                     sweep_figure(found, chosen.k, KS, name),
-                    key=f"sweep-{name}",
-                    config={"displayModeBar": False},
-                    alt=f"{kind.title} for {len(found)} numbers of prototypes per class",
+                    f"{kind.title} for {len(found)} numbers of prototypes per class",
                 )

@@ -69,11 +69,6 @@ class PrototypeHead(nn.Module):
         """(N, D) embeddings to (N, C) class scores."""
         return self.classify(self.similarity(z))
 
-    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(N, D) relevance of the dimensions for the similarity to one prototype each, (N,) (PRP)."""
-        s = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
-        return similarity_relevance(z, self.prototypes[prototypes], s)
-
     def relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the dimensions for the score of one class each, (N,): each prototype splits its part."""
         parts = self.similarity(z) * self.weight[target]

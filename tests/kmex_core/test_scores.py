@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -174,17 +175,22 @@ def test_one_prototype_per_class_says_what_it_cannot_have(demo: Store, digits: M
     assert 0 <= value(found, "diversity_all") <= 1
 
 
+def changed_when_loaded(monkeypatch: pytest.MonkeyPatch, change: Callable[[models.BlackBox], object]) -> None:
+    """Let models come out of the store with a change."""
+    real = models.load
+
+    def load(*arguments: object) -> models.BlackBox:
+        found = real(*arguments)  # type: ignore[arg-type]
+        change(found)
+        return found
+
+    monkeypatch.setattr(models, "load", load)
+
+
 def test_a_network_without_rules_has_no_maps_and_says_so(
     demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = models.load
-
-    def other(*arguments: object) -> models.BlackBox:
-        found = real(*arguments)  # type: ignore[arg-type]
-        found.encoder.add_module("last", nn.GELU())
-        return found
-
-    monkeypatch.setattr(models, "load", other)
+    changed_when_loaded(monkeypatch, lambda found: found.encoder.add_module("last", nn.GELU()))
     found = measured(demo, digits, 2, images=9)
     for name, kind in METRICS.items():
         assert (found.metrics[name].mean is None) == kind.maps
@@ -220,15 +226,7 @@ def test_unknown_metrics_and_mixed_models_are_refused(demo: Store, digits: Model
 def test_an_embedding_that_is_not_finite_is_refused(
     store: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = models.load
-
-    def broken(*arguments: object) -> models.BlackBox:
-        found = real(*arguments)  # type: ignore[arg-type]
-        with torch.no_grad():
-            next(found.encoder.parameters()).fill_(float("nan"))
-        return found
-
-    monkeypatch.setattr(models, "load", broken)
+    changed_when_loaded(monkeypatch, lambda found: next(found.encoder.parameters()).data.fill_(float("nan")))
     with pytest.raises(InputError, match="not finite"):
         measured(store, digits, 2, CHEAP)
 
