@@ -14,12 +14,14 @@ from kmex_core import models as kept
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.progress import Progress
 from kmex_core.results import (
+    OWN,
     Conversion,
     Embeddings,
     Evaluation,
     Explanation,
     MapScores,
     ModelInfo,
+    OwnDetails,
     Projection,
     RelevanceMaps,
     Summary,
@@ -115,7 +117,8 @@ def _summaries() -> dict[PrototypeSpec, Summary]:
 def similarities(info: ModelInfo, k: int, seed: int, split: str, index: int) -> np.ndarray:
     """(K,) similarities of an image of the data set to all prototypes."""
     made = conversion(info, k, seed)
-    return pipeline.similarities(made, conversion_spec(info, k, seed), embeddings(info, split).z[index : index + 1])[0]
+    spec, z = conversion_spec(info, k, seed), embeddings(info, split).z[index : index + 1]
+    return pipeline.similarities(store(), info, made, spec, z)[0]
 
 
 def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,9 +128,26 @@ def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, n
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarray, np.ndarray]:
+    from kmex_core.own import own_distance
     from kmex_core.prototypes import attracted as found
 
-    return found(embeddings(_info, "train"), conversion(_info, spec.k, spec.seed).prototypes, p)
+    prototypes = conversion(_info, spec.k, spec.seed).prototypes
+    if spec.k != OWN:
+        return found(embeddings(_info, "train"), prototypes, p)
+    head = kept.load(store(), _info.name).head
+    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z))
+
+
+def own_details(info: ModelInfo) -> OwnDetails:
+    """What a prototypical model can say of its own prototypes."""
+    return _own_details(info.name, kept.weights_key(store(), info.name))
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _own_details(name: str, weights: str) -> OwnDetails:
+    from kmex_core.own import own_details as found
+
+    return found(_black_box(name, weights).model)
 
 
 def projection_key(info: ModelInfo) -> str:

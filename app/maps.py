@@ -17,7 +17,6 @@ from kmex_core.store import Store
 
 CLOUD = "/maps/{projection}.bin"
 LAYER = "/maps/{projection}/{conversion}.json"
-MOST = 65_535
 _KEY = re.compile(r"[0-9a-f]{20}")
 
 
@@ -38,12 +37,12 @@ def cloud(drawn: Projection) -> bytes:
 
 
 def layer(drawn: Projection, made: Conversion) -> bytes:
-    """Prototypes as columns, and the prototype that each image activates (base64 of uint16), as JSON."""
+    """Prototypes as columns, and the class that is predicted for each image (base64 of uint16), as JSON."""
     from kmex_core.projection import place
 
     prototypes = made.prototypes
     places = place(drawn, prototypes.centers)
-    activated = np.concatenate([prototypes.activated, made.test_activated]).astype("<u2")
+    predicted = np.concatenate([made.train_predicted, made.test_predicted]).astype("<u2")
     columns = {
         "x": np.round(places[:, 0].astype(float), 4).tolist(),
         "y": np.round(places[:, 1].astype(float), 4).tolist(),
@@ -52,7 +51,7 @@ def layer(drawn: Projection, made: Conversion) -> bytes:
         "count": prototypes.count.tolist(),
         "ghost": prototypes.ghost.tolist(),
         "picture": prototypes.picture.tolist(),
-        "activated": base64.b64encode(activated.tobytes()).decode(),
+        "predicted": base64.b64encode(predicted.tobytes()).decode(),
     }
     return json.dumps(columns, separators=(",", ":")).encode()
 
@@ -68,7 +67,7 @@ def _drawn(key: str) -> Projection:
 @lru_cache(maxsize=64)
 def _layer(projection: str, conversion: str) -> bytes:
     made = pipeline.stored_conversion(Store(), conversion)
-    if made is None or len(made.prototypes) > MOST:
+    if made is None:
         raise LookupError(conversion)
     return layer(_drawn(projection), made)
 

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+import numpy as np
 import streamlit as st
 
 from app import cache
 from kmex_core import datasets
-from kmex_core.results import KINDS, ModelInfo
+from kmex_core.results import KINDS, OWN, ModelInfo
 
 KS = (1, 20)
 DEFAULT_K = 5
@@ -19,11 +20,32 @@ _KEY = "_selection"
 
 @dataclass(frozen=True)
 class Selection:
-    """A model of the store and the number of prototypes per class."""
+    """A model of the store with prototypes.
+
+    Attributes:
+        model: the model.
+        k: how many prototypes per class KMEx finds; `OWN` for those that the model has itself.
+        seed: of k-means.
+    """
 
     model: ModelInfo
     k: int
     seed: int = 0
+
+    @property
+    def own(self) -> bool:
+        """A prototypical model is looked at without KMEx."""
+        return self.k == OWN
+
+    @property
+    def title(self) -> str:
+        """What decides by the prototypes: "KMEx", or the kind of model."""
+        return KINDS[self.model.kind] if self.own else "KMEx"
+
+    @property
+    def per_class(self) -> int:
+        """Prototypes per class (of FLINT on average)."""
+        return self.model.k if self.own else self.k
 
 
 def choose() -> None:
@@ -52,21 +74,37 @@ def choose() -> None:
             help="A trained classifier in the store. `python -m kmex_core train` makes more.",
         )
         model = next(model for model in models if model.name == name)
-        if model.kind != "blackbox":
-            st.caption(
-                f"**{name}** is a {KINDS[model.kind]}. What the pages call the black box is this model itself; KMEx is "
-                "made of its embedding, and replaces its own prototypes."
-            )
+        converted = model.kind == "blackbox" or _choose_kmex(model)
         k = st.slider(
             "Prototypes per class",
             *KS,
             DEFAULT_K,
             key="k",
             bind="query-params",
+            disabled=not converted,
             help="How many examples stand for each class. More show finer differences within a class, and bring the "
             "KMEx prediction closer to the black box's; fewer are quicker to take in.",
         )
-    st.session_state[_KEY] = Selection(model, k)
+    st.session_state[_KEY] = Selection(model, k if converted else OWN)
+
+
+def _choose_kmex(model: ModelInfo) -> bool:
+    """Show the choice between a prototypical model and the KMEx of its embedding."""
+    kind = KINDS[model.kind]
+    converted = st.toggle(
+        "+ KMEx",
+        True,
+        key="kmex",
+        bind="query-params",
+        help=f"On: the prototypes that KMEx finds in the embedding of this {kind}, which takes the black box's place. "
+        f"Off: the prototypes that the {kind} has learned itself.",
+    )
+    st.caption(
+        f"KMEx on the embedding of **{model.name}**, a {kind}; what the pages call the black box is the {kind}."
+        if converted
+        else f"**{model.name}**, a {kind}, with its own {model.k} prototypes per class."
+    )
+    return converted
 
 
 def _title(name: str, names: list[str]) -> str:
@@ -78,7 +116,7 @@ def _title(name: str, names: list[str]) -> str:
 def query(**more: str | int) -> dict[str, str]:
     """What a link to a page needs to show the same selection, and `more`."""
     chosen = selection()
-    kept = {"model": chosen.model.name, "k": chosen.k, **more}
+    kept = {"model": chosen.model.name, **({"kmex": "false"} if chosen.own else {"k": chosen.k}), **more}
     if "dataset" in st.query_params:
         kept["dataset"] = st.query_params["dataset"]
     return {name: str(value) for name, value in kept.items()}
@@ -102,17 +140,23 @@ def pick(kind: str, name: str) -> None:
         st.query_params.pop(kind, None)
 
 
-def prototype_name(p: int, k: int) -> str:
+def prototype_place(p: int, classes: np.ndarray) -> int:
+    """The place of a prototype among those of its class, from 0; `classes` (K,) are all prototypes' classes."""
+    return int((classes[:p] == classes[p]).sum())
+
+
+def prototype_name(p: int, classes: np.ndarray) -> str:
     """What names a prototype in links: its class and its place in it, so that it means the same for another k."""
-    return f"{p // k}.{p % k}"
+    return f"{classes[p]}.{prototype_place(p, classes)}"
 
 
-def prototype_index(name: str, k: int, classes: int) -> int | None:
-    """The prototype that `prototype_name` named, None when there is none for this k."""
+def prototype_index(name: str, classes: np.ndarray) -> int | None:
+    """The prototype that `prototype_name` named, None when there is none among these."""
     found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name)
-    if found is None or int(found[1]) >= classes or int(found[2]) >= k:
+    if found is None:
         return None
-    return int(found[1]) * k + int(found[2])
+    own = np.flatnonzero(classes == int(found[1]))
+    return int(own[int(found[2])]) if int(found[2]) < len(own) else None
 
 
 def selection() -> Selection:

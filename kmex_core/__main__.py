@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
+from kmex_core.results import OWN
 
 app = typer.Typer(
     help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
@@ -37,6 +38,9 @@ DataRoot = Annotated[
 Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+Own = Annotated[
+    bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give equal results.")]
 
 
@@ -351,6 +355,7 @@ def explain(
     image: Annotated[Path, typer.Option(metavar="FILE", help="A PNG, JPEG, WebP, BMP or TIFF picture.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the maps go; made if it is not there.")],
     k: K = 5,
+    own: Own = False,
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="How many of the nearest prototypes get a map.")] = 3,
     method: Annotated[
@@ -381,13 +386,15 @@ def explain(
         store = Store()
         info = kept.describe(store, model)
         data = pipeline.dataset_of(info, data_root)
-        made = pipeline.convert(store, info, data, k, seed, device, bar)
+        per_class = OWN if own else k
+        made = pipeline.convert(store, info, data, per_class, seed, device, bar)
         black_box = kept.load(store, model, pipeline.checked_device(device))
-        module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, k, seed))
+        module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, per_class, seed))
         found = module.explain(pipeline.network_input(info, picture.pixels), top=top, method=method)
         answer = report.explanation(found, made.prototypes, info) | {
             "model": model,
-            "k": k,
+            "k": info.k if own else k,
+            "own": own,
             "seed": seed,
             "image": str(image),
             "notes": list(picture.notes),
@@ -397,10 +404,14 @@ def explain(
         return answer
 
     def show(answer: dict[str, Any]) -> None:
-        print(
-            f"The black box says {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
-            f"KMEx says {answer['kmex']['class']} ({answer['kmex']['probability']:.1%})."
-        )
+        said = f"{answer['kmex']['class']} ({answer['kmex']['probability']:.1%})."
+        if answer["own"]:
+            print(f"'{answer['model']}' says {said}")
+        else:
+            print(
+                f"The black box says {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
+                f"KMEx says {said}"
+            )
         for note in answer["notes"]:
             print(f"Note: {note}")
         if answer["unusual"]:
@@ -531,6 +542,7 @@ def evaluate(
     ],
     metrics: MetricNames = "",
     k: K = 5,
+    own: Own = False,
     images: Images = 1000,
     runs: Runs = 1,
     seed: Seed = 0,
@@ -548,10 +560,15 @@ def evaluate(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import comparison
+        from kmex_core import models as kept
         from kmex_core.store import Store
 
-        found = _evaluation(Store(), model, metrics, k, range(seed, seed + runs), images, data_root, device, bar)
-        return comparison.evaluation_values(found) | {"text": comparison.as_text(comparison.rows([found]))}
+        given = (images, data_root, device, bar)
+        store = Store()
+        baseline = kept.describe(store, model[0]).kind != "blackbox"
+        ks = [OWN] if own else [OWN, k] if baseline else [k]
+        found = _evaluations(store, model, metrics, ks, range(seed, seed + runs), *given)
+        return comparison.evaluation_values(found[-1]) | {"text": comparison.as_text(comparison.rows(found))}
 
     def show(answer: dict[str, Any]) -> None:
         over = f", maps ({answer['method']}) over {answer['images']:,} images" if answer["images"] else ""
@@ -565,9 +582,9 @@ def evaluate(
     _answer(as_json, work, show)
 
 
-def _evaluation(
-    store: Any, names: list[str], asked: str, k: int, seeds: range, images: int, root: str, device: str, bar: Bar
-) -> Any:
+def _evaluations(
+    store: Any, names: list[str], asked: str, ks: list[int], seeds: range, images: int, root: str, device: str, bar: Bar
+) -> list[Any]:
     from kmex_core import models as kept
     from kmex_core import pipeline, scores
     from kmex_core.metrics.catalogue import METRICS
@@ -575,7 +592,7 @@ def _evaluation(
     infos = [kept.describe(store, name) for name in names]
     wanted = [name.strip() for name in asked.split(",") if name.strip()] or list(METRICS)
     data = pipeline.dataset_of(infos[0], root)
-    return scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar)
+    return [scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar) for k in ks]
 
 
 @app.command()
@@ -599,13 +616,17 @@ def compare(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import comparison
+        from kmex_core import models as kept
         from kmex_core.store import Store
 
         if format not in comparison.FORMATS:
             raise InputError(f"There is no format '{format}'; known: {', '.join(comparison.FORMATS)}.")
         names = list(dict.fromkeys([*models, *(more or [])]))
         store, seeds = Store(), range(seed, seed + runs)
-        found = [_evaluation(store, [name], metrics, k, seeds, images, data_root, device, bar) for name in names]
+        found = []
+        for name in names:
+            ks = [k] if kept.describe(store, name).kind == "blackbox" else [OWN, k]
+            found += _evaluations(store, [name], metrics, ks, seeds, images, data_root, device, bar)
         table = comparison.rows(found, published)
         made = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
         if format == "json":

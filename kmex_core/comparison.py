@@ -61,11 +61,17 @@ class Row:
 
 
 def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list[Row]:
-    """A row for each model, each KMEx, and each of the two that the paper has for the same kinds and data sets."""
+    """A row for each model, each KMEx, and each of the two that the paper has for the same kinds and data sets.
+
+    A black box's own numbers come with its KMEx; a prototypical model's with its evaluation on its own.
+    """
     found = []
     for one in evaluations:
         name = " / ".join(one.models)
-        for label, black_box in ((name, True), (f"{name} + KMEx", False)):
+        which = [(name, False)] if one.own else [(f"{name} + KMEx", False)]
+        if one.kind == "blackbox":
+            which.insert(0, (name, True))
+        for label, black_box in which:
             cells = {}
             for metric, kind in METRICS.items():
                 key = kind.black_box if black_box else metric

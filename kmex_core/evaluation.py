@@ -125,7 +125,7 @@ def map_scores(
     baseline = baseline.to(model.prototype_class.device)
     with torch.no_grad():
         empty = _outputs(model, baseline[None])
-    members = class_members(model.prototype_class)
+    members = class_members(model.prototype_class, empty.black_box.shape[1])
     done = 0
     for indices, images, labels in batches:
         for at in range(0, len(images), BATCH):

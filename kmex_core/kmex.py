@@ -75,6 +75,8 @@ class KMEx(nn.Module):
         self.made_by = dict(made_by or {})
         self.eval()
 
+    by_distance = True  # the similarity is made of a distance
+
     # ---- the computation -------------------------------------------------------------------------------------------
 
     def encode(self, images: Tensor) -> Tensor:
@@ -100,6 +102,10 @@ class KMEx(nn.Module):
         )
         return scores.scatter_reduce(1, self.prototype_class.expand(len(similarity), -1), similarity, "amax")
 
+    def predict(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N,) classes: that of the nearest prototype."""
+        return self.prototype_class[self.distance(z).argmin(1)]
+
     def probabilities(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) probabilities: softmax over all K prototypes, summed within each class."""
         return torch.zeros(
@@ -123,7 +129,7 @@ class KMEx(nn.Module):
         """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
         from kmex_core.relevance import prediction_relevance
 
-        own = class_members(self.prototype_class)[target]
+        own = class_members(self.prototype_class, len(self.class_names))[target]
         probability = self.similarity(z).softmax(1).gather(1, own)
         return prediction_relevance(z, self.prototypes[own], probability)
 

@@ -16,6 +16,7 @@ from kmex_core import datasets, metrics, models
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.results import (
+    OWN,
     Conversion,
     Embeddings,
     ModelInfo,
@@ -313,7 +314,9 @@ def embeddings(
 def conversion_spec(
     store: Store, info: ModelInfo, data: datasets.ImageDataset, k: int, seed: int, mixed_precision: bool = False
 ) -> PrototypeSpec:
-    """What a conversion depends on."""
+    """What a conversion depends on; with `k` = `OWN`, what a prototypical model's own prototypes do."""
+    if k == OWN:
+        return PrototypeSpec(embedding_spec(store, info, data, "train", mixed_precision).key, OWN, method="own-1")
     return PrototypeSpec(embedding_spec(store, info, data, "train", mixed_precision).key, k, seed)
 
 
@@ -336,9 +339,11 @@ def convert(
 ) -> Conversion:
     """Convert a model to a KMEx with `k` prototypes per class, from the store or now.
 
+    With `k` = `OWN` nothing is converted: the same is found for the prototypes that a prototypical model has itself.
+
     Args:
         store, info, data: the model and the data set it was trained on.
-        k: prototypes per class.
+        k: prototypes per class, or `OWN`.
         seed: of k-means.
         device: a torch device (a GPU if there is one when empty).
         progress: called while it works; it may raise to stop.
@@ -357,11 +362,12 @@ def convert(
             return embeddings(store, info, data, split, device, progress, mixed_precision)
 
         splits = {split: given(split) for split in ("train", "test")}
-        made = _converted(splits, info, spec, checked_device(device), progress)
-        arrays = made.prototypes.to_arrays() | {
-            "test_activated": made.test_activated,
-            "test_black_box": made.test_black_box,
-        }
+        if k == OWN:
+            made = _own(splits, models.load(store, info.name, checked_device(device)))
+        else:
+            made = _converted(splits, info, spec, checked_device(device), progress)
+        kept = {name: getattr(made, name) for name in _KEPT}
+        arrays = made.prototypes.to_arrays() | kept
         return arrays, {
             "spec": dataclasses.asdict(spec),
             "summary": dataclasses.asdict(made.summary),
@@ -370,17 +376,23 @@ def convert(
             "versions": models.versions(),
         }
 
+    if k == OWN and info.kind == "blackbox":
+        raise InputError(
+            f"'{info.name}' is a black box: it has no prototypes of its own. Convert it with k = 1 or more."
+        )
     spec = conversion_spec(store, info, data, k, seed, mixed_precision)
     return _conversion(*store.made("prototypes", spec.key, make))
+
+
+_KEPT = ("train_predicted", "test_predicted", "test_activated", "test_black_box")
 
 
 def _conversion(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Conversion:
     return Conversion(
         Prototypes.from_arrays(arrays),
         Summary(**described["summary"]),
-        arrays["test_activated"],
-        arrays["test_black_box"],
-        described["seconds"],
+        seconds=described["seconds"],
+        **{name: arrays[name] for name in _KEPT},
     )
 
 
@@ -406,7 +418,56 @@ def _converted(
         ),
         effective=metrics.effective_prototypes(found.centers, found.classes),
     )
-    return Conversion(found, summary, nearest, test.black_box, time.perf_counter() - started)
+    return Conversion(
+        found, summary, found.classes[found.activated], predicted, nearest, test.black_box,
+        time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _own(splits: dict[str, Embeddings], model: models.BlackBox) -> Conversion:
+    """A prototypical model's own prototypes, by its own similarity."""
+    import torch
+
+    from kmex_core.baselines import PrototypeHead
+    from kmex_core.own import own_distance
+    from kmex_core.prototypes import ROWS, describe_prototypes
+
+    started = time.perf_counter()
+    train, test = splits["train"], splits["test"]
+    head: Any = model.head
+    device = next(head.parameters()).device
+    with torch.no_grad():
+        centers, classes = head.prototypes.cpu().numpy(), head.prototype_class.cpu().numpy()
+        among = head.similarity(head.prototypes).double().cpu().numpy()
+        nearest = [
+            own_distance(head, torch.from_numpy(test.z[at : at + ROWS]).to(device)).argmin(1).cpu().numpy()
+            for at in range(0, len(test), ROWS)
+        ]
+    found = describe_prototypes(
+        train, model.info.class_names, centers, classes, lambda z: own_distance(head, z), str(device)
+    )
+    accuracy = metrics.accuracy(test.black_box, test.labels)
+    reference = None
+    if len(classes) > 1:  # the released code rounds distances; a dot product needs none
+        reference = (
+            metrics.diversity(centers, classes, "all", "reference", squared=head.squared)
+            if isinstance(head, PrototypeHead) else metrics.similarity_diversity(among, classes, "all")
+        )  # fmt: skip
+    several = np.unique(classes, return_counts=True)[1].min() > 1
+    summary = Summary(
+        images=len(test),
+        accuracy_black_box=accuracy,
+        accuracy_kmex=accuracy,
+        agreement=1.0,
+        ghosting=metrics.ghosting(found.count),
+        diversity=metrics.similarity_diversity(among, classes) if several else None,
+        diversity_reference=reference,
+        effective=metrics.effective_prototypes(centers, classes),
+    )
+    return Conversion(
+        found, summary, train.black_box, test.black_box, np.concatenate(nearest), test.black_box,
+        time.perf_counter() - started,
+    )  # fmt: skip
 
 
 def sweep(
@@ -523,12 +584,13 @@ def project(
 
 
 def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec) -> KMEx:
-    """The self-explaining module of a conversion."""
+    """The self-explaining module of a conversion, or of a prototypical model on its own."""
     from kmex_core.images import pixel_bounds
     from kmex_core.kmex import KMEx
+    from kmex_core.own import OwnPrototypes
 
     info = black_box.info
-    return KMEx(
+    return (OwnPrototypes if spec.k == OWN else KMEx)(
         black_box.encoder,
         black_box.head,
         converted.prototypes,
@@ -546,12 +608,19 @@ def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec)
     ).to(next(black_box.head.parameters()).device)
 
 
-def similarities(converted: Conversion, spec: PrototypeSpec, z: np.ndarray) -> np.ndarray:
-    """(N, K) similarities of embeddings (N, D) to the prototypes of a conversion, without the network."""
+def similarities(
+    store: Store, info: ModelInfo, converted: Conversion, spec: PrototypeSpec, z: np.ndarray
+) -> np.ndarray:
+    """(N, K) similarities of embeddings (N, D) to the prototypes of a conversion; KMEx's need no network."""
     import torch
 
     from kmex_core.prototypes import pairwise, similarity
 
+    if spec.k == OWN:
+        head: Any = models.load(store, info.name).head
+        with torch.no_grad():
+            found: np.ndarray = head.similarity(torch.from_numpy(z)).numpy()
+        return found
     distances = pairwise(torch.from_numpy(z), torch.from_numpy(converted.prototypes.centers))
     return similarity(distances, spec.epsilon, spec.squared).numpy()
 

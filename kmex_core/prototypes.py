@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -52,7 +52,35 @@ def fit_prototypes(
         centers.append(_class_centers(z[labels == label], k, seed, label, name))
     progress("Finding prototypes", len(class_names), len(class_names))
     classes = np.repeat(np.arange(len(class_names)), k)
-    return _described(z, labels, torch.cat(centers), classes, sizes, embeddings.labels)
+    found = torch.cat(centers)
+    return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))
+
+
+def describe_prototypes(
+    embeddings: Embeddings,
+    class_names: Sequence[str],
+    centers: np.ndarray,
+    classes: np.ndarray,
+    distance: Callable[[Tensor], Tensor],
+    device: str = "cpu",
+) -> Prototypes:
+    """What given prototypes stand for in the training split.
+
+    Args:
+        embeddings: of the training split.
+        class_names: C names.
+        centers: (K, D) the prototypes.
+        classes: (K,) their classes.
+        distance: (n, D) embeddings to (n, K); the lowest is of the prototype that an image activates.
+        device: a torch device.
+
+    Raises:
+        InputError: see `fit_prototypes`.
+    """
+    sizes = _checked_sizes(embeddings, class_names, 1)
+    z, labels = torch.from_numpy(embeddings.z).to(device), torch.from_numpy(embeddings.labels).to(device)
+    with torch.no_grad():
+        return _described(z, labels, torch.from_numpy(centers).to(device), classes, sizes, embeddings.labels, distance)
 
 
 def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str], k: int) -> np.ndarray:
@@ -108,9 +136,8 @@ def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True)
     return torch.log1p((1 - epsilon) / (d + epsilon))
 
 
-def class_members(prototype_class: Tensor) -> Tensor:
-    """(C, k) int64, the prototypes of each class; −1 fills up classes that have fewer than others."""
-    classes = int(prototype_class.max()) + 1
+def class_members(prototype_class: Tensor, classes: int) -> Tensor:
+    """(C, k) int64, the prototypes of each of C classes; −1 fills up classes that have fewer than others."""
     counts = torch.bincount(prototype_class, minlength=classes)
     found = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
     order = prototype_class.argsort(stable=True)
@@ -119,15 +146,26 @@ def class_members(prototype_class: Tensor) -> Tensor:
     return found
 
 
-def attracted(embeddings: Embeddings, prototypes: Prototypes, p: int) -> tuple[np.ndarray, np.ndarray]:
-    """The training images whose nearest prototype is `p`: those of its class, and those of others, which it gets wrong.
+def attracted(
+    embeddings: Embeddings, prototypes: Prototypes, p: int, distance: Callable[[Tensor], Tensor] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training images whose nearest prototype is `p`: those of its class, and those of others.
+
+    Args:
+        embeddings: of the training split.
+        prototypes: K prototypes.
+        p: one of them.
+        distance: (n, D) embeddings to (n, K); Euclidean when None.
 
     Returns:
         Two vectors of indices, each nearest first.
     """
     rows = np.flatnonzero(prototypes.activated == p)
-    distance = np.linalg.norm(embeddings.z[rows] - prototypes.centers[p], axis=1)
-    rows = rows[distance.argsort(kind="stable")]
+    z = torch.from_numpy(embeddings.z[rows])
+    with torch.no_grad():
+        far = (pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0] if distance is None
+               else distance(z)[:, p]).cpu().numpy()  # fmt: skip
+    rows = rows[far.argsort(kind="stable")]
     own = embeddings.labels[rows] == prototypes.classes[p]
     return rows[own], rows[~own]
 
@@ -143,7 +181,13 @@ def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.nda
 
 
 def _described(
-    z: Tensor, labels: Tensor, centers: Tensor, classes: np.ndarray, sizes: np.ndarray, host_labels: np.ndarray
+    z: Tensor,
+    labels: Tensor,
+    centers: Tensor,
+    classes: np.ndarray,
+    sizes: np.ndarray,
+    host_labels: np.ndarray,
+    distance: Callable[[Tensor], Tensor],
 ) -> Prototypes:
     """One pass over the images, in blocks of rows, so that memory does not grow with N times K."""
     count = len(centers)
@@ -154,7 +198,7 @@ def _described(
     any_index = torch.full((count,), NO_IMAGE, device=z.device)
     activated, nearest = [], []
     for start in range(0, len(z), ROWS):
-        distances = pairwise(z[start : start + ROWS], centers)
+        distances = distance(z[start : start + ROWS])
         low, which = distances.min(1)
         nearest.append(low)
         activated.append(which)

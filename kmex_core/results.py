@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 NO_IMAGE = -1
+OWN = 0  # in place of a number of prototypes per class: those that a prototypical model has itself
 KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
 CONSERVATION_TOLERANCE = 0.05
 
@@ -53,8 +54,11 @@ class Embeddings(_Stored):
 class Prototypes(_Stored):
     """K prototypes, and what they stand for in the training split.
 
+    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's own attributes) they are that
+    similarity with its sign changed, and "nearest" means most similar.
+
     Attributes:
-        centers: (K, D) float32, in the order of their class.
+        centers: (K, D) float32; those that KMEx finds are in the order of their class.
         classes: (K,) int64, the class of each prototype.
         count: (K,) int64, the training images of the prototype's own class that activate it (it is their nearest of
             all K).
@@ -62,7 +66,7 @@ class Prototypes(_Stored):
         count_all: (K,) int64, the training images of any class that activate it.
         nearest: (K, M) int64, indices of the M nearest training images of the own class, nearest first (`NO_IMAGE`
             where the class has fewer).
-        nearest_distance: (K, M) float32, their Euclidean distances (infinite where there is none).
+        nearest_distance: (K, M) float32, their distances (infinite where there is none).
         nearest_any: (K,) int64, index of the nearest training image of any class.
         distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
             prototype.
@@ -143,6 +147,8 @@ class ModelInfo:
 class Summary:
     """How a KMEx compares with its black box on a split. Shares are fractions 0…1.
 
+    For a prototypical model on its own, "kmex" is that model, and so is "black box".
+
     Attributes:
         images: how many images the shares are over.
         accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
@@ -166,26 +172,41 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
-    """A KMEx of a model in the store: prototypes, and what they make of the test split.
+    """A KMEx of a model in the store, or a prototypical model on its own: prototypes, and what they make of the data.
+
+    N training and M test images.
 
     Attributes:
         prototypes: the prototypes and what they stand for in the training split.
         summary: accuracies, agreement and ghosting.
-        test_activated: (N,) int64, the nearest prototype of each test image.
-        test_black_box: (N,) int64, the class the black box predicts for it.
+        train_predicted, test_predicted: (N,) and (M,) int64, the class that is predicted for each image.
+        test_activated: (M,) int64, the nearest prototype of each test image.
+        test_black_box: (M,) int64, the class the black box predicts for it.
         seconds: how long the conversion took, the embedding not counted.
     """
 
     prototypes: Prototypes
     summary: Summary
+    train_predicted: np.ndarray
+    test_predicted: np.ndarray
     test_activated: np.ndarray
     test_black_box: np.ndarray
     seconds: float
 
-    @property
-    def test_predicted(self) -> np.ndarray:
-        """(N,) int64, the class that KMEx predicts for each test image."""
-        return self.prototypes.classes[self.test_activated]
+
+@dataclass(frozen=True, eq=False)
+class OwnDetails:
+    """What only some prototypical models can say of their own K prototypes.
+
+    Attributes:
+        weights: (C, K) float32, of the last layer, from similarities to class scores.
+        pushed: (K,) int64, the training image that each was last moved onto, or `NO_IMAGE` (ProtoPNet, else None).
+        decoded: (K, H, W, 3) uint8, each as the decoder draws it (ProtoVAE, else None).
+    """
+
+    weights: np.ndarray
+    pushed: np.ndarray | None
+    decoded: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,8 +269,9 @@ class Explanation:
         black_box: (C,) float32, the black box's class probabilities.
         kmex: (C,) float32, the KMEx class probabilities: softmax of the similarities, summed within each class.
         predicted_black_box: the class the black box predicts.
-        predicted: the class of the nearest prototype, which is what KMEx predicts.
-        distance: (K,) float32, Euclidean distance of the image's embedding to every prototype.
+        predicted: the class of the nearest prototype, which is what KMEx predicts; or what a prototypical model
+            predicts, when its own prototypes explain.
+        distance: (K,) float32, distance of the image's embedding to every prototype (see `Prototypes`).
         similarity: (K,) float32.
         prototypes: (M,) int64, the prototypes that have a map, most similar first.
         maps: their M maps.
@@ -344,7 +366,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics of a model's KMEx.
+    """All metrics of a model's KMEx, or of a prototypical model on its own.
 
     Attributes:
         models: the model, and others trained alike that took part in the runs.
@@ -355,6 +377,7 @@ class Evaluation:
         test_images: how many the metrics on predictions are over.
         method: how the maps were made.
         metrics: by name.
+        own: True for a prototypical model on its own.
     """
 
     models: tuple[str, ...]
@@ -367,3 +390,4 @@ class Evaluation:
     test_images: int
     method: str
     metrics: Mapping[str, Measured]
+    own: bool = False

@@ -13,15 +13,27 @@ from kmex_core.errors import InputError, unknown_name
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.pipeline import checked_device, conversion_spec, convert, embeddings, kmex
 from kmex_core.progress import Progress, silent
-from kmex_core.results import Conversion, Embeddings, Evaluation, MapScores, Measured, ModelInfo, NotComputed
-from kmex_core.specs import MapScoresSpec, PrototypeSpec
+from kmex_core.results import (
+    OWN,
+    Conversion,
+    Embeddings,
+    Evaluation,
+    MapScores,
+    Measured,
+    ModelInfo,
+    NotComputed,
+    Prototypes,
+)
+from kmex_core.specs import MapScoresSpec
 from kmex_core.store import Store
 
 if TYPE_CHECKING:
     import torch
 
+    from kmex_core.kmex import KMEx
+
 BATCH = 64
-OF_PROTOTYPES = {"ghosting", "vendi", "diversity", "diversity_all", "diversity_reference"}
+ITSELF = NotComputed("The model explains itself: there is no other black box that its maps could differ from.")
 
 
 def map_scores_spec(
@@ -135,6 +147,8 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of a model's KMEx over several runs. What was measured before comes from the store.
 
+    With `k` = `OWN` they are those of a prototypical model on its own, which has no black box beside it.
+
     Args:
         store, data, k, device, progress: see `convert`.
         infos: the model, and others trained alike on the same data: each takes part with each seed.
@@ -170,12 +184,13 @@ def evaluate(
         kind=infos[0].kind,
         dataset=infos[0].dataset,
         backbone=infos[0].backbone,
-        k=k,
+        k=infos[0].k if k == OWN else k,
         seeds=tuple(seeds),
         images=min(images, test) if wants_maps else 0,
         test_images=test,
         method="prp" if wants_maps else "",
         metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
+        own=k == OWN,
     )
 
 
@@ -225,8 +240,8 @@ def _evaluated(
     if "agreement" in names:
         put("agreement", summary.agreement)
     if {"calibration_error", "coverage_radius"} & set(names):
-        head = models.load(store, info.name).head
-        errors, radius = _confidence(converted, conversion_spec(store, info, data, k, seed), head, embedded("test"))
+        module = kmex(models.load(store, info.name), converted, conversion_spec(store, info, data, k, seed))
+        errors, radius = _confidence(module, converted, embedded("test"))
         if "calibration_error" in names:
             put("calibration_error", *errors)
         if "coverage_radius" in names:
@@ -238,19 +253,15 @@ def _evaluated(
     if "diversity" in names:
         put("diversity", summary.diversity)
     if "diversity_all" in names:
-        all_of_them = metrics.diversity(prototypes.centers, prototypes.classes, "all") if len(prototypes) > 1 else None
-        put("diversity_all", all_of_them, otherwise=single)
+        put("diversity_all", _diversity_of_all(store, info, prototypes, k), otherwise=single)
     if "diversity_reference" in names:
         put("diversity_reference", summary.diversity_reference, otherwise=single)
     if "relative_distance" in names:
         distance = None
-        if k > 1:
+        if np.bincount(prototypes.classes)[prototypes.classes].min() > 1:
             train = embedded("train")
             distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
         put("relative_distance", distance)
-    if info.kind != "blackbox" and OF_PROTOTYPES & set(names):
-        of_own = _of_own_prototypes(models.load(store, info.name), embedded("train"))
-        values |= {METRICS[name].black_box: own for name, own in of_own.items() if name in names}
     spreads: dict[str, float] = {}
     if any(METRICS[name].maps for name in names):
         scores = map_scores(store, info, data, k, seed, images, device, progress)
@@ -258,67 +269,51 @@ def _evaluated(
             values[name] = value
             if spread is not None:
                 spreads[name] = spread
+    if k == OWN:
+        beside = {kind.black_box for kind in METRICS.values()} | {"agreement"}
+        values = {name: value for name, value in values.items() if name not in beside}
+        values |= {name: ITSELF for name in ("faithfulness",) if name in values}
     return values, spreads
 
 
 def _confidence(
-    converted: Conversion, spec: PrototypeSpec, head: torch.nn.Module, test: Embeddings
-) -> tuple[tuple[float, float], float]:
+    module: KMEx, converted: Conversion, test: Embeddings
+) -> tuple[tuple[float, float], float | NotComputed]:
     """Calibration errors of the KMEx and of the black box, and the coverage radius, over the test split."""
-    import torch
-
-    from kmex_core.prototypes import ROWS, pairwise, similarity
-
-    prototypes = converted.prototypes
-    centers, classes = torch.from_numpy(prototypes.centers), torch.from_numpy(prototypes.classes)
-    sure, sure_black_box, nearest = [], [], []
-    for at in range(0, len(test), ROWS):
-        z = torch.from_numpy(test.z[at : at + ROWS])
-        distance = pairwise(z, centers)
-        shares = similarity(distance, spec.epsilon, spec.squared).softmax(1)
-        by_class = torch.zeros(len(z), int(classes.max()) + 1).index_add(1, classes, shares)
-        predicted = torch.from_numpy(converted.test_predicted[at : at + ROWS])
-        sure.append(by_class.gather(1, predicted[:, None])[:, 0].numpy())
-        with torch.no_grad():
-            sure_black_box.append(head(z).softmax(1).amax(1).numpy())
-        nearest.append(distance.amin(1).numpy())
-    errors = (
-        metrics.expected_calibration_error(np.concatenate(sure), converted.test_predicted == test.labels),
-        metrics.expected_calibration_error(np.concatenate(sure_black_box), test.black_box == test.labels),
-    )
-    return errors, metrics.coverage_radius(np.concatenate(nearest))
-
-
-def _of_own_prototypes(model: models.BlackBox, train: Embeddings) -> dict[str, float | NotComputed]:
-    """Metrics of the prototypes that a prototypical model has itself, by its own similarity."""
     import torch
 
     from kmex_core.prototypes import ROWS
 
-    head: Any = model.head
+    sure, sure_black_box, nearest = [], [], []
+    for at in range(0, len(test), ROWS):
+        z = torch.from_numpy(test.z[at : at + ROWS])
+        predicted = torch.from_numpy(converted.test_predicted[at : at + ROWS])
+        with torch.no_grad():
+            by_class = module.probabilities(module.similarity(z))
+            sure.append(by_class.gather(1, predicted[:, None])[:, 0].numpy())
+            sure_black_box.append(module.head(z).softmax(1).amax(1).numpy())
+            nearest.append(module.distance(z).amin(1).numpy())
+    errors = (
+        metrics.expected_calibration_error(np.concatenate(sure), converted.test_predicted == test.labels),
+        metrics.expected_calibration_error(np.concatenate(sure_black_box), test.black_box == test.labels),
+    )
+    if not module.by_distance:
+        return errors, NotComputed("Its similarity is a dot product, which is not made of a distance.")
+    return errors, metrics.coverage_radius(np.concatenate(nearest))
+
+
+def _diversity_of_all(store: Store, info: ModelInfo, prototypes: Prototypes, k: int) -> float | None:
+    """D_dvs over the prototypes of all classes, by the similarity that the model has."""
+    import torch
+
+    if len(prototypes) < 2:
+        return None
+    if k != OWN:
+        return metrics.diversity(prototypes.centers, prototypes.classes, "all")
     with torch.no_grad():
-        centers, classes = head.prototypes.numpy(), head.prototype_class.numpy()
-        nearest = [
-            head.similarity(torch.from_numpy(train.z[at : at + ROWS])).argmax(1).numpy()
-            for at in range(0, len(train), ROWS)
-        ]
+        head: Any = models.load(store, info.name).head
         among = head.similarity(head.prototypes).double().numpy()
-    counts, _ = metrics.activation_counts(np.concatenate(nearest), train.labels, classes)
-    alone = NotComputed("A class has only one prototype, so that there is no other to compare it with.")
-    found: dict[str, float | NotComputed] = {
-        "ghosting": metrics.ghosting(counts),
-        "vendi": metrics.effective_prototypes(centers, classes),
-        "diversity": alone,
-        "diversity_all": alone,
-        "diversity_reference": alone,
-    }
-    if np.unique(classes, return_counts=True)[1].min() > 1:
-        found["diversity"] = metrics.similarity_diversity(among, classes)
-    if len(classes) > 1:
-        found["diversity_all"] = found["diversity_reference"] = metrics.similarity_diversity(among, classes, "all")
-        if hasattr(head, "squared"):  # by distances, which the released code rounds
-            found["diversity_reference"] = metrics.diversity(centers, classes, "all", "reference", squared=head.squared)
-    return found
+    return metrics.similarity_diversity(among, prototypes.classes, "all")
 
 
 def _map_metrics(

@@ -63,14 +63,17 @@ class EmbeddingSpec(_Keyed):
 
 @dataclass(frozen=True)
 class PrototypeSpec(_Keyed):
-    """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity."""
+    """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity.
+
+    With `k` = `results.OWN` they are the model's own, and `method` says so.
+    """
 
     embedding: str
     k: int
     seed: int = 0
     epsilon: float = 1e-4
     squared: bool = True
-    method: str = "kmeans-2"
+    method: str = "kmeans-3"
 
 
 @dataclass(frozen=True)

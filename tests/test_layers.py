@@ -32,9 +32,10 @@ ALLOWED = {
     "kmex_core.kmex": {
         "backbones", "embedding", "errors", "models", "progress", "prototypes", "relevance", "results", "store",
     },
+    "kmex_core.own": {"baselines", "kmex", "prototypes", "relevance", "results"},
     "kmex_core.evaluation": {"errors", "metrics", "progress", "prototypes", "relevance", "results"},
     "kmex_core.scores": {
-        "datasets", "errors", "evaluation", "images", "metrics", "models", "pipeline", "progress", "prototypes",
+        "datasets", "errors", "evaluation", "images", "kmex", "metrics", "models", "pipeline", "progress", "prototypes",
         "results", "specs", "store",
     },
     "kmex_core.published": set(),

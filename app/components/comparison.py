@@ -8,8 +8,9 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.state import Selection
 from kmex_core.images import COLOURS, enlarged, overlay
-from kmex_core.results import Explanation, ModelInfo, Prototypes, RelevanceMaps
+from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 
 SIDE = 192
 METHODS = {
@@ -68,7 +69,7 @@ def _legend(colours: str) -> str:
 
 
 def show_comparison(
-    info: ModelInfo,
+    chosen: Selection,
     prototypes: Prototypes,
     found: Explanation,
     own: RelevanceMaps,
@@ -78,7 +79,7 @@ def show_comparison(
     """Show a row of four pictures for each of the explained prototypes, most similar first.
 
     Args:
-        info: the model.
+        chosen: the model.
         prototypes: its prototypes.
         found: the image's explanation.
         own: each prototype's map on its own picture.
@@ -86,13 +87,14 @@ def show_comparison(
         look: how maps are laid over pictures.
     """
     st.html(_STYLE)
+    info = chosen.model
     train = cache.dataset(info).split("train")
     for row, p in enumerate(found.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.picture[p])
         theirs = train.image(index)
         with st.container(border=True, key=f"kx-pair-{row}"):
-            st.markdown(_heading(row, p, name, found, prototypes))
+            st.markdown(_heading(chosen, row, p, name, found, prototypes))
             columns = st.columns(4)
             _picture(columns[0], enlarged(pixels, SIDE), "Your image")
             _map(columns[1], pixels, found.maps, row, look, f"Where it looks like prototype {p}")
@@ -100,22 +102,25 @@ def show_comparison(
             _map(columns[3], theirs, own, row, look, f"Where prototype {p}'s picture does")
 
 
-def show_black_box(info: ModelInfo, found: Explanation, pixels: np.ndarray, look: Look) -> None:
-    """Show which pixels the black box's score of its predicted class comes from, for comparison."""
-    name = info.class_names[found.predicted_black_box]
+def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray, look: Look) -> None:
+    """Show which pixels the score of the black box's (or the model's own) predicted class comes from."""
+    name = chosen.model.class_names[found.predicted_black_box]
     with st.container(border=True, key="kx-pair-black-box"):
-        st.markdown(f"**For comparison, the black box: {name}** · probability {found.black_box.max():.1%}")
+        what = "The prediction, from all prototypes" if chosen.own else "For comparison, the black box"
+        st.markdown(f"**{what}: {name}** · probability {found.black_box.max():.1%}")
         columns = st.columns(4)
         _picture(columns[0], enlarged(pixels, SIDE), "Your image")
         _map(columns[1], pixels, found.black_box_map, 0, look, f"Where its score for {name} comes from")
 
 
-def _heading(row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
+def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
-    decides = ", which decides" if row == 0 else ""
+    decides = ", which decides" if row == 0 and not chosen.own else ""
+    dot_product = chosen.own and chosen.model.kind == "flint"
+    distance = "" if dot_product else f" · distance ↓ {found.distance[p]:.2f}"
     return (
-        f"**{place} prototype{decides}: {name}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}** · "
-        f"distance ↓ {found.distance[p]:.2f} · importance {prototypes.importance[p]:.0%} "
+        f"**{place} prototype{decides}: {name}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"
+        f"{distance} · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.components.own_prototype import ABOUT
+from app.state import Selection
+
 _BOX = 'rx="8" fill="none" stroke="#31333f" stroke-width="1.5"'
 _ARROW = 'stroke="#31333f" stroke-width="1.5" marker-end="url(#kx-tip)"'
 _DOTS = [(318, 38), (330, 52), (308, 56), (324, 68), (380, 34), (394, 46), (372, 52), (388, 62), (402, 30)]
@@ -36,6 +39,20 @@ font-family="Source Sans Pro, Segoe UI, Helvetica, Arial, sans-serif">
 <path d="M598 52H632" {_ARROW}/>
 <rect x="636" y="24" width="78" height="56" {_BOX}/><text x="675" y="57">class</text>
 </g></svg>"""
+
+
+def explain_model(chosen: Selection) -> None:
+    """Say how KMEx, or a prototypical model on its own, predicts."""
+    if chosen.own:
+        st.markdown(ABOUT[chosen.model.kind])
+        return
+    st.markdown(
+        "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "
+        f"k-means: the centres are **prototypes**, {chosen.k} per class now. "
+        "A new image gets the class of the prototype that it lies nearest to. "
+        "So *this looks like that* is the computation itself, not a story told afterwards."
+    )
+    show_diagram()
 
 
 def show_diagram() -> None:

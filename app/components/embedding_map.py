@@ -16,7 +16,7 @@ from app.state import Selection, pick, picked
 from kmex_core.results import Projection
 
 _map = component("map")
-SHOWN = {"all": "All", "wrong": "KMEx wrong", "disagree": "Models differ"}
+SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}
 PLAIN_POINTS = 3000
 
 
@@ -73,6 +73,8 @@ def show_map(
             "view": picked("view"),
             "plain": plain,
             "instead": instead,
+            "by": chosen.title,
+            "beside": not chosen.own,
         },
         on_picked_change=lambda: None,
         on_webgl_change=without,
@@ -105,9 +107,9 @@ def shown_images(
 
 
 def predictions(chosen: Selection) -> np.ndarray:
-    """(N + M,) the class that KMEx predicts for each training image, then for each test image."""
+    """(N + M,) the class that is predicted for each training image, then for each test image."""
     made = cache.conversion(chosen.model, chosen.k, chosen.seed)
-    return np.concatenate([made.prototypes.classes[made.prototypes.activated], made.test_predicted])
+    return np.concatenate([made.train_predicted, made.test_predicted])
 
 
 def map_figure(chosen: Selection, drawn: Projection, rows: np.ndarray, gl: bool = True) -> go.Figure:
@@ -115,4 +117,6 @@ def map_figure(chosen: Selection, drawn: Projection, rows: np.ndarray, gl: bool 
     info = chosen.model
     made = cache.conversion(info, chosen.k, chosen.seed)
     places = cache.prototype_places(info, chosen.k, chosen.seed)
-    return projection_figure(drawn, made.prototypes, places, info.class_names, rows, predictions(chosen), gl)
+    return projection_figure(
+        drawn, made.prototypes, places, info.class_names, rows, predictions(chosen), chosen.title, gl
+    )

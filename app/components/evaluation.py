@@ -17,7 +17,6 @@ from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
-SAID_BY = {"kmex": "KMEx", "black_box": "Black box"}
 
 
 def show_metrics(found: Evaluation, group: str) -> None:
@@ -57,22 +56,23 @@ def _spread(kind: Metric, value: Measured) -> str:
 
 
 def show_classes(chosen: Selection) -> None:
-    """Show which classes are taken for which, by KMEx or by the black box."""
+    """Show which classes are taken for which, by the model or by its black box."""
     info = chosen.model
     made = cache.conversion(info, chosen.k, chosen.seed)
     labels = cache.dataset(info).split("test").labels
     with st.expander("Class by class", icon=":material/grid_on:"):
+        said_by = {"predicted": chosen.title} if chosen.own else {"predicted": "KMEx", "black_box": "Black box"}
         by = st.segmented_control(
-            "Predicted by", list(SAID_BY), format_func=SAID_BY.__getitem__, default="kmex", required=True, key="by",
-            help="Whose predictions the table below counts.",
+            "Predicted by", list(said_by), format_func=said_by.__getitem__, default="predicted", required=True,
+            key="by", help="Whose predictions the table below counts.",
         )  # fmt: skip
-        predicted = made.test_predicted if by == "kmex" else made.test_black_box
+        predicted = made.test_predicted if by == "predicted" else made.test_black_box
         confused = metrics.confusion(predicted, labels, len(info.class_names))
         table = confusion_table(confused, info.class_names)
         right = metrics.class_accuracy(confused)
         worst = int(np.nanargmin(right))
         st.caption(
-            f"Test images by true class (row) and predicted class (column). {SAID_BY[by]} is least often right on "
+            f"Test images by true class (row) and predicted class (column). {said_by[by]} is least often right on "
             f"**{info.class_names[worst]}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
             "The colour shows mistakes only."
         )
@@ -95,7 +95,7 @@ def show_ghosts(chosen: Selection) -> None:
         )
     )
     show_figure("shares", shares_figure(table), "Share of training images per prototype")
-    show_download("Shares as CSV", table, f"{info.name}-prototypes-{chosen.k}.csv")
+    show_download("Shares as CSV", table, f"{info.name}-prototypes-{'own' if chosen.own else chosen.k}.csv")
 
 
 def show_diversity(chosen: Selection) -> None:
@@ -106,6 +106,8 @@ def show_diversity(chosen: Selection) -> None:
         "published 0.37 to 0.45 come from float32 rounding, which keeps a prototype from being at distance 0 from "
         "itself: compare only *D_dvs as published* with the paper. Effective prototypes and their distance say more."
     )
+    if chosen.own:
+        return
     found = found_summaries(chosen)
     if len(found) > 1:
         figure = sweep_figure(found, chosen.k, KS, "effective")

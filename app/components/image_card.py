@@ -26,14 +26,14 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
     similarity = cache.similarities(info, chosen.k, chosen.seed, split, index)
     order = np.argsort(-similarity, kind="stable")[:MOST]
     label = int(images.labels[index])
-    said = int(made.prototypes.classes[order[0]])
+    said = int((made.train_predicted if split == "train" else made.test_predicted)[index])
     black_box = int(drawn.black_box[index if split == "train" else len(drawn.train) + index])
     st.markdown(f"**{kind} image {index:,}**: {info.class_names[label]}")
     st.image(
         enlarged(images.image(index), SIDE), width="stretch", alt=f"{kind} image {index} of {info.class_names[label]}"
     )
-    st.markdown(f"KMEx says {_verdict(info.class_names, said, label)}  \n"
-                f"Black box says {_verdict(info.class_names, black_box, label)}")  # fmt: skip
+    beside = "" if chosen.own else f"  \nBlack box says {_verdict(info.class_names, black_box, label)}"
+    st.markdown(f"{chosen.title} says {_verdict(info.class_names, said, label)}{beside}")
     if images.attribute_names:
         there = np.flatnonzero(images.attributes[index])
         has = [images.attribute_names[at].replace("_", " ") for at in there]
@@ -42,11 +42,11 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
     cards = []
     for p in order:
         card = prototype_card(info, made.prototypes, int(p))
-        href = address("prototypes", prototype=prototype_name(int(p), chosen.k))
+        href = address("prototypes", prototype=prototype_name(int(p), made.prototypes.classes))
         name = info.class_names[made.prototypes.classes[p]]
         cards.append(Card(card.id, card.picture, card.about, f"{name}: {similarity[p]:.3f}", href, ghost=card.ghost))
     if name := show_cards("nearest", info, data.fingerprint, [Group(cards)]):
-        open_prototype(int(name), chosen.k)
+        open_prototype(chosen, int(name))
     where = "training" if split == "train" else "image"
     st.page_link("views/explain.py", label="Explain it with maps", icon=":material/image_search:",
                  query_params=query(source=f"{kind} image", **{where: index}))  # fmt: skip

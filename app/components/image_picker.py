@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.state import Selection
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
 from kmex_core.images import MAX_BYTES, SUFFIXES, read_picture
@@ -34,25 +35,28 @@ class Picked:
     label: int | None = None
 
 
-def pick_image(info: ModelInfo, converted: Conversion) -> Picked | None:
+def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
     """Show the choice; None while nothing can be explained (a message says why)."""
     source = st.segmented_control(
         "Image from", SOURCES, default=SOURCES[0], required=True, key="source", bind="query-params"
     )
     if source == SOURCES[2]:
         return _upload()
-    return _test_image(info, converted) if source == SOURCES[0] else _training_image(info)
+    if source == SOURCES[1]:
+        return _training_image(chosen.model)
+    return _test_image(chosen, converted)
 
 
-def _test_image(info: ModelInfo, converted: Conversion) -> Picked:
-    test = cache.dataset(info).split("test")
+def _test_image(chosen: Selection, converted: Conversion) -> Picked:
+    test = cache.dataset(chosen.model).split("test")
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         index = _number("Test", "image", test, "The model never saw these images in training.")
         _jump("Any image", np.arange(len(test)), "A test image at random")
-        _jump(f"A mistake ({len(wrong):,})", wrong, "A test image that KMEx classifies wrongly, at random")
-        _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
+        _jump(f"A mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random")
+        if not chosen.own:
+            _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
     return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
 
 

@@ -72,7 +72,7 @@ def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequen
             "split": st.column_config.TextColumn("Split"),
             "index": st.column_config.NumberColumn("Number", help="Its place in the split."),
             "class": st.column_config.TextColumn("Class"),
-            "kmex": st.column_config.TextColumn("KMEx says"),
+            "predicted": st.column_config.TextColumn(f"{chosen.title} says"),
             "black_box": st.column_config.TextColumn("Black box says"),
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),

@@ -17,7 +17,7 @@ from app.state import Selection, query
 from kmex_core import jobs
 from kmex_core.images import COLOURS, enlarged, overlay
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import MapScores, ModelInfo
+from kmex_core.results import OWN, MapScores, ModelInfo
 
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
@@ -37,31 +37,39 @@ def choose_images(info: ModelInfo) -> int:
     )  # fmt: skip
 
 
-def measure(info: ModelInfo, k: int, images: int, runs: int = 1) -> bool:
+def both(info: ModelInfo, k: int) -> tuple[int, ...]:
+    """The numbers of prototypes per class that a model is compared with: its own, where it has any, and KMEx's."""
+    return (k,) if info.kind == "blackbox" else (OWN, k)
+
+
+def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     """Show a button that measures maps, or where the work is; True when there is nothing to do.
 
     The work goes on while other pages are looked at, and this page finds it again when it is reloaded.
     """
+    info, k = chosen.model, chosen.k
     if all(cache.map_scores(info, k, seed, images) is not None for seed in range(runs)):
         return True
+    label = f"{info.name}{' alone' if chosen.own else ' + KMEx' if info.kind != 'blackbox' else ''}"
     if why := cache.why_no_maps(info, k, 0):
-        st.info(f"Not computed for {info.name}. {why}", icon=":material/block:")
+        st.info(f"Not computed for {label}. {why}", icon=":material/block:")
         return False
     name = f"maps-{cache.map_scores_spec(info, k, 0, images).key}-{runs:d}"
     job = jobs.look(cache.store(), name)
     asked = st.empty()
     if (job is None or job.state == "done") and not asked.button(
-        f"Measure maps of {info.name}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
+        f"Measure maps of {label}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
         help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. What was measured is kept.",
     ):  # fmt: skip
         return False
     asked.empty()
     count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
+    which = ["--own"] if chosen.own else ["--k", str(k)]
     follow(
         name,
-        ["evaluate", "--model", info.name, "--k", str(k), "--images", str(images), "--runs", str(runs),
+        ["evaluate", "--model", info.name, *which, "--images", str(images), "--runs", str(runs),
          "--metrics", ",".join(MAP_METRICS)],
-        f"Measuring maps of {info.name} on {count}.",
+        f"Measuring maps of {label} on {count}.",
         "You can look at other pages meanwhile.",
     )  # fmt: skip
     return False
@@ -69,49 +77,60 @@ def measure(info: ModelInfo, k: int, images: int, runs: int = 1) -> bool:
 
 def measure_each(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
     """`measure` for several models, once for those of equal weights, whose results are the same."""
-    for info in {cache.map_scores_spec(info, k, 0, images).key: info for info in infos}.values():
-        measure(info, k, images, runs)
+    chosen = [Selection(info, one) for info in infos for one in both(info, k)]
+    for one in {cache.map_scores_spec(one.model, one.k, 0, images).key: one for one in chosen}.values():
+        measure(one, images, runs)
 
 
-def show_ordering(info: ModelInfo, scores: MapScores) -> None:
+def show_ordering(chosen: Selection, scores: MapScores) -> None:
     """Show the curves of relevance ordering with what to make of them."""
     table = ordering_table(scores)
     both = table[["kmex", "kmex_random"]].to_numpy()
+    titles = (chosen.title,) if chosen.own else ("KMEx", "Black box")
     st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
-    show_figure("ordering", ordering_figure(table), "Probability as pixels come in")
+    show_figure("ordering", ordering_figure(table, titles), "Probability as pixels come in")
     st.caption(
         "Pixels are put into an empty image, and the probability of the predicted class is watched. Good maps rise "
-        "above random order (dashed). **Mind the axes**: KMEx spreads its probability over all prototypes, so that it "
-        f"only moves between {both.min():.3f} and {both.max():.3f} here, and says little. What it predicts is the "
-        "nearest prototype, whatever the probability."
+        "above random order (dashed)."
+        + (
+            ""
+            if chosen.own
+            else " **Mind the axes**: KMEx spreads its probability over all prototypes, so that it only moves between "
+            f"{both.min():.3f} and {both.max():.3f} here, and says little. What it predicts is the nearest prototype, "
+            "whatever the probability."
+        )
     )
-    show_download("Curves as CSV", table, f"{info.name}-ordering.csv")
+    show_download("Curves as CSV", table, f"{chosen.model.name}-ordering.csv")
 
 
-def show_distributions(info: ModelInfo, table: pd.DataFrame) -> None:
+def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     """Show how the scores are spread over images."""
     st.markdown("**Image by image**", help="The numbers above are means of these.")
+    names = ("Own prototypes", "Prediction") if chosen.own else ("KMEx", "Black box")
+
+    def two(name: str) -> dict[str, np.ndarray]:
+        return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))
+
     figures = {
-        "drop": distribution_figure(_both(table, "drop"), "Average drop (share of the score)", 1.0),
-        "increase": distribution_figure(_both(table, "increase"), "Average increase (share of prototypes)", 1.0, 5),
-        "divergence": distribution_figure({"KMEx": table["divergence"].to_numpy()}, "Divergence of maps (nats)", None),
+        "drop": distribution_figure(two("drop"), "Average drop (share of the score)", 1.0),
+        "increase": distribution_figure(two("increase"), "Average increase (share of prototypes)", 1.0, 5),
     }
-    for place, (name, figure) in zip(st.columns(3, gap="medium"), figures.items(), strict=True):
+    if not chosen.own:
+        divergence = {"KMEx": table["divergence"].to_numpy()}
+        figures["divergence"] = distribution_figure(divergence, "Divergence of maps (nats)", None)
+    for place, (name, figure) in zip(st.columns(len(figures), gap="medium"), figures.items(), strict=True):
         with place:
             show_figure(f"spread-{name}", figure, f"How {name} is spread over images")
-    show_download("Scores of each image as CSV", table, f"{info.name}-map-scores.csv")
-
-
-def _both(table: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
-    return {"KMEx": table[name].to_numpy(), "Black box": table[f"{name}_black_box"].to_numpy()}
+    show_download("Scores of each image as CSV", table, f"{chosen.model.name}-map-scores.csv")
 
 
 def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
+    names = ["drop"] if chosen.own else list(BY)  # a model on its own has no other's maps to differ from
     by = st.segmented_control(
-        "Best and worst images by", list(BY), format_func=lambda name: METRICS[BY[name]].title, default="divergence",
-        required=True, key="extreme", help="Both are better when lower.",
+        "Best and worst images by", names, format_func=lambda name: METRICS[BY[name]].title, default=names[0],
+        required=True, key="extreme", help="Lower is better.",
     )  # fmt: skip
     rows = table[table[by].notna()].sort_values(by, kind="stable")
     if rows.empty:
@@ -136,18 +155,11 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                     icon=":material/image_search:", query_params=query(source="Test image", image=image),
                 )  # fmt: skip
                 pixels = test.image(image)
-                for column, (picture, caption) in zip(
-                    st.columns(3),
-                    (
-                        (enlarged(pixels, SIDE), "Image"),
-                        (overlay(pixels, mine.values[row], 0.85, next(iter(COLOURS)), SIDE), f"KMEx: why {said}"),
-                        (
-                            overlay(pixels, theirs.values[row], 0.85, next(iter(COLOURS)), SIDE),
-                            f"Black box: why {said}",
-                        ),
-                    ),
-                    strict=True,
-                ):
+                shown = [(enlarged(pixels, SIDE), "Image")]
+                for by_whom, maps in ((chosen.title, mine), ("Black box", theirs))[: 1 if chosen.own else 2]:
+                    picture = overlay(pixels, maps.values[row], 0.85, next(iter(COLOURS)), SIDE)
+                    shown.append((picture, f"{by_whom}: why {said}"))
+                for column, (picture, caption) in zip(st.columns(3), shown, strict=False):
                     column.image(picture, caption=caption, alt=f"{caption}, test image {image}", width="stretch")
     if by == "drop":
         st.caption("The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "

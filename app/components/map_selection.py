@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import streamlit as st
 
+from app import cache
 from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
 from app.state import Selection, pick, picked, prototype_index, prototype_name
 from kmex_core.results import Projection
 
 KIND = "point"
+
+
+def _classes(chosen: Selection) -> np.ndarray:
+    return cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.classes
 
 
 def selected_on_map(chosen: Selection, drawn: Projection) -> str:
@@ -21,7 +27,7 @@ def selected_on_map(chosen: Selection, drawn: Projection) -> str:
         there = len(drawn.train if found[1] == "train" else drawn.test)
         return name if int(found[2]) < there else ""
     if name.startswith("prototype-"):
-        index = prototype_index(name.removeprefix("prototype-"), chosen.k, len(chosen.model.class_names))
+        index = prototype_index(name.removeprefix("prototype-"), _classes(chosen))
         return "" if index is None else f"prototype-{index}"
     return ""
 
@@ -29,7 +35,7 @@ def selected_on_map(chosen: Selection, drawn: Projection) -> str:
 def select_on_map(chosen: Selection, clicked: str) -> None:
     """Remember a click on the map in the link."""
     kind, _, number = clicked.partition("-")
-    pick(KIND, f"prototype-{prototype_name(int(number), chosen.k)}" if kind == "prototype" else clicked)
+    pick(KIND, f"prototype-{prototype_name(int(number), _classes(chosen))}" if kind == "prototype" else clicked)
 
 
 def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
@@ -42,7 +48,7 @@ def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
         if kind == "prototype":
             show_prototype_summary(chosen, int(number))
             if st.button("Its own page", icon=":material/open_in_full:"):
-                open_prototype(int(number), chosen.k)
+                open_prototype(chosen, int(number))
         else:
             show_image_card(chosen, drawn, kind, int(number))
         if st.button("Close", icon=":material/close:"):

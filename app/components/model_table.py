@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import cache
 from app.components.downloads import show_download
+from app.components.map_scores import both
 from app.figures.evaluation import AXES, radar_figure, radar_table
 from app.state import Selection
 from kmex_core import comparison, datasets, published
@@ -114,5 +115,5 @@ def explain_alone(info: ModelInfo) -> None:
 
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
-    """The evaluations of some models."""
-    return [cache.evaluation(info, k, range(runs), images) for info in infos]
+    """The evaluations of some models; prototypical ones on their own, then with KMEx."""
+    return [cache.evaluation(info, one, range(runs), images) for info in infos for one in both(info, k)]

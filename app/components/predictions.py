@@ -9,43 +9,55 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.image_picker import Picked
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
+from app.state import Selection
 from kmex_core.images import enlarged
-from kmex_core.results import Explanation, ModelInfo, Prototypes
+from kmex_core.results import Explanation, Prototypes
 
 MOST = 10
 
 
-def show_predictions(info: ModelInfo, prototypes: Prototypes, found: Explanation, picked: Picked) -> None:
+def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanation, picked: Picked) -> None:
     """Show the image, the verdict in words, and what both models say for each class."""
+    info = chosen.model
     left, right = st.columns([1, 3])
     left.image(
         enlarged(picked.pixels, 224), caption=picked.title, alt=f"{picked.title}, the image to explain", width="stretch"
     )
     with right:
-        _verdict(info, found, picked)
+        _verdict(chosen, found, picked)
     true = None if picked.label is None else info.class_names[picked.label]
     table = prediction_table(info.class_names, found.black_box, found.kmex, found.similarity, prototypes.classes)
     rows = shown_rows(table, MOST, [info.class_names[found.predicted_black_box], *([true] if true else [])])
     black_box, kmex = st.columns(2)
     with black_box:
-        st.markdown("**Black box**")
-        show_figure("probability", probability_figure(rows, true), "Bars: the black box's probability of each class")
+        st.markdown(f"**{chosen.title}**: the longest bar decides" if chosen.own else "**Black box**")
+        show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
     with kmex:
-        st.markdown(
-            "**KMEx**: the longest bar decides",
-            help="In brackets the class's probability: a softmax over the similarities to all "
-            f"{len(prototypes)} prototypes, summed within each class. It is flat wherever similarities are small: read "
-            "its order, not its size.",
-        )
+        if chosen.own:
+            st.markdown(
+                "**Most similar prototype of each class**",
+                help="In brackets the class's probability. It comes from the similarities to all prototypes, weighed "
+                "by the last layer, so that the most similar prototype may be of another class.",
+            )
+        else:
+            st.markdown(
+                "**KMEx**: the longest bar decides",
+                help="In brackets the class's probability: a softmax over the similarities to all "
+                f"{len(prototypes)} prototypes, summed within each class. It is flat wherever similarities are small: "
+                "read its order, not its size.",
+            )
         show_figure(
-            "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest KMEx prototype"
+            "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest prototype"
         )
     show_download("Predictions as CSV", table, "predictions.csv")
 
 
-def _verdict(info: ModelInfo, found: Explanation, picked: Picked) -> None:
+def _verdict(chosen: Selection, found: Explanation, picked: Picked) -> None:
+    info = chosen.model
     black_box, kmex = info.class_names[found.predicted_black_box], info.class_names[found.predicted]
-    if found.predicted_black_box == found.predicted:
+    if chosen.own:
+        said = f"{chosen.title} says **{kmex}**."
+    elif found.predicted_black_box == found.predicted:
         said = f"Black box and KMEx both say **{kmex}**."
     else:
         said = f"The black box says **{black_box}**, KMEx says **{kmex}**: they disagree."
@@ -55,8 +67,8 @@ def _verdict(info: ModelInfo, found: Explanation, picked: Picked) -> None:
         true = info.class_names[picked.label]
         wrong = [
             name
-            for name, predicted in (("the black box", found.predicted_black_box), ("KMEx", found.predicted))
-            if predicted != picked.label
+            for name, predicted in (("the black box", found.predicted_black_box), (chosen.title, found.predicted))
+            if predicted != picked.label and not (chosen.own and name == "the black box")
         ]
         if wrong:
             both = "both are" if len(wrong) == 2 else f"{wrong[0]} is"
@@ -70,7 +82,8 @@ def _verdict(info: ModelInfo, found: Explanation, picked: Picked) -> None:
             icon=":material/help:",
         )
     nearest = int(np.argmax(found.similarity))
+    decides = "weighs the similarities to all prototypes; the nearest is" if chosen.own else "decides by the nearest"
     st.caption(
-        f"KMEx decides by the nearest prototype (number {nearest}, similarity {found.similarity[nearest]:.3f}); "
+        f"{chosen.title} {decides} prototype {nearest} (similarity {found.similarity[nearest]:.3f}); "
         f"{found.distance_rank:.0%} of the training images lie nearer to theirs."
     )

@@ -10,17 +10,19 @@ import streamlit as st
 
 from app import cache
 from app.components.gallery import Card, Group, show_cards
-from app.state import Selection, pick, picked, prototype_name
+from app.components.own_prototype import show_own_kind
+from app.state import Selection, pick, picked, prototype_name, prototype_place
 from kmex_core.images import enlarged
-from kmex_core.results import ModelInfo, Prototypes
+from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
 SIDE = 224
 
 
-def open_prototype(p: int, k: int) -> NoReturn:
+def open_prototype(chosen: Selection, p: int) -> NoReturn:
     """Go to a prototype's own page."""
-    st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, k)})
+    classes = cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.classes
+    st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, classes)})
 
 
 def show_prototype_summary(chosen: Selection, p: int) -> None:
@@ -28,7 +30,9 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     info = chosen.model
     prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
     name = info.class_names[prototypes.classes[p]]
-    st.markdown(f"**Prototype {p}**: number {p % chosen.k + 1} of {chosen.k} of class **{name}**")
+    count = int((prototypes.classes == prototypes.classes[p]).sum())
+    place = prototype_place(p, prototypes.classes)
+    st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{name}**")
     picture = int(prototypes.picture[p])
     if picture >= 0:
         st.image(
@@ -38,6 +42,7 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
             caption=f"Training image {picture:,}, the nearest of its class",
         )
     st.markdown(importance_in_words(info, prototypes, p))
+    show_own_kind(chosen, p)
 
 
 def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
@@ -52,7 +57,7 @@ def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
             "images have it as their nearest prototype."
         )
     others = int(prototypes.count_all[p] - prototypes.count[p])
-    wrong = f"It also attracts **{others:,}** of other classes, which KMEx gets wrong." if others else (
+    wrong = f"It also attracts **{others:,}** of other classes." if others else (
         "It attracts no training image of another class."
     )  # fmt: skip
     return f"{own} {wrong}"
@@ -73,11 +78,18 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         )
         _images("any", chosen, np.array([nearest_any]), wrong=True)
     name = info.class_names[prototypes.classes[p]]
-    st.subheader(f"What it stands for: {len(own):,} images of {name}, nearest first")
-    _paged("own", chosen, own)
+    if len(own):
+        st.subheader(f"What it stands for: {len(own):,} images of {name}, nearest first")
+        _paged("own", chosen, own)
+    if len(own) == 0 or chosen.own:
+        st.subheader(f"The images of {name} that it is most similar to")
+        st.caption("Whether or not another prototype is nearer to them.")
+        near = prototypes.nearest[p]
+        _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
         st.subheader(f"What it gets wrong: {len(others):,} images of other classes")
-        st.caption("Training images whose nearest prototype is this one, although they are of another class.")
+        st.caption("Training images whose nearest prototype is this one, although they are of another class."
+                   + (" The model weighs all prototypes, and may still be right." if chosen.own else ""))  # fmt: skip
         _paged("others", chosen, others, wrong=True)
 
 

@@ -27,7 +27,7 @@ def choose_order() -> str:
     """Show the choice of an order; a key of `ORDERS`."""
     return st.selectbox(
         "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="order", bind="query-params", width=260,
-        help="Most of other classes: those that attract most training images of another class, which KMEx gets wrong.",
+        help="Most of other classes: those that attract most training images of another class.",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> s
     numbers = in_order(prototypes, order).tolist()
 
     def href(p: int) -> str:
-        return address("prototypes", prototype=prototype_name(p, chosen.k))
+        return address("prototypes", prototype=prototype_name(p, prototypes.classes))
 
     if order == "class":
         groups = class_groups(info, prototypes, numbers, href, classes)
@@ -71,7 +71,7 @@ def show_downloads(chosen: Selection) -> None:
     info = chosen.model
     data = cache.dataset(info)
     prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
-    name = f"{info.name}-{chosen.k}-prototypes"
+    name = f"{info.name}-{'own' if chosen.own else chosen.k}-prototypes"
 
     def csv() -> bytes:
         return report.prototype_table(prototypes, info.class_names).to_csv(index=False).encode()

@@ -1,30 +1,48 @@
-"""KMEx beside its black box, in four numbers."""
+"""KMEx beside its black box, or a prototypical model on its own, in a few numbers."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from app.state import Selection
 from kmex_core.metrics import wilson_interval
 from kmex_core.results import Summary
 
 WIDTH = 222
 
 
-def show_summary(summary: Summary, prototypes: int) -> None:
+def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
     """Show accuracies, agreement and ghosting, each with its direction and what it means."""
     images = f"{summary.images:,} test images"
     row = st.container(horizontal=True)
     row.metric(
-        "Black box accuracy ↑",
+        f"{chosen.title if chosen.own else 'Black box'} accuracy ↑",
         f"{summary.accuracy_black_box:.1%}",
         images,
         delta_color="off",
         delta_arrow="off",
-        help=f"Share of {images} that the original network classifies correctly. Higher is better. "
+        help=f"Share of {images} that the network as it was trained classifies correctly. Higher is better. "
         f"{_interval(summary.accuracy_black_box, summary.images)}",
         border=True,
         width=WIDTH,
     )
+    if not chosen.own:
+        _show_kmex(row, summary)
+    row.metric(
+        "Ghost prototypes ↓",
+        f"{summary.ghosting:.0%}",
+        f"{round(summary.ghosting * prototypes)} of {prototypes}",
+        delta_color="off",
+        delta_arrow="off",
+        help="Share of prototypes that no training image of their own class has as its nearest: they take part in no "
+        "decision on the training images. Lower is better.",
+        border=True,
+        width=WIDTH,
+    )
+
+
+def _show_kmex(row: st.delta_generator.DeltaGenerator, summary: Summary) -> None:
+    images = f"{summary.images:,} test images"
     difference = (summary.accuracy_kmex - summary.accuracy_black_box) * 100
     row.metric(
         "KMEx accuracy ↑",
@@ -44,17 +62,6 @@ def show_summary(summary: Summary, prototypes: int) -> None:
         delta_arrow="off",
         help=f"Share of {images} for which KMEx and the black box predict the same class, right or wrong. Higher means "
         f"that KMEx stands in more faithfully for the black box. {_interval(summary.agreement, summary.images)}",
-        border=True,
-        width=WIDTH,
-    )
-    row.metric(
-        "Ghost prototypes ↓",
-        f"{summary.ghosting:.0%}",
-        f"{round(summary.ghosting * prototypes)} of {prototypes}",
-        delta_color="off",
-        delta_arrow="off",
-        help="Share of prototypes that no training image of their own class has as its nearest: they take part in no "
-        "decision on the training images. Lower is better.",
         border=True,
         width=WIDTH,
     )

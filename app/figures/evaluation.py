@@ -130,6 +130,26 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
 
 
+def weights_figure(table: pd.DataFrame) -> go.Figure:
+    """A prototype's weight for each class, as bars around 0.
+
+    Args:
+        table: columns `class` and `weight` (no unit).
+    """
+    colours = np.where(table["weight"] < 0, BLACK_BOX, KMEX)
+    figure = go.Figure(
+        go.Bar(
+            x=table["weight"], y=table["class"], orientation="h", marker_color=colours,
+            text=[f"{weight:+.2f}" for weight in table["weight"]], textposition="outside", cliponaxis=False,
+            hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
+        )
+    )  # fmt: skip
+    most = max(1e-9, float(table["weight"].abs().max())) * 1.35
+    figure.update_xaxes(title="Weight (no unit)", range=[-most, most])
+    figure.update_yaxes(title="Class", type="category", autorange="reversed")
+    return figure.update_layout(height=90 + 24 * len(table), margin={**MARGIN, "t": 10}, showlegend=False)
+
+
 # ---- maps -----------------------------------------------------------------------------------------------------------
 
 
@@ -144,14 +164,15 @@ def ordering_table(scores: MapScores) -> pd.DataFrame:
     return pd.DataFrame({"pixels": np.linspace(0, 1, scores.curve.shape[1]), **means})
 
 
-def ordering_figure(table: pd.DataFrame) -> go.Figure:
+def ordering_figure(table: pd.DataFrame, titles: Sequence[str] = ("KMEx", "Black box")) -> go.Figure:
     """Relevance ordering of KMEx and of its black box, each with random order dashed.
 
     Args:
         table: see `ordering_table`.
+        titles: of the one and of the other, which is left out when there is no title for it.
     """
-    figure = make_subplots(1, 2, subplot_titles=("KMEx", "Black box"), horizontal_spacing=0.12)
-    for column, (name, colour) in enumerate((("kmex", KMEX), ("black_box", BLACK_BOX)), start=1):
+    figure = make_subplots(1, len(titles), subplot_titles=tuple(titles), horizontal_spacing=0.12)
+    for column, (name, colour) in enumerate((("kmex", KMEX), ("black_box", BLACK_BOX))[: len(titles)], start=1):
         for suffix, words, dash in (("", "most relevant first", "solid"), ("_random", "at random", "dash")):
             figure.add_trace(
                 go.Scatter(
@@ -160,7 +181,7 @@ def ordering_figure(table: pd.DataFrame) -> go.Figure:
                     mode="lines",
                     name=words,
                     legendgroup=words,
-                    showlegend=column == 2,
+                    showlegend=column == len(titles),
                     line={"color": colour, "dash": dash, "width": 2.5},
                     hovertemplate=f"{words}: %{{y:.3f}} with %{{x:.0f}} % of the pixels<extra></extra>",
                 ),
@@ -168,8 +189,9 @@ def ordering_figure(table: pd.DataFrame) -> go.Figure:
                 column,
             )
     figure.update_xaxes(title="Pixels in the image (%)", range=[0, 100])
-    figure.update_yaxes(title="Probability of the predicted class", row=1, col=1)
-    figure.update_yaxes(title="Probability of the predicted class", range=[0, 1.02], row=1, col=2)
+    figure.update_yaxes(title="Probability of the predicted class")
+    if len(titles) > 1:
+        figure.update_yaxes(range=[0, 1.02], row=1, col=2)
     return figure.update_layout(
         height=340, margin=MARGIN, legend={"orientation": "h", "y": -0.25, "x": 1, "xanchor": "right"}
     )
@@ -205,7 +227,7 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
     """How a score is spread over images: a row of bars for each model.
 
     Args:
-        values: by model: "KMEx", "Black box"; NaN is left out.
+        values: by what has it, one or two; NaN is left out.
         title: of the axis, with the unit.
         most: the largest value there can be; None for the largest there is.
         bins: how many.
@@ -214,9 +236,8 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
     top = most if most is not None else max((float(one.max()) for one in kept.values() if len(one)), default=1.0)
     edges = np.linspace(0, top or 1.0, bins + 1)
     figure = go.Figure()
-    for name, one in kept.items():
+    for (name, one), (colour, pattern) in zip(kept.items(), ((KMEX, ""), (BLACK_BOX, "/")), strict=False):
         counts = np.histogram(one, edges)[0]
-        colour, pattern = (KMEX, "") if name == "KMEx" else (BLACK_BOX, "/")
         figure.add_trace(
             go.Bar(
                 x=(edges[:-1] + edges[1:]) / 2,

@@ -1,4 +1,4 @@
-"""What both models predict: the black box's probabilities and the KMEx similarities that decide, class by class."""
+"""What both models predict: the black box's probabilities and the similarities to prototypes, class by class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KMEX = "#2f7fbf"
 def prediction_table(
     class_names: Sequence[str],
     black_box: np.ndarray,
-    kmex: np.ndarray,
+    probability: np.ndarray,
     similarity: np.ndarray,
     prototype_classes: np.ndarray,
 ) -> pd.DataFrame:
@@ -23,13 +23,13 @@ def prediction_table(
 
     Args:
         class_names: C names.
-        black_box, kmex: (C,) probabilities.
+        black_box, probability: (C,) of the black box, and of the model that has the prototypes.
         similarity: (K,) to each prototype.
         prototype_classes: (K,) their classes.
 
     Returns:
-        Columns `class`, `black_box_probability`, `kmex_probability` (fractions), `kmex_similarity` (of the class's most
-        similar prototype).
+        Columns `class`, `black_box_probability`, `similarity` (of the class's most similar prototype; empty for a class
+        without any), `probability` (fractions both).
     """
     best = np.full(len(class_names), -np.inf)
     np.maximum.at(best, prototype_classes, similarity)
@@ -37,11 +37,11 @@ def prediction_table(
         {
             "class": list(class_names),
             "black_box_probability": black_box,
-            "kmex_similarity": best,
-            "kmex_probability": kmex,
+            "similarity": np.where(np.isfinite(best), best, np.nan),
+            "probability": probability,
         }
     )
-    return table.sort_values("kmex_similarity", ascending=False, kind="stable", ignore_index=True)
+    return table.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
 
 
 def shown_rows(table: pd.DataFrame, most: int, always: Sequence[str]) -> pd.DataFrame:
@@ -58,9 +58,10 @@ def probability_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure
 
 
 def similarity_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
-    """The KMEx similarity to each class's most similar prototype, with the class probability in brackets."""
-    similarity, share = table["kmex_similarity"], table["kmex_probability"]
-    texts = [f"{value:.3f} ({p:.1%})" for value, p in zip(similarity, share, strict=True)]
+    """The similarity to each class's most similar prototype, with the class probability in brackets."""
+    similarity, share = table["similarity"], table["probability"]
+    texts = ["no prototype" if np.isnan(value) else f"{value:.3f} ({p:.1%})"
+             for value, p in zip(similarity, share, strict=True)]  # fmt: skip
     return _bars(table, true_class, similarity, texts, KMEX, "Similarity to the nearest prototype", similarity.max())
 
 
@@ -86,7 +87,7 @@ def _bars(
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=title, range=[0, max(1e-9, 1.5 * float(largest))])
+    figure.update_xaxes(title=title, range=[min(0.0, 1.5 * float(values.min())), max(1e-9, 1.5 * float(largest))])
     figure.update_yaxes(title="Class (✓ true)" if true_class else "Class", autorange="reversed", type="category")
     figure.update_layout(
         height=80 + 26 * len(table), margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False, bargap=0.35

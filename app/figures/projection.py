@@ -23,10 +23,10 @@ def projection_table(
         drawn: the map of N training and M test images.
         class_names: C names.
         rows: which of the N + M images.
-        predicted: (N + M,) the class that KMEx predicts.
+        predicted: (N + M,) the class that KMEx, or a prototypical model itself, predicts.
 
     Returns:
-        Columns `split`, `index`, `class`, `kmex`, `black_box`, `x`, `y`.
+        Columns `split`, `index`, `class`, `predicted`, `black_box`, `x`, `y`.
     """
     train = len(drawn.train)
     places = np.concatenate([drawn.train, drawn.test])[rows]
@@ -36,7 +36,7 @@ def projection_table(
             "split": np.where(rows < train, "train", "test"),
             "index": np.where(rows < train, rows, rows - train),
             "class": names[drawn.labels[rows]],
-            "kmex": names[predicted[rows]],
+            "predicted": names[predicted[rows]],
             "black_box": names[drawn.black_box[rows]],
             "x": places[:, 0],
             "y": places[:, 1],
@@ -51,6 +51,7 @@ def projection_figure(
     class_names: Sequence[str],
     rows: np.ndarray,
     predicted: np.ndarray,
+    by: str = "KMEx",
     gl: bool = True,
 ) -> go.Figure:
     """The map as a Plotly figure, to keep or where there is no WebGL.
@@ -59,6 +60,7 @@ def projection_figure(
         drawn, class_names, rows, predicted: see `projection_table`.
         prototypes: K prototypes.
         places: (K, 2) where they lie.
+        by: what predicts.
         gl: draw with WebGL, for many images.
     """
     scatter = go.Scattergl if gl else go.Scatter
@@ -75,9 +77,9 @@ def projection_figure(
                 name=name,
                 legendgroup=name,
                 marker={"size": 4 if len(table) > DENSE else 7, "color": colours[label], "opacity": 0.6},
-                customdata=own[["split", "index", "kmex", "black_box"]],
-                hovertemplate="%{customdata[0]} image %{customdata[1]}<br>KMEx says %{customdata[2]}, black box "
-                "%{customdata[3]}",
+                customdata=own[["split", "index", "predicted", "black_box"]],
+                hovertemplate=f"%{{customdata[0]}} image %{{customdata[1]}}<br>{by} says %{{customdata[2]}}"
+                + (", black box %{customdata[3]}" if by == "KMEx" else ""),
             )
         )
     for label, name in enumerate(class_names):

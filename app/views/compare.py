@@ -14,13 +14,14 @@ from app.components.model_table import (
     show_table,
 )
 from app.components.preparation import prepare
-from app.state import selection
+from app.state import DEFAULT_K, selection
 from kmex_core import comparison
 
 chosen = selection()
+k = DEFAULT_K if chosen.own else chosen.k
 
 st.title("Compare")
-st.markdown("Black boxes and their KMEx side by side, in the paper's metrics, and beside the paper's own figures.")
+st.markdown("Models with and without KMEx side by side, in the paper's metrics, and beside the paper's own figures.")
 infos = choose_models(chosen)
 if not infos:
     st.info("Choose a model.")
@@ -33,8 +34,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     published = st.toggle("The paper's figures", True, key="published", bind="query-params")
 for info in infos:
     prepare(info)
-table = comparison.rows(evaluations(infos, chosen.k, images, runs), published)
+table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)
-measure_each(infos, chosen.k, images, runs)
+measure_each(infos, k, images, runs)
 st.subheader("Strengths and weaknesses", help="As in the paper's Figure 4.")
 show_radar(table)

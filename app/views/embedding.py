@@ -35,7 +35,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     which = st.segmented_control(
         "Show", list(SHOWN), format_func=SHOWN.__getitem__, default="all", required=True, key="show",
         bind="query-params", width="content",
-        help="All images, those that KMEx gets wrong, or those on which KMEx and the black box differ.",
+        help=f"All images, those that {chosen.title} gets wrong, or those on which KMEx and the black box differ.",
     )  # fmt: skip
     classes = choose_classes(info, width=220)
     find_image(drawn)

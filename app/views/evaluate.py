@@ -23,8 +23,12 @@ info = chosen.model
 
 st.title("Evaluate")
 st.markdown(
-    "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
-    "↑ means that higher is better, ↓ that lower is."
+    (
+        "How far can predictions, prototypes and maps be trusted? "
+        if chosen.own
+        else "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+    )
+    + "↑ means that higher is better, ↓ that lower is."
 )
 prepare(info)
 found = cache.evaluation(info, chosen.k, [chosen.seed], 0)
@@ -43,7 +47,7 @@ show_diversity(chosen)
 
 st.subheader(MAPS, help="Do relevance maps show what decides?")
 images = choose_images(info)
-if not measure(info, chosen.k, images):
+if not measure(chosen, images):
     show_metrics_download(found)
     st.stop()
 scores = cache.map_scores(info, chosen.k, chosen.seed, images)
@@ -51,8 +55,8 @@ assert scores is not None
 found = cache.evaluation(info, chosen.k, [chosen.seed], images)
 st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
 show_metrics(found, MAPS)
-show_ordering(info, scores)
+show_ordering(chosen, scores)
 table = scores_of(chosen, scores)
-show_distributions(info, table)
+show_distributions(chosen, table)
 show_extremes(chosen, table)
 show_metrics_download(found)

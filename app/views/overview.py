@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import cache
-from app.components.diagram import show_diagram
+from app.components.diagram import explain_model
 from app.components.preparation import prepare
 from app.components.prototype_card import open_prototype
 from app.components.prototype_list import show_list
@@ -27,22 +27,16 @@ data = cache.dataset(info)
 for note in data.notes:
     st.info(note)
 converted = cache.conversion(info, chosen.k, chosen.seed)
-show_summary(converted.summary, len(converted.prototypes))
+show_summary(chosen, converted.summary, len(converted.prototypes))
 
-with st.expander("What KMEx does", expanded=True, icon=":material/lightbulb:"):
-    st.markdown(
-        "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "
-        f"k-means: the centres are **prototypes**, {chosen.k} per class now. "
-        "A new image gets the class of the prototype that it lies nearest to. "
-        "So *this looks like that* is the computation itself, not a story told afterwards."
-    )
-    show_diagram()
+with st.expander(f"What {chosen.title} does", expanded=True, icon=":material/lightbulb:"):
+    explain_model(chosen)
 
-st.subheader("Prototypes", help="The slider in the sidebar changes how many there are.")
+st.subheader("Prototypes", help=None if chosen.own else "The slider in the sidebar changes how many there are.")
 st.caption(
     "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
     "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**. Click "
     "one to see all that it stands for."
 )
 if clicked := show_list(chosen, "class", None):
-    open_prototype(int(clicked), chosen.k)
+    open_prototype(chosen, int(clicked))

@@ -18,12 +18,12 @@ info = chosen.model
 prepare(info)
 converted = cache.conversion(info, chosen.k, chosen.seed)
 named = picked("prototype")
-p = prototype_index(named, chosen.k, len(info.class_names))
+p = prototype_index(named, converted.prototypes.classes)
 
 if p is None:
     st.title("Prototypes")
     if named:
-        st.info(f"With {chosen.k} prototypes per class there is no prototype {named}. Here are all.")
+        st.info(f"With {chosen.per_class} prototypes per class there is no prototype {named}. Here are all.")
     st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
@@ -50,5 +50,5 @@ else:
             clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)
 if clicked.isdecimal():
-    pick("prototype", prototype_name(int(clicked), chosen.k))
+    pick("prototype", prototype_name(int(clicked), converted.prototypes.classes))
     st.rerun()

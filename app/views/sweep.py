@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app import cache
 from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
-from app.state import selection
+from app.state import DEFAULT_K, selection
 
 chosen = selection()
+if chosen.own:
+    chosen = replace(chosen, k=DEFAULT_K)
 info = chosen.model
 
 st.title("Prototypes per class")
@@ -17,6 +21,8 @@ st.markdown(
     "How many prototypes does a class need? More follow the black box more closely and show finer differences; fewer "
     "are quicker to take in. The slider in the sidebar moves the mark."
 )
+if selection().own:
+    st.info(f"{info.name} has its own {info.k} prototypes per class. The curves are those of KMEx on its embedding.")
 prepare(info)
 cache.conversion(info, chosen.k, chosen.seed)  # the chosen number first, whatever else is missing
 if len(found_summaries(chosen)) < len(KS) and not wait_for_sweep(chosen):

@@ -15,8 +15,7 @@ class Metric:
         unit: "share" (0…1, shown in per cent), "nats", "spreads" or "" for a plain number.
         about: its meaning in a sentence or two.
         group: the predicate it belongs to.
-        black_box: the name of the same metric of the black box, "" where there is none. Metrics of prototypes exist
-            where what was converted is itself a prototypical model.
+        black_box: the name of the same metric of the black box, "" where there is none.
         table: the paper's table that has it, 0 for none.
         maps: it needs relevance maps.
     """
@@ -75,13 +74,13 @@ METRICS = {
     "ghosting": Metric(
         "Ghost prototypes", "lower", "share",
         "Share of prototypes that no training image of their class has as its nearest (D_tsp).",
-        TRANSPARENCY, "ghosting_black_box", 5,
+        TRANSPARENCY, "", 5,
     ),
     "vendi": Metric(
         "Effective prototypes per class", "higher", "",
         "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
         "(Vendi score of their cosine similarities).",
-        DIVERSITY, "vendi_black_box",
+        DIVERSITY,
     ),
     "relative_distance": Metric(
         "Distance between prototypes", "higher", "spreads",
@@ -98,18 +97,18 @@ METRICS = {
         "D_dvs within classes", "lower", "",
         "The paper's diversity, 0 (all different) to 1 (all alike), in exact arithmetic. It hardly moves, because each "
         "prototype's similarity to itself outweighs all others.",
-        DIVERSITY, "diversity_black_box",
+        DIVERSITY,
     ),
     "diversity_all": Metric(
         "D_dvs over all prototypes", "lower", "",
         "The paper's diversity as its formula has it, over the prototypes of all classes, in exact arithmetic.",
-        DIVERSITY, "diversity_all_black_box",
+        DIVERSITY,
     ),
     "diversity_reference": Metric(
         "D_dvs as published", "lower", "",
         "The paper's diversity as its released code computes it: rounding in float32 keeps a prototype from being at "
         "distance 0 from itself, which raises the number. Only this one compares with the paper's tables.",
-        DIVERSITY, "diversity_reference_black_box", 7,
+        DIVERSITY, "", 7,
     ),
     "faithfulness": Metric(
         "Divergence of maps", "lower", "nats",

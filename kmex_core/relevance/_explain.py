@@ -12,7 +12,6 @@ from torch import Tensor
 from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.lrp import class_relevance, has_rules, lrp_of
-from kmex_core.relevance.prp import similarity_relevance
 from kmex_core.results import Explanation, RelevanceMaps
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ def explain(
         similarity = kmex.similarity(z)
         black_box = kmex.head(z).softmax(1)
         probability = kmex.probabilities(similarity)
+        predicted = int(kmex.predict(z))
     if not bool(similarity.isfinite().all()):
         raise KMExError("The network gives no finite embedding for this image: its weights or the image are broken.")
     order = distance[0].argsort(stable=True)
@@ -48,7 +48,7 @@ def explain(
         black_box=black_box[0].cpu().numpy(),
         kmex=probability[0].cpu().numpy(),
         predicted_black_box=predicted_black_box,
-        predicted=int(kmex.prototype_class[order[0]]),
+        predicted=predicted,
         distance=distance[0].cpu().numpy(),
         similarity=similarity[0].cpu().numpy(),
         prototypes=ids.cpu().numpy(),
@@ -139,8 +139,7 @@ def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple
     to_score = ~(to_prototype | to_prediction)
     with torch.no_grad():
         ids, here = targets[to_prototype], z[to_prototype]
-        similarity = kmex.similarity(here).gather(1, ids[:, None])[:, 0]
-        relevance[to_prototype] = similarity_relevance(here, kmex.prototypes[ids], similarity)
+        relevance[to_prototype] = kmex.prototype_relevance(here, ids)
         relevance[to_score] = class_relevance(kmex.head, z[to_score], targets[to_score] - count)
         relevance[to_prediction] = kmex.prediction_relevance(z[to_prediction], targets[to_prediction] - count - classes)
     lrp = lrp_of(kmex.encoder, *kmex.pixel_range)

@@ -28,7 +28,7 @@ from app.figures.evaluation import (
 )
 from kmex_core import jobs, models, pipeline, scores
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import MapScores, ModelInfo, Prototypes
+from kmex_core.results import OWN, MapScores, ModelInfo, Prototypes
 from kmex_core.store import Store
 from tests.app.test_pages import healthy
 
@@ -179,11 +179,41 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
 
 def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
     for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
-        for view in ("overview", "prototypes", "evaluate", "explain"):
-            test = healthy(page(view, model=f"digits-{kind}"))
-            assert not test.error
-            assert f"is a {title}" in test.sidebar.caption[0].value
+        for view in ("overview", "embedding", "prototypes", "sweep", "evaluate", "explain"):
+            for kmex in ("true", "false"):
+                test = healthy(page(view, model=f"digits-{kind}", kmex=kmex))
+                assert not test.error
+                assert title in test.sidebar.caption[0].value
+                assert test.sidebar.slider(key="k").disabled == (kmex == "false")
         assert any("Integrated Gradients" in one.value for one in test.caption) == (kind == "flint")
+
+
+def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
+    info = models.describe(demo, "digits-protovae")
+    made = pipeline.convert(demo, info, pipeline.dataset_of(info), OWN)
+    test = healthy(page("overview", model="digits-protovae", kmex="false"))
+    assert [metric.label for metric in test.metric] == ["ProtoVAE accuracy ↑", "Ghost prototypes ↓"]
+    assert test.metric[1].value == f"{made.prototypes.ghost.mean():.0%}" != "0%"
+    test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
+    assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
+    assert test.expander[0].label == "What it says for each class"
+    wrong = int(np.flatnonzero(made.test_predicted != pipeline.dataset_of(info).split("test").labels)[0])
+    test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
+    said = info.class_names[made.test_predicted[wrong]]
+    assert f"ProtoVAE says **{said}**." in test.warning[0].value
+    assert "Black box" not in " ".join(one.value for one in test.markdown)
+
+
+def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store) -> None:
+    info = models.describe(demo, "digits-protopnet")
+    scores.map_scores(demo, info, pipeline.dataset_of(info), OWN, images=100)
+    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images="100"))
+    shown = shown_metrics(test)
+    assert shown["Divergence of maps ↓"] == "not computed"
+    assert shown["Average drop ↓"].endswith("%")
+    assert not any("black box" in (metric.delta or "") for metric in test.metric)
+    flint = healthy(page("evaluate", model="digits-flint", kmex="false"))
+    assert any("LRP has no rules" in one.value for one in flint.info)
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ SIMILARITY, CLASSES = np.array([0.1, 0.5, 0.2, 0.3, 0.9, 0.05]), np.array([0, 0,
 def test_the_table_has_each_class_with_its_most_similar_prototype() -> None:
     table = prediction_table(NAMES, BLACK_BOX, KMEX, SIMILARITY, CLASSES)
     assert table["class"].tolist() == ["cat", "ant", "bee"]
-    assert table["kmex_similarity"].tolist() == [0.9, 0.5, 0.3]
+    assert table["similarity"].tolist() == [0.9, 0.5, 0.3]
     assert table["black_box_probability"].tolist() == [0.2, 0.7, 0.1]
-    assert table["kmex_probability"].tolist() == [0.4, 0.3, 0.3]
+    assert table["probability"].tolist() == [0.4, 0.3, 0.3]
 
 
 def test_predicted_and_true_classes_are_always_shown() -> None:
@@ -86,8 +86,8 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
     predicted = np.array([0, 1, 0, 0, 1, 2, 0, 0])
     table = projection_table(drawn, NAMES, np.array([2, 7]), predicted)
     assert table.to_dict("records") == [
-        {"split": "train", "index": 2, "class": "cat", "kmex": "ant", "black_box": "cat", "x": 4, "y": 5},
-        {"split": "test", "index": 1, "class": "bee", "kmex": "ant", "black_box": "bee", "x": 1, "y": 1},
+        {"split": "train", "index": 2, "class": "cat", "predicted": "ant", "black_box": "cat", "x": 4, "y": 5},
+        {"split": "test", "index": 1, "class": "bee", "predicted": "ant", "black_box": "bee", "x": 1, "y": 1},
     ]
     figure = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted)
     assert sum(len(trace.x) for trace in figure.data[:3]) == 8

@@ -57,9 +57,9 @@ def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Pr
     layer = json.loads(bytes(answer.body))
     np.testing.assert_allclose(np.stack([layer["x"], layer["y"]], 1), place(drawn, made.prototypes.centers), atol=1e-3)
     assert layer["picture"] == made.prototypes.picture.tolist()
-    activated = np.frombuffer(base64.b64decode(layer["activated"]), "<u2")
-    np.testing.assert_array_equal(activated[:1297], made.prototypes.activated)
-    np.testing.assert_array_equal(np.array(layer["class"])[activated[1297:]], made.test_predicted)
+    predicted = np.frombuffer(base64.b64decode(layer["predicted"]), "<u2")
+    np.testing.assert_array_equal(predicted[:1297], np.array(layer["class"])[made.prototypes.activated])
+    np.testing.assert_array_equal(predicted[1297:], made.test_predicted)
     assert maps.layer_url(projection, conversion) == f"maps/{projection}/{conversion}.json"
 
 
@@ -122,7 +122,7 @@ def test_the_table_has_what_the_map_shows(page: Page, demo: Store, digits: Model
     shown = test.dataframe[0].value
     in_test = shown[shown["split"] == "test"]
     assert in_test["index"].tolist() == np.flatnonzero(made.test_predicted != data.split("test").labels).tolist()
-    assert (shown["class"] != shown["kmex"]).all()
+    assert (shown["class"] != shown["predicted"]).all()
 
 
 def test_without_webgl_the_map_is_a_figure(page: Page) -> None:
@@ -180,7 +180,7 @@ def test_a_prototype_has_a_page_of_its_own(
     p = 17
     real = cache.attracted
     monkeypatch.setattr(cache, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
-    test = healthy(page("prototypes", prototype=prototype_name(p, 5)))
+    test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
     assert test.title[0].value == f"Prototype {p}"
     assert data_of(test, "map")["selected"] == f"prototype-{p}"
     galleries = [json.loads(element.proto.json) for element in test.get("bidi_component")
@@ -206,11 +206,16 @@ def test_a_prototype_that_this_k_does_not_have_leads_back(page: Page) -> None:
 
 
 def test_names_of_prototypes_mean_the_same_for_every_k() -> None:
-    assert prototype_name(17, 5) == "3.2"
-    assert prototype_index("3.2", 5, 10) == 17
-    assert prototype_index("3.2", 20, 10) == 62
+    five, twenty = np.repeat(np.arange(10), 5), np.repeat(np.arange(10), 20)
+    assert prototype_name(17, five) == "3.2"
+    assert prototype_index("3.2", five) == 17
+    assert prototype_index("3.2", twenty) == 62
     for nonsense in ("3.5", "10.0", "", "3", "-1.0", "3.2.1", "a.b"):
-        assert prototype_index(nonsense, 5, 10) is None
+        assert prototype_index(nonsense, five) is None
+    mixed = np.array([2, 0, 2, 2, 0])  # FLINT's attributes are in no order
+    assert [prototype_name(p, mixed) for p in range(5)] == ["2.0", "0.0", "2.1", "2.2", "0.1"]
+    assert [prototype_index(prototype_name(p, mixed), mixed) for p in range(5)] == list(range(5))
+    assert prototype_index("1.0", mixed) is None
 
 
 def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

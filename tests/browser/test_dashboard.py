@@ -175,7 +175,7 @@ def test_the_predictions_can_be_downloaded(page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Predictions as CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert lines[0] == "class,black_box_probability,kmex_similarity,kmex_probability"
+    assert lines[0] == "class,black_box_probability,similarity,probability"
     assert len(lines) == 11
     assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1, abs=1e-4)
 

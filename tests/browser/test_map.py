@@ -220,7 +220,7 @@ def test_the_map_can_be_kept(page: Page, tmp_path: Path, browser: Browser) -> No
         page.get_by_role("button", name="Map as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
     assert len(rows) == 1297
-    assert set(rows[0]) == {"split", "index", "class", "kmex", "black_box", "x", "y"}
+    assert set(rows[0]) == {"split", "index", "class", "predicted", "black_box", "x", "y"}
     with page.expect_download() as download:
         page.get_by_role("button", name="Map as a page").click()
     kept = tmp_path / "map.html"

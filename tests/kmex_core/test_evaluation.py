@@ -254,5 +254,5 @@ def test_any_prototypical_model_is_measured(model: KMEx) -> None:
 
 
 def test_the_members_of_classes() -> None:
-    found = class_members(torch.tensor([1, 0, 1, 2, 1]))
-    assert found.tolist() == [[1, -1, -1], [0, 2, 4], [3, -1, -1]]
+    found = class_members(torch.tensor([1, 0, 1, 2, 1]), 4)
+    assert found.tolist() == [[1, -1, -1], [0, 2, 4], [3, -1, -1], [-1, -1, -1]]

@@ -13,10 +13,10 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from kmex_core import datasets, evaluation, models, pipeline, scores, training
+from kmex_core import comparison, datasets, evaluation, models, pipeline, scores, training
 from kmex_core.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import Evaluation, MapScores, ModelInfo, NotComputed
+from kmex_core.results import OWN, Evaluation, MapScores, ModelInfo, NotComputed
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
 from tests.conftest import write_folder
@@ -247,8 +247,8 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     spec = DatasetSpec(str(folder))
     recipe = training.default_recipe(pipeline.dataset(spec), False, kind, epochs=2, batch_size=10, k=3)
     info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
-    found = scores.evaluate(store, [info], pipeline.dataset(spec), 3, [0], 6)
-    assert found.kind == kind
+    found = scores.evaluate(store, [info], pipeline.dataset(spec), OWN, [0], 6)
+    assert (found.kind, found.k, found.own) == (kind, 3, True)
     head = models.load(store, "net").head
     z = pipeline.embeddings(store, info, pipeline.dataset(spec), "train")
     centers = head.prototypes.detach().double().numpy()
@@ -258,11 +258,19 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     else:
         similar, among = (np.log((d**2 + 1) / (d**2 + 1e-4)) for d in (cdist(z.z, centers), cdist(centers, centers)))
     used = {p for p, label in zip(similar.argmax(1), z.labels, strict=True) if classes[p] == label}
-    assert value(found, "ghosting_black_box") == pytest.approx(1 - len(used) / 9)
+    assert value(found, "ghosting") == pytest.approx(1 - len(used) / 9)
     share = np.exp(among - among.max(1, keepdims=True))
     share /= share.sum(1, keepdims=True)
     expected = np.mean([scipy.stats.entropy(row) for row in share]) / np.log(9)
-    assert value(found, "diversity_all_black_box") == pytest.approx(expected, rel=1e-3)
-    assert value(found, "accuracy_black_box") == pytest.approx(info.accuracy)
-    assert (found.metrics["faithfulness"].mean is None) == (kind == "flint")
-    assert value(found, "ghosting") == 0
+    assert value(found, "diversity_all") == pytest.approx(expected, rel=1e-3)
+    assert value(found, "accuracy") == pytest.approx(info.accuracy)
+    assert found.metrics["faithfulness"].mean is None
+    assert (found.metrics["average_drop"].mean is None) == (kind == "flint")
+    assert (found.metrics["coverage_radius"].mean is None) == (kind == "flint")
+    assert not any(name == "agreement" or name.endswith("black_box") for name in found.metrics)
+    with_kmex = scores.evaluate(store, [info], pipeline.dataset(spec), 3, [0], 6)
+    assert value(with_kmex, "ghosting") == 0
+    assert (with_kmex.metrics["faithfulness"].mean is None) == (kind == "flint")
+    rows = {row.label: row for row in comparison.rows([found, with_kmex], False)}
+    assert list(rows) == ["net", "net + KMEx"]
+    assert rows["net"].cells["ghosting"].mean == value(found, "ghosting")

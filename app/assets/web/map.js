@@ -160,16 +160,12 @@ class EmbeddingMap {
     const { url } = this.data.layer;
     if (!this.layers.has(url)) {
       const layer = await (await fetched(url)).json();
-      layer.activated = new Uint16Array(
-        Uint8Array.from(atob(layer.activated), (letter) => letter.charCodeAt(0)).buffer,
+      layer.predicted = new Uint16Array(
+        Uint8Array.from(atob(layer.predicted), (letter) => letter.charCodeAt(0)).buffer,
       );
       this.layers.set(url, layer);
     }
     this.layer = this.layers.get(url);
-  }
-
-  predicted(i) {
-    return this.layer.class[this.layer.activated[i]];
   }
 
   async draw() {
@@ -256,7 +252,7 @@ class EmbeddingMap {
     const found = [];
     for (let i = 0; i < (test ? cloud.total : cloud.train); i += 1) {
       if (wanted && !wanted.has(cloud.labels[i])) continue;
-      const said = layer.class[layer.activated[i]];
+      const said = layer.predicted[i];
       if (which === 'wrong' && said === cloud.labels[i]) continue;
       if (which === 'disagree' && said === cloud.blackBox[i]) continue;
       found.push(i);
@@ -420,13 +416,13 @@ class EmbeddingMap {
       const i = what.point;
       const test = i >= cloud.train;
       const index = test ? i - cloud.train : i;
-      const [label, said, black] = [cloud.labels[i], this.predicted(i), cloud.blackBox[i]];
+      const [label, said, black] = [cloud.labels[i], layer.predicted[i], cloud.blackBox[i]];
       const verdict = (given) => `${data.names[given]} ${given === label ? '✓' : '✗'}`;
       at = [this.x(cloud.xs[i]), this.y(cloud.ys[i])];
       picture = `${test ? 'test' : 'train'}/${index}`;
       lines = [
         `${test ? 'Test' : 'Training'} image ${count(index)}: ${data.names[label]}`,
-        `KMEx says ${verdict(said)}, black box ${verdict(black)}`,
+        data.beside ? `${data.by} says ${verdict(said)}, black box ${verdict(black)}` : `${data.by} says ${verdict(said)}`,
       ];
     }
     this.tip.replaceChildren();

@@ -1,0 +1,49 @@
+"""What a prototype of ProtoPNet, FLINT or ProtoVAE is in that model's own terms."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.components.figure import show_figure
+from app.figures.evaluation import weights_figure
+from app.state import Selection
+from kmex_core.images import enlarged
+from kmex_core.results import NO_IMAGE
+
+SIDE = 224
+ABOUT = {
+    "protopnet": "ProtoPNet learns **prototypes** together with its network, and moves each onto a training image of "
+    "its class from time to time. A new image is compared with all of them, and a last layer weighs the similarities "
+    "into a score for each class.",
+    "flint": "FLINT learns **attributes** of the network's inner maps together with the network. A new image has each "
+    "attribute to some degree, which is called its similarity here, and a last layer weighs them into a score for each "
+    "class. An attribute is counted to the class that it speaks for most.",
+    "protovae": "ProtoVAE learns **prototypes** as centres in the space of an autoencoder, so that each can be turned "
+    "back into a picture. A new image is compared with all of them, and a last layer weighs the similarities into a "
+    "score for each class.",
+}
+
+
+def show_own_kind(chosen: Selection, p: int) -> None:
+    """Show a prototype's pushed picture, its decoded picture, or its weights, as its model has them."""
+    if not chosen.own:
+        return
+    details = cache.own_details(chosen.model)
+    if details.pushed is not None:
+        image = int(details.pushed[p])
+        st.caption(
+            "It was never pushed onto a training image." if image == NO_IMAGE else
+            f"When it was last pushed, it became the embedding of training image {image:,}."
+        )  # fmt: skip
+    if details.decoded is not None:
+        st.image(
+            enlarged(details.decoded[p], SIDE), width="stretch", alt=f"Prototype {p} as the decoder draws it",
+            caption="The prototype itself, drawn by the model's decoder",
+        )  # fmt: skip
+    names = chosen.model.class_names
+    weights = pd.DataFrame({"class": names, "weight": details.weights[:, p]})
+    with st.expander("What it says for each class", icon=":material/balance:"):
+        st.caption("Weights of the last layer: above 0 it speaks for the class, below 0 against it.")
+        show_figure(f"weights-{p}", weights_figure(weights), "The weight of this prototype for each class")

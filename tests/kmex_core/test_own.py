@@ -1,0 +1,104 @@
+"""Prototypical models explained by their own prototypes, against what the models themselves say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+from kmex_core import models, pipeline
+from kmex_core.errors import InputError
+from kmex_core.images import normalise
+from kmex_core.own import OwnPrototypes, own_details
+from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo
+from kmex_core.store import Store
+
+KINDS = ("protopnet", "flint", "protovae")
+
+
+def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion, OwnPrototypes]:
+    info = models.describe(store, f"digits-{kind}")
+    data = pipeline.dataset_of(info)
+    black_box = models.load(store, info.name)
+    made = pipeline.convert(store, info, data, OWN)
+    module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, OWN, 0))
+    assert isinstance(module, OwnPrototypes)
+    return info, black_box, made, module
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
+    info, black_box, made, module = own(demo, kind)
+    pixels, labels = next(pipeline.dataset_of(info).batches("test", 500))
+    images = normalise(pixels, info.mean, info.std)
+    with torch.no_grad():
+        expected = black_box.model(images)
+        z = module.encode(images)
+        torch.testing.assert_close(module(images), expected)
+        torch.testing.assert_close(module.probabilities(module.similarity(z)), expected.softmax(1))
+    assert made.test_predicted.tolist() == expected.argmax(1).tolist() == module.predict(z).tolist()
+    assert made.summary.accuracy_kmex == pytest.approx(float((expected.argmax(1) == labels).float().mean()))
+    assert made.summary.agreement == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind: str, demo: Store) -> None:
+    info, black_box, made, _ = own(demo, kind)
+    train = pipeline.embeddings(demo, info, pipeline.dataset_of(info), "train")
+    centers = black_box.model.get_buffer("head.prototype_class") if kind != "flint" else None
+    p = made.prototypes
+    z = train.z.astype(np.float64)
+    far = -z @ p.centers.T.astype(np.float64) if kind == "flint" else cdist(z, p.centers)
+    assert np.mean(far.argmin(1) == p.activated) > 0.999  # float32 may break a tie otherwise
+    if centers is not None:
+        assert p.classes.tolist() == centers.tolist()
+    for k in range(0, len(p), 7):
+        of_class = np.flatnonzero(train.labels == p.classes[k])
+        assert far[p.picture[k], k] == pytest.approx(far[of_class, k].min(), abs=1e-3)
+        assert p.count[k] == np.sum((p.activated == k) & (train.labels == p.classes[k]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> None:
+    info, _, made, module = own(demo, kind)
+    image = pipeline.network_input(info, pipeline.dataset_of(info).split("test").image(3))
+    found = module.explain(image, top=2)
+    assert found.predicted == found.predicted_black_box == made.test_predicted[3]
+    assert found.prototypes[0] == found.similarity.argmax() == made.test_activated[3]
+    with torch.no_grad():
+        z = module.encode(image)
+        ids = torch.tensor(found.prototypes)
+        relevance = module.prototype_relevance(z.expand(2, -1), ids)
+        torch.testing.assert_close(relevance.sum(1), module.similarity(z)[0, ids], rtol=1e-4, atol=1e-4)
+    if kind == "flint":
+        assert found.maps.method == "integrated_gradients"
+        with pytest.raises(InputError, match="PRP has no rules"):
+            module.explain(image, method="prp")
+    else:
+        assert found.maps.method == "prp"
+        assert found.maps.conserves.all()
+        assert found.black_box_map.conserves.all()
+
+
+def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
+    for kind in KINDS:
+        info, black_box, made, _ = own(demo, kind)
+        details = own_details(black_box.model)
+        assert details.weights.shape == (10, len(made.prototypes))
+        assert (details.pushed is None, details.decoded is None) == (kind != "protopnet", kind != "protovae")
+        if details.pushed is not None:  # the push made each the embedding of that image
+            assert (details.pushed != NO_IMAGE).all()
+            train = pipeline.embeddings(demo, info, pipeline.dataset_of(info), "train")
+            np.testing.assert_allclose(train.z[details.pushed], made.prototypes.centers, atol=1e-4)
+            assert details.pushed.tolist() == made.prototypes.picture.tolist()
+        if details.decoded is not None:
+            assert details.decoded.shape == (50, info.image_size, info.image_size, 3)
+            assert details.decoded.std() > 10
+        if kind == "flint":
+            assert made.prototypes.classes.tolist() == details.weights.argmax(0).tolist()
+
+
+def test_a_black_box_has_no_prototypes_of_its_own(demo: Store, digits: ModelInfo) -> None:
+    with pytest.raises(InputError, match="'digits' is a black box: it has no prototypes of its own"):
+        pipeline.convert(demo, digits, pipeline.dataset_of(digits), OWN)
