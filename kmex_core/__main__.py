@@ -279,6 +279,160 @@ def train(
     _answer(as_json, work, show)
 
 
+@app.command("import")
+def import_(
+    checkpoint: Annotated[Path, typer.Option(metavar="FILE", help="A safetensors file, or a saved state dict (.pt).")],
+    name: Annotated[str, typer.Option(help="What to call the model in the store.")],
+    kind: Annotated[str, typer.Argument(help="What it is: blackbox, protopnet, flint or protovae.")] = "blackbox",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="What it was trained on. Its classes are the network's outputs.")
+    ] = "",
+    backbone: Annotated[
+        str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
+    ] = "resnet34",
+    data_root: DataRoot = "",
+    image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
+    mean: Annotated[
+        str, typer.Option(metavar="R,G,B", help="What its input was normalised with. Default: the training split's.")
+    ] = "",
+    std: Annotated[str, typer.Option(metavar="R,G,B", help="As --mean: the standard deviations.")] = "",
+    k: Annotated[int, typer.Option(min=1, help="Prototypes per class of protopnet, flint and protovae.")] = 5,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="What the kind has of its own; see `train`.")
+    ] = None,
+    device: Device = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model NAME.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a model that was trained elsewhere into the store, and measure it on the test split.
+
+    Names are matched to the architecture's, without prefixes such as `module.`; what found no place is refused, and
+    what was renamed is said. A pickled whole model is refused, because reading one can run any code. A file that
+    `export` wrote needs nothing but --checkpoint and --name.
+
+    Example: python -m kmex_core import --checkpoint weights.pt --backbone resnet18 --dataset mnist --name mine
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import pipeline
+        from kmex_core.importing import ImportRequest, import_model
+        from kmex_core.specs import DatasetSpec
+        from kmex_core.store import Store
+
+        request = ImportRequest(
+            name,
+            kind,
+            checkpoint,
+            DatasetSpec(dataset, data_root, image_size),
+            backbone,
+            k,
+            _numbers(options or []),
+            _values(mean),
+            _values(std),
+            shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
+        )
+        info, report = import_model(Store(), request, overwrite, pipeline.checked_device(device), bar)
+        return {
+            "model": info.name,
+            "kind": info.kind,
+            "dataset": info.dataset,
+            "backbone": info.backbone,
+            "classes": len(info.class_names),
+            "accuracy": info.accuracy,
+            **report,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"Imported '{answer['model']}' ({answer['backbone']} on {answer['dataset']}): {answer['matched']} tensors "
+            f"have a place, {len(answer['renamed'])} of them by another name."
+        )
+        for here, there in list(answer["renamed"].items())[:5]:
+            print(f"  {there} is {here} here")
+        if answer["ignored"]:
+            print(f"  left out: {', '.join(answer['ignored'])}")
+        print(f"{answer['accuracy']:.2%} of the test images are right.")
+        if answer["accuracy"] < 2 / answer["classes"]:
+            print(
+                "That is hardly more than chance: check --mean and --std (what its input was normalised with), "
+                "--image-size, and the order of the classes."
+            )
+        print(f"Next: python -m kmex_core convert --model {answer['model']}")
+
+    _answer(as_json, work, show)
+
+
+def _values(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in text.split(",")) if text else ()
+    except ValueError:
+        raise InputError(f"'{text}' are no numbers with commas between them.") from None
+
+
+@app.command()
+def export(
+    model: ModelName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where it goes: a safetensors file.")],
+    as_json: Json = False,
+) -> None:
+    """Write a model to a file: its weights by name, and what it is, which `import` reads.
+
+    Example: python -m kmex_core export --model digits --out digits.safetensors
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store, write_bytes
+
+        content = kept.path_of(Store(), model).read_bytes()
+        write_bytes(out, content)
+        return {"model": model, "out": str(out), "bytes": len(content)}
+
+    _answer(as_json, work, lambda answer: print(f"Wrote {answer['out']} ({answer['bytes'] / 2**20:.1f} MiB)."))
+
+
+@app.command()
+def rename(model: ModelName, to: Annotated[str, typer.Option(help="Its new name.")], as_json: Json = False) -> None:
+    """Give a model another name.
+
+    Example: python -m kmex_core rename --model mnist18 --to mnist-resnet18
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store
+
+        kept.rename(Store(), model, to)
+        return {"model": to, "before": model}
+
+    _answer(as_json, work, lambda answer: print(f"'{answer['before']}' is '{answer['model']}' now."))
+
+
+@app.command()
+def delete(
+    model: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model from the store. It asks first.
+
+    Example: python -m kmex_core delete --model mnist18
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store
+
+        store = Store()
+        kept.describe(store, model)
+        if not yes and not (sys.stdin.isatty() and typer.confirm(f"Delete '{model}' for good?", err=True)):
+            raise InputError(f"'{model}' was not deleted. Give --yes to delete it without being asked.")
+        kept.delete(store, model)
+        return {"deleted": model}
+
+    _answer(as_json, work, lambda answer: print(f"Deleted '{answer['deleted']}'."))
+
+
 def _numbers(pairs: list[str]) -> dict[str, float]:
     found = {}
     for pair in pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def describe(store: Store, name: str) -> ModelInfo:
         StoreError: when its file is damaged.
     """
     path = path_of(store, name)
-    return _info(read_description(path), name, path)
+    return info_of(read_description(path), name, path)
 
 
 def weights_key(store: Store, name: str) -> str:
@@ -98,7 +99,12 @@ def weights_key(store: Store, name: str) -> str:
         raise StoreError(f"{path} is no model: its header names no weights.") from None
 
 
-def _info(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
+def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
+    """What the description in a model's file says it is.
+
+    Raises:
+        StoreError: when it is none of a model that this version can read.
+    """
     try:
         values = dict(description["model"])
         for field in ("class_names", "mean", "std"):
@@ -117,6 +123,43 @@ def list_models(store: Store) -> tuple[list[ModelInfo], list[str]]:
         except StoreError as error:
             broken.append(str(error))
     return found, broken
+
+
+def rename(store: Store, name: str, new: str) -> None:
+    """Give a model another name. Its results stay, because they are named by its weights.
+
+    Raises:
+        InputError: when there is no such model in the store, it comes with the product, or the name is taken.
+        StoreError: when the store cannot be written.
+    """
+    path, target = _own_path(store, name, "renamed"), store.path(ROOM, new)
+    if new in known_names(store):
+        raise InputError(f"There is a model named '{new}' already. Choose another name.")
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        raise StoreError(f"'{name}' cannot be renamed: {error.strerror or error}.") from error
+
+
+def delete(store: Store, name: str) -> None:
+    """Remove a model from the store. Its results stay: another model of equal weights may use them.
+
+    Raises:
+        InputError: when there is no such model in the store, or it comes with the product.
+        StoreError: when the store cannot be written.
+    """
+    path = _own_path(store, name, "deleted")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StoreError(f"'{name}' cannot be deleted: {error.strerror or error}.") from error
+
+
+def _own_path(store: Store, name: str, what: str) -> Path:
+    path = path_of(store, name)
+    if path.parent == EMBEDDED:
+        raise InputError(f"'{name}' comes with the product and cannot be {what}.")
+    return path
 
 
 def save(store: Store, info: ModelInfo, model: nn.Module) -> None:
@@ -142,8 +185,8 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
 
     path = path_of(store, name)
     arrays, description = read_file(path)
-    info = _info(description, name, path)
-    model = _built(info)
+    info = info_of(description, name, path)
+    model = build(info)
     load_state(model, arrays, f"The weights of '{name}'")
     model.eval().to(device)
     if info.kind != "blackbox":
@@ -152,7 +195,13 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
 
 
-def _built(info: ModelInfo) -> nn.Module:
+def build(info: ModelInfo) -> nn.Module:
+    """The network that a model's description names, with new weights.
+
+    Raises:
+        InputError: see `backbones.build`.
+        StoreError: for a kind that this version does not know.
+    """
     from kmex_core import backbones
     from kmex_core.baselines import KINDS
 

@@ -140,7 +140,7 @@ def train(
         "backbone": request.backbone,
         "recipe": dataclasses.asdict(recipe),
     }
-    with store.locked(RUNS, name):
+    with store.locked(RUNS, name, f"A model named '{name}' is being trained right now. Choose another --name."):
         _refuse_taken(store, name, resume, overwrite)
         mean, std = statistics(store, data, progress)
         torch.manual_seed(recipe.seed)
@@ -156,12 +156,12 @@ def train(
 
         started = time.perf_counter()
         training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)
-        accuracy = _test_accuracy(network, data, mean, std, request.device, progress)
+        accuracy = test_accuracy(network, data, mean, std, request.device, progress)
         info = ModelInfo(
             name=name,
             kind=recipe.kind,
             dataset=data.name,
-            root=_root_to_keep(request.dataset),
+            root=root_to_keep(request.dataset),
             backbone=request.backbone,
             class_names=data.class_names,
             image_size=data.image_size,
@@ -187,7 +187,8 @@ def train(
     return info
 
 
-def _root_to_keep(spec: DatasetSpec) -> str:
+def root_to_keep(spec: DatasetSpec) -> str:
+    """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
     return str(datasets.data_root(spec.root)) if spec.root and spec.name in datasets.REGISTRY else ""
 
 
@@ -221,7 +222,7 @@ def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> An
     return training.restore_run(network, arrays, description["epoch"], description["history"])
 
 
-def _test_accuracy(
+def test_accuracy(
     network: Any,
     data: datasets.ImageDataset,
     mean: tuple[float, ...],
@@ -229,6 +230,7 @@ def _test_accuracy(
     device: str,
     progress: Progress,
 ) -> float:
+    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; NaN without any."""
     import torch
 
     from kmex_core.images import normalise

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _serialise
 
@@ -196,17 +196,24 @@ class Store:
         return found
 
     @contextlib.contextmanager
-    def locked(self, room: str, name: str) -> Iterator[None]:
+    def locked(self, room: str, name: str, busy: str = "") -> Iterator[None]:
         """Hold the right to write a result; waits while another process or thread holds it.
 
+        Args:
+            room, name: the result.
+            busy: a message: with it nothing is waited for.
+
         Raises:
+            InputError: with the message `busy`, while another holds it.
             StoreError: when the store cannot be written.
         """
         path = self.root / room / f".{checked_name(name)}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path, thread_local=False)
-            lock.acquire()
+            lock.acquire(timeout=0 if busy else -1)
+        except Timeout:
+            raise InputError(busy) from None
         except OSError as error:
             raise StoreError(
                 f"Cannot write to the store at {self.root}: {error.strerror or error}. Make the folder writable, or "

@@ -1,0 +1,165 @@
+"""Models that were trained elsewhere, brought into the store."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kmex_core import datasets, models, pipeline
+from kmex_core.errors import InputError, StoreError
+from kmex_core.progress import Progress, silent
+from kmex_core.results import KINDS, ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store, checked_name, read_description
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What to import.
+
+    Attributes:
+        name: what to call it in the store.
+        kind: a key of `results.KINDS`.
+        checkpoint: the file with its weights.
+        dataset: what it was trained on; its name may be empty for a file that this product exported.
+        backbone: its architecture.
+        k: prototypes per class of a prototypical model.
+        options: its hyper-parameters; the defaults where they are missing.
+        mean, std: what its input was normalised with, per channel, for pixels 0…1; those of the training split when
+            empty.
+        command: what asks for it.
+    """
+
+    name: str
+    kind: str
+    checkpoint: Path
+    dataset: DatasetSpec
+    backbone: str
+    k: int = 5
+    options: Mapping[str, float] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    command: str = ""
+
+
+def import_model(
+    store: Store, request: ImportRequest, overwrite: bool = False, device: str = "cpu", progress: Progress = silent
+) -> tuple[ModelInfo, dict[str, Any]]:
+    """Put a model that was trained elsewhere into the store, and measure it on the test split.
+
+    Returns:
+        The model, and how the checkpoint fitted: `matched` (a number), `renamed`, `kept`, `ignored`.
+
+    Raises:
+        InputError: when the name is taken, the file cannot be used, or its weights do not fit the architecture and the
+            data set's classes.
+        StoreError: when the store cannot be written.
+    """
+    name = checked_name(request.name)
+    if name in models.known_names(store) and not overwrite:
+        raise InputError(f"There is a model named '{name}' already. Choose another name, or overwrite it.")
+    if request.kind not in KINDS:
+        raise InputError(f"'{request.kind}' is no kind of model; known: {', '.join(KINDS)}.")
+    busy = f"A model named '{name}' is being trained or imported right now. Choose another name."
+    with store.locked(pipeline.RUNS, name, busy):
+        return _imported(store, name, request, device, progress)
+
+
+def _imported(
+    store: Store, name: str, request: ImportRequest, device: str, progress: Progress
+) -> tuple[ModelInfo, dict[str, Any]]:
+    from kmex_core.checkpoints import match, read_checkpoint
+
+    info = _exported(request.checkpoint) or _described(store, request, progress)
+    if request.dataset.name:
+        info = replace(info, dataset=request.dataset.name, root=pipeline.root_to_keep(request.dataset))
+    elif info.dataset not in datasets.REGISTRY:
+        raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
+    info = replace(info, name=name, embedded=False)
+    data = pipeline.dataset_of(info, request.dataset.root)
+    info = replace(info, dataset=data.name)
+    state = read_checkpoint(request.checkpoint)
+    network = models.build(info)
+    fitted = match(state, network)
+    _check_classes(fitted.state, network, data)
+    arrays = {key: value.detach().cpu().numpy() for key, value in fitted.state.items()}
+    models.load_state(network, arrays, f"The weights in {request.checkpoint.name}")
+    network.eval().to(device)
+    accuracy = pipeline.test_accuracy(network, data, info.mean, info.std, device, progress)
+    report = {
+        "matched": fitted.matched,
+        "renamed": fitted.renamed,
+        "kept": list(fitted.kept),
+        "ignored": list(fitted.ignored),
+    }
+    made_by = {
+        **info.made_by,
+        "imported": {"file": request.checkpoint.name, "command": request.command, **report},
+        "data": data.fingerprint,
+        "versions": models.versions(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    info = replace(info, accuracy=accuracy, made_by=made_by)
+    models.save(store, info, network)
+    return info, report
+
+
+def _exported(path: Path) -> ModelInfo | None:
+    """What a file that this product exported says of itself; None for any other."""
+    try:
+        described = read_description(path)
+    except (StoreError, FileNotFoundError):
+        return None
+    return models.info_of(described, "imported", path) if "model" in described else None
+
+
+def _described(store: Store, request: ImportRequest, progress: Progress) -> ModelInfo:
+    from kmex_core.baselines import KINDS as BASELINES
+    from kmex_core.baselines import checked_options
+
+    if not request.dataset.name:
+        raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
+    data = pipeline.dataset(request.dataset)
+    mean, std = pipeline.statistics(store, data, progress)
+    for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
+        if given and len(given) != data.channels:
+            raise InputError(f"The {what} needs {data.channels} value(s), one per channel; got {len(given)}.")
+    if any(value <= 0 for value in request.std):
+        raise InputError(f"A standard deviation must be above 0, got {', '.join(map(str, request.std))}.")
+    black_box = request.kind == "blackbox"
+    return ModelInfo(
+        name=request.name,
+        kind=request.kind,
+        dataset=request.dataset.name,
+        root="",
+        backbone=request.backbone,
+        class_names=data.class_names,
+        image_size=data.image_size,
+        channels=data.channels,
+        mean=request.mean or mean,
+        std=request.std or std,
+        accuracy=None,
+        made_by={},
+        k=0 if black_box else request.k,
+        options={} if black_box else checked_options(BASELINES[request.kind], request.options),
+    )
+
+
+def _check_classes(state: Mapping[str, Any], network: Any, data: datasets.ImageDataset) -> None:
+    """Say so in words when a checkpoint tells another number of classes apart."""
+    expected = network.state_dict()
+    for name, value in expected.items():
+        if value.ndim == 0 or value.shape[0] != len(data.class_names):
+            continue
+        for other, given in state.items():
+            alike = other == name if other in expected else other.rpartition(".")[2] == name.rpartition(".")[2]
+            if alike and given.ndim == value.ndim > 1 and given.shape[1:] == value.shape[1:]:
+                if given.shape[0] == value.shape[0]:
+                    continue
+                raise InputError(
+                    f"The checkpoint tells {given.shape[0]} classes apart, data set '{data.name}' has "
+                    f"{len(data.class_names)}: it was trained on other data. Name the data set that it was trained on."
+                )

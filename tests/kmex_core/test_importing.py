@@ -1,0 +1,242 @@
+"""Models from elsewhere: real files that torch and safetensors write, fitting, misnamed, hostile and broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from kmex_core import importing, models, pipeline
+from kmex_core.checkpoints import match, read_checkpoint
+from kmex_core.errors import InputError, StoreError
+from kmex_core.importing import ImportRequest, import_model
+from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+
+
+@pytest.fixture
+def weights(store: Store) -> dict[str, Tensor]:
+    return dict(models.load(store, "digits").model.state_dict())
+
+
+def request(path: Path, name: str = "mine", kind: str = "blackbox", dataset: str = "digits", **more: Any) -> Any:
+    return ImportRequest(name, kind, path, DatasetSpec(dataset), more.pop("backbone", "resnet20"), **more)
+
+
+@pytest.mark.parametrize("how", ["plain", "wrapped", "prefixed", "renamed", "safetensors"])
+def test_a_state_dict_is_the_model_it_came_from(
+    how: str, store: Store, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    if how == "safetensors":
+        save_file(weights, path)
+    else:
+        given = {
+            "plain": weights,
+            "wrapped": {"epoch": 3, "state_dict": weights, "optimizer": {"lr": 0.1}},
+            "prefixed": {"model": {f"module.net.{name}": value for name, value in weights.items()}},
+            "renamed": {name.replace("fc.", "classifier."): value for name, value in weights.items()},
+        }[how]
+        torch.save(given, path)
+    info, report = import_model(store, request(path))
+    demo = models.describe(store, "digits")
+    assert info.accuracy == pytest.approx(demo.accuracy)
+    assert models.weights_key(store, "mine") == models.weights_key(store, "digits")
+    assert report["matched"] == len(weights)
+    assert len(report["renamed"]) == {"prefixed": len(weights), "renamed": 2}.get(how, 0)
+    assert info.made_by["imported"]["file"] == "weights.pt"
+    assert pipeline.convert(store, info, pipeline.dataset_of(info), 1).summary.agreement > 0.9
+
+
+def test_a_protopnet_by_its_original_names(store: Store, tmp_path: Path) -> None:
+    given: dict[str, Tensor] = {"ones": torch.ones(50, 64, 1, 1)}
+    for name, value in models.load(store, "digits-protopnet").model.state_dict().items():
+        if name == "head.prototypes":
+            given["prototype_vectors"] = value[:, :, None, None]
+        elif name == "head.weight":
+            given["last_layer.weight"] = value
+        elif not name.startswith("head.") and name != "picture":
+            there = name.replace("encoder.model.avgpool.0.", "add_on_layers.")
+            given[there.replace("encoder.model.", "features.")] = value
+    torch.save(given, tmp_path / "weights.pth")
+    info, report = import_model(store, request(tmp_path / "weights.pth", kind="protopnet"))
+    assert info.accuracy == pytest.approx(models.describe(store, "digits-protopnet").accuracy)
+    assert report["ignored"] == ["ones"]
+    assert report["kept"] == ["picture", "head.prototype_class"]
+    assert report["renamed"]["head.prototypes"] == "prototype_vectors"
+
+
+class Marks:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, at: Path) -> None:
+        self.at = at
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.at),)
+
+
+def test_no_code_of_a_file_is_run(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    torch.save({"state_dict": weights, "extra": Marks(mark)}, tmp_path / "hostile.pt")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Marks(mark)))
+    torch.save(models.load(store, "digits").model, tmp_path / "whole.pt")
+    for name in ("hostile.pt", "plain.pkl", "whole.pt"):
+        with pytest.raises(InputError, match=r"more than weights.*can run any code.*state_dict\(\)"):
+            import_model(store, request(tmp_path / name))
+    assert not mark.exists()
+    assert "mine" not in models.known_names(store)
+
+
+def test_broken_files_are_refused_and_lose_nothing(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / "good.pt")
+    save_file(weights, tmp_path / "good.safetensors")
+    info, _ = import_model(store, request(tmp_path / "good.pt"))
+    for good in ("good.pt", "good.safetensors"):
+        content = (tmp_path / good).read_bytes()
+        for at in (0, 7, 100, len(content) // 2, len(content) - 10):
+            (tmp_path / "cut").write_bytes(content[:at])
+            with pytest.raises(InputError, match=r"damaged|cut off|no checkpoint|no safetensors"):
+                import_model(store, request(tmp_path / "cut"), overwrite=True)
+    (tmp_path / "text").write_text("these are no weights, but long enough to be looked at")
+    (tmp_path / "huge").write_bytes(struct.pack("<Q", 2**60) + b"{" + b" " * 100)
+    torch.save({"epoch": 3}, tmp_path / "empty")
+    torch.save([1, 2], tmp_path / "list")
+    for name in ("text", "huge", "empty", "list", "missing"):
+        with pytest.raises(InputError):
+            import_model(store, request(tmp_path / name), overwrite=True)
+    assert models.describe(store, "mine").accuracy == info.accuracy
+    assert models.weights_key(store, "mine") == models.weights_key(store, "digits")
+
+
+def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kmex_core.checkpoints.MOST_BYTES", 10)
+    (tmp_path / "large").write_bytes(b"x" * 20)
+    with pytest.raises(InputError, match="at most"):
+        read_checkpoint(tmp_path / "large")
+
+
+def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(weights, path)
+    with pytest.raises(InputError, match="10 classes apart, data set 'faces' has 3"):
+        import_model(store, request(path, dataset="faces"))
+    with pytest.raises(InputError, match="of another architecture"):
+        import_model(store, request(path, backbone="resnet18"))
+    with pytest.raises(InputError, match="of another architecture"):
+        import_model(store, request(path, kind="protovae"))
+    with pytest.raises(InputError, match="no kind of model"):
+        import_model(store, request(path, kind="senn"))
+    with pytest.raises(InputError, match="Name the data set"):
+        import_model(store, request(path, dataset=""))
+    with pytest.raises(InputError, match="needs 1 value"):
+        import_model(store, request(path, mean=(0.5, 0.5, 0.5)))
+    with pytest.raises(InputError, match="above 0"):
+        import_model(store, request(path, std=(0.0,)))
+    torch.save({**weights, "extra.weight": torch.ones(3)}, path)
+    with pytest.raises(InputError, match=r"1 not known \(extra.weight"):
+        import_model(store, request(path))
+    torch.save({**weights, "fc.weight": torch.full_like(weights["fc.weight"], torch.nan)}, path)
+    with pytest.raises(InputError, match="not finite"):
+        import_model(store, request(path))
+    torch.save(weights, path)
+    with pytest.raises(InputError, match="is a model named 'digits' already"):
+        import_model(store, request(path, name="digits"))
+    with pytest.raises(InputError, match="letters"):
+        import_model(store, request(path, name="../out"))
+
+
+def test_two_at_once_do_not_write_the_same_model(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / "weights.pt")
+    with (
+        store.locked(pipeline.RUNS, "mine"),
+        pytest.raises(InputError, match="being trained or imported right now"),
+    ):
+        import_model(store, request(tmp_path / "weights.pt"))
+
+
+def test_names_that_could_mean_two_places_are_not_guessed() -> None:
+    network = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    given = {"first.weight": torch.zeros(3, 3), "second.weight": torch.ones(3, 3)}
+    found = match(given, network)
+    assert found.matched == 0
+    assert set(found.state) == set(given)
+    one = match({"net.0.weight": torch.zeros(3, 3), "net.1.weight": torch.ones(3, 3)}, network)
+    assert one.renamed == {"0.weight": "net.0.weight", "1.weight": "net.1.weight"}
+    other = match({"0.weight": torch.zeros(3, 3), "last.weight": torch.ones(3, 3)}, network)
+    assert other.renamed == {"1.weight": "last.weight"}
+
+
+def test_what_was_exported_needs_no_description(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "copy.safetensors"
+    path.write_bytes(models.path_of(store, "digits-flint").read_bytes())
+    info, report = import_model(store, ImportRequest("back", "blackbox", path, DatasetSpec(""), "resnet34"))
+    demo = models.describe(store, "digits-flint")
+    assert (info.kind, info.backbone, info.k, info.options) == ("flint", "resnet20", demo.k, demo.options)
+    assert info.accuracy == pytest.approx(demo.accuracy)
+    assert not report["renamed"]
+    assert info.made_by["recipe"] == json.loads(json.dumps(demo.made_by["recipe"]))
+
+
+def test_an_exported_file_cannot_name_a_folder(
+    store: Store, digits_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(path: Path) -> ModelInfo | None:
+        found = models.describe(store, "digits")
+        return dataclasses.replace(found, dataset="/etc")
+
+    monkeypatch.setattr(importing, "_exported", elsewhere)
+    with pytest.raises(InputError, match="say where that is"):
+        import_model(store, ImportRequest("back", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
+
+
+@pytest.fixture
+def digits_file(store: Store, tmp_path: Path) -> Path:
+    path = tmp_path / "digits.safetensors"
+    path.write_bytes(models.path_of(store, "digits").read_bytes())
+    return path
+
+
+def test_models_are_renamed_and_deleted_but_not_those_of_the_product(store: Store, digits_file: Path) -> None:
+    info, _ = import_model(store, ImportRequest("one", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
+    pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    models.rename(store, "one", "two")
+    assert "one" not in models.known_names(store)
+    renamed = models.describe(store, "two")
+    assert pipeline.is_embedded(store, renamed, pipeline.dataset_of(renamed))
+    with pytest.raises(InputError, match="named 'faces' already"):
+        models.rename(store, "two", "faces")
+    with pytest.raises(InputError, match="letters"):
+        models.rename(store, "two", "a/b")
+    for act in (lambda: models.rename(store, "digits", "mine"), lambda: models.delete(store, "digits")):
+        with pytest.raises(InputError, match="comes with the product"):
+            act()
+    models.delete(store, "two")
+    assert "two" not in models.known_names(store)
+    with pytest.raises(InputError, match="no model named 'two'"):
+        models.delete(store, "two")
+
+
+def test_a_folder_that_cannot_be_written_loses_nothing(
+    store: Store, digits_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_model(store, ImportRequest("one", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"No space left.*Nothing that was there has changed"):
+        import_model(store, ImportRequest("one", "blackbox", digits_file, DatasetSpec(""), "resnet20"), overwrite=True)
+    monkeypatch.undo()
+    assert models.weights_key(store, "one") == models.weights_key(store, "digits")
