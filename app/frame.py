@@ -26,6 +26,7 @@ page = st.navigation(
         st.Page("views/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),
+        st.Page("views/models.py", title="Models", icon=":material/inventory_2:"),
     ]
 )
 with errors_as_messages():

@@ -55,7 +55,7 @@ def choose() -> None:
         if not models:
             st.warning("There is no model yet. Train one: `python -m kmex_core train --help`.")
             st.stop()
-        names = sorted({model.dataset for model in models}, key=lambda name: (name != "digits", name))
+        names = _datasets(models)
         titles = [_title(name, names) for name in names]
         title = st.selectbox(
             "Data set",
@@ -86,6 +86,17 @@ def choose() -> None:
             "KMEx prediction closer to the black box's; fewer are quicker to take in.",
         )
     st.session_state[_KEY] = Selection(model, k if converted else OWN)
+
+
+def select_model(model: ModelInfo) -> None:
+    """Select a model in the sidebar: for a widget's callback, which runs before the sidebar does."""
+    names = _datasets(cache.models())
+    st.session_state["dataset"] = _title(model.dataset, names)
+    st.session_state["model"] = model.name
+
+
+def _datasets(models: list[ModelInfo]) -> list[str]:
+    return sorted({model.dataset for model in models}, key=lambda name: (name != "digits", name))
 
 
 def _choose_kmex(model: ModelInfo) -> bool:

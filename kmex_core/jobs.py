@@ -41,6 +41,7 @@ class Job:
         started, stage_started, changed: Unix times of the job's start, of its stage's, and of this report.
         pid: its process.
         message: why it failed.
+        arguments: its command line, to start it again.
     """
 
     state: str
@@ -52,6 +53,7 @@ class Job:
     changed: float = 0.0
     pid: int = 0
     message: str = ""
+    arguments: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -81,7 +83,7 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> None:
     if (job := look(store, name)) is not None and job.state == "running":
         return
     now = time.time()
-    _write(report, Job("running", started=now, stage_started=now, changed=now))
+    _write(report, Job("running", started=now, stage_started=now, changed=now, arguments=tuple(arguments)))
     try:
         with log.open("wb") as out:
             subprocess.Popen(
@@ -95,6 +97,20 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> None:
             )
     except OSError as error:
         raise StoreError(f"The job '{name}' cannot be started: {error.strerror or error}.") from error
+
+
+def names(store: Store, beginning: str) -> list[str]:
+    """The jobs whose names begin so, the newest first."""
+    found = {path.stem: job for path in (store.root / ROOM).glob(f"{beginning}*.json") if (job := _read(path))}
+    return sorted(found, key=lambda name: -found[name].started)
+
+
+def forget(store: Store, name: str) -> None:
+    """Remove what is known of a job that has ended; its results stay."""
+    job = look(store, name)
+    if job is not None and job.state != "running":
+        for path in _paths(store, name):
+            path.unlink(missing_ok=True)
 
 
 def look(store: Store, name: str) -> Job | None:
@@ -148,8 +164,9 @@ def _held(lock: Path) -> bool:
 
 def _read(path: Path) -> Job | None:
     try:
-        return Job(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        values = json.loads(path.read_text())
+        return Job(**{**values, "arguments": tuple(values.get("arguments", ()))})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
@@ -181,6 +198,8 @@ class Reporter:
             except Timeout:
                 continue  # someone looks whether it is held
             before = _read(self._report)
+            if before is not None:
+                self._job = replace(self._job, arguments=before.arguments)
             if before is not None and before.state == "stopped" and not before.pid:
                 self._lock.release()
                 return False

@@ -187,6 +187,15 @@ def train(
     return info
 
 
+def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
+    """The history (see `training.Run`) of a training run that has not ended; None when there is none of that name."""
+    path = store.path(RUNS, name)
+    try:
+        return list(read_description(path)["history"]) if path.is_file() else None
+    except (StoreError, KeyError, TypeError):
+        return None
+
+
 def root_to_keep(spec: DatasetSpec) -> str:
     """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
     return str(datasets.data_root(spec.root)) if spec.root and spec.name in datasets.REGISTRY else ""

@@ -150,4 +150,3 @@ def test_nothing_unpickles() -> None:
         assert not {name.partition(".")[0] for name in names} & forbidden, path
         text = path.read_text()
         assert text.count("torch.load(") == text.count("weights_only=True)"), path
-        assert "torch.load" not in path.read_text(), path

@@ -9,6 +9,7 @@ import streamlit as st
 
 KINDS = {
     "csv": "text/csv", "html": "text/html", "tex": "application/x-tex", "png": "image/png", "zip": "application/zip",
+    "safetensors": "application/octet-stream",
 }  # fmt: skip
 
 

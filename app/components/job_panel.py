@@ -36,18 +36,38 @@ def follow(
     job = jobs.look(store, name)
     if job is None or job.state == "done":  # done, and yet its result is not there: it was removed
         jobs.start(store, name, arguments)
+    watch(name, arguments, f"**{title}** {about}", show, key)
+
+
+def watch(
+    name: str,
+    arguments: Sequence[str],
+    words: str,
+    show: Callable[[], None] | None = None,
+    key: str | None = None,
+    dismiss: bool = False,
+) -> None:
+    """Show where a job is that was started before; when it is done, the whole page runs again.
+
+    Args:
+        name: what names the job in the store.
+        arguments: to start it again with, once it has stopped or failed.
+        words: what it does, in Markdown.
+        show, key: see `follow`.
+        dismiss: one that has ended can be taken from the list.
+    """
 
     @st.fragment(run_every=EVERY)
     def panel() -> None:
-        job = jobs.look(store, name)
+        job = jobs.look(cache.store(), name)
         with st.container(border=True, key=key):
-            st.markdown(f"**{title}** {about}")
+            st.markdown(words)
             if job is None or job.state == "running":
                 _running(name, job)
             elif job.state == "done":
                 st.rerun()
             else:
-                _ended(name, arguments, job)
+                _ended(name, arguments, job, dismiss)
         if show is not None:
             show()
 
@@ -65,7 +85,7 @@ def _running(name: str, job: Job | None) -> None:
         jobs.stop(cache.store(), name)
 
 
-def _ended(name: str, arguments: Sequence[str], job: Job) -> None:
+def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None:
     if job.state == "failed":
         st.error(job.message.splitlines()[0] if job.message else "It failed.", icon=":material/error:")
         with st.expander("What it wrote last"):
@@ -75,6 +95,9 @@ def _ended(name: str, arguments: Sequence[str], job: Job) -> None:
     if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):
         jobs.start(cache.store(), name, arguments)
         st.rerun(scope="fragment")
+    if dismiss and st.button("Dismiss", icon=":material/close:", key=f"dismiss-{name}"):
+        jobs.forget(cache.store(), name)
+        st.rerun()
 
 
 def duration(seconds: float) -> str:

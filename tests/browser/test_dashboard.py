@@ -26,6 +26,7 @@ LAST = {  # what a page shows last
     "/evaluate": "text=All numbers as CSV",
     "/compare": "text=Radar as CSV",
     "/explain": "text=Third prototype:",
+    "/models": "text=Start from ImageNet weights",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from kmex_core import datasets, models, pipeline, training
 from kmex_core.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
-from kmex_core.errors import InputError, TrainingError
+from kmex_core.errors import InputError, StoreError, TrainingError
 from kmex_core.progress import Progress, silent
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
@@ -337,6 +338,39 @@ def test_a_rate_that_diverges_names_the_term_and_keeps_what_was(
     with pytest.raises(TrainingError, match=r"The [a-z-]+ became (nan|inf).* lower learning rate"):
         pipeline.train(store, request)
     assert "wild" not in models.known_names(store)
+
+
+def test_two_runs_do_not_write_the_same_model(store: Store, striped_data: datasets.ImageDataset) -> None:
+    request = pipeline.TrainRequest(
+        "one", DatasetSpec(striped_data.name), "resnet20", recipe_for(striped_data, "flint", 2), "cpu", ""
+    )
+    with store.locked(pipeline.RUNS, "one"), pytest.raises(InputError, match="'one' is being trained right now"):
+        pipeline.train(store, request)
+    assert pipeline.train(store, request).accuracy is not None
+
+
+def test_a_full_disk_stops_a_run_and_keeps_its_checkpoint(
+    store: Store, striped_data: datasets.ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(striped_data, "protovae", 3)
+    request = pipeline.TrainRequest("one", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
+    real, written = os.fsync, []
+
+    def full(file: int) -> None:
+        written.append(file)
+        if len(written) > 2:  # statistics of the data set, and the first checkpoint
+            raise OSError(28, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        pipeline.train(store, request)
+    monkeypatch.undo()
+    monkeypatch.setenv("KMEX_CACHE", str(store.root))
+    assert len(pipeline.unfinished(store, "one") or []) == 1
+    assert [path.name for path in (store.root / pipeline.RUNS).glob(".*.part")] == []
+    info = pipeline.train(store, request, resume=True)
+    assert len(info.made_by["history"]) == 3
 
 
 def test_options_come_from_table_10_and_can_be_changed(striped_data: datasets.ImageDataset) -> None:

@@ -156,6 +156,13 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
         import_model(store, request(path, name="../out"))
 
 
+def test_another_image_size_is_refused_where_weights_depend_on_it(store: Store, tmp_path: Path) -> None:
+    torch.save(models.load(store, "digits-protovae").model.state_dict(), tmp_path / "weights.pt")
+    larger = ImportRequest("mine", "protovae", tmp_path / "weights.pt", DatasetSpec("digits", "", 64), "resnet20")
+    with pytest.raises(InputError, match="of another architecture"):
+        import_model(store, larger)
+
+
 def test_two_at_once_do_not_write_the_same_model(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "weights.pt")
     with (

@@ -1,0 +1,131 @@
+"""Making models: the forms to train one, and to import one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.model_jobs import start_import, start_training
+from kmex_core import datasets
+from kmex_core.errors import KMExError
+from kmex_core.results import KINDS
+from kmex_core.store import checked_name
+
+BACKBONES = ("resnet20", "resnet18", "resnet34", "resnet50", "vgg11_bn", "mobilenet_v3_small", "efficientnet_b0",
+             "convnext_tiny", "vit_b_16")  # fmt: skip
+MOST_MIB = 1024
+NAMED = "Letters, digits, dots, dashes and underscores."
+
+
+def _dataset(key: str) -> str:
+    known = [*datasets.REGISTRY, *sorted({info.dataset for info in cache.models()} - set(datasets.REGISTRY))]
+
+    def words(name: str) -> str:
+        if name not in datasets.REGISTRY:
+            return name
+        return datasets.title(name) + ("" if datasets.available(name) else " (to be downloaded)")
+
+    return st.selectbox(
+        "Data set", known, format_func=words, key=key, accept_new_options=True,
+        help="One of these, or type the path of a folder on this machine with parquet files or with train/<class>/ "
+        "pictures.",
+    )  # fmt: skip
+
+
+def _backbone(key: str, index: int) -> str:
+    return st.selectbox(
+        "Backbone", BACKBONES, index, key=key, accept_new_options=True,
+        help="resnet20 is small, for images up to 64 pixels. Any torchvision classification model can be typed.",
+    )  # fmt: skip
+
+
+def _kind(key: str) -> str:
+    return st.selectbox(
+        "Kind", list(KINDS), format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind], key=key,
+        help="A black box is an ordinary classifier. The others learn prototypes of their own.",
+    )  # fmt: skip
+
+
+def show_training() -> None:
+    """Show the form that trains a model."""
+    with st.form("train", border=False):
+        first, second = st.columns(2), st.columns(4)
+        with first[0]:
+            kind = _kind("train-kind")
+            data = _dataset("train-data")
+        with first[1]:
+            name = st.text_input("Name", max_chars=50, key="train-name", help=NAMED)
+            backbone = _backbone("train-backbone", 0)
+        epochs = second[0].number_input(
+            "Epochs", 1, 1000, None, key="train-epochs", placeholder="As in the paper",
+            help="Passes over the training images. The paper trains 10 to 60, by kind and data set (Table 10).",
+        )  # fmt: skip
+        rate = second[1].number_input(
+            "Learning rate", 0.0, 10.0, None, format="%g", key="train-rate", placeholder="Default",
+            help="At the start; it falls to 0. Default: 0.001 for prototypical models, 0.05 for a black box from "
+            "scratch.",
+        )  # fmt: skip
+        k = second[2].number_input(
+            "Own prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
+        )
+        seed = second[3].number_input("Seed", 0, 2**31 - 1, 0, key="train-seed", help="Equal seeds, equal results.")
+        imagenet = st.toggle("Start from ImageNet weights", key="train-imagenet", help="Downloaded by torchvision.")
+        asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
+    if not asked:
+        return
+    arguments = [kind, "--dataset", data, "--backbone", backbone, "--seed", str(seed)]
+    arguments += ["--epochs", str(epochs)] if epochs else []
+    arguments += ["--lr", str(rate)] if rate is not None else []
+    arguments += ["--k", str(k)] if kind != "blackbox" else []
+    arguments += ["--imagenet"] if imagenet else []
+    if _free(name):
+        start_training(name, arguments)
+        st.rerun()
+
+
+def show_import() -> None:
+    """Show the form that imports a model."""
+    with st.form("import", border=False):
+        file = st.file_uploader(
+            f"Weights: .safetensors, .pt or .pth, up to {MOST_MIB // 1024} GiB", ["safetensors", "pt", "pth"],
+            key="import-file", max_upload_size=MOST_MIB,
+            help="A state dict, as `torch.save(model.state_dict(), ...)` writes it. A pickled whole model is refused, "
+            "because reading one can run any code.",
+        )  # fmt: skip
+        left, right = st.columns(2)
+        with left:
+            kind = _kind("import-kind")
+            data = _dataset("import-data")
+        with right:
+            name = st.text_input("Name", max_chars=50, key="import-name", help=NAMED)
+            backbone = _backbone("import-backbone", 2)
+        first, second, third = st.columns(3)
+        mean = first.text_input("Mean", key="import-mean", placeholder="Of the training images",
+                                help="What its input was normalised with, per channel, for pixels 0 to 1: "
+                                "0.485,0.456,0.406 for ImageNet's.")  # fmt: skip
+        std = second.text_input("Standard deviation", key="import-std", placeholder="Of the training images",
+                                help="As the mean: 0.229,0.224,0.225 for ImageNet's.")  # fmt: skip
+        k = third.number_input("Own prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model.")
+        asked = st.form_submit_button("Import", icon=":material/upload:", type="primary")
+    if not asked:
+        return
+    if file is None:
+        st.error("Choose a file first.", icon=":material/error:")
+    elif _free(name):
+        arguments = [kind, "--dataset", data, "--backbone", backbone, "--k", str(k)]
+        arguments += ["--mean", mean] if mean else []
+        arguments += ["--std", std] if std else []
+        start_import(name, arguments, file.getvalue())
+        st.rerun()
+
+
+def _free(name: str) -> bool:
+    try:
+        checked_name(name)
+    except KMExError as error:
+        st.error(str(error), icon=":material/error:")
+        return False
+    if name in {info.name for info in cache.models()}:
+        st.error(f"There is a model named '{name}' already. Choose another name.", icon=":material/error:")
+        return False
+    return True

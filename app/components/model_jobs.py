@@ -1,0 +1,71 @@
+"""Models that are being made: training and import, in the background."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.figure import show_figure
+from app.components.job_panel import watch
+from app.figures.training import history_table, loss_figure
+from kmex_core import jobs, pipeline
+from kmex_core.store import checked_name, write_bytes
+
+TRAIN, IMPORT = "train-", "import-"
+UPLOADS = "uploads"
+
+
+def start_training(name: str, arguments: list[str]) -> None:
+    """Start a training run in the background."""
+    jobs.start(cache.store(), f"{TRAIN}{name}", ["train", *arguments, "--name", name])
+
+
+def start_import(name: str, arguments: list[str], content: bytes) -> None:
+    """Start to import an uploaded file in the background."""
+    store = cache.store()
+    path = store.root / UPLOADS / f"{checked_name(name)}.weights"
+    write_bytes(path, content)
+    jobs.start(store, f"{IMPORT}{name}", ["import", *arguments, "--checkpoint", str(path), "--name", name])
+
+
+def show_jobs() -> None:
+    """Show every model that is being made, or could not be."""
+    store = cache.store()
+    for name in [*jobs.names(store, TRAIN), *jobs.names(store, IMPORT)]:
+        job = jobs.look(store, name)
+        if job is None:
+            continue
+        model = name.removeprefix(TRAIN).removeprefix(IMPORT)
+        if job.state == "done":
+            st.toast(f"'{model}' is in the store.", icon=":material/check:")
+            jobs.forget(store, name)
+            (store.root / UPLOADS / f"{model}.weights").unlink(missing_ok=True)
+            continue
+        training = name.startswith(TRAIN)
+        again = [one for one in job.arguments if one not in ("--resume", "--overwrite")]
+        if training and pipeline.unfinished(store, model) is not None:
+            again.append("--resume")
+        watch(
+            name,
+            again,
+            f"**{'Training' if training else 'Importing'} {model}.** It goes on while you look at other pages, and "
+            "when the pages are closed.",
+            partial(_show_loss, model, name) if training else None,
+            dismiss=True,
+        )
+
+
+def _show_loss(model: str, name: str) -> None:
+    job = jobs.look(cache.store(), name)
+    stage = job.stage if job else ""
+    table = history_table(pipeline.unfinished(cache.store(), model) or [], stage)
+    if len(table) == 0:
+        return
+    found = re.match(r"Epoch \d+/(\d+)", stage)
+    show_figure(f"live-{name}", loss_figure(table, int(found[1]) if found else 0), f"Loss of {model} so far")
+    st.caption("Each point is the mean over an epoch; the last one, over what is done of it.")
+    show_download("Loss so far as CSV", table, f"{model}-training.csv")

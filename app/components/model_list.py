@@ -1,0 +1,114 @@
+"""What is in the store, and what can be done with each model."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.figure import show_figure
+from app.components.messages import errors_as_messages
+from app.figures.training import history_table, loss_figure
+from app.state import select_model
+from kmex_core import datasets
+from kmex_core import models as kept
+from kmex_core.results import KINDS, ModelInfo
+
+
+def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
+    """A row per model."""
+    return pd.DataFrame(
+        {
+            "Name": [info.name for info in infos],
+            "Kind": [KINDS[info.kind] for info in infos],
+            "Data set": [datasets.title(info.dataset) for info in infos],
+            "Backbone": [info.backbone for info in infos],
+            "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],
+            "Size": [kept.path_of(cache.store(), info.name).stat().st_size / 2**20 for info in infos],
+            "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
+        }
+    )
+
+
+def choose_model() -> ModelInfo | None:
+    """Show all models as a table; the one whose row is chosen."""
+    infos = cache.models()
+    if not infos:
+        st.info("There is no model yet. Train or import one below.")
+        return None
+    shown = st.dataframe(
+        model_table(infos), key="models-table", hide_index=True, on_select="rerun", selection_mode="single-row",
+        alt="The models in the store",
+        column_config={
+            "Accuracy ↑": st.column_config.NumberColumn(
+                format="%.1f %%", help="Share of the test images that it classifies correctly itself, without KMEx."
+            ),
+            "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Of its file in the store."),
+        },
+    )  # fmt: skip
+    rows = shown["selection"]["rows"]
+    if not rows or rows[0] >= len(infos):
+        st.caption("Choose a row to look at a model, convert, rename, export or delete it.")
+        return None
+    return infos[rows[0]]
+
+
+def show_model(info: ModelInfo) -> None:
+    """Show how a model was made, and what can be done with it."""
+    with st.container(border=True):
+        st.markdown(f"**{info.name}** · {KINDS[info.kind]}, {info.backbone}, {len(info.class_names)} classes of "
+                    f"{datasets.title(info.dataset)}")  # fmt: skip
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button(
+                "Look at it", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),
+                help="Converts it to a KMEx with the chosen number of prototypes.",
+            ):  # fmt: skip
+                st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
+            show_download(
+                "Export", kept.path_of(cache.store(), info.name).read_bytes, f"{info.name}.safetensors",
+                "Its weights and what it is, for the import below or `python -m kmex_core import`.",
+            )  # fmt: skip
+            if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
+                _rename(info)
+            if st.button("Delete", icon=":material/delete:", disabled=info.embedded, help=_why(info)):
+                _delete(info)
+        _show_making(info)
+
+
+def _why(info: ModelInfo) -> str | None:
+    return "It comes with the product." if info.embedded else None
+
+
+@st.dialog("Rename")
+def _rename(info: ModelInfo) -> None:
+    new = st.text_input("New name", info.name, max_chars=50)
+    if st.button("Rename", type="primary", key="rename-now") and new != info.name:
+        with errors_as_messages():
+            kept.rename(cache.store(), info.name, new)
+            st.rerun()
+
+
+@st.dialog("Delete")
+def _delete(info: ModelInfo) -> None:
+    st.markdown(f"Delete **{info.name}** for good? Its weights cannot be brought back unless you have exported them.")
+    if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
+        with errors_as_messages():
+            kept.delete(cache.store(), info.name)
+            st.rerun()
+
+
+def _show_making(info: ModelInfo) -> None:
+    made = info.made_by
+    if command := made.get("command") or made.get("imported", {}).get("command"):
+        st.caption("Made by this command:")
+        st.code(command, language=None, wrap_lines=True)
+    if history := made.get("history"):
+        table = history_table(history)
+        show_figure(f"loss-{info.name}", loss_figure(table), "Loss over epochs")
+        show_download("Training as CSV", table, f"{info.name}-training.csv")
+    rest = {name: value for name, value in made.items() if name not in ("command", "history")}
+    with st.expander("Hyper-parameters, data, versions", icon=":material/info:"):
+        st.code(json.dumps(rest, indent=1, default=str), language="json")

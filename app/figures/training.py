@@ -1,0 +1,60 @@
+"""How a training run goes: loss with its terms, and accuracy, epoch by epoch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.figures.palette import class_colours
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def history_table(history: Sequence[Mapping[str, Any]], stage: str = "") -> pd.DataFrame:
+    """A row per epoch: `epoch` (from 1), `stage`, `accuracy` (a fraction of the training images), `loss`, its weighted
+    terms by name.
+
+    Args:
+        history: of a training run.
+        stage: what a running job says it does, for the epoch that is not done yet: "Epoch 2/10 loss 0.31 …". It counts
+            as the mean so far.
+    """
+    rows = [
+        {"epoch": number, "stage": row.get("stage", ""), "accuracy": row["accuracy"], "loss": row["loss"],
+         **row.get("terms", {})}
+        for number, row in enumerate(history, start=1)
+    ]  # fmt: skip
+    if found := re.match(r"Epoch (\d+)/\d+ loss (-?[\d.]+)", stage):
+        rows.append({"epoch": int(found[1]), "stage": "now", "accuracy": None, "loss": float(found[2])})
+    return pd.DataFrame(rows, columns=None if rows else ["epoch", "stage", "accuracy", "loss"])
+
+
+def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
+    """The loss and its terms over epochs.
+
+    Args:
+        table: see `history_table`.
+        epochs: how many there will be; as many as there are when 0.
+    """
+    epochs = max(epochs, int(table["epoch"].max()))
+    terms = [name for name in table.columns if name not in ("epoch", "stage", "accuracy")]
+    colours = class_colours(len(terms))
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=table["epoch"], y=table[name], name=name, mode="lines+markers",
+                line={"color": colours[at], "dash": DASHES[at % len(DASHES)], "width": 3 if name == "loss" else 1.5},
+                hovertemplate=f"{name}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
+            )
+            for at, name in enumerate(terms)
+        ]
+    )  # fmt: skip
+    figure.update_xaxes(title="Epoch", range=[0.5, epochs + 0.5], dtick=max(1, epochs // 10), tick0=1)
+    figure.update_yaxes(title="Loss, weighted (no unit)")
+    return figure.update_layout(
+        height=300, margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=True, legend={"orientation": "h", "y": -0.3}
+    )

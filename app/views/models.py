@@ -1,0 +1,21 @@
+"""Models: what is in the store; train, import, rename, export and delete."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components.model_forms import show_import, show_training
+from app.components.model_jobs import show_jobs
+from app.components.model_list import choose_model, show_model
+
+st.title("Models")
+st.markdown("What is in the store on this machine. Every model is converted to a KMEx when it is looked at.")
+show_jobs()
+chosen = choose_model()
+if chosen is not None:
+    show_model(chosen)
+train, bring = st.tabs(["Train a model", "Import a model"])
+with train:
+    show_training()
+with bring:
+    show_import()

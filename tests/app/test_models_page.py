@@ -1,0 +1,119 @@
+"""The page Models: the list, the forms, and the jobs they start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.components import model_jobs
+from app.figures.training import history_table, loss_figure
+from kmex_core import jobs, models
+from kmex_core.jobs import Job
+from kmex_core.store import Store
+from tests.app.test_pages import healthy
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    found: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, name, arguments: found.append((name, list(arguments))))
+    return found
+
+
+def button(test: AppTest, label: str) -> object:
+    return next(one for one in test.button if one.label == label)
+
+
+def test_all_models_are_listed(page: Page, demo: Store) -> None:
+    table = healthy(page("models")).dataframe[0].value
+    assert table["Name"].tolist() == [info.name for info in models.list_models(demo)[0]]
+    row = table[table["Name"] == "digits-flint"].iloc[0]
+    info = models.describe(demo, "digits-flint")
+    assert info.accuracy is not None
+    assert (row["Kind"], row["Data set"], row["Backbone"]) == ("FLINT", "Digits", "resnet20")
+    assert row["Accuracy ↑"] == pytest.approx(100 * info.accuracy)
+    assert row["Size"] == pytest.approx(models.path_of(demo, info.name).stat().st_size / 2**20)
+
+
+def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tuple[str, list[str]]]) -> None:
+    test = page("models")
+    test.text_input(key="train-name").set_value("mine")
+    test.selectbox(key="train-kind").set_value("protovae")
+    test.number_input(key="train-epochs").set_value(3)
+    test.number_input(key="train-rate").set_value(0.002)
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    assert started == [
+        ("train-mine", ["train", "protovae", "--dataset", "digits", "--backbone", "resnet20", "--seed", "0", "--epochs",
+                        "3", "--lr", "0.002", "--k", "5", "--name", "mine"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "why"), [("", "letters"), ("../out", "letters"), ("digits", "already")])
+def test_a_name_that_cannot_be_is_said(name: str, why: str, page: Page, started: list[tuple[str, list[str]]]) -> None:
+    test = page("models")
+    test.text_input(key="train-name").set_value(name)
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    assert why in test.error[0].value
+    assert started == []
+
+
+def test_an_upload_is_imported_in_the_background(page: Page, demo: Store, started: list[tuple[str, list[str]]]) -> None:
+    test = page("models")
+    content = models.path_of(demo, "digits").read_bytes()
+    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    assert "Choose a file" in test.error[0].value
+    test.file_uploader(key="import-file").upload("w.safetensors", content, "application/octet-stream")
+    test.text_input(key="import-name").set_value("theirs")
+    test.text_input(key="import-mean").set_value("0.5")
+    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    ((name, arguments),) = started
+    assert name == "import-theirs"
+    path = demo.root / "uploads" / "theirs.weights"
+    assert arguments == ["import", "blackbox", "--dataset", "digits", "--backbone", "resnet34", "--k", "5", "--mean",
+                         "0.5", "--checkpoint", str(path), "--name", "theirs"]  # fmt: skip
+    assert path.read_bytes() == content
+    path.unlink()
+
+
+def test_a_job_that_failed_says_why_and_can_be_dismissed(
+    page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[list[str]] = []
+    real = model_jobs.watch
+    monkeypatch.setattr(
+        model_jobs,
+        "watch",
+        lambda name, again, *rest, **more: (watched.append(again), real(name, again, *rest, **more)),
+    )
+    job = Job("failed", message="The loss became nan.", arguments=("train", "--name", "wild", "--overwrite"))
+    jobs._write(demo.root / jobs.ROOM / "train-wild.json", job)
+    test = healthy(page("models"))
+    assert "The loss became nan." in test.error[0].value
+    assert any("Training wild" in one.value for one in test.markdown)
+    assert watched == [["train", "--name", "wild"]]  # a new attempt overwrites nothing
+    assert "Try again" in [one.label for one in test.button]
+    healthy(button(test, "Dismiss").click().run())  # type: ignore[attr-defined]
+    assert jobs.look(demo, "train-wild") is None
+    assert not healthy(page("models")).error
+
+
+def test_the_table_of_a_run_has_every_epoch_and_term() -> None:
+    history = [
+        {"loss": 3.0, "accuracy": 0.5, "stage": "warm", "terms": {"cross-entropy": 2.0, "l1": 1.0}},
+        {"loss": 2.0, "accuracy": 0.75, "stage": "joint", "terms": {"cross-entropy": 1.5, "l1": 0.5}},
+    ]
+    table = history_table(history, "Epoch 3/9 loss 1.5000 (joint: cross-entropy 1.2, l1 0.3)")
+    assert table["epoch"].tolist() == [1, 2, 3]
+    assert table["loss"].tolist() == [3.0, 2.0, 1.5]
+    assert table["l1"].tolist()[:2] == [1.0, 0.5]
+    assert len(history_table(history, "Measuring test accuracy")) == 2
+    assert history_table([], "Starting").empty
+    figure = loss_figure(table, 9)
+    assert [trace.name for trace in figure.data] == ["loss", "cross-entropy", "l1"]
+    assert len({(trace.line.dash, trace.line.color) for trace in figure.data}) == 3
+    assert tuple(figure.layout.xaxis.range) == (0.5, 9.5)
+    assert figure.layout.xaxis.title.text == "Epoch"

@@ -1,0 +1,96 @@
+"""The page Models as a person uses it: real training and import in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kmex_core import jobs, models
+from kmex_core.store import Store
+from tests.browser.conftest import dashboard
+from tests.browser.test_dashboard import settled
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def own_page(browser: Browser, own_store: Store, tmp_path: Path) -> Iterator[Page]:
+    with dashboard(own_store.root, tmp_path / "log") as address:
+        context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 1500})
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        yield page
+        context.close()
+
+
+def choose_row(page: Page, row: int) -> None:
+    box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 20, box["y"] + 35 * (row + 1) + 17)
+
+
+def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own_store: Store) -> None:
+    page = own_page
+    page.goto("/models")
+    page.get_by_role("textbox", name="Name").first.fill("mine")
+    page.get_by_role("spinbutton", name="Epochs").fill("3")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("Training mine")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Epoch 2/3 loss"))).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    job = jobs.look(own_store, "train-mine")
+    assert job is not None
+    os.kill(job.pid, signal.SIGKILL)
+    page.reload()
+    expect(page.get_by_text("It ended without a result.")).to_be_visible()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Training mine")).to_have_count(0, timeout=120_000)
+    info = models.describe(own_store, "mine")
+    assert len(info.made_by["history"]) == 3
+    assert "--resume" in info.made_by["command"]
+    settled(page)
+    choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("mine"))
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_text("mine is a resnet20")).to_be_visible()
+    expect(page.locator(".kx-card").first).to_be_visible()
+
+
+def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(models.path_of(own_store, "digits-protopnet").read_bytes())
+    page = own_page
+    page.goto("/models")
+    page.get_by_role("tab", name="Import a model").click()
+    page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
+    expect(page.get_by_text("weights.safetensors")).to_be_visible()
+    page.get_by_role("textbox", name="Name").last.fill("theirs")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("'theirs' is in the store.")).to_be_visible()
+    assert models.describe(own_store, "theirs").kind == "protopnet"
+    assert list((own_store.root / "uploads").glob("*.weights")) == []
+    settled(page)
+    choose_row(page, 5)
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("ours")
+    page.get_by_role("dialog").get_by_role("textbox").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert "ours" in models.known_names(own_store)
+    settled(page)
+    if page.get_by_role("button", name="Delete").count() == 0:
+        choose_row(page, 5)
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert "ours" not in models.known_names(own_store)
