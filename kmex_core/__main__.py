@@ -504,6 +504,64 @@ def convert(
 
 
 @app.command()
+def patches(
+    model: ModelName,
+    k: K = 5,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A PNG of all patch prototypes, as rectangles in their images.")
+    ] = None,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Find prototypes of patches, and let each image's patches vote (paper, A.4).
+
+    Patches are the places of the last map before global average pooling: 49 for a ResNet at 224×224 pixels.
+
+    Example: python -m kmex_core patches --model faces --k 5 --out patches.png
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline, report
+        from kmex_core.store import Store, write_bytes
+
+        store = Store()
+        info = kept.describe(store, model)
+        data = pipeline.dataset_of(info, data_root)
+        made = pipeline.convert_patches(store, info, data, k, seed, device, bar)
+        if out is not None:
+            write_bytes(out, report.patch_sheet(made.prototypes, info.class_names, data))
+        return {
+            "model": model,
+            "k": k,
+            "seed": seed,
+            "grid": made.prototypes.grid.tolist(),
+            "accuracy": made.accuracy,
+            "accuracy_black_box": made.accuracy_black_box,
+            "agreement": made.agreement,
+            "ghosting": float((made.prototypes.count == 0).mean()),
+            "seconds": round(made.seconds, 3),
+            "out": str(out) if out else None,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        rows, columns = answer["grid"]
+        print(
+            f"'{answer['model']}', {rows}×{columns} patches, {answer['k']} prototypes per class:\n"
+            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
+            f"  accuracy of the vote       {answer['accuracy']:8.2%}  (higher is better)\n"
+            f"  both predict the same      {answer['agreement']:8.2%}  (higher is better)\n"
+            f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)"
+        )
+        if answer["out"]:
+            print(f"The prototypes are in {answer['out']}.")
+
+    _answer(as_json, work, show)
+
+
+@app.command()
 def explain(
     model: ModelName,
     image: Annotated[Path, typer.Option(metavar="FILE", help="A PNG, JPEG, WebP, BMP or TIFF picture.")],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from kmex_core.errors import InputError
 
@@ -270,6 +270,26 @@ def enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
     shown = to_channels(pixels, 3)
     factor = -(-side // max(shown.shape[:2]))
     return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else np.ascontiguousarray(shown)
+
+
+BOX = (230, 30, 30)
+
+
+def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
+    """A picture enlarged to `side` pixels with a red rectangle in it.
+
+    Args:
+        pixels: (H, W) or (H, W, 1 or 3) uint8.
+        box: left, top, right, bottom as shares of its width and height, 0…1.
+        side: of the larger side of the result, at least.
+    """
+    image = Image.fromarray(enlarged(pixels, side)).convert("RGB")
+    left, top, right, bottom = box
+    corners = (
+        left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1,
+    )  # fmt: skip
+    ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
+    return np.asarray(image)
 
 
 def png(pixels: np.ndarray) -> bytes:

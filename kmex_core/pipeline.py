@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,13 @@ from kmex_core.results import (
     Conversion,
     Embeddings,
     ModelInfo,
+    PatchConversion,
+    PatchPrototypes,
     Projection,
     Prototypes,
     Summary,
 )
-from kmex_core.specs import DatasetSpec, EmbeddingSpec, ProjectionSpec, PrototypeSpec, stable_key
+from kmex_core.specs import DatasetSpec, EmbeddingSpec, PatchSpec, ProjectionSpec, PrototypeSpec, stable_key
 from kmex_core.store import Store, checked_name, read_description
 
 if TYPE_CHECKING:
@@ -260,6 +262,7 @@ def test_accuracy(
 
 
 BATCH = 256
+PATCH_BATCH = 64
 
 
 def embedding_spec(
@@ -531,6 +534,82 @@ def stored_summary(store: Store, spec: PrototypeSpec) -> Summary | None:
         return Summary(**read_description(path)["summary"]) if path.is_file() else None
     except (StoreError, KeyError, TypeError):
         return None  # a damaged file is made again when it is next needed
+
+
+def patch_spec(store: Store, info: ModelInfo, data: datasets.ImageDataset, k: int, seed: int = 0) -> PatchSpec:
+    """What a patch conversion depends on."""
+    return PatchSpec(embedding_spec(store, info, data, "train").key, k, seed)
+
+
+def stored_patches(store: Store, key: str) -> PatchConversion | None:
+    """The patch conversion with this spec's key, or None when it was not computed yet. Needs no torch."""
+    found = store.get("patches", key)
+    return PatchConversion(PatchPrototypes.from_arrays(found[0]), **found[1]["measured"]) if found is not None else None
+
+
+def convert_patches(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    k: int,
+    seed: int = 0,
+    device: str = "",
+    progress: Progress = silent,
+) -> PatchConversion:
+    """Find `k` patch prototypes per class and measure the vote on the test split, from the store or now (paper A.4).
+
+    Args:
+        store, info, data, k, seed, device, progress: see `convert`.
+
+    Raises:
+        InputError: see `patches.PatchKMEx` and `patches.fit_patches`.
+        StoreError: when the store cannot be written.
+    """
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        import torch
+
+        from kmex_core.images import normalise
+        from kmex_core.patches import PatchKMEx, fit_patches
+
+        started = time.perf_counter()
+        black_box = models.load(store, info.name, checked_device(device))
+        place = next(black_box.model.parameters()).device
+        model = PatchKMEx(black_box.encoder, info.image_size)
+
+        def batches(split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+            order, at = np.arange(len(data.split(split))) if rows is None else rows, 0
+            for pixels, labels in data.batches(split, PATCH_BATCH, order):
+                yield order[at : at + len(labels)], normalise(pixels.to(place), info.mean, info.std), labels
+                at += len(labels)
+
+        found = fit_patches(model, batches, data.split("train").labels, len(info.class_names), k, seed, progress)
+        total, right, right_black_box, same, done = len(data.split("test")), 0, 0, 0, 0
+        with torch.no_grad():
+            for _, images, labels in batches("test", None):
+                patches = model.encode(images)
+                said = model.vote(patches).predicted.cpu()
+                black = black_box.model(images).argmax(1).cpu()
+                right, same = right + int((said == labels).sum()), same + int((said == black).sum())
+                right_black_box += int((black == labels).sum())
+                done += len(labels)
+                progress("Measuring the vote", done, total)
+        measured = {
+            "accuracy": right / max(1, total),
+            "accuracy_black_box": right_black_box / max(1, total),
+            "agreement": same / max(1, total),
+            "seconds": time.perf_counter() - started,
+        }
+        return found.to_arrays(), {
+            "spec": dataclasses.asdict(spec),
+            "measured": measured,
+            "model": info.name,
+            "versions": models.versions(),
+        }
+
+    spec = patch_spec(store, info, data, k, seed)
+    arrays, described = store.made("patches", spec.key, make)
+    return PatchConversion(PatchPrototypes.from_arrays(arrays), **described["measured"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from kmex_core.datasets import ImageDataset
-from kmex_core.images import COLOURS, enlarged, overlay, png
-from kmex_core.results import Explanation, ModelInfo, Prototypes
+from kmex_core.images import COLOURS, boxed, enlarged, overlay, png
+from kmex_core.results import Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
 
 if TYPE_CHECKING:
@@ -133,6 +133,27 @@ def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.Da
 
 def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
     """All prototypes as one PNG: a row per class, each picture with its share of the class."""
+
+    def picture(p: int) -> np.ndarray | None:
+        index = int(prototypes.picture[p])
+        return enlarged(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
+
+    return _sheet(prototypes, class_names, picture)
+
+
+def patch_sheet(prototypes: PatchPrototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """All patch prototypes as one PNG: a row per class, each a red rectangle in its image (paper, Figure 7)."""
+
+    def picture(p: int) -> np.ndarray | None:
+        index = int(prototypes.image[p])
+        return boxed(data.split("train").image(index), prototypes.box(p), SHEET_SIDE) if index >= 0 else None
+
+    return _sheet(prototypes, class_names, picture)
+
+
+def _sheet(
+    prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], picture: Callable[[int], np.ndarray | None]
+) -> bytes:
     most = int(np.bincount(prototypes.classes).max())
     width, height = (most + 1) * (SHEET_SIDE + 8), len(class_names) * (SHEET_SIDE + SHEET_TEXT)
     sheet = Image.new("RGB", (width, height), "white")
@@ -142,11 +163,11 @@ def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: Im
         pen.text((4, top + SHEET_SIDE // 2), _printable(name[:16]), fill="black")
         for at, p in enumerate(np.flatnonzero(prototypes.classes == label)):
             left = (at + 1) * (SHEET_SIDE + 8)
-            if prototypes.picture[p] >= 0:
-                picture = Image.fromarray(enlarged(data.split("train").image(int(prototypes.picture[p])), SHEET_SIDE))
-                picture.thumbnail((SHEET_SIDE, SHEET_SIDE))
-                sheet.paste(picture, (left, top))
-            text = "ghost" if prototypes.ghost[p] else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
+            if (pixels := picture(int(p))) is not None:
+                small = Image.fromarray(pixels)
+                small.thumbnail((SHEET_SIDE, SHEET_SIDE))
+                sheet.paste(small, (left, top))
+            text = "ghost" if prototypes.count[p] == 0 else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
             pen.text((left, top + SHEET_SIDE + 2), text, fill="black")
     return png(np.asarray(sheet))
 

@@ -195,6 +195,56 @@ class Conversion:
 
 
 @dataclass(frozen=True, eq=False)
+class PatchPrototypes(_Stored):
+    """K prototypes of patches: places in the last feature map (paper A.4).
+
+    Attributes:
+        centers: (K, D) float32, in the order of their class.
+        classes: (K,) int64.
+        count: (K,) int64, patches of the own class's training images that are nearest to each.
+        importance: (K,) float64, `count` as a share (0…1) of the class's patches.
+        image, place: (K,) int64, the training image of the own class that has the nearest of those patches, and its
+            place in the map, row by row; −1 for a ghost.
+        grid: (2,) int64, rows and columns of the map.
+    """
+
+    centers: np.ndarray
+    classes: np.ndarray
+    count: np.ndarray
+    importance: np.ndarray
+    image: np.ndarray
+    place: np.ndarray
+    grid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centers)
+
+    def box(self, p: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a prototype's patch, as shares (0…1) of its image."""
+        rows, columns = self.grid
+        row, column = divmod(int(self.place[p]), int(columns))
+        return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
+
+
+@dataclass(frozen=True)
+class PatchConversion:
+    """A patch KMEx of a model in the store.
+
+    Attributes:
+        prototypes: what was found.
+        accuracy, accuracy_black_box: share (0…1) of the test images that the vote, and the network itself, get right.
+        agreement: share of them for which both say the same.
+        seconds: how long it took.
+    """
+
+    prototypes: PatchPrototypes
+    accuracy: float
+    accuracy_black_box: float
+    agreement: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
 class OwnDetails:
     """What only some prototypical models can say of their own K prototypes.
 

@@ -77,6 +77,16 @@ class PrototypeSpec(_Keyed):
 
 
 @dataclass(frozen=True)
+class PatchSpec(_Keyed):
+    """What patch prototypes depend on: an embedding of the training split (by key), how many per class, seed."""
+
+    embedding: str
+    k: int
+    seed: int = 0
+    method: str = "patches-1"
+
+
+@dataclass(frozen=True)
 class ProjectionSpec(_Keyed):
     """What a map depends on: an embedding (by key), how many of its images UMAP is fitted on, seed."""
 

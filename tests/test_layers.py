@@ -34,6 +34,7 @@ ALLOWED = {
     },
     "kmex_core.checkpoints": {"errors"},
     "kmex_core.importing": {"*"},
+    "kmex_core.patches": {"baselines", "errors", "kmeans", "progress", "prototypes", "results"},
     "kmex_core.own": {"baselines", "kmex", "prototypes", "relevance", "results"},
     "kmex_core.evaluation": {"errors", "metrics", "progress", "prototypes", "relevance", "results"},
     "kmex_core.scores": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kmex_core.baselines._backbone import before_pooling
 from kmex_core.baselines._base import Baseline, PrototypeHead, Stage, checked_options
 from kmex_core.baselines.flint import FLINT
 from kmex_core.baselines.protopnet import ProtoPNet
@@ -13,4 +14,14 @@ KINDS: Mapping[str, type[ProtoPNet] | type[FLINT] | type[ProtoVAE]] = {
     kind.kind: kind for kind in (ProtoPNet, FLINT, ProtoVAE)
 }
 
-__all__ = ["FLINT", "KINDS", "Baseline", "ProtoPNet", "ProtoVAE", "PrototypeHead", "Stage", "checked_options"]
+__all__ = [
+    "FLINT",
+    "KINDS",
+    "Baseline",
+    "ProtoPNet",
+    "ProtoVAE",
+    "PrototypeHead",
+    "Stage",
+    "before_pooling",
+    "checked_options",
+]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmex_core.datasets import _cub
 from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, Split, Subset
+from kmex_core.datasets._cub import load_cub
 from kmex_core.datasets._digits import load_digits
 from kmex_core.datasets._faces import load_faces
 from kmex_core.datasets._folder import load_folder
@@ -49,6 +51,7 @@ REGISTRY: dict[str, Entry] = {
     "svhn": Entry(load_official, "SVHN", "99,289 house numbers, 32×32 colour"),
     "cifar10": Entry(load_official, "CIFAR-10", "60,000 animals and vehicles, 32×32 colour"),
     "stl10": Entry(load_official, "STL-10", "13,000 animals and vehicles, 96×96 colour"),
+    "cub200": Entry(load_cub, "CUB-200", "11,788 birds of 200 species, 224×224 colour; to be downloaded by hand"),
 }
 
 
@@ -60,6 +63,8 @@ def data_root(chosen: str = "") -> Path:
 
 def available(name: str, root: str = "") -> bool:
     """Whether a registered data set can be loaded without downloading anything."""
+    if name == "cub200":
+        return _cub.is_there(data_root(root))
     return name not in OFFICIAL or is_there(OFFICIAL[name], data_root(root))
 
 
