@@ -7,6 +7,7 @@ import streamlit as st
 from app import cache
 from app.components.embedding_map import show_map
 from app.components.map_extras import choose_classes
+from app.components.patches import show_patches
 from app.components.preparation import prepare
 from app.components.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.prototype_list import choose_order, show_downloads, show_list
@@ -30,6 +31,8 @@ if p is None:
         classes = choose_classes(info)
     show_downloads(chosen)
     clicked = show_list(chosen, order, classes)
+    if not chosen.own:
+        show_patches(chosen)
 else:
     st.title(f"Prototype {p}", anchor=False)
     if st.button("All prototypes", icon=":material/arrow_back:"):

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import pictures
 from app.components.gallery import prototype_card
-from kmex_core import models, pipeline
+from kmex_core import jobs, models, pipeline
 from kmex_core.results import ModelInfo
 from kmex_core.store import Store
 from tests.conftest import encoded
@@ -265,3 +265,19 @@ def test_large_pictures_become_small_thumbnails() -> None:
     big = np.zeros((300, 200, 3), np.uint8)
     assert pictures.thumbnail(big).shape == (96, 64, 3)
     assert pictures.thumbnail(big[..., 0]).shape == (96, 64, 3)
+
+
+def test_patches_are_found_in_the_background_and_shown(
+    page: Page, demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, name, arguments: started.append(list(arguments)))
+    test = healthy(page("prototypes", k="4"))
+    healthy(next(one for one in test.button if one.label == "Find patch prototypes").click().run())
+    assert started == [["patches", "--model", "digits", "--k", "4", "--seed", "0"]]
+    made = pipeline.convert_patches(demo, digits, pipeline.dataset_of(digits), 4)
+    test = healthy(page("prototypes", k="4"))
+    assert test.metric[0].value == f"{made.accuracy:.1%}"
+    assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"
+    healthy(test.selectbox(key="patch-class").set_value("7").run())
+    assert not any("Find patch" in one.label for one in test.button)

@@ -1,0 +1,77 @@
+"""Prototypes of patches: which part of an image each stands for, and how well the patches' vote decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.job_panel import follow
+from app.state import Selection
+from kmex_core import jobs, report
+from kmex_core.images import boxed
+from kmex_core.results import PatchConversion
+
+SIDE, WIDTH = 192, 150
+
+
+def show_patches(chosen: Selection) -> None:
+    """Show the patch prototypes of a model, or the button that finds them."""
+    info = chosen.model
+    with st.expander("Patches: prototypes of parts of images", icon=":material/grid_4x4:"):
+        st.caption(
+            "Patches are the places of the network's last feature map. k-means finds prototypes among those of each "
+            "class, each patch of an image votes for the class of its nearest one, and the majority decides (paper, "
+            "A.4)."
+        )
+        found = cache.patches(info, chosen.k, chosen.seed)
+        if found is not None:
+            _show(chosen, found)
+            return
+        name = f"patches-{cache.patch_key(info, chosen.k, chosen.seed)}"
+        asked = st.empty()
+        job = jobs.look(cache.store(), name)
+        if (job is None or job.state == "done") and not asked.button(
+            "Find patch prototypes", icon=":material/play_arrow:", key=f"ask-{name}",
+            help="Every training image goes through the network twice: seconds for the demos, minutes for large data.",
+        ):  # fmt: skip
+            return
+        asked.empty()
+        follow(
+            name,
+            ["patches", "--model", info.name, "--k", str(chosen.k), "--seed", str(chosen.seed)],
+            "Finding patch prototypes.",
+            "You can look at other pages meanwhile.",
+        )
+
+
+def _show(chosen: Selection, found: PatchConversion) -> None:
+    info, prototypes = chosen.model, found.prototypes
+    rows, columns = prototypes.grid
+    with st.container(horizontal=True):
+        for title, value, share in (
+            ("Accuracy of the vote", found.accuracy, f"most of the {rows * columns} patches are nearest to a prototype "
+             "of the right class"),
+            ("Black box accuracy", found.accuracy_black_box, "the network itself is right"),
+            ("Agreement", found.agreement, "both say the same"),
+        ):  # fmt: skip
+            about = f"Share of the test images for which {share}. Higher is better."
+            st.metric(f"{title} ↑", f"{value:.1%}", border=True, width=220, help=about)
+    name = st.selectbox("Class", info.class_names, key="patch-class", width=260)
+    train = cache.dataset(info).split("train")
+    with st.container(horizontal=True):
+        for p in np.flatnonzero(prototypes.classes == info.class_names.index(name)).tolist():
+            image = int(prototypes.image[p])
+            if image < 0:
+                st.caption(f"Prototype {p} is a ghost: no patch of its class is nearest to it.", width=WIDTH)
+                continue
+            st.image(
+                boxed(train.image(image), prototypes.box(p), SIDE), width=WIDTH,
+                caption=f"{prototypes.importance[p]:.0%} of the class's patches",
+                alt=f"Patch prototype {p} of {name}: a rectangle in training image {image}",
+            )  # fmt: skip
+    show_download(
+        "All as one picture (PNG)", lambda: report.patch_sheet(prototypes, info.class_names, cache.dataset(info)),
+        f"{info.name}-patches.png",
+    )  # fmt: skip
