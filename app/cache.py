@@ -22,6 +22,7 @@ from kmex_core.results import (
     MapScores,
     ModelInfo,
     OwnDetails,
+    PatchConversion,
     Projection,
     RelevanceMaps,
     Summary,
@@ -136,6 +137,22 @@ def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarra
         return found(embeddings(_info, "train"), prototypes, p)
     head = kept.load(store(), _info.name).head
     return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z))
+
+
+def patch_key(info: ModelInfo, k: int, seed: int) -> str:
+    """What names the patch prototypes of a model."""
+    return pipeline.patch_spec(store(), info, dataset(info), k, seed).key
+
+
+def patches(info: ModelInfo, k: int, seed: int) -> PatchConversion | None:
+    """The patch prototypes of a model, None when they were not found yet."""
+    key = patch_key(info, k, seed)
+    return _patches(key) if store().path("patches", key).is_file() else None
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _patches(key: str) -> PatchConversion | None:
+    return pipeline.stored_patches(store(), key)
 
 
 def own_details(info: ModelInfo) -> OwnDetails:
@@ -261,14 +278,23 @@ def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
     return "" if found is None else found.reason
 
 
+def reference(info: ModelInfo) -> str:
+    """The black box whose maps a prototypical model's own are compared with, "" for none."""
+    found = scores.reference_of(store(), info)
+    return found.name if found else ""
+
+
 def evaluation(info: ModelInfo, k: int, seeds: Sequence[int], images: int) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
     there = all(map_scores(info, k, seed, images) is not None for seed in seeds)
-    return _evaluation(tuple(map_scores_spec(info, k, seed, images) for seed in seeds), there, k, info.name, info)
+    specs = tuple(map_scores_spec(info, k, seed, images) for seed in seeds)
+    return _evaluation(specs, there, k, info.name, reference(info) if k == OWN else "", info)
 
 
 @st.cache_data(max_entries=100, show_spinner="Measuring …")
-def _evaluation(specs: tuple[MapScoresSpec, ...], maps: bool, k: int, name: str, _info: ModelInfo) -> Evaluation:
+def _evaluation(
+    specs: tuple[MapScoresSpec, ...], maps: bool, k: int, name: str, reference: str, _info: ModelInfo
+) -> Evaluation:
     names = [name for name, kind in METRICS.items() if maps or not kind.maps]
     seeds, images = [spec.seed for spec in specs], specs[0].images
     return scores.evaluate(

@@ -1,4 +1,4 @@
-"""Run benchmarks and keep what they measured: `python -m benchmarks [pages] [map] [engine] [evaluation]`."""
+"""Run benchmarks and keep what they measured: `python -m benchmarks [NAME …]`, one of `ALL` or everything."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import engine, evaluation, map, pages
+from benchmarks import baselines, engine, evaluation, map, pages
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results"
-ALL = {"pages": pages.measure, "map": map.measure, "engine": engine.measure, "evaluation": evaluation.measure}
+ALL = {
+    "pages": pages.measure,
+    "map": map.measure,
+    "engine": engine.measure,
+    "evaluation": evaluation.measure,
+    "baselines": baselines.measure,
+}
 
 
 def main() -> None:

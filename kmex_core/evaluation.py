@@ -23,7 +23,7 @@ from kmex_core.metrics.robustness import (
 )
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import class_members
-from kmex_core.relevance import class_relevance, has_rules, lrp_of
+from kmex_core.relevance import class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.results import CONSERVATION_TOLERANCE, MapScores, NotComputed
 
 BATCH = 16
@@ -64,13 +64,23 @@ class Prototypical(Protocol):
         """(N, D) and (N,) to (N, D): relevance of the dimensions for the prediction of one class each."""
 
 
+class Classifier(Protocol):
+    """A network in two parts: images to embeddings, and those to class scores."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """(N, channels, H, W) to (N, D)."""
+
+    @property
+    def head(self) -> nn.Module:
+        """(N, D) to (N, C)."""
+
+
 def why_no_maps(model: Prototypical) -> NotComputed | None:
     """Why there are no relevance maps for a model; None when there are."""
     if model.pixel_range is not None and has_rules(model.encoder):
         return None
-    return NotComputed(
-        f"LRP has no rules for {type(model.encoder).__name__}: they hold for the ResNet and VGG families."
-    )
+    return NotComputed(no_rules(model.encoder))
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,48 @@ def map_scores(
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     conserving = float(joined.pop("conserving").mean())
     return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - started)
+
+
+def map_divergences(
+    model: Prototypical, other: Classifier, batches: Iterable[tuple[np.ndarray, Tensor, Tensor]], progress: Progress
+) -> np.ndarray:
+    """(N,) D_fdl of a model and a black box with a network of its own, image by image, in nats (paper 4.1.2).
+
+    For the class that the black box predicts: the model's map of that class beside the black box's.
+
+    Args:
+        model: see `Prototypical`.
+        other: the black box.
+        batches: see `map_scores`; both networks take the same input.
+        progress: called after every batch; it may raise to stop.
+
+    Raises:
+        KMExError: when a map has values that are not finite.
+    """
+    found: list[Tensor] = []
+    done = 0
+    pixel_range = model.pixel_range
+    assert pixel_range is not None
+    for _, images, _ in batches:
+        for at in range(0, len(images), BATCH):
+            here = images[at : at + BATCH].to(model.prototype_class.device)
+            with torch.no_grad():
+                theirs = other.encoder(here)
+                said = other.head(theirs).argmax(1)
+                mine = model.prediction_relevance(model.encode(here), said)
+            maps = [
+                lrp_of(encoder, *pixel_range).maps(here, relevance)
+                for encoder, relevance in (
+                    (model.encoder, mine),
+                    (other.encoder, class_relevance(other.head, theirs, said)),
+                )
+            ]
+            if not all(bool(one.isfinite().all()) for one in maps):
+                raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
+            found.append(map_divergence(*maps))
+            done += len(here)
+            progress("Comparing maps", done, done)
+    return torch.cat(found).cpu().numpy()
 
 
 class _Batch:

@@ -24,7 +24,7 @@ from kmex_core.results import (
     NotComputed,
     Prototypes,
 )
-from kmex_core.specs import MapScoresSpec
+from kmex_core.specs import DivergenceSpec, MapScoresSpec
 from kmex_core.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
 
 BATCH = 64
-ITSELF = NotComputed("The model explains itself: there is no other black box that its maps could differ from.")
+ALONE = NotComputed(
+    "There is no black box in the store with the same data set, image size and normalisation, whose maps could be "
+    "compared with the model's own."
+)
 
 
 def map_scores_spec(
@@ -104,6 +107,64 @@ def map_scores(
 
     arrays, described = store.made("evaluations", spec.key, make)
     return MapScores.from_arrays(arrays, **described["measured"])
+
+
+def reference_of(store: Store, info: ModelInfo) -> ModelInfo | None:
+    """The black box whose maps a prototypical model's own are compared with: the first in the store of the same data
+    set, image size and normalisation, those that come with the product before others."""
+
+    def same(other: ModelInfo) -> bool:
+        mine, theirs = (
+            (one.dataset, one.image_size, one.channels, one.mean, one.std, one.class_names) for one in (info, other)
+        )
+        return other.kind == "blackbox" and mine == theirs
+
+    found = [other for other in models.list_models(store)[0] if same(other)]
+    return min(found, key=lambda other: (not other.embedded, other.name), default=None)
+
+
+def divergences(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    seed: int = 0,
+    images: int = 1000,
+    device: str = "",
+    progress: Progress = silent,
+) -> np.ndarray | NotComputed:
+    """(N,) D_fdl between a prototypical model on its own and `reference_of` it, from the store or measured now.
+
+    Args:
+        store, info, data, device, progress: see `convert`.
+        seed, images: see `map_scores`.
+
+    Returns:
+        Nats, image by image; or why there are none.
+    """
+    from kmex_core import evaluation
+    from kmex_core.relevance import has_rules
+
+    reference = reference_of(store, info)
+    if reference is None:
+        return ALONE
+    converted = convert(store, info, data, OWN, seed, device, progress)
+    own = kmex(models.load(store, info.name, checked_device(device)), converted,
+               conversion_spec(store, info, data, OWN, seed))  # fmt: skip
+    other = models.load(store, reference.name, checked_device(device))
+    if (why := evaluation.why_no_maps(own)) is not None:
+        return why
+    if not has_rules(other.encoder):
+        return ALONE
+    spec = map_scores_spec(store, info, data, OWN, seed, images)
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        found = evaluation.map_divergences(own, other, _chosen_images(info, data, spec), progress)
+        return {"divergence": found}, {"spec": dataclasses.asdict(key), "reference": reference.name,
+                                       "versions": models.versions()}  # fmt: skip
+
+    key = DivergenceSpec(spec.key, models.weights_key(store, reference.name))
+    arrays, _ = store.made("evaluations", key.key, make)
+    return arrays["divergence"]
 
 
 def _chosen_images(info: ModelInfo, data: datasets.ImageDataset, spec: MapScoresSpec) -> Iterator[tuple[Any, Any, Any]]:
@@ -272,7 +333,10 @@ def _evaluated(
     if k == OWN:
         beside = {kind.black_box for kind in METRICS.values()} | {"agreement"}
         values = {name: value for name, value in values.items() if name not in beside}
-        values |= {name: ITSELF for name in ("faithfulness",) if name in values}
+        if isinstance(values.get("faithfulness"), float):
+            found = divergences(store, info, data, seed, images, device, progress)
+            values["faithfulness"] = found if isinstance(found, NotComputed) else float(found.mean())
+            spreads |= {} if isinstance(found, NotComputed) else {"faithfulness": float(found.std())}
     return values, spreads
 
 

@@ -87,6 +87,14 @@ class PatchSpec(_Keyed):
 
 
 @dataclass(frozen=True)
+class DivergenceSpec(_Keyed):
+    """What D_fdl against another network depends on: map scores (by key), and the other network's weights."""
+
+    scores: str
+    reference: str
+
+
+@dataclass(frozen=True)
 class ProjectionSpec(_Keyed):
     """What a map depends on: an embedding (by key), how many of its images UMAP is fitted on, seed."""
 

@@ -39,7 +39,7 @@ ALLOWED = {
     "kmex_core.evaluation": {"errors", "metrics", "progress", "prototypes", "relevance", "results"},
     "kmex_core.scores": {
         "datasets", "errors", "evaluation", "images", "kmex", "metrics", "models", "pipeline", "progress", "prototypes",
-        "results", "specs", "store",
+        "relevance", "results", "specs", "store",
     },
     "kmex_core.published": set(),
     "kmex_core.comparison": {"datasets", "metrics", "published", "results"},

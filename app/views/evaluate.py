@@ -55,6 +55,8 @@ assert scores is not None
 found = cache.evaluation(info, chosen.k, [chosen.seed], images)
 st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
 show_metrics(found, MAPS)
+if chosen.own and (beside := cache.reference(info)):
+    st.caption(f"Its maps are compared with those of **{beside}**, a black box of the same data.")
 show_ordering(chosen, scores)
 table = scores_of(chosen, scores)
 show_distributions(chosen, table)

@@ -67,6 +67,8 @@ class AttributeEncoder(nn.Module):
     It keeps the backbone's own embedding of the last pass, which the predictor needs.
     """
 
+    title = "FLINT, whose attributes join maps of two layers"
+
     def __init__(self, trunk: nn.Module, image_size: int, dimensions: int) -> None:
         super().__init__()
         self.trunk = trunk

@@ -113,7 +113,8 @@ METRICS = {
     "faithfulness": Metric(
         "Divergence of maps", "lower", "nats",
         "How far the relevance maps of KMEx's prediction are from the black box's for the same class (D_fdl, "
-        "Kullback-Leibler divergence); 0 when they are the same.",
+        "Kullback-Leibler divergence); 0 when they are the same. A prototypical model on its own is compared with a "
+        "black box of the same data.",
         MAPS, "", 6, True,
     ),
     "average_drop": Metric(

@@ -2,7 +2,7 @@
 
 from kmex_core.relevance._explain import METHODS, class_maps, explain, pair_maps
 from kmex_core.relevance.gradients import integrated_gradients
-from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
+from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.relevance.prp import prediction_relevance, similarity_relevance
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "has_rules",
     "integrated_gradients",
     "lrp_of",
+    "no_rules",
     "pair_maps",
     "prediction_relevance",
     "similarity_relevance",

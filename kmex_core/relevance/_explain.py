@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance.gradients import integrated_gradients
-from kmex_core.relevance.lrp import class_relevance, has_rules, lrp_of
+from kmex_core.relevance.lrp import class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.results import Explanation, RelevanceMaps
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ def _chosen_method(kmex: KMEx, method: str) -> str:
         raise InputError(f"There is no method '{method}'; known: {', '.join(METHODS)}.")
     rules = kmex.pixel_range is not None and has_rules(kmex.encoder)
     if method == "prp" and not rules:
-        raise InputError(
-            f"PRP has no rules for {type(kmex.encoder).__name__}: they hold for the ResNet and VGG families. Use "
-            "integrated_gradients."
-        )
+        raise InputError(f"{no_rules(kmex.encoder)} PRP needs them; use integrated_gradients.")
     if method == "auto":
         return "prp" if rules else "integrated_gradients"
     return method

@@ -52,6 +52,12 @@ def has_rules(encoder: nn.Module) -> bool:
     return any(isinstance(leaf, nn.Conv2d | nn.Linear) for leaf in leaves)
 
 
+def no_rules(encoder: nn.Module) -> str:
+    """Why there are no LRP maps for an encoder, as a sentence; for one that has no rules."""
+    what = getattr(encoder, "title", type(getattr(encoder, "model", encoder)).__name__)
+    return f"LRP has no rules for {what}: they hold for the ResNet and VGG families."
+
+
 class LRP:
     """Relevance of pixels for anything that is a function of the embedding.
 
@@ -68,7 +74,7 @@ class LRP:
 
     def __init__(self, encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> None:
         if not has_rules(encoder):
-            raise ValueError(f"LRP has no rules for {type(encoder).__name__}.")
+            raise ValueError(no_rules(encoder))
         self._lock = threading.Lock()
         self._network = copy.deepcopy(encoder).eval().requires_grad_(False)
         device = next(self._network.parameters()).device

@@ -209,7 +209,8 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store) -> Non
     scores.map_scores(demo, info, pipeline.dataset_of(info), OWN, images=100)
     test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images="100"))
     shown = shown_metrics(test)
-    assert shown["Divergence of maps ↓"] == "not computed"
+    assert shown["Divergence of maps ↓"].endswith("nats")
+    assert any("compared with those of **digits**" in one.value for one in test.caption)
     assert shown["Average drop ↓"].endswith("%")
     assert not any("black box" in (metric.delta or "") for metric in test.metric)
     flint = healthy(page("evaluate", model="digits-flint", kmex="false"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from scipy.spatial.distance import cdist
 
-from kmex_core import models, pipeline
+from kmex_core import models, pipeline, scores
 from kmex_core.errors import InputError
 from kmex_core.images import normalise
 from kmex_core.own import OwnPrototypes, own_details
-from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo
+from kmex_core.relevance import lrp_of
+from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo, NotComputed
 from kmex_core.store import Store
 
 KINDS = ("protopnet", "flint", "protovae")
@@ -73,7 +75,7 @@ def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> N
         torch.testing.assert_close(relevance.sum(1), module.similarity(z)[0, ids], rtol=1e-4, atol=1e-4)
     if kind == "flint":
         assert found.maps.method == "integrated_gradients"
-        with pytest.raises(InputError, match="PRP has no rules"):
+        with pytest.raises(InputError, match="LRP has no rules for FLINT, .* use integrated_gradients"):
             module.explain(image, method="prp")
     else:
         assert found.maps.method == "prp"
@@ -102,3 +104,41 @@ def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
 def test_a_black_box_has_no_prototypes_of_its_own(demo: Store, digits: ModelInfo) -> None:
     with pytest.raises(InputError, match="'digits' is a black box: it has no prototypes of its own"):
         pipeline.convert(demo, digits, pipeline.dataset_of(digits), OWN)
+
+
+def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -> None:
+    info, black_box, _, module = own(demo, "protovae")
+    data = pipeline.dataset_of(info)
+    found = scores.divergences(demo, info, data, seed=3, images=5)
+    assert isinstance(found, np.ndarray)
+    reference = scores.reference_of(demo, info)
+    assert reference is not None
+    assert reference.name == "digits"
+    other = models.load(demo, "digits")
+    chosen = np.sort(np.random.default_rng(3).choice(500, 5, replace=False))
+    assert module.pixel_range is not None
+    for value, index in zip(found, chosen.tolist(), strict=True):
+        image = pipeline.network_input(info, data.split("test").image(index))
+        with torch.no_grad():
+            z = other.encoder(image)
+            said = other.head(z).argmax(1)
+            weight = torch.as_tensor(other.head.weight)[said]
+            theirs = lrp_of(other.encoder, *module.pixel_range).maps(image, z * weight)
+            mine = module.prediction_relevance(module.encode(image), said)
+        maps = lrp_of(black_box.encoder, *module.pixel_range).maps(image, mine)
+        shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
+        assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
+    measured = scores.evaluate(demo, [info], data, OWN, [3], 5, ["faithfulness"]).metrics["faithfulness"]
+    assert measured.mean == pytest.approx(found.mean())
+    assert measured.std_images == pytest.approx(found.std())
+
+
+def test_without_a_black_box_of_the_same_data_there_is_nothing_to_compare_with(
+    demo: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.describe(demo, "digits-protovae")
+    faces = models.describe(demo, "faces")
+    monkeypatch.setattr(models, "list_models", lambda _: ([info, faces], []))
+    found = scores.divergences(demo, info, pipeline.dataset_of(info), images=5)
+    assert isinstance(found, NotComputed)
+    assert "no black box in the store" in found.reason
