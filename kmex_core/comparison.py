@@ -32,7 +32,7 @@ class Cell:
         mean: None when there is none.
         std: over runs, or over images where there was one run only (see `over`).
         over: "runs", "images" or "".
-        note: why there is no number, or what a published one is over.
+        note: why there is no number, what a published one is over, or what a measured one was compared with.
     """
 
     mean: float | None = None
@@ -86,9 +86,11 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
 
 def _cell(one: Evaluation, key: str) -> Cell:
     value = one.metrics[key]
+    beside = f"beside {one.reference}" if key == "faithfulness" and one.reference and value.mean is not None else ""
+    note = value.reason or beside
     if value.std is not None:
-        return Cell(value.mean, value.std, "runs", value.reason)
-    return Cell(value.mean, value.std_images, "images" if value.std_images is not None else "", value.reason)
+        return Cell(value.mean, value.std, "runs", note)
+    return Cell(value.mean, value.std_images, "images" if value.std_images is not None else "", note)
 
 
 def _published(kind: str, name: str) -> list[Row]:
@@ -135,9 +137,19 @@ def as_text(table: Sequence[Row]) -> str:
         cell.note for row in table for cell in row.cells.values() if cell.mean is None and cell.note
     )
     notes = [f"not computed: {reason}" for reason in reasons]
+    notes += measured_notes(table)
     if any(row.source == "paper" for row in table):
         notes += [f"(paper): {source()[1]}", *(f"(paper) {note}" for note in published_notes(table))]
     return "\n".join([*lines, *notes])
+
+
+def measured_notes(table: Sequence[Row]) -> list[str]:
+    """What measured numbers were compared with, where that is not plain from the row."""
+    return [
+        f"{METRICS[name].title} of {row.label}: {cell.note}"
+        for row in table if row.source == "measured"
+        for name, cell in row.cells.items() if cell.mean is not None and cell.note
+    ]  # fmt: skip
 
 
 def published_notes(table: Sequence[Row]) -> list[str]:

@@ -428,6 +428,7 @@ class Evaluation:
         method: how the maps were made.
         metrics: by name.
         own: True for a prototypical model on its own.
+        reference: the black box that such a model's maps were compared with, "" for none.
     """
 
     models: tuple[str, ...]
@@ -441,3 +442,4 @@ class Evaluation:
     method: str
     metrics: Mapping[str, Measured]
     own: bool = False
+    reference: str = ""

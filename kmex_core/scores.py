@@ -239,6 +239,7 @@ def evaluate(
             runs.append(values)
             spreads.append(spread)
     wants_maps = any(METRICS[name].maps for name in names)
+    beside = reference_of(store, infos[0]) if k == OWN and "faithfulness" in names else None
     test = len(data.split("test"))
     return Evaluation(
         models=tuple(info.name for info in infos),
@@ -252,6 +253,7 @@ def evaluate(
         method="prp" if wants_maps else "",
         metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
         own=k == OWN,
+        reference=beside.name if beside else "",
     )
 
 

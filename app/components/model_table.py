@@ -58,6 +58,8 @@ def show_table(table: Sequence[Row]) -> None:
         "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
         "over images when there is one run."
     )
+    for note in comparison.measured_notes(table):
+        st.caption(f"{note}.")
     if notes := comparison.published_notes(table):
         st.caption(
             "What is called *(paper)* was published, not measured here. Never mix the two. "

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from scipy.spatial.distance import cdist
 
-from kmex_core import models, pipeline, scores
+from kmex_core import comparison, models, pipeline, scores
 from kmex_core.errors import InputError
 from kmex_core.images import normalise
 from kmex_core.own import OwnPrototypes, own_details
@@ -128,7 +128,9 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
         maps = lrp_of(black_box.encoder, *module.pixel_range).maps(image, mine)
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
-    measured = scores.evaluate(demo, [info], data, OWN, [3], 5, ["faithfulness"]).metrics["faithfulness"]
+    evaluated = scores.evaluate(demo, [info], data, OWN, [3], 5, ["faithfulness"])
+    assert "Divergence of maps of digits-protovae: beside digits" in comparison.as_text(comparison.rows([evaluated]))
+    measured = evaluated.metrics["faithfulness"]
     assert measured.mean == pytest.approx(found.mean())
     assert measured.std_images == pytest.approx(found.std())
 
