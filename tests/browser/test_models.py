@@ -94,3 +94,22 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store
     page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert "ours" not in models.known_names(own_store)
+
+
+def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
+    browser: Browser, own_store: Store, tmp_path: Path
+) -> None:
+    jobs.start(own_store, "train-mine", ["train", "--dataset", "digits", "--backbone", "resnet20", "--name", "mine"])
+    for log in ("first", "second"):
+        with dashboard(own_store.root, tmp_path / log) as address:
+            page = browser.new_page(base_url=address)
+            page.goto("/models")
+            expect(page.get_by_text("Training mine")).to_be_visible()
+            expect(page.get_by_text(re.compile(r"Epoch \d+/30 loss"))).to_be_visible()
+            if log == "second":
+                page.get_by_role("button", name="Stop").click()
+                expect(page.get_by_text("Stopped. What was done is kept.")).to_be_visible()
+            page.close()
+    job = jobs.look(own_store, "train-mine")
+    assert job is not None
+    assert job.state == "stopped"
