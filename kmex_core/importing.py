@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from kmex_core.progress import Progress, silent
 from kmex_core.results import KINDS, ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store, checked_name, read_description
+
+MOST_SIDE, MOST_PROTOTYPES = 1024, 1000
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,24 @@ def _exported(path: Path) -> ModelInfo | None:
         described = read_description(path)
     except (StoreError, FileNotFoundError):
         return None
-    return models.info_of(described, "imported", path) if "model" in described else None
+    if "model" not in described:
+        return None
+    info = models.info_of(described, "imported", path)
+    numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
+    fine = (
+        info.kind in KINDS
+        and all(isinstance(text, str) for text in (info.backbone, info.dataset, info.root, *info.class_names))
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        and type(info.image_size) is int and 1 <= info.image_size <= MOST_SIDE
+        and type(info.k) is int and 0 <= info.k <= MOST_PROTOTYPES
+        and info.channels in (1, 3) and len(info.mean) == len(info.std) == info.channels
+        and all(value > 0 for value in info.std)
+        and isinstance(info.made_by, dict)
+    )  # fmt: skip
+    if not fine:
+        raise InputError(f"{path} says of itself what no model can be (kind, sizes, normalisation). It was not made "
+                         "by `export`, or was changed since.")  # fmt: skip
+    return replace(info, root="")
 
 
 def _described(store: Store, request: ImportRequest, progress: Progress) -> ModelInfo:

@@ -21,7 +21,7 @@ from kmex_core.errors import InputError, StoreError
 from kmex_core.importing import ImportRequest, import_model
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.store import Store, read_file, write_file
 
 
 @pytest.fixture
@@ -193,6 +193,20 @@ def test_what_was_exported_needs_no_description(store: Store, tmp_path: Path) ->
     assert info.accuracy == pytest.approx(demo.accuracy)
     assert not report["renamed"]
     assert info.made_by["recipe"] == json.loads(json.dumps(demo.made_by["recipe"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_size": 10**6}, {"image_size": "32"}, {"k": 10**9}, {"kind": "../x"}, {"std": [0.0]}, {"mean": ["a"]},
+     {"mean": [0.1, 0.2]}, {"channels": 7}, {"options": [1]}, {"class_names": [1, 2]}, {"made_by": "me"}],
+)  # fmt: skip
+def test_an_exported_file_that_was_tampered_with_is_refused(
+    change: dict[str, Any], store: Store, digits_file: Path
+) -> None:
+    arrays, described = read_file(digits_file)
+    write_file(digits_file, arrays, {**described, "model": {**described["model"], **change}})
+    with pytest.raises(InputError, match="what no model can be"):
+        import_model(store, ImportRequest("back", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
 
 
 def test_an_exported_file_cannot_name_a_folder(
