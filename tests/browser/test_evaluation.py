@@ -82,10 +82,12 @@ def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         assert Path(download.value.path()).read_text().startswith(first)
-    for kind, start in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+    for kind, title, start in (("PNG", "Download plot as a PNG", b"\x89PNG"), ("SVG", "Download plot", b"<svg")):
         page.get_by_text(kind, exact=True).click()
         settled(page)
+        camera = page.locator(f".modebar-btn[data-title='{title}']")  # Plotly says so once it is drawn for this kind
+        expect(camera).to_be_attached()
         page.locator(".js-plotly-plot").hover()
         with page.expect_download() as download:
-            page.locator(".modebar-btn").first.click()
+            camera.click()
         assert Path(download.value.path()).read_bytes().startswith(start)
