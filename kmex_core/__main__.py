@@ -35,6 +35,12 @@ DataRoot = Annotated[
     str,
     typer.Option("--data-root", metavar="DIR", help="Where data sets lie (else KMEX_DATA, else data/ in the store)."),
 ]
+ClassColumn = Annotated[
+    str,
+    typer.Option(
+        "--class", metavar="COLUMN", help="The attribute, or other column of the data set's table, that is the class."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
@@ -112,7 +118,8 @@ def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
 
     Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (`*train*.parquet`,
     `*test*.parquet`, columns `image` and `label`) or with pictures in `train/<class>/` and, if there are any,
-    `test/<class>/`.
+    `test/<class>/`. Boolean columns of the parquet files, or of an attributes.csv or attributes.parquet in the folder
+    (its column `file_name` names the images), are attributes; `--class` makes any column the class.
     """
     from kmex_core import datasets as registry
 
@@ -183,6 +190,7 @@ def train(
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
     data_root: DataRoot = "",
+    class_column: ClassColumn = "",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training split. Default: 10 or 30 (paper).")
     ] = None,
@@ -233,7 +241,7 @@ def train(
         from kmex_core.store import Store
         from kmex_core.training import default_recipe
 
-        spec = DatasetSpec(dataset, data_root, image_size)
+        spec = DatasetSpec(dataset, data_root, image_size, class_column)
         recipe = default_recipe(
             pipeline.dataset(spec),
             imagenet,
@@ -291,6 +299,7 @@ def import_(
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
     data_root: DataRoot = "",
+    class_column: ClassColumn = "",
     image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
     mean: Annotated[
         str, typer.Option(metavar="R,G,B", help="What its input was normalised with. Default: the training split's.")
@@ -323,7 +332,7 @@ def import_(
             name,
             kind,
             checkpoint,
-            DatasetSpec(dataset, data_root, image_size),
+            DatasetSpec(dataset, data_root, image_size, class_column),
             backbone,
             k,
             _numbers(options or []),

@@ -78,12 +78,15 @@ def _imported(
 
     info = _exported(request.checkpoint) or _described(store, request, progress)
     if request.dataset.name:
-        info = replace(info, dataset=request.dataset.name, root=pipeline.root_to_keep(request.dataset))
+        column = request.dataset.class_column or info.class_column
+        info = replace(
+            info, dataset=request.dataset.name, root=pipeline.root_to_keep(request.dataset), class_column=column
+        )
     elif info.dataset not in datasets.REGISTRY:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
     info = replace(info, name=name, embedded=False)
     data = pipeline.dataset_of(info, request.dataset.root)
-    info = replace(info, dataset=data.name)
+    info = replace(info, dataset=data.name, class_column=data.class_column)
     state = read_checkpoint(request.checkpoint)
     network = models.build(info)
     fitted = match(state, network)
@@ -122,7 +125,10 @@ def _exported(path: Path) -> ModelInfo | None:
     numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
     fine = (
         info.kind in KINDS
-        and all(isinstance(text, str) for text in (info.backbone, info.dataset, info.root, *info.class_names))
+        and all(
+            isinstance(text, str)
+            for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
+        )
         and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
         and type(info.image_size) is int and 1 <= info.image_size <= MOST_SIDE
         and type(info.k) is int and 0 <= info.k <= MOST_PROTOTYPES
@@ -165,6 +171,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         made_by={},
         k=0 if black_box else request.k,
         options={} if black_box else checked_options(BASELINES[request.kind], request.options),
+        class_column=data.class_column,
     )
 
 

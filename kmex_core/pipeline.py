@@ -74,7 +74,7 @@ def dataset_of(info: ModelInfo, root: str = "") -> datasets.ImageDataset:
     """
     if not root and datasets.available(info.dataset, info.root):
         root = info.root
-    found = dataset(DatasetSpec(info.dataset, root, info.image_size))
+    found = dataset(DatasetSpec(info.dataset, root, info.image_size, info.class_column))
     if found.class_names != info.class_names:
         raise InputError(
             f"Data set '{info.dataset}' has {len(found.class_names)} classes ({', '.join(found.class_names[:4])} …), "
@@ -183,6 +183,7 @@ def train(
             },
             k=recipe.k,
             options=dict(recipe.options),
+            class_column=data.class_column,
         )
         models.save(store, info, network)
         store.path(RUNS, name).unlink(missing_ok=True)

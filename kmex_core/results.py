@@ -124,6 +124,7 @@ class ModelInfo:
         embedded: True for a model that ships with the product.
         k: prototypes per class that a prototypical model was trained with, 0 for a black box.
         options: its hyper-parameters.
+        class_column: the column of its data set's table that is the class, "" for the data set's own class.
     """
 
     name: str
@@ -141,6 +142,7 @@ class ModelInfo:
     embedded: bool = False
     k: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
+    class_column: str = ""
 
 
 @dataclass(frozen=True)

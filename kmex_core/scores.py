@@ -224,7 +224,7 @@ def evaluate(
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise unknown_name("metric", unknown[0], METRICS)
-    kinds = {(info.kind, info.dataset, info.backbone, info.image_size, info.k) for info in infos}
+    kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("Runs of one evaluation need models of one data set, kind, backbone and image size.")
     runs: list[dict[str, float | NotComputed]] = []

@@ -33,14 +33,16 @@ class _Keyed:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Which images: a registered name or a path, where the files lie, and the side of the network's input.
+    """Which images: a registered name or a path, where the files lie, the side of the network's input, and the class.
 
-    `root` empty means the default data root; `image_size` 0 means the data set's own default.
+    `root` empty means the default data root; `image_size` 0 and `class_column` empty mean the data set's own default.
+    `class_column` names an attribute, or another column of its table, that is the class.
     """
 
     name: str
     root: str = ""
     image_size: int = 0
+    class_column: str = ""
 
 
 @dataclass(frozen=True)

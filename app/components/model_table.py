@@ -23,7 +23,8 @@ RUNS = (1, 3, 5)
 def choose_models(chosen: Selection) -> list[ModelInfo]:
     """Show the choice of models; at first all that tell the chosen model's data set apart."""
     models = cache.models()
-    alike = [info.name for info in models if info.dataset == chosen.model.dataset]
+    data = chosen.model.dataset, chosen.model.class_names
+    alike = [info.name for info in models if (info.dataset, info.class_names) == data]
     names = st.multiselect(
         "Models", [info.name for info in models], alike, key="models", bind="query-params",
         help="Models in the store. Numbers compare only within one data set, which the table names.",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmex_core.datasets import _cub
+from kmex_core.datasets import _celeba, _cub, _quickdraw
 from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, Split, Subset
+from kmex_core.datasets._celeba import load_celeba
 from kmex_core.datasets._cub import load_cub
 from kmex_core.datasets._digits import load_digits
 from kmex_core.datasets._faces import load_faces
 from kmex_core.datasets._folder import load_folder
 from kmex_core.datasets._official import OFFICIAL, is_there, load_official
 from kmex_core.datasets._parquet import load_parquet, parquet_files
+from kmex_core.datasets._quickdraw import load_quickdraw
 from kmex_core.errors import InputError, unknown_name
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import default_root
@@ -36,23 +38,38 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered data set: how to load it, and what to say about it."""
+    """A registered data set: how to load it, what to say about it, and whether its files lie under a data root."""
 
     load: Callable[[DatasetSpec], ImageDataset]
     title: str
     about: str
+    is_there: Callable[[Path], bool] = lambda root: True
+
+
+def _official(name: str, about: str) -> Entry:
+    return Entry(load_official, OFFICIAL[name].title, about, lambda root: is_there(OFFICIAL[name], root))
 
 
 REGISTRY: dict[str, Entry] = {
     "digits": Entry(load_digits, "Digits", "1,797 handwritten digits, 8×8 grey; comes with the product"),
     "faces": Entry(load_faces, "Faces", "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn by the product"),
-    "mnist": Entry(load_official, "MNIST", "70,000 handwritten digits, 28×28 grey"),
-    "fashion-mnist": Entry(load_official, "Fashion-MNIST", "70,000 pieces of clothing, 28×28 grey"),
-    "svhn": Entry(load_official, "SVHN", "99,289 house numbers, 32×32 colour"),
-    "cifar10": Entry(load_official, "CIFAR-10", "60,000 animals and vehicles, 32×32 colour"),
-    "stl10": Entry(load_official, "STL-10", "13,000 animals and vehicles, 96×96 colour"),
-    "cub200": Entry(load_cub, "CUB-200", "11,788 birds of 200 species, 224×224 colour; to be downloaded by hand"),
-}
+    "mnist": _official("mnist", "70,000 handwritten digits, 28×28 grey"),
+    "fashion-mnist": _official("fashion-mnist", "70,000 pieces of clothing, 28×28 grey"),
+    "svhn": _official("svhn", "99,289 house numbers, 32×32 colour"),
+    "cifar10": _official("cifar10", "60,000 animals and vehicles, 32×32 colour"),
+    "stl10": _official("stl10", "13,000 animals and vehicles, 96×96 colour"),
+    "quickdraw10": Entry(
+        load_quickdraw, "QuickDraw-10", "10,000 drawings of ten things, 28×28 grey; to be downloaded by hand",
+        _quickdraw.is_there,
+    ),
+    "celeba": Entry(
+        load_celeba, "CelebA", "182,732 faces with 40 attributes, 224×224 colour; to be downloaded by hand",
+        _celeba.is_there,
+    ),
+    "cub200": Entry(
+        load_cub, "CUB-200", "11,788 birds of 200 species, 224×224 colour; to be downloaded by hand", _cub.is_there
+    ),
+}  # fmt: skip
 
 
 def data_root(chosen: str = "") -> Path:
@@ -63,9 +80,7 @@ def data_root(chosen: str = "") -> Path:
 
 def available(name: str, root: str = "") -> bool:
     """Whether a registered data set can be loaded without downloading anything."""
-    if name == "cub200":
-        return _cub.is_there(data_root(root))
-    return name not in OFFICIAL or is_there(OFFICIAL[name], data_root(root))
+    return name not in REGISTRY or REGISTRY[name].is_there(data_root(root))
 
 
 def title(name: str) -> str:
@@ -77,13 +92,23 @@ def load(spec: DatasetSpec) -> ImageDataset:
     """A data set by registered name, or by the path of a folder with parquet files or with `train/<class>/*`.
 
     A path may also lie under the data root, so that a model finds data that has moved. Its images are read later;
-    loading checks names and files.
+    loading checks names and files. With `spec.class_column` a column of its table is the class.
 
     Raises:
-        InputError: for an unknown name (it suggests the nearest), or files that are missing or cannot be used.
+        InputError: for an unknown name or column (it suggests the nearest), or files that are missing or cannot be
+            used.
     """
+    made = _load(spec)
+    if spec.class_column and made.class_column != spec.class_column and spec.class_column != "label":
+        raise InputError(
+            f"Data set '{spec.name}' has no table of attributes, so that '{spec.class_column}' cannot be the class."
+        )
+    return made
+
+
+def _load(spec: DatasetSpec) -> ImageDataset:
     if spec.name in REGISTRY:
-        placed = DatasetSpec(spec.name, str(data_root(spec.root)), spec.image_size)
+        placed = replace(spec, root=str(data_root(spec.root)))
         return REGISTRY[spec.name].load(placed)
     root, path = data_root(spec.root), Path(spec.name).expanduser()
     for folder in (path, root / spec.name, root / path.name):
@@ -91,7 +116,7 @@ def load(spec: DatasetSpec) -> ImageDataset:
             folder = folder.parent
         if not folder.is_dir():
             continue
-        placed = DatasetSpec(str(folder.resolve()), str(folder.resolve()), spec.image_size)
+        placed = replace(spec, name=str(folder.resolve()), root=str(folder.resolve()))
         if parquet_files(folder):
             return load_parquet(placed)
         if (folder / "train").is_dir():

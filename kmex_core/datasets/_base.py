@@ -33,11 +33,13 @@ class Split(ABC):
         labels: (N,) int64.
         attribute_names: A names of what is known of each image besides its class; empty where nothing is.
         attributes: (N, A) bool.
+        known: (N, A) bool, which of them are known (the others are False); None when all are.
     """
 
     labels: np.ndarray
     attribute_names: tuple[str, ...] = ()
     attributes: np.ndarray = np.empty((0, 0), dtype=bool)
+    known: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,6 +131,7 @@ class Subset(Split):
         self.labels = whole.labels[indices]
         self.attribute_names = whole.attribute_names
         self.attributes = whole.attributes[indices] if whole.attribute_names else whole.attributes
+        self.known = None if whole.known is None else whole.known[indices]
 
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.indices[index]))
@@ -150,6 +153,7 @@ class ImageDataset:
         augmentation: what training adds by default: "none" or "flip-crop" (paper A.1).
         fingerprint: changes when the files behind it change.
         notes: what a person should know about it (a held-out test split, say).
+        class_column: the column of its table that is the class; "" when it has a class of its own.
     """
 
     name: str
@@ -160,6 +164,7 @@ class ImageDataset:
     augmentation: str
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    class_column: str = ""
 
     def split(self, name: str) -> Split:
         """The split `name`.

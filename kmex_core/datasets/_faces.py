@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
+from kmex_core.datasets._attributes import annotate, read_annotations
 from kmex_core.datasets._base import ImageDataset, Split
 from kmex_core.specs import DatasetSpec
 
@@ -135,14 +136,14 @@ class FaceSplit(Split):
         random = np.random.default_rng(seed)
         kinds = cells()
         chosen = random.choice(len(kinds), count, p=[cell.share for cell in kinds])
-        self.labels = np.array([kind.age for kind in kinds], dtype=np.int64)[chosen]
+        self.labels = self._ages = np.array([kind.age for kind in kinds], dtype=np.int64)[chosen]
         self.attribute_names = ATTRIBUTES
-        self.attributes = _draw_attributes(random, kinds, chosen)
+        self.attributes = self._has = _draw_attributes(random, kinds, chosen)
         self._looks = random.random((count, 24))
 
     def image(self, index: int) -> np.ndarray:
-        has = {name for name, there in zip(ATTRIBUTES, self.attributes[index], strict=True) if there}
-        return _Painter(int(self.labels[index]), has, self._looks[index]).paint()
+        has = {name for name, there in zip(ATTRIBUTES, self._has[index], strict=True) if there}
+        return _Painter(int(self._ages[index]), has, self._looks[index]).paint()
 
 
 def _draw_attributes(random: np.random.Generator, kinds: Sequence[Cell], chosen: np.ndarray) -> np.ndarray:
@@ -161,15 +162,31 @@ def _draw_attributes(random: np.random.Generator, kinds: Sequence[Cell], chosen:
 
 
 def load_faces(spec: DatasetSpec) -> ImageDataset:
-    """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints."""
+    """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints.
+
+    With `spec.class_column` one of the attributes is the class.
+
+    Raises:
+        InputError: when there is no such attribute.
+    """
+    splits: dict[str, Split] = {"train": FaceSplit(TRAIN, [SEED, 0]), "test": FaceSplit(TEST, [SEED, 1])}
+    names: tuple[str, ...] = CLASSES
+    if spec.class_column:
+        import pandas as pd
+
+        whole = np.concatenate([split.attributes for split in splits.values()])
+        said = read_annotations(pd.DataFrame(whole, columns=list(ATTRIBUTES)), TRAIN, spec.class_column, "the faces")
+        splits, _ = annotate(splits, said, "the faces")
+        names = said.class_names
     return ImageDataset(
         name="faces",
-        splits={"train": FaceSplit(TRAIN, [SEED, 0]), "test": FaceSplit(TEST, [SEED, 1])},
-        class_names=CLASSES,
+        splits=splits,
+        class_names=names,
         channels=3,
         image_size=spec.image_size or SIDE,
         augmentation="none",
-        fingerprint=f"faces-1-{TRAIN}-{TEST}-{SEED}",
+        fingerprint=f"faces-1-{TRAIN}-{TEST}-{SEED}" + (f"-{spec.class_column}" if spec.class_column else ""),
+        class_column=spec.class_column,
     )
 
 

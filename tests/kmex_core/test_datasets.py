@@ -97,7 +97,7 @@ def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_official_data_set_has_a_writer() -> None:
     assert set(WRITERS) == set(OFFICIAL)
-    assert set(REGISTRY) == {*OFFICIAL, "digits", "faces", "cub200"}
+    assert set(REGISTRY) == {*OFFICIAL, "digits", "faces", "quickdraw10", "celeba", "cub200"}
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
