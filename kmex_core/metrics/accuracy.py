@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 
@@ -55,19 +57,23 @@ def class_accuracy(confused: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, np.diag(confused) / np.maximum(counts, 1), np.nan)
 
 
-def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+Shares = TypeVar("Shares", float, np.ndarray)
+
+
+def wilson_interval(share: Shares, count: int | np.ndarray, z: float = 1.959964) -> tuple[Shares, Shares]:
     """The range that a share of successes leaves for its true value (Wilson 1927), 95 % by default.
 
     Args:
-        share: 0…1.
-        count: of how many, at least 1.
+        share: 0…1, or a vector of them.
+        count: of how many, at least 1, or a vector of them.
         z: the normal quantile of the level.
 
     Raises:
-        ValueError: when count is 0 or less, or the share is not in 0…1.
+        ValueError: when a count is 0 or less, or a share is not in 0…1.
     """
-    if count < 1 or not 0 <= share <= 1:
+    if not (np.all(np.greater_equal(count, 1)) and np.all(np.greater_equal(share, 0) & np.less_equal(share, 1))):
         raise ValueError(f"Expected a share 0…1 of at least 1, got {share} of {count}.")
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    return (low, high) if isinstance(share, np.ndarray) else (float(low), float(high))
