@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import baselines, engine, evaluation, map, pages
+from benchmarks import attributes, baselines, engine, evaluation, map, pages
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
 
@@ -20,6 +20,7 @@ ALL = {
     "engine": engine.measure,
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
+    "attributes": attributes.measure,
 }
 
 

@@ -42,11 +42,13 @@ ClassColumn = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
+First = Annotated[int, typer.Option("--first", help="The number to start with, when one is waiting for it.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
 Own = Annotated[
     bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
 ]
+Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give equal results.")]
 
 
@@ -653,7 +655,7 @@ def explain(
 def sweep(
     model: ModelName,
     k: Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Prototypes per class, from … to.")] = "1:20",
-    first: Annotated[int, typer.Option(help="The number to start with, when one is waiting for it.")] = 0,
+    first: First = 0,
     seed: Seed = 0,
     data_root: DataRoot = "",
     device: Device = "",
@@ -706,6 +708,97 @@ def _range(text: str) -> list[int]:
 
 
 @app.command()
+def attributes(
+    model: ModelName,
+    k: Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Prototypes per class, from … to.")] = "1:20",
+    class_column: Annotated[
+        str,
+        typer.Option(
+            "--class", metavar="COLUMN", help="Find prototypes of this column's values instead of the model's classes."
+        ),
+    ] = "",
+    own: Own = False,
+    runs: Runs = 1,
+    first: First = 0,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Say which attributes the prototypes cover, and for which images predictions fail (paper 4.3, Figure 5).
+
+    For every number of prototypes per class: how many are ghosts, how many attributes at least one prototype's picture
+    has, how far the attributes' correlations among those pictures are from the training images', and what is missed.
+    With several runs numbers are means over them, ± their standard deviation, and what is missed is missed in all.
+    Then, for 5 per class if it is among them (else the last), which subgroups are represented least, and where
+    predictions fail most.
+
+    Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline, report
+        from kmex_core.store import Store
+
+        store = Store()
+        info = kept.describe(store, model)
+        data, embedded = pipeline.dataset_of(info, data_root), None
+        regrouped = class_column not in ("", info.class_column)
+        if own and (regrouped or info.kind == "blackbox"):
+            raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")
+        if regrouped:
+            info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar)
+        ks = [OWN] if own else sorted(_range(k), key=lambda value: (value != first, value))
+        seeds = range(seed, seed + (1 if own else runs))
+        curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
+        shown = OWN if own else 5 if 5 in curves.ks else curves.ks[-1]
+        made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
+        return report.attributes(info, data, curves, made, own, seed, not (own or regrouped)) | {
+            "left_out": [] if own else [value for value in sorted(ks) if value not in curves.ks]
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
+        print(
+            f"'{answer['model']}'{' on its own' if answer['own'] else ' + KMEx'}, class {answer['class']}, "
+            f"{len(answer['attributes'])} attributes{several}"
+        )
+        print("  k  prototypes   ghosts ↓    captured ↑  correlation MAE ↓  missed, the rarest first")
+        for row in answer["rows"]:
+
+            def said(name: str, digits: int, row: dict[str, Any] = row) -> str:
+                spread = f" ± {row[f'{name}_std']:.{digits}f}" if f"{name}_std" in row else ""
+                return f"{row[name]:.{digits}f}{spread}"
+
+            places = 1 if several else 0
+            missed = ", ".join(row["missed"][:3]) + (
+                f" and {len(row['missed']) - 3} more" if len(row["missed"]) > 3 else ""
+            )
+            print(
+                f"{row['k']:3}  {row['prototypes']:10}  {said('ghosted', places):>9}  {said('captured', places):>12}  "
+                f"{said('correlation_mae', 4):>17}  {missed or '–'}"
+            )
+        if answer["left_out"]:
+            print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
+        print()
+        for sentence in answer["finding"]:
+            print(sentence)
+        print(f"\nLeast represented with {answer['k']} per class (expected: if drawn from the training images):")
+        for one in answer["subgroups"][:5]:
+            print(f"  {one['subgroup']}: {one['prototypes']} prototypes, {one['expected']:.1f} expected")
+        print("\nWorst predicted test images (95 % Wilson interval):")
+        for one in answer["accuracy"][:5]:
+            beside = f", black box {one['accuracy_black_box']:.1%}" if "accuracy_black_box" in one else ""
+            print(
+                f"  {one['group']}: {one['accuracy']:.1%} of {one['images']:,} right ({one['low']:.1%} to "
+                f"{one['high']:.1%}){beside}"
+            )
+
+    _answer(as_json, work, show)
+
+
+@app.command()
 def project(
     model: ModelName,
     sample: Annotated[
@@ -748,7 +841,6 @@ def project(
     _answer(as_json, work, show)
 
 
-Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
 MetricNames = Annotated[
     str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
 ]

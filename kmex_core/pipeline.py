@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from kmex_core.store import Store, checked_name, read_description
 if TYPE_CHECKING:
     import torch
 
+    from kmex_core.attributes import Curves
     from kmex_core.kmex import KMEx
     from kmex_core.training import Recipe
 
@@ -507,25 +509,115 @@ def sweep(
     Raises:
         InputError: when no k can be; see `convert`.
     """
-    splits: dict[str, Embeddings] = {}
+    made = conversions(store, info, data, ks, [seed], device, progress)
+    return dict(sorted((k, converted.summary) for k, _, converted in made))
 
-    def embedded(split: str) -> Embeddings:
-        if split not in splits:
-            splits[split] = embeddings(store, info, data, split, device, progress)
-        return splits[split]
 
-    found: dict[int, Summary] = {}
-    refused: InputError | None = None
-    for done, k in enumerate(ks):
-        progress("Converting", done, len(ks))
+def conversions(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    ks: Sequence[int],
+    seeds: Sequence[int],
+    device: str = "",
+    progress: Progress = silent,
+    embedded: Callable[[str], Embeddings] | None = None,
+) -> Iterator[tuple[int, int, Conversion]]:
+    """Convert a model for several numbers of prototypes per class and seeds, one at a time; each goes to the store.
+
+    Args:
+        store, info, data, device, progress, embedded: see `convert`.
+        ks: prototypes per class, in this order. Those above the number of different training images of a class are
+            left out, unless all are.
+        seeds: of k-means.
+
+    Yields:
+        k, seed, and the conversion.
+
+    Raises:
+        InputError: when no k can be; see `convert`.
+    """
+    held: dict[str, Embeddings] = {}
+
+    def given(split: str) -> Embeddings:
+        if split not in held:
+            held[split] = embedded(split) if embedded else embeddings(store, info, data, split, device, progress)
+        return held[split]
+
+    found, refused = 0, None
+    for done, (seed, k) in enumerate(itertools.product(seeds, ks)):
+        progress("Converting", done, len(ks) * len(seeds))
         try:
-            found[k] = convert(store, info, data, k, seed, device, embedded=embedded).summary
+            converted = convert(store, info, data, k, seed, device, embedded=given)
         except InputError as error:
             refused = error
-    progress("Converting", len(ks), len(ks))
+            continue
+        found += 1
+        yield k, seed, converted
+    progress("Converting", len(ks) * len(seeds), len(ks) * len(seeds))
     if not found and refused is not None:
         raise refused
-    return dict(sorted(found.items()))
+
+
+def grouped_by(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    column: str,
+    device: str = "",
+    progress: Progress = silent,
+) -> tuple[ModelInfo, datasets.ImageDataset, Callable[[str], Embeddings]]:
+    """A model's embedding with another column as the class: what `convert` needs to find prototypes of its values.
+
+    The network is the same and does not predict these classes: its predictions are −1, which is never right.
+
+    Args:
+        store, info, data, device, progress: see `embeddings`.
+        column: an attribute, or another column of the data set's table.
+
+    Returns:
+        The model and its data with those classes, and the embedding of a split.
+
+    Raises:
+        InputError: for an unknown column; see `datasets.load`.
+    """
+    other = dataset(DatasetSpec(info.dataset, info.root, info.image_size, column))
+    regrouped = dataclasses.replace(info, class_names=other.class_names, class_column=column)
+
+    def embedded(split: str) -> Embeddings:
+        labels = other.split(split).labels
+        same = len(labels) == len(data.split(split))  # fewer where the column has no value for some images
+        found = embeddings(store, info, data if same else other, split, device, progress)
+        return Embeddings(found.z, labels, np.full(len(labels), -1, dtype=np.int64))
+
+    return regrouped, other, embedded
+
+
+def attribute_curves(
+    store: Store,
+    info: ModelInfo,
+    data: datasets.ImageDataset,
+    ks: Sequence[int],
+    seeds: Sequence[int] = (0,),
+    device: str = "",
+    progress: Progress = silent,
+    embedded: Callable[[str], Embeddings] | None = None,
+) -> Curves:
+    """Which attributes are covered by each of several numbers of prototypes per class; each goes to the store at once.
+
+    Args:
+        store, info, data, device, progress: see `convert`.
+        ks, seeds, embedded: see `conversions`; k may be `OWN`.
+
+    Raises:
+        InputError: when the data set has no attributes, or no k can be; see `convert`.
+    """
+    from kmex_core.attributes import CurveMaker, checked
+
+    maker = CurveMaker(checked(data.split("train"), data.name))
+    for k, seed, made in conversions(store, info, data, ks, seeds, device, progress, embedded):
+        maker.add(info.k if k == OWN else k, seed, made.prototypes)
+    return maker.made()
 
 
 def stored_summary(store: Store, spec: PrototypeSpec) -> Summary | None:

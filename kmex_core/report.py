@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from kmex_core.attributes import (
+    Curves,
+    accuracy_table,
+    as_rows,
+    attribute_table,
+    coverage,
+    finding,
+    subgroup_table,
+)
 from kmex_core.datasets import ImageDataset
 from kmex_core.images import COLOURS, boxed, enlarged, overlay, png
-from kmex_core.results import Explanation, ModelInfo, PatchPrototypes, Prototypes
+from kmex_core.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
 
 if TYPE_CHECKING:
@@ -59,6 +68,47 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
             for p, kept, fine in zip(found.prototypes, found.maps.conservation, found.maps.conserves, strict=True)
         ],
     }
+
+
+def attributes(
+    info: ModelInfo, data: ImageDataset, curves: Curves, made: Conversion, own: bool, seed: int, black_box: bool
+) -> dict[str, Any]:
+    """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
+
+    Args:
+        info, data: the model and its data, with attributes.
+        curves: over numbers of prototypes per class.
+        made: one conversion, which is looked at in detail.
+        own: it is of the model's own prototypes.
+        seed: of it.
+        black_box: whether the black box predicts the same classes.
+    """
+    found = coverage(data.split("train"), made.prototypes)
+    per_class = info.k if own else len(made.prototypes) // len(info.class_names)
+    tables = {
+        "attributes": attribute_table(found, None if own else curves),
+        "subgroups": subgroup_table(found),
+        "accuracy": accuracy_table(data.split("test"), made, black_box),
+    }
+    return {
+        "model": info.name,
+        "dataset": info.dataset,
+        "class": info.class_column or "of the data set",
+        "own": own,
+        "seeds": list(curves.seeds),
+        "rows": as_rows(curves),
+        "k": per_class,
+        "seed": seed,
+        "finding": finding(found, per_class),
+    } | {name: _records(table) for name, table in tables.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per object; what is not finite becomes None."""
+    return [
+        {str(name): _finite(value) if isinstance(value, float) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def _finite(value: float) -> float | None:

@@ -41,11 +41,12 @@ ALLOWED = {
         "datasets", "errors", "evaluation", "images", "kmex", "metrics", "models", "pipeline", "progress", "prototypes",
         "relevance", "results", "specs", "store",
     },
+    "kmex_core.attributes": {"datasets", "errors", "metrics", "results"},
     "kmex_core.published": set(),
     "kmex_core.comparison": {"datasets", "metrics", "published", "results"},
     "kmex_core.training": {"backbones", "baselines", "datasets", "errors", "images", "progress"},
     "kmex_core.pipeline": {"*"},
-    "kmex_core.report": {"datasets", "images", "kmex", "pipeline", "results", "store"},
+    "kmex_core.report": {"attributes", "datasets", "images", "kmex", "pipeline", "results", "store"},
     "kmex_core.__main__": {"*"},
     "kmex_core": {"kmex"},
 }  # fmt: skip
