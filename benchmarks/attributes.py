@@ -1,4 +1,4 @@
-"""The attribute audit at CelebA's size, once the embedding is there; its images are generated, and so is what they have."""
+"""The attribute audit at CelebA's size, on a generated embedding of images with generated attributes."""
 
 from __future__ import annotations
 
