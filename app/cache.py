@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from kmex_core import datasets, pipeline, scores
+from kmex_core import attributes, datasets, pipeline, scores
 from kmex_core import models as kept
+from kmex_core.attributes import Coverage, Curves
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.progress import Progress
 from kmex_core.results import (
@@ -31,6 +32,8 @@ from kmex_core.specs import MapScoresSpec, PrototypeSpec
 from kmex_core.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kmex_core.kmex import KMEx
 
 log = logging.getLogger("kmex")
@@ -153,6 +156,43 @@ def patches(info: ModelInfo, k: int, seed: int) -> PatchConversion | None:
 @st.cache_resource(max_entries=20, show_spinner=False)
 def _patches(key: str) -> PatchConversion | None:
     return pipeline.stored_patches(store(), key)
+
+
+def coverage(info: ModelInfo, k: int, seed: int) -> Coverage:
+    """What the prototypes cover of the data set's attributes."""
+    return _coverage(conversion_spec(info, k, seed), info)
+
+
+@st.cache_resource(max_entries=40, show_spinner=False)
+def _coverage(spec: PrototypeSpec, _info: ModelInfo) -> Coverage:
+    prototypes = conversion(_info, spec.k, spec.seed).prototypes
+    return attributes.coverage(dataset(_info).split("train"), prototypes)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _accuracy_table(spec: PrototypeSpec, black_box: bool, _info: ModelInfo) -> pd.DataFrame:
+    made = conversion(_info, spec.k, spec.seed)
+    return attributes.accuracy_table(dataset(_info).split("test"), made, black_box)
+
+
+def accuracy_table(info: ModelInfo, k: int, seed: int) -> pd.DataFrame:
+    """How often predictions are right for each attribute's test images, the worst first."""
+    return _accuracy_table(conversion_spec(info, k, seed), k != OWN, info)
+
+
+def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
+    """What each number of prototypes per class covers, of those that were found with every seed; None for none."""
+    there = [k for k in ks if all(summary(info, k, seed) is not None for seed in seeds)]
+    specs = tuple(conversion_spec(info, k, seed) for k in there for seed in seeds)
+    return _attribute_curves(specs, info) if specs else None
+
+
+@st.cache_resource(max_entries=40, show_spinner="Reading what was found …")
+def _attribute_curves(specs: tuple[PrototypeSpec, ...], _info: ModelInfo) -> Curves:
+    ks, seeds = (sorted({getattr(spec, name) for spec in specs}) for name in ("k", "seed"))
+    return pipeline.attribute_curves(
+        store(), _info, dataset(_info), ks, seeds, embedded=lambda split: embeddings(_info, split)
+    )
 
 
 def own_details(info: ModelInfo) -> OwnDetails:

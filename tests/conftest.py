@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from kmex_core import models, pipeline
+from kmex_core.datasets import ImageDataset
 from kmex_core.results import ModelInfo
 from kmex_core.store import Store
 
@@ -32,6 +33,28 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline.convert(store, info, pipeline.dataset_of(info), 5)
     pipeline.project(store, info, pipeline.dataset_of(info))
     return root
+
+
+@pytest.fixture(scope="session")
+def faces_cache(demo_cache: Path) -> Path:
+    """The same store, in which the faces are embedded and converted for k = 5 as well."""
+    store = Store(demo_cache)
+    info = models.describe(store, "faces")
+    pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+    return demo_cache
+
+
+ATTRIBUTES = ("Even", "Below_Five", "Round", "Coin", "Rare")
+
+
+def with_attributes(data: ImageDataset) -> ImageDataset:
+    """The digits with attributes: three that follow from the digit, one of chance, one that 1 % of images have."""
+    for at, split in enumerate(data.splits.values()):
+        digit, random = split.labels, np.random.default_rng(at)
+        columns = (digit % 2 == 0, digit < 5, np.isin(digit, (0, 6, 8, 9)), random.random(len(digit)) < 0.5,
+                   random.permutation(len(digit)) < len(digit) // 100)  # fmt: skip
+        split.attribute_names, split.attributes = ATTRIBUTES, np.stack(columns, 1)
+    return data
 
 
 @pytest.fixture

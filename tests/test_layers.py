@@ -57,7 +57,7 @@ APP = {
     "app.cache": {"kmex_core"},
     "app.pictures": {"kmex_core"},
     "app.maps": {"kmex_core"},
-    "app.figures": {"app.figures", "kmex_core.metrics.catalogue", "kmex_core.results"},
+    "app.figures": {"app.figures", "kmex_core.attributes", "kmex_core.metrics.catalogue", "kmex_core.results"},
     "app.components": {
         "app.components",
         "app.state",

@@ -1,0 +1,280 @@
+"""The audit of attributes, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.components.downloads import show_download
+from app.components.figure import show_figure
+from app.components.gallery import Card, Group, prototype_card, show_cards
+from app.components.prototype_card import open_prototype
+from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
+from app.state import Selection, address, pick, picked, prototype_name
+from kmex_core import metrics
+from kmex_core.attributes import Coverage, attribute_table, finding, subgroup_table
+from kmex_core.results import Prototypes
+
+KIND = "attribute"
+WORST, SHOWN, NEAREST = 12, 12, 8
+TRAINING = "Training image"
+WHICH = {"under": "Under-represented", "over": "Over-represented"}
+
+
+def explain_missing(chosen: Selection) -> None:
+    """Say how a data set gets attributes, where it has none."""
+    st.info(
+        f"The data set of **{chosen.model.name}** has no attributes. Look at **Faces**, which comes with 30, or add a "
+        "table to your own:",
+        icon=":material/label_off:",
+    )
+    st.markdown(
+        "- a folder of pictures: put `attributes.csv` beside `train/`, with a column `file_name` (`train/cat/1.png`) "
+        "and a column of yes/no, true/false, 1/0 or 1/−1 for each attribute;\n"
+        "- parquet files: boolean columns beside `image` and `label` are attributes;\n"
+        "- CelebA: `--dataset celeba`, once its files are in the data root.\n\n"
+        "`--class COLUMN` makes one of the columns the class that is predicted."
+    )
+    st.code("python -m kmex_core train --dataset FOLDER --class COLUMN --backbone resnet18 --name mine", language=None)
+
+
+def show_finding(chosen: Selection, found: Coverage) -> None:
+    """Show what there is to know first: in words, then as numbers."""
+    first, *others = finding(found, chosen.per_class)
+    st.markdown(f"**{first}**" + "".join(f"  \n{sentence}" for sentence in others))
+    caught, total, count = int(found.captured.sum()), len(found.names), len(found.has)
+    row = st.container(horizontal=True)
+    row.metric(
+        "Captured ↑", f"{caught} of {total}", border=True, width=190,
+        help="Attributes that at least one prototype has: its picture, the nearest training image of its class.",
+    )  # fmt: skip
+    row.metric(
+        "Error of correlations ↓", f"{found.error:.3f}", border=True, width=220,
+        help="Mean absolute difference between the attributes' correlations among the prototypes' pictures and among "
+        "the training images, over all pairs (0 to 2).",
+    )  # fmt: skip
+    row.metric(
+        "Ghosts ↓", f"{found.ghosts} of {count}", border=True, width=190,
+        help="Prototypes that no training image of their class has as its nearest.",
+    )  # fmt: skip
+
+
+# ---- coverage -------------------------------------------------------------------------------------------------------
+
+
+def choose_attribute(found: Coverage) -> str:
+    """Show the choice of an attribute; a click in the matrix chooses, too."""
+    names = list(found.names)
+    asked = picked(KIND)
+    order = [names[at] for at in _order(found)]
+    return st.selectbox(
+        "Attribute", order, order.index(asked) if asked in order else None, key="attribute-choice",
+        placeholder="Choose one to see its prototypes", width=340, on_change=_chosen,
+        format_func=lambda name: attribute_label(found, names.index(name)),
+        help="Or click a mark in the matrix. ✕: no prototype has it.",
+    ) or ""  # fmt: skip
+
+
+def _chosen() -> None:
+    pick(KIND, st.session_state["attribute-choice"] or "")
+
+
+def _order(found: Coverage) -> np.ndarray:
+    return np.argsort(-found.frequency, kind="stable")
+
+
+def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
+    """Show which prototypes have which attributes; a click on a mark chooses its attribute."""
+    info = chosen.model
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    classes = [info.class_names[label] for label in prototypes.classes]
+    figure = coverage_figure(found, _order(found), classes, name)
+
+    def clicked() -> None:
+        points = st.session_state["coverage"]["selection"]["points"]
+        if points:
+            st.session_state["attribute-choice"] = points[0]["customdata"][0]
+            _chosen()
+
+    st.plotly_chart(
+        figure, key="coverage", config={"displayModeBar": False}, on_select=clicked, selection_mode="points",
+        alt=f"Which of {len(found.has)} prototypes have which of {len(found.names)} attributes",
+    )  # fmt: skip
+    table = pd.DataFrame(found.has, columns=list(found.names))
+    table.insert(0, "class", classes)
+    table.insert(0, "prototype", np.arange(len(table)))
+    show_download("Matrix as CSV", table, f"{_file(chosen)}-coverage.csv")
+
+
+def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
+    """Show the prototypes that have an attribute, and the training images with it that are nearest to a prototype."""
+    info = chosen.model
+    data = cache.dataset(info)
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    at = found.names.index(name)
+    has = data.split("train").attributes[:, at]
+    own = np.flatnonzero(found.has[:, at])
+    plain = name.replace("_", " ")
+    st.markdown(
+        f"**{plain}**: {found.images[at]:,} training images ({found.frequency[at]:.1%}) and {len(own)} of "
+        f"{len(found.has)} prototypes ({found.share[at]:.1%}) have it."
+    )
+    cards = []
+    for p in own[:SHOWN].tolist():
+        href = address("prototypes", prototype=prototype_name(p, prototypes.classes))
+        card = prototype_card(info, prototypes, p, href)
+        cards.append(replace(card, text=f"{info.class_names[prototypes.classes[p]]}: {card.text}"))
+    labels = data.split("train").labels
+    images = [
+        Card(f"image-{image}", f"train/{image}", f"Training image {image} of {info.class_names[labels[image]]}",
+             info.class_names[labels[image]], address("explain", source=TRAINING, training=image))
+        for image in _near(prototypes, has)
+    ]  # fmt: skip
+    groups = [Group(cards, "Prototypes with it", f"{len(own)} in all")] if cards else []
+    groups.append(Group(images, "Images with it", "nearest to a prototype"))
+    if not cards:
+        st.caption(f"No prototype has it; these are training images with {plain}.")
+    clicked = show_cards("attribute-cards", info, data.fingerprint, groups)
+    if clicked.startswith("image-"):
+        found_image = {"source": TRAINING, "training": clicked.removeprefix("image-")}
+        st.switch_page("views/explain.py", query_params=found_image)
+    elif clicked:
+        open_prototype(chosen, int(clicked))
+
+
+def _near(prototypes: Prototypes, has: np.ndarray) -> list[int]:
+    """Training images that have an attribute, those nearest to a prototype of their class first."""
+    near = [int(image) for row in prototypes.nearest.T for image in row if image >= 0 and has[image]]
+    return list(dict.fromkeys([*near, *np.flatnonzero(has)[:NEAREST].tolist()]))[:NEAREST]
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def show_attributes(chosen: Selection, found: Coverage, first: np.ndarray | None) -> None:
+    """Show all attributes as a table, those that are missed first, the rarest of them on top."""
+    table = attribute_table(found)
+    if first is not None:
+        table["first_k"] = np.where(first > 0, first, np.nan)
+    table["expected"] = table["frequency"] * len(found.has)
+    table = table.sort_values(["captured", "frequency"], ignore_index=True)
+    st.dataframe(
+        table.assign(attribute=table["attribute"].str.replace("_", " ")),
+        key="attribute-table",
+        height=340,
+        hide_index=True,
+        alt="All attributes with how frequent they are among images and prototypes",
+        column_order=["attribute", "captured", "frequency", "images", "prototypes", "expected", "lift", "told_apart",
+                      "first_k"],
+        column_config={
+            "attribute": st.column_config.TextColumn("Attribute"),
+            "captured": st.column_config.CheckboxColumn("Captured", help="At least one prototype has it."),
+            "frequency": st.column_config.NumberColumn("Of images", format="percent",
+                                                       help="Share of the training images that have it."),
+            "images": st.column_config.NumberColumn("Images", format="localized", help="Training images that have it."),
+            "prototypes": st.column_config.NumberColumn("Prototypes", help="How many have it."),
+            "expected": st.column_config.NumberColumn(
+                "Expected", format="%.1f", help="How many prototypes would have it if they were drawn from the images."
+            ),
+            "lift": st.column_config.NumberColumn(
+                "Lift", format="%.2f", help="Its share among prototypes divided by its share among images; 1 is alike, "
+                "below 1 it is under-represented."),
+            "told_apart": st.column_config.NumberColumn(
+                "Told apart ↑", format="%.3f", help="How much of the attribute an image's nearest prototype tells: 1 "
+                "everything, about 0 nothing (adjusted for chance, so that it can fall a little below 0). A prototype "
+                "that has what the prototypes do not tell apart has it by chance."),
+            "first_k": st.column_config.NumberColumn(
+                "First with", help="The smallest number of prototypes per class that captures it (seed 0); empty when "
+                "none up to 20 does, or the curves are not there yet."),
+        },
+    )  # fmt: skip
+    show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")
+
+
+def show_correlations(chosen: Selection, found: Coverage) -> None:
+    """Show which attributes come together among images and among prototypes, and the difference."""
+    parts = {
+        "Training images": (found.correlation, "Correlation"),
+        "Prototypes": (found.correlation_prototypes, "Correlation"),
+        "Prototypes − images": (found.correlation_prototypes - found.correlation, "Difference"),
+    }
+    for place, (title, (values, unit)) in zip(st.columns(3, gap="small"), parts.items(), strict=True):
+        with place:
+            st.markdown(f"**{title}**")
+            show_figure(f"correlation-{title}", correlation_figure(values, found.names, unit), f"{unit}s: {title}")
+    one, other = np.triu_indices(len(found.names), 1)
+    table = pd.DataFrame(
+        {
+            "attribute": [found.names[at] for at in one],
+            "other": [found.names[at] for at in other],
+            "images": found.correlation[one, other],
+            "prototypes": found.correlation_prototypes[one, other],
+        }
+    )
+    show_download("Correlations as CSV", table, f"{_file(chosen)}-correlations.csv")
+
+
+def show_subgroups(chosen: Selection, found: Coverage) -> None:
+    """Show which combinations of two attributes the prototypes leave out, or have too many of."""
+    table = subgroup_table(found)
+    which = st.segmented_control(
+        "Subgroups", list(WHICH), format_func=WHICH.__getitem__,
+        default="under", required=True, key="subgroups", bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    shown = table.head(100) if which == "under" else table.iloc[::-1].head(100)
+    st.dataframe(
+        shown.assign(subgroup=shown["subgroup"].str.replace("_", " ")),
+        key="subgroup-table",
+        height=300,
+        hide_index=True,
+        alt="Combinations of two attributes with counts among images and prototypes",
+        column_config={
+            "subgroup": st.column_config.TextColumn("Subgroup", help="Images with both attributes."),
+            "images": st.column_config.NumberColumn("Images", format="localized", help="Training images with both."),
+            "frequency": st.column_config.NumberColumn("Of images", format="percent"),
+            "expected": st.column_config.NumberColumn(
+                "Expected", format="%.1f", help="Prototypes with both, if they were drawn from the training images."
+            ),
+            "prototypes": st.column_config.NumberColumn("Prototypes", help="How many have both."),
+            "surplus": st.column_config.NumberColumn(
+                "Surplus", format="%+.1f", help="Prototypes beyond those expected; below 0 there are too few."
+            ),
+        },
+    )
+    show_download("Subgroups as CSV", table, f"{_file(chosen)}-subgroups.csv")
+
+
+def show_accuracy(chosen: Selection) -> None:
+    """Show for which groups of test images predictions fail most."""
+    info = chosen.model
+    table = cache.accuracy_table(info, chosen.k, chosen.seed)
+    labels = cache.dataset(info).split("test").labels
+    if len(table) == 0:
+        st.caption("No attribute is had by five test images or more.")
+        return
+    overall = metrics.accuracy(cache.conversion(info, chosen.k, chosen.seed).test_predicted, labels)
+    worst = table.iloc[0]
+    beside = f" The black box is right on {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
+    st.markdown(
+        f"Worst: **{worst['group'].replace('_', ' ')}**. {chosen.title} is right on {worst['accuracy']:.1%} of its "
+        f"{int(worst['images']):,} test images ({worst['low']:.1%} to {worst['high']:.1%}), on all it is right on "
+        f"{overall:.1%}.{beside}"
+    )
+    show_figure(
+        "group-accuracy", accuracy_figure(table.head(WORST), chosen.title, overall),
+        f"Accuracy of the {min(WORST, len(table))} worst groups",
+    )  # fmt: skip
+    st.caption(
+        f"The {min(WORST, len(table))} worst of {len(table):,} groups with five test images or more: those whose "
+        "accuracy is lowest at the upper end of its 95 % Wilson interval, so that a few images prove little. Dotted: "
+        "all test images. Among many groups some are low by chance."
+    )
+    show_download("All groups as CSV", table, f"{_file(chosen)}-accuracy.csv")
+
+
+def _file(chosen: Selection) -> str:
+    return f"{chosen.model.name}-{'own' if chosen.own else chosen.k}"

@@ -1,0 +1,240 @@
+"""What prototypes cover of the attributes, over numbers of prototypes and for one; and for whom predictions fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.figures.evaluation import BLACK_BOX, DASHES, KMEX, SYMBOLS
+from app.figures.palette import class_colours
+from app.figures.sweep import CHOSEN
+from kmex_core.attributes import Coverage, Curves
+
+MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
+MANY = 60
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One of the three curves of the paper's Figure 5.
+
+    Attributes:
+        title: with the direction.
+        axis: with the unit.
+        about: its meaning.
+        digits: after the point.
+    """
+
+    title: str
+    axis: str
+    about: str
+    digits: int
+
+
+CURVES = {
+    "captured": Curve(
+        "Captured attributes ↑", "Attributes",
+        "How many attributes at least one prototype has: its picture, the nearest training image of its class. Higher "
+        "is better. The paper's Figure 5.b.", 1,
+    ),
+    "error": Curve(
+        "Error of correlations ↓", "Mean absolute error",
+        "How far the attributes' correlations among the prototypes' pictures are from those among the training images: "
+        "the mean absolute difference over all pairs, 0 to 2. Lower is better: attributes come together as they do in "
+        "the data. The paper's Figure 5.c.", 3,
+    ),
+    "ghosted": Curve(
+        "Ghost prototypes ↓", "Prototypes",
+        "How many prototypes no training image of their class has as its nearest. Lower is better. The paper's "
+        "Figure 5.a.", 1,
+    ),
+}  # fmt: skip
+
+
+def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
+    """One row per model and number of prototypes per class.
+
+    Returns:
+        Columns `model`, `k`, `prototypes`, `seeds` and, for each of `CURVES`, its mean over seeds and `<name>_std`
+        (missing for one seed).
+    """
+    rows = []
+    for name, one in lines.items():
+        values = {"captured": one.captured, "error": one.error, "ghosted": one.ghosted}
+        for at, k in enumerate(one.ks):
+            row = {"model": name, "k": k, "prototypes": int(one.prototypes[at]), "seeds": len(one.seeds)}
+            for what, found in values.items():
+                row[what] = float(found[:, at].mean())
+                row[f"{what}_std"] = float(found[:, at].std(ddof=1)) if len(one.seeds) > 1 else np.nan
+            rows.append(row)
+    columns = ["model", "k", "prototypes", "seeds", *(f"{name}{end}" for name in CURVES for end in ("", "_std"))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int], total: int) -> go.Figure:
+    """One of `CURVES` against the number of prototypes per class: a line and a band (± standard deviation) per model.
+
+    Args:
+        table: see `curves_table`.
+        what: a key of `CURVES`.
+        chosen: the number to mark.
+        ks: all there will be, so that the axis does not jump while they come.
+        total: how many attributes there are.
+    """
+    curve = CURVES[what]
+    figure = go.Figure()
+    names = list(dict.fromkeys(table["model"]))
+    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+        own = table[table["model"] == name]
+        spread = own[f"{what}_std"].fillna(0).to_numpy()
+        if len(own) > 1 and spread.any():
+            edge = np.concatenate([own[what] + spread, (own[what] - spread)[::-1]])
+            figure.add_trace(
+                go.Scatter(
+                    x=np.concatenate([own["k"], own["k"][::-1]]), y=edge, fill="toself", fillcolor=colour, opacity=0.18,
+                    line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
+                )
+            )  # fmt: skip
+        said = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
+        figure.add_trace(
+            go.Scatter(
+                x=own["k"], y=own[what], name=name, legendgroup=name, customdata=np.array(said, dtype=object),
+                mode="lines+markers",
+                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2},
+                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
+                hovertemplate=f"{name}<br>%{{x}} per class: %{{y:.{curve.digits}f}}%{{customdata}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=chosen, line={"color": CHOSEN, "dash": "dot", "width": 2})
+    if what == "captured":
+        figure.add_hline(y=total, line={"color": BLACK_BOX, "dash": "dash", "width": 1})
+    figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
+    figure.update_yaxes(title=curve.axis, rangemode="tozero")
+    return figure.update_layout(
+        height=300, margin=MARGIN, showlegend=len(names) > 1,
+        legend={"orientation": "h", "y": -0.28, "x": 0, "xanchor": "left"},
+    )  # fmt: skip
+
+
+def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
+    """Attributes by prototypes: a filled square where the prototype's picture has the attribute, else a dot.
+
+    Args:
+        found: what is covered.
+        order: (A,) the attributes from top to bottom.
+        classes: K names of the prototypes' classes.
+        picked: an attribute to mark.
+    """
+    count, total = found.has.shape
+    names = [attribute_label(found, at) for at in order]
+    colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
+    figure = go.Figure()
+    rows, columns = np.nonzero(~found.has[:, order].T)
+    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it not", "circle", 3, BLACK_BOX))
+    rows, columns = np.nonzero(found.has[:, order].T)
+    marks = [colours[classes[p]] for p in columns.tolist()]
+    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))
+    if picked in found.names:
+        at = int(np.flatnonzero(order == found.names.index(picked))[0])
+        figure.add_hrect(y0=at - 0.5, y1=at + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
+    edges = [at for at in range(1, count) if classes[at] != classes[at - 1]]
+    if len(edges) < MANY:
+        for at in edges:
+            figure.add_vline(x=at - 0.5, line={"color": BLACK_BOX, "width": 1})
+    figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
+    figure.update_yaxes(
+        title="Attribute (share of the training images)", range=[total - 0.4, -0.6], tickmode="array",
+        tickvals=np.arange(total), ticktext=names, zeroline=False, showgrid=False,
+    )  # fmt: skip
+    return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
+
+
+def _cells(
+    found: Coverage, order: np.ndarray, names: Sequence[str], rows: np.ndarray, columns: np.ndarray,
+    classes: Sequence[str], words: str, symbol: str, size: int, colour: str | list[str],
+) -> go.Scatter | go.Scattergl:  # fmt: skip
+    kind = go.Scatter if found.has.size <= 4000 else go.Scattergl
+    told = [
+        [found.names[order[row]], names[row], classes[p]]
+        for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+    return kind(
+        x=columns, y=rows, mode="markers", marker={"symbol": symbol, "size": size, "color": colour},
+        customdata=told,
+        hovertemplate=f"prototype %{{x}} of %{{customdata[2]}} {words}: %{{customdata[1]}}<extra></extra>",
+        selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
+    )  # fmt: skip
+
+
+def attribute_label(found: Coverage, at: int) -> str:
+    """An attribute's name, how frequent it is, and a mark when it is missed."""
+    mark = "" if found.captured[at] else "✕ "
+    return f"{mark}{found.names[at].replace('_', ' ')} ({found.frequency[at]:.1%})"
+
+
+def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> go.Figure:
+    """A matrix of correlations, or of their differences, −1 to 1 (differences beyond that are cut off).
+
+    Args:
+        values: (A, A).
+        names: A.
+        title: of the colour bar.
+    """
+    plain = [name.replace("_", " ") for name in names]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values, x=plain, y=plain, zmin=-1, zmax=1, colorscale="RdBu", reversescale=True,
+            colorbar={"title": {"text": title, "side": "top"}, "orientation": "h", "thickness": 10, "y": 1.02,
+                      "yanchor": "bottom", "len": 0.9},
+            hovertemplate="%{y} and %{x}: %{z:+.2f}<extra></extra>",
+        )
+    )  # fmt: skip
+    few = len(names) <= MANY
+    figure.update_xaxes(title="Attribute", tickangle=-90, tickfont={"size": 9}, showticklabels=few, dtick=1)
+    figure.update_yaxes(title="Attribute", autorange="reversed", tickfont={"size": 9}, showticklabels=few, dtick=1)
+    return figure.update_layout(height=470, margin={**MARGIN, "t": 50})
+
+
+def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figure:
+    """The accuracy of groups of test images with 95 % intervals, the first on top.
+
+    Args:
+        table: see `kmex_core.attributes.accuracy_table`; some rows of it.
+        title: what predicts beside the black box.
+        overall: accuracy on all test images, 0…1.
+    """
+    figure = go.Figure()
+    names = [
+        f"{name.replace('_', ' ')} ({images:,})" for name, images in zip(table["group"], table["images"], strict=True)
+    ]
+    sides = [(title, "accuracy", "low", "high", KMEX, "circle", -0.14)]
+    if "accuracy_black_box" in table:
+        sides.append(
+            ("Black box", "accuracy_black_box", "low_black_box", "high_black_box", BLACK_BOX, "square-open", 0.14)
+        )
+    for name, value, low, high, colour, symbol, shift in sides:
+        figure.add_trace(
+            go.Scatter(
+                x=table[value] * 100, y=np.arange(len(table)) + shift, mode="markers", name=name,
+                marker={"color": colour, "symbol": symbol, "size": 9},
+                error_x={"type": "data", "symmetric": False, "array": (table[high] - table[value]) * 100,
+                         "arrayminus": (table[value] - table[low]) * 100, "color": colour, "thickness": 1.5},
+                customdata=np.stack([table[low] * 100, table[high] * 100], 1), text=names,
+                hovertemplate=f"%{{text}}<br>{name}: %{{x:.1f}} % right (%{{customdata[0]:.1f}} to "
+                "%{customdata[1]:.1f} %)<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
+    figure.update_xaxes(title="Correct predictions (% of the group's test images)", range=[-2, 102])
+    figure.update_yaxes(
+        title="Group (test images)", tickmode="array", tickvals=np.arange(len(table)), ticktext=names,
+        range=[len(table) - 0.4, -0.6],
+    )  # fmt: skip
+    return figure.update_layout(
+        height=110 + 30 * len(table), margin=MARGIN,
+        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
+    )  # fmt: skip

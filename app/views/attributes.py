@@ -1,0 +1,58 @@
+"""Attributes: which subgroups the prototypes represent, and for whom predictions fail."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.components.attribute_curves import kmex_curves, show_coverage_curves
+from app.components.attributes import (
+    choose_attribute,
+    explain_missing,
+    show_accuracy,
+    show_attribute,
+    show_attributes,
+    show_correlations,
+    show_coverage,
+    show_finding,
+    show_subgroups,
+)
+from app.components.preparation import prepare
+from app.state import selection
+
+chosen = selection()
+info = chosen.model
+
+st.title("Attributes")
+st.markdown(
+    "Do the prototypes represent the subgroups of the data, or do they leave the rare ones out? And for whom do "
+    "predictions fail? A prototype has the attributes of its picture, the nearest training image of its class."
+)
+if not cache.dataset(info).split("train").attribute_names:
+    explain_missing(chosen)
+    st.stop()
+prepare(info)
+for note in cache.dataset(info).notes:
+    st.caption(note)
+found = cache.coverage(info, chosen.k, chosen.seed)
+show_finding(chosen, found)
+
+st.subheader("For whom predictions fail", help="Accuracy of each attribute's test images, and of each two attributes'.")
+show_accuracy(chosen)
+
+st.subheader("What is covered", help="A filled square: the prototype's picture has the attribute. ✕: none has it.")
+name = choose_attribute(found)
+if name:
+    show_attribute(chosen, found, name)
+show_coverage(chosen, found, name)
+curves = None if chosen.own else kmex_curves(info)
+show_attributes(chosen, found, None if curves is None else curves.first[0])
+
+st.subheader("What each number of prototypes covers", help="As in the paper's Figure 5.")
+show_coverage_curves(chosen, len(found.names))
+
+st.subheader("Subgroups of two attributes", help="Which combinations have fewer prototypes than their share.")
+show_subgroups(chosen, found)
+
+st.subheader("Which attributes come together", help="Do they among the prototypes as they do in the data?")
+show_correlations(chosen, found)

@@ -1,0 +1,231 @@
+"""The audit of attributes: what is covered over numbers of prototypes, in words and tables, from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kmex_core import attributes, models, pipeline, report
+from kmex_core.__main__ import app
+from kmex_core.datasets import ImageDataset
+from kmex_core.errors import InputError
+from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo
+from kmex_core.store import Store
+from tests.conftest import ATTRIBUTES, with_attributes
+
+
+@pytest.fixture
+def data(digits: ModelInfo) -> ImageDataset:
+    return with_attributes(pipeline.dataset_of(digits))
+
+
+@pytest.fixture
+def made(demo: Store, digits: ModelInfo, data: ImageDataset) -> Conversion:
+    return pipeline.convert(demo, digits, data, 5)
+
+
+def test_what_is_covered_is_what_the_pictures_have(data: ImageDataset, made: Conversion) -> None:
+    train = data.split("train")
+    found = attributes.coverage(train, made.prototypes)
+    for p, image in enumerate(made.prototypes.picture):
+        assert found.has[p].tolist() == train.attributes[image].tolist()
+    assert found.names == ATTRIBUTES
+    np.testing.assert_allclose(found.frequency, train.attributes.mean(0))
+    np.testing.assert_allclose(found.share, found.has.mean(0))
+    assert found.ghosts == 0
+    assert found.captured[:4].all(), "what follows from the digit, and what half of all images have"
+
+
+def test_a_prototype_without_a_picture_has_nothing(data: ImageDataset, made: Conversion) -> None:
+    nearest = made.prototypes.nearest.copy()
+    nearest[:] = NO_IMAGE
+    found = attributes.coverage(data.split("train"), replace(made.prototypes, nearest=nearest))
+    assert not found.has.any()
+    assert found.missed[0] == "Rare"
+    assert len(found.missed) == 5
+
+
+def test_what_the_network_cannot_see_and_what_is_rare_are_told(data: ImageDataset, made: Conversion) -> None:
+    found = attributes.coverage(data.split("train"), made.prototypes)
+    told = dict(zip(found.names, found.told_apart, strict=True))
+    assert min(told[name] for name in ("Even", "Below_Five", "Round")) > 0.8
+    assert abs(told["Coin"]) < 0.06
+    assert found.frequency[-1] == pytest.approx(0.01, abs=0.002)
+
+
+def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
+    found = attributes.coverage(data.split("train"), made.prototypes)
+    none = replace(found, has=np.zeros_like(found.has), told_apart=np.ones(5))
+    assert attributes.finding(none, 5) == [
+        "With 5 prototypes per class, 0 of 5 attributes are captured; the rarest missed is Rare (0.9% of training "
+        "images), the most frequent missed Below Five (50.0% of training images)."
+    ]
+    one = np.ones_like(found.has)
+    one[:, 4] = False
+    assert attributes.finding(replace(found, has=one, told_apart=np.ones(5)), 1) == [
+        "With 1 prototype per class, 4 of 5 attributes are captured; missed is Rare (0.9% of training images)."
+    ]
+    every = replace(found, has=np.ones_like(found.has), told_apart=np.array([1, 1, 1, 0.004, -0.01]))
+    first, second = attributes.finding(every, 3)
+    assert first == "With 3 prototypes per class, all 5 attributes are captured."
+    assert second.startswith("The prototypes hardly tell images with Coin or Rare from those without")
+
+
+def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
+    curves = pipeline.attribute_curves(demo, digits, data, [3, 1], [0, 1])
+    assert (curves.ks, curves.seeds) == ((1, 3), (0, 1))
+    assert curves.prototypes.tolist() == [10, 30]
+    for s, seed in enumerate(curves.seeds):
+        for j, k in enumerate(curves.ks):
+            made = pipeline.convert(demo, digits, data, k, seed)
+            found = attributes.coverage(data.split("train"), made.prototypes)
+            assert curves.captured_by[s, j].tolist() == found.captured.tolist()
+            assert curves.error[s, j] == pytest.approx(found.error)
+            assert curves.ghosted[s, j] == found.ghosts
+    first = curves.first
+    assert ((first == 1) == curves.captured_by[:, 0]).all()
+    assert ((first == 0) == ~curves.captured_by.any(1)).all()
+
+
+def test_own_prototypes_have_curves_of_one_point(demo: Store) -> None:
+    info = models.describe(demo, "digits-protopnet")
+    curves = pipeline.attribute_curves(demo, info, with_attributes(pipeline.dataset_of(info)), [OWN])
+    assert curves.ks == (info.k,)
+    assert curves.prototypes.tolist() == [10 * info.k]
+
+
+def test_numbers_that_cannot_be_are_left_out(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
+    curves = pipeline.attribute_curves(demo, digits, data, [2, 500])
+    assert curves.ks == (2,)
+    with pytest.raises(InputError, match="500 prototypes per class need at least 500"):
+        pipeline.attribute_curves(demo, digits, data, [500])
+
+
+def test_data_without_attributes_says_how_to_get_some(demo: Store, digits: ModelInfo) -> None:
+    with pytest.raises(InputError, match=r"'digits' has no attributes.*attributes.csv"):
+        pipeline.attribute_curves(demo, digits, pipeline.dataset_of(digits), [2])
+
+
+def test_a_subgroup_on_which_the_model_fails_comes_first(data: ImageDataset, made: Conversion) -> None:
+    test = data.split("test")
+    failed = test.attributes[:, 0] & test.attributes[:, 2]  # even and round
+    predicted = np.where(failed, (test.labels + 1) % 10, test.labels)
+    table = attributes.accuracy_table(test, replace(made, test_predicted=predicted))
+    assert table["group"][0] == "Even + Round"
+    assert table["accuracy"][0] == 0
+    assert table["images"][0] == failed.sum()
+    assert table["difference"][0] == pytest.approx(-(predicted == test.labels).mean())
+    black_box = (made.test_black_box == test.labels)[failed].mean()
+    assert table["accuracy_black_box"][0] == pytest.approx(black_box)
+    assert "accuracy_black_box" not in attributes.accuracy_table(test, made, black_box=False)
+    assert (table["images"] >= attributes.LEAST_IMAGES).all()
+
+
+def test_tables_have_a_row_for_each_attribute_and_pair(data: ImageDataset, made: Conversion) -> None:
+    found = attributes.coverage(data.split("train"), made.prototypes)
+    table = attributes.attribute_table(found)
+    assert table["attribute"].tolist() == list(ATTRIBUTES)
+    assert "first_k" not in table
+    groups = attributes.subgroup_table(found)
+    assert (np.diff(groups["surplus"]) >= 0).all()
+    assert (groups["images"] > 0).all()
+    assert groups["expected"].to_numpy() == pytest.approx(groups["frequency"] * len(found.has))
+
+
+def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageDataset, made: Conversion) -> None:
+    found = attributes.coverage(data.split("train"), made.prototypes)
+    by = np.zeros((3, 2, 5), dtype=bool)
+    by[0, 1, 0] = by[1, 0, 0] = by[2, 0, 0] = True  # 5, 1, 1
+    by[0, 0, 1] = True  # once only
+    curves = attributes.Curves(
+        ATTRIBUTES, found.frequency, (1, 5), (0, 1, 2), np.array([10, 50]), np.zeros((3, 2), int), by, np.zeros((3, 2))
+    )
+    first = attributes.attribute_table(found, curves)["first_k"]
+    assert first[0] == 1
+    assert first[1:].isna().all()
+    rows = attributes.as_rows(curves)
+    assert rows[0]["captured"] == pytest.approx(1)
+    assert rows[0]["captured_std"] == pytest.approx(np.std([1, 1, 1], ddof=1))
+    share = dict(zip(ATTRIBUTES, found.frequency.tolist(), strict=True))
+    assert rows[0]["missed"] == ["Rare", *sorted(("Coin", "Round"), key=share.__getitem__)]
+    assert rows[1]["missed"][0] == "Rare"
+
+
+def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -> None:
+    store = Store(faces_cache)
+    info = models.describe(store, "faces")
+    data = pipeline.dataset_of(info)
+    other, grouped, embedded = pipeline.grouped_by(store, info, data, "Glasses")
+    found = embedded("train")
+    np.testing.assert_array_equal(found.z, pipeline.embeddings(store, info, data, "train").z)
+    np.testing.assert_array_equal(found.labels, grouped.split("train").labels)
+    assert (found.black_box == -1).all()
+    made = pipeline.convert(store, other, grouped, 2, embedded=embedded)
+    assert other.class_names == ("not Glasses", "Glasses")
+    assert made.prototypes.classes.tolist() == [0, 0, 1, 1]
+    glasses = data.split("train").attribute_names.index("Glasses")
+    pictures = data.split("train").attributes[made.prototypes.picture, glasses]
+    assert pictures.tolist() == [False, False, True, True]
+    assert made.summary.accuracy_kmex > 0.6
+    assert pipeline.convert(store, info, data, 2).prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def run(*arguments: str) -> dict[str, object]:
+    answer = CliRunner().invoke(app, [*arguments, "--json"])
+    assert answer.exit_code == 0, answer.output
+    return dict(json.loads(answer.stdout))
+
+
+def test_the_command_on_the_faces(faces_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMEX_CACHE", str(faces_cache))
+    answer = run("attributes", "--model", "faces", "--k", "4:5")
+    rows = answer["rows"]
+    assert isinstance(rows, list)
+    assert [row["k"] for row in rows] == [4, 5]
+    for row in rows:
+        assert set(row) == {"k", "prototypes", "ghosted", "captured", "correlation_mae", "missed"}
+        assert row["captured"] + len(row["missed"]) == 30
+    assert answer["k"] == 5
+    several = run("attributes", "--model", "faces", "--k", "4:5", "--runs", "2")["rows"]
+    assert isinstance(several, list)
+    assert "captured_std" in several[0]
+    text = CliRunner().invoke(app, ["attributes", "--model", "faces", "--k", "5"]).stdout
+    assert "With 5 prototypes per class" in text
+    assert "Worst predicted test images" in text
+    by = run("attributes", "--model", "faces", "--k", "2", "--class", "Glasses")
+    assert by["class"] == "Glasses"
+    first = by["accuracy"]
+    assert isinstance(first, list)
+    assert "accuracy_black_box" not in first[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "digits"), "has no attributes"),
+        (("--model", "faces", "--own"), "--own takes"),
+        (("--model", "faces", "--class", "Hatt"), "no column named 'Hatt'"),
+        (("--model", "faces", "--k", "5:2"), "no range"),
+    ],
+)
+def test_wrong_use_of_the_command_is_said(
+    faces_cache: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setenv("KMEX_CACHE", str(faces_cache))
+    answer = CliRunner().invoke(app, ["attributes", *arguments])
+    assert answer.exit_code == 2
+    assert message in answer.stderr
+
+
+def test_a_report_has_no_number_that_json_lacks(
+    demo: Store, digits: ModelInfo, data: ImageDataset, made: Conversion
+) -> None:
+    curves = pipeline.attribute_curves(demo, digits, data, [5])
+    answer = report.attributes(digits, data, curves, made, False, 0, True)
+    json.dumps(answer, allow_nan=False)
+    assert answer["finding"][0].startswith("With 5 prototypes per class")
