@@ -1,0 +1,204 @@
+"""The page Attributes and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cache
+from app.components import attribute_curves as shown_curves
+from app.figures.attributes import (
+    CURVES,
+    accuracy_figure,
+    attribute_label,
+    correlation_figure,
+    coverage_figure,
+    curves_figure,
+    curves_table,
+)
+from kmex_core import attributes, jobs, models, pipeline
+from kmex_core.datasets import ImageDataset
+from kmex_core.results import OWN, Conversion, ModelInfo
+from kmex_core.store import Store
+from tests.app.test_pages import healthy
+from tests.conftest import with_attributes
+
+Page = Callable[..., AppTest]
+KS = range(4, 6)
+
+
+@pytest.fixture
+def data(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
+    """The digits with attributes, and curves over few numbers."""
+    monkeypatch.setattr(shown_curves, "KS", KS)
+    monkeypatch.setattr(shown_curves, "SEEDS", range(2))
+    return with_attributes(pipeline.dataset_of(digits))
+
+
+@pytest.fixture
+def swept(demo: Store, digits: ModelInfo, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> attributes.Curves:
+    monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a job was started that nobody asked for"))
+    return pipeline.attribute_curves(demo, digits, data, KS, [0, 1])
+
+
+def tables(test: AppTest) -> list[pd.DataFrame]:
+    return [one.value for one in test.dataframe]
+
+
+@pytest.mark.usefixtures("swept")
+def test_the_page_says_first_what_there_is_to_know(
+    page: Page, demo: Store, digits: ModelInfo, data: ImageDataset
+) -> None:
+    test = healthy(page("attributes"))
+    found = attributes.coverage(data.split("train"), pipeline.convert(demo, digits, data, 5).prototypes)
+    assert test.markdown[1].value.startswith(f"**{attributes.finding(found, 5)[0]}**")
+    shown = {metric.label: metric.value for metric in test.metric}
+    assert shown["Captured ↑"] == f"{int(found.captured.sum())} of 5"
+    assert shown["Error of correlations ↓"] == f"{found.error:.3f}"
+    assert shown["Ghosts ↓"] == "0 of 50"
+    by_attribute = tables(test)[0]
+    assert by_attribute["captured"].is_monotonic_increasing, "what is missed comes first"
+    assert set(by_attribute["attribute"]) == {"Even", "Below Five", "Round", "Coin", "Rare"}
+
+
+@pytest.mark.usefixtures("swept")
+def test_the_slider_moves_all_of_it(page: Page) -> None:
+    test = healthy(page("attributes", k="4"))
+    assert "With 4 prototypes per class" in test.markdown[1].value
+    assert {metric.label: metric.value for metric in test.metric}["Ghosts ↓"] == "0 of 40"
+    test.slider(key="k").set_value(5).run()
+    assert "With 5 prototypes per class" in healthy(test).markdown[1].value
+
+
+@pytest.mark.usefixtures("swept")
+def test_a_chosen_attribute_is_in_the_link_and_shows_its_prototypes(page: Page) -> None:
+    test = healthy(page("attributes"))
+    test.selectbox(key="attribute-choice").select("Round").run()
+    assert healthy(test).query_params["attribute"] in ("Round", ["Round"])
+    assert any(words.value.startswith("**Round**: ") for words in test.markdown)
+    again = healthy(page("attributes", attribute="Round"))
+    assert again.selectbox(key="attribute-choice").value == "Round"
+    assert healthy(page("attributes", attribute="Nothing")).selectbox(key="attribute-choice").value is None
+
+
+@pytest.mark.usefixtures("swept")
+def test_a_planted_subgroup_is_named_first(page: Page, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = cache.conversion
+    test = data.split("test")
+    failed = test.attributes[:, 0] & test.attributes[:, 2]
+
+    def planted(info: ModelInfo, k: int, seed: int) -> Conversion:
+        return replace(whole(info, k, seed), test_predicted=np.where(failed, (test.labels + 1) % 10, test.labels))
+
+    monkeypatch.setattr(cache, "conversion", planted)
+    shown = healthy(page("attributes"))
+    words = next(one.value for one in shown.markdown if one.value.startswith("Worst:"))
+    assert words.startswith(
+        f"Worst: **Even + Round**. KMEx is right on 0.0% of its {failed.sum()} test images (0.0% to "
+    )
+    assert f"on all it is right on {1 - failed.mean():.1%}" in words
+
+
+def test_missing_curves_are_computed_in_the_background(
+    page: Page, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_curves, "KS", range(12, 14))
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda store, name, arguments: started.append(list(arguments)))
+    healthy(page("attributes"))
+    assert started == [["attributes", "--model", "digits", "--k", "12:13", "--runs", "2", "--first", "5"]]
+
+
+def test_own_prototypes_are_audited_and_marked(
+    page: Page, demo: Store, data: ImageDataset, swept: attributes.Curves
+) -> None:
+    info = models.describe(demo, "digits-protopnet")
+    pipeline.attribute_curves(demo, info, data, KS, [0, 1])
+    test = healthy(page("attributes", model="digits-protopnet", kmex="false"))
+    assert f"With {info.k} prototype" in test.markdown[1].value
+    found = pipeline.attribute_curves(demo, info, data, [OWN])
+    assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
+    assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Worst:"))
+
+
+def test_data_without_attributes_says_how_to_get_some(page: Page) -> None:
+    test = healthy(page("attributes"))
+    assert "has no attributes" in test.info[0].value
+    assert not test.metric
+
+
+def test_the_faces_have_attributes_from_the_start(
+    page: Page, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "start", lambda *_: None)
+    test = healthy(page("attributes", model="faces", dataset="Faces"))
+    assert "of 30 attributes are captured" in test.markdown[1].value
+
+
+# ---- figures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(demo: Store, digits: ModelInfo, data: ImageDataset) -> attributes.Coverage:
+    return attributes.coverage(data.split("train"), pipeline.convert(demo, digits, data, 5).prototypes)
+
+
+def test_the_matrix_has_a_mark_for_every_attribute_and_prototype(found: attributes.Coverage) -> None:
+    order = np.argsort(-found.frequency)
+    classes = [str(at // 5) for at in range(50)]
+    figure = coverage_figure(found, order, classes, "Round")
+    without, having = figure.data
+    assert len(having.x) == found.has.sum()
+    assert len(having.x) + len(without.x) == found.has.size
+    for x, y, told in zip(having.x, having.y, having.customdata, strict=True):
+        assert found.has[x, order[y]]
+        assert told[0] == found.names[order[y]]
+        assert told[2] == classes[x]
+    assert having.marker.symbol != without.marker.symbol, "not by colour alone"
+    assert figure.layout.yaxis.ticktext[0] == attribute_label(found, int(order[0]))
+    missed = replace(found, has=np.zeros_like(found.has))
+    assert attribute_label(missed, 0).startswith("✕ Even (")
+
+
+def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: attributes.Curves) -> None:
+    one = attributes.Curves(
+        swept.names, swept.frequency, (5,), (0,), np.array([50]), np.array([[3]]), np.ones((1, 1, 5), bool),
+        np.array([[0.25]]),
+    )  # fmt: skip
+    table = curves_table({"m + KMEx": swept, "m alone": one})
+    assert table["k"].tolist() == [4, 5, 5]
+    assert table["captured_std"].isna().tolist() == [False, False, True]
+    assert table["error"].to_numpy() == pytest.approx([*swept.error.mean(0), 0.25])
+    assert table["ghosted"].tolist()[-1] == 3
+    for name in CURVES:
+        figure = curves_figure(table, name, 5, KS, 5)
+        assert [trace.name for trace in figure.data if trace.name] == ["m + KMEx", "m alone"]
+        assert figure.layout.xaxis.title.text
+        assert figure.layout.yaxis.title.text
+        assert any(shape.x0 == shape.x1 == 5 for shape in figure.layout.shapes)
+    band = curves_figure(table, "error", 5, KS, 5).data[0]
+    assert max(band.y) == pytest.approx((swept.error.mean(0) + swept.error.std(0, ddof=1)).max())
+
+
+def test_a_matrix_of_correlations_is_centred_on_no_correlation(found: attributes.Coverage) -> None:
+    shown = correlation_figure(found.correlation, found.names, "Correlation").data[0]
+    assert (shown.zmin, shown.zmax) == (-1, 1)
+    assert list(shown.x) == ["Even", "Below Five", "Round", "Coin", "Rare"]
+
+
+def test_groups_have_intervals_around_their_accuracy(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
+    table = attributes.accuracy_table(data.split("test"), pipeline.convert(demo, digits, data, 5)).head(4)
+    figure = accuracy_figure(table, "KMEx", 0.9)
+    ours, black_box = figure.data
+    assert list(ours.x) == pytest.approx(table["accuracy"] * 100)
+    assert list(ours.x + ours.error_x.array) == pytest.approx(table["high"] * 100)
+    assert list(black_box.x - black_box.error_x.arrayminus) == pytest.approx(table["low_black_box"] * 100)
+    assert ours.marker.symbol != black_box.marker.symbol
+    alone = accuracy_figure(table.drop(columns=["accuracy_black_box"]), "ProtoPNet", 0.9)
+    assert len(alone.data) == 1
