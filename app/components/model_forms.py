@@ -39,6 +39,13 @@ def _backbone(key: str, index: int) -> str:
     )  # fmt: skip
 
 
+def _class_column(key: str) -> str:
+    return st.text_input(
+        "Class column", max_chars=200, key=key, placeholder="The data set's own class",
+        help="An attribute, or other column of the data set's table, that is to be predicted: Smiling for CelebA.",
+    ).strip()  # fmt: skip
+
+
 def _kind(key: str) -> str:
     return st.selectbox(
         "Kind", list(KINDS), format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind], key=key,
@@ -53,9 +60,11 @@ def show_training() -> None:
         with first[0]:
             kind = _kind("train-kind")
             data = _dataset("train-data")
+            column = _class_column("train-class")
         with first[1]:
             name = st.text_input("Name", max_chars=50, key="train-name", help=NAMED)
             backbone = _backbone("train-backbone", 0)
+            imagenet = st.toggle("Start from ImageNet weights", key="train-imagenet", help="Downloaded by torchvision.")
         epochs = second[0].number_input(
             "Epochs", 1, 1000, None, key="train-epochs", placeholder="As in the paper",
             help="Passes over the training images. The paper trains 10 to 60, by kind and data set (Table 10).",
@@ -69,11 +78,11 @@ def show_training() -> None:
             "Own prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
         )
         seed = second[3].number_input("Seed", 0, 2**31 - 1, 0, key="train-seed", help="Equal seeds, equal results.")
-        imagenet = st.toggle("Start from ImageNet weights", key="train-imagenet", help="Downloaded by torchvision.")
         asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
     if not asked:
         return
     arguments = [kind, "--dataset", data, "--backbone", backbone, "--seed", str(seed)]
+    arguments += ["--class", column] if column else []
     arguments += ["--epochs", str(epochs)] if epochs else []
     arguments += ["--lr", str(rate)] if rate is not None else []
     arguments += ["--k", str(k)] if kind != "blackbox" else []
@@ -96,6 +105,7 @@ def show_import() -> None:
         with left:
             kind = _kind("import-kind")
             data = _dataset("import-data")
+            column = _class_column("import-class")
         with right:
             name = st.text_input("Name", max_chars=50, key="import-name", help=NAMED)
             backbone = _backbone("import-backbone", 2)
@@ -113,6 +123,7 @@ def show_import() -> None:
         st.error("Choose a file first.", icon=":material/error:")
     elif _free(name):
         arguments = [kind, "--dataset", data, "--backbone", backbone, "--k", str(k)]
+        arguments += ["--class", column] if column else []
         arguments += ["--mean", mean] if mean else []
         arguments += ["--std", std] if std else []
         start_import(name, arguments, file.getvalue())

@@ -59,8 +59,9 @@ def choose_model() -> ModelInfo | None:
 def show_model(info: ModelInfo) -> None:
     """Show how a model was made, and what can be done with it."""
     with st.container(border=True):
+        by = f", by {info.class_column}" if info.class_column else ""
         st.markdown(f"**{info.name}** · {KINDS[info.kind]}, {info.backbone}, {len(info.class_names)} classes of "
-                    f"{datasets.title(info.dataset)}")  # fmt: skip
+                    f"{datasets.title(info.dataset)}{by}")  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
                 "Look at it", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),

@@ -16,6 +16,7 @@ from kmex_core.attributes import Coverage, Curves
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
 MANY = 60
+MOST_COLUMNS = 120
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
 def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
     """Attributes by prototypes: a filled square where the prototype's picture has the attribute, else a dot.
 
+    More than `MOST_COLUMNS` prototypes are counted by class instead.
+
     Args:
         found: what is covered.
         order: (A,) the attributes from top to bottom.
@@ -131,21 +134,12 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
     """
     count, total = found.has.shape
     names = [attribute_label(found, at) for at in order]
-    colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
-    figure = go.Figure()
-    rows, columns = np.nonzero(~found.has[:, order].T)
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it not", "circle", 3, BLACK_BOX))
-    rows, columns = np.nonzero(found.has[:, order].T)
-    marks = [colours[classes[p]] for p in columns.tolist()]
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))
+    figure = _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(
+        found, order, names, classes
+    )  # fmt: skip
     if picked in found.names:
         at = int(np.flatnonzero(order == found.names.index(picked))[0])
         figure.add_hrect(y0=at - 0.5, y1=at + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
-    edges = [at for at in range(1, count) if classes[at] != classes[at - 1]]
-    if len(edges) < MANY:
-        for at in edges:
-            figure.add_vline(x=at - 0.5, line={"color": BLACK_BOX, "width": 1})
-    figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
     figure.update_yaxes(
         title="Attribute (share of the training images)", range=[total - 0.4, -0.6], tickmode="array",
         tickvals=np.arange(total), ticktext=names, zeroline=False, showgrid=False,
@@ -153,16 +147,45 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
     return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
 
 
+def _by_prototype(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+    count = len(found.has)
+    colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
+    figure = go.Figure()
+    rows, columns = np.nonzero(~found.has[:, order].T)
+    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it not", "circle", 3, BLACK_BOX))
+    rows, columns = np.nonzero(found.has[:, order].T)
+    marks = [colours[classes[p]] for p in columns.tolist()]
+    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))
+    for at in range(1, count):
+        if classes[at] != classes[at - 1]:
+            figure.add_vline(x=at - 0.5, line={"color": BLACK_BOX, "width": 1})
+    return figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
+
+
+def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+    of = np.array(list(dict.fromkeys(classes)), dtype=object)
+    member = np.array(classes, dtype=object)[None] == of[:, None]
+    counts = (member.astype(int) @ found.has[:, order].astype(int)).T
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.where(counts > 0, counts, np.nan), x=of, y=np.arange(len(order)), colorscale="Blues", zmin=0,
+            text=np.repeat(np.array(names, dtype=object)[:, None], len(of), 1),
+            colorbar={"title": {"text": "Prototypes"}, "thickness": 12},
+            hovertemplate="%{z} prototypes of %{x} have it: %{text}<extra></extra>",
+        )
+    )  # fmt: skip
+    return figure.update_xaxes(title="Class", type="category", showticklabels=len(of) <= MANY, showgrid=False)
+
+
 def _cells(
     found: Coverage, order: np.ndarray, names: Sequence[str], rows: np.ndarray, columns: np.ndarray,
     classes: Sequence[str], words: str, symbol: str, size: int, colour: str | list[str],
-) -> go.Scatter | go.Scattergl:  # fmt: skip
-    kind = go.Scatter if found.has.size <= 4000 else go.Scattergl
+) -> go.Scatter:  # fmt: skip
     told = [
         [found.names[order[row]], names[row], classes[p]]
         for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
-    return kind(
+    return go.Scatter(
         x=columns, y=rows, mode="markers", marker={"symbol": symbol, "size": size, "color": colour},
         customdata=told,
         hovertemplate=f"prototype %{{x}} of %{{customdata[2]}} {words}: %{{customdata[1]}}<extra></extra>",

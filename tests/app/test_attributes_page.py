@@ -166,6 +166,17 @@ def test_the_matrix_has_a_mark_for_every_attribute_and_prototype(found: attribut
     assert attribute_label(missed, 0).startswith("✕ Even (")
 
 
+def test_many_prototypes_are_counted_by_class(found: attributes.Coverage) -> None:
+    many = replace(found, has=np.tile(found.has, (3, 1)))
+    classes = [str(at // 15) for at in range(150)]
+    shown = coverage_figure(many, np.arange(5), classes, "").data[0]
+    assert list(shown.x) == [str(label) for label in range(10)]
+    for label in range(10):
+        for at in range(5):
+            count = many.has[15 * label : 15 * label + 15, at].sum()
+            assert (np.isnan(shown.z[at][label]) and count == 0) or shown.z[at][label] == count
+
+
 def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: attributes.Curves) -> None:
     one = attributes.Curves(
         swept.names, swept.frequency, (5,), (0,), np.array([50]), np.array([[3]]), np.ones((1, 1, 5), bool),

@@ -45,10 +45,11 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
     test.selectbox(key="train-kind").set_value("protovae")
     test.number_input(key="train-epochs").set_value(3)
     test.number_input(key="train-rate").set_value(0.002)
+    test.text_input(key="train-class").set_value(" Glasses ")
     healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
     assert started == [
-        ("train-mine", ["train", "protovae", "--dataset", "digits", "--backbone", "resnet20", "--seed", "0", "--epochs",
-                        "3", "--lr", "0.002", "--k", "5", "--name", "mine"])
+        ("train-mine", ["train", "protovae", "--dataset", "digits", "--backbone", "resnet20", "--seed", "0", "--class",
+                        "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5", "--name", "mine"])
     ]  # fmt: skip
 
 

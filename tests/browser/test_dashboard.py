@@ -24,6 +24,7 @@ LAST = {  # what a page shows last
     "/prototypes": ".kx-card",
     "/sweep": "[data-testid=stDownloadButton]",
     "/evaluate": "text=All numbers as CSV",
+    "/attributes": "text=has no attributes",
     "/compare": "text=Radar as CSV",
     "/explain": "text=Third prototype:",
     "/models": "text=Start from ImageNet weights",
