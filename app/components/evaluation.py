@@ -17,6 +17,7 @@ from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
+MOST_CLASSES = 40
 
 
 def show_metrics(found: Evaluation, group: str) -> None:
@@ -94,7 +95,11 @@ def show_ghosts(chosen: Selection) -> None:
             else "There is no ghost, which a diamond would mark."
         )
     )
-    show_figure("shares", shares_figure(table), "Share of training images per prototype")
+    by_class = table.groupby("class", sort=False)
+    shown = by_class["ghost"].sum().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]
+    if by_class.ngroups > MOST_CLASSES:
+        st.caption(f"{MOST_CLASSES} of {by_class.ngroups} classes, those with most ghosts; the table has all.")
+    show_figure("shares", shares_figure(table[table["class"].isin(shown)]), "Share of training images per prototype")
     show_download("Shares as CSV", table, f"{info.name}-prototypes-{'own' if chosen.own else chosen.k}.csv")
 
 

@@ -30,7 +30,7 @@ def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
         _show_kmex(row, summary)
     row.metric(
         "Ghost prototypes ↓",
-        f"{summary.ghosting:.0%}",
+        f"{summary.ghosting:.1%}",
         f"{round(summary.ghosting * prototypes)} of {prototypes}",
         delta_color="off",
         delta_arrow="off",

@@ -123,7 +123,8 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
             )
         )
     figure.update_xaxes(title="Share of the class's training images (%)", rangemode="tozero")
-    figure.update_yaxes(title="Class", type="category", categoryorder="array", categoryarray=names[::-1])
+    figure.update_yaxes(title="Class", type="category", categoryorder="array", categoryarray=names[::-1],
+                        range=[-0.6, len(names) - 0.4])  # fmt: skip
     return figure.update_layout(
         barmode="stack", height=90 + 26 * len(names), margin={**MARGIN, "t": 10}, showlegend=False, bargap=0.25,
         uniformtext={"minsize": 9, "mode": "hide"},

@@ -50,7 +50,7 @@ def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo)
         "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",
         "KMEx accuracy ↑": f"{summary.accuracy_kmex:.1%}",
         "Agreement ↑": f"{summary.agreement:.1%}",
-        "Ghost prototypes ↓": "0%",
+        "Ghost prototypes ↓": "0.0%",
     }
     assert all(metric.help for metric in test.metric)
     assert not test.error

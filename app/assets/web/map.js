@@ -273,7 +273,12 @@ class EmbeddingMap {
   }
 
   side(p) {
-    return 5 + 12 * Math.sqrt(this.layer.share[p]);
+    return (5 + 12 * Math.sqrt(this.layer.share[p])) * this.scale();
+  }
+
+  // many prototypes are drawn smaller, so that they do not hide the map
+  scale() {
+    return Math.min(1, Math.max(0.4, Math.sqrt(150 / this.layer.x.length)));
   }
 
   placed(p) {
@@ -303,10 +308,10 @@ class EmbeddingMap {
       this.mark(pen, x, y, this.side(p), layer.ghost[p]);
       pen.fillStyle = data.colours[layer.class[p]];
       pen.fill();
-      pen.lineWidth = 3.5;
+      pen.lineWidth = 3.5 * this.scale();
       pen.strokeStyle = paper;
       pen.stroke();
-      pen.lineWidth = 1.8;
+      pen.lineWidth = 1.8 * this.scale();
       pen.strokeStyle = ink;
       pen.setLineDash(layer.ghost[p] ? [3, 2] : []);
       pen.stroke();

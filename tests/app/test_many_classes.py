@@ -1,0 +1,59 @@
+"""The pages for data of 2 and of 200 classes, grey and colour, as the paper's data sets are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from app.components.evaluation import MOST_CLASSES
+from kmex_core import backbones, datasets, models, pipeline
+from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.app.conftest import FRAME
+from tests.app.test_pages import cards, data_of, healthy
+
+
+def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo:
+    """An untrained network for a folder of `classes` classes, whose images differ by class."""
+    random = np.random.default_rng(0)
+    for label in range(classes):
+        for split, count in (("train", 3), ("test", 1)):
+            folder = root / split / f"class {label:03d}"
+            folder.mkdir(parents=True)
+            for at in range(count):
+                shape = (28, 28) if grey else (32, 32, 3)
+                Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{at}.png")
+    data = datasets.load(DatasetSpec(str(root)))
+    torch.manual_seed(0)
+    network = backbones.build("resnet20", classes, 32).eval()
+    mean, std = pipeline.statistics(store, data)
+    info = ModelInfo(
+        "many", "blackbox", data.name, "", "resnet20", data.class_names, 32, data.channels, mean, std, None, {}
+    )
+    models.save(store, info, network)
+    return info
+
+
+@pytest.mark.parametrize(("classes", "grey"), [(2, True), (200, False)])
+def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, classes: int, grey: bool) -> None:
+    info = small_model(store, tmp_path / "data", classes, grey)
+    assert info.channels == (1 if grey else 3)
+    test = AppTest.from_file(str(FRAME), default_timeout=120)
+    test.query_params.update({"dataset": "data", "model": "many", "k": "2"})
+    healthy(test.run())
+    assert test.selectbox(key="model").value == "many"
+    assert len(cards(test)) == 2 * classes
+    assert len({group["colour"] for group in data_of(test, "gallery")["groups"]}) == classes
+    for view in ("prototypes", "evaluate", "compare", "explain", "attributes"):
+        healthy(test.switch_page(f"views/{view}.py").run())
+        if view == "evaluate":
+            cut = [one.value for one in test.caption if f"of {classes} classes, those with most ghosts" in one.value]
+            assert len(cut) == (classes > MOST_CLASSES)
+        if view == "attributes":
+            assert "has no attributes" in test.info[0].value
