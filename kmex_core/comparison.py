@@ -16,6 +16,7 @@ from kmex_core.results import Evaluation
 
 FORMATS = ("text", "csv", "latex", "json")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
+PAPERS_CLASS = "Male"  # of CelebA
 PAPERS = {  # what the paper calls a kind of model, and its KMEx
     "blackbox": ("ResNet34", "R34+KMEx"),
     "protopnet": ("ProtoPNet", "ProtoPNet+KMEx"),
@@ -77,9 +78,11 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
                 key = kind.black_box if black_box else metric
                 if key and key in one.metrics:
                     cells[metric] = _cell(one, key)
-            found.append(Row(label, "measured", title(one.dataset), one.images, 0 if black_box else one.k, cells))
+            data = title(one.dataset) + (f" ({one.class_column})" if one.class_column else "")
+            found.append(Row(label, "measured", data, one.images, 0 if black_box else one.k, cells))
     if with_published:
-        for made, name in dict.fromkeys((one.kind, title(one.dataset)) for one in evaluations):
+        same = (one for one in evaluations if one.class_column in ("", PAPERS_CLASS))
+        for made, name in dict.fromkeys((one.kind, title(one.dataset)) for one in same):
             found += _published(made, name)
     return found
 

@@ -431,6 +431,7 @@ class Evaluation:
         metrics: by name.
         own: True for a prototypical model on its own.
         reference: the black box that such a model's maps were compared with, "" for none.
+        class_column: the column of the data set's table that is the class, "" for its own class.
     """
 
     models: tuple[str, ...]
@@ -445,3 +446,4 @@ class Evaluation:
     metrics: Mapping[str, Measured]
     own: bool = False
     reference: str = ""
+    class_column: str = ""

@@ -254,6 +254,7 @@ def evaluate(
         metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
         own=k == OWN,
         reference=beside.name if beside else "",
+        class_column=infos[0].class_column,
     )
 
 

@@ -282,7 +282,7 @@ def test_an_attribute_of_the_faces_can_be_the_class_and_they_stay_the_same_pictu
 ROWS = 30
 
 
-def _celeba_files(root: Path) -> np.ndarray:
+def celeba_files(root: Path) -> np.ndarray:
     """CelebA's official layout with 30 images; gives their 40 attributes."""
     here = root / "celeba"
     (here / "img_align_celeba").mkdir(parents=True)
@@ -302,7 +302,7 @@ def _celeba_files(root: Path) -> np.ndarray:
 
 
 def test_celeba_in_its_official_layout(tmp_path: Path) -> None:
-    has = _celeba_files(tmp_path)
+    has = celeba_files(tmp_path)
     data = datasets.load(DatasetSpec("celeba", str(tmp_path)))
     assert datasets.available("celeba", str(tmp_path))
     assert data.class_names == ("not Male", "Male")
@@ -321,7 +321,7 @@ def test_celeba_says_what_is_missing(tmp_path: Path) -> None:
     assert not datasets.available("celeba", str(tmp_path))
     with pytest.raises(InputError, match=r"missing: list_attr_celeba.txt, list_eval_partition.txt, img_align_celeba/"):
         datasets.load(DatasetSpec("celeba", str(tmp_path)))
-    _celeba_files(tmp_path)
+    celeba_files(tmp_path)
     (tmp_path / "celeba" / _celeba.PICTURES / "000003.jpg").unlink()
     with pytest.raises(InputError, match="1 pictures are missing .* the first is 000003.jpg"):
         datasets.load(DatasetSpec("celeba", str(tmp_path)))
@@ -334,7 +334,7 @@ def test_celeba_says_what_is_missing(tmp_path: Path) -> None:
 # ---- QuickDraw-10 ---------------------------------------------------------------------------------------------------
 
 
-def _quickdraw_files(root: Path, count: int) -> None:
+def quickdraw_files(root: Path, count: int) -> None:
     (root / "quickdraw").mkdir(parents=True, exist_ok=True)
     for at, name in enumerate(_quickdraw.CLASSES):
         drawings = np.zeros((count, 784), np.uint8)
@@ -346,7 +346,7 @@ def _quickdraw_files(root: Path, count: int) -> None:
 
 
 def test_quickdraw_takes_the_first_thousand_of_each_class(tmp_path: Path) -> None:
-    _quickdraw_files(tmp_path, 1100)
+    quickdraw_files(tmp_path, 1100)
     data = datasets.load(DatasetSpec("quickdraw10", str(tmp_path)))
     assert data.class_names == _quickdraw.CLASSES
     assert (len(data.split("train")), len(data.split("test"))) == (8000, 2000)
@@ -362,7 +362,7 @@ def test_quickdraw_takes_the_first_thousand_of_each_class(tmp_path: Path) -> Non
 
 
 def test_quickdraw_says_when_there_are_fewer(tmp_path: Path) -> None:
-    _quickdraw_files(tmp_path, 10)
+    quickdraw_files(tmp_path, 10)
     data = datasets.load(DatasetSpec("quickdraw10", str(tmp_path)))
     assert (len(data.split("train")), len(data.split("test"))) == (80, 20)
     assert "ant 10" in data.notes[0]
@@ -370,7 +370,7 @@ def test_quickdraw_says_when_there_are_fewer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not numpy", "float", "shape", "object"])
 def test_quickdraw_refuses_other_files(tmp_path: Path, content: bytes | str) -> None:
-    _quickdraw_files(tmp_path, 10)
+    quickdraw_files(tmp_path, 10)
     path = tmp_path / "quickdraw" / "ant.npy"
     if isinstance(content, bytes):
         path.write_bytes(content)

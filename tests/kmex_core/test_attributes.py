@@ -175,6 +175,35 @@ def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -
     assert pipeline.convert(store, info, data, 2).prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_planted_truth_on_the_faces(faces_cache: Path) -> None:
+    store = Store(faces_cache)
+    info = models.describe(store, "faces")
+    data = pipeline.dataset_of(info)
+    train, random = data.split("train"), np.random.default_rng(7)
+    unseen = random.random(len(train)) < 0.4  # nothing in the picture tells it
+    rare = random.permutation(len(train)) < len(train) // 100
+    train.attribute_names = (*train.attribute_names, "Unseen", "One_Percent")
+    train.attributes = np.column_stack([train.attributes, unseen, rare])
+    made = pipeline.convert(store, info, data, 5)
+    found = attributes.coverage(train, made.prototypes)
+    told = dict(zip(found.names, found.told_apart, strict=True))
+    assert told["Unseen"] < attributes.HARDLY
+    assert told["Grey_Hair"] > 0.3, "the network sees grey hair, which hints at age"
+    assert found.captured[found.names.index("Unseen")], "and yet it is captured, by chance"
+    first, second = attributes.finding(found, 5)
+    assert "Unseen" in second.partition("from those without")[0]
+    assert "by chance" in second
+    assert first.startswith("With 5 prototypes per class, ")
+    assert "the rarest missed is One Percent (1.0% of training images)" in first
+    table = attributes.attribute_table(found).set_index("attribute")
+    assert table.loc["One_Percent", "images"] == 60
+    assert not table.loc["One_Percent", "captured"]
+    assert table.loc["One_Percent", "lift"] == 0
+    groups = attributes.subgroup_table(found).set_index("subgroup")
+    expected = 15 * float((unseen & rare).mean())
+    assert groups.loc["Unseen + One_Percent", "expected"] == pytest.approx(expected)
+
+
 def run(*arguments: str) -> dict[str, object]:
     answer = CliRunner().invoke(app, [*arguments, "--json"])
     assert answer.exit_code == 0, answer.output

@@ -57,6 +57,14 @@ def test_without_the_paper_only_what_was_measured_remains() -> None:
     assert {row.source for row in comparison.rows([evaluation(dataset="digits")])} == {"measured"}  # not in the paper
 
 
+def test_the_papers_celeba_is_of_one_class_only() -> None:
+    plain = evaluation(dataset="celeba")
+    male, smiling = (dataclasses.replace(plain, class_column=column) for column in ("Male", "Smiling"))
+    assert {row.source for row in comparison.rows([male])} == {"measured", "paper"}
+    assert {row.source for row in comparison.rows([smiling])} == {"measured"}
+    assert comparison.rows([smiling])[0].dataset == "CelebA (Smiling)"
+
+
 def test_data_sets_are_published_once_each() -> None:
     table = comparison.rows([evaluation("a"), evaluation("b"), evaluation("c", "cifar10")])
     assert [row.dataset for row in table if row.source == "paper"] == ["MNIST"] * 2 + ["CIFAR-10"] * 2

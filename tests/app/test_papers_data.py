@@ -1,0 +1,58 @@
+"""The rest of the paper's data sets (A.1), on generated files of their official layouts: trained, converted, shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.components import attribute_curves
+from kmex_core import datasets, jobs, pipeline, training
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.app.conftest import FRAME
+from tests.app.test_pages import cards, healthy
+from tests.kmex_core.test_attribute_tables import celeba_files, quickdraw_files
+from tests.kmex_core.test_datasets import WRITERS
+from tests.kmex_core.test_datasets import any_content as any_content
+from tests.kmex_core.test_patches import write_cub
+
+DATA: dict[str, tuple[Callable[[Path], object], int, int, int]] = {  # writer, classes, side, channels
+    "svhn": (WRITERS["svhn"], 10, 32, 3),
+    "stl10": (WRITERS["stl10"], 10, 96, 3),
+    "quickdraw10": (lambda root: quickdraw_files(root, 10), 10, 32, 1),
+    "celeba": (celeba_files, 2, 224, 3),
+    "cub200": (write_cub, 3, 224, 3),
+}
+
+
+@pytest.mark.usefixtures("any_content")
+@pytest.mark.parametrize("name", DATA)
+def test_it_trains_converts_and_shows_on_every_page(
+    name: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "start", lambda *_: None)
+    monkeypatch.setattr(attribute_curves, "KS", range(1, 3))
+    write, classes, side, channels = DATA[name]
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data")
+    monkeypatch.setenv("KMEX_DATA", str(tmp_path / "data"))
+    spec = DatasetSpec(name)
+    data = datasets.load(spec)
+    assert (len(data.class_names), data.image_size, data.channels) == (classes, side, channels)
+    recipe = training.default_recipe(data, False, epochs=1, batch_size=16)
+    info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
+    made = pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    assert len(made.prototypes) == 2 * classes
+    test = AppTest.from_file(str(FRAME), default_timeout=120)
+    test.query_params.update({"dataset": datasets.title(name), "model": "net", "k": "2"})
+    healthy(test.run())
+    assert test.selectbox(key="model").value == "net"
+    assert len(cards(test)) == 2 * classes
+    for view in ("embedding", "prototypes", "sweep", "evaluate", "attributes", "compare", "explain"):
+        healthy(test.switch_page(f"views/{view}.py").run())
+        if view == "attributes":
+            said = test.info[0].value if test.info else test.markdown[1].value
+            assert ("of 39 attributes are captured" if name == "celeba" else "has no attributes") in said
