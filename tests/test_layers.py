@@ -47,7 +47,8 @@ ALLOWED = {
     "kmex_core.training": {"backbones", "baselines", "datasets", "errors", "images", "progress"},
     "kmex_core.pipeline": {"*"},
     "kmex_core.report": {"attributes", "datasets", "images", "kmex", "pipeline", "results", "store"},
-    "kmex_core.__main__": {"*"},
+    "kmex_core.commands": {"*"},
+    "kmex_core.__main__": {"commands"},
     "kmex_core": {"kmex"},
 }  # fmt: skip
 APP = {

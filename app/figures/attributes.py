@@ -252,7 +252,7 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
             )
         )  # fmt: skip
     figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
-    figure.update_xaxes(title="Correct predictions (% of the group's test images)", range=[-2, 102])
+    figure.update_xaxes(title="Correct (% of the group's images)", range=[-2, 102])
     figure.update_yaxes(
         title="Group (test images)", tickmode="array", tickvals=np.arange(len(table)), ticktext=names,
         range=[len(table) - 0.4, -0.6],

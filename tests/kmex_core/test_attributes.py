@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kmex_core import attributes, models, pipeline, report
-from kmex_core.__main__ import app
+from kmex_core.commands import app
 from kmex_core.datasets import ImageDataset
 from kmex_core.errors import InputError
 from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo

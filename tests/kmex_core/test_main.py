@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kmex_core import datasets, models, pipeline
-from kmex_core.__main__ import app
+from kmex_core.commands import app
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store, read_file

@@ -1,0 +1,116 @@
+"""What all commands share: the program, its options, its progress bar, and how an answer or an error is shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from kmex_core.errors import InputError, KMExError
+from kmex_core.jobs import Reporter
+
+app = typer.Typer(
+    help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
+    "Start with `python -m kmex_core demo`, then open the pages with `streamlit run app/Home.py`. Your own model takes "
+    "two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; progress goes to stderr.")]
+DataRoot = Annotated[
+    str,
+    typer.Option("--data-root", metavar="DIR", help="Where data sets lie (else KMEX_DATA, else data/ in the store)."),
+]
+ClassColumn = Annotated[
+    str,
+    typer.Option(
+        "--class", metavar="COLUMN", help="The attribute, or other column of the data set's table, that is the class."
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
+First = Annotated[int, typer.Option("--first", help="The number to start with, when one is waiting for it.")]
+ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
+K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+Own = Annotated[
+    bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
+]
+Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give equal results.")]
+
+
+class Bar:
+    """A progress bar on stderr, one line per stage; in a job (see `kmex_core.jobs`) the page's progress as well."""
+
+    def __init__(self, job: Reporter | None = None) -> None:
+        self._job = job
+        self._bar: tqdm[Any] | None = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._job is not None:
+            self._job(stage, done, total)
+        kind = stage.split()[0]
+        if self._bar is None or kind != self._stage:
+            self.close()
+            self._stage = kind
+            self._bar = tqdm(total=total or None, file=sys.stderr, mininterval=0.5, dynamic_ncols=True)
+        self._bar.set_description(stage, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Finish the current line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
+    """Do the work, show its answer or its error, and exit with the right code."""
+    job = Reporter.here()
+    if job is not None and not job.begin():
+        print("This job runs already, or was stopped before it began.", file=sys.stderr)
+        raise typer.Exit(0)
+    bar, ended, why = Bar(job), "failed", ""
+    try:
+        answer = work(bar)
+        bar.close()
+        ended = "done"
+    except KMExError as error:
+        bar.close()
+        why = str(error)
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        print(f"Error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        bar.close()
+        ended = "stopped"
+        print("Stopped.", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        bar.close()
+        if job is not None:
+            job.end(ended, why)
+    if as_json:
+        print(json.dumps(answer, allow_nan=False))
+    else:
+        show(answer)
+
+
+def number_range(text: str) -> list[int]:
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= low <= high <= 1000:
+        raise InputError(f"--k {text} is no range: give FIRST:LAST, for instance 1:20.")
+    return list(range(low, high + 1))

@@ -1,0 +1,175 @@
+"""Commands on what there is: data sets and models."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kmex_core.commands._shared import Bar, DataRoot, Device, Json, K, ModelName, answer_with, app
+from kmex_core.errors import InputError
+
+
+@app.command()
+def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
+    """List the data sets that are known by name.
+
+    Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (`*train*.parquet`,
+    `*test*.parquet`, columns `image` and `label`) or with pictures in `train/<class>/` and, if there are any,
+    `test/<class>/`. Boolean columns of the parquet files, or of an attributes.csv or attributes.parquet in the folder
+    (its column `file_name` names the images), are attributes; `--class` makes any column the class.
+    """
+    from kmex_core import datasets as registry
+
+    def work(bar: Bar) -> dict[str, Any]:
+        return {
+            "data_root": str(registry.data_root(data_root)),
+            "datasets": [
+                {
+                    "name": name,
+                    "title": entry.title,
+                    "about": entry.about,
+                    "available": registry.available(name, data_root),
+                }
+                for name, entry in registry.REGISTRY.items()
+            ],
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        for entry in answer["datasets"]:
+            print(f"{entry['name']:14} {'here' if entry['available'] else '-':5} {entry['about']}")
+        print(f"\n'here': its files are under {answer['data_root']}. The others are downloaded when first used.")
+
+    answer_with(as_json, work, show)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models in the store, and those that come with the product."""
+    from kmex_core import models as kept
+    from kmex_core.store import Store
+
+    def work(bar: Bar) -> dict[str, Any]:
+        found, broken = kept.list_models(Store())
+        return {
+            "models": [
+                {
+                    "name": info.name,
+                    "kind": info.kind,
+                    "dataset": info.dataset,
+                    "backbone": info.backbone,
+                    "classes": len(info.class_names),
+                    "accuracy": info.accuracy,
+                    "image_size": info.image_size,
+                    "embedded": info.embedded,
+                    "date": info.made_by.get("date"),
+                }
+                for info in found
+            ],
+            "unreadable": broken,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        for info in answer["models"]:
+            accuracy = "" if info["accuracy"] is None else f"{info['accuracy']:.1%} on test images"
+            print(f"{info['name']:20} {info['kind']:10} {info['backbone']:14} {info['dataset']:20} {accuracy}")
+        for message in answer["unreadable"]:
+            print(f"Warning: {message}", file=sys.stderr)
+
+    answer_with(as_json, work, show)
+
+
+@app.command()
+def export(
+    model: ModelName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where it goes: a safetensors file.")],
+    as_json: Json = False,
+) -> None:
+    """Write a model to a file: its weights by name, and what it is, which `import` reads.
+
+    Example: python -m kmex_core export --model digits --out digits.safetensors
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store, write_bytes
+
+        content = kept.path_of(Store(), model).read_bytes()
+        write_bytes(out, content)
+        return {"model": model, "out": str(out), "bytes": len(content)}
+
+    answer_with(as_json, work, lambda answer: print(f"Wrote {answer['out']} ({answer['bytes'] / 2**20:.1f} MiB)."))
+
+
+@app.command()
+def rename(model: ModelName, to: Annotated[str, typer.Option(help="Its new name.")], as_json: Json = False) -> None:
+    """Give a model another name.
+
+    Example: python -m kmex_core rename --model mnist18 --to mnist-resnet18
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store
+
+        kept.rename(Store(), model, to)
+        return {"model": to, "before": model}
+
+    answer_with(as_json, work, lambda answer: print(f"'{answer['before']}' is '{answer['model']}' now."))
+
+
+@app.command()
+def delete(
+    model: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a model from the store. It asks first.
+
+    Example: python -m kmex_core delete --model mnist18
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core.store import Store
+
+        store = Store()
+        kept.describe(store, model)
+        if not yes and not (sys.stdin.isatty() and typer.confirm(f"Delete '{model}' for good?", err=True)):
+            raise InputError(f"'{model}' was not deleted. Give --yes to delete it without being asked.")
+        kept.delete(store, model)
+        return {"deleted": model}
+
+    answer_with(as_json, work, lambda answer: print(f"Deleted '{answer['deleted']}'."))
+
+
+@app.command()
+def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
+    """Prepare the first embedded demo: convert and map the digits' network. The faces are prepared when first opened.
+
+    Example: python -m kmex_core demo
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import models as kept
+        from kmex_core import pipeline
+        from kmex_core.store import Store
+
+        store = Store()
+        info = kept.describe(store, "digits")
+        data = pipeline.dataset_of(info)
+        summary = pipeline.convert(store, info, data, k, 0, device, bar).summary
+        pipeline.project(store, info, data, device=device, progress=bar)
+        return {"model": info.name, "k": k, **dataclasses.asdict(summary)}
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"'{answer['model']}' with {answer['k']} prototypes per class: KMEx {answer['accuracy_kmex']:.1%}, "
+            f"black box {answer['accuracy_black_box']:.1%} of {answer['images']:,} test images.\n"
+            "Open the pages: streamlit run app/Home.py"
+        )
+
+    answer_with(as_json, work, show)
