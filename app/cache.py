@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,7 +108,11 @@ def _conversion(spec: PrototypeSpec, _info: ModelInfo) -> Conversion:
 
 def summary(info: ModelInfo, k: int, seed: int) -> Summary | None:
     """The summary of a conversion that lies in the store, else None."""
-    spec, known = conversion_spec(info, k, seed), _summaries()
+    return _summary(conversion_spec(info, k, seed))
+
+
+def _summary(spec: PrototypeSpec) -> Summary | None:
+    known = _summaries()
     if spec not in known and (found := pipeline.stored_summary(store(), spec)) is not None:
         known[spec] = found
     return known.get(spec)
@@ -182,8 +187,10 @@ def accuracy_table(info: ModelInfo, k: int, seed: int) -> pd.DataFrame:
 
 def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
     """What each number of prototypes per class covers, of those that were found with every seed; None for none."""
-    there = [k for k in ks if all(summary(info, k, seed) is not None for seed in seeds)]
-    specs = tuple(conversion_spec(info, k, seed) for k in there for seed in seeds)
+    one = conversion_spec(info, ks[0], 0)  # reads the model's file, which is not worth doing for each
+    of_each = [[replace(one, k=k, seed=seed) for seed in seeds] for k in ks]
+    there = [of_k for of_k in of_each if all(_summary(spec) is not None for spec in of_k)]
+    specs = tuple(spec for of_k in there for spec in of_k)
     return _attribute_curves(specs, info) if specs else None
 
 
