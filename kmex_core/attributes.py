@@ -214,8 +214,9 @@ def finding(found: Coverage, per_class: int) -> list[str]:
         ]
     hardly = [name for name, value in zip(found.names, found.told_apart, strict=True) if value < HARDLY]
     if hardly:
-        listed = " or ".join(name.replace("_", " ") for name in hardly[:4])
-        listed += f" or {len(hardly) - 4} others" if len(hardly) > 4 else ""
+        names = [name.replace("_", " ") for name in hardly]
+        names = [*names[:4], f"{len(names) - 4} others"] if len(names) > 5 else names
+        listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
         sentences.append(
             f"The prototypes hardly tell images with {listed} from those without (less than {HARDLY:.0%} of the "
             "variance): a prototype that has it has it by chance."
