@@ -85,9 +85,11 @@ def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
     for kind, title, start in (("PNG", "Download plot as a PNG", b"\x89PNG"), ("SVG", "Download plot", b"<svg")):
         page.get_by_text(kind, exact=True).click()
         settled(page)
-        camera = page.locator(f".modebar-btn[data-title='{title}']")  # Plotly says so once it is drawn for this kind
+        camera = page.locator(
+            f".st-key-radar .modebar-btn[data-title='{title}']"
+        )  # Plotly says so once it is drawn for this kind
         expect(camera).to_be_attached()
-        page.locator(".js-plotly-plot").hover()
+        page.locator(".st-key-radar .js-plotly-plot").hover()  # the one of before may not be gone yet
         with page.expect_download() as download:
             camera.click()
         assert Path(download.value.path()).read_bytes().startswith(start)
