@@ -20,8 +20,8 @@ ROUNDS = 4
 FINAL_ROUNDS = 100
 CORESET = 1500
 CORESET_PER_CLUSTER = 60
-SUBSET = 20_000
-TOLERANCE = 1e-5  # of the inertia
+SUBSET = 10_000
+TOLERANCE = 1e-4  # of the inertia
 ROWS = 16384
 SLACK = 1e-4  # of a distance, for what float32 rounds
 

@@ -75,7 +75,7 @@ class PrototypeSpec(_Keyed):
     seed: int = 0
     epsilon: float = 1e-4
     squared: bool = True
-    method: str = "kmeans-4"
+    method: str = "kmeans-5"
 
 
 @dataclass(frozen=True)
