@@ -74,7 +74,7 @@ def kmeans(points: Tensor, k: int, seed: int, starts: int = STARTS) -> Clusters:
     part, part_squares = centred[some], squares[some]
     tried = [_lloyd(part, part_squares, start, ROUNDS) for start in centers]
     best = min(tried, key=lambda found: found.inertia)
-    best = _lloyd(part, part_squares, best.centers, FINAL_ROUNDS)
+    best = _lloyd(part, part_squares, best.centers, FINAL_ROUNDS, 0.0 if few else TOLERANCE / 4)
     return _ordered(best if few else _lloyd(centred, squares, best.centers, FINAL_ROUNDS, TOLERANCE), mean)
 
 
