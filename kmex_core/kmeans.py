@@ -150,7 +150,7 @@ def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolera
     for _ in range(rounds):
         means = sums / torch.bincount(labels, minlength=k)[:, None]
         inertia = total - float((sums * means).sum())
-        if before - inertia < tolerance * inertia:
+        if tolerance and before - inertia < tolerance * inertia:
             break
         before, moved = inertia, means.float()
         shift = (moved - centers).norm(dim=1)

@@ -11,8 +11,8 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.figures.attributes import CURVES, curves_figure, curves_table
+from app.state import DEFAULT_K, Selection
 from app.state import KS as RANGE
-from app.state import Selection
 from kmex_core import jobs
 from kmex_core.attributes import Curves
 from kmex_core.results import KINDS, OWN, ModelInfo
@@ -36,6 +36,10 @@ def _job(info: ModelInfo) -> str:
     return f"attributes-{cache.conversion_spec(info, 1, 0).key}"
 
 
+def _arguments(info: ModelInfo) -> list[str]:
+    return ["attributes", "--model", info.name, "--k", f"{KS[0]}:{KS[-1]}", "--runs", str(len(SEEDS))]
+
+
 def _done(info: ModelInfo) -> bool:
     """Nothing more will come: all is there, or the job has ended and what is missing cannot be."""
     job = jobs.look(cache.store(), _job(info))
@@ -53,8 +57,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     if not _done(info):
         follow(
             _job(info),
-            ["attributes", "--model", info.name, "--k", f"{KS[0]}:{KS[-1]}", "--runs", str(len(SEEDS)), "--first",
-             str(chosen.k or 5)],
+            [*_arguments(info), "--first", str(chosen.k or DEFAULT_K)],
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
             "It takes from seconds to some minutes, once per model. What is below is there already.",
             key=TOP,
@@ -101,7 +104,7 @@ def _offer(others: list[ModelInfo]) -> None:
     """Show a button for each other model whose curves are not there yet, or where the work on them is."""
     row = st.container(horizontal=True)
     for info in others:
-        arguments = ["attributes", "--model", info.name, "--k", f"{KS[0]}:{KS[-1]}", "--runs", str(len(SEEDS))]
+        arguments = _arguments(info)
         job = jobs.look(cache.store(), _job(info))
         if job is not None and job.state != "done":
             follow(_job(info), arguments, f"Converting {info.name}.", "It goes on while you look at other pages.")
