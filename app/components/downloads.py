@@ -14,16 +14,19 @@ KINDS = {
 
 
 def show_download(
-    label: str, content: pd.DataFrame | str | bytes | Callable[[], str | bytes], name: str, about: str | None = None
+    label: str, content: pd.DataFrame | Callable[[], str | bytes], name: str, about: str | None = None
 ) -> None:
-    """Show a download button.
+    """Show a download button. The file is made when it is clicked, not at every run of the page.
 
     Args:
         label: what it says.
-        content: a table (kept as CSV without its index), a file's content, or what makes it when asked.
+        content: a table (kept as CSV without its index), or what makes the file's content.
         name: the file's, with a suffix of `KINDS`.
         about: its help text.
     """
-    made = content.to_csv(index=False) if isinstance(content, pd.DataFrame) else content
+
+    def made() -> str | bytes:
+        return content.to_csv(index=False) if isinstance(content, pd.DataFrame) else content()
+
     kind = KINDS[name.rpartition(".")[2]]
     st.download_button(label, made, name, kind, icon=":material/download:", on_click="ignore", help=about)

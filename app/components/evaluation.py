@@ -78,7 +78,7 @@ def show_classes(chosen: Selection) -> None:
             "The colour shows mistakes only."
         )
         show_figure("confusion", confusion_figure(table), "Which classes are taken for which")
-        show_download("Class by class as CSV", table.to_csv(), f"{info.name}-confusion-{by}.csv")
+        show_download("Class by class as CSV", table.to_csv, f"{info.name}-confusion-{by}.csv")
 
 
 def show_ghosts(chosen: Selection) -> None:
@@ -125,5 +125,7 @@ def show_diversity(chosen: Selection) -> None:
 def show_metrics_download(found: Evaluation) -> None:
     """Show the button that keeps all numbers of the page."""
     show_download(
-        "All numbers as CSV", comparison.as_csv(comparison.rows([found], False)), f"{found.models[0]}-metrics.csv"
+        "All numbers as CSV",
+        lambda: comparison.as_csv(comparison.rows([found], False)),
+        f"{found.models[0]}-metrics.csv",
     )

@@ -69,8 +69,10 @@ def show_table(table: Sequence[Row]) -> None:
     for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
         st.caption(f"Not computed: {reason}")
     with st.container(horizontal=True):
-        show_download("Table as CSV", comparison.as_csv(table), "comparison.csv", "Every number, as fractions.")
-        show_download("Table as LaTeX", comparison.as_latex(table), "comparison.tex", "For the package booktabs.")
+        show_download("Table as CSV", lambda: comparison.as_csv(table), "comparison.csv", "Every number, as fractions.")
+        show_download(
+            "Table as LaTeX", lambda: comparison.as_latex(table), "comparison.tex", "For the package booktabs."
+        )
 
 
 def _about(row: Row) -> str:

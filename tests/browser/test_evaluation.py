@@ -89,7 +89,9 @@ def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
             f".st-key-radar .modebar-btn[data-title='{title}']"
         )  # Plotly says so once it is drawn for this kind
         expect(camera).to_be_attached()
-        page.locator(".st-key-radar .js-plotly-plot").hover()  # the one of before may not be gone yet
+        chart = page.locator(".st-key-radar .js-plotly-plot")
+        expect(chart).to_have_count(1)  # the one of before may not be gone yet
+        chart.hover()
         with page.expect_download() as download:
             camera.click()
         assert Path(download.value.path()).read_bytes().startswith(start)
