@@ -202,6 +202,19 @@ def _attribute_curves(specs: tuple[PrototypeSpec, ...], _info: ModelInfo) -> Cur
     )
 
 
+def own_attribute_curves(infos: Sequence[ModelInfo]) -> tuple[Curves | None, list[ModelInfo]]:
+    """What prototypical models cover by themselves, and those of them that were looked at already; None for none."""
+    there = [(conversion_spec(info, OWN, 0), info) for info in infos]
+    found = [(spec, info) for spec, info in there if _summary(spec) is not None]
+    looked_at = [info for _, info in found]
+    return (_own_attribute_curves(tuple(spec for spec, _ in found), looked_at) if found else None), looked_at
+
+
+@st.cache_resource(max_entries=40, show_spinner="Reading what was found …")
+def _own_attribute_curves(specs: tuple[PrototypeSpec, ...], _infos: list[ModelInfo]) -> Curves:
+    return pipeline.own_attribute_curves(store(), _infos, dataset(_infos[0]))
+
+
 def own_details(info: ModelInfo) -> OwnDetails:
     """What a prototypical model can say of its own prototypes."""
     return _own_details(info.name, kept.weights_key(store(), info.name))

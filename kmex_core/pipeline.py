@@ -607,7 +607,7 @@ def attribute_curves(
 
     Args:
         store, info, data, device, progress: see `convert`.
-        ks, seeds, embedded: see `conversions`; k may be `OWN`.
+        ks, seeds, embedded: see `conversions`.
 
     Raises:
         InputError: when the data set has no attributes, or no k can be; see `convert`.
@@ -616,7 +616,31 @@ def attribute_curves(
 
     maker = CurveMaker(checked(data.split("train"), data.name))
     for k, seed, made in conversions(store, info, data, ks, seeds, device, progress, embedded):
-        maker.add(info.k if k == OWN else k, seed, made.prototypes)
+        maker.add(k, seed, made.prototypes)
+    return maker.made()
+
+
+def own_attribute_curves(
+    store: Store,
+    infos: Sequence[ModelInfo],
+    data: datasets.ImageDataset,
+    device: str = "",
+    progress: Progress = silent,
+) -> Curves:
+    """Which attributes prototypical models cover by themselves; each number of prototypes is a training of its own.
+
+    Args:
+        store, data, device, progress: see `convert`.
+        infos: see `results.trained_alike`.
+
+    Raises:
+        InputError: when the data set has no attributes, or for a black box.
+    """
+    from kmex_core.attributes import CurveMaker, checked
+
+    maker = CurveMaker(checked(data.split("train"), data.name))
+    for info in infos:
+        maker.add(info.k, 0, convert(store, info, data, OWN, 0, device, progress).prototypes)
     return maker.made()
 
 

@@ -5,7 +5,7 @@ Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -143,6 +143,25 @@ class ModelInfo:
     k: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
+
+
+def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """A prototypical model, and those trained exactly as it was but with another number of prototypes per class.
+
+    One model for each number, ascending. An imported model stands alone: how it was trained is not known.
+    """
+
+    def training(one: ModelInfo) -> tuple[object, ...]:
+        recipe = {name: value for name, value in one.made_by["recipe"].items() if name != "k"}
+        data = one.dataset, one.class_column, one.class_names, one.image_size, one.made_by.get("data")
+        return one.kind, one.backbone, *data, recipe
+
+    found = {info.k: info}
+    if "recipe" in info.made_by:
+        for other in others:
+            if other.k and "recipe" in other.made_by and training(other) == training(info):
+                found.setdefault(other.k, other)
+    return [found[k] for k in sorted(found)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def demo(demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The store with the converted demo, as the default store."""
     monkeypatch.setenv("KMEX_CACHE", str(demo_cache))
     return Store(demo_cache)
+
+
+@pytest.fixture
+def two_trainings(demo: Store, store: Store) -> list[ModelInfo]:
+    """In a store of their own, the demo's ProtoPNet and one that differs in its number of prototypes (untrained)."""
+    info = models.describe(demo, "digits-protopnet")
+    models.save(store, info, models.load(demo, info.name).model)
+    fewer = replace(info, name="fewer", k=2, embedded=False)
+    models.save(store, fewer, models.build(fewer))
+    return [models.describe(store, name) for name in ("fewer", info.name)]
 
 
 @pytest.fixture

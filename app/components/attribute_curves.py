@@ -15,7 +15,7 @@ from app.state import DEFAULT_K, Selection
 from app.state import KS as RANGE
 from kmex_core import jobs
 from kmex_core.attributes import Curves
-from kmex_core.results import KINDS, OWN, ModelInfo
+from kmex_core.results import KINDS, OWN, ModelInfo, trained_alike
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)
@@ -53,7 +53,6 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
         one for one in cache.models() if (one.dataset, one.class_column) == (info.dataset, info.class_column)
         and one.class_names == info.class_names
     ]  # fmt: skip
-    others = [one for one in alike if one.name != info.name and not _done(one)]
     if not _done(info):
         follow(
             _job(info),
@@ -65,11 +64,11 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     else:
         with st.container(border=True, key=TOP):
             st.caption(
-                f"Bands are ± one standard deviation over {len(SEEDS)} seeds of k-means. A model's own prototypes are "
-                "a single mark: another number of them is another training. The dotted line is the slider's number."
+                f"Bands are ± one standard deviation over {len(SEEDS)} seeds of k-means. Each mark of a model's own "
+                "prototypes is a training; models trained alike with other numbers of them are joined. The dotted line "
+                "is the slider's number."
             )
-            if others:
-                _offer(others)
+            _offer(alike, chosen)
     lines = _lines(alike, chosen)
     if not lines:
         return
@@ -90,24 +89,39 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
         shown = kmex_curves(info)
         if shown is not None:
             found[f"{info.name} + KMEx"] = shown
-        if info.kind == "blackbox":
-            continue
-        if chosen.own and info.name == chosen.model.name:
-            cache.conversion(info, OWN, 0)
-        own = cache.attribute_curves(info, [OWN], [0])
+    for group in _trainings(infos, chosen):
+        own, there = cache.own_attribute_curves(group)
         if own is not None:
-            found[f"{info.name} ({KINDS[info.kind]} alone)"] = own
+            more = f" and {len(there) - 1} alike" if len(there) > 1 else ""
+            named = chosen.model if chosen.model in there else there[0]
+            found[f"{named.name}{more} ({KINDS[named.kind]} alone)"] = own
     return found
 
 
-def _offer(others: list[ModelInfo]) -> None:
-    """Show a button for each other model whose curves are not there yet, or where the work on them is."""
+def _trainings(infos: list[ModelInfo], chosen: Selection) -> list[list[ModelInfo]]:
+    """The prototypical models in groups that were trained alike; the chosen one is in the first."""
+    groups: list[list[ModelInfo]] = []
+    for info in sorted(infos, key=lambda one: one.name != chosen.model.name):
+        if info.kind != "blackbox" and not any(info in group for group in groups):
+            groups.append(trained_alike(info, infos))
+    return groups
+
+
+def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
+    """Show a button for each line of other models that is not there yet, or where the work on it is."""
     row = st.container(horizontal=True)
-    for info in others:
-        arguments = _arguments(info)
-        job = jobs.look(cache.store(), _job(info))
-        if job is not None and job.state != "done":
-            follow(_job(info), arguments, f"Converting {info.name}.", "It goes on while you look at other pages.")
-        elif row.button(f"Add {info.name}", icon=":material/add:", key=f"add-{info.name}"):
-            jobs.start(cache.store(), _job(info), arguments)
+    missing = [
+        (_job(info), _arguments(info), f"{info.name} + KMEx")
+        for info in infos if info.name != chosen.model.name and not _done(info)
+    ]  # fmt: skip
+    for group in _trainings(infos, chosen):
+        if len(cache.own_attribute_curves(group)[1]) < len(group):
+            job = f"own-{cache.conversion_spec(group[0], OWN, 0).key}"
+            missing.append((job, ["attributes", "--model", group[0].name, "--own"], f"{group[0].name} alone"))
+    for name, arguments, label in missing:
+        job_there = jobs.look(cache.store(), name)
+        if job_there is not None and job_there.state != "done":
+            follow(name, arguments, f"Looking at {label}.", "It goes on while you look at other pages.")
+        elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
+            jobs.start(cache.store(), name, arguments)
             st.rerun()

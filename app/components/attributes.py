@@ -16,7 +16,7 @@ from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
 from app.state import Selection, address, pick, picked, prototype_name
 from kmex_core import metrics
-from kmex_core.attributes import Coverage, attribute_table, finding, subgroup_table
+from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
 from kmex_core.results import Prototypes
 
 KIND = "attribute"
@@ -155,11 +155,9 @@ def _near(prototypes: Prototypes, has: np.ndarray) -> list[int]:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def show_attributes(chosen: Selection, found: Coverage, first: np.ndarray | None) -> None:
+def show_attributes(chosen: Selection, found: Coverage, curves: Curves | None) -> None:
     """Show all attributes as a table, those that are missed first, the rarest of them on top."""
-    table = attribute_table(found)
-    if first is not None:
-        table["first_k"] = np.where(first > 0, first, np.nan)
+    table = attribute_table(found, curves)
     table["expected"] = table["frequency"] * len(found.has)
     table = table.sort_values(["captured", "frequency"], ignore_index=True)
     st.dataframe(
@@ -188,8 +186,8 @@ def show_attributes(chosen: Selection, found: Coverage, first: np.ndarray | None
                 "everything, about 0 nothing (adjusted for chance, so that it can fall a little below 0). A prototype "
                 "that has what the prototypes do not tell apart has it by chance."),
             "first_k": st.column_config.NumberColumn(
-                "First with", help="The smallest number of prototypes per class that captures it (seed 0); empty when "
-                "none up to 20 does, or the curves are not there yet."),
+                "First with", help="The smallest number of prototypes per class that captures it, the median over "
+                "seeds; empty when for half of them none up to 20 does, or the curves are not there yet."),
         },
     )  # fmt: skip
     show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")

@@ -45,8 +45,7 @@ name = choose_attribute(found)
 if name:
     show_attribute(chosen, found, name)
 show_coverage(chosen, found, name)
-curves = None if chosen.own else kmex_curves(info)
-show_attributes(chosen, found, None if curves is None else curves.first[0])
+show_attributes(chosen, found, None if chosen.own else kmex_curves(info))
 
 st.subheader("What each number of prototypes covers", help="As in the paper's Figure 5.")
 show_coverage_curves(chosen, len(found.names))

@@ -22,7 +22,7 @@ from kmex_core.commands._shared import (
     number_range,
 )
 from kmex_core.errors import InputError
-from kmex_core.results import OWN
+from kmex_core.results import OWN, trained_alike
 
 MetricNames = Annotated[
     str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
@@ -56,6 +56,9 @@ def attributes(
     Then, for 5 per class if it is among them (else the last), which subgroups are represented least, and where
     predictions fail most.
 
+    With --own each number of prototypes is a training: there is a row for this model and for each in the store that
+    was trained exactly alike with another number.
+
     Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
     """
 
@@ -72,14 +75,22 @@ def attributes(
             raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")
         if regrouped:
             info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar)
-        ks = [OWN] if own else sorted(number_range(k), key=lambda value: (value != first, value))
-        seeds = range(seed, seed + (1 if own else runs))
-        curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
-        shown = OWN if own else 5 if 5 in curves.ks else curves.ks[-1]
+        if own:
+            alike = trained_alike(info, kept.list_models(store)[0])
+            curves, left_out = pipeline.own_attribute_curves(store, alike, data, device, bar), []
+            shown, about = OWN, {"models": [one.name for one in alike]}
+        else:
+            ks = sorted(number_range(k), key=lambda value: (value != first, value))
+            seeds = range(seed, seed + runs)
+            curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
+            left_out = [value for value in sorted(ks) if value not in curves.ks]
+            shown, about = 5 if 5 in curves.ks else curves.ks[-1], {}
         made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
-        return report.attributes(info, data, curves, made, own, seed, not (own or regrouped)) | {
-            "left_out": [] if own else [value for value in sorted(ks) if value not in curves.ks]
-        }
+        return (
+            report.attributes(info, data, curves, made, own, seed, not (own or regrouped))
+            | {"left_out": left_out}
+            | about
+        )
 
     def show(answer: dict[str, Any]) -> None:
         several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
@@ -102,6 +113,8 @@ def attributes(
                 f"{row['k']:3}  {row['prototypes']:10}  {said('ghosted', places):>9}  {said('captured', places):>12}  "
                 f"{said('correlation_mae', 4):>17}  {missed or '–'}"
             )
+        if len(answer.get("models", [])) > 1:
+            print(f"Each row is a training: {', '.join(answer['models'])}")
         if answer["left_out"]:
             print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
         print()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from app.figures.attributes import (
 )
 from kmex_core import attributes, jobs, models, pipeline
 from kmex_core.datasets import ImageDataset
-from kmex_core.results import OWN, Conversion, ModelInfo
+from kmex_core.results import Conversion, ModelInfo
 from kmex_core.store import Store
 from tests.app.test_pages import healthy
 from tests.conftest import with_attributes
@@ -122,9 +122,38 @@ def test_own_prototypes_are_audited_and_marked(
     pipeline.attribute_curves(demo, info, data, KS, [0, 1])
     test = healthy(page("attributes", model="digits-protopnet", kmex="false"))
     assert f"With {info.k} prototype" in test.markdown[1].value
-    found = pipeline.attribute_curves(demo, info, data, [OWN])
+    found = pipeline.own_attribute_curves(demo, [info], data)
     assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
     assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Worst:"))
+
+
+def test_trainings_with_other_numbers_are_joined(
+    page: Page, store: Store, two_trainings: list[ModelInfo], data: ImageDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda store, name, arguments: started.append(list(arguments)))
+    fewer = two_trainings[0]
+    for info in two_trainings:
+        pipeline.attribute_curves(store, info, data, KS, [0, 1])
+
+    drawn: list[pd.DataFrame] = []
+
+    def noted(lines: Mapping[str, attributes.Curves]) -> pd.DataFrame:
+        drawn.append(curves_table(lines))
+        return drawn[-1]
+
+    monkeypatch.setattr(shown_curves, "curves_table", noted)
+    test = healthy(page("attributes", model="fewer", kmex="false"))
+    assert set(drawn[-1]["model"]) == {"fewer + KMEx", "digits-protopnet + KMEx", "fewer (ProtoPNet alone)"}
+    add = next(button for button in test.button if button.label == "Add fewer alone")
+    add.click().run()
+    assert started == [["attributes", "--model", "fewer", "--own"]]
+    pipeline.own_attribute_curves(store, two_trainings, data)
+    test = healthy(page("attributes", model="fewer", kmex="false"))
+    own = drawn[-1].query("model == 'fewer and 1 alike (ProtoPNet alone)'")
+    assert own["k"].tolist() == [fewer.k, two_trainings[1].k]
+    assert "Add fewer alone" not in [button.label for button in test.button]
 
 
 def test_data_without_attributes_says_how_to_get_some(page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from kmex_core import attributes, models, pipeline, report
 from kmex_core.commands import app
 from kmex_core.datasets import ImageDataset
 from kmex_core.errors import InputError
-from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo
+from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo, trained_alike
 from kmex_core.store import Store
 from tests.conftest import ATTRIBUTES, with_attributes
 
@@ -92,11 +93,45 @@ def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, 
     assert ((first == 0) == ~curves.captured_by.any(1)).all()
 
 
-def test_own_prototypes_have_curves_of_one_point(demo: Store) -> None:
+def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[ModelInfo], store: Store) -> None:
+    data = with_attributes(pipeline.dataset_of(two_trainings[0]))
+    ks = tuple(info.k for info in two_trainings)
+    curves = pipeline.own_attribute_curves(store, two_trainings, data)
+    assert curves.ks == ks
+    assert curves.prototypes.tolist() == [10 * k for k in ks]
+    for j, info in enumerate(two_trainings):
+        made = pipeline.convert(store, info, data, OWN)
+        assert (
+            curves.captured_by[0, j].tolist()
+            == attributes.coverage(data.split("train"), made.prototypes).captured.tolist()
+        )
+    answer = run("attributes", "--model", "fewer", "--own")
+    assert answer["models"] == ["fewer", "digits-protopnet"]
+    assert [row["k"] for row in answer["rows"]] == list(ks)  # type: ignore[attr-defined]
+    assert answer["k"] == 2
+    assert (
+        "Each row is a training: fewer, digits-protopnet"
+        in CliRunner().invoke(app, ["attributes", "--model", "fewer", "--own"]).stdout
+    )
+
+
+def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(demo: Store) -> None:
     info = models.describe(demo, "digits-protopnet")
-    curves = pipeline.attribute_curves(demo, info, with_attributes(pipeline.dataset_of(info)), [OWN])
-    assert curves.ks == (info.k,)
-    assert curves.prototypes.tolist() == [10 * info.k]
+
+    def other(recipe: dict[str, object] | None = None, **changed: Any) -> ModelInfo:
+        made_by = {**info.made_by, "recipe": {**info.made_by["recipe"], "k": info.k + 1, **(recipe or {})}}
+        return replace(info, **{"name": "other", "k": info.k + 1, "made_by": made_by} | changed)
+
+    fewer, longer = other(k=info.k - 1), other({"epochs": 99})
+    imported = other(made_by={"imported": {}})
+    black_box = models.describe(demo, "digits")
+    assert trained_alike(info, [black_box, other(), info, fewer]) == [fewer, info, other()]
+    for different in (
+        longer, imported, other({"seed": 7}), other(backbone="resnet18"), other(class_column="Even"), other(k=info.k),
+        other(made_by={**other().made_by, "data": "another"}),
+    ):  # fmt: skip
+        assert trained_alike(info, [different]) == [info]
+    assert trained_alike(imported, [info, other()]) == [imported]
 
 
 def test_numbers_that_cannot_be_are_left_out(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
