@@ -202,12 +202,9 @@ def _attribute_curves(specs: tuple[PrototypeSpec, ...], _info: ModelInfo) -> Cur
     )
 
 
-def own_attribute_curves(infos: Sequence[ModelInfo]) -> tuple[Curves | None, list[ModelInfo]]:
-    """What prototypical models cover by themselves, and those of them that were looked at already; None for none."""
-    there = [(conversion_spec(info, OWN, 0), info) for info in infos]
-    found = [(spec, info) for spec, info in there if _summary(spec) is not None]
-    looked_at = [info for _, info in found]
-    return (_own_attribute_curves(tuple(spec for spec, _ in found), looked_at) if found else None), looked_at
+def own_attribute_curves(infos: list[ModelInfo]) -> Curves:
+    """What the prototypes of models that were trained alike cover, see `results.trained_alike`."""
+    return _own_attribute_curves(tuple(conversion_spec(info, OWN, 0) for info in infos), infos)
 
 
 @st.cache_resource(max_entries=40, show_spinner="Reading what was found …")

@@ -26,6 +26,7 @@ from kmex_core.results import (
     Projection,
     Prototypes,
     Summary,
+    training_seed,
 )
 from kmex_core.specs import DatasetSpec, EmbeddingSpec, PatchSpec, ProjectionSpec, PrototypeSpec, stable_key
 from kmex_core.store import Store, checked_name, read_description
@@ -627,7 +628,7 @@ def own_attribute_curves(
     device: str = "",
     progress: Progress = silent,
 ) -> Curves:
-    """Which attributes prototypical models cover by themselves; each number of prototypes is a training of its own.
+    """Which attributes prototypical models cover by themselves; each number and seed is a training of its own.
 
     Args:
         store, data, device, progress: see `convert`.
@@ -640,7 +641,8 @@ def own_attribute_curves(
 
     maker = CurveMaker(checked(data.split("train"), data.name))
     for info in infos:
-        maker.add(info.k, 0, convert(store, info, data, OWN, 0, device, progress).prototypes)
+        own = convert(store, info, data, OWN, 0, device, progress).prototypes
+        maker.add(info.k, training_seed(info), own)
     return maker.made()
 
 

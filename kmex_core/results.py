@@ -148,20 +148,28 @@ class ModelInfo:
 def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:
     """A prototypical model, and those trained exactly as it was but with another number of prototypes per class.
 
-    One model for each number, ascending. An imported model stands alone: how it was trained is not known.
+    One model for each number and seed, ascending: those of the model's own seed, and of every other seed that was
+    trained with all of the same numbers. An imported model stands alone: how it was trained is not known.
     """
 
     def training(one: ModelInfo) -> tuple[object, ...]:
-        recipe = {name: value for name, value in one.made_by["recipe"].items() if name != "k"}
+        recipe = {name: value for name, value in one.made_by["recipe"].items() if name not in ("k", "seed")}
         data = one.dataset, one.class_column, one.class_names, one.image_size, one.made_by.get("data")
         return one.kind, one.backbone, *data, recipe
 
-    found = {info.k: info}
-    if "recipe" in info.made_by:
-        for other in others:
-            if other.k and "recipe" in other.made_by and training(other) == training(info):
-                found.setdefault(other.k, other)
-    return [found[k] for k in sorted(found)]
+    if "recipe" not in info.made_by:
+        return [info]
+    found: dict[int, dict[int, ModelInfo]] = {}
+    for one in (info, *others):
+        if one.k and "recipe" in one.made_by and training(one) == training(info):
+            found.setdefault(training_seed(one), {}).setdefault(one.k, one)
+    ks = sorted(found[training_seed(info)])
+    return [of_seed[k] for _, of_seed in sorted(found.items()) if of_seed.keys() >= set(ks) for k in ks]
+
+
+def training_seed(info: ModelInfo) -> int:
+    """The seed that a model was trained with, 0 for an imported one."""
+    return int(info.made_by.get("recipe", {}).get("seed", 0))
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
         with st.container(border=True, key=TOP):
             st.caption(
                 f"Bands are ± one standard deviation over {len(SEEDS)} seeds of k-means. Each mark of a model's own "
-                "prototypes is a training; models trained alike with other numbers of them are joined. The dotted line "
-                "is the slider's number."
+                "prototypes is a training; models trained alike with other numbers of them are joined, with a band "
+                "over the seeds of their trainings. The dotted line is the slider's number."
             )
             _offer(alike, chosen)
     lines = _lines(alike, chosen)
@@ -89,35 +89,38 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
         shown = kmex_curves(info)
         if shown is not None:
             found[f"{info.name} + KMEx"] = shown
-    for group in _trainings(infos, chosen):
-        own, there = cache.own_attribute_curves(group)
-        if own is not None:
-            more = f" and {len(there) - 1} alike" if len(there) > 1 else ""
-            named = chosen.model if chosen.model in there else there[0]
-            found[f"{named.name}{more} ({KINDS[named.kind]} alone)"] = own
+    for info, group in _trainings([info for info in infos if _own_found(info)], chosen):
+        more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
+        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = cache.own_attribute_curves(group)
     return found
 
 
-def _trainings(infos: list[ModelInfo], chosen: Selection) -> list[list[ModelInfo]]:
-    """The prototypical models in groups that were trained alike; the chosen one is in the first."""
-    groups: list[list[ModelInfo]] = []
+def _own_found(info: ModelInfo) -> bool:
+    return info.kind != "blackbox" and cache.summary(info, OWN, 0) is not None
+
+
+def _trainings(infos: list[ModelInfo], chosen: Selection) -> list[tuple[ModelInfo, list[ModelInfo]]]:
+    """Prototypical models in groups that were trained alike, each with the one that names it; the chosen one first."""
+    groups: list[tuple[ModelInfo, list[ModelInfo]]] = []
     for info in sorted(infos, key=lambda one: one.name != chosen.model.name):
-        if info.kind != "blackbox" and not any(info in group for group in groups):
-            groups.append(trained_alike(info, infos))
+        if not any(info in group for _, group in groups):
+            groups.append((info, trained_alike(info, infos)))
     return groups
 
 
 def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     """Show a button for each line of other models that is not there yet, or where the work on it is."""
     row = st.container(horizontal=True)
+    groups = _trainings([info for info in infos if info.kind != "blackbox"], chosen)
+    to_convert = [info for info in infos if info.kind == "blackbox"] + [info for info, _ in groups]
     missing = [
         (_job(info), _arguments(info), f"{info.name} + KMEx")
-        for info in infos if info.name != chosen.model.name and not _done(info)
+        for info in to_convert if info.name != chosen.model.name and not _done(info)
     ]  # fmt: skip
-    for group in _trainings(infos, chosen):
-        if len(cache.own_attribute_curves(group)[1]) < len(group):
-            job = f"own-{cache.conversion_spec(group[0], OWN, 0).key}"
-            missing.append((job, ["attributes", "--model", group[0].name, "--own"], f"{group[0].name} alone"))
+    for info, group in groups:
+        if not all(_own_found(one) for one in group):
+            job = f"own-{cache.conversion_spec(info, OWN, 0).key}"
+            missing.append((job, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
     for name, arguments, label in missing:
         job_there = jobs.look(cache.store(), name)
         if job_there is not None and job_there.state != "done":

@@ -56,8 +56,8 @@ def attributes(
     Then, for 5 per class if it is among them (else the last), which subgroups are represented least, and where
     predictions fail most.
 
-    With --own each number of prototypes is a training: there is a row for this model and for each in the store that
-    was trained exactly alike with another number.
+    With --own each number of prototypes is a training of its own: there is a row for this model and for each in the
+    store that was trained exactly alike with another number, over the seeds that were trained with all of them.
 
     Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
     """
@@ -114,7 +114,7 @@ def attributes(
                 f"{said('correlation_mae', 4):>17}  {missed or '–'}"
             )
         if len(answer.get("models", [])) > 1:
-            print(f"Each row is a training: {', '.join(answer['models'])}")
+            print(f"Each number is a training of its own: {', '.join(answer['models'])}")
         if answer["left_out"]:
             print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
         print()

@@ -110,7 +110,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
     assert [row["k"] for row in answer["rows"]] == list(ks)  # type: ignore[attr-defined]
     assert answer["k"] == 2
     assert (
-        "Each row is a training: fewer, digits-protopnet"
+        "Each number is a training of its own: fewer, digits-protopnet"
         in CliRunner().invoke(app, ["attributes", "--model", "fewer", "--own"]).stdout
     )
 
@@ -126,8 +126,13 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
     imported = other(made_by={"imported": {}})
     black_box = models.describe(demo, "digits")
     assert trained_alike(info, [black_box, other(), info, fewer]) == [fewer, info, other()]
+    seed = other({"seed": 7})
+    assert trained_alike(info, [seed]) == [info], "the other seed lacks this number"
+    both = other({"seed": 7, "k": info.k}, k=info.k)
+    assert trained_alike(info, [seed, both]) == [info, both]
+    assert trained_alike(info, [both, other(), seed]) == [info, other(), both, seed]
     for different in (
-        longer, imported, other({"seed": 7}), other(backbone="resnet18"), other(class_column="Even"), other(k=info.k),
+        longer, imported, other(backbone="resnet18"), other(class_column="Even"), other(k=info.k),
         other(made_by={**other().made_by, "data": "another"}),
     ):  # fmt: skip
         assert trained_alike(info, [different]) == [info]
