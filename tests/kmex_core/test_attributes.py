@@ -105,6 +105,13 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
             curves.captured_by[0, j].tolist()
             == attributes.coverage(data.split("train"), made.prototypes).captured.tolist()
         )
+    seeded = [
+        replace(info, made_by={**info.made_by, "recipe": {**info.made_by["recipe"], "seed": 7}})
+        for info in two_trainings
+    ]
+    both = pipeline.own_attribute_curves(store, [*two_trainings, *seeded], data)
+    assert both.seeds == (0, 7)
+    assert (both.captured_by == curves.captured_by).all(), "the same weights under another seed"
     answer = run("attributes", "--model", "fewer", "--own")
     assert answer["models"] == ["fewer", "digits-protopnet"]
     assert [row["k"] for row in answer["rows"]] == list(ks)  # type: ignore[attr-defined]
