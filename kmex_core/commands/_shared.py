@@ -6,13 +6,18 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
 from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
+
+if TYPE_CHECKING:
+    from kmex_core.datasets import ImageDataset
+    from kmex_core.results import ModelInfo
+    from kmex_core.store import Store
 
 app = typer.Typer(
     help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
@@ -70,6 +75,21 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def opened(model: str, data_root: str = "") -> tuple[Store, ModelInfo, ImageDataset]:
+    """The store, a model in it and the data it was trained on.
+
+    Raises:
+        InputError: for a name that is not in the store; see `pipeline.dataset_of`.
+        StoreError: for a file that cannot be read.
+    """
+    from kmex_core import models, pipeline
+    from kmex_core.store import Store
+
+    store = Store()
+    info = models.describe(store, model)
+    return store, info, pipeline.dataset_of(info, data_root)
 
 
 def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:

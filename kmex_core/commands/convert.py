@@ -22,6 +22,7 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
     number_range,
+    opened,
 )
 from kmex_core.errors import InputError
 from kmex_core.results import OWN
@@ -48,14 +49,10 @@ def convert(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
         from kmex_core import pipeline
-        from kmex_core.store import Store
 
-        store = Store()
         started = time.perf_counter()
-        info = kept.describe(store, model)
-        data = pipeline.dataset_of(info, data_root)
+        store, info, data = opened(model, data_root)
         made = pipeline.convert(store, info, data, k, seed, device, bar, mixed_precision=mixed_precision)
         summary = made.summary
         return {
@@ -106,13 +103,10 @@ def patches(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
         from kmex_core import pipeline, report
-        from kmex_core.store import Store, write_bytes
+        from kmex_core.store import write_bytes
 
-        store = Store()
-        info = kept.describe(store, model)
-        data = pipeline.dataset_of(info, data_root)
+        store, info, data = opened(model, data_root)
         made = pipeline.convert_patches(store, info, data, k, seed, device, bar)
         if out is not None:
             write_bytes(out, report.patch_sheet(made.prototypes, info.class_names, data))
@@ -172,15 +166,12 @@ def explain(
         from kmex_core import models as kept
         from kmex_core import pipeline, report
         from kmex_core.images import read_picture
-        from kmex_core.store import Store
 
         try:
             picture = read_picture(image.read_bytes(), str(image))
         except OSError as error:
             raise InputError(f"{image} cannot be read: {error.strerror or error}.") from error
-        store = Store()
-        info = kept.describe(store, model)
-        data = pipeline.dataset_of(info, data_root)
+        store, info, data = opened(model, data_root)
         per_class = OWN if own else k
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)
         black_box = kept.load(store, model, pipeline.checked_device(device))
@@ -239,15 +230,12 @@ def sweep(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
         from kmex_core import pipeline
-        from kmex_core.store import Store
 
         ks = number_range(k)
-        store = Store()
-        info = kept.describe(store, model)
+        store, info, data = opened(model, data_root)
         order = sorted(ks, key=lambda value: (value != first, value))
-        found = pipeline.sweep(store, info, pipeline.dataset_of(info, data_root), order, seed, device, bar)
+        found = pipeline.sweep(store, info, data, order, seed, device, bar)
         return {
             "model": model,
             "seed": seed,
@@ -288,13 +276,10 @@ def project(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
         from kmex_core import pipeline
-        from kmex_core.store import Store
 
-        store = Store()
-        info = kept.describe(store, model)
-        made = pipeline.project(store, info, pipeline.dataset_of(info, data_root), sample, seed, device, bar)
+        store, info, data = opened(model, data_root)
+        made = pipeline.project(store, info, data, sample, seed, device, bar)
         return {
             "model": model,
             "sample": len(made.sample),

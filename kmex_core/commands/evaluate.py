@@ -20,6 +20,7 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
     number_range,
+    opened,
 )
 from kmex_core.errors import InputError
 from kmex_core.results import OWN, trained_alike
@@ -65,11 +66,9 @@ def attributes(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import models as kept
         from kmex_core import pipeline, report
-        from kmex_core.store import Store
 
-        store = Store()
-        info = kept.describe(store, model)
-        data, embedded = pipeline.dataset_of(info, data_root), None
+        store, info, data = opened(model, data_root)
+        embedded = None
         regrouped = class_column not in ("", info.class_column)
         if own and (regrouped or info.kind == "blackbox"):
             raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kmex_core.commands._shared import Bar, DataRoot, Device, Json, K, ModelName, answer_with, app
+from kmex_core.commands._shared import Bar, DataRoot, Device, Json, K, ModelName, answer_with, app, opened
 from kmex_core.errors import InputError
 
 
@@ -154,13 +154,9 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
         from kmex_core import pipeline
-        from kmex_core.store import Store
 
-        store = Store()
-        info = kept.describe(store, "digits")
-        data = pipeline.dataset_of(info)
+        store, info, data = opened("digits")
         summary = pipeline.convert(store, info, data, k, 0, device, bar).summary
         pipeline.project(store, info, data, device=device, progress=bar)
         return {"model": info.name, "k": k, **dataclasses.asdict(summary)}
