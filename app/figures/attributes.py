@@ -15,6 +15,8 @@ from app.figures.sweep import CHOSEN
 from kmex_core.attributes import Coverage, Curves
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
+PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels
+FEW = 5
 MANY = 60
 MOST_COLUMNS = 120
 
@@ -115,9 +117,13 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
         figure.add_hline(y=total, line={"color": BLACK_BOX, "dash": "dash", "width": 1})
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
     figure.update_yaxes(title=curve.axis, rangemode="tozero")
+    if what == "ghosted" and table[what].max() < FEW:
+        figure.update_yaxes(dtick=1)
+    below = AXIS + LEGEND_ROW * (len(names) if len(names) > 1 else 0)
+    height = PLOT + below
     return figure.update_layout(
-        height=300, margin=MARGIN, showlegend=len(names) > 1,
-        legend={"orientation": "h", "y": -0.28, "x": 0, "xanchor": "left"},
+        height=height, margin=MARGIN | {"b": below}, showlegend=len(names) > 1,
+        legend={"orientation": "h", "x": 0, "yref": "container", "y": (below - AXIS) / height, "yanchor": "top"},
     )  # fmt: skip
 
 
