@@ -56,6 +56,9 @@ def choose() -> None:
             st.warning("There is no model yet. Train one: `python -m kmex_core train --help`.")
             st.stop()
         names = _datasets(models)
+        asked = next((model for model in models if model.name == st.query_params.get("model")), None)
+        if asked and "dataset" not in st.session_state and "dataset" not in st.query_params:
+            select_model(asked)  # a link that names no data set means the model's
         titles = [_title(name, names) for name in names]
         title = st.selectbox(
             "Data set",

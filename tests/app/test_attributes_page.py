@@ -166,7 +166,8 @@ def test_the_faces_have_attributes_from_the_start(
     page: Page, faces_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "start", lambda *_: None)
-    test = healthy(page("attributes", model="faces", dataset="Faces"))
+    test = healthy(page("attributes", model="faces"))
+    assert test.sidebar.selectbox(key="dataset").value == "Faces", "a link that names no data set means the model's"
     assert "of 30 attributes are captured" in test.markdown[1].value
 
 
