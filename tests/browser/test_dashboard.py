@@ -44,8 +44,8 @@ def open_page(page: Page, path: str = "/") -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until the server has answered all that was asked of it."""
-    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=60_000)
+    """Wait until the server has answered all that was asked of it, and nothing of the run before is left."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
 def slide(page: Page, steps: int) -> None:
