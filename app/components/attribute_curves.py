@@ -49,7 +49,7 @@ def _done(info: ModelInfo) -> bool:
 def show_coverage_curves(chosen: Selection, total: int) -> None:
     """Show the curves of all models of the data that are there; those of the chosen one are computed when missing."""
     info = chosen.model
-    alike = [
+    comparable = [
         one for one in cache.models() if (one.dataset, one.class_column) == (info.dataset, info.class_column)
         and one.class_names == info.class_names
     ]  # fmt: skip
@@ -68,8 +68,8 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
                 "prototypes is a training; models trained alike with other numbers of them are joined, with a band "
                 "over the seeds of their trainings. The dotted line is the slider's number."
             )
-            _offer(alike, chosen)
-    lines = _lines(alike, chosen)
+            _offer(comparable, chosen)
+    lines = _lines(comparable, chosen)
     if not lines:
         return
     table = curves_table(lines)
@@ -119,11 +119,11 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     ]  # fmt: skip
     for info, group in groups:
         if not all(_own_found(one) for one in group):
-            job = f"own-{cache.conversion_spec(info, OWN, 0).key}"
-            missing.append((job, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
+            name = f"own-{cache.conversion_spec(info, OWN, 0).key}"
+            missing.append((name, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
     for name, arguments, label in missing:
-        job_there = jobs.look(cache.store(), name)
-        if job_there is not None and job_there.state != "done":
+        job = jobs.look(cache.store(), name)
+        if job is not None and job.state != "done":
             follow(name, arguments, f"Looking at {label}.", "It goes on while you look at other pages.")
         elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
             jobs.start(cache.store(), name, arguments)

@@ -76,20 +76,16 @@ def attributes(
             info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar)
         if own:
             alike = trained_alike(info, kept.list_models(store)[0])
-            curves, left_out = pipeline.own_attribute_curves(store, alike, data, device, bar), []
-            shown, about = OWN, {"models": [one.name for one in alike]}
+            curves, shown = pipeline.own_attribute_curves(store, alike, data, device, bar), OWN
+            about: dict[str, Any] = {"left_out": [], "models": [one.name for one in alike]}
         else:
             ks = sorted(number_range(k), key=lambda value: (value != first, value))
             seeds = range(seed, seed + runs)
             curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
-            left_out = [value for value in sorted(ks) if value not in curves.ks]
-            shown, about = 5 if 5 in curves.ks else curves.ks[-1], {}
+            shown = 5 if 5 in curves.ks else curves.ks[-1]
+            about = {"left_out": [value for value in sorted(ks) if value not in curves.ks]}
         made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
-        return (
-            report.attributes(info, data, curves, made, own, seed, not (own or regrouped))
-            | {"left_out": left_out}
-            | about
-        )
+        return report.attributes(info, data, curves, made, own, seed, not (own or regrouped)) | about
 
     def show(answer: dict[str, Any]) -> None:
         several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""

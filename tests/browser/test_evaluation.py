@@ -85,9 +85,8 @@ def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
     for kind, title, start in (("PNG", "Download plot as a PNG", b"\x89PNG"), ("SVG", "Download plot", b"<svg")):
         page.get_by_text(kind, exact=True).click()
         settled(page)
-        camera = page.locator(
-            f".st-key-radar .modebar-btn[data-title='{title}']"
-        )  # Plotly says so once it is drawn for this kind
+        # Plotly says so once it is drawn for this kind
+        camera = page.locator(f".st-key-radar .modebar-btn[data-title='{title}']")
         expect(camera).to_be_attached()
         chart = page.locator(".st-key-radar .js-plotly-plot")
         expect(chart).to_have_count(1)  # the one of before may not be gone yet
