@@ -1,11 +1,12 @@
 # make app   sets up .venv, prepares the demo and opens the pages
 # make test  the same set-up and what tests need, then all checks and tests
+# make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
 # make bench measures speed (slow; not part of the tests)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app test bench
+.PHONY: app test test-slow bench
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
@@ -16,6 +17,10 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-slow: .venv/installed-dev
+	sh tests/install_chromium.sh
+	$(BIN)/pytest -m slow tests/slow
 
 bench: .venv/installed-dev
 	sh tests/install_chromium.sh
