@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from functools import lru_cache
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kmex_core import pipeline
+from kmex_core.jsontext import write_json
 from kmex_core.results import Conversion, Projection
 from kmex_core.store import Store
 
@@ -53,7 +53,7 @@ def layer(drawn: Projection, made: Conversion) -> bytes:
         "picture": prototypes.picture.tolist(),
         "predicted": base64.b64encode(predicted.tobytes()).decode(),
     }
-    return json.dumps(columns, separators=(",", ":")).encode()
+    return write_json(columns, compact=True).encode()
 
 
 @lru_cache(maxsize=4)

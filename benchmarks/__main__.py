@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import sys
 from pathlib import Path
 
 from benchmarks import attributes, baselines, engine, evaluation, map, pages
+from kmex_core.jsontext import write_json
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
 
@@ -40,7 +40,7 @@ def main() -> None:
             "date": datetime.date.today().isoformat(),
         }
         write_bytes(
-            RESULTS / f"{name}.json", json.dumps({"machine": machine, "rows": found}, indent=2).encode() + b"\n"
+            RESULTS / f"{name}.json", write_json({"machine": machine, "rows": found}, indent=2).encode() + b"\n"
         )
 
 

@@ -6,7 +6,6 @@ process number, and writes where it is to a file in the store. A second start of
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kmex_core.errors import StoreError
+from kmex_core.jsontext import read_json, write_json
 from kmex_core.store import Store, checked_name, write_bytes
 
 ROOM = "jobs"
@@ -164,14 +164,14 @@ def _held(lock: Path) -> bool:
 
 def _read(path: Path) -> Job | None:
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path.read_text())
         return Job(**{**values, "arguments": tuple(values.get("arguments", ()))})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
 def _write(path: Path, job: Job) -> None:
-    write_bytes(path, json.dumps(asdict(job)).encode())
+    write_bytes(path, write_json(asdict(job)).encode())
 
 
 class Reporter:

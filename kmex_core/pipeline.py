@@ -244,8 +244,8 @@ def test_accuracy(
     std: tuple[float, ...],
     device: str,
     progress: Progress,
-) -> float:
-    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; NaN without any."""
+) -> float | None:
+    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; None without images."""
     import torch
 
     from kmex_core.images import normalise
@@ -258,7 +258,7 @@ def test_accuracy(
             right += int((scores.argmax(1).cpu() == labels).sum())
             seen += len(labels)
             progress("Measuring test accuracy", seen, total)
-    return right / seen if seen else float("nan")
+    return right / seen if seen else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

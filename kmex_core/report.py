@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from kmex_core.attributes import (
 )
 from kmex_core.datasets import ImageDataset
 from kmex_core.images import COLOURS, boxed, enlarged, overlay, png
+from kmex_core.jsontext import write_json
 from kmex_core.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
 
@@ -147,7 +147,7 @@ def write(
         write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
     write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
     write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
-    write_bytes(out / "explanation.json", json.dumps(answer, indent=2, allow_nan=False).encode())
+    write_bytes(out / "explanation.json", write_json(answer, indent=2).encode())
 
 
 SHEET_SIDE = 96

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _serialise
 
 from kmex_core.errors import InputError, StoreError
+from kmex_core.jsontext import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def write_file(path: Path, arrays: Mapping[str, np.ndarray], description: Mappin
     Raises:
         StoreError: when the folder cannot be written (rights, full disk); what was there before is untouched.
     """
-    text = json.dumps(description, sort_keys=True)
+    text = write_json(description, sort_keys=True)
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = _serialise(whole, metadata={"kmex": text, "digest": digest(whole, text)})
     write_bytes(path, content)
@@ -119,7 +119,7 @@ def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
     if header.get("digest") != digest(arrays, text):
         raise StoreError(f"{path} is damaged: its content does not match its digest.")
-    description = json.loads(text)
+    description = read_json(text)
     if not isinstance(description, dict):
         raise StoreError(f"{path} is damaged: its description is no JSON object.")
     return arrays, description
@@ -133,7 +133,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})["kmex"])
+            description = read_json((file.metadata() or {})["kmex"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path} is damaged or was not written by KMEx Explorer ({error}).") from error
     return dict(description)

@@ -13,11 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # which of the project's own modules a module may import; "*" means any below that package
 ALLOWED = {
     "kmex_core.errors": set(),
+    "kmex_core.jsontext": set(),
     "kmex_core.progress": set(),
     "kmex_core.specs": set(),
     "kmex_core.results": set(),
-    "kmex_core.store": {"errors"},
-    "kmex_core.jobs": {"errors", "store"},
+    "kmex_core.store": {"errors", "jsontext"},
+    "kmex_core.jobs": {"errors", "jsontext", "store"},
     "kmex_core.images": {"errors"},
     "kmex_core.datasets": {"errors", "images", "progress", "specs", "store", "datasets"},
     "kmex_core.metrics": {"metrics", "results", "specs"},
@@ -46,7 +47,7 @@ ALLOWED = {
     "kmex_core.comparison": {"datasets", "metrics", "published", "results"},
     "kmex_core.training": {"backbones", "baselines", "datasets", "errors", "images", "progress"},
     "kmex_core.pipeline": {"*"},
-    "kmex_core.report": {"attributes", "datasets", "images", "kmex", "pipeline", "results", "store"},
+    "kmex_core.report": {"attributes", "datasets", "images", "jsontext", "kmex", "pipeline", "results", "store"},
     "kmex_core.commands": {"*"},
     "kmex_core.__main__": {"commands"},
     "kmex_core": {"kmex"},

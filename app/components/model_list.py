@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import streamlit as st
 
@@ -15,6 +13,7 @@ from app.figures.training import history_table, loss_figure
 from app.state import select_model
 from kmex_core import datasets
 from kmex_core import models as kept
+from kmex_core.jsontext import write_json
 from kmex_core.results import KINDS, ModelInfo
 
 
@@ -112,4 +111,4 @@ def _show_making(info: ModelInfo) -> None:
         show_download("Training as CSV", table, f"{info.name}-training.csv")
     rest = {name: value for name, value in made.items() if name not in ("command", "history")}
     with st.expander("Hyper-parameters, data, versions", icon=":material/info:"):
-        st.code(json.dumps(rest, indent=1, default=str), language="json")
+        st.code(write_json(rest, indent=1), language="json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
+from kmex_core.jsontext import write_json
 
 if TYPE_CHECKING:
     from kmex_core.datasets import ImageDataset
@@ -107,7 +107,7 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         bar.close()
         why = str(error)
         if as_json:
-            print(json.dumps({"error": str(error)}))
+            print(write_json({"error": str(error)}))
         print(f"Error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -123,7 +123,7 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         if job is not None:
             job.end(ended, why)
     if as_json:
-        print(json.dumps(answer, allow_nan=False))
+        print(write_json(answer))
     else:
         show(answer)
 

@@ -112,7 +112,7 @@ def train(
     def show(answer: dict[str, Any]) -> None:
         print(
             f"Trained '{answer['model']}' ({answer['backbone']} on {answer['dataset']}) in "
-            f"{answer['seconds']:.0f} s: {answer['accuracy']:.2%} of the test images are right.\n"
+            f"{answer['seconds']:.0f} s: {_right(answer['accuracy'])}\n"
             f"Next: python -m kmex_core convert --model {answer['model']}"
         )
 
@@ -192,8 +192,8 @@ def import_(
             print(f"  {there} is {here} here")
         if answer["ignored"]:
             print(f"  left out: {', '.join(answer['ignored'])}")
-        print(f"{answer['accuracy']:.2%} of the test images are right.")
-        if answer["accuracy"] < 2 / answer["classes"]:
+        print(_right(answer["accuracy"]))
+        if answer["accuracy"] is not None and answer["accuracy"] < 2 / answer["classes"]:
             print(
                 "That is hardly more than chance: check --mean and --std (what its input was normalised with), "
                 "--image-size, and the order of the classes."
@@ -201,6 +201,10 @@ def import_(
         print(f"Next: python -m kmex_core convert --model {answer['model']}")
 
     answer_with(as_json, work, show)
+
+
+def _right(accuracy: float | None) -> str:
+    return "accuracy not measured." if accuracy is None else f"{accuracy:.2%} of the test images are right."
 
 
 def _values(text: str) -> tuple[float, ...]:
