@@ -66,14 +66,15 @@ def _drawn(key: str) -> Projection:
 
 @lru_cache(maxsize=64)
 def _layer(projection: str, conversion: str) -> bytes:
-    made = pipeline.stored_conversion(Store(), conversion)
-    if made is None:
+    store = Store()
+    made = pipeline.stored_conversion(store, conversion)
+    if made is None or not pipeline.is_on_map(store, projection, conversion):
         raise LookupError(conversion)
     return layer(_drawn(projection), made)
 
 
 def serve(request: Request) -> Response:
-    """Answer a request for a cloud or a layer: 404 for anything that is not in the store."""
+    """Answer a request for a cloud or a layer: 404 for what is not in the store, and for another map's layer."""
     keys = [str(value) for value in request.path_params.values()]
     try:
         if not all(_KEY.fullmatch(key) for key in keys):

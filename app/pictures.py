@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +16,8 @@ from kmex_core.errors import KMExError
 from kmex_core.images import enlarged, png
 from kmex_core.store import Store
 
-ROUTE = "/pictures/{model}/{state}/{split}/{index:int}.png"
+ROUTE = "/pictures/{model}/{state}/{split}/{index}.png"
+_INDEX = re.compile(r"[0-9]{1,9}")  # a longer one makes `int` raise
 SIDE = 96
 
 
@@ -48,10 +51,10 @@ def _content(model: str, state: str, split: str, index: int) -> bytes | None:
 def serve(request: Request) -> Response:
     """Answer a request for a thumbnail: 404 for anything that is not an image of a model's data set."""
     path = request.path_params
-    try:
-        content = _content(path["model"], path["state"], path["split"], path["index"])
-    except KMExError:
-        content = None
+    content = None
+    if _INDEX.fullmatch(path["index"]):
+        with suppress(KMExError):
+            content = _content(path["model"], path["state"], path["split"], int(path["index"]))
     if content is None:
         return Response("There is no such picture.", 404, media_type="text/plain")
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=31536000, immutable"})

@@ -204,7 +204,7 @@ def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
 
 def root_to_keep(spec: DatasetSpec) -> str:
     """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
-    return str(datasets.data_root(spec.root)) if spec.root and spec.name in datasets.REGISTRY else ""
+    return str(datasets.data_root(spec.root)) if spec.root and datasets.registered(spec.name) else ""
 
 
 def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:
@@ -746,6 +746,16 @@ def stored_projection(store: Store, key: str) -> Projection | None:
     """The map with this spec's key, or None when it was not drawn yet. Needs neither torch nor UMAP."""
     found = store.get("projections", key)
     return Projection.from_arrays(found[0], **found[1]["measured"]) if found is not None else None
+
+
+def is_on_map(store: Store, projection: str, conversion: str) -> bool:
+    """Whether a stored conversion is of the embedding that a stored map shows (both by their specs' keys)."""
+    rooms = (("projections", projection), ("prototypes", conversion))
+    paths = [store.path(room, key) for room, key in rooms]
+    if not all(path.is_file() for path in paths):
+        return False
+    of_map, of_prototypes = (read_description(path)["spec"]["embedding"] for path in paths)
+    return bool(of_map == of_prototypes)
 
 
 def project(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.figures.evaluation import BLACK_BOX, DASHES, KMEX, SYMBOLS
-from app.figures.palette import class_colours
-from app.figures.sweep import CHOSEN
+from app.figures.axis import axis_range
+from app.figures.evaluation import DASHES, SYMBOLS
+from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
 from kmex_core.attributes import Coverage, Curves
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
@@ -30,25 +31,27 @@ class Curve:
         axis: with the unit.
         about: its meaning.
         digits: after the point.
+        most: the largest value there can be; the smallest is 0. None for the number of attributes.
     """
 
     title: str
     axis: str
     about: str
     digits: int
+    most: float | None = math.inf
 
 
 CURVES = {
     "captured": Curve(
         "Captured attributes ↑", "Attributes",
         "How many attributes at least one prototype has: its picture, the nearest training image of its class. Higher "
-        "is better. The paper's Figure 5.b.", 1,
+        "is better. The paper's Figure 5.b.", 1, None,
     ),
     "error": Curve(
         "Error of correlations ↓", "Mean absolute error",
         "How far the attributes' correlations among the prototypes' pictures are from those among the training images: "
         "the mean absolute difference over all pairs, 0 to 2. Lower is better: attributes come together as they do in "
-        "the data. The paper's Figure 5.c.", 3,
+        "the data. The paper's Figure 5.c.", 3, 2.0,
     ),
     "ghosted": Curve(
         "Ghost prototypes ↓", "Prototypes",
@@ -89,13 +92,16 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
         total: how many attributes there are.
     """
     curve = CURVES[what]
+    limits = (0.0, float(total) if curve.most is None else curve.most)
+    drawn = [np.zeros(1), table[what].to_numpy(float)]
     figure = go.Figure()
     names = list(dict.fromkeys(table["model"]))
     for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         own = table[table["model"] == name]
         spread = own[f"{what}_std"].fillna(0).to_numpy()
         if len(own) > 1 and spread.any():
-            edge = np.concatenate([own[what] + spread, (own[what] - spread)[::-1]])
+            edge = np.concatenate([own[what] + spread, (own[what] - spread)[::-1]]).clip(*limits)
+            drawn.append(edge)
             figure.add_trace(
                 go.Scatter(
                     x=np.concatenate([own["k"], own["k"][::-1]]), y=edge, fill="toself", fillcolor=colour, opacity=0.18,
@@ -106,7 +112,7 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
         figure.add_trace(
             go.Scatter(
                 x=own["k"], y=own[what], name=name, legendgroup=name, customdata=np.array(said, dtype=object),
-                mode="lines+markers",
+                mode="lines+markers", cliponaxis=False,
                 line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2},
                 marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
                 hovertemplate=f"{name}<br>%{{x}} per class: %{{y:.{curve.digits}f}}%{{customdata}}<extra></extra>",
@@ -115,8 +121,9 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     figure.add_vline(x=chosen, line={"color": CHOSEN, "dash": "dot", "width": 2})
     if what == "captured":
         figure.add_hline(y=total, line={"color": BLACK_BOX, "dash": "dash", "width": 1})
+        drawn.append(np.array([float(total)]))
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
-    figure.update_yaxes(title=curve.axis, rangemode="tozero")
+    figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(drawn), limits))
     if what == "ghosted" and table[what].max() < FEW:
         figure.update_yaxes(dtick=1)
     below = AXIS + LEGEND_ROW * (len(names) if len(names) > 1 else 0)
@@ -249,7 +256,7 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
         figure.add_trace(
             go.Scatter(
                 x=table[value] * 100, y=np.arange(len(table)) + shift, mode="markers", name=name,
-                marker={"color": colour, "symbol": symbol, "size": 9},
+                marker={"color": colour, "symbol": symbol, "size": 9}, cliponaxis=False,
                 error_x={"type": "data", "symmetric": False, "array": (table[high] - table[value]) * 100,
                          "arrayminus": (table[value] - table[low]) * 100, "color": colour, "thickness": 1.5},
                 customdata=np.stack([table[low] * 100, table[high] * 100], 1), text=names,
@@ -258,12 +265,12 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
             )
         )  # fmt: skip
     figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
-    figure.update_xaxes(title="Correct (% of the group's images)", range=[-2, 102])
+    figure.update_xaxes(title="Correct (% of the group's images)", range=[0, 100])
     figure.update_yaxes(
         title="Group (test images)", tickmode="array", tickvals=np.arange(len(table)), ticktext=names,
         range=[len(table) - 0.4, -0.6],
     )  # fmt: skip
     return figure.update_layout(
-        height=110 + 30 * len(table), margin=MARGIN,
+        height=110 + 30 * len(table), margin={**MARGIN, "r": 18},
         legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
     )  # fmt: skip

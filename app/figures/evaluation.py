@@ -10,10 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.figures.palette import class_colours
+from app.figures.axis import axis_range
+from app.figures.palette import BLACK_BOX, GHOST, KMEX, class_colours
+from kmex_core.metrics.catalogue import SHARE
 from kmex_core.results import MapScores, Prototypes
 
-KMEX, BLACK_BOX, GHOST = "#2f7fbf", "#7a7a7a", "#c2410c"
 MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
@@ -122,7 +123,9 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 cliponaxis=False,
             )
         )
-    figure.update_xaxes(title="Share of the class's training images (%)", rangemode="tozero")
+    figure.update_xaxes(
+        title="Share of the class's training images (%)", rangemode="tozero", tickvals=[0, 20, 40, 60, 80, 100]
+    )  # ghosts stand to the right, where no share is
     figure.update_yaxes(title="Class", type="category", categoryorder="array", categoryarray=names[::-1],
                         range=[-0.6, len(names) - 0.4])  # fmt: skip
     return figure.update_layout(
@@ -190,9 +193,11 @@ def ordering_figure(table: pd.DataFrame, titles: Sequence[str] = ("KMEx", "Black
                 column,
             )
     figure.update_xaxes(title="Pixels in the image (%)", range=[0, 100])
+    figure.update_traces(cliponaxis=False)
     figure.update_yaxes(title="Probability of the predicted class")
-    if len(titles) > 1:
-        figure.update_yaxes(range=[0, 1.02], row=1, col=2)
+    for column, name in enumerate(("kmex", "black_box")[: len(titles)], start=1):
+        drawn = table[[name, f"{name}_random"]].to_numpy(float).ravel()
+        figure.update_yaxes(range=[0, 1] if column == 2 else axis_range(drawn, SHARE), row=1, col=column)
     return figure.update_layout(
         height=340, margin=MARGIN, legend={"orientation": "h", "y": -0.25, "x": 1, "xanchor": "right"}
     )
@@ -251,7 +256,8 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
             )
         )
     figure.update_xaxes(title=title, range=[0, edges[-1]])
-    figure.update_yaxes(title="Images (%)", rangemode="tozero")
+    heights = np.concatenate([np.zeros(1), *(np.asarray(trace.y, dtype=float) for trace in figure.data)])
+    figure.update_yaxes(title="Images (%)", range=axis_range(heights, (0, 100)))
     return figure.update_layout(
         height=270, margin={**MARGIN, "t": 10}, bargap=0.08, showlegend=len(kept) > 1,
         legend={"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right"},

@@ -1,4 +1,7 @@
-"""One colour per class, the same everywhere."""
+"""The colours of figures: one per class, and one for each thing that is always drawn alike.
+
+All stand out from a white page and from Streamlit's dark one by at least 3:1 (WCAG 1.4.11).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 
-FIRST = (0, 102, 170)
+KMEX, BLACK_BOX, GHOST, CHOSEN = "#2f7fbf", "#7a7a7a", "#c2570c", "#c9731c"
+
+FIRST = (0, 110, 180)
 STEPS = 18
-LUMINANCE = (0.075, 0.42)  # stands out from a black and from a white page
+LUMINANCE = (0.125, 0.295)  # stands out from a dark and from a white page
 CHROMA = (25.0, 78.0)  # neither grey nor garish
 # what people with deuteranopia and protanopia see (Viénot, Brettel & Mollon 1999), in linear light
 _VISIONS = (
@@ -22,7 +27,7 @@ _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.
 
 @lru_cache(maxsize=64)
 def class_colours(count: int) -> tuple[str, ...]:
-    """`count` colours as "#rrggbb", which stand out from a white and from a black page.
+    """`count` colours as "#rrggbb", which stand out from a white and from a dark page.
 
     Each is the colour that is farthest (in CIE Lab) from all before it, in the eyes of people with normal colour
     vision, deuteranopia and protanopia. A hundred cannot all be told apart, so that every page also names the class.

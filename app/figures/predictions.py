@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-BLACK_BOX = "#7a7a7a"
-KMEX = "#2f7fbf"
+from app.figures.palette import BLACK_BOX, KMEX
 
 
 def prediction_table(
@@ -53,8 +52,7 @@ def probability_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure
     """The black box's probability of each class, from rows of `prediction_table`; the true class has a tick."""
     percent = table["black_box_probability"] * 100
     texts = [f"{value:.1f} %" for value in percent]
-    figure = _bars(table, true_class, percent, texts, BLACK_BOX, "Probability (%)", 100)
-    return figure.update_xaxes(tickvals=[0, 25, 50, 75, 100])
+    return _bars(table, true_class, percent, texts, BLACK_BOX, "Probability (%)", [0, 100], 60)
 
 
 def similarity_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
@@ -62,7 +60,8 @@ def similarity_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
     similarity, share = table["similarity"], table["probability"]
     texts = ["no prototype" if np.isnan(value) else f"{value:.3f} ({p:.1%})"
              for value, p in zip(similarity, share, strict=True)]  # fmt: skip
-    return _bars(table, true_class, similarity, texts, KMEX, "Similarity to the nearest prototype", similarity.max())
+    shown = [min(0.0, 1.5 * float(similarity.min())), max(1e-9, float(similarity.max()))]
+    return _bars(table, true_class, similarity, texts, KMEX, "Similarity to the nearest prototype", shown, 110)
 
 
 def _bars(
@@ -72,8 +71,10 @@ def _bars(
     texts: list[str],
     colour: str,
     title: str,
-    largest: float,
+    shown: list[float],
+    room: int,
 ) -> go.Figure:
+    """Bars along an axis from `shown[0]` to `shown[1]`, with `room` pixels for the texts behind the longest."""
     labels = [f"{name} ✓" if name == true_class else name for name in table["class"]]
     figure = go.Figure(
         go.Bar(
@@ -87,9 +88,9 @@ def _bars(
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=title, range=[min(0.0, 1.5 * float(values.min())), max(1e-9, 1.5 * float(largest))])
+    figure.update_xaxes(title=title, range=shown)
     figure.update_yaxes(title="Class (✓ true)" if true_class else "Class", autorange="reversed", type="category")
     figure.update_layout(
-        height=80 + 26 * len(table), margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False, bargap=0.35
+        height=80 + 26 * len(table), margin={"l": 0, "r": room, "t": 10, "b": 0}, showlegend=False, bargap=0.35
     )
     return figure

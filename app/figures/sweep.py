@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from app.figures.axis import axis_range
+from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
 from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.results import Summary
-
-KMEX, BLACK_BOX, CHOSEN = "#2f7fbf", "#7a7a7a", "#d9822b"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], n
             mode="lines+markers",
             name="KMEx",
             line={"color": KMEX},
+            cliponaxis=False,
             hovertemplate=f"%{{x}} per class: %{{y:.2f}}{unit}<extra></extra>",
         )
     )
@@ -98,12 +99,7 @@ def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], n
         )
     )
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
-    figure.update_yaxes(title=curve.axis, range=_range(np.concatenate(shown), curve.least))
-    return figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 10, "b": 0}, showlegend=False)
-
-
-def _range(values: np.ndarray, least: float) -> list[float]:
-    """An axis range that shows `values` without blowing up differences far below `least`."""
-    low, high = float(values.min()), float(values.max())
-    around = max(least - (high - low), 0) / 2 + 0.15 * max(least, high - low)
-    return [low - around, high + around]
+    low, high = curve.kind.range
+    limits = (low * scale, min(high, ks[-1] if name == "effective" else np.inf) * scale)
+    figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(shown), limits, curve.least))
+    return figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 28, "b": 0}, showlegend=False)

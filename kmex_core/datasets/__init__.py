@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "available",
     "data_root",
     "load",
+    "registered",
     "title",
 ]
 
@@ -78,21 +80,34 @@ def data_root(chosen: str = "") -> Path:
     return Path(root).expanduser().resolve() if root else default_root() / "data"
 
 
+def registered(name: str) -> str:
+    """The registered name that is meant by a name or a title in any spelling ("MNIST", "cifar-10"), "" for none."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\s_-]", "", text).casefold()
+
+    spellings = {plain(text): known for known, entry in REGISTRY.items() for text in (known, entry.title)}
+    return spellings.get(plain(name), "")
+
+
 def available(name: str, root: str = "") -> bool:
     """Whether a registered data set can be loaded without downloading anything."""
-    return name not in REGISTRY or REGISTRY[name].is_there(data_root(root))
+    known = registered(name)
+    return not known or REGISTRY[known].is_there(data_root(root))
 
 
 def title(name: str) -> str:
     """What to call a data set: a registered one's title, else the folder's name."""
-    return REGISTRY[name].title if name in REGISTRY else Path(name).name
+    known = registered(name)
+    return REGISTRY[known].title if known else Path(name).name
 
 
 def load(spec: DatasetSpec) -> ImageDataset:
-    """A data set by registered name, or by the path of a folder with parquet files or with `train/<class>/*`.
+    """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`.
 
-    A path may also lie under the data root, so that a model finds data that has moved. Its images are read later;
-    loading checks names and files. With `spec.class_column` a column of its table is the class.
+    A folder named like a registered one needs a path ("./MNIST"). A path may also lie under the data root, so that a
+    model finds data that has moved. Its images are read later; loading checks names and files. With
+    `spec.class_column` a column of its table is the class.
 
     Raises:
         InputError: for an unknown name or column (it suggests the nearest), or files that are missing or cannot be
@@ -107,9 +122,9 @@ def load(spec: DatasetSpec) -> ImageDataset:
 
 
 def _load(spec: DatasetSpec) -> ImageDataset:
-    if spec.name in REGISTRY:
-        placed = replace(spec, root=str(data_root(spec.root)))
-        return REGISTRY[spec.name].load(placed)
+    if known := registered(spec.name):
+        placed = replace(spec, name=known, root=str(data_root(spec.root)))
+        return REGISTRY[known].load(placed)
     root, path = data_root(spec.root), Path(spec.name).expanduser()
     for folder in (path, root / spec.name, root / path.name):
         if folder.is_file():

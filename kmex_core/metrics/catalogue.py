@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Metric:
         black_box: the name of the same metric of the black box, "" where there is none.
         table: the paper's table that has it, 0 for none.
         maps: it needs relevance maps.
+        range: the smallest and the largest value there can be, for axes.
     """
 
     title: str
@@ -28,6 +32,7 @@ class Metric:
     black_box: str = ""
     table: int = 0
     maps: bool = False
+    range: tuple[float, float] = SHARE
 
     @property
     def arrow(self) -> str:
@@ -80,18 +85,18 @@ METRICS = {
         "Effective prototypes per class", "higher", "",
         "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
         "(Vendi score of their cosine similarities).",
-        DIVERSITY,
+        DIVERSITY, range=(1.0, math.inf),
     ),
     "relative_distance": Metric(
         "Distance between prototypes", "higher", "spreads",
         "How far a prototype lies from the nearest other one of its class, in units of the class's own spread.",
-        DIVERSITY,
+        DIVERSITY, range=(0.0, math.inf),
     ),
     "coverage_radius": Metric(
         "Coverage radius", "lower", "",
         "95 % of the test images lie within this distance of their nearest prototype, in the embedding's own unit: it "
         "compares numbers of prototypes of one network, not networks.",
-        DIVERSITY,
+        DIVERSITY, range=(0.0, math.inf),
     ),
     "diversity": Metric(
         "D_dvs within classes", "lower", "",
@@ -115,7 +120,7 @@ METRICS = {
         "How far the relevance maps of KMEx's prediction are from the black box's for the same class (D_fdl, "
         "Kullback-Leibler divergence); 0 when they are the same. A prototypical model on its own is compared with a "
         "black box of the same data.",
-        MAPS, "", 6, True,
+        MAPS, "", 6, True, (0.0, math.inf),
     ),
     "average_drop": Metric(
         "Average drop", "lower", "share",

@@ -72,6 +72,25 @@ def test_what_is_not_in_the_store_is_not_served(demo: Store) -> None:
         assert get(**keys).status_code == 404
 
 
+def test_a_layer_of_another_map_is_not_served(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
+    data = pipeline.dataset_of(digits)
+    pipeline.convert(demo, digits, data, 5)
+    projection = pipeline.projection_spec(demo, digits, data).key
+    own = pipeline.conversion_spec(demo, digits, data, 5, 0)
+    stored = demo.get("prototypes", own.key)
+    assert stored is not None
+    arrays, description = stored
+    other = dataclasses.replace(own, embedding="of another network")
+    demo.put("prototypes", other.key, arrays, description | {"spec": dataclasses.asdict(other)})
+    try:
+        assert get(projection=projection, conversion=own.key).status_code == 200
+        assert get(projection=projection, conversion=other.key).status_code == 404
+        assert get(projection=own.key, conversion=own.key).status_code == 404
+        assert get(projection=projection, conversion=projection).status_code == 404
+    finally:
+        demo.path("prototypes", other.key).unlink()
+
+
 def test_the_map_is_told_what_is_chosen(page: Page) -> None:
     test = healthy(page("embedding", k="3", show=SHOWN["wrong"], classes="7", test="true", point="prototype-7.2"))
     sent = data_of(test, "map")

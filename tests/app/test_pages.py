@@ -244,8 +244,8 @@ def test_ghosts_are_marked(demo: Store, digits: ModelInfo) -> None:
 
 
 def test_pictures_are_served_and_nothing_else(demo: Store) -> None:
-    def get(model: str, state: str, split: str, index: int) -> Response:
-        asked = {"model": model, "state": state, "split": split, "index": index}
+    def get(model: str, state: str, split: str, index: object) -> Response:
+        asked = {"model": model, "state": state, "split": split, "index": str(index)}
         return pictures.serve(Request({"type": "http", "path_params": asked}))
 
     found = get("digits", "digits-1", "train", 3)
@@ -259,6 +259,8 @@ def test_pictures_are_served_and_nothing_else(demo: Store) -> None:
     assert get("digits", "digits-1", "valid", 3).status_code == 404
     assert get("digits", "digits-1", "train", 99_999).status_code == 404
     assert get("../../etc", "digits-1", "train", 3).status_code == 404
+    for index in ("-1", "9" * 4_400, "9" * 10, "٣", "³", "1_0", " 3", "3 ", "+3", "0x3", "3.0", "", "1e1"):
+        assert get("digits", "digits-1", "train", index).status_code == 404, index
 
 
 def test_large_pictures_become_small_thumbnails() -> None:

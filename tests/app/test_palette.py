@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 
 import numpy as np
 import pytest
 
-from app.figures.palette import class_colours
+from app.figures.palette import BLACK_BOX, CHOSEN, GHOST, KMEX, class_colours
+from tests.conftest import ROOT
+
+DARK = "#0e1117"  # Streamlit's dark page
 
 
 def rgb(colour: str) -> np.ndarray:
@@ -15,6 +19,12 @@ def rgb(colour: str) -> np.ndarray:
 def linear(colour: str) -> np.ndarray:
     value = rgb(colour)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2, 1 to 21."""
+    low, high = sorted(float(linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
 
 
 def lab(light: np.ndarray) -> np.ndarray:
@@ -35,9 +45,22 @@ def test_every_class_has_a_colour_that_stands_out_in_both_themes(count: int) -> 
     colours = class_colours(count)
     assert len(set(colours)) == count
     for colour in colours:
-        light = float(linear(colour) @ [0.2126, 0.7152, 0.0722])
-        assert 1.05 / (light + 0.05) > 2.1, colour  # on white
-        assert (light + 0.05) / (0.0075 + 0.05) > 2.1, colour  # on Streamlit's dark page
+        assert contrast(colour, "#ffffff") >= 3, colour
+        assert contrast(colour, DARK) >= 3, colour
+
+
+@pytest.mark.parametrize("colour", [KMEX, BLACK_BOX, GHOST, CHOSEN])
+def test_what_is_always_drawn_alike_stands_out_in_both_themes(colour: str) -> None:
+    assert contrast(colour, "#ffffff") >= 3
+    assert contrast(colour, DARK) >= 3
+
+
+def test_the_themes_colour_carries_white_text() -> None:
+    themes = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
+    for theme, page in (("light", "#ffffff"), ("dark", DARK)):
+        primary = themes[theme]["primaryColor"]
+        assert contrast(primary, "#ffffff") >= 4.5
+        assert contrast(primary, page) >= 3
 
 
 @pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deuteranopia", "protanopia"])

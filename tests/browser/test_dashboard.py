@@ -190,6 +190,22 @@ def test_other_hosts_and_unknown_pictures_are_refused(page: Page, server: str) -
     assert page.request.get("/pictures/digits/digits-1/train/0.png", headers={"Host": "evil.example"}).status == 400
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pictures/digits/digits-1/train/" + "9" * 4_400 + ".png", "pictures/digits/digits-1/train/-1.png",
+        "pictures/digits/digits-1/train/%D9%A3.png", "pictures/digits/digits-1/train/%00.png",
+        "pictures/..%2F..%2Fetc/digits-1/train/0.png", "pictures/%00/digits-1/train/0.png",
+        "pictures/" + "a" * 4_000 + "/digits-1/train/0.png", "maps/" + "0" * 20 + ".bin", "maps/%2e%2e.bin",
+        "maps/" + "0" * 20 + "/" + "1" * 20 + ".json", "maps/" + "٠" * 20 + ".bin",
+        "assets/..%2f..%2fHome.py", "assets/no.js", "assets/%00",
+    ],
+)  # fmt: skip
+def test_no_address_breaks_the_server(page: Page, server: str, path: str) -> None:
+    # Streamlit itself answers 400 to what looks like a way out of its folders
+    assert page.request.get(f"{server}/{path}").status in (400, 404)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", [*LAST, "/prototypes?prototype=3.1"])
 def test_pages_fit_every_width_in_both_themes(browser: Browser, server: str, path: str, scheme: str) -> None:

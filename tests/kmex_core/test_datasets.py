@@ -272,10 +272,35 @@ def test_a_broken_picture_in_a_folder_is_named(tmp_path: Path) -> None:
         data.statistics()
 
 
-@pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("CIFAR-10", "cifar10"), ("digit", "digits")])
+@pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("CIFAR-100", "cifar10"), ("digit", "digits")])
 def test_an_unknown_name_suggests_the_nearest(name: str, near: str) -> None:
     with pytest.raises(InputError, match=near):
         datasets.load(DatasetSpec(name))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("MNIST", "mnist"), ("Digits", "digits"), ("FASHION mnist", "fashion-mnist"), ("CIFAR-10", "cifar10"),
+        ("quickdraw_10", "quickdraw10"), ("CelebA", "celeba"), ("CUB-200", "cub200"), ("stl-10", "stl10"),
+        ("mnist2", ""), ("./MNIST", ""), ("", ""), ("/data/mnist", ""),
+    ],
+)  # fmt: skip
+def test_a_title_names_a_data_set_in_any_spelling(spelling: str, name: str) -> None:
+    assert datasets.registered(spelling) == name
+    if name:
+        assert datasets.title(spelling) == datasets.REGISTRY[name].title
+
+
+def test_titles_and_names_are_told_apart() -> None:
+    for name, entry in datasets.REGISTRY.items():
+        assert datasets.registered(name) == datasets.registered(entry.title) == name
+
+
+def test_a_data_set_by_title_is_the_one_by_name() -> None:
+    by_title, by_name = datasets.load(DatasetSpec("Digits")), datasets.load(DatasetSpec("digits"))
+    assert by_title.name == by_name.name == "digits"
+    assert by_title.fingerprint == by_name.fingerprint
 
 
 def test_an_unknown_split_is_refused() -> None:
