@@ -62,13 +62,13 @@ def import_model(
         StoreError: when the store cannot be written.
     """
     name = checked_name(request.name)
-    if name in models.known_names(store) and not overwrite:
-        raise InputError(f"There is a model named '{name}' already. Choose another name, or overwrite it.")
     if request.kind not in KINDS:
         raise InputError(f"'{request.kind}' is no kind of model; known: {', '.join(KINDS)}.")
-    busy = f"A model named '{name}' is being trained or imported right now. Choose another name."
-    with store.locked(pipeline.RUNS, name, busy):
-        return _imported(store, name, request, device, progress)
+    with models.claimed(store, name):
+        models.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
+        imported = _imported(store, name, request, device, progress)
+        models.remove_run(store, name)  # it can only be there to be overwritten
+    return imported
 
 
 def _imported(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +16,15 @@ import numpy as np
 
 from kmex_core.errors import InputError, StoreError, unknown_name
 from kmex_core.results import ModelInfo
-from kmex_core.store import Store, checked_name, digest, read_description, read_file
+from kmex_core.store import Store, checked_name, digest, move_file, read_description, read_file, remove_file
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 ROOM = "models"
+# checkpoints of trainings that have not ended: those after an even number of epochs, and those after an odd one
+RUNS = ("runs", "runs-odd")
 EMBEDDED = Path(__file__).resolve().parent / "demo"
 
 
@@ -81,8 +84,8 @@ def describe(store: Store, name: str) -> ModelInfo:
         InputError: when there is none of that name.
         StoreError: when its file is damaged.
     """
-    path = path_of(store, name)
-    return info_of(read_description(path), name, path)
+    path, description = _described(store, name)
+    return info_of(description, name, path)
 
 
 def weights_key(store: Store, name: str) -> str:
@@ -92,11 +95,19 @@ def weights_key(store: Store, name: str) -> str:
         InputError: when there is none of that name.
         StoreError: when its file is damaged.
     """
-    path = path_of(store, name)
+    path, description = _described(store, name)
     try:
-        return str(read_description(path)["weights"])
+        return str(description["weights"])
     except KeyError:
         raise StoreError(f"{path} is no model: its header names no weights.") from None
+
+
+def _described(store: Store, name: str) -> tuple[Path, dict[str, Any]]:
+    path = path_of(store, name)
+    try:
+        return path, read_description(path)
+    except FileNotFoundError:  # deleted or renamed since
+        return (path := path_of(store, name)), read_description(path)
 
 
 def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
@@ -120,39 +131,129 @@ def list_models(store: Store) -> tuple[list[ModelInfo], list[str]]:
     for name in known_names(store):
         try:
             found.append(describe(store, name))
+        except InputError:
+            continue  # deleted or renamed since the names were read
         except StoreError as error:
             broken.append(str(error))
     return found, broken
+
+
+_claims = threading.local()
+
+
+@contextlib.contextmanager
+def claimed(store: Store, *names: str) -> Iterator[None]:
+    """Hold the right to make, replace, rename or remove what has these names: models and unfinished trainings.
+
+    Whoever changes a name holds it from the last look at what is there to the last write. A thread that holds a name
+    may claim it again.
+
+    Raises:
+        InputError: while another process or thread holds one of them, or for an impossible name.
+        StoreError: when the store cannot be written.
+    """
+    held: set[tuple[Path, str]] = _claims.__dict__.setdefault("held", set())
+    with contextlib.ExitStack() as stack:
+        for lower, name in sorted({checked_name(name).lower(): name for name in names}.items()):  # in one order for all
+            if (store.root, lower) in held:
+                continue
+            busy = (
+                f"A model named '{name}' is being trained or imported right now, or changed by another process. Wait "
+                "until that has ended, stop it, or choose another name."
+            )
+            stack.enter_context(store.locked(RUNS[0], lower, busy))
+            held.add((store.root, lower))
+            stack.callback(held.discard, (store.root, lower))
+        yield
+
+
+def has_run(store: Store, name: str) -> bool:
+    """Whether there are checkpoints of a training of this name that has not ended."""
+    return any(store.path(room, name).is_file() for room in RUNS)
+
+
+def remove_run(store: Store, name: str) -> None:
+    """Remove the checkpoints of a training, the older one first. The caller has claimed the name.
+
+    Raises:
+        StoreError: when the store cannot be written.
+    """
+    paths = [path for room in RUNS if (path := store.path(room, name)).is_file()]
+    try:
+        for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+            remove_file(path)
+    except OSError as error:
+        raise StoreError(f"The checkpoints of '{name}' cannot be removed: {error.strerror or error}.") from error
+
+
+def check_free(store: Store, name: str, but: str = "", hint: str = "Choose another name.") -> None:
+    """Make sure that neither a model nor an unfinished training has this name, in whatever capitals.
+
+    Names that differ in capitals only are one file on some systems, so that a store could not move there.
+
+    Args:
+        store, name: the name.
+        but: a name that may be the same.
+        hint: what to do about a model of this name.
+
+    Raises:
+        InputError: when the name is taken.
+    """
+    for other in known_names(store):
+        if other.lower() == name.lower() and other != but:
+            differs = "" if other == name else ", which differs in capitals only"
+            raise InputError(f"There is a model named '{other}' already{differs}. {hint}")
+    for other in sorted({run for room in RUNS for run in store.names(room)}):
+        if other.lower() == name.lower() and other != but:
+            raise InputError(
+                f"A training named '{other}' has not finished, and its model takes that name. Choose another name, go "
+                f"on with it (`train` with --resume), or remove it: `python -m kmex_core delete --model {other}`."
+            )
 
 
 def rename(store: Store, name: str, new: str) -> None:
     """Give a model another name. Its results stay, because they are named by its weights.
 
     Raises:
-        InputError: when there is no such model in the store, it comes with the product, or the name is taken.
+        InputError: when there is no such model in the store, it comes with the product, the name is taken, or one of
+            both names is being trained, imported or changed right now.
         StoreError: when the store cannot be written.
     """
-    path, target = _own_path(store, name, "renamed"), store.path(ROOM, new)
-    if new in known_names(store):
-        raise InputError(f"There is a model named '{new}' already. Choose another name.")
-    try:
-        os.rename(path, target)
-    except OSError as error:
-        raise StoreError(f"'{name}' cannot be renamed: {error.strerror or error}.") from error
+    path_of(store, name)
+    with claimed(store, name, new):
+        path, target = _own_path(store, name, "renamed"), store.path(ROOM, new)
+        check_free(store, new, but=name if new != name else "")
+        try:
+            move_file(path, target)
+        except OSError as error:
+            raise StoreError(f"'{name}' cannot be renamed: {error.strerror or error}.") from error
 
 
-def delete(store: Store, name: str) -> None:
-    """Remove a model from the store. Its results stay: another model of equal weights may use them.
+def delete(store: Store, name: str) -> str:
+    """Remove a model from the store, or, where there is no such model, the checkpoints of an unfinished training.
+
+    A model's results stay: another model of equal weights may use them.
+
+    Returns:
+        What was removed: "model" or "training".
 
     Raises:
-        InputError: when there is no such model in the store, or it comes with the product.
+        InputError: when there is neither in the store, it comes with the product, or is being trained, imported or
+            changed right now.
         StoreError: when the store cannot be written.
     """
-    path = _own_path(store, name, "deleted")
-    try:
-        path.unlink()
-    except OSError as error:
-        raise StoreError(f"'{name}' cannot be deleted: {error.strerror or error}.") from error
+    if not has_run(store, name):
+        path_of(store, name)
+    with claimed(store, name):
+        if has_run(store, name) and not store.path(ROOM, name).is_file():
+            remove_run(store, name)
+            return "training"
+        path = _own_path(store, name, "deleted")
+        try:
+            remove_file(path)
+        except OSError as error:
+            raise StoreError(f"'{name}' cannot be deleted: {error.strerror or error}.") from error
+        return "model"
 
 
 def _own_path(store: Store, name: str, what: str) -> Path:
@@ -166,12 +267,14 @@ def save(store: Store, info: ModelInfo, model: nn.Module) -> None:
     """Write a trained classifier to the store under `info.name`, in place of what was there.
 
     Raises:
+        InputError: while another process or thread has claimed the name.
         StoreError: when the store cannot be written.
     """
     arrays = state_arrays(model)
     values = dataclasses.asdict(info)
     del values["embedded"], values["name"]
-    store.put(ROOM, info.name, arrays, {"model": values, "weights": digest(arrays)})
+    with claimed(store, info.name):
+        store.put(ROOM, info.name, arrays, {"model": values, "weights": digest(arrays)})
 
 
 def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
@@ -184,7 +287,10 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     from kmex_core import backbones
 
     path = path_of(store, name)
-    arrays, description = read_file(path)
+    try:
+        arrays, description = read_file(path)
+    except FileNotFoundError:  # deleted or renamed since
+        arrays, description = read_file(path := path_of(store, name))
     info = info_of(description, name, path)
     model = build(info)
     load_state(model, arrays, f"The weights of '{name}'")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from kmex_core.results import (
     training_seed,
 )
 from kmex_core.specs import DatasetSpec, EmbeddingSpec, PatchSpec, ProjectionSpec, PrototypeSpec, stable_key
-from kmex_core.store import Store, checked_name, read_description
+from kmex_core.store import Arrays, Store, checked_name, read_description, read_file, remove_file
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
     from kmex_core.training import Recipe
 
-RUNS = "runs"
+log = logging.getLogger(__name__)
+
 SAMPLE = ProjectionSpec("").sample
 
 
@@ -95,7 +98,7 @@ def statistics(
         mean, std = data.statistics(progress)
         return {"mean": np.array(mean), "std": np.array(std)}, {"dataset": data.name, "image_size": data.image_size}
 
-    arrays, _ = store.made("statistics", stable_key([data.fingerprint, data.image_size]), make)
+    arrays, _ = store.made("statistics", stable_key([data.fingerprint, data.image_size]), make, progress)
     return tuple(arrays["mean"].tolist()), tuple(arrays["std"].tolist())
 
 
@@ -145,7 +148,7 @@ def train(
         "backbone": request.backbone,
         "recipe": dataclasses.asdict(recipe),
     }
-    with store.locked(RUNS, name, f"A model named '{name}' is being trained right now. Choose another --name."):
+    with models.claimed(store, name):
         _refuse_taken(store, name, resume, overwrite)
         mean, std = statistics(store, data, progress)
         torch.manual_seed(recipe.seed)
@@ -155,9 +158,11 @@ def train(
             run = _resumed(store, name, network, asked)
 
         def checkpoint(now: training.Run) -> None:
-            store.put(
-                RUNS, name, training.run_arrays(now), {"asked": asked, "epoch": now.epoch, "history": now.history}
-            )
+            here, other = models.RUNS[now.epoch % 2], models.RUNS[1 - now.epoch % 2]
+            if now.epoch == 1:  # what an earlier run has left must not be taken for a later epoch of this one
+                remove_file(store.path(other, name))
+            described = {"asked": asked, "epoch": now.epoch, "history": now.history}
+            store.put(here, name, training.run_arrays(now), described)
 
         started = time.perf_counter()
         training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)
@@ -189,17 +194,17 @@ def train(
             class_column=data.class_column,
         )
         models.save(store, info, network)
-        store.path(RUNS, name).unlink(missing_ok=True)
+        models.remove_run(store, name)
     return info
 
 
 def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
     """The history (see `training.Run`) of a training run that has not ended; None when there is none of that name."""
-    path = store.path(RUNS, name)
-    try:
-        return list(read_description(path)["history"]) if path.is_file() else None
-    except (StoreError, KeyError, TypeError):
-        return None
+    histories = []
+    for room in models.RUNS:
+        with contextlib.suppress(StoreError, FileNotFoundError, KeyError, TypeError):
+            histories.append(list(read_description(store.path(room, name))["history"]))
+    return max(histories, key=len, default=None)
 
 
 def root_to_keep(spec: DatasetSpec) -> str:
@@ -208,23 +213,44 @@ def root_to_keep(spec: DatasetSpec) -> str:
 
 
 def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:
-    started = store.path(RUNS, name).is_file()
-    if name in models.known_names(store) and not started and not overwrite:
-        raise InputError(f"There is a model named '{name}' already. Choose another --name, or --overwrite it.")
+    started = models.has_run(store, name)
     if started and not resume and not overwrite:
         raise InputError(
             f"A training run named '{name}' has not finished. Go on with --resume, start anew with --overwrite, or "
             "choose another --name."
         )
+    hint = "Choose another --name, or --overwrite it."
+    models.check_free(store, name, name if started or overwrite else "", hint)
+
+
+def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]:
+    """The newest checkpoint of a run that is not damaged; says so when it is not the newest of all."""
+    whole, damaged = [], 0
+    for room in models.RUNS:
+        try:
+            whole.append(read_file(store.path(room, name)))
+        except FileNotFoundError:
+            continue
+        except StoreError:
+            damaged += 1
+    if not whole and damaged:
+        raise StoreError(
+            f"The checkpoints of the run '{name}' are damaged, and there is nothing to go on from. Start anew with "
+            "--overwrite instead of --resume."
+        )
+    if not whole:
+        raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
+    newest = max(whole, key=lambda checkpoint: int(checkpoint[1]["epoch"]))
+    if damaged:
+        log.warning("A checkpoint of the run '%s' is damaged: it goes on from the other one, after epoch %d.",
+                    name, newest[1]["epoch"])  # fmt: skip
+    return newest
 
 
 def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> Any:
     from kmex_core import training
 
-    found = store.get(RUNS, name)
-    if found is None:
-        raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
-    arrays, description = found
+    arrays, description = _newest_checkpoint(store, name)
     if description["asked"] != asked:
         before = {**description["asked"], **description["asked"]["recipe"]}
         now = {**asked, **asked["recipe"]}
@@ -325,7 +351,7 @@ def embeddings(
         return made.to_arrays(), {"spec": dataclasses.asdict(spec), "versions": models.versions()}
 
     spec = embedding_spec(store, info, data, split, mixed_precision)
-    arrays, _ = store.made("embeddings", spec.key, make)
+    arrays, _ = store.made("embeddings", spec.key, make, progress)
     return Embeddings.from_arrays(arrays)
 
 
@@ -399,7 +425,7 @@ def convert(
             f"'{info.name}' is a black box: it has no prototypes of its own. Convert it with k = 1 or more."
         )
     spec = conversion_spec(store, info, data, k, seed, mixed_precision)
-    return _conversion(*store.made("prototypes", spec.key, make))
+    return _conversion(*store.made("prototypes", spec.key, make, progress))
 
 
 _KEPT = ("train_predicted", "test_predicted", "test_activated", "test_black_box")
@@ -650,8 +676,8 @@ def stored_summary(store: Store, spec: PrototypeSpec) -> Summary | None:
     """The summary of a conversion that was computed before, or None, without reading its arrays."""
     path = store.path("prototypes", spec.key)
     try:
-        return Summary(**read_description(path)["summary"]) if path.is_file() else None
-    except (StoreError, KeyError, TypeError):
+        return Summary(**read_description(path)["summary"])
+    except (FileNotFoundError, StoreError, KeyError, TypeError):
         return None  # a damaged file is made again when it is next needed
 
 
@@ -727,7 +753,7 @@ def convert_patches(
         }
 
     spec = patch_spec(store, info, data, k, seed)
-    arrays, described = store.made("patches", spec.key, make)
+    arrays, described = store.made("patches", spec.key, make, progress)
     return PatchConversion(PatchPrototypes.from_arrays(arrays), **described["measured"])
 
 
@@ -794,7 +820,7 @@ def project(
         }
 
     spec = projection_spec(store, info, data, sample, seed)
-    arrays, described = store.made("projections", spec.key, make)
+    arrays, described = store.made("projections", spec.key, make, progress)
     return Projection.from_arrays(arrays, **described["measured"])
 
 

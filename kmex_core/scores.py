@@ -105,7 +105,7 @@ def map_scores(
             "versions": models.versions(),
         }
 
-    arrays, described = store.made("evaluations", spec.key, make)
+    arrays, described = store.made("evaluations", spec.key, make, progress)
     return MapScores.from_arrays(arrays, **described["measured"])
 
 
@@ -163,7 +163,7 @@ def divergences(
                                        "versions": models.versions()}  # fmt: skip
 
     key = DivergenceSpec(spec.key, models.weights_key(store, reference.name))
-    arrays, _ = store.made("evaluations", key.key, make)
+    arrays, _ = store.made("evaluations", key.key, make, progress)
     return arrays["divergence"]
 
 

@@ -1,12 +1,14 @@
 """The store on disk: results named by what made them, written atomically, checked when read, never pickled.
 
-A result is one safetensors file: arrays, and a JSON description in the header together with a digest of both. A file
-that does not match its digest is treated as missing, so that it is computed again; nothing in it is ever executed.
+A result is one safetensors file: arrays, and a JSON description in the header together with a digest of both, and one
+of the description alone for those who read nothing else. A file that does not match its digest is treated as missing,
+so that it is computed again; nothing in it is ever executed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -17,18 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _serialise
 
 from kmex_core.errors import InputError, StoreError
 from kmex_core.jsontext import read_json, write_json
+from kmex_core.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
+_LOCK = re.compile(r"\.(.+)\.lock")
+# seconds between two looks at a lock that another process holds
+PATIENCE = 0.5
 
 
 def default_root() -> Path:
@@ -72,31 +79,143 @@ def write_file(path: Path, arrays: Mapping[str, np.ndarray], description: Mappin
     """
     text = write_json(description, sort_keys=True)
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    content = _serialise(whole, metadata={"kmex": text, "digest": digest(whole, text)})
-    write_bytes(path, content)
+    header = {"kmex": text, "digest": digest(whole, text), "description_digest": digest({}, text)}
+    write_bytes(path, _serialise(whole, metadata=header))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     """Write a file so that other processes see the old or the new content, never a part.
+
+    Args:
+        path, content: where and what; folders that are missing are made.
+        durable: it is on the disk when this returns, and a power cut does not take it back.
 
     Raises:
         StoreError: when it cannot be written.
     """
-    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+    part = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        make_folder(path.parent)
+        while part is None:
+            part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+            with open(part, "xb") as file:
+                if not _claimed_part(file.fileno()):
+                    part = None
+                    continue
+                file.write(content)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+                if os.name == "posix":
+                    os.replace(part, path)
+            if os.name != "posix":
+                os.replace(part, path)  # Windows renames no open file
+    except BaseException as error:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"Cannot write {path}: {error.strerror or error}. Nothing that was there has changed. Make the folder "
+                "writable or free space, or set KMEX_CACHE to a folder that can be written."
+            ) from error
+        raise
+    if durable:
+        keep_folder(path.parent)
+
+
+def _claimed_part(part: int) -> bool:
+    """Lock the part of a file that was opened just now, so that nobody takes it for a rest; False when somebody did."""
+    if os.name != "posix":
+        return True
+    try:
+        return lock_descriptor(part, blocking=False) and os.fstat(part).st_nlink > 0
+    except OSError:
+        return True  # a file system without locks, on which nobody collects rests
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, so that a power cut does not take them back.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+    missing = [folder, *folder.parents]
+    missing = missing[: next((i for i, above in enumerate(missing) if above.is_dir()), len(missing))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        keep_folder(made.parent)
+
+
+def keep_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder (after a file was renamed or removed), where the system can do that.
+
+    Raises:
+        StoreError: when the disk reports an error.
+    """
+    if os.name != "posix":
+        return  # Windows opens no folders, and keeps their names itself
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        if error.errno in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM):
+            return  # a file system that cannot, or a folder that may be written and not be read
         raise StoreError(
-            f"Cannot write {path}: {error.strerror or error}. Nothing that was there has changed. Make the folder "
-            "writable or free space, or set KMEX_CACHE to a folder that can be written."
+            f"{folder} was changed, but the disk did not confirm it ({error.strerror or error}): it may be lost in a "
+            "power cut. Check the disk."
         ) from error
+
+
+def move_file(path: Path, target: Path) -> None:
+    """Give a file another name in its folder.
+
+    Raises:
+        OSError: when it cannot be renamed.
+        StoreError: see `keep_folder`.
+    """
+    os.replace(path, target)
+    keep_folder(target.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        OSError: when it cannot be removed.
+        StoreError: see `keep_folder`.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        keep_folder(path.parent)
+
+
+def parts_of(folder: Path, remove: bool = False) -> list[Path]:
+    """What killed writers have left in a folder: parts of files that nobody writes any more, removed when asked."""
+    left = []
+    for path in regular_files(folder, _PART) if os.name == "posix" else []:
+        with contextlib.suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb") as file:
+            if lock_descriptor(file.fileno(), blocking=False):  # its writer has died
+                left.append(path)
+                if remove:
+                    path.unlink()
+    return left
+
+
+def regular_files(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """The regular files in a folder with such names, sorted; no symbolic links, and none below such a link."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                Path(entry.path)
+                for entry in entries
+                if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            )
+    except OSError:
+        return []
 
 
 def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -106,37 +225,51 @@ def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
         FileNotFoundError: when there is no such file.
         StoreError: when it is not such a file, or is damaged (its content does not match its digest).
     """
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(f"{path} is damaged or no safetensors file ({error}).") from error
-    text = header.get("kmex", "")
-    if not text:
-        raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
-    if header.get("digest") != digest(arrays, text):
+    header, arrays = _opened(path, with_arrays=True)
+    description = _description(path, header)
+    if header.get("digest") != digest(arrays, header["kmex"]):
         raise StoreError(f"{path} is damaged: its content does not match its digest.")
-    description = read_json(text)
-    if not isinstance(description, dict):
-        raise StoreError(f"{path} is damaged: its description is no JSON object.")
     return arrays, description
 
 
 def read_description(path: Path) -> dict[str, Any]:
     """The description of a file of the store alone, without reading (or checking) its arrays.
 
+    It is checked by a digest of its own, which files that were written before version 0.2 do not have.
+
     Raises:
-        StoreError: when the file cannot be read or has no description.
+        FileNotFoundError: when there is no such file.
+        StoreError: when it is not such a file, or its description is damaged.
     """
+    return _description(path, _opened(path, with_arrays=False)[0])
+
+
+def _opened(path: Path, with_arrays: bool) -> tuple[dict[str, str], Arrays]:
+    if not path.is_file():
+        raise FileNotFoundError(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            description = read_json((file.metadata() or {})["kmex"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is damaged or was not written by KMEx Explorer ({error}).") from error
-    return dict(description)
+            names = file.keys() if with_arrays else ()
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StoreError(f"{path} is damaged or no safetensors file ({error}).") from error
+
+
+def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    text = header.get("kmex", "")
+    if not text:
+        raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
+    try:
+        description = read_json(text)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged: its description is no JSON ({error}).") from error
+    if not isinstance(description, dict):
+        raise StoreError(f"{path} is damaged: its description is no JSON object.")
+    if header.get("description_digest", digest({}, text)) != digest({}, text):
+        raise StoreError(f"{path} is damaged: its description does not match its digest.")
+    return description
 
 
 class Store:
@@ -174,12 +307,29 @@ class Store:
         Raises:
             StoreError: when the store cannot be written.
         """
+        self._remove_parts(room)
         write_file(self.path(room, name), arrays, description)
 
+    def _remove_parts(self, room: str) -> None:
+        """Remove what killed writers have left in a room, once in a process."""
+        folder = self.root / room
+        if folder not in _SWEPT:
+            _SWEPT.add(folder)
+            parts_of(folder, remove=True)
+
     def made(
-        self, room: str, name: str, make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]
+        self,
+        room: str,
+        name: str,
+        make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]],
+        progress: Progress = silent,
     ) -> tuple[Arrays, dict[str, Any]]:
         """The result, made and written first when it is missing or damaged; only one process makes it at a time.
+
+        Args:
+            room, name: the result.
+            make: makes its arrays and description.
+            progress: called while another process makes it; it may raise to stop waiting.
 
         Raises:
             StoreError: when the store cannot be written.
@@ -187,7 +337,7 @@ class Store:
         found = self.get(room, name)
         if found is not None:
             return found
-        with self.locked(room, name):
+        with self.locked(room, name, progress=progress):
             found = self.get(room, name)
             if found is None:
                 arrays, description = make()
@@ -196,24 +346,35 @@ class Store:
         return found
 
     @contextlib.contextmanager
-    def locked(self, room: str, name: str, busy: str = "") -> Iterator[None]:
+    def locked(self, room: str, name: str, busy: str = "", progress: Progress = silent) -> Iterator[None]:
         """Hold the right to write a result; waits while another process or thread holds it.
+
+        The system ends the hold of a process that dies. Names that differ in capitals only share one lock, since on
+        some file systems they are one file.
 
         Args:
             room, name: the result.
             busy: a message: with it nothing is waited for.
+            progress: called twice a second while another holds it; it may raise to stop waiting.
 
         Raises:
             InputError: with the message `busy`, while another holds it.
             StoreError: when the store cannot be written.
         """
-        path = self.root / room / f".{checked_name(name)}.lock"
+        path = self.root / room / f".{checked_name(name).lower()}.lock"
+        lock = FileLock(path, thread_local=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path, thread_local=False)
-            lock.acquire(timeout=0 if busy else -1)
-        except Timeout:
-            raise InputError(busy) from None
+            make_folder(path.parent)
+            while True:
+                try:
+                    lock.acquire(timeout=PATIENCE)
+                    break
+                except Timeout:
+                    if busy:
+                        raise InputError(busy) from None
+                    progress(f"Waiting for another process, which makes the same {room}", 0, 0)
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"Cannot write to the store at {self.root}: {error.strerror or error}. Make the folder writable, or "
@@ -223,3 +384,6 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+_SWEPT: set[Path] = set()

@@ -17,7 +17,7 @@ ALLOWED = {
     "kmex_core.progress": set(),
     "kmex_core.specs": set(),
     "kmex_core.results": set(),
-    "kmex_core.store": {"errors", "jsontext"},
+    "kmex_core.store": {"errors", "jsontext", "progress"},
     "kmex_core.jobs": {"errors", "jsontext", "store"},
     "kmex_core.images": {"errors"},
     "kmex_core.datasets": {"errors", "images", "progress", "specs", "store", "datasets"},

@@ -100,6 +100,8 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         raise typer.Exit(0)
     bar, ended, why = Bar(job), "failed", ""
     try:
+        if job is not None:
+            job.wait_for_turn()
         answer = work(bar)
         bar.close()
         ended = "done"

@@ -344,7 +344,7 @@ def test_two_runs_do_not_write_the_same_model(store: Store, striped_data: datase
     request = pipeline.TrainRequest(
         "one", DatasetSpec(striped_data.name), "resnet20", recipe_for(striped_data, "flint", 2), "cpu", ""
     )
-    with store.locked(pipeline.RUNS, "one"), pytest.raises(InputError, match="'one' is being trained right now"):
+    with store.locked("runs", "one"), pytest.raises(InputError, match="'one' is being trained or imported right now"):
         pipeline.train(store, request)
     assert pipeline.train(store, request).accuracy is not None
 
@@ -354,21 +354,21 @@ def test_a_full_disk_stops_a_run_and_keeps_its_checkpoint(
 ) -> None:
     recipe = recipe_for(striped_data, "protovae", 3)
     request = pipeline.TrainRequest("one", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
-    real, written = os.fsync, []
+    real, written = os.replace, []
 
-    def full(file: int) -> None:
-        written.append(file)
+    def full(part: Path, path: Path) -> None:
+        written.append(path)
         if len(written) > 2:  # statistics of the data set, and the first checkpoint
             raise OSError(28, "No space left on device")
-        real(file)
+        real(part, path)
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         pipeline.train(store, request)
     monkeypatch.undo()
     monkeypatch.setenv("KMEX_CACHE", str(store.root))
     assert len(pipeline.unfinished(store, "one") or []) == 1
-    assert [path.name for path in (store.root / pipeline.RUNS).glob(".*.part")] == []
+    assert [path.name for path in store.root.rglob(".*.part")] == []
     info = pipeline.train(store, request, resume=True)
     assert len(info.made_by["history"]) == 3
 

@@ -166,7 +166,7 @@ def test_another_image_size_is_refused_where_weights_depend_on_it(store: Store, 
 def test_two_at_once_do_not_write_the_same_model(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "weights.pt")
     with (
-        store.locked(pipeline.RUNS, "mine"),
+        store.locked("runs", "mine"),
         pytest.raises(InputError, match="being trained or imported right now"),
     ):
         import_model(store, request(tmp_path / "weights.pt"))

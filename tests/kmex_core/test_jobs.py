@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from kmex_core import jobs, models, pipeline
+from kmex_core.errors import StoreError
 from kmex_core.jobs import Job
 from kmex_core.store import Store
 
@@ -60,18 +66,155 @@ def test_a_job_can_be_stopped_and_is_started_once(store: Store) -> None:
     jobs.stop(store, "long")  # and stopping what has stopped does nothing
 
 
+class OnItsWay:
+    """A process that was started and has not come to its first line: it has the lock, and no number yet."""
+
+    def __init__(self, *_: object, env: dict[str, str], pass_fds: tuple[int], **__: object) -> None:
+        self.lock, self.ended = os.dup(pass_fds[0]), None
+        self.env = env | {jobs.HANDED: str(self.lock)}
+        OnItsWay.last = self
+
+    last: OnItsWay
+
+    def poll(self) -> int | None:
+        return self.ended
+
+    def arrives(self, store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> jobs.Reporter | None:
+        monkeypatch.setenv(jobs.HANDED, self.env[jobs.HANDED])
+        reporter = jobs.Reporter(store, name)
+        return reporter if reporter.begin() else None
+
+    def dies(self) -> None:
+        os.close(self.lock)
+        self.ended = -9
+
+
 def test_a_job_that_is_stopped_before_it_begins_never_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", lambda *_, **__: None)
-    jobs.start(store, "early", ["models"])
+    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    assert jobs.start(store, "early", ["models"])
+    assert not jobs.start(store, "early", ["models"])
     jobs.stop(store, "early")
     assert until(store, "early", lambda job: True).state == "stopped"
-    assert not jobs.Reporter(store, "early").begin()  # the process that was on its way
+    assert OnItsWay.last.arrives(store, "early", monkeypatch) is None
     assert until(store, "early", lambda job: True).state == "stopped"
-    jobs.start(store, "early", ["models"])
-    again = jobs.Reporter(store, "early")
-    assert again.begin()
+    assert jobs.start(store, "early", ["models"])
+    again = OnItsWay.last.arrives(store, "early", monkeypatch)
+    assert again is not None
     assert until(store, "early", lambda job: True).pid == os.getpid()
     again.end("done")
+
+
+def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    jobs.start(store, "early", ["models"])
+    before = jobs.look(store, "early")
+    running = OnItsWay.last.arrives(store, "early", monkeypatch)
+    assert running is not None
+    monkeypatch.setattr(jobs, "look", lambda *_: before)  # `stop` has looked before it began
+    jobs.stop(store, "early")
+    with pytest.raises(KeyboardInterrupt):
+        running("Epoch 1", 1, 2)
+    running.end("stopped")
+
+
+def test_an_early_death_is_noticed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    jobs.start(store, "early", ["models"])
+    assert until(store, "early", lambda job: True).state == "running"
+    jobs._children.clear()  # another process, which did not start it, sees the same
+    assert until(store, "early", lambda job: True).state == "running"
+    OnItsWay.last.dies()
+    assert until(store, "early", lambda job: True, 1).state == "failed"
+
+
+def test_a_program_that_cannot_start_is_noticed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.sys, "executable", "/bin/false")
+    jobs.start(store, "broken", ["models"])
+    assert until(store, "broken", lambda job: job.state != "running", 3).state == "failed"
+    monkeypatch.setattr(jobs.sys, "executable", "/nowhere/python")
+    with pytest.raises(StoreError, match="cannot be started"):
+        jobs.start(store, "broken", ["models"])
+    assert until(store, "broken", lambda job: True).state == "failed"
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_decides_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    jobs.start(store, "clock", ["models"])
+    running = OnItsWay.last.arrives(store, "clock", monkeypatch)
+    assert running is not None
+    real = time.time()
+    monkeypatch.setattr(jobs.time, "time", lambda: real + 3600 * hours)
+    assert until(store, "clock", lambda job: True).state == "running"
+    monkeypatch.setattr(jobs, "EVERY", 0)
+    running("Epoch 1", 1, 4)
+    running("Epoch 1", 2, 4)
+    assert until(store, "clock", lambda job: True).done == 2  # reports go on
+    assert running._lock is not None
+    os.close(running._lock)  # it dies
+    OnItsWay.last.ended = -9
+    assert until(store, "clock", lambda job: True, 1).state == "failed"
+
+
+def test_jobs_wait_for_their_turn_and_can_be_stopped_meanwhile(store: Store) -> None:
+    (store.root / jobs.ROOM).mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        for number in range(jobs.at_once()):
+            stack.enter_context(FileLock(store.root / jobs.ROOM / f".turn-other-{number}.lock"))
+        jobs.start(store, "one", ["models"])
+        jobs.start(store, "two", ["models"])
+        for name in ("one", "two"):
+            waiting = until(store, name, lambda job: job.stage == "Waiting for another job")
+            assert waiting.state == "running"
+        jobs.stop(store, "two")
+        assert until(store, "two", lambda job: job.state != "running").state == "stopped"
+        assert until(store, "one", lambda job: True).state == "running"
+    assert until(store, "one", lambda job: job.state != "running").state == "done"
+
+
+def test_a_training_does_not_hold_up_other_jobs(store: Store) -> None:
+    (store.root / jobs.ROOM).mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        for number in range(jobs.at_once()):
+            stack.enter_context(FileLock(store.root / jobs.ROOM / f".turn-training-{number}.lock"))
+        jobs.start(store, "looks", ["models"])
+        assert until(store, "looks", lambda job: job.state != "running").state == "done"
+
+
+def test_a_job_that_is_killed_while_it_has_its_turn_gives_it_back(store: Store) -> None:
+    program = (
+        "import time; from kmex_core import jobs; from kmex_core.store import Store\n"
+        "job = jobs.Reporter(Store(), 'x'); job.begin(); job.wait_for_turn(); job('Working', 1, 2); time.sleep(99)"
+    )
+    with contextlib.ExitStack() as stack:
+        (store.root / jobs.ROOM).mkdir(parents=True)
+        for number in range(1, jobs.at_once()):  # all turns but one are taken
+            stack.enter_context(FileLock(store.root / jobs.ROOM / f".turn-other-{number}.lock"))
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=jobs.ROOT)
+        until(store, "x", lambda job: job.stage == "Working")
+        last = FileLock(store.root / jobs.ROOM / ".turn-other-0.lock")
+        with pytest.raises(Timeout):
+            last.acquire(timeout=0.2)
+        process.kill()
+        process.wait()
+        last.acquire(timeout=5)
+        last.release()
+    assert until(store, "x", lambda job: True).state == "failed"
+
+
+def test_what_is_forgotten_can_start_again_and_what_runs_is_not_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    jobs.start(store, "again", ["models"])
+    jobs.forget(store, "again")
+    assert jobs.look(store, "again") is not None
+    OnItsWay.last.dies()
+    jobs.forget(store, "again")
+    assert jobs.look(store, "again") is None
+    assert list((store.root / jobs.ROOM).iterdir()) == []
+    assert jobs.start(store, "again", ["models"])
+    OnItsWay.last.dies()
 
 
 def test_pace_gives_the_time_left() -> None:
@@ -81,9 +224,46 @@ def test_pace_gives_the_time_left() -> None:
     assert Job("running").left is None
 
 
-def test_nonsense_in_the_store_is_no_job(store: Store) -> None:
+SOUND = {"state": "failed", "stage": "Epoch 1", "done": 1, "total": 2, "started": 1.0, "arguments": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "null", "{", "[" * 100_000, "\ud800", json.dumps({"state": "running", "rights": "all"}),
+        *(json.dumps({**SOUND, **wrong}) for wrong in (
+            {"state": 3}, {"state": "dancing"}, {"state": []}, {"stage": None}, {"stage": 7}, {"done": "1"},
+            {"done": 1.5}, {"done": -1}, {"total": None}, {"total": {}}, {"total": 10**400}, {"started": "now"},
+            {"started": [1]}, {"started": True}, {"changed": float("nan")}, {"changed": float("inf")}, {"pid": "1"},
+            {"pid": 2**40}, {"message": 1}, {"message": None}, {"arguments": "ab"}, {"arguments": [1]},
+            {"arguments": None}, {"arguments": {"a": 1}},
+        )),
+    ],
+)  # fmt: skip
+def test_nonsense_in_the_store_is_no_job(store: Store, content: str) -> None:
     (store.root / "jobs").mkdir(parents=True)
-    for content in ("", "[]", json.dumps({"state": "running", "rights": "all"})):
-        (store.root / "jobs" / "odd.json").write_text(content)
-        assert jobs.look(store, "odd") is None
-    assert jobs.look(store, "never") is None
+    (store.root / "jobs" / "odd.json").write_bytes(content.encode(errors="surrogatepass"))
+    assert jobs.look(store, "odd") is None
+    assert jobs.names(store, "") == []
+    jobs.stop(store, "odd")
+    jobs.forget(store, "odd")
+
+
+def test_a_sound_report_is_a_job(store: Store) -> None:
+    (store.root / "jobs").mkdir(parents=True)
+    (store.root / "jobs" / "odd.json").write_text(json.dumps(SOUND))
+    assert until(store, "odd", lambda job: True) == Job("failed", "Epoch 1", 1, 2, 1.0, arguments=("a",))
+
+
+def test_what_is_no_report_is_not_opened(store: Store, tmp_path: Path) -> None:
+    folder = store.root / "jobs"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret.json").write_text(json.dumps(SOUND))
+    (folder / "link.json").symlink_to(tmp_path / "secret.json")
+    os.mkfifo(folder / "pipe.json")
+    (folder / "folder.json").mkdir()
+    (folder / "ü ä.json").write_text(json.dumps(SOUND))
+    (folder / "huge.json").write_text(json.dumps({**SOUND, "message": "x" * 2 * jobs.BIG}))
+    assert jobs.names(store, "") == []
+    for name in ("link", "pipe", "folder", "huge", "never"):
+        assert jobs.look(store, name) is None
