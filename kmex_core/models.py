@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 ROOM = "models"
-# checkpoints of trainings that have not ended: those after an even number of epochs, and those after an odd one
-RUNS = ("runs", "runs-odd")
+# checkpoints of trainings that have not ended: those after an odd number of epochs, and those after an even one
+RUNS = ("runs", "runs-even")
 EMBEDDED = Path(__file__).resolve().parent / "demo"
 
 

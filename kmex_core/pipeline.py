@@ -158,7 +158,7 @@ def train(
             run = _resumed(store, name, network, asked)
 
         def checkpoint(now: training.Run) -> None:
-            here, other = models.RUNS[now.epoch % 2], models.RUNS[1 - now.epoch % 2]
+            here, other = models.RUNS[(now.epoch - 1) % 2], models.RUNS[now.epoch % 2]
             if now.epoch == 1:  # what an earlier run has left must not be taken for a later epoch of this one
                 remove_file(store.path(other, name))
             described = {"asked": asked, "epoch": now.epoch, "history": now.history}

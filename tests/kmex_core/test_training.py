@@ -221,3 +221,67 @@ def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
     found, broken = models.list_models(store)
     assert {info.name for info in found} == {path.stem for path in models.EMBEDDED.glob("*.safetensors")}
     assert len(broken) == 1
+
+
+def interrupted(store: Store, folder: Path, epoch: int) -> None:
+    """A run that was stopped in an epoch."""
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage.startswith(f"Epoch {epoch}/"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pipeline.train(store, request(folder), progress=stop)
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_costs_one_epoch(store: Store, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    never_stopped = pipeline.train(store, request(folder, "whole"))
+    interrupted(store, folder, 3)
+    assert [store.get(room, "net")[1]["epoch"] for room in models.RUNS] == [1, 2]  # type: ignore[index]
+    damage(store.path(models.RUNS[1], "net"))
+    stages: list[str] = []
+    info = pipeline.train(store, request(folder), resume=True, progress=lambda stage, done, total: stages.append(stage))
+    assert any(stage.startswith("Epoch 2/") for stage in stages)
+    assert not any(stage.startswith("Epoch 1/") for stage in stages)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "A checkpoint of the run 'net' is damaged: it goes on from the other one, after epoch 1."
+    ]
+    assert info.accuracy == never_stopped.accuracy
+    assert models.weights_key(store, "net") == models.weights_key(store, "whole")
+    assert not models.has_run(store, "net")
+
+
+def test_checkpoints_that_are_all_damaged_get_one_message_with_a_way_out(store: Store, folder: Path) -> None:
+    interrupted(store, folder, 3)
+    for room in models.RUNS:
+        damage(store.path(room, "net"))
+    with pytest.raises(StoreError, match="nothing to go on from. Start anew with --overwrite"):
+        pipeline.train(store, request(folder), resume=True)
+    pipeline.train(store, request(folder, epochs=1), overwrite=True)
+    assert not models.has_run(store, "net")
+
+
+def test_a_new_run_is_not_resumed_from_the_checkpoint_of_an_old_one(store: Store, folder: Path) -> None:
+    interrupted(store, folder, 3)  # leaves those after epochs 1 and 2
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage.startswith("Epoch 2/"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pipeline.train(store, request(folder, seed=9), overwrite=True, progress=stop)
+    assert len(pipeline.unfinished(store, "net") or []) == 1
+    assert pipeline.train(store, request(folder, seed=9), resume=True).made_by["recipe"]["seed"] == 9
+
+
+def test_a_single_checkpoint_of_an_older_version_is_resumed(store: Store, folder: Path) -> None:
+    interrupted(store, folder, 3)
+    store.path(models.RUNS[0], "net").unlink()
+    store.path(models.RUNS[1], "net").rename(store.path(models.RUNS[0], "net"))  # there was one room, for all epochs
+    assert len(pipeline.train(store, request(folder), resume=True).made_by["history"]) == 3
