@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import stat
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+import pi_heif
+from PIL import ExifTags, Image, ImageCms, ImageDraw, UnidentifiedImageError
 
 from kmex_core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-SUFFIXES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff")
-MAX_BYTES = 20 * 2**20
+pi_heif.register_heif_opener(thumbnails=False)
+# the limits below are stricter than what Pillow warns of, and damage is an error; not per call, which no thread may do
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# what files become; part of the fingerprint of every data set of files, so that embeddings of other pixels do not serve
+DECODER = "2"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
+FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF and HEIC"
+SUFFIXES = (
+    "png", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "hif",
+)  # fmt: skip
+MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000
+ENOUGH = 1024
+MAX_PROFILE_BYTES = 4 * 2**20
+SAME_COLOUR = 3
+WHITE = 65_535
+FLOAT_SLACK = 1e-3
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PHOTOMETRIC, _BITS = 262, 258
+# what decoders raise when they are given damaged bytes
+_DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError,
+    RuntimeError, MemoryError, struct.error, ImageCms.PyCMSError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +66,7 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        pixels: (H, W, 3) uint8, red, green and blue.
+        pixels: (H, W) uint8 of a file that stores grey, (H, W, 3) uint8 (sRGB) of any other.
         notes: what was changed on the way, one sentence each, for the person who gave the file.
     """
 
@@ -35,48 +74,110 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read_picture(content: bytes, name: str = "The file") -> Picture:
-    """Decode an untrusted PNG, JPEG, WebP, BMP or TIFF file of any mode, turned as its EXIF data says.
+@dataclass(frozen=True)
+class Header:
+    """What a picture will be, known before its pixels are decoded.
+
+    Attributes:
+        shape: (H, W) that it is stored with, turned as its EXIF data says.
+        grey: whether it is stored as grey: `read_picture` then gives (H, W).
+    """
+
+    shape: tuple[int, int]
+    grey: bool
+
+
+def read_picture(source: bytes | Path, name: str = "") -> Picture:
+    """Decode an untrusted picture. Data sets, uploads, command line and Python all read pictures by this function.
+
+    What it decides, from the file alone, so that a file has the same pixels wherever it is read:
+
+    - Format: one of `FORMATS`, by content; the name does not matter. No other decoder is ever started.
+    - Frames: a file that names its primary picture (MPO and HEIC, as phones write them) gives that; animations and
+      files of several pages are refused, since nobody can know which picture is meant.
+    - Rotation: turned and mirrored as its EXIF (or XMP, TIFF, HEIC) data says; damaged EXIF data is left out.
+    - Grey: 1-bit, 8-bit, 16-bit and float grey, with or without alpha, stays grey. Palettes count as colour.
+    - Depth: grey of 16 bits is divided by 257, whatever values occur: 12-bit values in a 16-bit file stay dark, because
+      a guess could differ between the files of a data set. A TIFF that declares 12 bits is scaled by 4095. Integers of
+      32 bits or with a sign are read as 16-bit values, floats from 0 (black) to 1 (white); other values are refused,
+      since no scale would hold for a whole data set. 16-bit colour and 10-bit AVIF and HEIC keep their upper 8 bits.
+    - Transparency (alpha, palette entries, a transparent colour) is filled with white.
+    - Colour: an RGB or CMYK profile (ICC) is converted to sRGB, so that a Display P3 photo has the colours that it
+      shows; one that is as good as sRGB (`SAME_COLOUR` levels) changes nothing. CMYK without a profile, YCbCr and LAB
+      are converted by the usual formulas. Grey profiles, PNG's gAMA and cHRM are left out.
+    - Size: what is at least twice `ENOUGH` pixels on its shorter side is reduced by 2, 4 or 8, by the JPEG decoder
+      itself or by the mean of squares, so that memory and time follow what a network can use.
 
     Args:
-        content: the file's bytes.
-        name: what to call it in messages.
+        source: the file's bytes, or its path.
+        name: what to call it in messages; its path when empty.
 
     Raises:
-        InputError: when it is empty, over `MAX_BYTES` or `MAX_PIXELS`, of another format, truncated or has several
-            frames. Size and format are checked before any pixel is decoded.
+        InputError: when it is empty, no regular file, over `MAX_BYTES` or `MAX_PIXELS`, of another format, damaged, or
+            refused as said above. Size and format are checked before any pixel is decoded.
     """
-    if not content:
-        raise InputError(f"{name} is empty (0 bytes). Choose a file with a picture in it.")
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{name} has {len(content) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the limits below are stricter, and damage is an error
-            image = Image.open(io.BytesIO(content))
+    with _opened(source, name) as image:
+        return _decoded(image)
+
+
+def read_header(source: bytes | Path, name: str = "") -> Header:
+    """What a picture will be, from its first bytes.
+
+    Args:
+        source, name: see `read_picture`.
+
+    Raises:
+        InputError: see `read_picture`; damage further on is not noticed.
+    """
+    with _opened(source, name) as image:
+        width, height = image.size
+        # a TIFF has turned its size already, and a PNG would be decoded to look for EXIF data behind its pixels
+        turned = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info) and _turn(image) >= 5
+        return Header((width, height) if turned else (height, width), _is_grey(image))
+
+
+@contextlib.contextmanager
+def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
+    name = name or (str(source) if isinstance(source, Path) else "The file")
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else _regular_file(source, name)
+        stack.enter_context(file)
+        size = len(source) if isinstance(source, bytes) else os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise InputError(f"{name} is empty (0 bytes): a picture was expected.")
+        if size > MAX_BYTES:
+            raise InputError(f"{name} has {size / 2**20:,.1f} MB; at most {MAX_BYTES // 2**20} MB are read.")
+        try:
+            image = stack.enter_context(Image.open(file, formats=FORMATS))
             _check(image, name)
-            image.load()
-            return _to_rgb(image)
-    except UnidentifiedImageError:
-        raise InputError(
-            f"{name} is not a picture that can be read. PNG, JPEG, WebP, BMP and TIFF files can."
-        ) from None
-    except Image.DecompressionBombError:
-        raise InputError(_too_many_pixels(name, "far too many")) from None
-    except InputError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        MemoryError,
-        OverflowError,
-    ) as error:
-        raise InputError(f"{name} is damaged or cut off and cannot be read to its end ({error}).") from error
+            yield image
+        except InputError:
+            raise
+        except UnidentifiedImageError:
+            raise InputError(f"{name} is not a picture that can be read. {FORMATS_TEXT} files can.") from None
+        except Image.DecompressionBombError:
+            raise InputError(_too_many_pixels(name, "far too many")) from None
+        except _Refused as error:
+            raise InputError(f"{name} {error}") from None
+        except _DAMAGE as error:
+            raise InputError(f"{name} is damaged or cut off and cannot be read to its end ({error}).") from error
+
+
+class _Refused(Exception):
+    """A sound picture that is not read; the text goes on after its name."""
+
+
+def _regular_file(path: Path, name: str) -> IO[bytes]:
+    """Open a file without waiting for a pipe or a device to answer."""
+    try:
+        place = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    file = os.fdopen(place, "rb") if stat.S_ISREG(os.fstat(place).st_mode) else None
+    if file is None:
+        os.close(place)
+        raise InputError(f"{name} is no regular file: a picture was expected.")
+    return file
 
 
 def _too_many_pixels(name: str, size: str) -> str:
@@ -84,49 +185,138 @@ def _too_many_pixels(name: str, size: str) -> str:
 
 
 def _check(image: Image.Image, name: str) -> None:
-    if image.format not in FORMATS:
-        raise InputError(f"{name} is a {image.format} file. Save it as PNG, JPEG, WebP, BMP or TIFF and try again.")
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(_too_many_pixels(name, f"{width:,} × {height:,}"))
     if width < 1 or height < 1:
         raise InputError(f"{name} has no pixels.")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise InputError(f"{name} has {frames} frames or pages. Save the one you mean as a file of its own.")
+    if image.format not in ("MPO", "HEIF") and getattr(image, "is_animated", False):
+        raise InputError(f"{name} has several frames or pages. Save the one you mean as a file of its own.")
 
 
-def _to_rgb(image: Image.Image) -> Picture:
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+
+
+def _turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or the EXIF data is damaged: the pixels are sound all the same."""
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation)
+    except _DAMAGE:
+        return 1
+    return turn if turn in _TURNS else 1
+
+
+def _decoded(image: Image.Image) -> Picture:
     notes = []
-    turned = ImageOps.exif_transpose(image)
-    if turned.size != image.size or turned.tobytes() != image.tobytes():
+    stored, factor = image.size, _reduction(image.size)
+    turned = image.format != "PNG" and _turn(image) > 1  # a TIFF is turned while it is loaded
+    if factor > 1:
+        image.draft(None, (stored[0] // factor, stored[1] // factor))
+    drafted = image.size != stored
+    image.load()
+    turn, grey, profile = _turn(image), _is_grey(image), image.info.get("icc_profile") or b""
+    if turned or turn > 1:
         notes.append("It was turned as its EXIF data says.")
-    image = turned
     if image.mode.startswith("I") or image.mode == "F":
         notes.append("Its deep grey values were scaled to 8 bits.")
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
-    has_alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-    if has_alpha:
-        layered = image.convert("RGBA")
-        if np.asarray(layered)[..., 3].min() < 255:
+        image = _eight_bits(image)
+    elif image.has_transparency_data:
+        image, transparent = _on_white(image)
+        if transparent:
             notes.append("Its transparent parts were filled with white.")
-            page = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-            layered = Image.alpha_composite(page, layered)
-        image = layered
     elif image.mode == "CMYK":
         notes.append("Its print colours (CMYK) were converted to red, green and blue.")
-    return Picture(np.array(image.convert("RGB")), tuple(notes))
+        if profile:
+            image, _ = _in_srgb(image, profile)
+            profile = b""
+    managed = profile and not grey and image.mode != "LAB"
+    image = image.convert("L" if grey else "RGB")
+    if factor > 1 and not drafted:
+        image = image.reduce(factor)
+    if factor > 1:
+        notes.append(f"It was reduced to 1/{factor} of its width and height, which is more than a network looks at.")
+    if managed:
+        image, note = _in_srgb(image, profile)
+        notes += note
+    if turn > 1:
+        image = image.transpose(_TURNS[turn])
+    return Picture(np.array(image), tuple(notes))
 
 
-def _eight_bits(deep: np.ndarray) -> np.ndarray:
-    """16-bit integers by their range; 32-bit integers and floats by the smallest and largest value they have."""
-    values = deep.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("some of its grey values are not finite")
-    if deep.dtype.kind in "iu" and values.min() >= 0 and values.max() <= 65535:
-        return np.round(values / 257).astype(np.uint8)
-    low, high = values.min(), values.max()
-    return np.round((values - low) / ((high - low) or 1) * 255).astype(np.uint8)
+def _reduction(size: tuple[int, int]) -> int:
+    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or min(size) >= factor * ENOUGH)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit or float grey as 8-bit grey, on one scale for all files (see `read_picture`)."""
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        low, high = float(values.min()), float(values.max())
+        if not (low >= -FLOAT_SLACK and high <= 1 + FLOAT_SLACK):  # not finite ones, too
+            raise _Refused(
+                f"has float values from {low:g} to {high:g}; 0 (black) to 1 (white) was expected. Scale them, all "
+                "files of a data set alike, or save them with 16 bits."
+            )
+        eight = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    else:
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > WHITE:
+            raise _Refused(
+                f"has grey values from {low:,} to {high:,}; 0 (black) to {WHITE:,} (white) was expected. Scale them, "
+                "all files of a data set alike, or save them with 16 bits."
+            )
+        bits = tags.get(_BITS, (16,))[0]
+        white = 2**bits - 1 if bits < 16 else WHITE
+        table = (np.arange(WHITE + 1) * 510 + white) // (2 * white)  # rounded, as values / white * 255
+        eight = np.minimum(table, 255).astype(np.uint8)[values]
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
+        eight = 255 - eight
+    if isinstance(clear := image.info.get("transparency"), int):
+        eight[values == clear] = 255
+    return Image.fromarray(eight)
+
+
+def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """A picture without its alpha, and whether anything was transparent."""
+    layered = image.convert("RGBA")
+    alpha = layered.getchannel("A")
+    if alpha.getextrema()[0] == 255:
+        return layered, False
+    page = Image.new("RGB", layered.size, (255, 255, 255))
+    page.paste(layered, mask=alpha)
+    return page, True
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
+    """An RGB or CMYK picture in sRGB, and what was done."""
+    try:
+        transform = _to_srgb(profile, image.mode)
+        if transform is None:
+            return image, []
+        managed = ImageCms.applyTransform(image, transform)
+        assert managed is not None
+    except _DAMAGE:
+        return image, ["Its colour profile is damaged, or of another kind than its colours, and was left out."]
+    return managed, ["Its colours were converted from its profile (ICC) to sRGB."]
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """What converts from a profile; None where it is as good as sRGB."""
+    if len(profile) > MAX_PROFILE_BYTES:
+        raise ValueError(f"the profile has {len(profile):,} bytes")
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if source.profile.xcolor_space.strip() != mode:
+        raise ValueError(f"the profile is of {source.profile.xcolor_space}")
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    if mode == "RGB":
+        levels = np.arange(0, 256, 51, dtype=np.uint8)
+        colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+        converted = ImageCms.applyTransform(Image.fromarray(colours), transform)
+        if np.abs(np.asarray(converted).astype(int) - colours).max() <= SAME_COLOUR:
+            return None
+    return transform
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -142,14 +332,15 @@ def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 
-def to_pixels(images: Sequence[np.ndarray], channels: int, size: int) -> torch.Tensor:
+def to_pixels(images: Iterable[np.ndarray], channels: int, size: int) -> torch.Tensor:
     """Pictures of any size as the network's pixels, before normalisation.
 
     Bilinear with antialiasing to a square; the whole picture is kept, so that other shapes are squeezed. Data sets and
-    uploads go through this one function, so that the same picture gives the same pixels.
+    uploads go through this one function, so that the same picture gives the same pixels. Pictures that come one by one
+    are reduced one by one: no two are held at their own size.
 
     Args:
-        images: (H, W) or (H, W, 3) uint8 arrays; sizes may differ.
+        images: (H, W) or (H, W, 3) uint8 arrays, at least one; sizes may differ.
         channels: 1 or 3.
         size: side of the square in pixels.
 
@@ -162,10 +353,10 @@ def to_pixels(images: Sequence[np.ndarray], channels: int, size: int) -> torch.T
         shaped = images[..., None] if images.ndim == 3 else images
         if shaped.shape[-1] == channels:
             return _resize(torch.from_numpy(np.ascontiguousarray(shaped)).permute(0, 3, 1, 2), size)
-    parts = [torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None] for image in images]
-    if len({part.shape for part in parts}) == 1:
-        return _resize(torch.cat(parts), size)
-    return torch.cat([_resize(part, size) for part in parts])
+    return torch.cat([
+        _resize(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], size)
+        for image in images
+    ])  # fmt: skip
 
 
 def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from app import cache
 from app.state import Selection
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
-from kmex_core.images import MAX_BYTES, SUFFIXES, read_picture
+from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES, read_picture
 from kmex_core.results import Conversion, ModelInfo
 
 SOURCES = ("Test image", "Training image", "Upload")
@@ -91,7 +91,7 @@ def _jump(text: str, choices: np.ndarray, about: str) -> None:
 
 def _upload() -> Picked | None:
     file = st.file_uploader(
-        f"A picture (PNG, JPEG, WebP, BMP or TIFF, up to {MAX_BYTES // 2**20} MB)",
+        f"A picture ({FORMATS_TEXT}, up to {MAX_BYTES // 2**20} MB)",
         type=list(SUFFIXES),
         key="upload",
         max_upload_size=MAX_BYTES // 2**20,

@@ -24,7 +24,6 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
-from kmex_core.errors import InputError
 from kmex_core.results import OWN
 
 
@@ -141,7 +140,7 @@ def patches(
 @app.command()
 def explain(
     model: ModelName,
-    image: Annotated[Path, typer.Option(metavar="FILE", help="A PNG, JPEG, WebP, BMP or TIFF picture.")],
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture: PNG, JPEG, WebP, AVIF, HEIC, …")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the maps go; made if it is not there.")],
     k: K = 5,
     own: Own = False,
@@ -167,10 +166,7 @@ def explain(
         from kmex_core import pipeline, report
         from kmex_core.images import read_picture
 
-        try:
-            picture = read_picture(image.read_bytes(), str(image))
-        except OSError as error:
-            raise InputError(f"{image} cannot be read: {error.strerror or error}.") from error
+        picture = read_picture(image)
         store, info, data = opened(model, data_root)
         per_class = OWN if own else k
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)

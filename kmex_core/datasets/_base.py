@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from kmex_core.errors import InputError
-from kmex_core.images import to_pixels
+from kmex_core.images import read_header, read_picture, to_channels, to_pixels
 from kmex_core.progress import Progress, silent
 from kmex_core.specs import stable_key
 
@@ -48,9 +45,9 @@ class Split(ABC):
     def image(self, index: int) -> np.ndarray:
         """The original image for display: (H, W) or (H, W, 3) uint8."""
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
-        """The original images at `indices`; one array where they all have one shape and lie in memory."""
-        return [self.image(int(index)) for index in indices]
+    def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
+        """The original images at `indices`, one at a time; one array where they lie in memory."""
+        return (self.image(int(index)) for index in indices)
 
 
 class ArraySplit(Split):
@@ -68,36 +65,31 @@ class ArraySplit(Split):
     def image(self, index: int) -> np.ndarray:
         return np.asarray(self.pixels[index])
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
+    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return self.pixels[np.asarray(indices)]
 
 
 Sources = Sequence[Path] | Sequence[bytes]
 
 
-@contextlib.contextmanager
-def _opened(sources: Sources, index: int, where: str) -> Iterator[Image.Image]:
-    source = sources[index]
-    try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        what = str(source) if isinstance(source, Path) else f"Image {index} of {where}"
-        raise InputError(f"{what} cannot be read as an image ({error}). Repair or remove it.") from error
-
-
 def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int]:
     """The shapes (H, W) of some encoded images, and 1 or 3 channels: grey only when all of them are stored as grey."""
     shapes, grey = set(), True
     for index in np.unique(np.linspace(0, len(sources) - 1, SURVEYED).astype(int)):
-        with _opened(sources, int(index), where) as image:
-            shapes.add((image.height, image.width))
-            grey = grey and image.mode in ("1", "L", "LA", "I;16")
+        header = read_header(*_named(sources, int(index), where))
+        shapes.add(header.shape)
+        grey = grey and header.grey
     return shapes, 1 if grey else 3
 
 
+def _named(sources: Sources, index: int, where: str) -> tuple[bytes | Path, str]:
+    """An encoded image, and what to call it in messages."""
+    source = sources[index]
+    return source, str(source) if isinstance(source, Path) else f"Image {index} of {where}"
+
+
 class EncodedSplit(Split):
-    """Image files, decoded when they are read; only their compressed bytes (or their paths) are held.
+    """Image files, decoded by `read_picture` when they are read; only their bytes (or their paths) are held.
 
     Args:
         sources: file paths, or anything indexable that gives a file's bytes.
@@ -113,8 +105,8 @@ class EncodedSplit(Split):
         self.where = where
 
     def image(self, index: int) -> np.ndarray:
-        with _opened(self.sources, index, self.where) as image:
-            return np.asarray(image.convert("L" if self.channels == 1 else "RGB"))
+        pixels = to_channels(read_picture(*_named(self.sources, index, self.where)).pixels, self.channels)
+        return pixels[..., 0] if self.channels == 1 else pixels
 
 
 class Subset(Split):
@@ -136,7 +128,7 @@ class Subset(Split):
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.indices[index]))
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> Sequence[np.ndarray]:
+    def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
         return self.whole.images(self.indices[np.asarray(indices)])
 
 

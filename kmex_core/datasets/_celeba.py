@@ -10,6 +10,7 @@ import numpy as np
 from kmex_core.datasets._attributes import annotate, read_annotations
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, Split, fingerprint
 from kmex_core.errors import InputError
+from kmex_core.images import DECODER
 from kmex_core.specs import DatasetSpec
 
 FOLDER, PICTURES = "celeba", "img_align_celeba"
@@ -78,7 +79,7 @@ def load_celeba(spec: DatasetSpec) -> ImageDataset:
         channels=3,
         image_size=spec.image_size or IMAGE_SIZE,
         augmentation="flip-crop",
-        fingerprint=fingerprint([here / ATTRIBUTES, here / PARTITION], spec.name, class_column),
+        fingerprint=fingerprint([here / ATTRIBUTES, here / PARTITION], spec.name, DECODER, class_column),
         notes=(*left_out, *said.notes),
         class_column=class_column,
     )

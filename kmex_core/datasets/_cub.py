@@ -8,6 +8,7 @@ import numpy as np
 
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, fingerprint
 from kmex_core.errors import InputError
+from kmex_core.images import DECODER
 from kmex_core.specs import DatasetSpec
 
 FOLDER = "CUB_200_2011"
@@ -68,7 +69,7 @@ def load_cub(spec: DatasetSpec) -> ImageDataset:
         channels=3,
         image_size=spec.image_size or IMAGE_SIZE,
         augmentation="flip-crop",
-        fingerprint=fingerprint([here / name for name in TABLES], spec.name),
+        fingerprint=fingerprint([here / name for name in TABLES], spec.name, DECODER),
     )
 
 

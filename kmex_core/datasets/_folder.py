@@ -9,7 +9,7 @@ import numpy as np
 from kmex_core.datasets._attributes import annotate, matched, read_annotations, table_beside
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size, with_test
 from kmex_core.errors import InputError
-from kmex_core.images import SUFFIXES
+from kmex_core.images import DECODER, SUFFIXES
 from kmex_core.specs import DatasetSpec
 
 
@@ -61,7 +61,7 @@ def load_folder(spec: DatasetSpec) -> ImageDataset:
         augmentation="flip-crop" if channels == 3 else "none",
         fingerprint=fingerprint(
             [*(path for found in files.values() for path in found), *([beside] if beside else [])],
-            "folder", names, *([spec.class_column] if spec.class_column else []),
+            "folder", DECODER, names, *([spec.class_column] if spec.class_column else []),
         ),
         notes=(*held_out, *notes),
         class_column=spec.class_column,

@@ -12,6 +12,7 @@ import numpy as np
 from kmex_core.datasets._attributes import annotate, check_names, matched, read_annotations, table_beside
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size, with_test
 from kmex_core.errors import InputError
+from kmex_core.images import DECODER
 from kmex_core.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def load_parquet(spec: DatasetSpec) -> ImageDataset:
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
         fingerprint=fingerprint(
-            [*paths, *([beside] if beside else [])], "parquet", *([class_column] if class_column else [])
+            [*paths, *([beside] if beside else [])], "parquet", DECODER, *([class_column] if class_column else [])
         ),
         notes=(*held_out, *left_out, *notes, *said.notes),
         class_column=class_column,

@@ -199,7 +199,7 @@ def test_without_a_test_split_a_fifth_of_each_class_is_held_out(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ([b"no image"] * 4, [0, 1, 0, 1], "cannot be read as an image"),
+        ([b"no image"] * 4, [0, 1, 0, 1], "not a picture that can be read"),
         ([encoded(np.zeros((4, 4), np.uint8))] * 4, [0, 1, 2, 1], "labels run from 0 to 2"),
         ([], [], "no rows"),
     ],
