@@ -14,7 +14,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.published import of_dataset, source
 from kmex_core.results import Evaluation
 
-FORMATS = ("text", "csv", "latex", "json")
+FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
 PAPERS_CLASS = "Male"  # of CelebA
 PAPERS = {  # what the paper calls a kind of model, and its KMEx

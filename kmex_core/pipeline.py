@@ -56,9 +56,10 @@ def checked_device(name: str = "") -> str:
     if not name:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device '{name}' cannot be used ({str(error).splitlines()[0]}). Try cpu.") from error
+        torch.ones(1, device=name).sum().item()  # "meta" has tensors, but no numbers in them
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError, TypeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"The device '{name}' cannot be used ({reason}). Try cpu.") from error
     return name
 
 

@@ -25,6 +25,7 @@ from safetensors.numpy import save as _serialise
 
 from kmex_core.errors import InputError, StoreError
 from kmex_core.jsontext import read_json, write_json
+from kmex_core.paths import user_path
 from kmex_core.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ PATIENCE = 0.5
 def default_root() -> Path:
     """`KMEX_CACHE`, else `data_cache/` beside this package's source, else `data_cache/` in the working directory."""
     if chosen := os.environ.get("KMEX_CACHE"):
-        return Path(chosen).expanduser().resolve()
+        return user_path(chosen).resolve()
     beside = Path(__file__).resolve().parent.parent / "data_cache"
     return beside if beside.is_dir() else Path.cwd() / "data_cache"
 

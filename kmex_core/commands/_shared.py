@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
+from kmex_core.commands._program import Program
 from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
 from kmex_core.jsontext import write_json
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from kmex_core.store import Store
 
 app = typer.Typer(
+    cls=Program,
     help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
     "Start with `python -m kmex_core demo`, then open the pages with `streamlit run app/Home.py`. Your own model takes "
-    "two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input.",
+    "two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input, "
+    "130 stopped (Ctrl-C).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,8 +50,10 @@ K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
 Own = Annotated[
     bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
 ]
-Runs = Annotated[int, typer.Option(min=1, help="How many runs; each has seeds of its own for k-means and images.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed: equal seeds give equal results.")]
+Runs = Annotated[
+    int, typer.Option(min=1, max=1000, help="How many runs; each has seeds of its own for k-means and images.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1001, help="Seed: equal seeds give equal results.")]
 
 
 class Bar:
@@ -93,37 +98,30 @@ def opened(model: str, data_root: str = "") -> tuple[Store, ModelInfo, ImageData
 
 
 def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
-    """Do the work, show its answer or its error, and exit with the right code."""
+    """Do the work and show its answer; `Program` shows its errors. A job's report says how it ended."""
     job = Reporter.here()
     if job is not None and not job.begin():
         print("This job runs already, or was stopped before it began.", file=sys.stderr)
         raise typer.Exit(0)
-    bar, ended, why = Bar(job), "failed", ""
+    bar, state, why = Bar(job), "failed", ""
     try:
         if job is not None:
             job.wait_for_turn()
         answer = work(bar)
-        bar.close()
-        ended = "done"
+        state = "done"
     except KMExError as error:
-        bar.close()
         why = str(error)
-        if as_json:
-            print(write_json({"error": str(error)}))
-        print(f"Error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        raise
     except KeyboardInterrupt:
-        bar.close()
-        ended = "stopped"
-        print("Stopped.", file=sys.stderr)
-        raise typer.Exit(1) from None
+        state = "stopped"
+        raise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise
     finally:
         bar.close()
         if job is not None:
-            job.end(ended, why)
+            job.end(state, why)
     if as_json:
         print(write_json(answer))
     else:

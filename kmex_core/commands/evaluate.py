@@ -194,7 +194,7 @@ def _evaluations(
 def compare(
     models: Annotated[list[str], typer.Option("--models", metavar="NAME [NAME …]", help="Models in the store.")],
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-    format: Annotated[str, typer.Option(help="text, csv, latex or json.")] = "text",
+    format: Annotated[str, typer.Option(help="text, csv or latex.")] = "text",
     metrics: MetricNames = "",
     published: Annotated[bool, typer.Option(help="Add what the paper published for the same data sets.")] = True,
     k: K = 5,
@@ -203,6 +203,7 @@ def compare(
     seed: Seed = 0,
     data_root: DataRoot = "",
     device: Device = "",
+    as_json: Json = False,
 ) -> None:
     """Print models, their KMEx and the paper's figures side by side. Measures what was not measured yet.
 
@@ -224,8 +225,8 @@ def compare(
             found += _evaluations(store, [name], metrics, ks, seeds, images, data_root, device, bar)
         table = comparison.rows(found, published)
         made = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
-        if format == "json":
+        if as_json:
             return {"rows": comparison.as_values(table)}
         return {"text": made[format](table)}
 
-    answer_with(format == "json", work, lambda answer: print(answer["text"].rstrip("\n")))
+    answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))

@@ -19,6 +19,7 @@ from kmex_core.datasets._official import OFFICIAL, is_there, load_official
 from kmex_core.datasets._parquet import load_parquet, parquet_files
 from kmex_core.datasets._quickdraw import load_quickdraw
 from kmex_core.errors import InputError, unknown_name
+from kmex_core.paths import user_path
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import default_root
 
@@ -77,7 +78,7 @@ REGISTRY: dict[str, Entry] = {
 def data_root(chosen: str = "") -> Path:
     """Where data sets lie: `chosen`, else `KMEX_DATA`, else `data/` in the store."""
     root = chosen or os.environ.get("KMEX_DATA", "")
-    return Path(root).expanduser().resolve() if root else default_root() / "data"
+    return user_path(root).resolve() if root else default_root() / "data"
 
 
 def registered(name: str) -> str:
@@ -125,7 +126,7 @@ def _load(spec: DatasetSpec) -> ImageDataset:
     if known := registered(spec.name):
         placed = replace(spec, name=known, root=str(data_root(spec.root)))
         return REGISTRY[known].load(placed)
-    root, path = data_root(spec.root), Path(spec.name).expanduser()
+    root, path = data_root(spec.root), user_path(spec.name)
     for folder in (path, root / spec.name, root / path.name):
         if folder.is_file():
             folder = folder.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,94 @@ def test_a_real_process_answers_json_on_stdout_and_progress_on_stderr(store: Sto
     assert unknown.returncode == 2
     assert "did you mean 'digits'" in unknown.stderr
     assert unknown.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["convert", "--model", "digits", "--k", "many"], 2, "--k"),
+        (["convert"], 2, "--model"),
+        (["convert", "--model", "digits", "--k"], 2, "--k"),
+        (["convert", "--model", "digits", "--nonsense"], 2, "--nonsense"),
+        (["convort"], 2, "convort"),
+        (["convert", "--model", "digits", "--device", "meta"], 2, "'meta' cannot be used"),
+        (["convert", "--model", "digits", "--device", "cuda:-1"], 2, "cannot be used"),
+        (["convert", "--model", "digits", "--seed", str(2**32)], 2, "--seed"),
+        (["evaluate", "--model", "digits", "--runs", "1000000000"], 2, "--runs"),
+        (["train", "--dataset", "~nosuchuser/data", "--name", "x"], 2, "no such user"),
+        (["train", "--dataset", "a" * 300, "--name", "x"], 2, "cannot be a path"),
+        (["datasets", "--data-root", "~nosuchuser"], 2, "no such user"),
+        (["delete", "--model", "digits-flint"], 2, "--yes"),
+    ],
+)
+def test_every_error_is_one_json_object_under_json(demo: Store, arguments: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == code, result.output
+    assert result.stdout.count("\n") == 1
+    assert message in json.loads(result.stdout)["error"]
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped."),
+        (MemoryError(), 1, "not enough memory"),
+        (PermissionError(13, "Permission denied", "/somewhere"), 1, "/somewhere: Permission denied"),
+        (ZeroDivisionError("division by zero"), 1, "should not have (ZeroDivisionError)"),
+    ],
+)
+def test_whatever_happens_inside_a_command_has_its_exit_code_and_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(models, "list_models", fail)
+    result = CliRunner().invoke(app, ["models", "--json"])
+    assert result.exit_code == code
+    assert message in json.loads(result.stdout)["error"]
+    assert "Traceback" not in result.output
+    if code == 1 and isinstance(error, ZeroDivisionError):
+        log = Path(json.loads(result.stdout)["error"].rpartition(" ")[2])
+        assert "division by zero" in log.read_text()
+        log.unlink()
+
+
+def test_ctrl_c_ends_a_real_process_with_130_and_one_json_object(store: Store) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kmex_core", "evaluate", "--model", "digits", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stderr is not None
+    process.stderr.read(1)  # it has begun to work
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(stdout) == {"error": "Stopped."}
+    assert "Stopped." in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16", "koi8-r"])
+def test_any_output_encoding(demo: Store, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    result = subprocess.run(
+        [sys.executable, "-m", "kmex_core", "sweep", "--model", "digits", "--k", "5"], capture_output=True, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.decode(encoding)
+    assert ("accuracy ^" in text) == (encoding != "utf-16")
+    assert ("accuracy ↑" in text) == (encoding == "utf-16")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_stop_nothing(demo: Store, closed: str, tmp_path: Path) -> None:
+    out = tmp_path / "digits.safetensors"
+    command = f"{sys.executable} -m kmex_core export --model digits --out {out} {closed}"
+    assert subprocess.run(command, shell=True, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+    assert out.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -207,7 +296,7 @@ def test_compare_prints_models_side_by_side(demo: Store) -> None:
     assert output["csv"].splitlines()[0].startswith("model,source,dataset,k,images,metric,better,mean")
     assert len(output["csv"].splitlines()) == 1 + 3
     assert output["latex"].count(r"\\") == 1 + 2
-    found = json.loads(CliRunner().invoke(app, [*asked, "--format", "json"]).stdout)
+    found = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert [row["label"] for row in found["rows"]] == ["digits", "digits + KMEx"]
 
 
