@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import time
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,11 @@ import typer.main
 
 from kmex_core.commands import app
 from tests.conftest import encoded, write_folder
+from tests.slow.processes import CONTEXT
 
 pytestmark = pytest.mark.slow
 
 SETS = int(os.environ.get("KMEX_ARGUMENT_SETS", "500"))
-IMPORTED = [
-    f"kmex_core.{name}" for name in ("importing", "kmex", "pipeline", "relevance", "report", "scores", "training")
-]
 PATIENCE = 20.0  # seconds until a command that does real work is stopped as by Ctrl-C
 HOSTILE = (
     "", " ", "0", "-1", "1", "2", "3:1", "1:2", "1:x", "999999999999", "4294967296", "1e400", "nan", "inf", "-inf",
@@ -69,11 +65,9 @@ def child(arguments: list[str], folder: Path, closed: tuple[int, ...], encoding:
     app()
 
 
-def run(
-    context: ForkServerContext, arguments: list[str], folder: Path, closed: tuple[int, ...], encoding: str
-) -> Ended:
+def run(arguments: list[str], folder: Path, closed: tuple[int, ...], encoding: str) -> Ended:
     """Run a command line in a child of a process that has imported what commands import, and computed nothing."""
-    process = context.Process(target=child, args=(arguments, folder, closed, encoding))
+    process = CONTEXT.Process(target=child, args=(arguments, folder, closed, encoding))
     process.start()
     assert process.pid is not None
     process.join(PATIENCE)
@@ -122,10 +116,6 @@ def test_every_argument_set_ends_well(demo_cache: Path, tmp_path: Path, monkeypa
     (tmp_path / "text").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")
     files = [str(data), str(picture), *(str(tmp_path / name) for name in ("text", "pipe", "new", "data/train/left"))]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "torchvision", "tests.slow.test_arguments", *(f"kmex_core.{name}" for name in IMPORTED)]
-    )
     program = typer.main.get_command(app)
     draw = random.Random(20261126)
     wrong: list[str] = []
@@ -137,7 +127,7 @@ def test_every_argument_set_ends_well(demo_cache: Path, tmp_path: Path, monkeypa
         closed = draw.choice([(), (), (), (0,), (1,), (2,), (0, 1, 2)])
         encoding = draw.choice(["utf-8", "utf-8", "cp1252", "ascii"])
         arguments = argument_set(draw, program.commands, files)  # type: ignore[attr-defined]
-        ended = run(context, arguments, folder, closed, encoding)
+        ended = run(arguments, folder, closed, encoding)
         codes[ended.code] = codes.get(ended.code, 0) + 1
         problems = []
         if ended.code not in (0, 1, 2, 130):
