@@ -61,13 +61,21 @@ class Program(TyperGroup):
     Under `--json`, stdout gets exactly one JSON object, which is `{"error": …}` unless the command succeeded.
     """
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command line `args` (`sys.argv` when None) and exit."""
         _make_output_safe()
         given = list(sys.argv[1:] if args is None else args)
         message = ""
         try:
-            code = super().main(given, prog_name, **{**extra, "standalone_mode": False}) or 0
+            code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra) or 0
         except TyperException as error:
             error.show()  # type: ignore[attr-defined]  # usage and message, which every error of click's has
             self._answer(given, error.format_message())
