@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
-_LOCK = re.compile(r"\.(.+)\.lock")
+PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
+LOCK = re.compile(r"\.(.+)\.lock")
 # seconds between two looks at a lock that another process holds
 PATIENCE = 0.5
 
@@ -197,7 +197,7 @@ def remove_file(path: Path) -> None:
 def parts_of(folder: Path, remove: bool = False) -> list[Path]:
     """What killed writers have left in a folder: parts of files that nobody writes any more, removed when asked."""
     left = []
-    for path in regular_files(folder, _PART) if os.name == "posix" else []:
+    for path in regular_files(folder, PART) if os.name == "posix" else []:
         with contextlib.suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb") as file:
             if lock_descriptor(file.fileno(), blocking=False):  # its writer has died
                 left.append(path)

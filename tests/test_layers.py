@@ -48,6 +48,7 @@ ALLOWED = {
     "kmex_core.comparison": {"datasets", "metrics", "published", "results"},
     "kmex_core.training": {"backbones", "baselines", "datasets", "errors", "images", "progress"},
     "kmex_core.pipeline": {"*"},
+    "kmex_core.upkeep": {"errors", "jobs", "models", "pipeline", "progress", "specs", "store"},
     "kmex_core.report": {"attributes", "datasets", "images", "jsontext", "kmex", "pipeline", "results", "store"},
     "kmex_core.commands": {"*"},
     "kmex_core.__main__": {"commands"},

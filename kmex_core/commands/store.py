@@ -127,7 +127,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a model from the store. It asks first.
+    """Remove a model from the store, or the checkpoints of a training that has not finished. It asks first.
 
     Example: python -m kmex_core delete --model mnist18
     """
@@ -137,13 +137,17 @@ def delete(
         from kmex_core.store import Store
 
         store = Store()
-        kept.describe(store, model)
+        if not kept.has_run(store, model):
+            kept.describe(store, model)
         if not yes and not (sys.stdin.isatty() and typer.confirm(f"Delete '{model}' for good?", err=True)):
             raise InputError(f"'{model}' was not deleted. Give --yes to delete it without being asked.")
-        kept.delete(store, model)
-        return {"deleted": model}
+        return {"deleted": model, "what": kept.delete(store, model)}
 
-    answer_with(as_json, work, lambda answer: print(f"Deleted '{answer['deleted']}'."))
+    def show(answer: dict[str, Any]) -> None:
+        what = "the checkpoints of the training" if answer["what"] == "training" else "the model"
+        print(f"Deleted {what} '{answer['deleted']}'.")
+
+    answer_with(as_json, work, show)
 
 
 @app.command()
@@ -169,3 +173,125 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
         )
 
     answer_with(as_json, work, show)
+
+
+keeping = typer.Typer(
+    help="Look after the store: verify its files, remove what nobody needs any more, see how much room it takes.",
+    no_args_is_help=True,
+)
+app.add_typer(keeping, name="store")
+
+
+@keeping.command()
+def verify(as_json: Json = False) -> None:
+    """Read every file of the store and compare it with its digests; exit code 1 when one is damaged.
+
+    A damaged result is made again when it is next needed. A damaged model has to come from an export, or be trained
+    again. What this project did not write, and symbolic links, are named and not opened.
+
+    Example: python -m kmex_core store verify
+    """
+    damaged = []
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import upkeep
+        from kmex_core.store import Store
+
+        store = Store()
+        found = upkeep.verify(store, bar)
+        damaged.extend(found.damaged)
+        return {"store": str(store.root), "sound": not found.damaged, **dataclasses.asdict(found)}
+
+    def show(answer: dict[str, Any]) -> None:
+        for title in ("damaged", "unknown", "rests"):
+            for finding in answer[title]:
+                print(f"{title:8} {finding['path']}: {finding['why']}")
+        count = len(answer["damaged"])
+        print(
+            f"{answer['files']:,} files ({_mib(answer['bytes'])}) are what was written"
+            + (f", {count:,} {'is' if count == 1 else 'are'} damaged." if count else "; none is damaged.")
+        )
+
+    answer_with(as_json, work, show)
+    if damaged:
+        raise typer.Exit(1)
+
+
+@keeping.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what nobody needs any more. It lists it and asks first. Models and checkpoints are never removed.
+
+    These go: rests of writes that were killed, locks and uploads without a user, results of models that are gone, and
+    results of data that have changed since. Results are made again when they are needed.
+
+    Example: python -m kmex_core store clean --dry-run
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import upkeep
+        from kmex_core.store import Store
+
+        store = Store()
+        found = upkeep.needless(store, bar)
+        bar.close()
+        size = sum(finding.bytes for finding in found)
+        if not dry_run and not yes and found:
+            for finding in found:
+                print(f"{finding.path}: {finding.why}", file=sys.stderr)
+            question = f"Remove these {len(found):,} files ({_mib(size)})?"
+            if not (sys.stdin.isatty() and typer.confirm(question, err=True)):
+                raise InputError("Nothing was removed. Give --yes to remove it without being asked.")
+        files, freed = (0, 0) if dry_run else upkeep.remove(store, found)
+        return {
+            "store": str(store.root),
+            "needless": [dataclasses.asdict(finding) for finding in found],
+            "bytes": size,
+            "removed": files,
+            "freed": freed,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        if dry_run:
+            for finding in answer["needless"]:
+                print(f"{finding['path']}: {finding['why']}")
+            print(f"{len(answer['needless']):,} files ({_mib(answer['bytes'])}) would be removed.")
+        else:
+            print(f"Removed {answer['removed']:,} files ({_mib(answer['freed'])}).")
+
+    answer_with(as_json, work, show)
+
+
+@keeping.command()
+def size(as_json: Json = False) -> None:
+    """Say how much each room of the store takes, and how much is free.
+
+    Example: python -m kmex_core store size
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core import upkeep
+        from kmex_core.store import Store
+
+        store = Store()
+        rooms, free = upkeep.size(store)
+        return {
+            "store": str(store.root),
+            "rooms": [dataclasses.asdict(room) for room in rooms],
+            "bytes": sum(room.bytes for room in rooms),
+            "free": free,
+        }
+
+    def show(answer: dict[str, Any]) -> None:
+        for room in answer["rooms"]:
+            print(f"{room['name']:12} {room['files']:6,} files {_mib(room['bytes']):>14}")
+        print(f"{_mib(answer['bytes'])} in all, {_mib(answer['free'])} free in {answer['store']}")
+
+    answer_with(as_json, work, show)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
