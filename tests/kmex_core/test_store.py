@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
+import io
 import os
 import pickle
+import re
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,9 +17,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
+from kmex_core import models
+from kmex_core import store as store_module
 from kmex_core.errors import InputError, StoreError
-from kmex_core.store import Store, checked_name, default_root, digest, read_description, read_file, write_file
+from kmex_core.store import (
+    Store,
+    checked_name,
+    default_root,
+    digest,
+    read_description,
+    read_file,
+    write_bytes,
+    write_file,
+)
+from tests.conftest import ROOT
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), "empty": np.empty((0, 4), np.int64)}
 
@@ -48,6 +68,40 @@ def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, p
     assert description == {"seed": 3}
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_a_changed_description_is_noticed_by_those_who_read_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("damage") / "x.safetensors"
+    written = {"accuracy": 0.9375, "name": "one", "k": 12}
+    write_file(path, ARRAYS, written)
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[place % header] ^= 1 << bit
+    path.write_bytes(content)
+    with contextlib.suppress(StoreError):
+        assert read_description(path) == written
+
+
+def test_files_without_a_digest_of_the_description_are_read(tmp_path: Path) -> None:
+    """Those of older versions, and the demos that come with the product."""
+    path = tmp_path / "old.safetensors"
+    text = '{"seed": 3}'
+    path.write_bytes(save({"a": np.ones(2)}, {"kmex": text, "digest": digest({"a": np.ones(2)}, text)}))
+    assert read_description(path) == read_file(path)[1] == {"seed": 3}
+    for demo in models.EMBEDDED.glob("*.safetensors"):
+        assert read_description(demo) == read_file(demo)[1]
+
+
+def test_a_file_that_goes_is_missing_and_not_damaged(tmp_path: Path) -> None:
+    for read in (read_file, read_description):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")  # a reader would wait for ever
+    with pytest.raises(FileNotFoundError):
+        read_description(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 100, pickle.dumps({"a": 1})])
@@ -108,20 +162,180 @@ def test_two_threads_make_a_result_once(store: Store) -> None:
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_failed_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+FAILURES = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT]
+
+
+@pytest.mark.parametrize("code", FAILURES)
+@pytest.mark.parametrize("failing", ["fsync", "replace", "open", "write"])
+def test_a_failed_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, code: int) -> None:
     path = tmp_path / "x.safetensors"
     write_file(path, {"a": np.zeros(2)}, {"old": True})
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, failing, full)
-    with pytest.raises(StoreError, match="No space left"):
-        write_file(path, {"a": np.ones(2)}, {"old": False})
-    monkeypatch.undo()
+    class Full(io.FileIO):
+        def write(self, content: object) -> int:
+            super().write(b"cut o")  # a part of it finds room
+            raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        if failing == "open":
+            patch.setattr(builtins, "open", full)
+        elif failing == "write":
+            patch.setattr(builtins, "open", lambda part, mode: Full(part, mode.replace("b", "")))
+        else:
+            patch.setattr(os, failing, full)
+        with pytest.raises(StoreError, match=re.escape(os.strerror(code))):
+            write_file(path, {"a": np.ones(2)}, {"old": False})
     assert read_file(path)[1] == {"old": True}
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_file(tmp_path / "x.safetensors", {"a": np.ones(2)}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What reaches the disk from now on, in order."""
+    steps: list[tuple[str, str]] = []
+    fsync, replace, unlink = os.fsync, os.replace, Path.unlink
+
+    def watched_fsync(file: int) -> None:
+        steps.append(("sync", Path(os.readlink(f"/proc/self/fd/{file}")).name.split(".0")[0]))
+        fsync(file)
+
+    def watched_replace(part: Path, path: Path) -> None:
+        steps.append(("name", Path(path).name))
+        replace(part, path)
+
+    def watched_unlink(path: Path, missing_ok: bool = False) -> None:
+        steps.append(("remove", path.name))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    monkeypatch.setattr(Path, "unlink", watched_unlink)
+    return steps
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names of open files are read from /proc")
+def test_what_is_written_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content before its name, then the name; and the names of folders that were made for it."""
+    steps = synced(monkeypatch)
+    write_bytes(tmp_path / "new" / "room" / "x", b"content")
+    assert [step for step, _ in steps] == ["sync", "sync", "sync", "name", "sync"]
+    assert [name for _, name in steps[:2]] == ["new", tmp_path.name]  # of "room" and of "new"
+    assert steps[2][1].startswith(".x.")
+    assert steps[3:] == [("name", "x"), ("sync", "room")]
+    steps.clear()
+    store_module.move_file(tmp_path / "new" / "room" / "x", tmp_path / "new" / "room" / "y")
+    store_module.remove_file(tmp_path / "new" / "room" / "y")
+    assert steps == [("name", "y"), ("sync", "room"), ("remove", "y"), ("sync", "room")]
+    steps.clear()
+    write_bytes(tmp_path / "new" / "room" / "report", b"{}", durable=False)
+    assert steps == [("name", "report")]
+
+
+def test_a_disk_that_does_not_confirm_a_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def broken(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(StoreError, match="the disk did not confirm it"):
+            write_bytes(tmp_path / "x", b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+
+
+def test_a_file_system_that_syncs_no_folders_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def without(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", without)
+    write_bytes(tmp_path / "x", b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("faster", ["takes it", "has it"])
+def test_a_collector_that_is_faster_than_a_writer_costs_the_writer_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    """It may find the part in the moment between its making and its lock."""
+    real, calls = store_module.lock_descriptor, []
+    held: list[int] = []
+
+    def late(file: int, *, blocking: bool) -> bool:
+        calls.append(file)
+        if len(calls) > 1:
+            return real(file, blocking=blocking)
+        (part,) = tmp_path.glob(".*.part")
+        if faster == "takes it":
+            part.unlink()
+        else:
+            held.append(os.open(part, os.O_RDWR))
+            assert real(held[0], blocking=False)
+        return real(file, blocking=blocking)
+
+    monkeypatch.setattr(store_module, "lock_descriptor", late)
+    write_bytes(tmp_path / "x", b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+    for file in held:
+        os.close(file)
+
+
+def test_waiting_is_told_and_can_be_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 0.05)
+    stages: list[str] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        stages.append(stage)
+        if len(stages) == 3:
+            raise KeyboardInterrupt
+
+    with store.locked("embeddings", "key"), pytest.raises(KeyboardInterrupt):
+        store.made("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)
+    assert stages == ["Waiting for another process, which makes the same embeddings"] * 3
+    store.made("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)  # and nothing is held
+    assert len(stages) == 3
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(store: Store) -> None:
+    program = (
+        "import sys, time; from kmex_core.store import Store\n"
+        "with Store(sys.argv[1]).locked('embeddings', 'key'): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(store.root)], stdout=subprocess.PIPE, cwd=ROOT)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(InputError, match="busy"), store.locked("embeddings", "key", "busy"):
+        pass
+    holder.kill()
+    holder.wait()
+    with store.locked("embeddings", "key", "busy"):
+        pass
+
+
+def test_results_whose_names_differ_in_capitals_share_a_lock(store: Store) -> None:
+    with store.locked("room", "Key"), pytest.raises(InputError), store.locked("room", "kEY", "busy"):
+        pass
 
 
 def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
