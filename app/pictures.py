@@ -6,14 +6,12 @@ import re
 from contextlib import suppress
 from functools import lru_cache
 
-import numpy as np
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kmex_core import models, pipeline
 from kmex_core.errors import KMExError
-from kmex_core.images import enlarged, png
+from kmex_core.images import displayed, png
 from kmex_core.store import Store
 
 ROUTE = "/pictures/{model}/{state}/{split}/{index}.png"
@@ -31,21 +29,12 @@ def folder(model: str, state: str) -> str:
     return f"pictures/{model}/{state}/"
 
 
-def thumbnail(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """(H, W, 3) uint8 with a longer side of about `side` pixels: small images enlarged crisply, large ones reduced."""
-    if max(pixels.shape[:2]) <= side:
-        return enlarged(pixels, side)
-    image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels).convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(image)
-
-
 @lru_cache(maxsize=4096)
 def _content(model: str, state: str, split: str, index: int) -> bytes | None:
     data = pipeline.dataset_of(models.describe(Store(), model))
     if data.fingerprint != state or split not in data.splits or index >= len(data.split(split)):
         return None
-    return png(thumbnail(data.split(split).image(index)))
+    return png(displayed(data.split(split).image(index), SIDE, SIDE))
 
 
 def serve(request: Request) -> Response:

@@ -421,6 +421,8 @@ COLOURS: dict[str, Colours] = {
                     ("black", "mid-grey", "white"), False),
 }  # fmt: skip
 FADE = 0.7
+LOSSLESS = 128
+SHOWN = 512  # the longer side in pixels up to which pictures are shown; what is larger costs time and shows no more
 
 
 def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
@@ -428,6 +430,16 @@ def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
     scale = float(np.quantile(np.abs(relevance), 0.995))
     largest = float(np.abs(relevance).max())
     return np.clip(relevance / (scale or largest or 1.0), -1, 1)
+
+
+def packed_relevance(relevance: np.ndarray) -> bytes:
+    """(h, w) relevance as a signed byte per pixel, row by row, for whoever draws it.
+
+    A byte is 127 times the sign of `scaled_relevance` times its magnitude to the power `FADE`: as strongly as it covers
+    the picture, so that faint relevance has as many steps as strong.
+    """
+    scaled = scaled_relevance(relevance)
+    return np.round(127 * np.sign(scaled) * np.abs(scaled) ** FADE).astype(np.int8).tobytes()
 
 
 def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256) -> np.ndarray:
@@ -438,12 +450,12 @@ def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: 
         relevance: (h, w), stretched to the picture.
         opacity: 0 (picture only) to 1 (map only).
         colours: a name in `COLOURS`.
-        side: the longer side of the result in pixels, at least.
+        side: the longer side of the result in pixels, at least (and at most `SHOWN`).
 
     Returns:
         (H', W', 3) uint8.
     """
-    base = enlarged(pixels, side)
+    base = displayed(pixels, side)
     height, width = base.shape[:2]
     grey = np.asarray(Image.fromarray(base).convert("L"), dtype=np.float32)[..., None]
     values = Image.fromarray(scaled_relevance(relevance).astype(np.float32))
@@ -456,11 +468,25 @@ def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: 
     return np.clip(np.round((1 - weight) * grey + weight * colour), 0, 255).astype(np.uint8)
 
 
-def enlarged(pixels: np.ndarray, side: int) -> np.ndarray:
-    """(H, W, 3) uint8 whose longer side is at least `side`: small pictures keep crisp pixels."""
-    shown = to_channels(pixels, 3)
+def reduced(pixels: np.ndarray, most: int = SHOWN) -> np.ndarray:
+    """A picture as (H, W, 3) uint8 whose longer side is at most `most`; small ones keep their pixels.
+
+    Args:
+        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8.
+        most: in pixels.
+    """
+    if max(pixels.shape[:2]) > most:
+        image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+        image.thumbnail((most, most), Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+    return np.ascontiguousarray(to_channels(pixels, 3))
+
+
+def displayed(pixels: np.ndarray, side: int, most: int = SHOWN) -> np.ndarray:
+    """A picture as it is shown: `reduced`, or enlarged by whole pixels until its longer side is at least `side`."""
+    shown = reduced(pixels, most)
     factor = -(-side // max(shown.shape[:2]))
-    return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else np.ascontiguousarray(shown)
+    return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else shown
 
 
 BOX = (230, 30, 30)
@@ -474,13 +500,22 @@ def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int)
         box: left, top, right, bottom as shares of its width and height, 0…1.
         side: of the larger side of the result, at least.
     """
-    image = Image.fromarray(enlarged(pixels, side)).convert("RGB")
+    image = Image.fromarray(displayed(pixels, side)).convert("RGB")
     left, top, right, bottom = box
     corners = (
         left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1,
     )  # fmt: skip
     ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
     return np.asarray(image)
+
+
+def picture_file(pixels: np.ndarray) -> tuple[bytes, str]:
+    """A picture to be shown, (H, W, 3) uint8, as a file and its media type: lossless when small, else WebP."""
+    if max(pixels.shape[:2]) <= LOSSLESS:
+        return png(pixels), "image/png"
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=90)
+    return buffer.getvalue(), "image/webp"
 
 
 def png(pixels: np.ndarray) -> bytes:

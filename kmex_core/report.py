@@ -21,7 +21,7 @@ from kmex_core.attributes import (
     subgroup_table,
 )
 from kmex_core.datasets import ImageDataset
-from kmex_core.images import COLOURS, boxed, enlarged, overlay, png
+from kmex_core.images import COLOURS, boxed, displayed, overlay, png
 from kmex_core.jsontext import write_json
 from kmex_core.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
@@ -143,7 +143,7 @@ def write(
     for p, picture, here, there in zip(found.prototypes, pictures, found.maps.values, theirs.values, strict=True):
         maps |= {f"prototype-{p}": here, f"prototype-{p}-image": there}
         write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
-        write_bytes(out / f"prototype-{p}-image.png", png(enlarged(picture, 256)))
+        write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
         write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
     write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
     write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
@@ -186,7 +186,7 @@ def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: Im
 
     def picture(p: int) -> np.ndarray | None:
         index = int(prototypes.picture[p])
-        return enlarged(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
+        return displayed(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
 
     return _sheet(prototypes, class_names, picture)
 

@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import streamlit as st
 
 from app import cache
+from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.state import Selection
-from kmex_core.images import COLOURS, enlarged, overlay
 from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 
-SIDE = 192
+COLUMNS = 4
 METHODS = {
     "prp": "prototypical relevance propagation (PRP)",
     "integrated_gradients": "Integrated Gradients, because LRP has no rules for this kind of network",
 }
 
 
-# on a phone two by two instead of four below each other
-_STYLE = """<style>@media(max-width:640px){
-[class*="st-key-kx-pair-"] [data-testid="stColumn"]{min-width:calc(50% - 1rem);flex:1 1 calc(50% - 1rem)}}</style>"""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How relevance is laid over a picture."""
-
-    opacity: float
-    colours: str
-
-
-def choose_look(method: str) -> Look:
-    """Show the controls of the maps, and what they mean."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        opacity = st.slider(
-            "Map opacity (%)",
-            0,
-            100,
-            85,
-            5,
-            key="opacity",
-            bind="query-params",
-            width=260,
-            help="0 % shows the picture only, 100 % the map only.",
-        )
-        colours = st.selectbox(
-            "Colours",
-            list(COLOURS),
-            key="colours",
-            bind="query-params",
-            width=260,
-            help="From pixels that speak against the similarity, over those that do not matter, to those that make it.",
-        )
+def explain_maps(method: str) -> None:
+    """Show the controls of the maps, and what the maps mean."""
+    show_look("look")
     st.caption(
-        f"Maps by {METHODS[method]}. {_legend(colours)} The map on the left answers: which pixels of your image make "
+        f"Maps by {METHODS[method]}. The map on the left answers: which pixels of your image make "
         "it look like this prototype? The one on the right: which pixels of the prototype's own picture do?"
-    )
-    return Look(opacity / 100, colours)
-
-
-def _legend(colours: str) -> str:
-    low, middle, high = COLOURS[colours].names
-    return (
-        f"**{high.capitalize()}** pixels make the similarity, **{middle}** ones do not matter, **{low}** ones lower it."
     )
 
 
 def show_comparison(
-    chosen: Selection,
-    prototypes: Prototypes,
-    found: Explanation,
-    own: RelevanceMaps,
-    pixels: np.ndarray,
-    look: Look,
+    chosen: Selection, prototypes: Prototypes, found: Explanation, own: RelevanceMaps, pixels: np.ndarray
 ) -> None:
     """Show a row of four pictures for each of the explained prototypes, most similar first.
 
@@ -84,33 +37,37 @@ def show_comparison(
         found: the image's explanation.
         own: each prototype's map on its own picture.
         pixels: the image.
-        look: how maps are laid over pictures.
     """
-    st.html(_STYLE)
     info = chosen.model
     train = cache.dataset(info).split("train")
+    mine = address(pixels)
     for row, p in enumerate(found.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.picture[p])
-        theirs = train.image(index)
-        with st.container(border=True, key=f"kx-pair-{row}"):
+        theirs = address(train.image(index))
+        with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, found, prototypes))
-            columns = st.columns(4)
-            _picture(columns[0], enlarged(pixels, SIDE), "Your image")
-            _map(columns[1], pixels, found.maps, row, look, f"Where it looks like prototype {p}")
-            _picture(columns[2], enlarged(theirs, SIDE), f"Prototype {p}: training image {index}")
-            _map(columns[3], theirs, own, row, look, f"Where prototype {p}'s picture does")
+            figures = [
+                plain(mine, "Your image"),
+                mapped(mine, found.maps, row, f"Where it looks like prototype {p}"),
+                plain(theirs, f"Prototype {p}: training image {index}"),
+                mapped(theirs, own, row, f"Where prototype {p}'s picture does"),
+            ]
+            show_figures(f"pair-{row}", figures, COLUMNS)
 
 
-def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray, look: Look) -> None:
+def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) -> None:
     """Show which pixels the score of the black box's (or the model's own) predicted class comes from."""
     name = chosen.model.class_names[found.predicted_black_box]
-    with st.container(border=True, key="kx-pair-black-box"):
+    mine = address(pixels)
+    with st.container(border=True):
         what = "The prediction, from all prototypes" if chosen.own else "For comparison, the black box"
         st.markdown(f"**{what}: {name}** · probability {found.black_box.max():.1%}")
-        columns = st.columns(4)
-        _picture(columns[0], enlarged(pixels, SIDE), "Your image")
-        _map(columns[1], pixels, found.black_box_map, 0, look, f"Where its score for {name} comes from")
+        figures = [
+            plain(mine, "Your image"),
+            mapped(mine, found.black_box_map, 0, f"Where its score for {name} comes from"),
+        ]
+        show_figures("pair-black-box", figures, COLUMNS)
 
 
 def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
@@ -123,26 +80,3 @@ def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation,
         f"{distance} · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )
-
-
-def _picture(place: st.delta_generator.DeltaGenerator, pixels: np.ndarray, caption: str) -> None:
-    place.image(pixels, caption=caption, alt=caption, width="stretch")
-
-
-def _map(
-    place: st.delta_generator.DeltaGenerator,
-    pixels: np.ndarray,
-    maps: RelevanceMaps,
-    row: int,
-    look: Look,
-    caption: str,
-) -> None:
-    _picture(place, overlay(pixels, maps.values[row], look.opacity, look.colours, SIDE), caption)
-    if not maps.conserves[row]:
-        ratio = maps.conservation[row]
-        place.warning(
-            f"This map does not conserve: its pixels sum to {ratio:.2f} times the score, not 1. Read it with care."
-            if np.isfinite(ratio)
-            else "The score is 0, so that the map cannot be checked against it. Read it with care.",
-            icon=":material/balance:",
-        )

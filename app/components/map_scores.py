@@ -12,19 +12,16 @@ from app import cache
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
+from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
 from app.state import Selection, query
 from kmex_core import jobs
-from kmex_core.images import COLOURS, enlarged, overlay
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import OWN, MapScores, ModelInfo
 
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
-SIDE, SHOWN = 128, 3
-# on a phone side by side instead of below each other
-_STYLE = """<style>@media(max-width:640px){
-[class*="st-key-kx-best-"] [data-testid="stColumn"]{min-width:calc(33% - 1rem);flex:1 1 calc(33% - 1rem)}}</style>"""
+SHOWN = 3
 BY = {"divergence": "faithfulness", "drop": "average_drop"}
 
 
@@ -142,9 +139,9 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     test = cache.dataset(info).split("test")
     predicted = cache.conversion(info, chosen.k, chosen.seed).test_black_box
     kind = METRICS[BY[by]]
-    st.html(_STYLE)
+    show_look("look")
     for at, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
-        with place.container(border=True, key=f"kx-best-{at}"):
+        with place.container(border=True):
             st.markdown(f"**{title}**")
             for row in range(at * few, min((at + 1) * few, len(picked))):
                 one = picked.iloc[row]
@@ -154,13 +151,12 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                     "views/explain.py", label=f"Test image {image:,}, {one['class']}: {kind.with_unit(one[by])}",
                     icon=":material/image_search:", query_params=query(source="Test image", image=image),
                 )  # fmt: skip
-                pixels = test.image(image)
-                shown = [(enlarged(pixels, SIDE), "Image")]
+                picture = address(test.image(image))
+                figures = [plain(picture, "Image", f"Image, test image {image}")]
                 for by_whom, maps in ((chosen.title, mine), ("Black box", theirs))[: 1 if chosen.own else 2]:
-                    picture = overlay(pixels, maps.values[row], 0.85, next(iter(COLOURS)), SIDE)
-                    shown.append((picture, f"{by_whom}: why {said}"))
-                for column, (picture, caption) in zip(st.columns(3), shown, strict=False):
-                    column.image(picture, caption=caption, alt=f"{caption}, test image {image}", width="stretch")
+                    caption = f"{by_whom}: why {said}"
+                    figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
+                show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":
         st.caption("The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "
                    "which is made of theirs.")  # fmt: skip

@@ -9,7 +9,7 @@ from app import cache
 from app.components.figure import show_figure
 from app.figures.evaluation import weights_figure
 from app.state import Selection
-from kmex_core.images import enlarged
+from kmex_core.images import displayed
 from kmex_core.results import NO_IMAGE
 
 SIDE = 224
@@ -39,7 +39,7 @@ def show_own_kind(chosen: Selection, p: int) -> None:
         )  # fmt: skip
     if details.decoded is not None:
         st.image(
-            enlarged(details.decoded[p], SIDE), width="stretch", alt=f"Prototype {p} as the decoder draws it",
+            displayed(details.decoded[p], SIDE), width="stretch", alt=f"Prototype {p} as the decoder draws it",
             caption="The prototype itself, drawn by the model's decoder",
         )  # fmt: skip
     names = chosen.model.class_names

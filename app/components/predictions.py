@@ -10,7 +10,7 @@ from app.components.figure import show_figure
 from app.components.image_picker import Picked
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.state import Selection
-from kmex_core.images import enlarged
+from kmex_core.images import displayed
 from kmex_core.results import Explanation, Prototypes
 
 MOST = 10
@@ -21,7 +21,10 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
     info = chosen.model
     left, right = st.columns([1, 3])
     left.image(
-        enlarged(picked.pixels, 224), caption=picked.title, alt=f"{picked.title}, the image to explain", width="stretch"
+        displayed(picked.pixels, 224),
+        caption=picked.title,
+        alt=f"{picked.title}, the image to explain",
+        width="stretch",
     )
     with right:
         _verdict(chosen, found, picked)

@@ -12,7 +12,7 @@ from app import cache
 from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.state import Selection, pick, picked, prototype_name, prototype_place
-from kmex_core.images import enlarged
+from kmex_core.images import displayed
 from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
@@ -36,7 +36,7 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     picture = int(prototypes.picture[p])
     if picture >= 0:
         st.image(
-            enlarged(cache.dataset(info).split("train").image(picture), SIDE),
+            displayed(cache.dataset(info).split("train").image(picture), SIDE),
             width="stretch",
             alt=f"The training image of {name} nearest to prototype {p}",
             caption=f"Training image {picture:,}, the nearest of its class",

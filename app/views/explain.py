@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import cache
-from app.components.comparison import choose_look, show_black_box, show_comparison
+from app.components.comparison import explain_maps, show_black_box, show_comparison
 from app.components.image_picker import pick_image
 from app.components.predictions import show_predictions
 from app.components.preparation import prepare
@@ -27,7 +27,7 @@ found = cache.explanation(info, chosen.k, chosen.seed, picked.name, picked.pixel
 show_predictions(chosen, converted.prototypes, found, picked)
 
 st.subheader("This looks like that")
-look = choose_look(found.maps.method)
+explain_maps(found.maps.method)
 own = cache.prototype_maps(info, chosen.k, chosen.seed, found.prototypes.tolist())
-show_comparison(chosen, converted.prototypes, found, own, picked.pixels, look)
-show_black_box(chosen, found, picked.pixels, look)
+show_comparison(chosen, converted.prototypes, found, own, picked.pixels)
+show_black_box(chosen, found, picked.pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ LEAVES = (
     nn.Identity,
     Stop,
 )
+COPIED_BYTES = 2**30
 CONTAINERS = (nn.Sequential, ResNet, BasicBlock, Bottleneck, VGG, AlexNet, UpToHead)
 
 
@@ -61,8 +63,9 @@ def no_rules(encoder: nn.Module) -> str:
 class LRP:
     """Relevance of pixels for anything that is a function of the embedding.
 
-    It works on a copy of the encoder with merged batch normalisation; the encoder itself is never touched. zennit is
-    not thread-safe: passes of one copy wait for each other.
+    It works on copies of the encoder with merged batch normalisation; the encoder itself is never touched. zennit is
+    not thread-safe: each copy serves one pass at a time, and there are as many copies as passes at once are worth
+    having, made when they are first needed. Further passes wait for a free one.
 
     Args:
         encoder: images (N, C, H, W) to embeddings (N, D), of a family that `has_rules`.
@@ -75,15 +78,10 @@ class LRP:
     def __init__(self, encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> None:
         if not has_rules(encoder):
             raise ValueError(no_rules(encoder))
-        self._lock = threading.Lock()
-        self._network = copy.deepcopy(encoder).eval().requires_grad_(False)
-        device = next(self._network.parameters()).device
-        box = [torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (low, high)]
-        self._composite = prp_composite(*box)
-        self._composite.register(self._network)
-        for module in self._network.modules():
-            if isinstance(module, _BatchNorm) and module.running_var is not None:
-                module.running_var.fill_(1 - module.eps)  # it is the identity now, but for its own ε
+        self._source = copy.deepcopy(encoder).eval().requires_grad_(False)
+        self._range = (low, high)
+        self._copies = threading.BoundedSemaphore(copies(self._source))
+        self._idle: list[nn.Module] = []  # append and pop are atomic
 
     def maps(self, images: Tensor, relevance: Tensor) -> Tensor:
         """Propagate relevance from embeddings to pixels.
@@ -95,11 +93,36 @@ class LRP:
         Returns:
             (N, C, H, W), which sums to the relevance of each image up to what the rules' ε absorb.
         """
-        with self._lock, torch.enable_grad():
-            inputs = images.detach().clone().requires_grad_()
-            z = self._network(inputs)
-            (gradient,) = torch.autograd.grad(z, inputs, relevance.detach())
+        with self._copies:
+            try:
+                network = self._idle.pop()
+            except IndexError:
+                network = self._prepared()
+            with torch.enable_grad():
+                inputs = images.detach().clone().requires_grad_()
+                z = network(inputs)
+                (gradient,) = torch.autograd.grad(z, inputs, relevance.detach())
+            self._idle.append(network)  # after an error it is left to the garbage: its hooks may be in any state
         return gradient.detach()
+
+    def _prepared(self) -> nn.Module:
+        network = copy.deepcopy(self._source)
+        device = next(network.parameters()).device
+        box = [torch.tensor(values, device=device).view(1, -1, 1, 1) for values in self._range]
+        prp_composite(*box).register(network)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm) and module.running_var is not None:
+                module.running_var.fill_(1 - module.eps)  # it is the identity now, but for its own ε
+        return network
+
+
+def copies(network: nn.Module) -> int:
+    """How many passes through a network at once are worth having: one per core, fewer of a large one, one on a GPU."""
+    weights = list(network.parameters())
+    if any(value.device.type != "cpu" for value in weights):
+        return 1
+    size = sum(value.numel() * value.element_size() for value in weights)
+    return max(1, min(len(os.sched_getaffinity(0)), COPIED_BYTES // max(1, size)))
 
 
 _prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, LRP]] = weakref.WeakKeyDictionary()

@@ -30,7 +30,7 @@ from kmex_core import jobs, models, pipeline, scores
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import OWN, MapScores, ModelInfo, Prototypes
 from kmex_core.store import Store
-from tests.app.test_pages import healthy
+from tests.app.test_pages import figures, healthy
 
 Page = Callable[..., AppTest]
 IMAGES = 12
@@ -95,7 +95,7 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
     for at, label in zip(expected, links, strict=True):
         assert label.startswith(f"Test image {measured.images[at]},")
         assert f"{measured.divergence[at]:.3f} nats" in label
-    assert len(test.image) == 6 * 3
+    assert len(figures(test)) == 6 * 3
     healthy(test.segmented_control(key="extreme").set_value("drop").run())
     drops = measured.drop.mean(1)
     links = [link.label for link in test.get("page_link") if "Test image" in link.label]

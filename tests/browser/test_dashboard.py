@@ -131,31 +131,9 @@ def test_an_upload_is_explained(page: Page, converted: Conversion) -> None:
     explained(page)
     expect(page.get_by_text(re.compile("both say 4"))).to_be_visible()
     expect(page.get_by_text(f"(number {converted.test_activated[100]})").first).to_be_visible()
-    images = page.locator("[data-testid=stMain] img[alt]")
-    expect(images).to_have_count(1 + 3 * 4 + 2)
+    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 * 2 + 1)
+    expect(page.locator(".kx-figures canvas[role=img][aria-label]")).to_have_count(3 * 2 + 1)
     assert no_sideways_scrolling(page)
-
-
-def test_opacity_and_colours_change_the_maps(page: Page) -> None:
-    open_page(page, "/explain")
-    explained(page)
-    first = page.get_by_alt_text(re.compile("Where it looks like prototype")).first
-    before = first.get_attribute("src")
-    slider = page.get_by_role("slider", name=re.compile("Map opacity"))
-    slider.focus()
-    slider.press("Home")
-    expect(first).not_to_have_attribute("src", before or "")
-    expect(page).to_have_url(re.compile("opacity=0"))
-    settled(page)
-    between = first.get_attribute("src")
-    slider.press("End")
-    expect(first).not_to_have_attribute("src", between or "")
-    settled(page)
-    shown = first.get_attribute("src")
-    page.get_by_role("combobox", name=re.compile("Colours")).click()
-    page.get_by_role("option", name="Viridis").click()
-    expect(first).not_to_have_attribute("src", shown or "")
-    expect(page.get_by_text("Yellow").first).to_be_visible()
 
 
 def test_a_bad_upload_is_a_sentence_and_the_next_one_works(page: Page) -> None:

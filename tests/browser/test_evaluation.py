@@ -57,8 +57,8 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
 def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
     open_page(page, f"/evaluate?k={K}")
     expect(page.get_by_text("Best and worst images by")).to_be_visible()
-    pictures = page.locator("[data-testid=stMain] img[alt*='test image']")
-    expect(pictures).to_have_count(18)
+    expect(page.locator(".kx-figures img[alt*='test image']")).to_have_count(6)
+    expect(page.locator(".kx-figures canvas[aria-label*='test image']")).to_have_count(12)
     settled(page)
     assert serious(page) == []
     with page.expect_download() as download:

@@ -14,7 +14,7 @@ from kmex_core.errors import InputError
 from kmex_core.images import (
     COLOURS,
     MAX_BYTES,
-    enlarged,
+    displayed,
     normalise,
     overlay,
     pixel_bounds,
@@ -213,12 +213,12 @@ def test_relevance_keeps_its_sign_and_zero() -> None:
 @pytest.mark.parametrize("colours", COLOURS)
 def test_an_overlay_of_opacity_zero_is_the_grey_picture(colours: str) -> None:
     out = overlay(COLOUR, np.ones((4, 4)), 0.0, colours, side=14)
-    np.testing.assert_array_equal(out[..., 0], np.asarray(Image.fromarray(enlarged(COLOUR, 14)).convert("L")))
+    np.testing.assert_array_equal(out[..., 0], np.asarray(Image.fromarray(displayed(COLOUR, 14)).convert("L")))
     full = overlay(COLOUR, np.ones((4, 4)), 1.0, colours, side=14)
     assert np.abs(full.astype(int) - np.array(COLOURS[colours].anchors[-1])).max() <= 1
 
 
 def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
-    out = enlarged(COLOUR, 20)
+    out = displayed(COLOUR, 20)
     assert out.shape == (15, 21, 3)
     np.testing.assert_array_equal(out[::3, ::3], COLOUR)

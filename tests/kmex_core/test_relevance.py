@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torchvision.models.resnet import BasicBlock
 from kmex_core import KMEx, backbones, models, pipeline, report
 from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, similarity_relevance
+from kmex_core.relevance import lrp as lrp_module
 from kmex_core.results import CONSERVATION_TOLERANCE, ModelInfo
 from kmex_core.store import Store
 
@@ -169,7 +171,7 @@ def test_maps_agree_with_a_slow_implementation_of_the_rules(seed: int) -> None:
     network = small_network()
     images, relevance = rows(network)
     lrp = LRP(network, LOW, HIGH)
-    lrp._network.double()
+    lrp._source.double()
     maps = lrp.maps(images, relevance)
     for image, at_output, found in zip(images, relevance, maps, strict=True):
         slow = Slow().relevance(network, image.numpy(), at_output.numpy())
@@ -439,3 +441,44 @@ def test_maps_that_overflow_are_refused(kmex: KMEx, digits: ModelInfo) -> None:
     nn.init.constant_(kmex.head.weight, 1e38)
     with pytest.raises(KMExError, match="no finite values"):
         kmex.explain(input_of(digits, 0), top=1)
+
+
+@pytest.mark.parametrize(("threads", "copies_at_once"), [(2, 2), (6, 3), (6, 1)])
+def test_passes_at_once_give_what_they_give_alone(
+    monkeypatch: pytest.MonkeyPatch, threads: int, copies_at_once: int
+) -> None:
+    monkeypatch.setattr(lrp_module, "copies", lambda network: copies_at_once)
+    torch.manual_seed(0)
+    network = small_network().float()
+    before = [value.clone() for value in network.state_dict().values()]
+    lrp = LRP(network, LOW, HIGH)
+    given = [(torch.rand(1 + i % 3, 3, 8, 8), torch.rand(1 + i % 3, 7)) for i in range(24)]
+    alone = [LRP(network, LOW, HIGH).maps(*one) for one in given]
+    with ThreadPoolExecutor(threads) as pool:
+        together = list(pool.map(lambda one: lrp.maps(*one), given))
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert 1 <= len(lrp._idle) <= copies_at_once
+    assert all(torch.equal(one, other) for one, other in zip(before, network.state_dict().values(), strict=True))
+
+
+def test_a_pass_that_fails_spoils_no_other() -> None:
+    torch.manual_seed(0)
+    lrp = LRP(small_network().float(), LOW, HIGH)
+    images, relevance = torch.rand(2, 3, 8, 8), torch.rand(2, 7)
+    right = lrp.maps(images, relevance)
+    for _ in range(8):  # more often than there are copies
+        with pytest.raises(RuntimeError):
+            lrp.maps(images, torch.rand(2, 5))
+    torch.testing.assert_close(lrp.maps(images, relevance), right, rtol=0, atol=0)
+
+
+def test_a_large_network_gets_fewer_copies_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lrp_module.os, "sched_getaffinity", lambda _: set(range(16)))
+    network = small_network()
+    size = sum(value.numel() * value.element_size() for value in network.parameters())
+    assert lrp_module.copies(network) == 16
+    monkeypatch.setattr(lrp_module, "COPIED_BYTES", 5 * size)
+    assert lrp_module.copies(network) == 5
+    monkeypatch.setattr(lrp_module, "COPIED_BYTES", size // 2)
+    assert lrp_module.copies(network) == 1

@@ -1,0 +1,79 @@
+"""Relevance maps over pictures, drawn in the browser: how they look changes without the server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from app.components.web import component
+from kmex_core.images import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.results import RelevanceMaps
+
+_relevance = component("relevance")
+_SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, with a relevance map over it or without.
+
+    Attributes:
+        picture: as `address` gives it.
+        caption: below it.
+        about: what it is, for those who cannot see it.
+        map: None for the picture alone.
+        warning: what is wrong with the map; "" for nothing.
+    """
+
+    picture: str
+    caption: str
+    about: str
+    map: dict[str, object] | None = None
+    warning: str = ""
+
+
+def address(pixels: np.ndarray) -> str:
+    """A picture, (H, W) or (H, W, 1 or 3) uint8 of any size, as a data URL at the size at which it is shown."""
+    content, kind = picture_file(reduced(pixels))
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def plain(picture: str, caption: str, about: str = "") -> Figure:
+    """A picture alone; `about` says more than its caption where that is not enough."""
+    return Figure(picture, caption, about or caption)
+
+
+def mapped(picture: str, maps: RelevanceMaps, row: int, caption: str, about: str = "") -> Figure:
+    """A picture with map number `row` over it."""
+    height, width = maps.values[row].shape
+    values = base64.b64encode(packed_relevance(maps.values[row])).decode()
+    drawn: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE}
+    return Figure(picture, caption, about or caption, drawn, _warning(maps, row))
+
+
+def _warning(maps: RelevanceMaps, row: int) -> str:
+    if maps.conserves[row]:
+        return ""
+    ratio = maps.conservation[row]
+    if np.isfinite(ratio):
+        return f"This map does not conserve: its pixels sum to {ratio:.2f} times the score, not 1. Read it with care."
+    return "The score is 0, so the map cannot be checked against it. Read it with care."
+
+
+def show_look(key: str) -> None:
+    """Show the controls of all maps, opacity and colours, and what the colours mean."""
+    _relevance(key=key, data={"scales": _SCALES})
+
+
+def show_figures(key: str, figures: Sequence[Figure], columns: int) -> None:
+    """Show pictures and maps beside each other.
+
+    Args:
+        key: what names these figures on their page.
+        figures: what to show.
+        columns: in how many columns (two at most on a phone).
+    """
+    _relevance(key=key, data={"scales": _SCALES, "columns": columns, "figures": [asdict(figure) for figure in figures]})
