@@ -122,7 +122,8 @@ def copies(network: nn.Module) -> int:
     if any(value.device.type != "cpu" for value in weights):
         return 1
     size = sum(value.numel() * value.element_size() for value in weights)
-    return max(1, min(len(os.sched_getaffinity(0)), COPIED_BYTES // max(1, size)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, COPIED_BYTES // max(1, size)))
 
 
 _prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, LRP]] = weakref.WeakKeyDictionary()
