@@ -17,11 +17,14 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
-from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
 from starlette.routing import Mount, Route  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
+from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app import maps, pictures  # noqa: E402
+from app.addresses import ASSETS, route  # noqa: E402
+from app.login import guarded  # noqa: E402
+from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
 
@@ -55,11 +58,18 @@ app = st.App(
     Path(__file__).with_name("frame.py"),
     lifespan=warm_up,
     routes=[
-        Route(pictures.ROUTE, pictures.serve),
-        Route(maps.CLOUD, maps.serve),
-        Route(maps.LAYER, maps.serve),
-        Mount("/assets", StaticFiles(directory=ROOT / "app" / "assets" / "web")),
+        Route(route(pictures.ROUTE), guarded(pictures.serve)),
+        Route(route(maps.CLOUD), guarded(maps.serve)),
+        Route(route(maps.LAYER), guarded(maps.serve)),
+        Mount(route(ASSETS), StaticFiles(directory=ROOT / "app" / "assets" / "web")),
     ],
-    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=st.get_option("server.allowedHosts") or ["*"])],
+    middleware=[
+        Middleware(SecurityHeaders, policy=policy(Path(get_static_dir(), "index.html").read_text("utf-8"))),
+        Middleware(
+            AllowedHosts,
+            names=st.get_option("server.allowedHosts") or LOOPBACK,
+            origins=st.get_option("server.corsAllowedOrigins"),
+        ),
+    ],
     on_script_error=explain_failure,
 )

@@ -10,6 +10,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.addresses import link
 from kmex_core import pipeline
 from kmex_core.jsontext import write_json
 from kmex_core.results import Conversion, Projection
@@ -22,12 +23,12 @@ _KEY = re.compile(r"[0-9a-f]{20}")
 
 def cloud_url(projection: str) -> str:
     """The address of a map's places, labels and predictions of the black box, relative to any page."""
-    return CLOUD[1:].format(projection=projection)
+    return link(CLOUD.format(projection=projection))
 
 
 def layer_url(projection: str, conversion: str) -> str:
     """The address of the prototypes of a conversion on a map, and of what KMEx predicts."""
-    return LAYER[1:].format(projection=projection, conversion=conversion)
+    return link(LAYER.format(projection=projection, conversion=conversion))
 
 
 def cloud(drawn: Projection) -> bytes:

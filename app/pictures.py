@@ -9,6 +9,8 @@ from functools import lru_cache
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access import check_model
+from app.addresses import link
 from kmex_core import models, pipeline
 from kmex_core.errors import KMExError
 from kmex_core.images import displayed, png
@@ -26,12 +28,14 @@ def folder(model: str, state: str) -> str:
         model: a model's name.
         state: the fingerprint of its data set, so that an address always means the same picture.
     """
-    return f"pictures/{model}/{state}/"
+    return link(f"/pictures/{model}/{state}/")
 
 
 @lru_cache(maxsize=4096)
 def _content(model: str, state: str, split: str, index: int) -> bytes | None:
-    data = pipeline.dataset_of(models.describe(Store(), model))
+    info = models.describe(Store(), model)
+    check_model(info)
+    data = pipeline.dataset_of(info)
     if data.fingerprint != state or split not in data.splits or index >= len(data.split(split)):
         return None
     return png(displayed(data.split(split).image(index), SIDE, SIDE))

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.addresses import link
 from kmex_core import datasets
 from kmex_core.results import KINDS, OWN, ModelInfo
 
@@ -138,7 +139,7 @@ def query(**more: str | int) -> dict[str, str]:
 
 def address(page: str, **more: str | int) -> str:
     """The address of a page that shows the same selection, relative to any page."""
-    return f"{page}?{urlencode(query(**more))}"
+    return f"{link(page)}?{urlencode(query(**more))}"
 
 
 def picked(kind: str) -> str:

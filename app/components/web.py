@@ -7,6 +7,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
+from app.addresses import ASSETS, link
+
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "web"
 
 
@@ -14,7 +16,7 @@ def component(name: str) -> ComponentRenderer:
     """The component whose module is `name`.js, with `name`.css; it exports `show`, called anew for new data."""
     # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
     loader = f"""
-const module = import(new URL("assets/{name}.js", document.baseURI));
+const module = import(new URL("{link(f"{ASSETS}/{name}.js")}", document.baseURI));
 const newest = new WeakMap();
 export default async function (component) {{
   const element = component.parentElement;

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
@@ -41,15 +42,28 @@ def free_port() -> int:
 
 
 @contextmanager
-def dashboard(cache: Path, log: Path) -> Iterator[str]:
-    """The address of the dashboard on the store `cache`, started as the README says; its log must have no traceback."""
+def dashboard(cache: Path, log: Path, prefix: str = "", host: str = "127.0.0.1", **environment: str) -> Iterator[str]:
+    """The address of the dashboard on the store `cache`, started as the README says; its log must have no traceback.
+
+    Args:
+        cache: the store.
+        log: where its output goes.
+        prefix: its `server.baseUrlPath`.
+        host: its `server.address`.
+        environment: further variables of its environment.
+    """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app/Home.py", "--server.port", str(port)]
+    command += ["--server.address", host] + (["--server.baseUrlPath", prefix] if prefix else [])
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"KMEX_CACHE": str(cache)}, stdout=out, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=os.environ | {"KMEX_CACHE": str(cache)} | environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/{prefix}".rstrip("/")
     try:
         for _ in range(240):
             try:
@@ -88,7 +102,16 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: str) -> Iterator[Page]:
     """A page in a session of its own. It must neither log an error nor ask any other machine for anything."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server)
+    with watched(browser, server) as opened:
+        yield opened
+
+
+@contextmanager
+def watched(browser: Browser, server: str, **options: Any) -> Iterator[Page]:
+    """A page in a session of its own, with `options` of Playwright's. At its end, it must neither have logged an error
+    (a breach of the Content-Security-Policy is one) nor have asked any other machine for anything.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "base_url": server, **options})
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     asked: list[str] = []
@@ -97,8 +120,10 @@ def page(browser: Browser, server: str) -> Iterator[Page]:
     opened.on("response", lambda answer: errors.append(f"{answer.status} {answer.url}") if _bad(answer) else None)
     opened.on("console", lambda message: errors.append(message.text) if _bad_message(message) else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    yield opened
+    try:
+        yield opened
+    finally:
+        context.close()
     elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:", server.replace("http", "ws")))]
-    context.close()
     assert elsewhere == []
     assert errors == []

@@ -13,6 +13,7 @@ from kmex_core import datasets, models, pipeline
 from kmex_core.results import Conversion
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
+from tests.browser.conftest import watched
 from tests.conftest import encoded
 
 pytestmark = pytest.mark.browser
@@ -187,15 +188,13 @@ def test_no_address_breaks_the_server(page: Page, server: str, path: str) -> Non
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", [*LAST, "/prototypes?prototype=3.1"])
 def test_pages_fit_every_width_in_both_themes(browser: Browser, server: str, path: str, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.goto(path)
-    expect(page.locator(LAST[path.partition("?")[0]]).first).to_be_attached()
-    settled(page)
-    assert no_sideways_scrolling(page)
-    # 720 × 450 is what 1440 × 900 leaves at 200 % zoom
-    for width, height in ((1024, 768), (720, 450), (390, 844)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(400)
-        assert no_sideways_scrolling(page), width
-    context.close()
+    with watched(browser, server, color_scheme=scheme) as page:
+        page.goto(path)
+        expect(page.locator(LAST[path.partition("?")[0]]).first).to_be_attached()
+        settled(page)
+        assert no_sideways_scrolling(page)
+        # 720 × 450 is what 1440 × 900 leaves at 200 % zoom
+        for width, height in ((1024, 768), (720, 450), (390, 844)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(400)
+            assert no_sideways_scrolling(page), width
