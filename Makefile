@@ -2,11 +2,16 @@
 # make test  the same set-up and what tests need, then all checks and tests
 # make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
 # make bench measures speed (slow; not part of the tests)
+# make lock  writes the lock files anew, after a change in requirements*.txt
+# TORCH=FILE installs PyTorch from a requirements file of yours instead of requirements-torch.lock
 
 PYTHON ?= python3
 BIN := .venv/bin
+TORCH ?= requirements-torch.lock
+# the locks are complete, and what they lock comes as wheels: nothing is built, nothing unlocked is fetched
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --only-binary :all:
 
-.PHONY: app test test-slow bench
+.PHONY: app test test-slow bench lock
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
@@ -26,15 +31,19 @@ bench: .venv/installed-dev
 	sh tests/install_chromium.sh
 	$(BIN)/python -m benchmarks
 
-.venv/installed: requirements.txt
+lock: .venv/installed-dev
+	$(BIN)/python tools/lock.py
+
+.venv/installed: requirements.lock $(TORCH)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) -r $(TORCH)
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	$(INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 
 .venv/demo: .venv/installed kmex_core/demo/digits.safetensors
