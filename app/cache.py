@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from app.access import check_model
 from kmex_core import attributes, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
@@ -56,7 +57,8 @@ def models() -> list[ModelInfo]:
 
 
 def dataset(info: ModelInfo) -> datasets.ImageDataset:
-    """The data set of a model."""
+    """The data set of a model, if pages may open it."""
+    check_model(info)
     return _dataset(info.name, kept.weights_key(store(), info.name), info)
 
 

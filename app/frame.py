@@ -12,6 +12,7 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 
 from app.components.messages import errors_as_messages  # noqa: E402
+from app.login import demand  # noqa: E402
 from app.state import choose  # noqa: E402
 
 st.set_page_config(page_title="KMEx Explorer", page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
@@ -30,6 +31,7 @@ page = st.navigation(
         st.Page("views/models.py", title="Models", icon=":material/inventory_2:"),
     ]
 )
+demand()
 with errors_as_messages():
     choose()
     page.run()

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout, lock_descriptor
 
 from kmex_core.errors import StoreError
 from kmex_core.jsontext import read_json, write_json
-from kmex_core.store import Store, checked_name, make_folder, regular_files, write_bytes
+from kmex_core.store import Store, checked_name, demand_writable, make_folder, regular_files, write_bytes
 
 ROOM = "jobs"
 VARIABLE, HANDED = "KMEX_JOB", "KMEX_JOB_LOCK"
@@ -89,8 +89,10 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
         Whether it was started.
 
     Raises:
-        StoreError: when the store cannot be written.
+        InputError: when the store is read-only.
+        StoreError: when it cannot be written.
     """
+    demand_writable(f"The job '{name}' cannot be started")
     report, log, lock = _paths(store, name)
     try:
         make_folder(report.parent)
@@ -145,7 +147,12 @@ def names(store: Store, beginning: str) -> list[str]:
 
 
 def forget(store: Store, name: str) -> None:
-    """Remove what is known of a job that has ended; its results stay."""
+    """Remove what is known of a job that has ended; its results stay.
+
+    Raises:
+        InputError: when the store is read-only.
+    """
+    demand_writable(f"The job '{name}' cannot be taken from the list")
     report, log, lock = _paths(store, name)
     if _read(report) is None or (held := _taken(lock)) is None:
         return
@@ -186,7 +193,12 @@ def last_lines(store: Store, name: str) -> str:
 
 
 def stop(store: Store, name: str) -> None:
-    """Ask a running job to stop; what it has written stays. One that has not begun yet never will."""
+    """Ask a running job to stop; what it has written stays. One that has not begun yet never will.
+
+    Raises:
+        InputError: when the store is read-only.
+    """
+    demand_writable(f"The job '{name}' cannot be stopped")
     job = look(store, name)
     report, _, lock = _paths(store, name)
     if job is None or job.state != "running":

@@ -17,6 +17,8 @@ def user_path(text: str | Path) -> Path:
         InputError: for a home of nobody's, and for what no file system takes as a path.
     """
     try:
+        if "\0" in str(text):
+            raise ValueError("embedded null byte")  # which `exists` takes for a name that is not there
         path = Path(text).expanduser()
         path.exists()
     except RuntimeError as error:

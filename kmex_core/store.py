@@ -14,6 +14,8 @@ import logging
 import os
 import re
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 LOCK = re.compile(r"\.(.+)\.lock")
 # seconds between two looks at a lock that another process holds
 PATIENCE = 0.5
+READ_ONLY = "KMEX_READ_ONLY"
+IN_MEMORY = 512 * 2**20
 
 
 def default_root() -> Path:
@@ -45,6 +49,52 @@ def default_root() -> Path:
         return user_path(chosen).resolve()
     beside = Path(__file__).resolve().parent.parent / "data_cache"
     return beside if beside.is_dir() else Path.cwd() / "data_cache"
+
+
+def read_only() -> bool:
+    """Whether `KMEX_READ_ONLY` is set (to anything but 0, false, no or off): then nothing is written to any store.
+
+    What a page needs and the store lacks is computed and held in memory; what would change the store is refused.
+    """
+    return os.environ.get(READ_ONLY, "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def demand_writable(what: str) -> None:
+    """Refuse what a read-only store cannot have. Whatever changes a store asks this before anything else.
+
+    Args:
+        what: what was asked for, as a sentence begins: "A model cannot be deleted".
+
+    Raises:
+        InputError: when the store is read-only.
+    """
+    if read_only():
+        raise InputError(f"{what}: this server or command is read-only ({READ_ONLY} is set).")
+
+
+class _Memory:
+    """Results that a read-only process has made, those used last, up to `IN_MEMORY` bytes in all."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._results: OrderedDict[Path, tuple[Arrays, dict[str, Any]]] = OrderedDict()
+
+    def get(self, path: Path) -> tuple[Arrays, dict[str, Any]] | None:
+        with self.lock:
+            if path in self._results:
+                self._results.move_to_end(path)
+            return self._results.get(path)
+
+    def keep(self, path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+        with self.lock:
+            self._results[path] = dict(arrays), dict(description)
+            sizes = {key: sum(array.nbytes for array in held.values()) for key, (held, _) in self._results.items()}
+            while sum(sizes.values()) > IN_MEMORY:
+                oldest, _ = self._results.popitem(last=False)
+                del sizes[oldest]
+
+
+_memory = _Memory()
 
 
 def digest(arrays: Mapping[str, np.ndarray], description: str = "") -> str:
@@ -294,8 +344,11 @@ class Store:
 
     def get(self, room: str, name: str) -> tuple[Arrays, dict[str, Any]] | None:
         """The result, or None when it is missing or damaged (which is logged)."""
+        path = self.path(room, name)
+        if read_only() and (held := _memory.get(path)) is not None:
+            return held
         try:
-            return read_file(self.path(room, name))
+            return read_file(path)
         except FileNotFoundError:
             return None
         except StoreError as error:
@@ -306,8 +359,10 @@ class Store:
         """Write a result.
 
         Raises:
-            StoreError: when the store cannot be written.
+            InputError: when the store is read-only.
+            StoreError: when it cannot be written.
         """
+        demand_writable(f"'{name}' cannot be written to the store")
         self._remove_parts(room)
         write_file(self.path(room, name), arrays, description)
 
@@ -332,11 +387,21 @@ class Store:
             make: makes its arrays and description.
             progress: called while another process makes it; it may raise to stop waiting.
 
+        A read-only process holds what it makes in memory instead.
+
         Raises:
             StoreError: when the store cannot be written.
         """
         found = self.get(room, name)
         if found is not None:
+            return found
+        if read_only():
+            with _memory.lock:
+                found = self.get(room, name)
+                if found is None:
+                    arrays, description = make()
+                    _memory.keep(self.path(room, name), arrays, description)
+                    found = dict(arrays), dict(description)
             return found
         with self.locked(room, name, progress=progress):
             found = self.get(room, name)
@@ -359,9 +424,10 @@ class Store:
             progress: called twice a second while another holds it; it may raise to stop waiting.
 
         Raises:
-            InputError: with the message `busy`, while another holds it.
+            InputError: with the message `busy`, while another holds it; when the store is read-only.
             StoreError: when the store cannot be written.
         """
+        demand_writable(f"'{name}' cannot be written to the store")
         path = self.root / room / f".{checked_name(name).lower()}.lock"
         lock = FileLock(path, thread_local=False)
         try:

@@ -33,6 +33,7 @@ from kmex_core.store import (
     LOCK,
     PART,
     Store,
+    demand_writable,
     digest,
     keep_folder,
     parts_of,
@@ -329,8 +330,10 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
         How many files, and how many bytes.
 
     Raises:
+        InputError: when the store is read-only.
         StoreError: when a file cannot be removed.
     """
+    demand_writable("Nothing can be removed from the store")
     files, freed = 0, 0
     for finding in findings:
         path = store.root / finding.path

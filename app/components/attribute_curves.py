@@ -16,6 +16,7 @@ from app.state import KS as RANGE
 from kmex_core import jobs
 from kmex_core.attributes import Curves
 from kmex_core.results import KINDS, OWN, ModelInfo, trained_alike
+from kmex_core.store import read_only
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)
@@ -68,7 +69,8 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
                 "prototypes is a training; models trained alike with other numbers of them are joined, with a band "
                 "over the seeds of their trainings. The dotted line is the slider's number."
             )
-            _offer(comparable, chosen)
+            if not read_only():
+                _offer(comparable, chosen)
     lines = _lines(comparable, chosen)
     if not lines:
         return

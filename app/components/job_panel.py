@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -9,8 +10,10 @@ import streamlit as st
 from app import cache
 from kmex_core import jobs
 from kmex_core.jobs import Job
+from kmex_core.store import read_only
 
 EVERY = 1.0
+FOR_WHOEVER_RUNS_IT = "Whoever runs it can compute this on the command line:"
 
 
 def follow(
@@ -23,7 +26,8 @@ def follow(
 ) -> None:
     """Start a job, and show where it is until it is done; then the whole page runs again.
 
-    It survives reloads and other pages. Once stopped or failed it waits for a button.
+    It survives reloads and other pages. Once stopped or failed it waits for a button. On a read-only server it is not
+    started: the page says who can have the result.
 
     Args:
         name: what names the job in the store.
@@ -32,6 +36,13 @@ def follow(
         show: called at every look, to show what there is already.
         key: names the panel, so that it takes the same room as what follows it.
     """
+    if read_only():
+        with st.container(border=True, key=key):
+            st.info(f"Not in the store, and this server is read-only. {FOR_WHOEVER_RUNS_IT}", icon=":material/lock:")
+            st.code(shlex.join(["python", "-m", "kmex_core", *arguments]), language=None, wrap_lines=True)
+        if show is not None:
+            show()
+        return
     store = cache.store()
     job = jobs.look(store, name)
     if job is None or job.state == "done":  # done, and yet its result is not there: it was removed

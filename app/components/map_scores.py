@@ -18,6 +18,7 @@ from app.state import Selection, query
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import OWN, MapScores, ModelInfo
+from kmex_core.store import read_only
 
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
@@ -54,7 +55,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     name = f"maps-{cache.map_scores_spec(info, k, 0, images).key}-{runs:d}"
     job = jobs.look(cache.store(), name)
     asked = st.empty()
-    if (job is None or job.state == "done") and not asked.button(
+    if not read_only() and (job is None or job.state == "done") and not asked.button(
         f"Measure maps of {label}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
         help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. What was measured is kept.",
     ):  # fmt: skip

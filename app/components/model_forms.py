@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import cache
+from app.access import dataset_to_open
+from app.components.messages import errors_as_messages
 from app.components.model_jobs import start_import, start_training
 from kmex_core import datasets
 from kmex_core.errors import KMExError
@@ -81,6 +83,8 @@ def show_training() -> None:
         asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
     if not asked:
         return
+    with errors_as_messages():
+        data = dataset_to_open(data)
     arguments = [kind, "--dataset", data, "--backbone", backbone, "--seed", str(seed)]
     arguments += ["--class", column] if column else []
     arguments += ["--epochs", str(epochs)] if epochs else []
@@ -122,6 +126,8 @@ def show_import() -> None:
     if file is None:
         st.error("Choose a file first.", icon=":material/error:")
     elif _free(name):
+        with errors_as_messages():
+            data = dataset_to_open(data)
         arguments = [kind, "--dataset", data, "--backbone", backbone, "--k", str(k)]
         arguments += ["--class", column] if column else []
         arguments += ["--mean", mean] if mean else []

@@ -13,7 +13,7 @@ from app.components.figure import show_figure
 from app.components.job_panel import watch
 from app.figures.training import history_table, loss_figure
 from kmex_core import jobs, pipeline
-from kmex_core.store import checked_name, write_bytes
+from kmex_core.store import checked_name, demand_writable, write_bytes
 
 TRAIN, IMPORT = "train-", "import-"
 UPLOADS = "uploads"
@@ -26,6 +26,7 @@ def start_training(name: str, arguments: list[str]) -> None:
 
 def start_import(name: str, arguments: list[str], content: bytes) -> None:
     """Start to import an uploaded file in the background."""
+    demand_writable(f"'{name}' cannot be imported")
     store = cache.store()
     path = store.root / UPLOADS / f"{checked_name(name)}.weights"
     write_bytes(path, content)

@@ -15,6 +15,7 @@ from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.jsontext import write_json
 from kmex_core.results import KINDS, ModelInfo
+from kmex_core.store import read_only
 
 
 def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
@@ -50,7 +51,8 @@ def choose_model() -> ModelInfo | None:
     )  # fmt: skip
     rows = shown["selection"]["rows"]
     if not rows or rows[0] >= len(infos):
-        st.caption("Choose a row to look at a model, convert, rename, export or delete it.")
+        what = "look at a model." if read_only() else "look at a model, convert, rename, export or delete it."
+        st.caption(f"Choose a row to {what}")
         return None
     return infos[rows[0]]
 
@@ -67,15 +69,20 @@ def show_model(info: ModelInfo) -> None:
                 help="Converts it to a KMEx with the chosen number of prototypes.",
             ):  # fmt: skip
                 st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
-            show_download(
-                "Export", kept.path_of(cache.store(), info.name).read_bytes, f"{info.name}.safetensors",
-                "Its weights and what it is, for the import below or `python -m kmex_core import`.",
-            )  # fmt: skip
-            if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
-                _rename(info)
-            if st.button("Delete", icon=":material/delete:", disabled=info.embedded, help=_why(info)):
-                _delete(info)
+            if not read_only():
+                _offer_changes(info)
         _show_making(info)
+
+
+def _offer_changes(info: ModelInfo) -> None:
+    show_download(
+        "Export", kept.path_of(cache.store(), info.name).read_bytes, f"{info.name}.safetensors",
+        "Its weights and what it is, for the import below or `python -m kmex_core import`.",
+    )  # fmt: skip
+    if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
+        _rename(info)
+    if st.button("Delete", icon=":material/delete:", disabled=info.embedded, help=_why(info)):
+        _delete(info)
 
 
 def _why(info: ModelInfo) -> str | None:

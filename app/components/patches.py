@@ -12,6 +12,7 @@ from app.state import Selection
 from kmex_core import jobs, report
 from kmex_core.images import boxed
 from kmex_core.results import PatchConversion
+from kmex_core.store import read_only
 
 SIDE, WIDTH = 192, 150
 
@@ -32,7 +33,7 @@ def show_patches(chosen: Selection) -> None:
         name = f"patches-{cache.patch_key(info, chosen.k, chosen.seed)}"
         asked = st.empty()
         job = jobs.look(cache.store(), name)
-        if (job is None or job.state == "done") and not asked.button(
+        if not read_only() and (job is None or job.state == "done") and not asked.button(
             "Find patch prototypes", icon=":material/play_arrow:", key=f"ask-{name}",
             help="Every training image goes through the network twice: seconds for the demos, minutes for large data.",
         ):  # fmt: skip

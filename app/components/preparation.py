@@ -7,15 +7,23 @@ import time
 import streamlit as st
 
 from app import cache
-from app.components.job_panel import duration
+from app.components.job_panel import FOR_WHOEVER_RUNS_IT, duration
 from kmex_core import datasets
 from kmex_core.results import ModelInfo
+from kmex_core.store import read_only
 
 
 def prepare(info: ModelInfo) -> None:
     """Make sure that the model's embeddings are in the store, with progress while they are computed."""
     if cache.is_embedded(info):
         return
+    if read_only():
+        st.info(
+            f"'{info.name}' has not been prepared, and this server is read-only. {FOR_WHOEVER_RUNS_IT}",
+            icon=":material/lock:",
+        )
+        st.code(f"python -m kmex_core convert --model {info.name}", language=None, wrap_lines=True)
+        st.stop()
     data = cache.dataset(info)
     images = sum(len(data.split(split)) for split in ("train", "test"))
     done_before, started = 0, time.monotonic()

@@ -7,13 +7,19 @@ import streamlit as st
 from app.components.model_forms import show_import, show_training
 from app.components.model_jobs import show_jobs
 from app.components.model_list import choose_model, show_model
+from kmex_core.store import read_only
 
 st.title("Models")
 st.markdown("What is in the store on this machine. Every model is converted to a KMEx when it is looked at.")
-show_jobs()
+if read_only():
+    st.info("This server is read-only: models can be looked at, not made or changed.", icon=":material/lock:")
+else:
+    show_jobs()
 chosen = choose_model()
 if chosen is not None:
     show_model(chosen)
+if read_only():
+    st.stop()
 train, bring = st.tabs(["Train a model", "Import a model"])
 with train:
     show_training()

@@ -21,7 +21,7 @@ from kmex_core.datasets._quickdraw import load_quickdraw
 from kmex_core.errors import InputError, unknown_name
 from kmex_core.paths import user_path
 from kmex_core.specs import DatasetSpec
-from kmex_core.store import default_root
+from kmex_core.store import READ_ONLY, default_root, read_only
 
 __all__ = [
     "REGISTRY",
@@ -34,6 +34,7 @@ __all__ = [
     "available",
     "data_root",
     "load",
+    "places",
     "registered",
     "title",
 ]
@@ -103,6 +104,19 @@ def title(name: str) -> str:
     return REGISTRY[known].title if known else Path(name).name
 
 
+def places(name: str, root: str = "") -> tuple[Path, ...]:
+    """The folders that a path may mean, the first that exists: itself, or one of its name under the data root.
+
+    The path of a file means the folder that it lies in.
+
+    Raises:
+        InputError: for what cannot be a path.
+    """
+    path, data = user_path(name), data_root(root)
+    named = (path, data / name, data / path.name)
+    return tuple(place.parent if place.is_file() else place for place in named)
+
+
 def load(spec: DatasetSpec) -> ImageDataset:
     """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`.
 
@@ -125,11 +139,13 @@ def load(spec: DatasetSpec) -> ImageDataset:
 def _load(spec: DatasetSpec) -> ImageDataset:
     if known := registered(spec.name):
         placed = replace(spec, name=known, root=str(data_root(spec.root)))
+        if read_only() and not available(known, spec.root):
+            raise InputError(
+                f"The files of {title(known)} are not in {placed.root}, and a read-only server or command "
+                f"({READ_ONLY} is set) downloads nothing."
+            )
         return REGISTRY[known].load(placed)
-    root, path = data_root(spec.root), user_path(spec.name)
-    for folder in (path, root / spec.name, root / path.name):
-        if folder.is_file():
-            folder = folder.parent
+    for folder in places(spec.name, spec.root):
         if not folder.is_dir():
             continue
         placed = replace(spec, name=str(folder.resolve()), root=str(folder.resolve()))

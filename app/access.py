@@ -1,0 +1,70 @@
+"""Which folders pages may open: the one place that everything asks which names a data set on a page's behalf."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from app.security import LOOPBACK
+from kmex_core import datasets
+from kmex_core.errors import InputError
+from kmex_core.paths import user_path
+from kmex_core.results import ModelInfo
+
+DATA_ROOTS = "KMEX_DATA_ROOTS"
+
+
+def data_roots() -> tuple[Path, ...] | None:
+    """The folders below which pages may open data sets, None for any folder.
+
+    `KMEX_DATA_ROOTS` names them. Unset, a server that only this machine can reach opens any folder, as the command
+    line does; one that others can reach opens the data root alone.
+    """
+    if named := [part for part in os.environ.get(DATA_ROOTS, "").split(os.pathsep) if part.strip()]:
+        return tuple(user_path(part.strip()).resolve() for part in named)
+    return None if _for_this_machine_only() else (datasets.data_root(),)
+
+
+def _for_this_machine_only() -> bool:
+    address = str(st.get_option("server.address") or "")
+    try:
+        loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False  # all addresses, a name in the network, a socket that a proxy is behind
+    # a proxy on this machine passes on the name that others know the server by
+    return loopback and set(st.get_option("server.allowedHosts") or LOOPBACK) <= set(LOOPBACK)
+
+
+def dataset_to_open(name: str, root: str = "") -> str:
+    """The name by which a data set is opened: a registered name as it is, a folder's path with its links resolved.
+
+    Args:
+        name: what a form, a link or a model names.
+        root: the data root that a model was made with.
+
+    Raises:
+        InputError: when it lies in no folder that pages may open, whether it exists or not, or cannot be a path.
+    """
+    roots = data_roots()
+    if roots is None or datasets.registered(name):
+        return name
+    places = [place.resolve() for place in datasets.places(name, root)]
+    opened = next((place for place in places if place.is_dir()), places[0])
+    if not any(opened.is_relative_to(folder) for folder in roots):
+        raise InputError(
+            f"This server does not open '{name}'. Name a data set of the list, or a folder inside one that whoever "
+            f"runs the server has named in {DATA_ROOTS} (docs/deploy.md)."
+        )
+    return str(opened)
+
+
+def check_model(info: ModelInfo) -> None:
+    """Make sure that the pages may open a model's data set.
+
+    Raises:
+        InputError: see `dataset_to_open`.
+    """
+    dataset_to_open(info.dataset, info.root)
