@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,7 @@ from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import EPSILON, class_members, fit_prototypes, pairwise, similarity
-from kmex_core.results import Explanation, Prototypes, RelevanceMaps
+from kmex_core.results import Explanation, Prototypes, RelevanceMaps, fewer_prototypes
 from kmex_core.store import read_file, write_file
 
 FORMAT = "kmex-1"
@@ -137,8 +138,8 @@ class KMEx(nn.Module):
 
     @property
     def k(self) -> int:
-        """Prototypes per class."""
-        return len(self.details) // len(self.class_names)
+        """The most prototypes that a class has; one with fewer different training images has fewer."""
+        return int(np.bincount(self.details.classes).max())
 
     @property
     def importance(self) -> np.ndarray:
@@ -175,14 +176,14 @@ class KMEx(nn.Module):
             loader: batches of normalised training images (n, 3, H, W) with labels (n,): any iterable that gives the
                 same images each time. A `DataLoader` is read in its data set's order even if it shuffles, so that
                 `nearest` are indices into the data set. Turn random augmentation off.
-            k: prototypes per class.
+            k: prototypes per class; a class with fewer different images has as many as those.
             seed: of k-means.
             class_names: C names ("0", "1", … when None).
             device: where to compute (where the model is when None).
             progress: called while it works.
 
         Raises:
-            InputError: when the model cannot be split, or a class has fewer than `k` images.
+            InputError: when the model cannot be split, or a class has no images.
         """
         device = device if device is not None else next(model.parameters(), torch.empty(0)).device
         watched = _Watched(loader, device)
@@ -191,6 +192,8 @@ class KMEx(nn.Module):
         names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
         embeddings = extract(parts.encoder, parts.head, watched, watched.total, device, progress=progress)
         prototypes = fit_prototypes(embeddings, names, k, seed, str(device), progress)
+        if few := fewer_prototypes(prototypes, names, k):
+            warnings.warn(few, stacklevel=2)
         made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": models.versions()}
         return cls(parts.encoder, parts.head, prototypes, names, pixel_range=watched.pixel_range(), made_by=made_by).to(
             device

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from kmex_core.baselines import before_pooling
 from kmex_core.errors import InputError
-from kmex_core.kmeans import kmeans
 from kmex_core.progress import Progress, silent
-from kmex_core.prototypes import EPSILON, pairwise, similarity
+from kmex_core.prototypes import EPSILON, at_most, pairwise, similarity
 from kmex_core.results import PatchPrototypes
 
 SAMPLE = 200_000
@@ -131,12 +130,12 @@ def fit_patches(
             of all.
         labels: (N,) of the training split.
         classes: C.
-        k: prototypes per class.
+        k: prototypes per class; one with fewer different patches has as many as those.
         seed: of k-means and of the choice of images.
         progress: called after each class and batch.
 
     Raises:
-        InputError: when a class has no training images or fewer than k different patches.
+        InputError: when a class has no training images.
     """
     places = model.grid[0] * model.grid[1]
     most = max(1, SAMPLE // places)
@@ -151,15 +150,11 @@ def fit_patches(
             if len(rows) > most:
                 rows = np.sort(np.random.default_rng(own_seed).choice(rows, most, replace=False))
             points = torch.cat([model.encode(images).flatten(0, 1) for _, images, _ in batches("train", rows)])
-            try:
-                centers.append(kmeans(points, k, own_seed).centers)
-            except ValueError as error:
-                raise InputError(
-                    f"Class {label} has too few different patches for {k} prototypes ({error})."
-                ) from error
+            centers.append(at_most(points, k, own_seed))
         progress("Finding patch prototypes", classes, classes)
         model.prototypes = torch.cat(centers)
-        model.prototype_class = torch.arange(classes, device=model.prototypes.device).repeat_interleave(k)
+        counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)
+        model.prototype_class = torch.arange(classes, device=counts.device).repeat_interleave(counts)
         model.classes = classes
         return _described(model, _voted(model, batches("train", None)), len(labels), progress)
 

@@ -457,7 +457,7 @@ def _converted(
         accuracy_kmex=metrics.accuracy(predicted, test.labels),
         agreement=metrics.agreement(test.black_box, predicted),
         ghosting=metrics.ghosting(found.count),
-        diversity=metrics.diversity(found.centers, found.classes) if spec.k > 1 else None,
+        diversity=metrics.diversity(found.centers, found.classes) if _several(found.classes) else None,
         diversity_reference=(
             metrics.diversity(found.centers, found.classes, "all", "reference") if len(found) > 1 else None
         ),
@@ -467,6 +467,11 @@ def _converted(
         found, summary, found.classes[found.activated], predicted, nearest, test.black_box,
         time.perf_counter() - started,
     )  # fmt: skip
+
+
+def _several(classes: np.ndarray) -> bool:
+    """Whether a class has more than one prototype, so that there is something to compare within it."""
+    return bool(np.bincount(classes).max() > 1)
 
 
 def _own(splits: dict[str, Embeddings], model: models.BlackBox) -> Conversion:
@@ -498,14 +503,13 @@ def _own(splits: dict[str, Embeddings], model: models.BlackBox) -> Conversion:
             metrics.diversity(centers, classes, "all", "reference", squared=head.squared)
             if isinstance(head, PrototypeHead) else metrics.similarity_diversity(among, classes, "all")
         )  # fmt: skip
-    several = np.unique(classes, return_counts=True)[1].min() > 1
     summary = Summary(
         images=len(test),
         accuracy_black_box=accuracy,
         accuracy_kmex=accuracy,
         agreement=1.0,
         ghosting=metrics.ghosting(found.count),
-        diversity=metrics.similarity_diversity(among, classes) if several else None,
+        diversity=metrics.similarity_diversity(among, classes) if _several(classes) else None,
         diversity_reference=reference,
         effective=metrics.effective_prototypes(centers, classes),
     )
@@ -528,14 +532,13 @@ def sweep(
 
     Args:
         store, info, data, seed, device, progress: see `convert`.
-        ks: prototypes per class. Those above the number of different training images of a class are left out, unless
-            all are.
+        ks: prototypes per class.
 
     Returns:
-        The summary of each k that can be.
+        The summary of each k, ascending.
 
     Raises:
-        InputError: when no k can be; see `convert`.
+        InputError: see `convert`.
     """
     made = conversions(store, info, data, ks, [seed], device, progress)
     return dict(sorted((k, converted.summary) for k, _, converted in made))
@@ -555,15 +558,14 @@ def conversions(
 
     Args:
         store, info, data, device, progress, embedded: see `convert`.
-        ks: prototypes per class, in this order. Those above the number of different training images of a class are
-            left out, unless all are.
+        ks: prototypes per class, in this order.
         seeds: of k-means.
 
     Yields:
         k, seed, and the conversion.
 
     Raises:
-        InputError: when no k can be; see `convert`.
+        InputError: see `convert`.
     """
     held: dict[str, Embeddings] = {}
 
@@ -572,19 +574,10 @@ def conversions(
             held[split] = embedded(split) if embedded else embeddings(store, info, data, split, device, progress)
         return held[split]
 
-    found, refused = 0, None
     for done, (seed, k) in enumerate(itertools.product(seeds, ks)):
         progress("Converting", done, len(ks) * len(seeds))
-        try:
-            converted = convert(store, info, data, k, seed, device, embedded=given)
-        except InputError as error:
-            refused = error
-            continue
-        found += 1
-        yield k, seed, converted
+        yield k, seed, convert(store, info, data, k, seed, device, embedded=given)
     progress("Converting", len(ks) * len(seeds), len(ks) * len(seeds))
-    if not found and refused is not None:
-        raise refused
 
 
 def grouped_by(
@@ -638,7 +631,7 @@ def attribute_curves(
         ks, seeds, embedded: see `conversions`.
 
     Raises:
-        InputError: when the data set has no attributes, or no k can be; see `convert`.
+        InputError: when the data set has no attributes; see `convert`.
     """
     from kmex_core.attributes import CurveMaker, checked
 

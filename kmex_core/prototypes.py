@@ -29,7 +29,8 @@ def fit_prototypes(
 ) -> Prototypes:
     """k-means per class on the training embedding (paper 3.1), and the training images behind each prototype.
 
-    Within a class the prototype of the largest cluster comes first.
+    Within a class the prototype of the largest cluster comes first. A class gets as many prototypes as it has different
+    embeddings where those are fewer than `k`; `results.fewer_prototypes` says so in words.
 
     Args:
         embeddings: of the training split.
@@ -40,18 +41,21 @@ def fit_prototypes(
         progress: called after each class.
 
     Raises:
-        InputError: when a class has no or fewer than k different images (it names the class and its count), an
-            embedding is not finite, or a label is out of range.
+        InputError: when a class has no images (it names the class), an embedding is not finite, or a label is out of
+            range.
     """
-    sizes = _checked_sizes(embeddings, class_names, k)
+    if k < 1:
+        raise InputError(f"The number of prototypes per class must be 1 or more, got {k}.")
+    sizes = _checked_sizes(embeddings, class_names)
     z = torch.from_numpy(embeddings.z).to(device)
     labels = torch.from_numpy(embeddings.labels).to(device)
     centers = []
-    for label, name in enumerate(class_names):
+    for label in range(len(class_names)):
         progress("Finding prototypes", label, len(class_names))
-        centers.append(_class_centers(z[labels == label], k, seed, label, name))
+        own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+        centers.append(at_most(z[labels == label], k, own_seed))
     progress("Finding prototypes", len(class_names), len(class_names))
-    classes = np.repeat(np.arange(len(class_names)), k)
+    classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
     found = torch.cat(centers)
     return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))
 
@@ -77,26 +81,23 @@ def describe_prototypes(
     Raises:
         InputError: see `fit_prototypes`.
     """
-    sizes = _checked_sizes(embeddings, class_names, 1)
+    sizes = _checked_sizes(embeddings, class_names)
     z, labels = torch.from_numpy(embeddings.z).to(device), torch.from_numpy(embeddings.labels).to(device)
     with torch.no_grad():
         return _described(z, labels, torch.from_numpy(centers).to(device), classes, sizes, embeddings.labels, distance)
 
 
-def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str], k: int) -> np.ndarray:
-    if k < 1:
-        raise InputError(f"The number of prototypes per class must be 1 or more, got {k}.")
+def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.ndarray:
     labels = embeddings.labels
     if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
         raise InputError(f"Labels run from {labels.min()} to {labels.max()}, but there are {len(class_names)} classes.")
     sizes = np.bincount(labels, minlength=len(class_names))
-    few = [f"'{name}' ({size})" for name, size in zip(class_names, sizes, strict=True) if size < k]
-    if few:
-        shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        advice = f"Choose k ≤ {sizes.min()}" if sizes.min() > 0 else "A class without training images has no prototype"
+    empty = [f"'{name}'" for name, size in zip(class_names, sizes, strict=True) if size == 0]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise InputError(
-            f"{k} prototypes per class need at least {k} training images of every class. Too few have: {shown}. "
-            f"{advice}, or add images."
+            f"Every class needs at least one training image to have a prototype. Without any: {shown}. Add images, or "
+            "train without these classes."
         )
     bad = int((~np.isfinite(embeddings.z).all(1)).sum())
     if bad:
@@ -104,19 +105,26 @@ def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str], k: int) -
     return sizes
 
 
-def _class_centers(points: Tensor, k: int, seed: int, label: int, name: str) -> Tensor:
-    own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
-    try:
-        centers = kmeans(points, k, own_seed).centers
-    except ValueError:
-        centers = None
-    if centers is None or bool((pairwise(centers, centers) == 0).sum() > k):
-        different = len(torch.unique(points, dim=0))
-        raise InputError(
-            f"Class '{name}' has {len(points)} training images, but the network tells only {different} of them apart: "
-            f"{k} different prototypes cannot be found. Choose a smaller k."
-        )
-    return centers
+def at_most(points: Tensor, k: int, seed: int) -> Tensor:
+    """The centers of `k` clusters, or of as many as there are different points; (k or fewer, D), all different.
+
+    Args:
+        points: (n, D), at least one.
+        k: 1 or more.
+        seed: of k-means.
+    """
+    count, different = min(k, len(points)), len(points)
+    while count > 1:
+        try:
+            centers = kmeans(points, count, seed).centers
+            if bool((pairwise(centers, centers) == 0).sum() == count):
+                return centers
+        except ValueError:
+            pass  # fewer different points than clusters: fewer clusters, then
+        if different == len(points):
+            different = len(torch.unique(points, dim=0))
+        count = min(count - 1, different)
+    return kmeans(points, 1, seed).centers
 
 
 def pairwise(z: Tensor, centers: Tensor) -> Tensor:

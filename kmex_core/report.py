@@ -23,7 +23,7 @@ from kmex_core.attributes import (
 from kmex_core.datasets import ImageDataset
 from kmex_core.images import COLOURS, boxed, displayed, overlay, png
 from kmex_core.jsontext import write_json
-from kmex_core.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
+from kmex_core.results import OWN, Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
 
 
 def attributes(
-    info: ModelInfo, data: ImageDataset, curves: Curves, made: Conversion, own: bool, seed: int, black_box: bool
+    info: ModelInfo, data: ImageDataset, curves: Curves, made: Conversion, k: int, seed: int, black_box: bool
 ) -> dict[str, Any]:
     """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
 
@@ -79,12 +79,13 @@ def attributes(
         info, data: the model and its data, with attributes.
         curves: over numbers of prototypes per class.
         made: one conversion, which is looked at in detail.
-        own: it is of the model's own prototypes.
+        k: its prototypes per class; `OWN` for the model's own.
         seed: of it.
         black_box: whether the black box predicts the same classes.
     """
     found = coverage(data.split("train"), made.prototypes)
-    per_class = info.k if own else len(made.prototypes) // len(info.class_names)
+    own = k == OWN
+    per_class = info.k if own else k
     tables = {
         "attributes": attribute_table(found, None if own else curves),
         "subgroups": subgroup_table(found),

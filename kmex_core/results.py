@@ -5,7 +5,7 @@ Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -103,6 +103,19 @@ class Prototypes(_Stored):
     def typical_distance(self) -> float:
         """The distance to the nearest prototype that 99 % of the training images stay within."""
         return float(self.distance_quantiles[99])
+
+
+def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], k: int) -> str:
+    """Which classes have fewer than `k` prototypes, in a sentence; "" when none has."""
+    counts = np.bincount(prototypes.classes, minlength=len(class_names))
+    few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k)]
+    if not few:
+        return ""
+    shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+    return (
+        f"Fewer than {k} prototypes for {shown}: a class has at most as many prototypes as it has training images that "
+        "the network tells apart."
+    )
 
 
 @dataclass(frozen=True)

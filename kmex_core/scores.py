@@ -322,7 +322,7 @@ def _evaluated(
         put("diversity_reference", summary.diversity_reference, otherwise=single)
     if "relative_distance" in names:
         distance = None
-        if np.bincount(prototypes.classes)[prototypes.classes].min() > 1:
+        if np.bincount(prototypes.classes).max() > 1:
             train = embedded("train")
             distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
         put("relative_distance", distance)

@@ -236,7 +236,6 @@ def sweep(
             "model": model,
             "seed": seed,
             "rows": [{"k": value, **dataclasses.asdict(summary)} for value, summary in found.items()],
-            "left_out": [value for value in ks if value not in found],
         }
 
     def show(answer: dict[str, Any]) -> None:
@@ -249,8 +248,6 @@ def sweep(
                 f"{row['k']:3}  {row['accuracy_kmex']:10.2%}  {row['agreement']:11.2%}  {row['ghosting']:8.2%}  "
                 f"{diversity:>11}  {row['effective']:.2f}"
             )
-        if answer["left_out"]:
-            print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
 
     answer_with(as_json, work, show)
 

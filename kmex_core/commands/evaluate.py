@@ -77,15 +77,15 @@ def attributes(
         if own:
             alike = trained_alike(info, kept.list_models(store)[0])
             curves, shown = pipeline.own_attribute_curves(store, alike, data, device, bar), OWN
-            about: dict[str, Any] = {"left_out": [], "models": [one.name for one in alike]}
+            about: dict[str, Any] = {"models": [one.name for one in alike]}
         else:
             ks = sorted(number_range(k), key=lambda value: (value != first, value))
             seeds = range(seed, seed + runs)
             curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
             shown = 5 if 5 in curves.ks else curves.ks[-1]
-            about = {"left_out": [value for value in sorted(ks) if value not in curves.ks]}
+            about = {}
         made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
-        return report.attributes(info, data, curves, made, own, seed, not (own or regrouped)) | about
+        return report.attributes(info, data, curves, made, shown, seed, not (own or regrouped)) | about
 
     def show(answer: dict[str, Any]) -> None:
         several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
@@ -110,8 +110,6 @@ def attributes(
             )
         if len(answer.get("models", [])) > 1:
             print(f"Each number is a training of its own: {', '.join(answer['models'])}")
-        if answer["left_out"]:
-            print(f"Left out, for too few different images in a class: k = {', '.join(map(str, answer['left_out']))}")
         print()
         for sentence in answer["finding"]:
             print(sentence)

@@ -45,7 +45,7 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
     """D_dvs: 0…1, lower is more diverse (paper, Eq. 4); 1 when all prototypes are as similar as one to itself.
 
     The mean over prototypes of the entropy of softmax(s(p_k, p_j)) over the prototypes j that it is compared with,
-    divided by the logarithm of their number.
+    divided by the logarithm of their number. A prototype that is alone in its class is left out of the mean.
 
     Args:
         similarity: (K, K) of each prototype to each, by whatever similarity the model has (a dot product, say).
@@ -53,7 +53,7 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
         scope: "class" compares with those of the same class (the paper's text), "all" with all K (its formula).
 
     Raises:
-        ValueError: when a prototype has none to be compared with, or for an unknown scope.
+        ValueError: when no prototype has another to be compared with, or for an unknown scope.
     """
     if scope not in ("class", "all"):
         raise ValueError(f"Expected scope class or all, got {scope}.")
@@ -61,10 +61,12 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
     for rows in _rows(classes) if scope == "class" else [np.arange(len(classes))]:
         own = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
         if len(own) < 2:
-            raise ValueError("Diversity compares prototypes, but there is only one in a class.")
+            continue
         log_share = own - own.max(1, keepdims=True)
         log_share -= np.log(np.exp(log_share).sum(1, keepdims=True))
         entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(own)))
+    if not entropies:
+        raise ValueError("Diversity compares prototypes, but there is only one in each class.")
     return float(np.concatenate(entropies).mean())
 
 
@@ -108,7 +110,7 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
     """How far prototypes lie from the nearest other one of their class, in units of the class's own spread, ≥ 0.
 
     Higher is more diverse. The spread is the root mean square distance of the class's images to their mean. The mean
-    over all prototypes; a class whose images all coincide counts as 0.
+    over all prototypes that are not alone in their class; a class whose images all coincide counts as 0.
 
     Args:
         centers: (K, D).
@@ -117,17 +119,21 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
         labels: (N,).
 
     Raises:
-        ValueError: when a prototype is the only one of its class, or a class has no images.
+        ValueError: when every prototype is alone in its class, or a class has no images.
     """
     parts = []
     for label in np.unique(classes):
         own, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
-        if len(own) < 2 or len(images) == 0:
-            raise ValueError(f"Class {label} has {len(own)} prototypes and {len(images)} images; 2 and 1 are needed.")
+        if len(images) == 0:
+            raise ValueError(f"Class {label} has no images.")
+        if len(own) < 2:
+            continue
         spread = np.sqrt(((images - images.mean(0)) ** 2).sum(1).mean())
         apart = cdist(own, own)
         np.fill_diagonal(apart, np.inf)
         parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(own)))
+    if not parts:
+        raise ValueError("Every prototype is alone in its class: there is no other to measure a distance to.")
     return float(np.concatenate(parts).mean())
 
 

@@ -146,11 +146,13 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
     assert trained_alike(imported, [info, other()]) == [imported]
 
 
-def test_numbers_that_cannot_be_are_left_out(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
+def test_classes_below_a_number_have_as_many_prototypes_as_images(
+    demo: Store, digits: ModelInfo, data: ImageDataset
+) -> None:
     curves = pipeline.attribute_curves(demo, digits, data, [2, 500])
-    assert curves.ks == (2,)
-    with pytest.raises(InputError, match="500 prototypes per class need at least 500"):
-        pipeline.attribute_curves(demo, digits, data, [500])
+    assert curves.ks == (2, 500)
+    assert curves.prototypes.tolist() == [20, len(data.split("train"))]
+    assert curves.captured[0, 1] == len(data.split("train").attribute_names)
 
 
 def test_data_without_attributes_says_how_to_get_some(demo: Store, digits: ModelInfo) -> None:
@@ -302,6 +304,6 @@ def test_a_report_has_no_number_that_json_lacks(
     demo: Store, digits: ModelInfo, data: ImageDataset, made: Conversion
 ) -> None:
     curves = pipeline.attribute_curves(demo, digits, data, [5])
-    answer = report.attributes(digits, data, curves, made, False, 0, True)
+    answer = report.attributes(digits, data, curves, made, 5, 0, True)
     json.dumps(answer, allow_nan=False)
     assert answer["finding"][0].startswith("With 5 prototypes per class")

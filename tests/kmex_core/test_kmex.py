@@ -194,3 +194,15 @@ def test_importing_the_package_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kmex_core.nothing
+
+
+def test_a_class_with_fewer_images_than_k_is_warned_of(model: Net) -> None:
+    images, labels = torch.randn(23, 1, 8, 8), torch.tensor([0] * 10 + [1] * 10 + [2] * 3)
+    with pytest.warns(UserWarning, match=r"Fewer than 4 prototypes for '2' \(3\)"):
+        made = KMEx.convert(model, [(images, labels)], k=4)
+    assert made.k == 4
+    assert made.prototype_class.tolist() == [0] * 4 + [1] * 4 + [2] * 3
+    found = made.explain(images[20])
+    assert made(images).shape == (23, 3)
+    assert found.maps.values.shape == (3, 8, 8)
+    assert found.kmex.sum() == pytest.approx(1, abs=1e-5)

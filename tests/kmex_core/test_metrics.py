@@ -92,9 +92,12 @@ def test_equal_prototypes_are_the_least_diverse() -> None:
     assert diversity(np.ones((4, 3)), np.zeros(4, dtype=int)) == pytest.approx(1)
 
 
-def test_diversity_needs_two_of_a_class() -> None:
+def test_diversity_needs_two_of_some_class() -> None:
+    centers = np.random.default_rng(0).normal(size=(4, 3))
     with pytest.raises(ValueError, match="only one"):
-        diversity(np.ones((3, 2)), np.array([0, 0, 1]))
+        diversity(centers, np.arange(4))
+    several = diversity(centers[:3], np.zeros(3, dtype=int))
+    assert diversity(centers, np.array([0, 0, 0, 1])) == pytest.approx(several)  # who is alone is left out
 
 
 def test_diversity_over_all_prototypes_against_a_slow_loop() -> None:

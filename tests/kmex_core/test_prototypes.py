@@ -9,7 +9,7 @@ import torch
 from kmex_core import prototypes as module
 from kmex_core.errors import InputError
 from kmex_core.prototypes import activated, attracted, fit_prototypes, pairwise
-from kmex_core.results import NO_IMAGE, Embeddings, Prototypes
+from kmex_core.results import NO_IMAGE, Embeddings, Prototypes, fewer_prototypes
 
 NAMES = ("ant", "bee", "cat")
 
@@ -79,24 +79,56 @@ def test_equal_seeds_give_equal_prototypes_and_order_within_a_class_is_by_size()
 
 @pytest.mark.parametrize(
     ("sizes", "k", "message"),
-    [
-        ((3, 20, 20), 4, r"'ant' \(3\)\. Choose k ≤ 3"),
-        ((20, 0, 20), 2, r"'bee' \(0\)\. A class without training images"),
-        ((5, 4, 2), 5, r"'bee' \(4\), 'cat' \(2\)\. Choose k ≤ 2"),
-        ((5, 5, 5), 0, "must be 1 or more"),
-    ],
+    [((20, 0, 20), 2, r"Without any: 'bee'\."), ((5, 0, 0), 2, "'bee', 'cat'"), ((5, 5, 5), 0, "must be 1 or more")],
 )
-def test_too_few_images_name_the_class_and_the_count(sizes: tuple[int, ...], k: int, message: str) -> None:
+def test_a_class_without_images_is_named(sizes: tuple[int, ...], k: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_prototypes(embeddings(sizes), NAMES, k)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "k", "counts", "said"),
+    [
+        ((3, 20, 20), 4, [3, 4, 4], "Fewer than 4 prototypes for 'ant' (3):"),
+        ((5, 4, 2), 5, [5, 4, 2], "'bee' (4), 'cat' (2)"),
+        ((1, 1, 30), 20, [1, 1, 20], "'ant' (1), 'bee' (1)"),
+        ((1, 1, 1), 7, [1, 1, 1], "'ant' (1), 'bee' (1), 'cat' (1)"),
+        ((6, 6, 6), 6, [6, 6, 6], ""),
+    ],
+)
+def test_a_class_has_no_more_prototypes_than_images(
+    sizes: tuple[int, ...], k: int, counts: list[int], said: str
+) -> None:
+    made = fit_prototypes(embeddings(sizes), NAMES, k)
+    assert np.bincount(made.classes).tolist() == counts
+    assert (np.diff(made.classes) >= 0).all()
+    assert made.importance.max() <= 1
+    words = fewer_prototypes(made, NAMES, k)
+    assert said in words
+    assert bool(words) == bool(said)
+
+
+def test_a_small_class_does_not_change_the_others() -> None:
+    whole = embeddings((30, 20, 25))
+    rows = np.concatenate([np.flatnonzero(whole.labels != 1), np.flatnonzero(whole.labels == 1)[:2]])
+    few = Embeddings(whole.z[rows], whole.labels[rows], whole.black_box[rows])
+    before, made = fit_prototypes(whole, NAMES, 5), fit_prototypes(few, NAMES, 5)
+    for label in (0, 2):
+        np.testing.assert_array_equal(made.centers[made.classes == label], before.centers[before.classes == label])
+
+
 def test_equal_images_are_told_from_different_ones() -> None:
     found = embeddings()
-    found.z[found.labels == 1] = found.z[found.labels == 1][:1]
-    with pytest.raises(InputError, match="Class 'bee' has 20 training images, but .* only 1 of them"):
-        fit_prototypes(found, NAMES, 2)
-    assert len(fit_prototypes(found, NAMES, 1)) == 3
+    bees = np.flatnonzero(found.labels == 1)
+    found.z[bees] = found.z[bees][:1]
+    made = fit_prototypes(found, NAMES, 4)
+    assert np.bincount(made.classes).tolist() == [4, 1, 4]
+    found.z[bees[:7]] += 1
+    found.z[bees[7:9]] -= 2
+    made = fit_prototypes(found, NAMES, 4)
+    assert np.bincount(made.classes).tolist() == [4, 3, 4]
+    assert len(np.unique(made.centers[made.classes == 1], axis=0)) == 3
+    assert "'bee' (3)" in fewer_prototypes(made, NAMES, 4)
 
 
 def test_embeddings_that_are_not_finite_and_labels_out_of_range_are_refused() -> None:
