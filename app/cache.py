@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
 
 log = logging.getLogger("kmex")
+_DATA = "_data"  # in the session
 
 
 @st.cache_resource
@@ -57,14 +58,28 @@ def models() -> list[ModelInfo]:
 
 
 def dataset(info: ModelInfo) -> datasets.ImageDataset:
-    """The data set of a model, if pages may open it."""
+    """The data set of a model as its files are; the same one until `look_again`, so a page shows one state of them.
+
+    Raises:
+        InputError: when pages may not open it; see `pipeline.dataset_of`.
+    """
     check_model(info)
-    return _dataset(info.name, kept.weights_key(store(), info.name), info)
+    held: dict[tuple[object, ...], datasets.ImageDataset] = st.session_state.setdefault(_DATA, {})
+    key = info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+    if key not in held:
+        with st.spinner("Opening the data set …"):
+            held[key] = pipeline.dataset_of(info)
+    return held[key]
 
 
-@st.cache_resource(max_entries=4, show_spinner="Opening the data set …")
-def _dataset(name: str, weights: str, _info: ModelInfo) -> datasets.ImageDataset:
-    return pipeline.dataset_of(_info)
+def look_again() -> None:
+    """Take data sets as their files are now: for the beginning of a page's run."""
+    st.session_state.pop(_DATA, None)
+
+
+def data_warnings(info: ModelInfo) -> list[str]:
+    """Why a model's numbers may mislead, in sentences; what else there is to know of its data are its notes."""
+    return pipeline.data_warnings(info, dataset(info))
 
 
 def is_embedded(info: ModelInfo) -> bool:

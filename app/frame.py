@@ -11,6 +11,7 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
+from app.cache import look_again  # noqa: E402
 from app.components.messages import errors_as_messages  # noqa: E402
 from app.login import demand  # noqa: E402
 from app.state import choose  # noqa: E402
@@ -33,5 +34,6 @@ page = st.navigation(
 )
 demand()
 with errors_as_messages():
+    look_again()
     choose()
     page.run()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.access import check_model
 from app.addresses import link
 from kmex_core import models, pipeline
-from kmex_core.errors import KMExError
+from kmex_core.errors import InputError, KMExError
 from kmex_core.images import displayed, png
 from kmex_core.store import Store
 
@@ -32,12 +32,17 @@ def folder(model: str, state: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _content(model: str, state: str, split: str, index: int) -> bytes | None:
+def _content(model: str, state: str, split: str, index: int) -> bytes:
+    """A thumbnail. Nothing else is remembered: data that changed may change back.
+
+    Raises:
+        InputError: when there is no such image in the data as they are now.
+    """
     info = models.describe(Store(), model)
     check_model(info)
     data = pipeline.dataset_of(info)
-    if data.fingerprint != state or split not in data.splits or index >= len(data.split(split)):
-        return None
+    if data.fingerprint != state or index >= len(data.split(split)):
+        raise InputError(f"'{model}' has no {split} image {index} of the state {state}.")
     return png(displayed(data.split(split).image(index), SIDE, SIDE))
 
 

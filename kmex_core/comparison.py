@@ -16,6 +16,7 @@ from kmex_core.results import Evaluation
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
+MARK = " (!)"  # after the label of a row with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
 PAPERS = {  # what the paper calls a kind of model, and its KMEx
     "blackbox": ("ResNet34", "R34+KMEx"),
@@ -51,6 +52,7 @@ class Row:
         source: "measured" or "paper".
         dataset, images, k: what the numbers are over; images and k are 0 for black boxes and published rows.
         cells: by metric.
+        caveat: why numbers on test images may be too good, "" for no reason; its label ends in `MARK` then.
     """
 
     label: str
@@ -59,6 +61,7 @@ class Row:
     images: int
     k: int
     cells: dict[str, Cell]
+    caveat: str = ""
 
 
 def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list[Row]:
@@ -79,7 +82,8 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
                 if key and key in one.metrics:
                     cells[metric] = _cell(one, key)
             data = title(one.dataset) + (f" ({one.class_column})" if one.class_column else "")
-            found.append(Row(label, "measured", data, one.images, 0 if black_box else one.k, cells))
+            marked = label + MARK if one.caveat else label
+            found.append(Row(marked, "measured", data, one.images, 0 if black_box else one.k, cells, one.caveat))
     if with_published:
         same = (one for one in evaluations if one.class_column in ("", PAPERS_CLASS))
         for made, name in dict.fromkeys((one.kind, title(one.dataset)) for one in same):
@@ -147,8 +151,9 @@ def as_text(table: Sequence[Row]) -> str:
 
 
 def measured_notes(table: Sequence[Row]) -> list[str]:
-    """What measured numbers were compared with, where that is not plain from the row."""
-    return [
+    """Caveats, and what measured numbers were compared with, where that is not plain from the row."""
+    caveats = dict.fromkeys(f"{row.label}: {row.caveat}".rstrip(".") for row in table if row.caveat)
+    return [*caveats] + [
         f"{METRICS[name].title} of {row.label}: {cell.note}"
         for row in table if row.source == "measured"
         for name, cell in row.cells.items() if cell.mean is not None and cell.note
@@ -168,8 +173,9 @@ def as_csv(table: Sequence[Row]) -> str:
     for row in table:
         for name, cell in row.cells.items():
             numbers = ["" if value is None else value for value in (cell.mean, cell.std)]
+            note = " ".join(filter(None, (row.caveat, cell.note)))
             writer.writerow([row.label, row.source, row.dataset, row.k or "", row.images or "", name,
-                             METRICS[name].better, *numbers, cell.over, cell.note])  # fmt: skip
+                             METRICS[name].better, *numbers, cell.over, note])  # fmt: skip
     return out.getvalue()
 
 
@@ -188,6 +194,7 @@ def as_latex(table: Sequence[Row]) -> str:
         ),
         r"\bottomrule",
         r"\end{tabular}",
+        *(rf"\par {_tex(note)}" for note in measured_notes([row for row in table if row.caveat])),
     ]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from typing import Any
 from kmex_core import datasets, models, pipeline
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
-from kmex_core.results import KINDS, ModelInfo
+from kmex_core.results import KINDS, TEST_IS_TRAINING, ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store, checked_name, read_description
 
@@ -80,7 +80,11 @@ def _imported(
     if request.dataset.name:
         column = request.dataset.class_column or info.class_column
         info = replace(
-            info, dataset=request.dataset.name, root=pipeline.root_to_keep(request.dataset), class_column=column
+            info,
+            dataset=request.dataset.name,
+            root=pipeline.root_to_keep(request.dataset),
+            class_column=column,
+            skip_broken=request.dataset.skip_broken,
         )
     elif info.dataset not in datasets.REGISTRY:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
@@ -101,10 +105,13 @@ def _imported(
         "kept": list(fitted.kept),
         "ignored": list(fitted.ignored),
     }
+    # what was trained by this product on these data has not seen what it held out
+    trained_here = "recipe" in info.made_by and info.made_by.get("data") == data.fingerprint
     made_by = {
         **info.made_by,
         "imported": {"file": request.checkpoint.name, "command": request.command, **report},
         "data": data.fingerprint,
+        TEST_IS_TRAINING: data.test_from == "held out" and not (trained_here and not info.caveat),
         "versions": models.versions(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -134,7 +141,7 @@ def _exported(path: Path) -> ModelInfo | None:
         and type(info.k) is int and 0 <= info.k <= MOST_PROTOTYPES
         and info.channels in (1, 3) and len(info.mean) == len(info.std) == info.channels
         and all(value > 0 for value in info.std)
-        and isinstance(info.made_by, dict)
+        and isinstance(info.made_by, dict) and isinstance(info.skip_broken, bool)
     )  # fmt: skip
     if not fine:
         raise InputError(f"{path} says of itself what no model can be (kind, sizes, normalisation). It was not made "
@@ -172,6 +179,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         k=0 if black_box else request.k,
         options={} if black_box else checked_options(BASELINES[request.kind], request.options),
         class_column=data.class_column,
+        skip_broken=request.dataset.skip_broken,
     )
 
 

@@ -7,10 +7,11 @@ import dataclasses
 import datetime
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,31 +64,117 @@ def checked_device(name: str = "") -> str:
     return name
 
 
-@lru_cache(maxsize=4)
-def dataset(spec: DatasetSpec) -> datasets.ImageDataset:
-    """A data set; the last few are kept open.
+OPEN = 4
+LOOK_EVERY, LOOK_SHARE, QUICK = 1.0, 20.0, 0.05
+
+
+class _Open:
+    """A data set that is kept open, and whether its files have changed since.
+
+    Its directories are looked at once a second at most, and for a twentieth of the time at most; where that takes long,
+    in the background, so nobody waits for it.
+    """
+
+    def __init__(self, data: datasets.ImageDataset) -> None:
+        self.data = data
+        self._state, self._took = self._look()
+        self._looked, self._stale, self._looking = time.monotonic(), False, False
+
+    def changed(self) -> bool:
+        """Whether a file has changed, as far as is known."""
+        due = time.monotonic() - self._looked > max(LOOK_EVERY, LOOK_SHARE * self._took)
+        if due and not self._stale and not self._looking:
+            self._looking = True
+            if self._took > QUICK:
+                threading.Thread(target=self._again, daemon=True).start()
+            else:
+                self._again()
+        return self._stale
+
+    def _again(self) -> None:
+        try:
+            state, self._took = self._look()
+            self._stale = state != self._state
+        finally:
+            self._looked, self._looking = time.monotonic(), False
+
+    def _look(self) -> tuple[str, float]:
+        started = time.monotonic()
+        return datasets.signature(self.data.watched), time.monotonic() - started
+
+
+_opened: dict[DatasetSpec, _Open] = {}
+_opening: dict[DatasetSpec, threading.Lock] = {}
+
+
+def dataset(spec: DatasetSpec, progress: Progress = silent) -> datasets.ImageDataset:
+    """A data set as its files are now; the last few are kept open, and opened again when a file has changed.
 
     Raises:
         InputError: see `datasets.load`.
     """
-    return datasets.load(spec)
+    with _opening.setdefault(spec, threading.Lock()):  # two sessions do not open the same at once
+        opened = _opened.pop(spec, None)
+        if opened is None or opened.changed():
+            opened = _Open(datasets.load(spec, progress))
+        _opened[spec] = opened  # the last used is the last
+    for old in list(_opened)[:-OPEN]:
+        _opened.pop(old, None)
+    return opened.data
 
 
-def dataset_of(info: ModelInfo, root: str = "") -> datasets.ImageDataset:
+def close_datasets() -> None:
+    """Forget the data sets that are open."""
+    _opened.clear()
+
+
+def dataset_of(
+    info: ModelInfo, root: str = "", skip_broken: bool = False, progress: Progress = silent
+) -> datasets.ImageDataset:
     """The data set that a model was trained on, at `root`, or where it was then, or else in the default data root.
+
+    Args:
+        info: the model.
+        root: the data root; a folder there that is named as the model's is taken, wherever that was.
+        skip_broken: leave out pictures that cannot be decoded, even if the model does not.
+        progress: called while files are read for the first time.
 
     Raises:
         InputError: when it is not there, or its classes are no longer the model's.
     """
+    name = info.dataset
     if not root and datasets.available(info.dataset, info.root):
         root = info.root
-    found = dataset(DatasetSpec(info.dataset, root, info.image_size, info.class_column))
+    elif root and name not in datasets.REGISTRY:
+        copy = datasets.data_root(root) / Path(name).name
+        name = str(copy) if copy.is_dir() else name
+    skip = skip_broken or info.skip_broken
+    found = dataset(DatasetSpec(name, root, info.image_size, info.class_column, skip), progress)
     if found.class_names != info.class_names:
         raise InputError(
             f"Data set '{info.dataset}' has {len(found.class_names)} classes ({', '.join(found.class_names[:4])} …), "
             f"but model '{info.name}' was trained on {len(info.class_names)} ({', '.join(info.class_names[:4])} …)."
         )
     return found
+
+
+def data_notes(info: ModelInfo, data: datasets.ImageDataset) -> list[str]:
+    """What a person should know about a model's numbers on a data set, in sentences, the weightiest first."""
+    return [*data_warnings(info, data), *data.notes]
+
+
+def data_warnings(info: ModelInfo, data: datasets.ImageDataset) -> list[str]:
+    """Why a model's numbers on a data set may mislead: its caveat, and whether the data set has changed, as far as is
+    known."""
+    before = str(info.made_by.get("data", ""))
+    warnings = [info.caveat] if info.caveat else []
+    if before != data.fingerprint and datasets.comparable(before, data.fingerprint):
+        made = "imported" if "imported" in info.made_by else "trained"
+        warnings.append(
+            f"The data set has changed since '{info.name}' was {made}. Numbers and pictures are of the files as they "
+            "are now."
+        )
+    return warnings
 
 
 def statistics(
@@ -141,7 +228,7 @@ def train(
     from kmex_core import training
 
     name = checked_name(request.name)
-    data = dataset(request.dataset)
+    data = dataset(request.dataset, progress)
     recipe = request.recipe
     asked = {
         "dataset": data.fingerprint,
@@ -193,6 +280,7 @@ def train(
             k=recipe.k,
             options=dict(recipe.options),
             class_column=data.class_column,
+            skip_broken=request.dataset.skip_broken,
         )
         models.save(store, info, network)
         models.remove_run(store, name)
@@ -587,6 +675,7 @@ def grouped_by(
     column: str,
     device: str = "",
     progress: Progress = silent,
+    root: str = "",
 ) -> tuple[ModelInfo, datasets.ImageDataset, Callable[[str], Embeddings]]:
     """A model's embedding with another column as the class: what `convert` needs to find prototypes of its values.
 
@@ -595,6 +684,7 @@ def grouped_by(
     Args:
         store, info, data, device, progress: see `embeddings`.
         column: an attribute, or another column of the data set's table.
+        root: the data root that `data` was opened from, as in `dataset_of`.
 
     Returns:
         The model and its data with those classes, and the embedding of a split.
@@ -602,7 +692,7 @@ def grouped_by(
     Raises:
         InputError: for an unknown column; see `datasets.load`.
     """
-    other = dataset(DatasetSpec(info.dataset, info.root, info.image_size, column))
+    other = dataset(DatasetSpec(data.name, root or info.root, info.image_size, column, info.skip_broken))
     regrouped = dataclasses.replace(info, class_names=other.class_names, class_column=column)
 
     def embedded(split: str) -> Embeddings:

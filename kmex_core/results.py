@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 NO_IMAGE = -1
+TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 OWN = 0  # in place of a number of prototypes per class: those that a prototypical model has itself
 KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
 CONSERVATION_TOLERANCE = 0.05
@@ -108,7 +109,7 @@ class Prototypes(_Stored):
 def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], k: int) -> str:
     """Which classes have fewer than `k` prototypes, in a sentence; "" when none has."""
     counts = np.bincount(prototypes.classes, minlength=len(class_names))
-    few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k)]
+    few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k).tolist()]
     if not few:
         return ""
     shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
@@ -138,6 +139,7 @@ class ModelInfo:
         k: prototypes per class that a prototypical model was trained with, 0 for a black box.
         options: its hyper-parameters.
         class_column: the column of its data set's table that is the class, "" for the data set's own class.
+        skip_broken: whether pictures that cannot be decoded are left out of its data set.
     """
 
     name: str
@@ -156,6 +158,17 @@ class ModelInfo:
     k: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
+    skip_broken: bool = False
+
+    @property
+    def caveat(self) -> str:
+        """Why its numbers on test images may be too good, in a sentence to show beside them; "" for no reason."""
+        if self.made_by.get(TEST_IS_TRAINING) is not True:
+            return ""
+        return (
+            f"Numbers on test images may be too good: '{self.name}' was imported, and its data set has no test split. "
+            "A fifth of the training images, which it may have been trained on, is used as one."
+        )
 
 
 def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:
@@ -472,6 +485,7 @@ class Evaluation:
         own: True for a prototypical model on its own.
         reference: the black box that such a model's maps were compared with, "" for none.
         class_column: the column of the data set's table that is the class, "" for its own class.
+        caveat: why numbers on test images may be too good, see `ModelInfo.caveat`.
     """
 
     models: tuple[str, ...]
@@ -487,3 +501,4 @@ class Evaluation:
     own: bool = False
     reference: str = ""
     class_column: str = ""
+    caveat: str = ""

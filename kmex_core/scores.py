@@ -255,6 +255,7 @@ def evaluate(
         own=k == OWN,
         reference=beside.name if beside else "",
         class_column=infos[0].class_column,
+        caveat=" ".join(filter(None, (info.caveat for info in infos))),
     )
 
 

@@ -36,13 +36,15 @@ class DatasetSpec:
     """Which images: a registered name or a path, where the files lie, the side of the network's input, and the class.
 
     `root` empty means the default data root; `image_size` 0 and `class_column` empty mean the data set's own default.
-    `class_column` names an attribute, or another column of its table, that is the class.
+    `class_column` names an attribute, or another column of its table, that is the class. With `skip_broken` pictures
+    that cannot be decoded are left out.
     """
 
     name: str
     root: str = ""
     image_size: int = 0
     class_column: str = ""
+    skip_broken: bool = False
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("KMEX_DATA", raising=False)
-    pipeline.dataset.cache_clear()
+    pipeline.close_datasets()
     return
 
 

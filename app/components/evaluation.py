@@ -8,12 +8,13 @@ import streamlit as st
 from app import cache
 from app.components.downloads import show_download
 from app.components.figure import show_figure
+from app.components.notes import marked
 from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
 from app.state import Selection, query
 from kmex_core import comparison, metrics
-from kmex_core.metrics.catalogue import METRICS, Metric
+from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
@@ -26,15 +27,16 @@ def show_metrics(found: Evaluation, group: str) -> None:
     row = st.container(horizontal=True)
     for name in names:
         kind, value = METRICS[name], found.metrics[name]
+        caveat = found.caveat if group == PREDICTIONS else ""
         black_box = found.metrics.get(kind.black_box)
         beside = f"black box {kind.shown(black_box.mean)}" if black_box and black_box.mean is not None else None
         row.metric(
-            f"{kind.title} {kind.arrow}",
+            marked(f"{kind.title} {kind.arrow}", caveat),
             "not computed" if value.mean is None else kind.with_unit(value.mean),
             beside,
             delta_color="off",
             delta_arrow="off",
-            help=f"{kind.about} {_direction(kind.better)}{_spread(kind, value)}",
+            help=f"{kind.about} {_direction(kind.better)}{_spread(kind, value)} {caveat}",
             border=True,
             width=WIDTH,
             height="stretch",

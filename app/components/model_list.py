@@ -9,6 +9,7 @@ from app import cache
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
+from app.components.notes import MARK
 from app.figures.training import history_table, loss_figure
 from app.state import select_model
 from kmex_core import datasets
@@ -27,6 +28,7 @@ def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
             "Data set": [datasets.title(info.dataset) for info in infos],
             "Backbone": [info.backbone for info in infos],
             "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],
+            "": [MARK if info.caveat else "" for info in infos],
             "Size": [kept.path_of(cache.store(), info.name).stat().st_size / 2**20 for info in infos],
             "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
         }
@@ -49,6 +51,8 @@ def choose_model() -> ModelInfo | None:
             "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Of its file in the store."),
         },
     )  # fmt: skip
+    for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
+        st.caption(f"{MARK} {caveat}")
     rows = shown["selection"]["rows"]
     if not rows or rows[0] >= len(infos):
         what = "look at a model." if read_only() else "look at a model, convert, rename, export or delete it."

@@ -8,6 +8,7 @@ import streamlit as st
 from app import cache
 from app.components.downloads import show_download
 from app.components.job_panel import follow
+from app.components.notes import marked
 from app.state import Selection
 from kmex_core import jobs, report
 from kmex_core.images import boxed
@@ -57,8 +58,8 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
             ("Black box accuracy", found.accuracy_black_box, "the network itself is right"),
             ("Agreement", found.agreement, "both say the same"),
         ):  # fmt: skip
-            about = f"Share of the test images for which {share}. Higher is better."
-            st.metric(f"{title} ↑", f"{value:.1%}", border=True, width=220, help=about)
+            about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
+            st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
     name = st.selectbox("Class", info.class_names, key="patch-class", width=260)
     train = cache.dataset(info).split("train")
     with st.container(horizontal=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.components.notes import marked
 from app.state import Selection
 from kmex_core.metrics import wilson_interval
 from kmex_core.results import Summary
@@ -13,21 +14,21 @@ WIDTH = 222
 
 def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
     """Show accuracies, agreement and ghosting, each with its direction and what it means."""
-    images = f"{summary.images:,} test images"
+    images, caveat = f"{summary.images:,} test images", chosen.model.caveat
     row = st.container(horizontal=True)
     row.metric(
-        f"{chosen.title if chosen.own else 'Black box'} accuracy ↑",
+        marked(f"{chosen.title if chosen.own else 'Black box'} accuracy ↑", caveat),
         f"{summary.accuracy_black_box:.1%}",
         images,
         delta_color="off",
         delta_arrow="off",
         help=f"Share of {images} that the network as it was trained classifies correctly. Higher is better. "
-        f"{_interval(summary.accuracy_black_box, summary.images)}",
+        f"{_interval(summary.accuracy_black_box, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
     )
     if not chosen.own:
-        _show_kmex(row, summary)
+        _show_kmex(row, summary, caveat)
     row.metric(
         "Ghost prototypes ↓",
         f"{summary.ghosting:.1%}",
@@ -41,27 +42,28 @@ def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
     )
 
 
-def _show_kmex(row: st.delta_generator.DeltaGenerator, summary: Summary) -> None:
+def _show_kmex(row: st.delta_generator.DeltaGenerator, summary: Summary, caveat: str) -> None:
     images = f"{summary.images:,} test images"
     difference = (summary.accuracy_kmex - summary.accuracy_black_box) * 100
     row.metric(
-        "KMEx accuracy ↑",
+        marked("KMEx accuracy ↑", caveat),
         f"{summary.accuracy_kmex:.1%}",
         f"{difference:+.1f} points" if round(difference, 1) else "the same",
         delta_color="normal" if round(difference, 1) else "off",
         help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black box. "
-        f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)}",
+        f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
     )
     row.metric(
-        "Agreement ↑",
+        marked("Agreement ↑", caveat),
         f"{summary.agreement:.1%}",
         f"differ on {round((1 - summary.agreement) * summary.images):,} images",
         delta_color="off",
         delta_arrow="off",
         help=f"Share of {images} for which KMEx and the black box predict the same class, right or wrong. Higher means "
-        f"that KMEx stands in more faithfully for the black box. {_interval(summary.agreement, summary.images)}",
+        f"that KMEx stands in more faithfully for the black box. {_interval(summary.agreement, summary.images)} "
+        f"{caveat}",
         border=True,
         width=WIDTH,
     )

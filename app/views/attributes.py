@@ -17,6 +17,7 @@ from app.components.attributes import (
     show_finding,
     show_subgroups,
 )
+from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.state import selection
 
@@ -32,6 +33,7 @@ if not cache.dataset(info).split("train").attribute_names:
     explain_missing(chosen)
     st.stop()
 prepare(info)
+show_notes(chosen)
 for note in cache.dataset(info).notes:
     st.caption(note)
 found = cache.coverage(info, chosen.k, chosen.seed)

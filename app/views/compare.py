@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.components.map_scores import choose_images, measure_each
@@ -13,6 +15,7 @@ from app.components.model_table import (
     show_radar,
     show_table,
 )
+from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.state import DEFAULT_K, selection
 from kmex_core import comparison
@@ -34,6 +37,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     published = st.toggle("The paper's figures", True, key="published", bind="query-params")
 for info in infos:
     prepare(info)
+    show_warnings(replace(chosen, model=info), name=True)
 table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)
 measure_each(infos, k, images, runs)

@@ -9,6 +9,7 @@ from app.components.embedding_map import SHOWN, show_map
 from app.components.job_panel import follow
 from app.components.map_extras import choose_classes, find_image, show_downloads, show_table
 from app.components.map_selection import select_on_map, selected_on_map, show_selected
+from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.state import selection
 
@@ -21,6 +22,7 @@ st.markdown(
     "Each square is a prototype, larger when it stands for more images; a diamond is a ghost."
 )
 prepare(info)
+show_notes(chosen)
 drawn = cache.projection(info)
 if drawn is None:
     follow(

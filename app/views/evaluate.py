@@ -14,6 +14,7 @@ from app.components.map_scores import (
     show_extremes,
     show_ordering,
 )
+from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.state import selection
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
@@ -31,6 +32,7 @@ st.markdown(
     + "↑ means that higher is better, ↓ that lower is."
 )
 prepare(info)
+show_notes(chosen)
 found = cache.evaluation(info, chosen.k, [chosen.seed], 0)
 
 st.subheader(PREDICTIONS)

@@ -7,6 +7,7 @@ import streamlit as st
 from app import cache
 from app.components.comparison import explain_maps, show_black_box, show_comparison
 from app.components.image_picker import pick_image
+from app.components.notes import show_notes
 from app.components.predictions import show_predictions
 from app.components.preparation import prepare
 from app.state import selection
@@ -19,6 +20,7 @@ info = chosen.model
 st.title("Explain")
 st.markdown("Why does the model decide as it does? Choose an image and see which prototypes it looks like, and where.")
 prepare(info)
+show_notes(chosen)
 converted = cache.conversion(info, chosen.k, chosen.seed)
 picked = pick_image(chosen, converted)
 if picked is None:

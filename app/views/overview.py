@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.components.diagram import explain_model
+from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.prototype_card import open_prototype
 from app.components.prototype_list import show_list
@@ -23,9 +24,7 @@ st.markdown(
     f"{' in grey' if info.channels == 1 else ' in colour'}."
 )
 prepare(info)
-data = cache.dataset(info)
-for note in data.notes:
-    st.info(note)
+show_notes(chosen, of_data=True)
 converted = cache.conversion(info, chosen.k, chosen.seed)
 show_summary(chosen, converted.summary, len(converted.prototypes))
 

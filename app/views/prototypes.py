@@ -7,6 +7,7 @@ import streamlit as st
 from app import cache
 from app.components.embedding_map import show_map
 from app.components.map_extras import choose_classes
+from app.components.notes import show_notes
 from app.components.patches import show_patches
 from app.components.preparation import prepare
 from app.components.prototype_card import show_prototype_images, show_prototype_summary
@@ -17,6 +18,7 @@ chosen = selection()
 info = chosen.model
 
 prepare(info)
+show_notes(chosen)
 converted = cache.conversion(info, chosen.k, chosen.seed)
 named = picked("prototype")
 p = prototype_index(named, converted.prototypes.classes)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app import cache
+from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
 from app.state import DEFAULT_K, selection
@@ -24,6 +25,7 @@ st.markdown(
 if selection().own:
     st.info(f"{info.name} has its own {info.k} prototypes per class. The curves are those of KMEx on its embedding.")
 prepare(info)
+show_warnings(chosen)
 cache.conversion(info, chosen.k, chosen.seed)  # the chosen number first, whatever else is missing
 if len(found_summaries(chosen)) < len(KS) and not wait_for_sweep(chosen):
     st.stop()

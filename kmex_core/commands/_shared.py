@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from kmex_core.commands._program import Program
 from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
 from kmex_core.jsontext import write_json
+from kmex_core.progress import Progress, silent
 
 if TYPE_CHECKING:
     from kmex_core.datasets import ImageDataset
@@ -42,6 +44,9 @@ ClassColumn = Annotated[
     typer.Option(
         "--class", metavar="COLUMN", help="The attribute, or other column of the data set's table, that is the class."
     ),
+]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be decoded, and list them.")
 ]
 Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
 First = Annotated[int, typer.Option("--first", help="The number to start with, when one is waiting for it.")]
@@ -82,7 +87,9 @@ class Bar:
             self._bar = None
 
 
-def opened(model: str, data_root: str = "") -> tuple[Store, ModelInfo, ImageDataset]:
+def opened(
+    model: str, data_root: str = "", skip_broken: bool = False, progress: Progress = silent
+) -> tuple[Store, ModelInfo, ImageDataset]:
     """The store, a model in it and the data it was trained on.
 
     Raises:
@@ -94,7 +101,18 @@ def opened(model: str, data_root: str = "") -> tuple[Store, ModelInfo, ImageData
 
     store = Store()
     info = models.describe(store, model)
-    return store, info, pipeline.dataset_of(info, data_root)
+    return store, info, pipeline.dataset_of(info, data_root, skip_broken, progress)
+
+
+def about(info: ModelInfo, data: ImageDataset, *more: str) -> dict[str, Any]:
+    """What belongs beside every number: notes (`more` first), what the test split is, and what is left out."""
+    from kmex_core import pipeline
+
+    return {
+        "notes": [*filter(None, more), *pipeline.data_notes(info, data)],
+        "test_from": data.test_from,
+        "left_out": [dataclasses.asdict(item) for item in data.left_out],
+    }
 
 
 def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
@@ -126,6 +144,8 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         print(write_json(answer))
     else:
         show(answer)
+        for note in answer.get("notes", ()):
+            print(f"Note: {note}")
 
 
 def number_range(text: str) -> list[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from kmex_core.commands._shared import (
@@ -19,12 +20,18 @@ from kmex_core.commands._shared import (
     ModelName,
     Own,
     Seed,
+    SkipBroken,
+    about,
     answer_with,
     app,
     number_range,
     opened,
 )
-from kmex_core.results import OWN
+from kmex_core.results import OWN, fewer_prototypes
+
+if TYPE_CHECKING:
+    from kmex_core.datasets import ImageDataset
+    from kmex_core.results import ModelInfo
 
 
 @app.command()
@@ -33,6 +40,7 @@ def convert(
     k: K = 5,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     mixed_precision: Annotated[
         bool,
@@ -51,7 +59,7 @@ def convert(
         from kmex_core import pipeline
 
         started = time.perf_counter()
-        store, info, data = opened(model, data_root)
+        store, info, data = opened(model, data_root, skip_broken, bar)
         made = pipeline.convert(store, info, data, k, seed, device, bar, mixed_precision=mixed_precision)
         summary = made.summary
         return {
@@ -66,7 +74,7 @@ def convert(
             "ghosting": summary.ghosting,
             "prototypes": len(made.prototypes),
             "seconds": round(time.perf_counter() - started, 3),
-        }
+        } | about(info, data, fewer_prototypes(made.prototypes, info.class_names, k))
 
     def show(answer: dict[str, Any]) -> None:
         print(
@@ -91,6 +99,7 @@ def patches(
         Path | None, typer.Option(metavar="FILE", help="A PNG of all patch prototypes, as rectangles in their images.")
     ] = None,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -105,7 +114,7 @@ def patches(
         from kmex_core import pipeline, report
         from kmex_core.store import write_bytes
 
-        store, info, data = opened(model, data_root)
+        store, info, data = opened(model, data_root, skip_broken, bar)
         made = pipeline.convert_patches(store, info, data, k, seed, device, bar)
         if out is not None:
             write_bytes(out, report.patch_sheet(made.prototypes, info.class_names, data))
@@ -120,7 +129,7 @@ def patches(
             "ghosting": float((made.prototypes.count == 0).mean()),
             "seconds": round(made.seconds, 3),
             "out": str(out) if out else None,
-        }
+        } | about(info, data, fewer_prototypes(made.prototypes, info.class_names, k))
 
     def show(answer: dict[str, Any]) -> None:
         rows, columns = answer["grid"]
@@ -150,6 +159,7 @@ def explain(
         str, typer.Option(help="auto, prp (ResNet and VGG) or integrated_gradients (any network).")
     ] = "auto",
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -167,7 +177,7 @@ def explain(
         from kmex_core.images import read_picture
 
         picture = read_picture(image)
-        store, info, data = opened(model, data_root)
+        store, info, data = opened(model, data_root, skip_broken, bar)
         per_class = OWN if own else k
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)
         black_box = kept.load(store, model, pipeline.checked_device(device))
@@ -179,9 +189,10 @@ def explain(
             "own": own,
             "seed": seed,
             "image": str(image),
-            "notes": list(picture.notes),
             "out": str(out),
         }
+        few = "" if own else fewer_prototypes(made.prototypes, info.class_names, k)
+        answer |= about(info, data, *picture.notes, few)
         report.write(out, answer, found, made.prototypes, module, info, data, picture.pixels)
         return answer
 
@@ -194,8 +205,6 @@ def explain(
                 f"The black box says {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
                 f"KMEx says {said}"
             )
-        for note in answer["notes"]:
-            print(f"Note: {note}")
         if answer["unusual"]:
             print("Unusual: the picture is farther from every prototype than 99 % of the training images are.")
         for one in answer["prototypes"]:
@@ -217,6 +226,7 @@ def sweep(
     first: First = 0,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -229,14 +239,14 @@ def sweep(
         from kmex_core import pipeline
 
         ks = number_range(k)
-        store, info, data = opened(model, data_root)
+        store, info, data = opened(model, data_root, skip_broken, bar)
         order = sorted(ks, key=lambda value: (value != first, value))
         found = pipeline.sweep(store, info, data, order, seed, device, bar)
         return {
             "model": model,
             "seed": seed,
             "rows": [{"k": value, **dataclasses.asdict(summary)} for value, summary in found.items()],
-        }
+        } | about(info, data, _smallest(info, data, max(found)))
 
     def show(answer: dict[str, Any]) -> None:
         black_box = answer["rows"][0]["accuracy_black_box"]
@@ -252,6 +262,15 @@ def sweep(
     answer_with(as_json, work, show)
 
 
+def _smallest(info: ModelInfo, data: ImageDataset, k: int) -> str:
+    """A sentence when classes have fewer training images than `k`, which limits their prototypes."""
+    sizes = np.bincount(data.split("train").labels, minlength=len(info.class_names))
+    name, size = info.class_names[int(sizes.argmin())], int(sizes.min())
+    if size >= k:
+        return ""
+    return f"A class has at most as many prototypes as training images; the smallest, '{name}', has {size:,}."
+
+
 @app.command()
 def project(
     model: ModelName,
@@ -260,6 +279,7 @@ def project(
     ] = 10_000,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -271,7 +291,7 @@ def project(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import pipeline
 
-        store, info, data = opened(model, data_root)
+        store, info, data = opened(model, data_root, skip_broken, bar)
         made = pipeline.project(store, info, data, sample, seed, device, bar)
         return {
             "model": model,
@@ -281,7 +301,7 @@ def project(
             "trustworthiness": made.trustworthiness,
             "placed_trustworthiness": made.placed_trustworthiness,
             "seconds": round(made.seconds, 3),
-        }
+        } | about(info, data)
 
     def show(answer: dict[str, Any]) -> None:
         print(

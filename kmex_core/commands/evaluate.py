@@ -17,13 +17,15 @@ from kmex_core.commands._shared import (
     Own,
     Runs,
     Seed,
+    SkipBroken,
+    about,
     answer_with,
     app,
     number_range,
     opened,
 )
 from kmex_core.errors import InputError
-from kmex_core.results import OWN, trained_alike
+from kmex_core.results import OWN, fewer_prototypes, trained_alike
 
 MetricNames = Annotated[
     str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
@@ -46,6 +48,7 @@ def attributes(
     first: First = 0,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -67,25 +70,29 @@ def attributes(
         from kmex_core import models as kept
         from kmex_core import pipeline, report
 
-        store, info, data = opened(model, data_root)
-        embedded = None
+        store, info, data = opened(model, data_root, skip_broken, bar)
+        embedded, whole = None, (info, data)
         regrouped = class_column not in ("", info.class_column)
         if own and (regrouped or info.kind == "blackbox"):
             raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")
         if regrouped:
-            info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar)
+            info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar, data_root)
         if own:
             alike = trained_alike(info, kept.list_models(store)[0])
             curves, shown = pipeline.own_attribute_curves(store, alike, data, device, bar), OWN
-            about: dict[str, Any] = {"models": [one.name for one in alike]}
+            alone = {"models": [one.name for one in alike]}
         else:
             ks = sorted(number_range(k), key=lambda value: (value != first, value))
             seeds = range(seed, seed + runs)
             curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
             shown = 5 if 5 in curves.ks else curves.ks[-1]
-            about = {}
+            alone = {}
         made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
-        return report.attributes(info, data, curves, made, shown, seed, not (own or regrouped)) | about
+        return (
+            report.attributes(info, data, curves, made, shown, seed, not (own or regrouped))
+            | alone
+            | about(*whole, "" if own else fewer_prototypes(made.prototypes, info.class_names, shown))
+        )
 
     def show(answer: dict[str, Any]) -> None:
         several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
@@ -140,6 +147,7 @@ def evaluate(
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -156,12 +164,13 @@ def evaluate(
         from kmex_core import models as kept
         from kmex_core.store import Store
 
-        given = (images, data_root, device, bar)
+        given = (images, data_root, skip_broken, device, bar)
         store = Store()
         baseline = kept.describe(store, model[0]).kind != "blackbox"
         ks = [OWN] if own else [OWN, k] if baseline else [k]
-        found = _evaluations(store, model, metrics, ks, range(seed, seed + runs), *given)
-        return comparison.evaluation_values(found[-1]) | {"text": comparison.as_text(comparison.rows(found))}
+        found, notes = _evaluations(store, model, metrics, ks, range(seed, seed + runs), *given)
+        text = comparison.as_text(comparison.rows(found))
+        return comparison.evaluation_values(found[-1]) | {"text": text} | notes
 
     def show(answer: dict[str, Any]) -> None:
         over = f", maps ({answer['method']}) over {answer['images']:,} images" if answer["images"] else ""
@@ -176,16 +185,24 @@ def evaluate(
 
 
 def _evaluations(
-    store: Any, names: list[str], asked: str, ks: list[int], seeds: range, images: int, root: str, device: str, bar: Bar
-) -> list[Any]:
+    store: Any, names: list[str], asked: str, ks: list[int], seeds: range, images: int, root: str, skip_broken: bool,
+    device: str, bar: Bar,
+) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
+    """An evaluation for each number of prototypes, and what belongs beside them (see `about`)."""
     from kmex_core import models as kept
     from kmex_core import pipeline, scores
     from kmex_core.metrics.catalogue import METRICS
 
     infos = [kept.describe(store, name) for name in names]
     wanted = [name.strip() for name in asked.split(",") if name.strip()] or list(METRICS)
-    data = pipeline.dataset_of(infos[0], root)
-    return [scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar) for k in ks]
+    data = pipeline.dataset_of(infos[0], root, skip_broken, bar)
+    found = [scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar) for k in ks]
+    few = [
+        fewer_prototypes(pipeline.convert(store, infos[0], data, k, seeds[0], device, bar).prototypes,
+                         infos[0].class_names, k)
+        for k in ks if k != OWN
+    ]  # fmt: skip
+    return found, about(infos[0], data, *few)
 
 
 @app.command()
@@ -200,6 +217,7 @@ def compare(
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
@@ -217,14 +235,18 @@ def compare(
             raise InputError(f"There is no format '{format}'; known: {', '.join(comparison.FORMATS)}.")
         names = list(dict.fromkeys([*models, *(more or [])]))
         store, seeds = Store(), range(seed, seed + runs)
-        found = []
+        found, notes = [], dict[str, None]()
         for name in names:
             ks = [k] if kept.describe(store, name).kind == "blackbox" else [OWN, k]
-            found += _evaluations(store, [name], metrics, ks, seeds, images, data_root, device, bar)
+            of_model, beside = _evaluations(
+                store, [name], metrics, ks, seeds, images, data_root, skip_broken, device, bar
+            )
+            found += of_model
+            notes |= dict.fromkeys(f"{name}: {note}" for note in beside["notes"])
         table = comparison.rows(found, published)
         made = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
         if as_json:
-            return {"rows": comparison.as_values(table)}
-        return {"text": made[format](table)}
+            return {"rows": comparison.as_values(table), "notes": list(notes)}
+        return {"text": made[format](table), **({"notes": list(notes)} if format == "text" else {})}
 
     answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))

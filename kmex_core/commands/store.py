@@ -5,17 +5,43 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kmex_core.commands._shared import Bar, DataRoot, Device, Json, K, ModelName, answer_with, app, opened
+from kmex_core.commands._shared import (
+    Bar,
+    ClassColumn,
+    DataRoot,
+    Device,
+    Json,
+    K,
+    ModelName,
+    SkipBroken,
+    answer_with,
+    app,
+    opened,
+)
 from kmex_core.errors import InputError
+
+if TYPE_CHECKING:
+    from kmex_core.results import ModelInfo
 
 
 @app.command()
-def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
-    """List the data sets that are known by name.
+def datasets(
+    verify: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="Read every file of this data set again, and say what has changed.")
+    ] = "",
+    data_root: DataRoot = "",
+    class_column: ClassColumn = "",
+    skip_broken: SkipBroken = False,
+    as_json: Json = False,
+) -> None:
+    """List the data sets that are known by name; with --verify, check one.
+
+    What a file holds is remembered by its path, size, times and inode. --verify reads all of them again, and compares
+    the data set with what the models in the store were trained on.
 
     Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (`*train*.parquet`,
     `*test*.parquet`, columns `image` and `label`) or with pictures in `train/<class>/` and, if there are any,
@@ -23,6 +49,10 @@ def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
     (its column `file_name` names the images), are attributes; `--class` makes any column the class.
     """
     from kmex_core import datasets as registry
+
+    if verify:
+        answer_with(as_json, lambda bar: _verified(verify, data_root, class_column, skip_broken, bar), _show_verified)
+        return
 
     def work(bar: Bar) -> dict[str, Any]:
         return {
@@ -46,6 +76,50 @@ def datasets(data_root: DataRoot = "", as_json: Json = False) -> None:
     answer_with(as_json, work, show)
 
 
+def _verified(name: str, root: str, class_column: str, skip_broken: bool, bar: Bar) -> dict[str, Any]:
+    from kmex_core import datasets as registry
+    from kmex_core import models as kept
+    from kmex_core.specs import DatasetSpec
+    from kmex_core.store import Store
+
+    data, changed = registry.verified(DatasetSpec(name, root, 0, class_column, skip_broken), bar)
+
+    def compared(info: ModelInfo) -> str:
+        before = str(info.made_by.get("data", ""))
+        if before == data.fingerprint:
+            return "same"
+        return "changed" if registry.comparable(before, data.fingerprint) else "unknown"
+
+    return {
+        "dataset": data.name,
+        "fingerprint": data.fingerprint,
+        "images": {split: len(part) for split, part in data.splits.items()},
+        "test_from": data.test_from,
+        "changed_files": changed,
+        "models": {
+            info.name: compared(info) for info in kept.list_models(Store())[0]
+            if Path(info.dataset).name == Path(data.name).name and info.class_column == data.class_column
+        },
+        "notes": list(data.notes),
+        "left_out": [dataclasses.asdict(item) for item in data.left_out],
+    }  # fmt: skip
+
+
+def _show_verified(answer: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count:,} {split}" for split, count in answer["images"].items())
+    print(f"{answer['dataset']}: {counts} images read, content {answer['fingerprint']}.")
+    changed = answer["changed_files"]
+    if changed:
+        print(f"{len(changed):,} files hold something else than was remembered of them, the first: {changed[0]}.")
+    said = {
+        "same": "trained or imported on this content.",
+        "changed": "trained or imported on other content: its stored numbers are of that.",
+        "unknown": "does not know the content of the data that it was trained on.",
+    }
+    for model, state in answer["models"].items():
+        print(f"  {model}: {said[state]}")
+
+
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models in the store, and those that come with the product."""
@@ -66,6 +140,7 @@ def models(as_json: Json = False) -> None:
                     "image_size": info.image_size,
                     "embedded": info.embedded,
                     "date": info.made_by.get("date"),
+                    "caveat": info.caveat,
                 }
                 for info in found
             ],
@@ -75,7 +150,10 @@ def models(as_json: Json = False) -> None:
     def show(answer: dict[str, Any]) -> None:
         for info in answer["models"]:
             accuracy = "" if info["accuracy"] is None else f"{info['accuracy']:.1%} on test images"
-            print(f"{info['name']:20} {info['kind']:10} {info['backbone']:14} {info['dataset']:20} {accuracy}")
+            mark = " (!)" if info["caveat"] else ""
+            print(f"{info['name']:20} {info['kind']:10} {info['backbone']:14} {info['dataset']:20} {accuracy}{mark}")
+        for caveat in dict.fromkeys(info["caveat"] for info in answer["models"] if info["caveat"]):
+            print(f"(!) {caveat}")
         for message in answer["unreadable"]:
             print(f"Warning: {message}", file=sys.stderr)
 

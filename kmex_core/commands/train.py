@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from kmex_core.commands._shared import Bar, ClassColumn, DataRoot, Device, Json, Seed, answer_with, app
+from kmex_core.commands._shared import (
+    Bar,
+    ClassColumn,
+    DataRoot,
+    Device,
+    Json,
+    Seed,
+    SkipBroken,
+    about,
+    answer_with,
+    app,
+)
 from kmex_core.errors import InputError
 
 
@@ -22,6 +33,7 @@ def train(
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     class_column: ClassColumn = "",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training split. Default: 10 or 30 (paper).")
@@ -73,9 +85,10 @@ def train(
         from kmex_core.store import Store
         from kmex_core.training import default_recipe
 
-        spec = DatasetSpec(dataset, data_root, image_size, class_column)
+        spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken)
+        data = pipeline.dataset(spec, bar)
         recipe = default_recipe(
-            pipeline.dataset(spec),
+            data,
             imagenet,
             kind,
             k=k,
@@ -107,7 +120,7 @@ def train(
             "accuracy": info.accuracy,
             "train_accuracy": info.made_by["history"][-1]["accuracy"],
             "seconds": info.made_by["seconds"],
-        }
+        } | about(info, data)
 
     def show(answer: dict[str, Any]) -> None:
         print(
@@ -131,6 +144,7 @@ def import_(
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
     data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
     class_column: ClassColumn = "",
     image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
     mean: Annotated[
@@ -164,7 +178,7 @@ def import_(
             name,
             kind,
             checkpoint,
-            DatasetSpec(dataset, data_root, image_size, class_column),
+            DatasetSpec(dataset, data_root, image_size, class_column, skip_broken),
             backbone,
             k,
             _numbers(options or []),
@@ -181,7 +195,7 @@ def import_(
             "classes": len(info.class_names),
             "accuracy": info.accuracy,
             **report,
-        }
+        } | about(info, pipeline.dataset_of(info, data_root))
 
     def show(answer: dict[str, Any]) -> None:
         print(

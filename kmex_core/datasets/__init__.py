@@ -9,17 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmex_core.datasets import _celeba, _cub, _quickdraw
-from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, Split, Subset
+from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, some
 from kmex_core.datasets._celeba import load_celeba
+from kmex_core.datasets._content import forget, remembered, signature
 from kmex_core.datasets._cub import load_cub
 from kmex_core.datasets._digits import load_digits
 from kmex_core.datasets._faces import load_faces
 from kmex_core.datasets._folder import load_folder
+from kmex_core.datasets._judge import judged
 from kmex_core.datasets._official import OFFICIAL, is_there, load_official
-from kmex_core.datasets._parquet import load_parquet, parquet_files
+from kmex_core.datasets._parquet import load_parquet
 from kmex_core.datasets._quickdraw import load_quickdraw
+from kmex_core.datasets._splits import layout_of
 from kmex_core.errors import InputError, unknown_name
 from kmex_core.paths import user_path
+from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import READ_ONLY, default_root, read_only
 
@@ -29,14 +33,18 @@ __all__ = [
     "EncodedSplit",
     "Entry",
     "ImageDataset",
+    "LeftOut",
     "Split",
     "Subset",
     "available",
+    "comparable",
     "data_root",
     "load",
     "places",
     "registered",
+    "signature",
     "title",
+    "verified",
 ]
 
 
@@ -44,26 +52,31 @@ __all__ = [
 class Entry:
     """A registered data set: how to load it, what to say about it, and whether its files lie under a data root."""
 
-    load: Callable[[DatasetSpec], ImageDataset]
+    load: Callable[[DatasetSpec, Progress], ImageDataset]
     title: str
     about: str
     is_there: Callable[[Path], bool] = lambda root: True
 
 
+def _quick(load: Callable[[DatasetSpec], ImageDataset]) -> Callable[[DatasetSpec, Progress], ImageDataset]:
+    """A loader that takes no time worth reporting."""
+    return lambda spec, _progress: load(spec)
+
+
 def _official(name: str, about: str) -> Entry:
-    return Entry(load_official, OFFICIAL[name].title, about, lambda root: is_there(OFFICIAL[name], root))
+    return Entry(_quick(load_official), OFFICIAL[name].title, about, lambda root: is_there(OFFICIAL[name], root))
 
 
 REGISTRY: dict[str, Entry] = {
-    "digits": Entry(load_digits, "Digits", "1,797 handwritten digits, 8×8 grey; comes with the product"),
-    "faces": Entry(load_faces, "Faces", "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn by the product"),
+    "digits": Entry(_quick(load_digits), "Digits", "1,797 handwritten digits, 8×8 grey; comes with the product"),
+    "faces": Entry(_quick(load_faces), "Faces", "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn here"),
     "mnist": _official("mnist", "70,000 handwritten digits, 28×28 grey"),
     "fashion-mnist": _official("fashion-mnist", "70,000 pieces of clothing, 28×28 grey"),
     "svhn": _official("svhn", "99,289 house numbers, 32×32 colour"),
     "cifar10": _official("cifar10", "60,000 animals and vehicles, 32×32 colour"),
     "stl10": _official("stl10", "13,000 animals and vehicles, 96×96 colour"),
     "quickdraw10": Entry(
-        load_quickdraw, "QuickDraw-10", "10,000 drawings of ten things, 28×28 grey; to be downloaded by hand",
+        _quick(load_quickdraw), "QuickDraw-10", "10,000 drawings of ten things, 28×28 grey; to be downloaded by hand",
         _quickdraw.is_there,
     ),
     "celeba": Entry(
@@ -117,26 +130,44 @@ def places(name: str, root: str = "") -> tuple[Path, ...]:
     return tuple(place.parent if place.is_file() else place for place in named)
 
 
-def load(spec: DatasetSpec) -> ImageDataset:
+def load(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`.
 
-    A folder named like a registered one needs a path ("./MNIST"). A path may also lie under the data root, so that a
-    model finds data that has moved. Its images are read later; loading checks names and files. With
-    `spec.class_column` a column of its table is the class.
+    A folder named like a registered one needs a path ("./MNIST"). A path may also be under the data root, so a model
+    finds data that has moved. Each file is read once for its content, which is remembered; classes, labels and counts
+    are checked (`_judge`). With `spec.class_column` a column of its table is the class.
+
+    Args:
+        spec: which data set.
+        progress: called while files are read for the first time.
 
     Raises:
         InputError: for an unknown name or column (it suggests the nearest), or files that are missing or cannot be
             used.
     """
-    made = _load(spec)
+    made = _load(spec, progress)
     if spec.class_column and made.class_column != spec.class_column and spec.class_column != "label":
         raise InputError(
             f"Data set '{spec.name}' has no table of attributes, so that '{spec.class_column}' cannot be the class."
         )
-    return made
+    return judged(made)
 
 
-def _load(spec: DatasetSpec) -> ImageDataset:
+def verified(spec: DatasetSpec, progress: Progress = silent) -> tuple[ImageDataset, list[str]]:
+    """A data set of which every file was read again, and the files whose content was not what was remembered of them.
+
+    Raises:
+        InputError: see `load`.
+    """
+    places = [place.path for place in load(spec, progress).watched]
+    before = remembered(places)
+    forget(places)
+    data = load(spec, progress)
+    after = remembered(places)
+    return data, sorted(path for path, digest in after.items() if before.get(path, digest) != digest)
+
+
+def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
     if known := registered(spec.name):
         placed = replace(spec, name=known, root=str(data_root(spec.root)))
         if read_only() and not available(known, spec.root):
@@ -144,17 +175,18 @@ def _load(spec: DatasetSpec) -> ImageDataset:
                 f"The files of {title(known)} are not in {placed.root}, and a read-only server or command "
                 f"({READ_ONLY} is set) downloads nothing."
             )
-        return REGISTRY[known].load(placed)
+        return REGISTRY[known].load(placed, progress)
     for folder in places(spec.name, spec.root):
         if not folder.is_dir():
             continue
         placed = replace(spec, name=str(folder.resolve()), root=str(folder.resolve()))
-        if parquet_files(folder):
-            return load_parquet(placed)
-        if (folder / "train").is_dir():
-            return load_folder(placed)
+        layout = layout_of(folder)
+        if layout.kind:
+            return (load_parquet if layout.kind == "parquet" else load_folder)(placed, layout, progress)
+        unused = f" These names say no split: {some(layout.others)}." if layout.others else ""
         raise InputError(
-            f"{folder} holds no data set that can be read: expected '*train*.parquet' files, or 'train/<class>/*' with "
-            "pictures."
+            f"{folder} holds no data set that can be read: expected parquet files with the word 'train' in their "
+            "names, "
+            f"or 'train/<class>/*' with pictures.{unused}"
         )
     raise unknown_name("data set", spec.name, REGISTRY, "Or give the path of a folder.")

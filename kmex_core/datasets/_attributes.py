@@ -49,7 +49,9 @@ class Annotations:
     notes: tuple[str, ...]
 
 
-def read_annotations(table: pd.DataFrame, train: int, class_column: str, where: str) -> Annotations:
+def read_annotations(
+    table: pd.DataFrame, train: int, class_column: str, where: str, class_names: Sequence[str] = ()
+) -> Annotations:
     """Attributes, and the class if a column is it, from a table whose first `train` rows are the training images.
 
     Columns that are not boolean are no attributes, and neither are those that are the same for all training images:
@@ -60,17 +62,18 @@ def read_annotations(table: pd.DataFrame, train: int, class_column: str, where: 
         train: how many rows are of the training split.
         class_column: the column that is the class; "" for none.
         where: what to call the table in a message.
+        class_names: what the values 0, 1, … of the class column mean, where that is known.
 
     Raises:
         InputError: when there is no such column, or it cannot be a class.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     constant, notes = [], []
-    labels, class_names = None, tuple[str, ...]()
+    labels, names = None, tuple[str, ...]()
     if class_column:
         if class_column not in table.columns:
             raise unknown_name("column", class_column, table.columns, f"It was looked for in {where}.")
-        labels, class_names = _classes(table[class_column], class_column, where)
+        labels, names = _classes(table[class_column], class_column, where, class_names)
     for name in table.columns:
         if name == class_column or (values := boolean(table[name])) is None:
             continue
@@ -92,7 +95,7 @@ def read_annotations(table: pd.DataFrame, train: int, class_column: str, where: 
         np.stack([has for has, _ in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
         np.stack([known for _, known in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
         labels,
-        class_names,
+        names,
         tuple(notes),
     )
 
@@ -156,9 +159,21 @@ def boolean(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray] | None:
     return (coded == 1).fillna(False).to_numpy(dtype=bool, copy=True), known
 
 
-def _classes(column: pd.Series[Any], name: str, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    values = boolean(column)
-    if values is not None:
+def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    values = None if given else boolean(column)
+    if given:
+        numbers = column.fillna(-1).to_numpy()
+        if (
+            numbers.dtype.kind not in "iufb"
+            or (numbers != numbers.astype(np.int64)).any()
+            or (numbers.max(initial=-1) >= len(given) or numbers.min(initial=-1) < -1)
+        ):
+            raise InputError(
+                f"Column '{name}' of {where} does not fit its {len(given)} class names: 0 to {len(given) - 1} were "
+                "expected."
+            )
+        labels, names = numbers.astype(np.int64), list(given)
+    elif values is not None:
         has, known = values
         labels = np.where(known, has.astype(np.int64), -1)
         names = [f"not {name}", name]
@@ -166,7 +181,10 @@ def _classes(column: pd.Series[Any], name: str, where: str) -> tuple[np.ndarray,
         known = ~(column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
         different = sorted(column[known].unique().tolist(), key=lambda value: (isinstance(value, str), value))
         if len(different) > MOST_CLASSES:
-            raise InputError(f"Column '{name}' of {where} has {len(different):,} different values: it is no class.")
+            raise InputError(
+                f"Column '{name}' of {where} has {len(different):,} different values, over {MOST_CLASSES:,}: "
+                "it cannot be the class."
+            )
         place = {value: at for at, value in enumerate(different)}
         labels = np.array([place[value] if there else -1 for value, there in zip(column, known, strict=True)], np.int64)
         names = [f"{value:g}" if isinstance(value, float) else str(value) for value in different]

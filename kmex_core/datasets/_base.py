@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kmex_core.datasets._content import FileState, Watch, digest_of
 from kmex_core.errors import InputError
 from kmex_core.images import read_header, read_picture, to_channels, to_pixels
 from kmex_core.progress import Progress, silent
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 HELD_OUT = 0.2
+CONTENT = "c1-"  # what fingerprints of content begin with
 SURVEYED = 64
 
 
@@ -69,7 +71,7 @@ class ArraySplit(Split):
         return self.pixels[np.asarray(indices)]
 
 
-Sources = Sequence[Path] | Sequence[bytes]
+Sources = Sequence[FileState] | Sequence[Path] | Sequence[bytes]
 
 
 def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int]:
@@ -83,16 +85,25 @@ def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int]:
 
 
 def _named(sources: Sources, index: int, where: str) -> tuple[bytes | Path, str]:
-    """An encoded image, and what to call it in messages."""
+    """An encoded image, and what to call it in messages.
+
+    Raises:
+        InputError: when a file is not the one any more that the data set was opened with.
+    """
     source = sources[index]
+    if isinstance(source, FileState):
+        if not source.unchanged():
+            raise InputError(f"{source.path} has changed or is gone since the data set was opened. Try again.")
+        source = source.path
     return source, str(source) if isinstance(source, Path) else f"Image {index} of {where}"
 
 
 class EncodedSplit(Split):
-    """Image files, decoded by `read_picture` when they are read; only their bytes (or their paths) are held.
+    """Image files, decoded by `read_picture` when they are read; only their bytes (or their places) are held.
 
     Args:
-        sources: file paths, or anything indexable that gives a file's bytes.
+        sources: files, whose content must not have changed when they are read; or paths; or anything indexable that
+            gives a file's bytes.
         labels: (N,) integers.
         channels: 1 or 3: images are read as grey or as colour.
         where: what to call the sources in a message.
@@ -105,7 +116,12 @@ class EncodedSplit(Split):
         self.where = where
 
     def image(self, index: int) -> np.ndarray:
-        pixels = to_channels(read_picture(*_named(self.sources, index, self.where)).pixels, self.channels)
+        source, name = _named(self.sources, index, self.where)
+        try:
+            picture = read_picture(source, name)
+        except InputError as error:
+            raise InputError(f"{error} Repair or remove it, or leave broken files out with --skip-broken.") from error
+        pixels = to_channels(picture.pixels, self.channels)
         return pixels[..., 0] if self.channels == 1 else pixels
 
 
@@ -132,20 +148,44 @@ class Subset(Split):
         return self.whole.images(self.indices[np.asarray(indices)])
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not part of a data set although it is among its files.
+
+    Attributes:
+        reason: what kind of thing, in words that a number can stand before.
+        count: how many.
+        names: the first few.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...] = ()
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first few names in words, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """A data set.
 
     Attributes:
         name: its registered name, or its path.
-        splits: "train" and "test".
+        splits: "train" and "test", and "validation" where there is one beside the test split.
         class_names: C names, in the order of the labels 0…C−1.
         channels: 1 for greyscale, 3 for colour.
         image_size: side in pixels of the square that the network sees.
         augmentation: what training adds by default: "none" or "flip-crop" (paper A.1).
-        fingerprint: changes when the files behind it change.
+        fingerprint: a name for its content: the same for the same files in another place.
         notes: what a person should know about it (a held-out test split, say).
         class_column: the column of its table that is the class; "" when it has a class of its own.
+        test_from: what its test split is: its "test" split, its "validation" split, or "held out" of its training
+            images.
+        left_out: what is among its files and not in a split, by reason; a note says it as well.
+        watched: where its files are; `_content.signature` tells cheaply whether one has changed.
     """
 
     name: str
@@ -157,6 +197,9 @@ class ImageDataset:
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
     class_column: str = ""
+    test_from: str = "test"
+    left_out: tuple[LeftOut, ...] = ()
+    watched: tuple[Watch, ...] = ()
 
     def split(self, name: str) -> Split:
         """The split `name`.
@@ -217,23 +260,50 @@ class ImageDataset:
         return tuple(float(m) for m in mean), tuple(float(s) for s in std)
 
 
-def fingerprint(files: Sequence[Path], *more: Any) -> str:
-    """A name for the state of `files` (place, size, time of change) and `more`."""
-    states = []
-    for path in files:
-        status = path.stat()
-        states.append([path.parent.name, path.name, status.st_size, status.st_mtime_ns])
-    return stable_key([states, list(more)])
+def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
+    """A name for the contents that `identity` says (names and digests of files, say) and `more`, the same everywhere.
+
+    It begins with `CONTENT`; fingerprints of older versions, of dates and places, do not and cannot be compared.
+    """
+    return CONTENT + stable_key([digest_of(identity).hex(), list(more)])
 
 
-def with_test(train: Split, test: Split | None, class_names: Sequence[str]) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The two splits; without test images, a fifth of each class's training images is held out (seed 0).
+def array_fingerprint(splits: Mapping[str, Split], *more: Any) -> str:
+    """A name for images in memory, by their pixels and labels."""
+    parts: list[bytes | memoryview] = []
+    for name, split in splits.items():
+        assert isinstance(split, ArraySplit)
+        parts += [name.encode(), str(split.pixels.shape).encode()]
+        parts += [np.ascontiguousarray(split.pixels).reshape(-1).data, split.labels.tobytes()]
+    return fingerprint(parts, *more)
+
+
+def comparable(one: str, other: str) -> bool:
+    """Whether two fingerprints say if two data sets have the same content."""
+    return one.startswith(CONTENT) and other.startswith(CONTENT)
+
+
+def with_test_split(
+    splits: Mapping[str, Split], class_names: Sequence[str]
+) -> tuple[dict[str, Split], str, tuple[str, ...]]:
+    """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
 
     Returns:
-        The splits, and a note that says so where images were held out.
+        The splits ("validation" as well, where there is one beside a test split), where the test split came from (see
+        `ImageDataset.test_from`), and notes that say so.
+
+    Raises:
+        InputError: when there is none and no class has enough images to hold some out.
     """
-    if test is not None and len(test):
-        return {"train": train, "test": test}, ()
+    train = splits["train"]
+    there = {name: split for name, split in splits.items() if len(split)}
+    if "test" in there:
+        ordered: dict[str, Split] = {name: there[name] for name in ("train", "test", "validation") if name in there}
+        return ordered, "test", ()
+    if "validation" in there:
+        count = len(there["validation"])
+        note = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
+        return {"train": train, "test": there["validation"]}, "validation", (note,)
     random = np.random.default_rng(0)
     held = []
     for label in range(len(class_names)):
@@ -241,10 +311,16 @@ def with_test(train: Split, test: Split | None, class_names: Sequence[str]) -> t
         held.append(random.permutation(members)[: int(len(members) * HELD_OUT)])
     chosen = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
     if len(chosen) == 0:
-        raise InputError("There is no test split, and too few images to hold some out: give each class 5 or more.")
+        raise InputError(
+            "The data set has no test split, and too few images to hold some out. Add a test split, or give each class "
+            "5 or more training images."
+        )
     kept = np.setdiff1d(np.arange(len(train)), chosen)
-    note = f"It has no test split: {len(chosen):,} of {len(train):,} training images (20 % of each class) are held out."
-    return {"train": Subset(train, kept), "test": Subset(train, chosen)}, (note,)
+    note = (
+        f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
+        "class) are held out as one."
+    )
+    return {"train": Subset(train, kept), "test": Subset(train, chosen)}, "held out", (note,)
 
 
 def usual_size(shapes: set[tuple[int, int]]) -> int:

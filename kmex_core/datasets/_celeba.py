@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from kmex_core.datasets._attributes import annotate, read_annotations
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, Split, fingerprint
+from kmex_core.datasets._content import FileState, Watch, state_of
+from kmex_core.datasets._files import Tally, examine, file_digests
 from kmex_core.errors import InputError
 from kmex_core.images import DECODER
+from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
 
 FOLDER, PICTURES = "celeba", "img_align_celeba"
 ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
 CLASS = "Male"
 IMAGE_SIZE = 224
-PARTS = {"train": 0, "test": 2}  # 1 is for validation, which the paper does not use
+PARTS = {"train": 0, "test": 2, "validation": 1}  # the paper does not use the last
 
 
 def is_there(root: Path) -> bool:
@@ -30,8 +34,10 @@ def _missing(here: Path) -> list[str]:
     return lost + ([] if (here / PICTURES).is_dir() else [f"{PICTURES}/"])
 
 
-def load_celeba(spec: DatasetSpec) -> ImageDataset:
+def load_celeba(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     """The official training and test images (162,770 and 19,962); class: `Male`, or any other of the 40 attributes.
+
+    The validation images (19,867) are kept where all of them are there.
 
     Raises:
         InputError: when files are missing (it says which, and where to get them), or the tables do not fit each other.
@@ -56,20 +62,24 @@ def load_celeba(spec: DatasetSpec) -> ImageDataset:
             f"The tables in {here} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, {PARTITION} "
             f"{len(partition):,}. Get them anew."
         )
-    there = set(os.listdir(here / PICTURES))
     rows = {split: partition.index[partition["part"] == part] for split, part in PARTS.items()}
+    there = _pictures(here / PICTURES, (name for names in rows.values() for name in names))
+    if any(name not in there for name in rows["validation"]):
+        del rows["validation"]
     lost = [name for names in rows.values() for name in names if name not in there]
     if lost:
         raise InputError(
             f"{len(lost):,} pictures are missing in {here / PICTURES}, the first is {lost[0]}. Unpack the archive anew."
         )
+    tally = Tally()
+    files = {split: [there[name] for name in names] for split, names in rows.items()}
+    examined = examine(files, spec.skip_broken, str(here), tally, progress)
+    rows = {split: names[examined.sound[split]] for split, names in rows.items()}
     splits: dict[str, Split] = {
-        split: EncodedSplit(
-            [here / PICTURES / name for name in names], np.zeros(len(names), dtype=np.int64), 3, str(here)
-        )
+        split: EncodedSplit([there[name] for name in names], np.zeros(len(names), dtype=np.int64), 3, str(here))
         for split, names in rows.items()
     }
-    table = values.loc[rows["train"].append(rows["test"])].reset_index(drop=True)
+    table = values.loc[[name for names in rows.values() for name in names]].reset_index(drop=True)
     said = read_annotations(table, len(rows["train"]), class_column, ATTRIBUTES)
     splits, left_out = annotate(splits, said, ATTRIBUTES)
     return ImageDataset(
@@ -79,7 +89,24 @@ def load_celeba(spec: DatasetSpec) -> ImageDataset:
         channels=3,
         image_size=spec.image_size or IMAGE_SIZE,
         augmentation="flip-crop",
-        fingerprint=fingerprint([here / ATTRIBUTES, here / PARTITION], spec.name, DECODER, class_column),
-        notes=(*left_out, *said.notes),
+        fingerprint=fingerprint(
+            [*examined.identity, *file_digests([(here / name, name) for name in (ATTRIBUTES, PARTITION)])],
+            spec.name,
+            DECODER,
+            class_column,
+        ),
+        notes=(*left_out, *examined.notes, *said.notes),
         class_column=class_column,
+        left_out=tally.result(),
+        watched=(Watch(here / ATTRIBUTES), Watch(here / PARTITION), Watch(here / PICTURES)),
     )
+
+
+def _pictures(folder: Path, wanted: Iterable[str]) -> dict[str, FileState]:
+    """The wanted files of a folder, by name, from one look at it."""
+    names = set(wanted)
+    with os.scandir(folder) as entries:
+        return {
+            entry.name: state_of(Path(entry.path), entry.name, entry.stat())
+            for entry in entries if entry.name in names and entry.is_file()
+        }  # fmt: skip

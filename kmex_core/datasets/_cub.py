@@ -7,8 +7,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from kmex_core.datasets._base import EncodedSplit, ImageDataset, fingerprint
+from kmex_core.datasets._content import FileState, Watch, state_of
+from kmex_core.datasets._files import Tally, examine, file_digests
 from kmex_core.errors import InputError
 from kmex_core.images import DECODER
+from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
 
 FOLDER = "CUB_200_2011"
@@ -22,7 +25,7 @@ def is_there(root: Path) -> bool:
     return all((here / name).is_file() for name in TABLES) and (here / "images").is_dir()
 
 
-def load_cub(spec: DatasetSpec) -> ImageDataset:
+def load_cub(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     """The official training and test images, whole (without the bounding boxes).
 
     Raises:
@@ -47,20 +50,30 @@ def load_cub(spec: DatasetSpec) -> ImageDataset:
     unknown = sorted(set(classes.values()) - set(numbers))
     if unknown:
         raise InputError(f"{here / TABLES[1]} has class {unknown[0]}, which {TABLES[3]} does not name.")
-    files: dict[str, list[Path]] = {"train": [], "test": []}
+    files: dict[str, list[FileState]] = {"train": [], "test": []}
+    lost: list[Path] = []
     labels: dict[str, list[int]] = {"train": [], "test": []}
     for number, name in paths.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{here / TABLES[0]} names '{name}', which is outside its folder of pictures.")
         split = "train" if training[number] == "1" else "test"
-        files[split].append(here / "images" / name)
+        path = here / "images" / name
+        try:
+            files[split].append(state_of(path, name))
+        except OSError:
+            lost.append(path)
+            continue
         labels[split].append(numbers[classes[number]])
-    lost = [path for part in files.values() for path in part if not path.is_file()]
     if lost:
         raise InputError(f"{len(lost):,} pictures are missing, the first is {lost[0]}. Unpack the archive anew.")
     shown = tuple(names[number].partition(".")[2].replace("_", " ") or names[number] for number in numbers)
+    tally = Tally()
+    examined = examine(files, spec.skip_broken, str(here), tally, progress)
     splits = {
-        split: EncodedSplit(files[split], np.array(labels[split], dtype=np.int64), 3, str(here)) for split in files
+        split: EncodedSplit(
+            [files[split][row] for row in rows], np.array(labels[split], dtype=np.int64)[rows], 3, str(here)
+        )
+        for split, rows in examined.sound.items()
     }
     return ImageDataset(
         name=spec.name,
@@ -69,7 +82,12 @@ def load_cub(spec: DatasetSpec) -> ImageDataset:
         channels=3,
         image_size=spec.image_size or IMAGE_SIZE,
         augmentation="flip-crop",
-        fingerprint=fingerprint([here / name for name in TABLES], spec.name, DECODER),
+        fingerprint=fingerprint(
+            [*examined.identity, *file_digests([(here / name, name) for name in TABLES])], spec.name, DECODER
+        ),
+        notes=examined.notes,
+        left_out=tally.result(),
+        watched=tuple(Watch(here / name) for name in (*TABLES, "images")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Image data sets in folders: `train/<class>/*` and, if there is one, `test/<class>/*`; or a table with the class."""
+"""Image data sets in folders: one for each split, with a folder for each class in it; or a table with the class."""
 
 from __future__ import annotations
 
@@ -7,51 +7,90 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.datasets._attributes import annotate, matched, read_annotations, table_beside
-from kmex_core.datasets._base import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size, with_test
+from kmex_core.datasets._base import (
+    EncodedSplit,
+    ImageDataset,
+    Split,
+    fingerprint,
+    some,
+    survey,
+    usual_size,
+    with_test_split,
+)
+from kmex_core.datasets._content import FileState, Watch
+from kmex_core.datasets._files import LOOSE, Tally, examine, file_digests, scan
+from kmex_core.datasets._splits import SPLITS, Layout
 from kmex_core.errors import InputError
 from kmex_core.images import DECODER, SUFFIXES
+from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
 
 
-def load_folder(spec: DatasetSpec) -> ImageDataset:
-    """A folder with one subfolder per class in `train/`; files with other suffixes than pictures have are left out.
+def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
+    """A folder with one folder per split, and one per class in each; pictures may lie deeper.
 
-    A table beside `train/` (see `_attributes.matched`) gives attributes, and with `class_column` the class: the
-    pictures may then lie in `train/` in any way.
+    A table beside them (see `_attributes.matched`) gives attributes, and with `class_column` the class: the pictures
+    may then lie in any way. Pictures are known by their suffix; everything else is counted in `left_out`.
+
+    Args:
+        spec: `root` is the folder.
+        layout: where its splits are.
+        progress: called while pictures are read for the first time.
 
     Raises:
         InputError: when there are no classes or no pictures, one that cannot be read, or a table that does not fit.
     """
     folder = Path(spec.root)
-    parts = [part for part in ("train", "test") if (folder / part).is_dir()]
+    places = {split: layout.places[split][0] for split in SPLITS if split in layout.places}
     beside = table_beside(folder)
-    if spec.class_column:
-        if beside is None:
-            raise InputError(
-                f"{folder} has no table with a column '{spec.class_column}': attributes.csv or attributes.parquet was "
-                "expected beside train/."
-            )
-        names: list[str] = []
-        files = {part: _pictures(folder / part, "**/*") for part in parts}
-        labels = {part: np.zeros(len(files[part]), dtype=np.int64) for part in parts}
-    else:
-        names = _class_folders(folder, parts)
-        by_class = {part: [_pictures(folder / part / name, "*") for name in names] for part in parts}
-        files = {part: [path for found in by_class[part] for path in found] for part in parts}
-        labels = {part: np.repeat(np.arange(len(names)), [len(found) for found in by_class[part]]) for part in parts}
+    if spec.class_column and beside is None:
+        raise InputError(
+            f"{folder} has no table with a column '{spec.class_column}': attributes.csv or attributes.parquet was "
+            f"expected beside {places['train'].name}/."
+        )
+    tally, files, empty = Tally(), dict[str, list[FileState]](), set[str]()
+    for split, place in places.items():
+        found = scan(place, folder, tally)
+        files[split] = found.files if spec.class_column else _in_classes(found.files, tally)
+        if not spec.class_column:
+            empty |= set(found.folders) - {_class_of(file) for file in files[split]}
+        if split == "train" and not spec.class_column and not found.folders:
+            raise InputError(f"{place} has no subfolders: one folder of pictures per class was expected.")
     if not files["train"]:
-        raise InputError(f"{folder / 'train'} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
+        raise InputError(f"{places['train']} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
+    examined = examine(files, spec.skip_broken, str(folder), tally, progress)
+    files = {split: [files[split][row] for row in rows] for split, rows in examined.sound.items()}
+    if not files["train"]:
+        raise InputError(f"{places['train']} has no picture that can be read.")
+    names = [] if spec.class_column else sorted({_class_of(file) for part in files.values() for file in part})
+    number = {name: label for label, name in enumerate(names)}
     shapes, channels = survey(files["train"], str(folder))
-    splits: dict[str, Split] = {part: EncodedSplit(files[part], labels[part], channels, str(folder)) for part in parts}
-    notes: tuple[str, ...] = ()
+    splits: dict[str, Split] = {
+        split: EncodedSplit(
+            part,
+            np.array([number.get(_class_of(file), 0) for file in part], dtype=np.int64),
+            channels,
+            str(folder),
+        )
+        for split, part in files.items()
+    }
+    notes = [*layout.notes, *examined.notes]
+    identity = list(examined.identity)
     if beside is not None:
-        images = [path.relative_to(folder).as_posix() for part in parts for path in files[part]]
+        images = [file.name for part in files.values() for file in part]
         table, unmatched = matched(beside, images, ())
         said = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
-        splits, left_out = annotate(splits, said, beside.name)
+        splits, without = annotate(splits, said, beside.name)
         names = list(said.class_names) or names
-        notes = (*left_out, *unmatched, *said.notes)
-    both, held_out = with_test(splits["train"], splits.get("test"), names)
+        notes += [*without, *unmatched, *said.notes]
+        identity += file_digests([(beside, beside.name)])
+    if layout.others:
+        notes.append(f"Not used, because their names say no split or another folder's: {some(layout.others)}.")
+    empty -= set(names)
+    if empty:
+        quoted = [f"'{name}'" for name in sorted(empty)]
+        notes.append(f"Left out, because there are no pictures in them: {some(quoted)}.")
+    both, test_from, of_test = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
         splits=both,
@@ -59,26 +98,25 @@ def load_folder(spec: DatasetSpec) -> ImageDataset:
         channels=channels,
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
-        fingerprint=fingerprint(
-            [*(path for found in files.values() for path in found), *([beside] if beside else [])],
-            "folder", DECODER, names, *([spec.class_column] if spec.class_column else []),
-        ),
-        notes=(*held_out, *notes),
+        fingerprint=fingerprint(identity, "folder", DECODER, names, spec.class_column),
+        notes=(*of_test, *notes),
         class_column=spec.class_column,
-    )  # fmt: skip
+        test_from=test_from,
+        left_out=tally.result(),
+        watched=(Watch(folder, deep=False), *(Watch(place) for place in places.values())),
+    )
 
 
-def _class_folders(folder: Path, parts: list[str]) -> list[str]:
-    names = {
-        path.name
-        for part in parts
-        for path in (folder / part).iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    }
-    if not names:
-        raise InputError(f"{folder / 'train'} has no subfolders: one folder of pictures per class was expected.")
-    return sorted(names)
+def _class_of(file: FileState) -> str:
+    """The folder in the split's folder that a picture is in, directly or deeper."""
+    return file.name.split("/")[1]
 
 
-def _pictures(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower().lstrip(".") in SUFFIXES)
+def _in_classes(files: list[FileState], tally: Tally) -> list[FileState]:
+    inside = []
+    for file in files:
+        if file.name.count("/") < 2:
+            tally.add(LOOSE, file.name)
+        else:
+            inside.append(file)
+    return sorted(inside, key=lambda file: (_class_of(file), file.name))

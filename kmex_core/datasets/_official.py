@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core.datasets._base import ArraySplit, ImageDataset, fingerprint
+from kmex_core.datasets._base import ArraySplit, ImageDataset, Split, array_fingerprint
+from kmex_core.datasets._content import Watch
 from kmex_core.errors import InputError
 from kmex_core.specs import DatasetSpec
 
@@ -118,14 +119,16 @@ def load_official(spec: DatasetSpec) -> ImageDataset:
     if not is_there(official, root):
         _download(official, root)
     train, test = (_read(official, root, arguments) for arguments in official.arguments)
+    splits: dict[str, Split] = {"train": train, "test": test}
     return ImageDataset(
         name=spec.name,
-        splits={"train": train, "test": test},
+        splits=splits,
         class_names=official.class_names,
         channels=official.channels,
         image_size=spec.image_size or official.image_size,
         augmentation=official.augmentation,
-        fingerprint=fingerprint([root / name for name in official.files], spec.name),
+        fingerprint=array_fingerprint(splits, spec.name),
+        watched=tuple(Watch(root / name) for name in official.files),
     )
 
 

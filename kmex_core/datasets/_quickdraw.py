@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kmex_core.datasets._base import ArraySplit, ImageDataset, fingerprint
+from kmex_core.datasets._base import ArraySplit, ImageDataset, Split, array_fingerprint
+from kmex_core.datasets._content import Watch
 from kmex_core.errors import InputError
 from kmex_core.specs import DatasetSpec
 
@@ -43,21 +44,23 @@ def load_quickdraw(spec: DatasetSpec) -> ImageDataset:
             "data root: --data-root or KMEX_DATA names that."
         )
     drawings = [_drawings(path) for path in paths.values()]
-    cuts = [round(TRAIN * len(one)) for one in drawings]
+    cuts = [min(round(TRAIN * len(one)), len(one) - 1) for one in drawings]  # one to test, of however few
     few = [f"{name} {len(one):,}" for name, one in zip(CLASSES, drawings, strict=True) if len(one) < PER_CLASS]
     note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are for training."
+    splits: dict[str, Split] = {
+        "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
+        "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
+    }
     return ImageDataset(
         name=spec.name,
-        splits={
-            "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
-            "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
-        },
+        splits=splits,
         class_names=CLASSES,
         channels=1,
         image_size=spec.image_size or IMAGE_SIZE,
         augmentation="none",
-        fingerprint=fingerprint(list(paths.values()), spec.name),
+        fingerprint=array_fingerprint(splits, spec.name),
         notes=(note,) if few else (),
+        watched=tuple(Watch(path) for path in paths.values()),
     )
 
 

@@ -153,7 +153,7 @@ def test_a_column_that_cannot_be_the_class_is_refused(tmp_path: Path, column: st
     count = 1200
     values = {"Same": [True] * count, "Float": RANDOM.random(count).tolist(), "Hat": [True, False] * (count // 2)}
     _parquet(tmp_path / "train.parquet", count, values)
-    with pytest.raises(InputError, match="cannot be the class" if column == "Same" else "it is no class"):
+    with pytest.raises(InputError, match="cannot be the class"):
         datasets.load(DatasetSpec(str(tmp_path), class_column=column))
 
 

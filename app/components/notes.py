@@ -1,0 +1,40 @@
+"""What a person should know about a model's numbers and its data, on the page that shows them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import cache
+from app.state import Selection
+from kmex_core.results import fewer_prototypes
+
+MARK = "(!)"
+
+
+def show_notes(chosen: Selection, of_data: bool = False) -> None:
+    """Show why numbers may be too good, whether the data have changed, and which classes have fewer prototypes.
+
+    Args:
+        chosen: the model, which must be embedded.
+        of_data: whether to show the notes on its data set, too.
+    """
+    info = chosen.model
+    show_warnings(chosen)
+    if of_data:
+        for note in cache.dataset(info).notes:
+            st.info(note)
+    if not chosen.own:
+        prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+        if few := fewer_prototypes(prototypes, info.class_names, chosen.k):
+            st.caption(few)
+
+
+def show_warnings(chosen: Selection, name: bool = False) -> None:
+    """Show the warnings alone; with `name`, say which model each is of."""
+    for warning in cache.data_warnings(chosen.model):
+        st.warning(f"{chosen.model.name}: {warning}" if name else warning, icon=":material/warning:")
+
+
+def marked(label: str, caveat: str) -> str:
+    """A number's label, marked when there is a caveat."""
+    return f"{label} {MARK}" if caveat else label

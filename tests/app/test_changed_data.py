@@ -1,0 +1,78 @@
+"""A page notices that its data have changed: no old number beside new pictures, and a sentence that says so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from starlette.requests import Request
+from streamlit.testing.v1 import AppTest
+
+from app import pictures
+from kmex_core import backbones, datasets, models, pipeline
+from kmex_core.results import TEST_IS_TRAINING, ModelInfo
+from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.app.conftest import FRAME
+from tests.app.test_pages import data_of, healthy
+from tests.conftest import encoded, striped, write_folder
+
+
+@pytest.fixture
+def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
+    """An untrained network of a folder of pictures, whose test images may be among its training images."""
+    monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
+    root = write_folder(tmp_path / "pets", ("a", "b"), 10, 0)
+    for at in range(7):
+        (root / "train" / "b" / f"{at:03}.png").unlink()
+    shutil.copytree(root / "train", root / "test")
+    shutil.rmtree(root / "test" / "b")
+    (root / "test" / "b").mkdir()
+    (root / "test" / "b" / "0.png").write_bytes(encoded(striped(1, 1, 16, 3, seed=9)[0]))
+    data = datasets.load(DatasetSpec(str(root)))
+    torch.manual_seed(0)
+    made_by = {"data": data.fingerprint, TEST_IS_TRAINING: True}
+    described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
+                          0.5, made_by)  # fmt: skip
+    models.save(store, described, backbones.build("resnet20", 2, 32))
+    return models.describe(store, "pet")
+
+
+def served(info: ModelInfo, state: str) -> Any:
+    path = {"model": info.name, "state": state, "split": "train", "index": "0"}
+    return pictures.serve(Request({"type": "http", "path_params": path}))
+
+
+def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path) -> None:
+    test = AppTest.from_file(str(FRAME), default_timeout=120)
+    test.query_params.update({"model": info.name, "k": "5"})
+    healthy(test.run())
+    before = pipeline.dataset_of(info).fingerprint
+    assert before in str(data_of(test, "gallery"))
+    assert any("may be too good" in one.value for one in test.warning)
+    assert not any("has changed" in one.value for one in test.warning)
+    assert any("Fewer than 5 prototypes for 'b' (3)" in one.value for one in test.caption)
+    assert [one.label for one in test.metric if "(!)" in one.label] == [
+        "Black box accuracy ↑ (!)", "KMEx accuracy ↑ (!)", "Agreement ↑ (!)",
+    ]  # fmt: skip
+    old = served(info, before)
+    assert old.status_code == 200
+    random = np.random.default_rng(1)
+    for path in sorted((tmp_path / "pets").rglob("*.png")):
+        path.write_bytes(encoded(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
+    healthy(test.run())
+    after = pipeline.dataset_of(info).fingerprint
+    assert after != before
+    assert after in str(data_of(test, "gallery"))
+    assert before not in str(data_of(test, "gallery"))
+    assert any("The data set has changed since 'pet' was trained" in one.value for one in test.warning)
+    new = served(info, after)
+    assert new.status_code == 200
+    assert new.body != old.body
+    healthy(test.switch_page("views/models.py").run())
+    assert any("(!)" in one.value and "'pet' was imported" in one.value for one in test.caption)
