@@ -15,7 +15,6 @@ from kmex_core import attributes, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.progress import Progress
 from kmex_core.results import (
     OWN,
     Conversion,
@@ -87,10 +86,9 @@ def is_embedded(info: ModelInfo) -> bool:
     return pipeline.is_embedded(store(), info, dataset(info))
 
 
-def embed(info: ModelInfo, progress: Progress) -> None:
-    """Compute the model's embeddings and keep them in the store."""
-    for split in ("train", "test"):
-        pipeline.embeddings(store(), info, dataset(info), split, progress=progress)
+def embedding_key(info: ModelInfo) -> str:
+    """What names the embedding of a model's training images."""
+    return pipeline.embedding_spec(store(), info, dataset(info), "train").key
 
 
 def embeddings(info: ModelInfo, split: str) -> Embeddings:

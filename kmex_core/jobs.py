@@ -41,6 +41,7 @@ class Job:
         state: "running", "done", "failed" or "stopped".
         stage: what it is doing.
         done, total: steps of that stage (`total` is 0 while unknown).
+        first: how many of them were done when this job began the stage: an earlier one had been interrupted.
         started, stage_started, changed: Unix times of the job's start, of its stage's, and of this report.
         pid: its process.
         message: why it failed.
@@ -51,6 +52,7 @@ class Job:
     stage: str = "Starting"
     done: int = 0
     total: int = 0
+    first: int = 0
     started: float = 0.0
     stage_started: float = 0.0
     changed: float = 0.0
@@ -66,9 +68,10 @@ class Job:
     @property
     def left(self) -> float | None:
         """Seconds that the stage will still take at its pace; None while there is nothing to judge by."""
-        if self.total <= 0 or self.done <= 0 or self.changed <= self.stage_started:
+        here = self.done - self.first
+        if self.total <= 0 or here <= 0 or self.changed <= self.stage_started:
             return None
-        return (self.changed - self.stage_started) * (self.total - self.done) / self.done
+        return (self.changed - self.stage_started) * (self.total - self.done) / here
 
 
 _STATES = ("running", "done", "failed", "stopped")
@@ -237,12 +240,12 @@ def _read(path: Path) -> Job | None:
 
 def _sound(job: Job) -> bool:
     texts = (job.state, job.stage, job.message, *job.arguments)
-    numbers = (job.done, job.total, job.pid, job.started, job.stage_started, job.changed)
+    numbers = (job.done, job.total, job.first, job.pid, job.started, job.stage_started, job.changed)
     return (
         all(isinstance(text, str) for text in texts)
         and job.state in _STATES
         and all(type(number) in (int, float) and 0 <= number < 2**53 for number in numbers)
-        and all(type(number) is int for number in numbers[:3])
+        and all(type(number) is int for number in numbers[:4])
         and job.pid < 2**31
     )
 
@@ -333,8 +336,10 @@ class Reporter:
             return
         if (before := _read(self._report)) is not None and before.state == "stopped":
             raise KeyboardInterrupt
-        began = now if new else self._job.stage_started
-        self._say(replace(self._job, stage=stage, done=done, total=total, stage_started=began, changed=now))
+        began, first = (now, done) if new else (self._job.stage_started, self._job.first)
+        self._say(
+            replace(self._job, stage=stage, done=done, total=total, first=first, stage_started=began, changed=now)
+        )
 
     def end(self, state: str, message: str = "") -> None:
         """Say how the job ended."""

@@ -31,6 +31,7 @@ from kmex_core.results import (
     Summary,
     training_seed,
 )
+from kmex_core.shards import Shards
 from kmex_core.specs import DatasetSpec, EmbeddingSpec, PatchSpec, ProjectionSpec, PrototypeSpec, stable_key
 from kmex_core.store import Arrays, Store, checked_name, read_description, read_file, remove_file
 
@@ -381,6 +382,8 @@ def test_accuracy(
 
 
 BATCH = 256
+SECTION = 2  # batches after which an embedding can be interrupted and go on
+STAGES = {"train": "Training images: computing embeddings", "test": "Test images: computing embeddings"}
 PATCH_BATCH = 64
 
 
@@ -418,29 +421,45 @@ def embeddings(
 ) -> Embeddings:
     """The embedding of a split by a model, from the store or computed now.
 
+    A computation that was interrupted goes on where it was, and gives what it would have given (see `shards`).
+
     Raises:
         InputError: see `embedding.extract`.
     """
+    finished: list[Shards] = []
 
     def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         from kmex_core.embedding import extract
         from kmex_core.images import normalise
 
-        black_box = models.load(store, info.name)
-        batches = ((normalise(pixels, info.mean, info.std), labels) for pixels, labels in data.batches(split, BATCH))
-        made = extract(
-            black_box.encoder,
-            black_box.head,
-            batches,
-            len(data.split(split)),
-            checked_device(device),
-            mixed_precision,
-            progress,
-        )
-        return made.to_arrays(), {"spec": dataclasses.asdict(spec), "versions": models.versions()}
+        total = len(data.split(split))
+        stage = STAGES[split]
+        with Shards(store, spec, total) as shards:
+            black_box = models.load(store, info.name)
+            batches = (
+                (normalise(pixels, info.mean, info.std), labels)
+                for pixels, labels in data.batches(split, BATCH, np.arange(shards.rows, total))
+            )
+            progress(stage, shards.rows, total)
+            while shards.rows < total or not total:  # `extract` says that there is nothing
+                before = shards.rows
+                part = extract(
+                    black_box.encoder,
+                    black_box.head,
+                    itertools.islice(batches, SECTION),
+                    0,
+                    checked_device(device),
+                    mixed_precision,
+                    lambda _, done, __, before=before: progress(stage, before + done, total),  # type: ignore[misc]
+                )
+                shards.add(part)
+        finished.append(shards)
+        return shards.whole().to_arrays(), {"spec": dataclasses.asdict(spec), "versions": models.versions()}
 
     spec = embedding_spec(store, info, data, split, mixed_precision)
     arrays, _ = store.made("embeddings", spec.key, make, progress)
+    for shards in finished:
+        shards.remove()
     return Embeddings.from_arrays(arrays)
 
 

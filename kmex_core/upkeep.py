@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kmex_core import jobs, models, pipeline
+from kmex_core import jobs, models, pipeline, shards
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.specs import (
@@ -51,7 +51,7 @@ SPECS: dict[str, tuple[type, ...]] = {
     "projections": (ProjectionSpec,),
     "evaluations": (MapScoresSpec, DivergenceSpec),
 }
-RESULTS = (*SPECS, "statistics")
+RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (models.ROOM, *models.RUNS, *RESULTS)
 UPLOADS = "uploads"
 # in the store, and not of it: data sets that were downloaded
@@ -317,7 +317,14 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
             return "of a model that is gone" if gone else ""
         return made_of("prototypes")(spec, description)
 
+    def shard(spec: dict[str, Any], description: dict[str, Any]) -> str:
+        (key,) = _keys("embeddings", description)
+        if store.path("embeddings", key).is_file():
+            return "of an embedding that was computed to its end"
+        return embedding(spec, description)
+
     yield from judge("embeddings", embedding)
+    yield from judge(shards.ROOM, shard)
     for room in ("prototypes", "patches", "projections"):
         yield from judge(room, made_of("embedding"))
     yield from judge("evaluations", evaluation)

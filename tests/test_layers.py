@@ -19,6 +19,7 @@ ALLOWED = {
     "kmex_core.specs": set(),
     "kmex_core.results": set(),
     "kmex_core.store": {"errors", "jsontext", "paths", "progress"},
+    "kmex_core.shards": {"errors", "results", "specs", "store"},
     "kmex_core.jobs": {"errors", "jsontext", "store"},
     "kmex_core.images": {"errors"},
     "kmex_core.datasets": {"errors", "images", "jsontext", "paths", "progress", "specs", "store", "datasets"},

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-import time
-
+import numpy as np
 import streamlit as st
 
 from app import cache
-from app.components.job_panel import FOR_WHOEVER_RUNS_IT, duration
-from kmex_core import datasets
+from app.components.gallery import Card, Group, show_cards
+from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
+from app.figures.palette import class_colours
+from app.state import DEFAULT_K, selection
+from kmex_core import datasets, jobs
 from kmex_core.results import ModelInfo
 from kmex_core.store import read_only
 
+CLASSES, PER_CLASS = 20, 8
 
-def prepare(info: ModelInfo) -> None:
-    """Make sure that the model's embeddings are in the store, with progress while they are computed."""
-    if cache.is_embedded(info):
+
+def prepare(*infos: ModelInfo) -> None:
+    """Go on when the models' embeddings are in the store; else show where their computation is, and the data.
+
+    It is a job: it goes on when the page is left or reloaded, all sessions share it, and when it was interrupted it
+    goes on where it was. The page runs again when it is done.
+    """
+    missing = [info for info in infos if not cache.is_embedded(info)]
+    if not missing:
         return
-    if read_only():
-        st.info(
-            f"'{info.name}' has not been prepared, and this server is read-only. {FOR_WHOEVER_RUNS_IT}",
-            icon=":material/lock:",
-        )
-        st.code(f"python -m kmex_core convert --model {info.name}", language=None, wrap_lines=True)
-        st.stop()
+    for info in missing:
+        if read_only():
+            st.info(
+                f"'{info.name}' has not been prepared, and this server is read-only. {FOR_WHOEVER_RUNS_IT}",
+                icon=":material/lock:",
+            )
+            st.code(f"python -m kmex_core convert --model {info.name}", language=None, wrap_lines=True)
+        else:
+            _follow(info)
+    _show_data(missing[0])
+    st.stop()
+
+
+def _follow(info: ModelInfo) -> None:
     data = cache.dataset(info)
     images = sum(len(data.split(split)) for split in ("train", "test"))
-    done_before, started = 0, time.monotonic()
-    with st.container(border=True):
-        st.markdown(
-            f"**Preparing '{info.name}'.** Each of the {images:,} images of {datasets.title(info.dataset)} goes "
-            "through the network once. This happens only the first time; the result is kept."
-        )
-        bar = st.progress(0.0, "Starting …")
+    name = f"prepare-{cache.embedding_key(info)}"
+    job = jobs.look(cache.store(), name)
+    if job is not None and job.state == "done":  # without a result: that was removed, or the data changed meanwhile
+        st.info(f"What was prepared for '{info.name}' is no longer in the store.")
+        if not st.button(f"Prepare '{info.name}' again", icon=":material/play_arrow:", key=f"again-{name}"):
+            return
+    chosen = selection()
+    follow(
+        name,
+        ["convert", "--model", info.name, "--k", str(DEFAULT_K if chosen.own else chosen.k)],
+        f"Preparing '{info.name}'.",
+        f"Each of the {images:,} images of {datasets.title(info.dataset)} goes through the network once, and the "
+        "result is kept. You can look at other pages meanwhile.",
+    )
 
-    def progress(stage: str, done: int, total: int) -> None:
-        nonlocal done_before
-        so_far = done_before + done
-        left = (time.monotonic() - started) * (images - so_far) / max(1, so_far)
-        words = f"{so_far:,} of {images:,} images" + (f", about {duration(left)} left" if left > 1 else "")
-        bar.progress(min(1.0, so_far / images), words)
-        if done == total:
-            done_before += done
 
-    cache.embed(info, progress)
-    st.rerun()
+def _show_data(info: ModelInfo) -> None:
+    """What needs no network: the data set's notes, and some training images of each class."""
+    data = cache.dataset(info)
+    for note in data.notes:
+        st.info(note)
+    labels = data.split("train").labels
+    colours = class_colours(len(info.class_names))
+    groups = []
+    for label, name in enumerate(info.class_names[:CLASSES]):
+        rows = np.flatnonzero(labels == label)
+        cards = [
+            Card(str(row), f"train/{row}", f"Training image {row} of {name}", f"{row:,}")
+            for row in rows[:PER_CLASS].tolist()
+        ]
+        groups.append(Group(cards, name, f"{len(rows):,} images", colours[label]))
+    st.subheader("Training images")
+    if len(info.class_names) > CLASSES:
+        st.caption(f"The first {CLASSES} of {len(info.class_names):,} classes.")
+    show_cards("preparation-images", info, data.fingerprint, groups)

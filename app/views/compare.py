@@ -35,8 +35,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     images = choose_images(chosen.model)
     runs = choose_runs()
     published = st.toggle("The paper's figures", True, key="published", bind="query-params")
+prepare(*infos)
 for info in infos:
-    prepare(info)
     show_warnings(replace(chosen, model=info), name=True)
 table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)

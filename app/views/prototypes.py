@@ -17,6 +17,8 @@ from app.state import pick, picked, prototype_index, prototype_name, query, sele
 chosen = selection()
 info = chosen.model
 
+if not cache.is_embedded(info):
+    st.title("Prototypes")
 prepare(info)
 show_notes(chosen)
 converted = cache.conversion(info, chosen.k, chosen.seed)

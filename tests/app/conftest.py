@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from kmex_core import models, pipeline
 from kmex_core.store import Store
 
 FRAME = Path(__file__).resolve().parents[2] / "app" / "frame.py"
@@ -19,11 +20,22 @@ def _fresh_caches() -> Iterator[None]:
     st.cache_resource.clear()
 
 
+def embed(store: Store, name: str) -> None:
+    """Do what a page would start a job for."""
+    info = models.describe(store, name)
+    data = pipeline.dataset_of(info)
+    for split in ("train", "test"):
+        pipeline.embeddings(store, info, data, split)
+
+
 @pytest.fixture
 def page(demo: Store) -> Callable[..., AppTest]:
     """Opens a page of the dashboard on the converted demo: `page("explain", k="3")`."""
 
     def opened(view: str = "overview", **query: str) -> AppTest:
+        name = query.get("model", "digits")
+        if name in models.known_names(demo):
+            embed(demo, name)
         test = AppTest.from_file(str(FRAME), default_timeout=60)
         for name, value in query.items():
             test.query_params[name] = value

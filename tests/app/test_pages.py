@@ -196,15 +196,6 @@ def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) 
     assert test.image
 
 
-def test_the_first_start_prepares_the_demo_with_progress(store: Store) -> None:
-    from tests.app.conftest import FRAME
-
-    test = AppTest.from_file(str(FRAME), default_timeout=120).run()
-    assert not test.exception
-    assert len(test.metric) == 4
-    assert len(store.names("embeddings")) == 2
-
-
 def test_a_class_smaller_than_k_is_a_message(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     from kmex_core.errors import InputError
 

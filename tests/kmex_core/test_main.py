@@ -54,7 +54,7 @@ def test_a_real_process_answers_json_on_stdout_and_progress_on_stderr(store: Sto
     assert result.returncode == 0
     found = json.loads(result.stdout)
     assert result.stdout.count("\n") == 1
-    assert "Computing embeddings" in result.stderr
+    assert "Training images" in result.stderr
     promised = "model dataset k seed accuracy_black_box accuracy_kmex agreement ghosting seconds"
     assert set(promised.split()) <= set(found)
     assert found["model"] == "digits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from kmex_core import jobs, models, pipeline, upkeep
+from kmex_core import jobs, models, pipeline, shards, upkeep
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.store import Store
@@ -30,8 +31,6 @@ def cli(store: Store, *arguments: str) -> tuple[int, str, str]:
 
 def result(store: Store, spec: EmbeddingSpec | PrototypeSpec | MapScoresSpec | DivergenceSpec, room: str) -> Path:
     """A result as the pipeline writes it, of a few numbers."""
-    import dataclasses
-
     store.put(room, spec.key, {"a": np.arange(50)}, {"spec": dataclasses.asdict(spec), "model": "mine"})
     return store.path(room, spec.key)
 
@@ -267,3 +266,16 @@ def test_size_adds_up_by_room(store: Store, tmp_path: Path) -> None:
     assert code == 0
     assert answer["bytes"] == sum(sizes.values()) < 1_000_000
     assert cli(Store(tmp_path / "none"), "size")[0] == 2
+
+
+def test_shards_stay_until_their_embedding_is_whole_or_cannot_be(store: Store) -> None:
+    going, done, changed = (spec_of(store, "digits", data) for data in ("digits-1", "digits-2", "digits-0"))
+    part = {"z": np.zeros((2, 3), np.float32)}
+    for spec in (going, done, changed):
+        store.put(shards.ROOM, f"{spec.key}-{0:012d}", part, {"spec": dataclasses.asdict(spec)})
+    result(store, done, "embeddings")
+    assert upkeep.verify(store).damaged == []
+    found = needless(store)
+    assert f"shards/{going.key}-{0:012d}.safetensors" not in found
+    assert found[f"shards/{done.key}-{0:012d}.safetensors"] == "of an embedding that was computed to its end"
+    assert found[f"shards/{changed.key}-{0:012d}.safetensors"] == "of data that have changed since"
