@@ -14,6 +14,7 @@ from app.access import check_model
 from kmex_core import attributes, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
+from kmex_core.images import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import (
     OWN,
@@ -267,6 +268,25 @@ def _prototype_places(spec: PrototypeSpec, key: str, _info: ModelInfo) -> np.nda
     drawn = _projection(key)
     assert drawn is not None
     return place(drawn, conversion(_info, spec.k, spec.seed).prototypes.centers)
+
+
+def picture(digest: str, content: bytes, name: str) -> Picture:
+    """The picture in a file that was uploaded, decoded once for all runs of its page.
+
+    Args:
+        digest: of its content.
+        content: its bytes.
+        name: what to call it in messages.
+
+    Raises:
+        InputError: see `images.read_picture`.
+    """
+    return _picture(digest, content, name)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+def _picture(digest: str, _content: bytes, _name: str) -> Picture:
+    return read_picture(_content, _name)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the network …")

@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, map, pages
+from benchmarks import attributes, baselines, engine, evaluation, load, map, pages
 from kmex_core.jsontext import write_json
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
@@ -16,6 +16,7 @@ from kmex_core.store import write_bytes
 RESULTS = Path(__file__).resolve().parent / "results"
 ALL = {
     "pages": pages.measure,
+    "load": load.measure,
     "map": map.measure,
     "engine": engine.measure,
     "evaluation": evaluation.measure,

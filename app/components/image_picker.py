@@ -12,7 +12,7 @@ from app import cache
 from app.state import Selection
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
-from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES, read_picture
+from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES
 from kmex_core.results import Conversion, ModelInfo
 
 SOURCES = ("Test image", "Training image", "Upload")
@@ -101,11 +101,12 @@ def _upload() -> Picked | None:
         st.info("Choose a file, or drop it on the field above.", icon=":material/upload:")
         return None
     content = file.getvalue()
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
-        picture = read_picture(content, f"'{file.name}'")
+        picture = cache.picture(digest, content, f"'{file.name}'")
     except InputError as error:
         st.error(str(error), icon=":material/broken_image:")
         return None
     for note in picture.notes:
         st.caption(f":material/info: {note}")
-    return Picked(f"upload-{hashlib.blake2b(content, digest_size=16).hexdigest()}", file.name, picture.pixels)
+    return Picked(f"upload-{digest}", file.name, picture.pixels)
