@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from app.access import check_model
-from kmex_core import attributes, datasets, pipeline, scores
+from kmex_core import attributes, cores, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
 from kmex_core.images import Picture, read_picture
@@ -313,7 +313,8 @@ def explanation(info: ModelInfo, k: int, seed: int, picture: str, pixels: np.nda
 
 @st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …")
 def _explanation(spec: PrototypeSpec, picture: str, top: int, _info: ModelInfo, _pixels: np.ndarray) -> Explanation:
-    return _kmex(_info, spec).explain(pipeline.network_input(_info, _pixels), top=top)
+    with cores.shared():
+        return _kmex(_info, spec).explain(pipeline.network_input(_info, _pixels), top=top)
 
 
 def prototype_maps(info: ModelInfo, k: int, seed: int, prototypes: Sequence[int]) -> RelevanceMaps:
@@ -328,7 +329,8 @@ def _prototype_maps(spec: PrototypeSpec, prototypes: tuple[int, ...], _info: Mod
     pictures = conversion(_info, spec.k, spec.seed).prototypes.picture
     train = dataset(_info).split("train")
     inputs = torch.cat([pipeline.network_input(_info, train.image(int(pictures[p]))) for p in prototypes])
-    return _kmex(_info, spec).maps(inputs, prototypes)
+    with cores.shared():
+        return _kmex(_info, spec).maps(inputs, prototypes)
 
 
 def class_maps(info: ModelInfo, k: int, seed: int, images: Sequence[int]) -> tuple[RelevanceMaps, RelevanceMaps]:
@@ -343,7 +345,8 @@ def _class_maps(spec: PrototypeSpec, images: tuple[int, ...], _info: ModelInfo) 
     test = dataset(_info).split("test")
     predicted = conversion(_info, spec.k, spec.seed).test_black_box
     inputs = torch.cat([pipeline.network_input(_info, test.image(image)) for image in images])
-    return _kmex(_info, spec).class_maps(inputs, [int(predicted[image]) for image in images])
+    with cores.shared():
+        return _kmex(_info, spec).class_maps(inputs, [int(predicted[image]) for image in images])
 
 
 def map_scores_spec(info: ModelInfo, k: int, seed: int, images: int) -> MapScoresSpec:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
 
+from kmex_core import cores
 from kmex_core.errors import StoreError
 from kmex_core.jsontext import read_json, write_json
 from kmex_core.store import Store, checked_name, demand_writable, make_folder, regular_files, write_bytes
@@ -256,8 +257,7 @@ def _write(path: Path, job: Job) -> None:
 
 def at_once() -> int:
     """How many trainings, and how many other jobs, may run at the same time on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, cores // 2)
+    return max(2, cores.count() // 2)
 
 
 class Reporter:

@@ -450,7 +450,7 @@ def embeddings(
                     0,
                     checked_device(device),
                     mixed_precision,
-                    lambda _, done, __, before=before: progress(stage, before + done, total),  # type: ignore[misc]
+                    lambda _, done, __, before=before: progress(stage, before + done, total),
                 )
                 shards.add(part)
         finished.append(shards)

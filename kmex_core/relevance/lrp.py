@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torchvision.models.alexnet import AlexNet
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.vgg import VGG
 
+from kmex_core import cores
 from kmex_core.backbones import Stop, UpToHead
 from kmex_core.relevance.composites import EPSILON, prp_composite
 
@@ -122,8 +122,7 @@ def copies(network: nn.Module) -> int:
     if any(value.device.type != "cpu" for value in weights):
         return 1
     size = sum(value.numel() * value.element_size() for value in weights)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, COPIED_BYTES // max(1, size)))
+    return max(1, min(cores.count(), COPIED_BYTES // max(1, size)))
 
 
 _prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, LRP]] = weakref.WeakKeyDictionary()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from kmex_core import KMEx, backbones, models, pipeline, report
+from kmex_core import KMEx, backbones, cores, models, pipeline, report
 from kmex_core.errors import InputError, KMExError
 from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, similarity_relevance
 from kmex_core.relevance import lrp as lrp_module
@@ -474,7 +474,7 @@ def test_a_pass_that_fails_spoils_no_other() -> None:
 
 
 def test_a_large_network_gets_fewer_copies_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lrp_module.os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr(cores, "count", lambda: 16)
     network = small_network()
     size = sum(value.numel() * value.element_size() for value in network.parameters())
     assert lrp_module.copies(network) == 16
