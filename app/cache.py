@@ -367,9 +367,14 @@ def _map_scores(key: str) -> MapScores | None:
 
 def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
     """Why there cannot be maps, "" when there can."""
+    return _why_no_maps(conversion_spec(info, k, seed), info)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _why_no_maps(spec: PrototypeSpec, _info: ModelInfo) -> str:
     from kmex_core.evaluation import why_no_maps as why
 
-    found = why(_kmex(info, conversion_spec(info, k, seed)))
+    found = why(_kmex(_info, spec))
     return "" if found is None else found.reason
 
 

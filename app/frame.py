@@ -13,11 +13,15 @@ import streamlit as st  # noqa: E402
 
 from app.cache import look_again  # noqa: E402
 from app.components.messages import errors_as_messages  # noqa: E402
+from app.components.notices import show_notices  # noqa: E402
+from app.components.title import PRODUCT  # noqa: E402
 from app.login import demand  # noqa: E402
 from app.state import choose  # noqa: E402
 
-st.set_page_config(page_title="KMEx Explorer", page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
+st.set_page_config(page_title=PRODUCT, page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
 st.html(ROOT / "app" / "assets" / "style.css")
+logo = str(ROOT / "app" / "assets" / "logo.svg")
+st.logo(logo, size="large", icon_image=logo)
 
 page = st.navigation(
     [
@@ -36,4 +40,5 @@ demand()
 with errors_as_messages():
     look_again()
     choose()
+    show_notices()
     page.run()

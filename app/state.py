@@ -86,8 +86,8 @@ def choose() -> None:
             key="k",
             bind="query-params",
             disabled=not converted,
-            help="How many examples stand for each class. More show finer differences within a class, and bring the "
-            "KMEx prediction closer to the black box's; fewer are quicker to take in.",
+            help="How many prototypes KMEx finds for each class. The page Prototypes per class shows what each number "
+            "does to accuracy, agreement, ghosts and diversity.",
         )
     st.session_state[_KEY] = Selection(model, k if converted else OWN)
 

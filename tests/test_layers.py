@@ -23,6 +23,7 @@ ALLOWED = {
     "kmex_core.cores": set(),
     "kmex_core.jobs": {"cores", "errors", "jsontext", "store"},
     "kmex_core.images": {"errors"},
+    "kmex_core.framing": set(),
     "kmex_core.datasets": {"errors", "images", "jsontext", "paths", "progress", "specs", "store", "datasets"},
     "kmex_core.metrics": {"metrics", "results", "specs"},
     "kmex_core.kmeans": set(),
@@ -63,6 +64,7 @@ APP = {
     "app.login": set(),
     "app.access": {"app.security", "kmex_core"},
     "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
+    "app.claims": {"kmex_core.metrics", "kmex_core.results"},
     "app.state": {"app.addresses", "app.cache", "kmex_core"},
     "app.cache": {"app.access", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},
@@ -74,12 +76,13 @@ APP = {
         "app.components",
         "app.state",
         "app.cache",
+        "app.claims",
         "app.figures",
         "app.maps",
         "app.pictures",
         "kmex_core",
     },
-    "app.views": {"app.components", "app.state", "app.cache", "app.figures", "kmex_core"},
+    "app.views": {"app.claims", "app.components", "app.state", "app.cache", "app.figures", "kmex_core"},
 }
 NO_SCREEN = {"streamlit", "plotly", "starlette", "app"}
 

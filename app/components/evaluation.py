@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import cache, claims
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.notes import marked
@@ -106,16 +106,15 @@ def show_ghosts(chosen: Selection) -> None:
 
 
 def show_diversity(chosen: Selection) -> None:
-    """Show how diversity grows with the number of prototypes, and why the paper's measure of it reads oddly."""
+    """Show diversity over the number of prototypes, and which of the paper's numbers compare."""
+    found = {} if chosen.own else found_summaries(chosen)
     st.caption(
-        "The paper's D_dvs compares prototypes by a softmax over their similarities. In exact arithmetic a prototype's "
-        "similarity to itself outweighs all others, so that the number stays near 0 whatever the prototypes are. The "
-        "published 0.37 to 0.45 come from float32 rounding, which keeps a prototype from being at distance 0 from "
-        "itself: compare only *D_dvs as published* with the paper. Effective prototypes and their distance say more."
+        "The paper's D_dvs compares prototypes by a softmax over their similarities. Its published numbers (0.37 to "
+        "0.45 for KMEx) come from float32 rounding, which keeps a prototype from being at distance 0 from itself: "
+        f"compare only *D_dvs as published* with them. {claims.diversity_over_k(found)}"
     )
     if chosen.own:
         return
-    found = found_summaries(chosen)
     if len(found) > 1:
         figure = sweep_figure(found, chosen.k, KS, "effective")
         show_figure("vendi", figure, "Effective prototypes for each number per class")

@@ -7,9 +7,9 @@ import streamlit as st
 
 from app import cache
 from app.components.gallery import Card, Group, prototype_card, show_cards
+from app.components.picture import show_picture
 from app.components.prototype_card import open_prototype
 from app.state import Selection, address, prototype_name, query
-from kmex_core.images import displayed
 from kmex_core.results import Projection
 
 MOST = 4
@@ -29,9 +29,7 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
     said = int((made.train_predicted if split == "train" else made.test_predicted)[index])
     black_box = int(drawn.black_box[index if split == "train" else len(drawn.train) + index])
     st.markdown(f"**{kind} image {index:,}**: {info.class_names[label]}")
-    st.image(
-        displayed(images.image(index), SIDE), width="stretch", alt=f"{kind} image {index} of {info.class_names[label]}"
-    )
+    show_picture(images.image(index), f"{kind} image {index} of {info.class_names[label]}", side=SIDE)
     beside = "" if chosen.own else f"  \nBlack box says {_verdict(info.class_names, black_box, label)}"
     st.markdown(f"{chosen.title} says {_verdict(info.class_names, said, label)}{beside}")
     if images.attribute_names:

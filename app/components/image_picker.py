@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import cache, claims
+from app.components.framing import choose_framing
 from app.state import Selection
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
+from kmex_core.framing import framed
 from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES
 from kmex_core.results import Conversion, ModelInfo
 
@@ -41,7 +43,7 @@ def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
         "Image from", SOURCES, default=SOURCES[0], required=True, key="source", bind="query-params"
     )
     if source == SOURCES[2]:
-        return _upload()
+        return _upload(chosen.model)
     if source == SOURCES[1]:
         return _training_image(chosen.model)
     return _test_image(chosen, converted)
@@ -52,7 +54,7 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        index = _number("Test", "image", test, "The model never saw these images in training.")
+        index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test"))
         _jump("Any image", np.arange(len(test)), "A test image at random")
         _jump(f"A mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random")
         if not chosen.own:
@@ -62,7 +64,7 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
 
 def _training_image(info: ModelInfo) -> Picked:
     train = cache.dataset(info).split("train")
-    index = _number("Training", "training", train, "The model and the prototypes were made from these images.")
+    index = _number("Training", "training", train, claims.seen_in_training(info, "train"))
     return Picked(f"train-{index}", f"Training image {index}", train.image(index), int(train.labels[index]))
 
 
@@ -89,7 +91,7 @@ def _jump(text: str, choices: np.ndarray, about: str) -> None:
     st.button(text, on_click=go, disabled=len(choices) == 0, help=about, icon=":material/casino:")
 
 
-def _upload() -> Picked | None:
+def _upload(info: ModelInfo) -> Picked | None:
     file = st.file_uploader(
         f"A picture ({FORMATS_TEXT}, up to {MAX_BYTES // 2**20} MB)",
         type=list(SUFFIXES),
@@ -109,4 +111,5 @@ def _upload() -> Picked | None:
         return None
     for note in picture.notes:
         st.caption(f":material/info: {note}")
-    return Picked(f"upload-{digest}", file.name, picture.pixels)
+    framing = choose_framing(info, picture.pixels, digest)
+    return Picked(f"upload-{digest}-{framing}", file.name, framed(picture.pixels, framing))

@@ -1,16 +1,18 @@
-"""Around the map: the filter, the search, the same as a table, and downloads."""
+"""Around the map: the filter, the search, tables of what it shows, and downloads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import streamlit as st
 
+from app import cache
 from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
-from app.components.map_selection import KIND
-from app.figures.projection import projection_table
+from app.components.map_selection import KIND, select_on_map
+from app.figures.projection import projection_table, prototype_table
 from app.state import Selection, pick
 from kmex_core.results import ModelInfo, Projection
 
@@ -47,9 +49,53 @@ def find_image(drawn: Projection) -> None:
 
 
 def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
-    """Show what the map shows as a table, when asked for; choosing a row selects it on the map."""
-    if not st.toggle("The same as a table", key="table", bind="query-params"):
+    """Show what the map shows as tables, when asked for; choosing a row selects it on the map."""
+    if not st.toggle("Show as table", key="table", bind="query-params"):
         return
+    images, prototypes = st.tabs(["Images", "Prototypes"])
+    with images:
+        _show_images(chosen, drawn, which, classes, test)
+    with prototypes:
+        _show_prototypes(chosen, classes)
+
+
+def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
+    info = chosen.model
+    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    table = prototype_table(prototypes, cache.prototype_places(info, chosen.k, chosen.seed), info.class_names)
+    if classes is not None:
+        table = table[np.isin(prototypes.classes, list(classes))]
+
+    def found() -> None:
+        lines = st.session_state["prototype-table"]["selection"]["rows"]
+        if lines:
+            select_on_map(chosen, f"prototype-{table['prototype'].iloc[lines[0]]}")
+
+    st.dataframe(
+        table,
+        key="prototype-table",
+        height=320,
+        hide_index=True,
+        on_select=found,
+        selection_mode="single-row",
+        alt="The prototypes on the map with class, importance and place",
+        column_config={
+            "prototype": st.column_config.NumberColumn("Prototype", help="Its number."),
+            "class": st.column_config.TextColumn("Class"),
+            "ghost": st.column_config.CheckboxColumn("Ghost", help="No training image of its class is nearest to it."),
+            "share": st.column_config.NumberColumn("Importance", format="percent", help="Share of the class's training "
+                                                   "images that have it as their nearest prototype."),
+            "count": st.column_config.NumberColumn("Images", format="localized", help="The same as a count."),
+            "others": st.column_config.NumberColumn("Of other classes", format="localized",
+                                                    help="Training images of other classes that it attracts."),
+            "picture": st.column_config.NumberColumn("Training image", help="The nearest of its class."),
+            "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
+            "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
+        },
+    )  # fmt: skip
+
+
+def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
     rows = shown_images(chosen, drawn, which, classes, test)
     if len(rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} images. Choose classes above to see others.")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import cache, claims
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
@@ -18,6 +18,7 @@ from app.state import Selection, query
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import OWN, MapScores, ModelInfo
+from kmex_core.specs import stable_key
 from kmex_core.store import read_only
 
 IMAGES = (100, 300, 1000)
@@ -48,7 +49,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     info, k = chosen.model, chosen.k
     if all(cache.map_scores(info, k, seed, images) is not None for seed in range(runs)):
         return True
-    label = f"{info.name}{' alone' if chosen.own else ' + KMEx' if info.kind != 'blackbox' else ''}"
+    label = _label(chosen)
     if why := cache.why_no_maps(info, k, 0):
         st.info(f"Not computed for {label}. {why}", icon=":material/block:")
         return False
@@ -73,30 +74,63 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     return False
 
 
-def measure_each(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
-    """`measure` for several models, once for those of equal weights, whose results are the same."""
-    chosen = [Selection(info, one) for info in infos for one in both(info, k)]
-    for one in {cache.map_scores_spec(one.model, one.k, 0, images).key: one for one in chosen}.values():
-        measure(one, images, runs)
+def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
+    """Show one button that measures the maps of all models that lack them, or where the work is; and who has none.
+
+    Models of equal weights have equal results, and are measured once.
+    """
+    missing: dict[str, Selection] = {}
+    without: dict[str, list[str]] = {}
+    for one in (Selection(info, number) for info in infos for number in both(info, k)):
+        if all(cache.map_scores(one.model, one.k, seed, images) is not None for seed in range(runs)):
+            continue
+        if why := cache.why_no_maps(one.model, one.k, 0):
+            without.setdefault(why, []).append(_label(one))
+        else:
+            missing.setdefault(cache.map_scores_spec(one.model, one.k, 0, images).key, one)
+    for why, labels in without.items():
+        st.info(f"No maps of {', '.join(labels)}. {why}", icon=":material/block:")
+    if not missing:
+        return
+    name = f"maps-{stable_key([sorted(missing), runs])}"
+    job = jobs.look(cache.store(), name)
+    labels = [_label(one) for one in missing.values()]
+    asked = st.empty()
+    if not read_only() and (job is None or job.state == "done") and not asked.button(
+        f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}", icon=":material/play_arrow:",
+        type="primary", key=f"measure-{name}",
+        help=f"{', '.join(labels)}: one after the other, in the background. What was measured is kept.",
+    ):  # fmt: skip
+        return
+    asked.empty()
+    names = list(dict.fromkeys(one.model.name for one in missing.values()))
+    follow(
+        name,
+        ["compare", "--models", *names, "--k", str(k), "--images", str(images), "--runs", str(runs),
+         "--metrics", ",".join(MAP_METRICS), "--no-published"],
+        f"Measuring maps of {', '.join(labels)}.",
+        "You can look at other pages meanwhile.",
+    )  # fmt: skip
+
+
+def _label(one: Selection) -> str:
+    kind = " alone" if one.own else " + KMEx" if one.model.kind != "blackbox" else ""
+    return f"{one.model.name}{kind}"
 
 
 def show_ordering(chosen: Selection, scores: MapScores) -> None:
     """Show the curves of relevance ordering with what to make of them."""
     table = ordering_table(scores)
-    both = table[["kmex", "kmex_random"]].to_numpy()
     titles = (chosen.title,) if chosen.own else ("KMEx", "Black box")
+    verdicts = [
+        claims.ordering(table[name].to_numpy(), table[f"{name}_random"].to_numpy(), title)
+        for name, title in zip(("kmex", "black_box"), titles, strict=False)
+    ]
     st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
     show_figure("ordering", ordering_figure(table, titles), "Probability as pixels come in")
     st.caption(
-        "Pixels are put into an empty image, and the probability of the predicted class is watched. Good maps rise "
-        "above random order (dashed)."
-        + (
-            ""
-            if chosen.own
-            else " **Mind the axes**: KMEx spreads its probability over all prototypes, so that it only moves between "
-            f"{both.min():.3f} and {both.max():.3f} here, and says little. What it predicts is the nearest prototype, "
-            "whatever the probability."
-        )
+        "Pixels are put into an empty image, the most relevant first, and the probability of the predicted class is "
+        "watched; dashed: in random order. Mind the axes. " + " ".join(verdicts)
     )
     show_download("Curves as CSV", table, f"{chosen.model.name}-ordering.csv")
 

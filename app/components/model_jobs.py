@@ -42,10 +42,8 @@ def show_jobs() -> None:
             continue
         model = name.removeprefix(TRAIN).removeprefix(IMPORT)
         if job.state == "done":
-            st.toast(f"'{model}' is in the store.", icon=":material/check:")
-            jobs.forget(store, name)
             (store.root / UPLOADS / f"{model}.weights").unlink(missing_ok=True)
-            continue
+            continue  # every page has a notice of it
         training = name.startswith(TRAIN)
         again = [one for one in job.arguments if one not in ("--resume", "--overwrite")]
         if training and pipeline.unfinished(store, model) is not None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from app import cache
 from app.components.downloads import show_download
 from app.components.map_scores import both
+from app.components.wide_table import show_wide_table
 from app.figures.evaluation import AXES, radar_figure, radar_table
 from app.state import Selection
 from kmex_core import comparison, datasets, published
 from kmex_core.comparison import Row
-from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
 from kmex_core.results import Evaluation, ModelInfo
 
 RUNS = (1, 3, 5)
+GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))
 
 
 def choose_models(chosen: Selection) -> list[ModelInfo]:
@@ -42,23 +43,25 @@ def choose_runs() -> int:
 
 
 def show_table(table: Sequence[Row]) -> None:
-    """Show measured and published numbers, a metric per line and a model per column, with downloads."""
-    names = comparison.metrics_of(table)
-    titles = [f"{row.label} · {row.dataset}" for row in table]
-    shown = pd.DataFrame(
-        {title: [comparison.shown(name, row.cells.get(name)) for name in names]
-         for title, row in zip(titles, table, strict=True)},
-        index=pd.Index([METRICS[name].heading for name in names], name="Metric"),
-    )  # fmt: skip
-    st.dataframe(
-        shown, height="content", alt="Metrics of all models",
-        column_config={title: st.column_config.TextColumn(help=_about(row)) for title, row in
-                       zip(titles, table, strict=True)},
-    )  # fmt: skip
+    """Show measured and published numbers, a model per line and a metric per column, with downloads."""
+    measured = comparison.metrics_of(table)
+    for groups in GROUPS:
+        names = [name for name in measured if METRICS[name].group in groups]
+        if not names:
+            continue
+        st.markdown(f"**{' · '.join(groups)}**")
+        columns = [("Model", "The model, and the data set it was measured on."),
+                   *((METRICS[name].heading, METRICS[name].about) for name in names)]  # fmt: skip
+        rows = [
+            [_title(row, table), *(comparison.shown(name, row.cells.get(name)) for name in names)]
+            for row in table if any(name in row.cells for name in names)
+        ]  # fmt: skip
+        show_wide_table(f"{' and '.join(groups)} of all models", columns, rows)
     st.caption(
         "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
         "over images when there is one run."
     )
+    st.caption(_sizes([row for row in table if row.source == "measured"]))
     for note in comparison.measured_notes(table):
         st.caption(f"{note}.")
     if notes := comparison.published_notes(table):
@@ -75,11 +78,21 @@ def show_table(table: Sequence[Row]) -> None:
         )
 
 
-def _about(row: Row) -> str:
-    where = "Published for" if row.source == "paper" else "Measured here on"
-    per_class = f", {row.k} prototypes per class" if row.k else ""
-    maps = f", maps on {row.images:,} test images" if row.images else ""
-    return f"{where} {row.dataset}{per_class}{maps}."
+def _sizes(measured: Sequence[Row]) -> str:
+    """What measured numbers are over, in words: data sets, prototypes per class and images that have maps."""
+    models: dict[str, list[str]] = {}
+    for row in measured:
+        if row.k:
+            maps = f", maps on {row.images:,} test images" if row.images else ""
+            models.setdefault(f"{row.k} prototypes per class{maps}", []).append(row.label)
+    of_each = "; ".join(f"{', '.join(labels)}: {size}" for size, labels in models.items())
+    data = ", ".join(dict.fromkeys(row.dataset for row in measured))
+    return f"Measured here on {data}, with {next(iter(models))}." if len(models) == 1 else f"On {data}. {of_each}."
+
+
+def _title(row: Row, table: Sequence[Row]) -> str:
+    """A model, with its data set where the table has several."""
+    return row.label if len({other.dataset for other in table}) == 1 else f"{row.label}, {row.dataset}"
 
 
 def show_radar(table: Sequence[Row]) -> None:

@@ -7,9 +7,9 @@ import streamlit as st
 
 from app import cache
 from app.components.figure import show_figure
+from app.components.picture import show_picture
 from app.figures.evaluation import weights_figure
 from app.state import Selection
-from kmex_core.images import displayed
 from kmex_core.results import NO_IMAGE
 
 SIDE = 224
@@ -38,9 +38,9 @@ def show_own_kind(chosen: Selection, p: int) -> None:
             f"When it was last pushed, it became the embedding of training image {image:,}."
         )  # fmt: skip
     if details.decoded is not None:
-        st.image(
-            displayed(details.decoded[p], SIDE), width="stretch", alt=f"Prototype {p} as the decoder draws it",
-            caption="The prototype itself, drawn by the model's decoder",
+        show_picture(
+            details.decoded[p], f"Prototype {p} as the decoder draws it",
+            caption="The prototype itself, drawn by the model's decoder", side=SIDE,
         )  # fmt: skip
     names = chosen.model.class_names
     weights = pd.DataFrame({"class": names, "weight": details.weights[:, p]})

@@ -9,6 +9,7 @@ from app import cache
 from app.components.downloads import show_download
 from app.components.job_panel import follow
 from app.components.notes import marked
+from app.components.picture import show_picture
 from app.state import Selection
 from kmex_core import jobs, report
 from kmex_core.images import boxed
@@ -68,10 +69,10 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
             if image < 0:
                 st.caption(f"Prototype {p} is a ghost: no patch of its class is nearest to it.", width=WIDTH)
                 continue
-            st.image(
-                boxed(train.image(image), prototypes.box(p), SIDE), width=WIDTH,
-                caption=f"{prototypes.importance[p]:.0%} of the class's patches",
-                alt=f"Patch prototype {p} of {name}: a rectangle in training image {image}",
+            show_picture(
+                boxed(train.image(image), prototypes.box(p), SIDE),
+                f"Patch prototype {p} of {name}: a rectangle in training image {image}",
+                caption=f"{prototypes.importance[p]:.0%} of the class's patches", width=WIDTH,
             )  # fmt: skip
     show_download(
         "All as one picture (PNG)", lambda: report.patch_sheet(prototypes, info.class_names, cache.dataset(info)),

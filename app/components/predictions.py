@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from app import claims
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.image_picker import Picked
+from app.components.picture import show_picture
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.state import Selection
-from kmex_core.images import displayed
 from kmex_core.results import Explanation, Prototypes
 
 MOST = 10
@@ -20,14 +21,9 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
     """Show the image, the verdict in words, and what both models say for each class."""
     info = chosen.model
     left, right = st.columns([1, 3])
-    left.image(
-        displayed(picked.pixels, 224),
-        caption=picked.title,
-        alt=f"{picked.title}, the image to explain",
-        width="stretch",
-    )
+    show_picture(picked.pixels, f"{picked.title}, the image to explain", caption=picked.title, side=224, place=left)
     with right:
-        _verdict(chosen, found, picked)
+        _verdict(chosen, prototypes, found, picked)
     true = None if picked.label is None else info.class_names[picked.label]
     table = prediction_table(info.class_names, found.black_box, found.kmex, found.similarity, prototypes.classes)
     rows = shown_rows(table, MOST, [info.class_names[found.predicted_black_box], *([true] if true else [])])
@@ -46,8 +42,8 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
             st.markdown(
                 "**KMEx**: the longest bar decides",
                 help="In brackets the class's probability: a softmax over the similarities to all "
-                f"{len(prototypes)} prototypes, summed within each class. It is flat wherever similarities are small: "
-                "read its order, not its size.",
+                f"{len(prototypes)} prototypes, summed within each class. It does not decide; the largest here is "
+                f"{found.kmex.max():.1%}.",
             )
         show_figure(
             "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest prototype"
@@ -55,15 +51,24 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
     show_download("Predictions as CSV", table, "predictions.csv")
 
 
-def _verdict(chosen: Selection, found: Explanation, picked: Picked) -> None:
+def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, picked: Picked) -> None:
     info = chosen.model
+    farther = claims.farther_than(found.distance_rank)
+    if found.unusual:  # before any verdict, because it decides what a verdict is worth
+        st.warning(
+            f"**Unlike the training data.** This image is farther from its nearest prototype than {farther}. The model "
+            f"knows {len(info.class_names)} classes and has to name one of them, whatever the image shows: do not rely "
+            "on the answer.",
+            icon=":material/help:",
+        )
+    forced = "As it has to choose: " if found.unusual else ""
     black_box, kmex = info.class_names[found.predicted_black_box], info.class_names[found.predicted]
     if chosen.own:
-        said = f"{chosen.title} says **{kmex}**."
+        said = f"{forced}{chosen.title} says **{kmex}**."
     elif found.predicted_black_box == found.predicted:
-        said = f"Black box and KMEx both say **{kmex}**."
+        said = f"{forced}Black box and KMEx both say **{kmex}**."
     else:
-        said = f"The black box says **{black_box}**, KMEx says **{kmex}**: they disagree."
+        said = f"{forced}The black box says **{black_box}**, KMEx says **{kmex}**: they disagree."
     if picked.label is None:
         st.info(said, icon=":material/chat:")
     else:
@@ -78,15 +83,11 @@ def _verdict(chosen: Selection, found: Explanation, picked: Picked) -> None:
             st.warning(f"{said} The true class is **{true}**: {both} wrong.", icon=":material/close:")
         else:
             st.success(f"{said} That is right.", icon=":material/check:")
-    if found.unusual:
-        st.warning(
-            "**Unlike the training data.** This image lies farther from every prototype than 99 % of the training "
-            "images do: what follows may mean little.",
-            icon=":material/help:",
-        )
+    if tie := claims.near_tie(found, prototypes.classes, info.class_names, chosen.own):
+        st.info(tie, icon=":material/balance:")
     nearest = int(np.argmax(found.similarity))
     decides = "weighs the similarities to all prototypes; the nearest is" if chosen.own else "decides by the nearest"
     st.caption(
         f"{chosen.title} {decides} prototype {nearest} (similarity {found.similarity[nearest]:.3f}); "
-        f"{found.distance_rank:.0%} of the training images lie nearer to theirs."
+        f"the image is farther from its nearest prototype than {farther}."
     )

@@ -11,8 +11,8 @@ import streamlit as st
 from app import cache
 from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
+from app.components.picture import show_picture
 from app.state import Selection, pick, picked, prototype_name, prototype_place
-from kmex_core.images import displayed
 from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
@@ -35,11 +35,11 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{name}**")
     picture = int(prototypes.picture[p])
     if picture >= 0:
-        st.image(
-            displayed(cache.dataset(info).split("train").image(picture), SIDE),
-            width="stretch",
-            alt=f"The training image of {name} nearest to prototype {p}",
+        show_picture(
+            cache.dataset(info).split("train").image(picture),
+            f"The training image of {name} nearest to prototype {p}",
             caption=f"Training image {picture:,}, the nearest of its class",
+            side=SIDE,
         )
     st.markdown(importance_in_words(info, prototypes, p))
     show_own_kind(chosen, p)
@@ -79,15 +79,15 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         _images("any", chosen, np.array([nearest_any]), wrong=True)
     name = info.class_names[prototypes.classes[p]]
     if len(own):
-        st.subheader(f"What it stands for: {len(own):,} images of {name}, nearest first")
+        st.header(f"What it stands for: {len(own):,} images of {name}, nearest first")
         _paged("own", chosen, own)
     if len(own) == 0 or chosen.own:
-        st.subheader(f"The images of {name} that it is most similar to")
+        st.header(f"The images of {name} that it is most similar to")
         st.caption("Whether or not another prototype is nearer to them.")
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
-        st.subheader(f"What it gets wrong: {len(others):,} images of other classes")
+        st.header(f"What it gets wrong: {len(others):,} images of other classes")
         st.caption("Training images whose nearest prototype is this one, although they are of another class."
                    + (" The model weighs all prototypes, and may still be right." if chosen.own else ""))  # fmt: skip
         _paged("others", chosen, others, wrong=True)

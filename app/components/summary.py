@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app import cache, claims
 from app.components.notes import marked
 from app.state import Selection
 from kmex_core.metrics import wilson_interval
-from kmex_core.results import Summary
+from kmex_core.results import Conversion, Summary
 
 WIDTH = 222
 
 
-def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
+def show_summary(chosen: Selection, converted: Conversion) -> None:
     """Show accuracies, agreement and ghosting, each with its direction and what it means."""
+    summary, prototypes = converted.summary, len(converted.prototypes)
     images, caveat = f"{summary.images:,} test images", chosen.model.caveat
     row = st.container(horizontal=True)
     row.metric(
@@ -28,7 +30,9 @@ def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
         width=WIDTH,
     )
     if not chosen.own:
-        _show_kmex(row, summary, caveat)
+        labels = cache.dataset(chosen.model).split("test").labels
+        beside = claims.difference(converted.test_predicted, converted.test_black_box, labels)
+        _show_kmex(row, summary, beside, caveat)
     row.metric(
         "Ghost prototypes ↓",
         f"{summary.ghosting:.1%}",
@@ -42,15 +46,18 @@ def show_summary(chosen: Selection, summary: Summary, prototypes: int) -> None:
     )
 
 
-def _show_kmex(row: st.delta_generator.DeltaGenerator, summary: Summary, caveat: str) -> None:
+def _show_kmex(
+    row: st.delta_generator.DeltaGenerator, summary: Summary, beside: claims.Difference, caveat: str
+) -> None:
     images = f"{summary.images:,} test images"
-    difference = (summary.accuracy_kmex - summary.accuracy_black_box) * 100
     row.metric(
         marked("KMEx accuracy ↑", caveat),
         f"{summary.accuracy_kmex:.1%}",
-        f"{difference:+.1f} points" if round(difference, 1) else "the same",
-        delta_color="normal" if round(difference, 1) else "off",
-        help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black box. "
+        beside.text,
+        delta_color="normal" if beside.beyond_chance else "off",
+        delta_arrow="auto" if beside.beyond_chance else "off",
+        help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black "
+        f"box, in colour when it is beyond chance: {beside.about} "
         f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)} {caveat}",
         border=True,
         width=WIDTH,

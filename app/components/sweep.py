@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import cache, claims
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
@@ -48,13 +48,16 @@ def show_sweep(chosen: Selection) -> None:
     found = found_summaries(chosen)
     one = found.get(chosen.k)
     with st.container(border=True, key=TOP):
+        st.markdown(claims.agreement_over_k(found, chosen.k))
+        st.caption(
+            f"One run of k-means (seed {chosen.seed}) for each number; another seed can give other prototypes and "
+            "other numbers. Compare has several runs, with their standard deviation."
+        )
         if one is not None and one.diversity is not None:
             st.caption(
                 f"The paper's own measure of diversity (D_dvs, 0 to 1 ↓) is {one.diversity:.4f} with {chosen.k} "
-                "prototypes per class. It hardly moves, because each prototype's similarity to itself outweighs all "
-                f"others. Computed as in the paper's code it is {one.diversity_reference:.2f}, to be compared with its "
-                "0.37 to 0.45: that comes from rounding in float32, which keeps a prototype from being at distance 0 "
-                "from itself."
+                f"prototypes per class. {claims.diversity_over_k(found)} Computed as in the paper's code, with float32 "
+                f"rounding, it is {one.diversity_reference:.2f}; the paper has 0.37 to 0.45 for its KMEx."
             )
         smallest = int(cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.class_size.min())
         if smallest < KS[-1]:

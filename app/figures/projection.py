@@ -44,6 +44,33 @@ def projection_table(
     )
 
 
+def prototype_table(prototypes: Prototypes, places: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """One line per prototype: where it lies and what it stands for.
+
+    Args:
+        prototypes: K prototypes.
+        places: (K, 2) where they lie.
+        class_names: C names.
+
+    Returns:
+        Columns `prototype`, `class`, `ghost`, `share` (0…1 of the class's training images), `count`, `others` (training
+        images of other classes), `picture` (a training image), `x`, `y`.
+    """
+    return pd.DataFrame(
+        {
+            "prototype": np.arange(len(prototypes)),
+            "class": np.array(class_names, dtype=object)[prototypes.classes],
+            "ghost": prototypes.ghost,
+            "share": prototypes.importance,
+            "count": prototypes.count,
+            "others": prototypes.count_all - prototypes.count,
+            "picture": prototypes.picture,
+            "x": places[:, 0],
+            "y": places[:, 1],
+        }
+    )
+
+
 def projection_figure(
     drawn: Projection,
     prototypes: Prototypes,

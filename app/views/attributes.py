@@ -19,12 +19,13 @@ from app.components.attributes import (
 )
 from app.components.notes import show_notes
 from app.components.preparation import prepare
+from app.components.title import show_title
 from app.state import selection
 
 chosen = selection()
 info = chosen.model
 
-st.title("Attributes")
+show_title("Attributes")
 st.markdown(
     "Do the prototypes represent the subgroups of the data, or do they leave the rare ones out? And for whom do "
     "predictions fail? A prototype has the attributes of its picture, the nearest training image of its class."
@@ -39,21 +40,21 @@ for note in cache.dataset(info).notes:
 found = cache.coverage(info, chosen.k, chosen.seed)
 show_finding(chosen, found)
 
-st.subheader("For whom predictions fail", help="Accuracy of each attribute's test images, and of each two attributes'.")
+st.header("For whom predictions fail", help="Accuracy of each attribute's test images, and of each two attributes'.")
 show_accuracy(chosen)
 
-st.subheader("What is covered", help="A filled square: the prototype's picture has the attribute. ✕: none has it.")
+st.header("What is covered", help="A filled square: the prototype's picture has the attribute. ✕: none has it.")
 name = choose_attribute(found)
 if name:
     show_attribute(chosen, found, name)
 show_coverage(chosen, found, name)
 show_attributes(chosen, found, None if chosen.own else kmex_curves(info))
 
-st.subheader("What each number of prototypes covers", help="As in the paper's Figure 5.")
+st.header("What each number of prototypes covers", help="As in the paper's Figure 5.")
 show_coverage_curves(chosen, len(found.names))
 
-st.subheader("Subgroups of two attributes", help="Which combinations have fewer prototypes than their share.")
+st.header("Subgroups of two attributes", help="Which combinations have fewer prototypes than their share.")
 show_subgroups(chosen, found)
 
-st.subheader("Which attributes come together", help="Do they among the prototypes as they do in the data?")
+st.header("Which attributes come together", help="Do they among the prototypes as they do in the data?")
 show_correlations(chosen, found)

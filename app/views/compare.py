@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app.components.map_scores import choose_images, measure_each
+from app.components.map_scores import choose_images, measure_all
 from app.components.model_table import (
     choose_models,
     choose_runs,
@@ -17,13 +17,14 @@ from app.components.model_table import (
 )
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
+from app.components.title import show_title
 from app.state import DEFAULT_K, selection
 from kmex_core import comparison
 
 chosen = selection()
 k = DEFAULT_K if chosen.own else chosen.k
 
-st.title("Compare")
+show_title("Compare")
 st.markdown("Models with and without KMEx side by side, in the paper's metrics, and beside the paper's own figures.")
 infos = choose_models(chosen)
 if not infos:
@@ -40,6 +41,6 @@ for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
 table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)
-measure_each(infos, k, images, runs)
-st.subheader("Strengths and weaknesses", help="As in the paper's Figure 4.")
+measure_all(infos, k, images, runs)
+st.header("Strengths and weaknesses", help="As in the paper's Figure 4.")
 show_radar(table)

@@ -11,12 +11,13 @@ from app.components.map_extras import choose_classes, find_image, show_downloads
 from app.components.map_selection import select_on_map, selected_on_map, show_selected
 from app.components.notes import show_notes
 from app.components.preparation import prepare
+from app.components.title import show_title
 from app.state import selection
 
 chosen = selection()
 info = chosen.model
 
-st.title("Embedding")
+show_title("Embedding")
 st.markdown(
     "Each dot is an image, where the network sees it: near one another means alike. "
     "Each square is a prototype, larger when it stands for more images; a diamond is a ghost."
@@ -47,7 +48,7 @@ left, right = st.columns([5, 2], gap="medium")
 with left:
     clicked = show_map(
         "map", chosen, drawn, selected=selected, which=which, classes=classes, test=test,
-        instead="Below it, the same as a table for the keyboard.",
+        instead="Show as table, below it, is for the keyboard.",
     )  # fmt: skip
     st.caption(
         f"UMAP of {len(drawn.sample):,} training images in {drawn.axes.shape[0]} principal components, all others "

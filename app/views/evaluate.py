@@ -16,13 +16,14 @@ from app.components.map_scores import (
 )
 from app.components.notes import show_notes
 from app.components.preparation import prepare
+from app.components.title import show_title
 from app.state import selection
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
 
 chosen = selection()
 info = chosen.model
 
-st.title("Evaluate")
+show_title("Evaluate")
 st.markdown(
     (
         "How far can predictions, prototypes and maps be trusted? "
@@ -35,19 +36,19 @@ prepare(info)
 show_notes(chosen)
 found = cache.evaluation(info, chosen.k, [chosen.seed], 0)
 
-st.subheader(PREDICTIONS)
+st.header(PREDICTIONS)
 show_metrics(found, PREDICTIONS)
 show_classes(chosen)
 
-st.subheader(TRANSPARENCY, help="Does every prototype take part in decisions?")
+st.header(TRANSPARENCY, help="Does every prototype take part in decisions?")
 show_metrics(found, TRANSPARENCY)
 show_ghosts(chosen)
 
-st.subheader(DIVERSITY, help="Do the prototypes of a class show different things?")
+st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
 show_metrics(found, DIVERSITY)
 show_diversity(chosen)
 
-st.subheader(MAPS, help="Do relevance maps show what decides?")
+st.header(MAPS, help="Do relevance maps show what decides?")
 images = choose_images(info)
 if not measure(chosen, images):
     show_metrics_download(found)

@@ -10,6 +10,7 @@ from app.components.image_picker import pick_image
 from app.components.notes import show_notes
 from app.components.predictions import show_predictions
 from app.components.preparation import prepare
+from app.components.title import show_title
 from app.state import selection
 
 TOP = 3
@@ -17,7 +18,7 @@ TOP = 3
 chosen = selection()
 info = chosen.model
 
-st.title("Explain")
+show_title("Explain")
 st.markdown("Why does the model decide as it does? Choose an image and see which prototypes it looks like, and where.")
 prepare(info)
 show_notes(chosen)
@@ -28,7 +29,7 @@ if picked is None:
 found = cache.explanation(info, chosen.k, chosen.seed, picked.name, picked.pixels, TOP)
 show_predictions(chosen, converted.prototypes, found, picked)
 
-st.subheader("This looks like that")
+st.header("This looks like that")
 explain_maps(found.maps.method)
 own = cache.prototype_maps(info, chosen.k, chosen.seed, found.prototypes.tolist())
 show_comparison(chosen, converted.prototypes, found, own, picked.pixels)

@@ -11,13 +11,14 @@ from app.components.preparation import prepare
 from app.components.prototype_card import open_prototype
 from app.components.prototype_list import show_list
 from app.components.summary import show_summary
+from app.components.title import show_title
 from app.state import selection
 from kmex_core import datasets
 
 chosen = selection()
 info = chosen.model
 
-st.title("Overview")
+show_title("Overview")
 st.markdown(
     f"**{info.name}** is a {info.backbone} that tells {len(info.class_names)} classes of "
     f"{datasets.title(info.dataset)} apart, seen as {info.image_size}×{info.image_size} pixels"
@@ -26,12 +27,12 @@ st.markdown(
 prepare(info)
 show_notes(chosen, of_data=True)
 converted = cache.conversion(info, chosen.k, chosen.seed)
-show_summary(chosen, converted.summary, len(converted.prototypes))
+show_summary(chosen, converted)
 
 with st.expander(f"What {chosen.title} does", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)
 
-st.subheader("Prototypes", help=None if chosen.own else "The slider in the sidebar changes how many there are.")
+st.header("Prototypes", help=None if chosen.own else "The slider in the sidebar changes how many there are.")
 st.caption(
     "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
     "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**. Click "

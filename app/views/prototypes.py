@@ -12,6 +12,7 @@ from app.components.patches import show_patches
 from app.components.preparation import prepare
 from app.components.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.prototype_list import choose_order, show_downloads, show_list
+from app.components.title import show_title
 from app.state import pick, picked, prototype_index, prototype_name, query, selection
 
 chosen = selection()
@@ -26,7 +27,7 @@ named = picked("prototype")
 p = prototype_index(named, converted.prototypes.classes)
 
 if p is None:
-    st.title("Prototypes")
+    show_title("Prototypes")
     if named:
         st.info(f"With {chosen.per_class} prototypes per class there is no prototype {named}. Here are all.")
     st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
@@ -38,7 +39,7 @@ if p is None:
     if not chosen.own:
         show_patches(chosen)
 else:
-    st.title(f"Prototype {p}", anchor=False)
+    show_title(f"Prototype {p}")
     if st.button("All prototypes", icon=":material/arrow_back:"):
         pick("prototype", "")
         st.rerun()

@@ -10,6 +10,7 @@ from app import cache
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
+from app.components.title import show_title
 from app.state import DEFAULT_K, selection
 
 chosen = selection()
@@ -17,10 +18,10 @@ if chosen.own:
     chosen = replace(chosen, k=DEFAULT_K)
 info = chosen.model
 
-st.title("Prototypes per class")
+show_title("Prototypes per class")
 st.markdown(
-    "How many prototypes does a class need? More follow the black box more closely and show finer differences; fewer "
-    "are quicker to take in. The slider in the sidebar moves the mark."
+    "How many prototypes does a class need? The curves show what each number from 1 to 20 does on these images; the "
+    "slider in the sidebar moves the mark."
 )
 if selection().own:
     st.info(f"{info.name} has its own {info.k} prototypes per class. The curves are those of KMEx on its embedding.")

@@ -1,6 +1,6 @@
 """What is measured: pure functions on arrays, one concept per file (those on maps are in files that need torch)."""
 
-from kmex_core.metrics.accuracy import accuracy, agreement, class_accuracy, confusion, wilson_interval
+from kmex_core.metrics.accuracy import accuracy, agreement, class_accuracy, confusion, paired_p_value, wilson_interval
 from kmex_core.metrics.attributes import (
     GroupAccuracy,
     Subgroups,
@@ -44,6 +44,7 @@ __all__ = [
     "ghosting",
     "group_accuracy",
     "lift",
+    "paired_p_value",
     "relative_distance",
     "similarity_diversity",
     "subgroups",

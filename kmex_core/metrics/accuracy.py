@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -31,6 +32,30 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
         ValueError: when the shapes differ or there are no images.
     """
     return accuracy(one, other)
+
+
+MANY = 1000
+
+
+def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
+    """How likely two models that are equally often right differ at least so much by chance (McNemar's test), 0…1.
+
+    Exact on the images that one of them alone has right, by the normal approximation from `MANY` of those.
+
+    Args:
+        one_right, other_right: (N,) bool, whether each is right on the same images.
+
+    Raises:
+        ValueError: when the shapes differ.
+    """
+    if one_right.shape != other_right.shape:
+        raise ValueError(f"Expected the same images, got {one_right.shape} and {other_right.shape}.")
+    gained, lost = int((one_right & ~other_right).sum()), int((other_right & ~one_right).sum())
+    count, fewer = gained + lost, min(gained, lost)
+    if count >= MANY:
+        z = max(0, abs(gained - lost) - 1) / math.sqrt(count)
+        return math.erfc(z / math.sqrt(2))
+    return min(1.0, 2 * sum(math.comb(count, i) for i in range(fewer + 1)) / 2**count)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

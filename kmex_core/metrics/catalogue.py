@@ -73,7 +73,8 @@ METRICS = {
     "calibration_error": Metric(
         "Calibration error", "lower", "share",
         "How far the probability of the predicted class is from the share of correct predictions, on average over the "
-        "test images (ECE, 15 bins). KMEx spreads its probability over all prototypes, so that it is far too unsure.",
+        "test images (ECE, 15 bins). KMEx's probability is a softmax over the similarities to all prototypes, which "
+        "training never matched to how often it is right; its prediction does not depend on it.",
         PREDICTIONS, "calibration_error_black_box",
     ),
     "ghosting": Metric(
@@ -100,8 +101,9 @@ METRICS = {
     ),
     "diversity": Metric(
         "D_dvs within classes", "lower", "",
-        "The paper's diversity, 0 (all different) to 1 (all alike), in exact arithmetic. It hardly moves, because each "
-        "prototype's similarity to itself outweighs all others.",
+        "The paper's diversity, 0 (all different) to 1 (all alike), in exact arithmetic. With KMEx's similarity, "
+        "log((d² + 1) / (d² + ε)), a prototype is 9.2 similar to itself, which keeps the number near 0 unless "
+        "prototypes nearly coincide.",
         DIVERSITY,
     ),
     "diversity_all": Metric(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -17,10 +19,11 @@ from streamlit.testing.v1 import AppTest
 
 from app import pictures
 from app.components.gallery import prototype_card
-from kmex_core import jobs, models, pipeline
+from kmex_core import datasets, jobs, models, pipeline
 from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.conftest import encoded
+from tests.conftest import ROOT, encoded
 from tests.kmex_core.test_images import bomb, saved
 
 Page = Callable[..., AppTest]
@@ -103,7 +106,7 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
     healthy(test.number_input(key="image").set_value(right).run())
     assert "That is right" in test.success[0].value
     healthy(test.number_input(key="image").set_value(wrong).run())
-    said = test.warning[0].value
+    said = test.warning[-1].value
     assert f"The true class is **{data.split('test').labels[wrong]}**" in said
     assert "wrong" in said
     nearest = made.test_activated[wrong]
@@ -148,10 +151,54 @@ def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digi
     assert "both say **4**" in test.info[0].value
 
 
-def test_an_upload_unlike_the_training_data_is_flagged(page: Page) -> None:
+def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: Page) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     test = upload(page, "noise.png", encoded(noise))
-    assert any("Unlike the training data" in warning.value for warning in test.warning)
+    words = [one.value for one in test.main if one.type in ("alert", "warning", "info", "success", "error")] or [
+        one.value for column in test.columns for one in (*column.warning, *column.info)
+    ]
+    warned = next(at for at, text in enumerate(words) if "Unlike the training data" in text)
+    verdict = next(at for at, text in enumerate(words) if "say" in text and "**Unlike" not in text)
+    assert warned < verdict
+    assert "As it has to choose: " in words[verdict]
+
+
+def test_a_test_image_like_the_training_data_is_not_hedged(page: Page) -> None:
+    test = healthy(page("explain", image="100"))
+    assert not test.warning
+    assert "As it has to choose" not in test.success[0].value
+
+
+def turned(index: int = 100) -> np.ndarray:
+    return np.rot90(datasets.load(DatasetSpec("digits")).split("test").image(index))
+
+
+def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo: Store, digits: ModelInfo) -> None:
+    """A digit that lies on its side, in white on black, beside empty paper, is set right by the controls."""
+    made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    paper = np.hstack([255 - turned(), np.full((8, 8), 255, np.uint8)])
+    name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
+    test = upload(page, "side.png", encoded(paper))
+    assert any("**squeezed into a square**: one side shrinks 2.00 times" in one.value for one in test.caption)
+    assert any("a link to this page does not hold them" in one.value for one in test.caption)
+    healthy(test.get("button_group")[1].set_value(["region"]).run())
+    healthy(test.slider(key=f"across-{name}").set_value(0).run())
+    healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
+    healthy(test.button(key=f"turn-{name}").click().run())
+    assert any(f"(number {made.test_activated[100]})" in one.value for one in test.markdown)
+    assert any("both say **4**" in one.value for one in test.info)
+    for _ in range(4):
+        healthy(test.button(key=f"turn-{name}").click().run())
+    assert any("both say **4**" in one.value for one in test.info)
+
+
+def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
+    test = upload(page, "side.png", encoded(turned()))
+    healthy(next(one for one in test.button if one.label == "Rotate").click().run())
+    test.file_uploader(key="upload").clear()
+    square = encoded(turned(7))
+    healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
+    assert any(one.value.startswith("8 × 8 pixels, seen as 8 × 8 in grey.") for one in test.caption)
 
 
 @pytest.mark.parametrize(
@@ -274,3 +321,15 @@ def test_patches_are_found_in_the_background_and_shown(
     assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"
     healthy(test.selectbox(key="patch-class").set_value("7").run())
     assert not any("Find patch" in one.label for one in test.button)
+
+
+def test_a_picture_is_sent_without_loss() -> None:
+    """Streamlit takes JPEG unless told otherwise, which blurs a picture of few pixels."""
+    shown = 0
+    for path in (ROOT / "app").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            named = {word.arg: word.value for word in call.keywords} if isinstance(call, ast.Call) else {}
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".image") and "alt" in named:
+                assert ast.unparse(named.get("output_format", ast.Constant("JPEG"))) == "'PNG'", path
+                shown += 1
+    assert shown

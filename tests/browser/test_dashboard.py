@@ -77,7 +77,7 @@ def test_the_overview_is_complete(page: Page, converted: Conversion) -> None:
     page.wait_for_function(
         "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
     )
-    assert page.title() == "KMEx Explorer"
+    assert page.title() == "Overview · digits · KMEx Explorer"
     assert no_sideways_scrolling(page)
 
 

@@ -151,6 +151,43 @@ def test_hover_and_click_tell_what_something_is(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"/prototypes\?.*prototype=2\.2"))
 
 
+def test_what_is_told_of_a_prototype_follows_slides_and_zoom(page: Page) -> None:
+    open_page(page, "/embedding")
+    shown(page, "1,297", 50)
+    tip = page.locator(".kx-map-tip")
+    page.mouse.move(*place(page, "prototype", 12))
+    expect(tip).to_contain_text("Prototype 12 of 2")
+    before = tip.inner_text()
+    slide(page, -4)  # the pointer stays where it was; now each class has one prototype
+    shown(page, "1,297", 10)
+    page.wait_for_timeout(300)
+    assert tip.is_hidden() or tip.inner_text() != before
+    assert "Prototype 12" not in tip.inner_text()
+    page.mouse.move(*place(page, "prototype", 2))
+    expect(tip).to_contain_text("Prototype 2 of 2")
+    expect(tip).to_contain_text("100 % of its class")
+    for _ in range(3):
+        page.mouse.wheel(0, -500)
+        page.wait_for_timeout(400)
+    _, y = place(page, "prototype", 2)
+    box = tip.bounding_box()
+    assert box is None or abs(box["y"] + box["height"] / 2 - y) < 200  # it went along, or went away
+
+
+def test_prototypes_are_a_table_too(page: Page) -> None:
+    open_page(page, "/embedding?k=2&table=true")
+    shown(page, "1,297", 20)
+    page.get_by_role("tab", name="Prototypes").click()
+    grid = page.locator(".st-key-prototype-table")
+    expect(grid).to_be_visible()
+    settled(page)
+    box = grid.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 12, box["y"] + 35 + 17)  # the first row's box
+    expect(page).to_have_url(re.compile(r"point=prototype-0\.0"))
+    expect(page.get_by_text("Prototype 0: number 1 of 2 of class 0")).to_be_visible()
+
+
 def test_an_image_that_is_clicked_has_a_card_and_a_link_to_its_explanation(page: Page) -> None:
     # one class and no neighbours near it, so that the dot itself is hit
     open_page(page, "/embedding?k=1")
@@ -208,7 +245,7 @@ def test_a_class_is_shown_alone(page: Page) -> None:
 def test_the_table_is_a_way_for_the_keyboard(page: Page) -> None:
     open_page(page, "/embedding")
     shown(page, "1,297", 50)
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("Show as table").click()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     expect(page).to_have_url(re.compile("table=true"))
 

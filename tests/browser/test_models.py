@@ -76,7 +76,7 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store
     expect(page.get_by_text("weights.safetensors")).to_be_visible()
     page.get_by_role("textbox", name="Name").last.fill("theirs")
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_text("'theirs' is in the store.")).to_be_visible()
+    expect(page.get_by_text("theirs is imported.")).to_be_visible()
     assert models.describe(own_store, "theirs").kind == "protopnet"
     assert list((own_store.root / "uploads").glob("*.weights")) == []
     settled(page)

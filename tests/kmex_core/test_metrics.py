@@ -18,6 +18,7 @@ from kmex_core.metrics import (
     diversity,
     effective_prototypes,
     ghosting,
+    paired_p_value,
     wilson_interval,
 )
 
@@ -152,3 +153,21 @@ def test_wilson_intervals_are_those_of_scipy(share: float, count: int) -> None:
 def test_an_interval_of_nothing_is_refused(share: float, count: int) -> None:
     with pytest.raises(ValueError, match="Expected a share"):
         wilson_interval(share, count)
+
+
+def test_a_difference_is_judged_by_the_images_on_which_one_alone_is_right() -> None:
+    def p(gained: int, lost: int, both: int = 400) -> float:
+        one = np.array([True] * gained + [False] * lost + [True] * both + [False] * 7)
+        other = np.array([False] * gained + [True] * lost + [True] * both + [False] * 7)
+        return paired_p_value(one, other)
+
+    for gained, lost in ((2, 0), (6, 4), (12, 1), (0, 0), (300, 250), (40, 0)):
+        exact = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        assert p(gained, lost) == pytest.approx(exact)
+        assert p(lost, gained) == p(gained, lost, both=9)
+    assert p(2, 0) == 0.5  # two images of 500 prove nothing
+    assert p(12, 1) < 0.05
+    assert p(1100, 900) == pytest.approx(binomtest(1100, 2000).pvalue, rel=0.02)
+    assert p(500, 500) > 0.95
+    with pytest.raises(ValueError, match="same images"):
+        paired_p_value(np.ones(2, bool), np.ones(3, bool))

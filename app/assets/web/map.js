@@ -86,7 +86,10 @@ class EmbeddingMap {
     this.layers = new Map();
     this.root.addEventListener('pointermove', (event) => this.move(event));
     this.root.addEventListener('wheel', () => (this.fitted = false), { passive: true, capture: true });
-    this.root.addEventListener('pointerleave', () => this.hover(null));
+    this.root.addEventListener('pointerleave', () => {
+      this.pointer = null;
+      this.hover(null);
+    });
     this.root.addEventListener('pointerdown', (event) => (this.down = [event.clientX, event.clientY]));
     this.canvas.addEventListener('click', (event) => this.click(event), { capture: true });
     this.watcher = new ResizeObserver(() => this.resize());
@@ -110,6 +113,7 @@ class EmbeddingMap {
       if (this.place !== this.data.place) await this.arrive();
       this.place = this.data.place;
       if (turn !== this.turn) return;
+      this.point();
       this.say();
       this.status.hidden = true;
     } catch (error) {
@@ -330,6 +334,7 @@ class EmbeddingMap {
       pen.fillText(text, this.x(x), this.y(y) - 14);
     }
     this.ring(pen, ink, paper);
+    this.point();
     this.root.dataset.span = this.span().toFixed(4);
     this.tell();
   }
@@ -382,8 +387,26 @@ class EmbeddingMap {
     return -1;
   }
 
+  // what is under the pointer may have moved, changed or gone without a move of the pointer: tell of it anew
+  point() {
+    if (!this.hovered) return;
+    const p = this.pointer ? this.under(this.pointer) : -1;
+    const i = this.hovered.point;
+    if (p >= 0) this.hover({ prototype: p });
+    else this.hover(this.pointer && i !== undefined && this.isUnder(i) ? { point: i } : null);
+  }
+
+  // whether an image's dot is shown, and the pointer still on it
+  isUnder(i) {
+    if (i >= this.cloud.total || this.filtered?.includes(i) === false) return false;
+    const box = this.root.getBoundingClientRect();
+    const [x, y] = [this.pointer.clientX - box.left, this.pointer.clientY - box.top];
+    return Math.hypot(this.x(this.cloud.xs[i]) - x, this.y(this.cloud.ys[i]) - y) < 12;
+  }
+
   move(event) {
     if (event.buttons) this.fitted = false;
+    this.pointer = event;
     const p = this.under(event);
     this.root.classList.toggle('kx-map-hit', p >= 0);
     if (p >= 0) this.hover({ prototype: p });

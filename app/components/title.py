@@ -1,0 +1,21 @@
+"""The title of a page, and of its tab in the browser."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.state import selection
+
+PRODUCT = "KMEx Explorer"
+
+
+def show_title(text: str, *, of_model: bool = True) -> None:
+    """Show a page's title, and name its tab after it, the selected model and the product.
+
+    Args:
+        text: the title.
+        of_model: the page is about the selected model.
+    """
+    st.title(text, anchor=False)
+    parts = [text, selection().model.name, PRODUCT] if of_model else [text, PRODUCT]
+    st.set_page_config(page_title=" · ".join(parts))

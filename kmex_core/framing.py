@@ -1,0 +1,80 @@
+"""How a picture of any shape becomes the square that a network sees: cropped, padded or squeezed, turned, inverted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CROPS = {"squeeze": "Whole picture, squeezed", "pad": "Whole picture, padded", "region": "Square region"}
+SMALLEST = 0.05
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What is done to a picture, in this order: turned, cropped, inverted.
+
+    Attributes:
+        crop: a key of `CROPS`. "squeeze" keeps the picture's shape: whatever makes a square of it squeezes it, as it
+            does with data sets. "pad" fills up to a square with the median colour of the border; "region" cuts a square
+            out.
+        turns: quarter turns clockwise, 0…3.
+        inverted: light becomes dark.
+        size: side of the region as a share (`SMALLEST`…1) of the shorter side.
+        across, down: where the region is, 0 (left, top) … 1 (right, bottom).
+    """
+
+    crop: str = "squeeze"
+    turns: int = 0
+    inverted: bool = False
+    size: float = 1.0
+    across: float = 0.5
+    down: float = 0.5
+
+
+def framed(pixels: np.ndarray, framing: Framing) -> np.ndarray:
+    """A picture as `framing` says.
+
+    Args:
+        pixels: (H, W) or (H, W, channels) uint8.
+        framing: what to do.
+
+    Returns:
+        The same kind of array; a square unless the crop is "squeeze".
+
+    Raises:
+        ValueError: for an unknown crop, or a number out of its range.
+    """
+    shares = (framing.across, framing.down)
+    if framing.crop not in CROPS or not SMALLEST <= framing.size <= 1 or not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"Expected one of {', '.join(CROPS)} and shares from 0 to 1, got {framing}.")
+    turned = np.rot90(pixels, -framing.turns)
+    if framing.crop == "pad":
+        turned = _padded(turned)
+    elif framing.crop == "region":
+        turned = _region(turned, framing)
+    return np.ascontiguousarray(255 - turned if framing.inverted else turned)
+
+
+def _region(pixels: np.ndarray, framing: Framing) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    side = max(1, round(framing.size * min(height, width)))
+    top, left = round(framing.down * (height - side)), round(framing.across * (width - side))
+    return pixels[top : top + side, left : left + side]
+
+
+def _padded(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    page = np.empty((side, side, *pixels.shape[2:]), np.uint8)
+    page[...] = np.median(border, axis=0).astype(np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    page[top : top + height, left : left + width] = pixels
+    return page
+
+
+def distortion(pixels: np.ndarray) -> float:
+    """How many times longer the longer side is: what squeezing into a square stretches, at least 1."""
+    height, width = pixels.shape[:2]
+    return max(height, width) / min(height, width)

@@ -1,0 +1,177 @@
+"""Sentences about the data follow the data: each is tried on made-up data for which it holds, and for which not."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import claims
+from kmex_core.results import Explanation, ModelInfo, RelevanceMaps
+from tests.app.test_figures import summary
+from tests.conftest import ROOT
+
+NAMES = ("ant", "bee", "cat")
+
+
+# ---- differences ----------------------------------------------------------------------------------------------------
+
+
+def compared(gained: int, lost: int, images: int = 500) -> claims.Difference:
+    labels = np.zeros(images, int)
+    one, other = labels.copy(), labels.copy()
+    other[:gained] = 1
+    one[gained : gained + lost] = 1
+    return claims.difference(one, other, labels)
+
+
+def test_two_images_of_500_are_chance() -> None:
+    shown = compared(2, 0)
+    assert shown.text == "+0.4 points, +2 of 500"
+    assert not shown.beyond_chance
+    assert "within what chance explains" in shown.about
+
+
+@pytest.mark.parametrize(("gained", "lost", "beyond"), [(9, 0, True), (0, 9, True), (30, 25, False), (4, 4, False)])
+def test_a_difference_counts_beyond_a_paired_test(gained: int, lost: int, beyond: bool) -> None:
+    shown = compared(gained, lost)
+    assert shown.beyond_chance is beyond
+    assert (shown.text == "as many right") is (gained == lost)
+    assert f"{gained} images are right only here, {lost} only there" in shown.about
+
+
+# ---- near ties ------------------------------------------------------------------------------------------------------
+
+
+def explained(distance: list[float], probability: list[float] = (0.4, 0.3, 0.3)) -> Explanation:  # type: ignore[assignment]
+    away = np.array(distance, np.float32)
+    similarity = np.log((away**2 + 1) / (away**2 + 1e-4))
+    maps = RelevanceMaps(np.zeros((0, 8, 8), np.float32), np.zeros(0), "prp")
+    classes = np.arange(len(away)) // 2
+    nearest = int(similarity.argmax())
+    return Explanation(
+        np.array(probability), np.array(probability), 0, int(classes[nearest]), away, similarity,
+        np.array([nearest]), maps, maps, False, 0.5,
+    )  # fmt: skip
+
+
+CLASSES = np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_a_near_tie_is_named_with_both_similarities() -> None:
+    close = claims.near_tie(explained([0.7645, 0.765, 0.9, 0.772, 2, 3]), CLASSES, NAMES, own=False)
+    assert close.startswith("**Near tie** with **bee**")
+    assert "0.985 against 0.997" in close
+    assert "5%" in close  # the rule
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [[0.764, 0.765, 0.9, 0.81, 2, 3], [0.5, 0.5, 2, 2, 2, 2]],
+    ids=["6 % farther", "the second of the same class is near"],
+)
+def test_a_clear_decision_is_no_near_tie(distance: list[float]) -> None:
+    assert claims.near_tie(explained(distance), CLASSES, NAMES, own=False) == ""
+
+
+def test_a_model_of_its_own_ties_by_probability() -> None:
+    assert "31.0% against 35.0%" in claims.near_tie(explained([1] * 6, [0.35, 0.31, 0.3]), CLASSES, NAMES, own=True)
+    assert claims.near_tie(explained([1] * 6, [0.5, 0.3, 0.2]), CLASSES, NAMES, own=True) == ""
+    assert claims.near_tie(explained([1, 1], [1.0]), np.zeros(2, int), ("ant",), own=True) == ""
+    assert claims.near_tie(explained([1, 1]), np.zeros(2, int), ("ant",), own=False) == ""
+
+
+# ---- distances ------------------------------------------------------------------------------------------------------
+
+
+def test_how_far_an_image_is_follows_its_rank() -> None:
+    assert claims.farther_than(0.73) == "73.0 % of the training images are from theirs"
+    assert claims.farther_than(0.9999) == "99.9 % of the training images are from theirs"  # never rounded up to all
+    assert claims.farther_than(1.0) == "any training image is from its own"
+    assert claims.farther_than(0.0) == "no training image is from its own"
+
+
+def info(**made_by: object) -> ModelInfo:
+    return ModelInfo("m", "blackbox", "digits", "", "resnet20", NAMES, 8, 1, (0.0,), (1.0,), 0.9, made_by)
+
+
+def test_an_imported_model_may_have_seen_anything() -> None:
+    assert "not trained on" in claims.seen_in_training(info(recipe={}), "test")
+    assert "made from these" in claims.seen_in_training(info(recipe={}), "train")
+    for split in ("train", "test"):
+        assert "not known" in claims.seen_in_training(info(imported={}), split)
+
+
+# ---- numbers of prototypes ------------------------------------------------------------------------------------------
+
+
+def test_more_prototypes_follow_more_closely_only_where_they_do() -> None:
+    rises = claims.agreement_over_k({k: summary(agreement=0.9 + k / 100) for k in (1, 2, 3)}, 2)
+    assert "It never falls" in rises
+    assert "most often with 3 per class (on 93.0% of 100 test images) and least often with 1 (91.0%); with 2" in rises
+    falls = claims.agreement_over_k({4: summary(agreement=0.982), 5: summary(agreement=0.918)}, 5)
+    assert "do not always" in falls
+    assert "from 4 to 5 agreement falls by 6.4 points (6 images)" in falls
+    assert "for every number" in claims.agreement_over_k({1: summary(), 2: summary()}, 1)
+    assert claims.agreement_over_k({1: summary()}, 1) == ""
+
+
+def test_diversity_hardly_moves_only_where_it_does_not() -> None:
+    assert "hardly moves" in claims.diversity_over_k({2: summary(diversity=0.003), 3: summary(diversity=0.004)})
+    moves = claims.diversity_over_k({2: summary(diversity=0.1), 3: summary(diversity=0.9)})
+    assert "hardly" not in moves
+    assert "between 0.1000 and 0.9000" in moves
+    assert claims.diversity_over_k({1: summary(diversity=None), 2: summary(diversity=0.5)}) == ""
+
+
+# ---- maps -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_ordering_beats_random_order_only_where_it_does() -> None:
+    rising, late = np.array([0.1, 0.8, 0.9]), np.array([0.1, 0.2, 0.9])
+    assert "are above random order: the area is 0.650 against 0.350" in claims.ordering(rising, late, "KMEx")
+    assert "not above random order" in claims.ordering(late, rising, "KMEx")
+    assert "say little" in claims.ordering(rising / 100, late / 100, "KMEx")
+
+
+# ---- no other claims ------------------------------------------------------------------------------------------------
+
+
+def texts(path: Path) -> Iterator[str]:
+    """All constant texts of a module but its docstrings."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documentation = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in documentation:
+            yield node.value
+
+
+CLAIMS = re.compile(
+    r"more closely|closer to the black box|hardly|far too|says little|say more|stays near|is flat|"
+    r"\bnever saw\b|outweighs|\balways\b|mostly\b|usually\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "app").rglob("*.py"), ROOT / "kmex_core" / "metrics" / "catalogue.py"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)  # fmt: skip
+def test_what_a_page_claims_of_the_data_is_computed(path: Path) -> None:
+    """Words that claim something of data stand in `claims` alone, where a test tries both outcomes."""
+    if path.name != "claims.py":
+        assert [text for text in texts(path) if CLAIMS.search(text)] == []
+
+
+def test_every_claim_is_tried() -> None:
+    own = {name: value for name, value in vars(claims).items() if getattr(value, "__module__", "") == claims.__name__}
+    functions = [name for name, value in own.items() if not dataclasses.is_dataclass(value)]
+    tried = Path(__file__).read_text()
+    assert functions
+    assert [name for name in functions if f"claims.{name}(" not in tried] == []

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmex_core.framing import CROPS, SMALLEST, Framing, distortion, framed
+from kmex_core.images import to_pixels
+
+WIDE = np.arange(12, dtype=np.uint8).reshape(3, 4)  # 3 high, 4 wide
+
+
+def test_nothing_is_done_unless_asked_for() -> None:
+    np.testing.assert_array_equal(framed(WIDE, Framing()), WIDE)
+
+
+def test_quarter_turns_are_clockwise() -> None:
+    assert framed(WIDE, Framing(turns=1))[0].tolist() == [8, 4, 0]
+    assert framed(WIDE, Framing(turns=2))[0].tolist() == [11, 10, 9, 8]
+    np.testing.assert_array_equal(framed(WIDE, Framing(turns=4)), WIDE)
+
+
+def test_the_middle_is_cut_out_and_so_is_any_other_square() -> None:
+    assert framed(np.arange(25, dtype=np.uint8).reshape(5, 5)[:3], Framing("region")).tolist() == [
+        [1, 2, 3], [6, 7, 8], [11, 12, 13],
+    ]  # fmt: skip
+    assert framed(WIDE, Framing("region", size=0.3, across=1, down=1)).tolist() == [[11]]
+    assert framed(WIDE, Framing("region", size=0.7, across=0, down=1)).tolist() == [[4, 5], [8, 9]]
+    assert framed(WIDE, Framing("region", turns=1, size=0.3, across=1, down=0)).tolist() == [[0]]
+
+
+def test_padding_takes_the_colour_of_the_border() -> None:
+    paper = np.full((2, 6, 3), (250, 240, 230), np.uint8)
+    paper[1, 2] = 0  # one dark pixel does not decide
+    square = framed(paper, Framing("pad"))
+    assert square.shape == (6, 6, 3)
+    assert square[0, 0].tolist() == [250, 240, 230]
+    np.testing.assert_array_equal(square[2:4], paper)
+
+
+def test_inverting_twice_gives_the_picture_back() -> None:
+    inverted = framed(WIDE, Framing(inverted=True))
+    assert inverted[0, 0] == 255
+    np.testing.assert_array_equal(framed(inverted, Framing(inverted=True)), WIDE)
+
+
+def test_a_square_is_not_squeezed_by_the_network() -> None:
+    disc = np.zeros((60, 80), np.uint8)
+    rows, columns = np.mgrid[:60, :80]
+    disc[(rows - 30) ** 2 + (columns - 40) ** 2 < 20**2] = 255
+
+    def shape(crop: str) -> float:
+        seen = to_pixels([framed(disc, Framing(crop))], 1, 32)[0, 0].numpy() > 127
+        return float(seen.any(1).sum() / seen.any(0).sum())
+
+    assert shape("squeeze") > 1.2  # a disc became an ellipse
+    assert shape("region") == pytest.approx(1, abs=0.06)
+    assert shape("pad") == pytest.approx(1, abs=0.06)
+    assert distortion(disc) == pytest.approx(4 / 3)
+    assert distortion(disc.T) == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("wrong", [{"crop": "zoom"}, {"size": 0.0}, {"size": 1.1}, {"across": -0.1}, {"down": 2.0}])
+def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        framed(WIDE, dataclasses.replace(Framing(), **wrong))  # type: ignore[arg-type]
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.sampled_from([(), (1,), (3,)]), st.sampled_from(list(CROPS)),
+    st.integers(0, 3), st.booleans(), st.floats(SMALLEST, 1), st.floats(0, 1), st.floats(0, 1),
+)  # fmt: skip
+def test_any_picture_can_be_framed(
+    height: int, width: int, channels: tuple[int, ...], crop: str, turns: int, inverted: bool, size: float,
+    across: float, down: float,
+) -> None:  # fmt: skip
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
+    shown = framed(pixels, Framing(crop, turns, inverted, size, across, down))
+    assert shown.dtype == np.uint8
+    assert shown.ndim == pixels.ndim
+    assert min(shown.shape[:2]) >= 1
+    if crop == "squeeze":
+        assert sorted(shown.shape[:2]) == sorted((height, width))
+    else:
+        assert shown.shape[0] == shown.shape[1]
