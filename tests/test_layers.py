@@ -16,6 +16,7 @@ ALLOWED = {
     "kmex_core.jsontext": set(),
     "kmex_core.paths": {"errors"},
     "kmex_core.progress": set(),
+    "kmex_core.plain_text": set(),
     "kmex_core.specs": set(),
     "kmex_core.results": set(),
     "kmex_core.store": {"errors", "jsontext", "paths", "progress"},

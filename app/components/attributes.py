@@ -14,7 +14,7 @@ from app.components.figure import show_figure
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
-from app.state import Selection, address, pick, picked, prototype_name
+from app.state import Selection, address, bound, one_of, pick, picked, prototype_name, refuse
 from kmex_core import metrics
 from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
 from kmex_core.results import Prototypes
@@ -70,6 +70,8 @@ def choose_attribute(found: Coverage) -> str:
     """Show the choice of an attribute; a click in the matrix chooses, too."""
     names = list(found.names)
     asked = picked(KIND)
+    if asked and asked not in names:
+        refuse(KIND, asked, "Choose one of those below.")
     order = [names[at] for at in _order(found)]
     return st.selectbox(
         "Attribute", order, order.index(asked) if asked in order else None, key="attribute-choice",
@@ -221,7 +223,8 @@ def show_subgroups(chosen: Selection, found: Coverage) -> None:
     table = subgroup_table(found)
     which = st.segmented_control(
         "Subgroups", list(WHICH), format_func=WHICH.__getitem__,
-        default="under", required=True, key="subgroups", bind="query-params", label_visibility="collapsed",
+        default="under", required=True, key="subgroups", label_visibility="collapsed",
+        bind=bound("subgroups", one_of(WHICH.values()), f"It is one of {', '.join(WHICH.values())}.", "under"),
     )  # fmt: skip
     shown = table.head(100) if which == "under" else table.iloc[::-1].head(100)
     st.dataframe(

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import cache, claims
 from app.components.framing import choose_framing
-from app.state import Selection
+from app.state import Selection, bound, number_in, one_of
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
 from kmex_core.framing import framed
@@ -40,7 +40,12 @@ class Picked:
 def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
     """Show the choice; None while nothing can be explained (a message says why)."""
     source = st.segmented_control(
-        "Image from", SOURCES, default=SOURCES[0], required=True, key="source", bind="query-params"
+        "Image from",
+        SOURCES,
+        default=SOURCES[0],
+        required=True,
+        key="source",
+        bind=bound("source", one_of(SOURCES), f"It is one of {', '.join(SOURCES)}.", SOURCES[0]),
     )
     if source == SOURCES[2]:
         return _upload(chosen.model)
@@ -77,7 +82,7 @@ def _number(kind: str, key: str, split: Split, about: str) -> int:
             most,
             0,
             key=key,
-            bind="query-params",
+            bind=bound(key, number_in(0, most), f"{kind} images go from 0 to {most:,}.", 0),
             width=220,
             help=f"Its place in the {kind.lower()} split. {about}",
         )

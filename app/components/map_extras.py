@@ -13,7 +13,7 @@ from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
-from app.state import Selection, pick
+from app.state import Selection, bound, on_or_off, one_of, pick
 from kmex_core.results import ModelInfo, Projection
 
 MOST_ROWS = 2000
@@ -25,7 +25,7 @@ def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch")
         "Classes",
         list(info.class_names),
         key="classes",
-        bind="query-params",
+        bind=bound("classes", one_of(info.class_names), "Choose among those of this data set.", []),
         placeholder="All classes",
         width=width,
         help="Show only these classes. Empty shows all.",
@@ -50,7 +50,7 @@ def find_image(drawn: Projection) -> None:
 
 def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
     """Show what the map shows as tables, when asked for; choosing a row selects it on the map."""
-    if not st.toggle("Show as table", key="table", bind="query-params"):
+    if not st.toggle("Show as table", key="table", bind=bound("table", on_or_off, "It is true or false.", False)):
         return
     images, prototypes = st.tabs(["Images", "Prototypes"])
     with images:

@@ -14,7 +14,7 @@ from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
-from app.state import Selection, query
+from app.state import Selection, bound, one_of, query
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import OWN, MapScores, ModelInfo
@@ -30,7 +30,8 @@ BY = {"divergence": "faithfulness", "drop": "average_drop"}
 def choose_images(info: ModelInfo) -> int:
     """Show the choice of how many test images maps are measured on."""
     return st.selectbox(
-        "Test images", IMAGES, key="images", bind="query-params", width=160,
+        "Test images", IMAGES, key="images", width=160,
+        bind=bound("images", one_of(IMAGES), f"It is {', '.join(map(str, IMAGES))}.", IMAGES[0]),
         help=f"How many of the {len(cache.dataset(info).split('test')):,} test images the metrics on maps are measured "
         "on, chosen at random by the seed. The paper takes 1,000; fewer are quicker and less certain.",
     )  # fmt: skip

@@ -10,7 +10,7 @@ import streamlit as st
 from app import cache
 from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
-from app.state import Selection, pick, picked, prototype_index, prototype_name
+from app.state import Selection, missing_prototype, pick, picked, prototype_index, prototype_name, refuse
 from kmex_core.results import Projection
 
 KIND = "point"
@@ -21,14 +21,23 @@ def _classes(chosen: Selection) -> np.ndarray:
 
 
 def selected_on_map(chosen: Selection, drawn: Projection) -> str:
-    """What the link selects, as the map names it; "" for nothing, and for what does not exist."""
+    """What the link selects, as the map names it; "" for nothing, and for what does not exist, which is said."""
     name = picked(KIND)
-    if found := re.fullmatch(r"(train|test)-(\d{1,9})", name):
+    if not name:
+        return ""
+    instead = "Click what you want to look at."
+    if found := re.fullmatch(r"(train|test)-(\d{1,9})", name, re.ASCII):
         there = len(drawn.train if found[1] == "train" else drawn.test)
-        return name if int(found[2]) < there else ""
-    if name.startswith("prototype-"):
-        index = prototype_index(name.removeprefix("prototype-"), _classes(chosen))
-        return "" if index is None else f"prototype-{index}"
+        if int(found[2]) < there:
+            return name
+        instead = f"The {found[1]} images go from 0 to {there - 1:,}."
+    elif name.startswith("prototype-"):
+        named = name.removeprefix("prototype-")
+        index = prototype_index(named, _classes(chosen))
+        if index is not None:
+            return f"prototype-{index}"
+        instead = missing_prototype(named, _classes(chosen), chosen.model.class_names)
+    refuse(KIND, name, instead)
     return ""
 
 

@@ -11,12 +11,14 @@ from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
 from app.components.notes import MARK
 from app.figures.training import history_table, loss_figure
-from app.state import select_model
+from app.state import pick, picked, refuse, select_model
 from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.jsontext import write_json
 from kmex_core.results import KINDS, ModelInfo
 from kmex_core.store import read_only
+
+CHOSEN = "chosen"
 
 
 def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
@@ -41,8 +43,14 @@ def choose_model() -> ModelInfo | None:
     if not infos:
         st.info("There is no model yet. Train or import one below.")
         return None
-    shown = st.dataframe(
-        model_table(infos), key="models-table", hide_index=True, on_select="rerun", selection_mode="single-row",
+    names = [info.name for info in infos]
+
+    def choose() -> None:
+        rows = st.session_state["models-table"]["selection"]["rows"]
+        pick(CHOSEN, names[rows[0]] if rows else "")
+
+    st.dataframe(
+        model_table(infos), key="models-table", hide_index=True, on_select=choose, selection_mode="single-row",
         alt="The models in the store",
         column_config={
             "Accuracy ↑": st.column_config.NumberColumn(
@@ -53,12 +61,14 @@ def choose_model() -> ModelInfo | None:
     )  # fmt: skip
     for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
         st.caption(f"{MARK} {caveat}")
-    rows = shown["selection"]["rows"]
-    if not rows or rows[0] >= len(infos):
-        what = "look at a model." if read_only() else "look at a model, convert, rename, export or delete it."
-        st.caption(f"Choose a row to {what}")
-        return None
-    return infos[rows[0]]
+    name = picked(CHOSEN)
+    if name in names:
+        return infos[names.index(name)]
+    if name:
+        refuse("model", name, "It may have been deleted or renamed.")
+    what = "look at a model." if read_only() else "look at a model, convert, rename, export or delete it."
+    st.caption(f"Choose a row to {what}")
+    return None
 
 
 def show_model(info: ModelInfo) -> None:
@@ -99,6 +109,7 @@ def _rename(info: ModelInfo) -> None:
     if st.button("Rename", type="primary", key="rename-now") and new != info.name:
         with errors_as_messages():
             kept.rename(cache.store(), info.name, new)
+            pick(CHOSEN, new)
             st.rerun()
 
 
@@ -108,6 +119,7 @@ def _delete(info: ModelInfo) -> None:
     if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
         with errors_as_messages():
             kept.delete(cache.store(), info.name)
+            pick(CHOSEN, "")
             st.rerun()
 
 

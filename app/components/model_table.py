@@ -11,7 +11,7 @@ from app.components.downloads import show_download
 from app.components.map_scores import both
 from app.components.wide_table import show_wide_table
 from app.figures.evaluation import AXES, radar_figure, radar_table
-from app.state import Selection
+from app.state import Selection, bound, one_of
 from kmex_core import comparison, datasets, published
 from kmex_core.comparison import Row
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
@@ -26,17 +26,20 @@ def choose_models(chosen: Selection) -> list[ModelInfo]:
     models = cache.models()
     data = chosen.model.dataset, chosen.model.class_names
     alike = [info.name for info in models if (info.dataset, info.class_names) == data]
-    names = st.multiselect(
-        "Models", [info.name for info in models], alike, key="models", bind="query-params",
+    names = [info.name for info in models]
+    picked = st.multiselect(
+        "Models", names, alike, key="models",
+        bind=bound("models", one_of(names), "It may have been deleted or renamed. Choose among those below.", alike),
         help="Models in the store. Numbers compare only within one data set, which the table names.",
     )  # fmt: skip
-    return [info for info in models if info.name in names]
+    return [info for info in models if info.name in picked]
 
 
 def choose_runs() -> int:
     """Show the choice of how many seeds of k-means and of the images the numbers are over."""
     return st.selectbox(
-        "Runs", RUNS, key="runs", bind="query-params", width=120,
+        "Runs", RUNS, key="runs", width=120,
+        bind=bound("runs", one_of(RUNS), f"It is {', '.join(map(str, RUNS))}.", RUNS[0]),
         help="Each run has its own seed of k-means and of the choice of test images. With more than one, ± is the "
         "standard deviation over runs, as in the paper; with one, over images.",
     )  # fmt: skip

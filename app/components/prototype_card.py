@@ -12,7 +12,7 @@ from app import cache
 from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.components.picture import show_picture
-from app.state import Selection, pick, picked, prototype_name, prototype_place
+from app.state import Selection, number_in, pick, picked, prototype_name, prototype_place, refuse
 from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
@@ -94,7 +94,11 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
 
 
 def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:
-    shown = PAGE * max(1, int(picked(key)) if picked(key).isdecimal() else 1)
+    pages = -(-len(rows) // PAGE)
+    asked = picked(key)
+    if asked and not number_in(1, pages)(asked):
+        refuse(key, asked, f"There are {pages:,} pages of these images; here is the first.")
+    shown = PAGE * (int(asked) if number_in(1, pages)(asked) else 1)
     _images(key, chosen, np.asarray(rows[:shown]), wrong)
     if shown < len(rows):
         more = min(PAGE, len(rows) - shown)

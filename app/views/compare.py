@@ -18,7 +18,7 @@ from app.components.model_table import (
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.title import show_title
-from app.state import DEFAULT_K, selection
+from app.state import DEFAULT_K, bound, on_or_off, selection
 from kmex_core import comparison
 
 chosen = selection()
@@ -35,7 +35,8 @@ if len(infos) == 1:
 with st.container(horizontal=True, vertical_alignment="bottom"):
     images = choose_images(chosen.model)
     runs = choose_runs()
-    published = st.toggle("The paper's figures", True, key="published", bind="query-params")
+    bind = bound("published", on_or_off, "It is true or false.", True)
+    published = st.toggle("The paper's figures", True, key="published", bind=bind)
 prepare(*infos)
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)

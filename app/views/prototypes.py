@@ -13,7 +13,16 @@ from app.components.preparation import prepare
 from app.components.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.prototype_list import choose_order, show_downloads, show_list
 from app.components.title import show_title
-from app.state import pick, picked, prototype_index, prototype_name, query, selection
+from app.state import (
+    missing_prototype,
+    pick_prototype,
+    picked,
+    prototype_index,
+    prototype_name,
+    query,
+    refuse,
+    selection,
+)
 
 chosen = selection()
 info = chosen.model
@@ -29,7 +38,8 @@ p = prototype_index(named, converted.prototypes.classes)
 if p is None:
     show_title("Prototypes")
     if named:
-        st.info(f"With {chosen.per_class} prototypes per class there is no prototype {named}. Here are all.")
+        why = missing_prototype(named, converted.prototypes.classes, info.class_names)
+        refuse("prototype", named, f"{why} Here are all.")
     st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
@@ -41,7 +51,7 @@ if p is None:
 else:
     show_title(f"Prototype {p}")
     if st.button("All prototypes", icon=":material/arrow_back:"):
-        pick("prototype", "")
+        pick_prototype("")
         st.rerun()
     left, right = st.columns([1, 2], gap="medium")
     with left:
@@ -58,5 +68,5 @@ else:
             clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)
 if clicked.isdecimal():
-    pick("prototype", prototype_name(int(clicked), converted.prototypes.classes))
+    pick_prototype(prototype_name(int(clicked), converted.prototypes.classes))
     st.rerun()

@@ -1,0 +1,198 @@
+"""What a link asks for: it is shown, named by the address from then on, and what is not here is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kmex_core import models
+from kmex_core.results import ModelInfo
+from kmex_core.store import Store
+from tests.app.conftest import FRAME
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture
+def page(demo: Store) -> Page:
+    """Opens a page by a link, without another page before it."""
+
+    def opened(view: str, /, **query: str) -> AppTest:
+        test = AppTest.from_file(str(FRAME), default_timeout=60)
+        for name, value in query.items():
+            test.query_params[name] = value
+        return test.switch_page(f"views/{view}.py").run()
+
+    return opened
+
+
+def healthy(test: AppTest) -> AppTest:
+    assert not test.exception, test.exception
+    assert not test.error, test.error
+    return test
+
+
+def address(test: AppTest) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else value[-1] for key, value in test.query_params.items()}
+
+
+def said(test: AppTest) -> str:
+    return "\n".join(warning.value.replace("\\", "").replace("\u2060", "") for warning in test.warning)
+
+
+def selected(test: AppTest) -> tuple[str, str, float]:
+    return test.sidebar.selectbox(key="dataset").value, test.sidebar.selectbox(key="model").value, \
+        test.sidebar.slider(key="k").value  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ({}, ("Digits", "digits", 5)),
+        ({"model": "faces"}, ("Faces", "faces", 5)),
+        ({"dataset": "Faces"}, ("Faces", "faces", 5)),
+        ({"dataset": "faces", "k": "7"}, ("Faces", "faces", 7)),
+        ({"model": "digits-flint", "dataset": "Digits", "k": "20"}, ("Digits", "digits-flint", 20)),
+        ({"model": ""}, ("Digits", "digits", 5)),
+    ],
+)
+def test_the_address_names_what_is_shown(page: Page, query: dict[str, str], shown: tuple[str, str, int]) -> None:
+    test = healthy(page("models", **query))
+    assert selected(test) == shown
+    assert said(test) == ""
+    assert address(test) == {"dataset": shown[0], "model": shown[1], "k": str(shown[2])}
+    again = healthy(page("models", **address(test)))  # what a reload does
+    assert selected(again) == shown
+    assert address(again) == address(test)
+
+
+def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> None:
+    test = healthy(page("overview", model="n_o**pe**"))
+    assert "There is no model named 'n_o**pe**' here" in said(test)
+    assert not test.metric
+    assert address(test)["model"] == "n_o**pe**"  # a reload says the same
+    assert {"digits", "faces"} <= {button.label for button in test.button}
+    next(button for button in test.button if button.label == "digits").click().run()
+    assert selected(healthy(test))[:2] == ("Digits", "digits")
+    assert said(test) == ""
+    assert len(test.metric) == 4
+    assert address(test)["model"] == "digits"
+
+
+def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
+    test = healthy(page("overview", dataset="Cats"))
+    assert "No model here was trained on 'Cats'" in said(test)
+    assert not test.metric
+    test.sidebar.selectbox(key="dataset").set_value("Digits").run()
+    assert selected(healthy(test))[:2] == ("Digits", "digits")
+    assert len(test.metric) == 4
+
+
+def test_a_model_and_a_data_set_that_do_not_belong_together(page: Page) -> None:
+    test = healthy(page("models", model="faces", dataset="Digits"))
+    assert selected(test)[:2] == ("Faces", "faces")
+    assert "names the data set 'Digits', but faces is a model of Faces" in said(test)
+
+
+def test_the_page_models_works_whatever_is_selected(page: Page) -> None:
+    test = healthy(page("models", model="nope"))
+    assert len(test.dataframe[0].value) >= 5
+
+
+@pytest.fixture
+def mine(demo: Store) -> Iterator[ModelInfo]:
+    """A model of its own, with the embeddings of the demo, whose weights are the same."""
+    info = models.describe(demo, "digits")
+    models.save(demo, replace(info, name="mine"), models.load(demo, "digits").model)
+    yield replace(info, name="mine")
+    for name in ("mine", "yours"):
+        if name in demo.names(models.ROOM):
+            models.delete(demo, name)
+
+
+def test_a_model_that_another_session_deletes(page: Page, demo: Store, mine: ModelInfo) -> None:
+    test = healthy(page("overview", model="mine"))
+    assert len(test.metric) == 4
+    models.delete(demo, "mine")
+    healthy(test.run())
+    assert "There is no model named 'mine' here" in said(test) or "was renamed" in said(test)
+    assert not test.metric
+    assert address(test)["model"] == "mine"
+
+
+def test_a_model_that_another_session_renames(page: Page, demo: Store, mine: ModelInfo) -> None:
+    test = healthy(page("overview", model="mine"))
+    models.rename(demo, "mine", "yours")
+    healthy(test.run())
+    assert "The model 'mine' was renamed" in said(test)
+    next(button for button in test.button if button.label == "yours").click().run()
+    assert selected(healthy(test))[1] == "yours"
+    assert len(test.metric) == 4
+
+
+def test_another_data_set_selects_its_first_model(page: Page) -> None:
+    test = healthy(page("models", model="digits-flint"))
+    test.sidebar.selectbox(key="dataset").set_value("Faces").run()
+    assert selected(healthy(test))[:2] == ("Faces", "faces")
+    test.sidebar.selectbox(key="dataset").set_value("Digits").run()
+    assert selected(healthy(test))[0] == "Digits"
+    assert selected(test)[1].startswith("digits")
+
+
+@pytest.mark.parametrize(
+    ("view", "key", "wrong", "words"),
+    [
+        ("overview", "k", "900", "1 to 20 prototypes per class"),
+        ("overview", "k", "0", "1 to 20"),
+        ("overview", "k", "4.5", "1 to 20"),
+        ("explain", "image", "99999", "Test images go from 0 to 499"),
+        ("explain", "image", "inf", "Test images go from 0 to 499"),
+        ("explain", "source", "Camera", "It is one of Test image"),
+        ("prototypes", "prototype", "3.17", "There is no number 18 of class 3 now: it has 5 prototypes"),
+        ("prototypes", "prototype", "33.0", "named by its class, 0 to 9"),
+        ("prototypes", "order", "by colour", "It is one of By class"),
+        ("prototypes", "classes", "eleven", "Choose among those of this data set"),
+        ("embedding", "point", "test-99999", "The test images go from 0 to 499"),
+        ("embedding", "point", "prototype-3.17", "There is no number 18 of class 3"),
+        ("embedding", "point", "dog", "Click what you want"),
+        ("embedding", "show", "Right", "It is one of All"),
+        ("embedding", "test", "maybe", "true or false"),
+        ("evaluate", "images", "12", "It is 100, 300, 1000"),
+        ("compare", "models", "nobody", "Choose among those below"),
+        ("compare", "runs", "2", "It is 1, 3, 5"),
+        ("compare", "published", "perhaps", "true or false"),
+        ("models", "chosen", "nobody", "deleted or renamed"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shown_is_said(page: Page, view: str, key: str, wrong: str, words: str) -> None:
+    test = healthy(page(view, **{key: wrong}))
+    assert f"'{wrong}', which is not here" in said(test)
+    assert words in said(test)
+
+
+def test_a_training_image_that_is_not_here_is_said(page: Page) -> None:
+    test = healthy(page("explain", source="Training image", training="1297"))
+    assert "'1297', which is not here. Training images go from 0 to 1,296" in said(test)
+    assert test.number_input(key="training").value == 0
+
+
+def test_what_was_said_goes_when_something_else_is_chosen_and_the_address_follows(page: Page) -> None:
+    test = healthy(page("explain", image="inf", k="0"))
+    assert "image 'inf'" in said(test)
+    test.number_input(key="image").set_value(7).run()
+    assert "image 'inf'" not in said(healthy(test))
+    assert "k '0'" in said(test)
+    assert address(test)["image"] == "7"
+    test.sidebar.slider(key="k").set_value(6).run()
+    assert said(healthy(test)) == ""
+    assert (address(test)["k"], address(test)["image"]) == ("6", "7")
+    test.number_input(key="image").set_value(0).run()
+    assert "image" not in address(healthy(test))
+
+
+def test_the_model_that_was_chosen_is_in_the_link(page: Page) -> None:
+    test = healthy(page("models", chosen="faces"))
+    assert any("**faces**" in text.value for text in test.markdown)

@@ -1,0 +1,129 @@
+"""Addresses in a real browser: what they name, after a reload, in a second browser, with the back button."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.test_dashboard import CARDS, explained, settled, slide
+
+pytestmark = pytest.mark.browser
+
+
+def named(page: Page) -> dict[str, str]:
+    """What the address names."""
+    return {key: values[-1] for key, values in parse_qs(urlparse(page.url).query, keep_blank_values=True).items()}
+
+
+def waits_for(page: Page, **query: str) -> None:
+    for key, value in query.items():
+        expect(page).to_have_url(re.compile(rf"[?&]{key}={value}(&|$)"))
+
+
+def test_the_address_names_the_selection_and_survives_a_reload(page: Page) -> None:
+    page.goto("/models?model=faces")
+    waits_for(page, model="faces", dataset="Faces", k="5")
+    page.reload()
+    settled(page)
+    expect(page.get_by_role("combobox", name=re.compile("Model"))).to_have_value("faces")
+    assert named(page) == {"model": "faces", "dataset": "Faces", "k": "5"}
+    page.goto("/models")
+    waits_for(page, model="digits", dataset="Digits", k="5")
+
+
+def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
+    page.goto("/")
+    expect(page.locator(CARDS)).to_have_count(50)
+    slide(page, -3)
+    expect(page.locator(CARDS)).to_have_count(20)
+    waits_for(page, k="2", model="digits")
+    page.get_by_role("link", name="Explain").click()
+    explained(page)
+    waits_for(page, k="2", model="digits", dataset="Digits")
+    page.get_by_role("button", name=re.compile("A mistake")).click()
+    expect(page.get_by_text(re.compile("wrong"))).not_to_have_count(0)
+    explained(page)
+    image = named(page)["image"]
+    page.get_by_role("link", name="Prototypes", exact=True).click()
+    expect(page.locator(CARDS)).to_have_count(20)
+    waits_for(page, k="2")
+    assert "image" not in named(page)
+    page.locator(CARDS).nth(5).click()
+    waits_for(page, prototype=r"2\.1")
+    settled(page)
+    page.go_back()
+    expect(page.locator(CARDS)).to_have_count(20)
+    assert "prototype" not in named(page)
+    page.go_back()
+    explained(page)
+    waits_for(page, k="2", image=image)
+
+
+def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Page) -> None:
+    page.goto("/explain?k=3&image=4")
+    explained(page)
+    page.goto("/")
+    expect(page.locator(CARDS)).to_have_count(50)
+    waits_for(page, k="5")
+    settled(page)
+    for _ in range(3):  # "/" itself may take one of them
+        page.go_back()
+        settled(page)
+        if "/explain" in page.url:
+            break
+        assert named(page) == {"dataset": "Digits", "model": "digits", "k": "5"}
+    explained(page)
+    assert named(page).items() >= {"k": "3", "image": "4"}.items()
+
+
+def test_a_link_to_what_is_not_here_says_so_in_any_browser(page: Page, browser: Browser, server: str) -> None:
+    page.goto("/?model=gone&k=7")
+    expect(page.get_by_text("There is no model named 'gone' here.")).to_be_visible()
+    settled(page)
+    assert named(page).items() >= {"model": "gone", "k": "7"}.items()
+    page.reload()
+    expect(page.get_by_text("There is no model named 'gone' here.")).to_be_visible()
+    context = browser.new_context(base_url=server)
+    other = context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_text("There is no model named 'gone' here.")).to_be_visible(timeout=60_000)
+    context.close()
+    page.get_by_role("button", name="digits", exact=True).click()
+    expect(page.locator(CARDS)).to_have_count(70)
+    waits_for(page, model="digits", k="7")
+    page.reload()
+    expect(page.locator(CARDS)).to_have_count(70)
+
+
+def test_an_image_that_is_not_here_is_said_and_the_address_follows(page: Page) -> None:
+    page.goto("/explain?image=inf&k=0")
+    explained(page)
+    expect(page.get_by_text("image 'inf', which is not here")).to_be_visible()
+    expect(page.get_by_text("k '0', which is not here")).to_be_visible()
+    field = page.get_by_role("spinbutton", name=re.compile("Test image"))
+    field.fill("7")
+    field.press("Enter")
+    waits_for(page, image="7", k="5")
+    expect(page.get_by_text("image 'inf'")).to_have_count(0)
+    slide(page, 1)
+    waits_for(page, image="7", k="6")
+    page.reload()
+    explained(page)
+    expect(field).to_have_value("7")
+    expect(page.get_by_role("slider", name="Prototypes per class")).to_have_value("6")
+
+
+def test_what_is_picked_on_the_map_and_among_models_is_in_the_link(page: Page) -> None:
+    page.goto("/embedding?point=train-12")
+    expect(page.get_by_text("Training image 12").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Training image 12").first).to_be_visible()
+    page.goto("/models?chosen=digits-flint")
+    expect(page.get_by_role("button", name="Look at it")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Look at it")).to_be_visible()
+    page.get_by_role("button", name="Look at it").click()
+    waits_for(page, model="digits-flint", k="5")

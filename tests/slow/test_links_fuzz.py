@@ -1,0 +1,47 @@
+"""Links with anything in them: no page breaks, and none shows something else without a word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kmex_core import models, pipeline
+from kmex_core.store import Store
+from tests.app.conftest import _fresh_caches
+from tests.app.test_links import Page, address, page, said
+
+__all__ = ["_fresh_caches", "page"]  # fixtures
+
+pytestmark = pytest.mark.slow
+
+TEXTS = st.one_of(
+    st.sampled_from(["", "-1", "0", "5", "20", "21", "1e400", "inf", "nan", "4.5", "٣", "true", "digits", "../../etc",
+                     "<script>", "**b**", ":red[x]", "prototype-3.1", "train-5", "a" * 3000, "9" * 5000, "0.0"]),
+    st.text(max_size=12),
+)  # fmt: skip
+KEYS = {
+    "overview": ["dataset", "model", "k", "kmex"],
+    "explain": ["source", "image", "training", "model"],
+    "prototypes": ["prototype", "order", "classes", "own", "others", "view"],
+    "embedding": ["point", "show", "test", "classes", "table", "view"],
+    "compare": ["models", "images", "runs", "published", "kmex"],
+    "models": ["chosen", "dataset", "model"],
+}
+
+
+@pytest.mark.parametrize("view", KEYS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_link_breaks_a_page(page: Page, demo: Store, view: str, data: st.DataObject) -> None:
+    query = {key: data.draw(TEXTS) for key in data.draw(st.sets(st.sampled_from(KEYS[view]), min_size=1, max_size=3))}
+    test = page(view, **query)
+    assert not test.exception, (query, test.exception)
+    assert not test.error, (query, test.error)
+    test.run()
+    assert not test.exception, (query, test.exception)
+    known = models.known_names(demo)
+    shown = address(test)
+    if view != "models":  # which works whatever is selected
+        assert shown["model"] in known or f"'{shown['model']}'"[:60] in said(test) or "No model here" in said(test)
+    pipeline.dataset.cache_clear()
