@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import cache, state
 from app.components.embedding_map import show_map
 from app.components.map_extras import choose_classes
 from app.components.notes import show_notes
@@ -13,18 +13,8 @@ from app.components.preparation import prepare
 from app.components.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.prototype_list import choose_order, show_downloads, show_list
 from app.components.title import show_title
-from app.state import (
-    missing_prototype,
-    pick_prototype,
-    picked,
-    prototype_index,
-    prototype_name,
-    query,
-    refuse,
-    selection,
-)
 
-chosen = selection()
+chosen = state.selection()
 info = chosen.model
 
 if not cache.is_embedded(info):
@@ -32,14 +22,14 @@ if not cache.is_embedded(info):
 prepare(info)
 show_notes(chosen)
 converted = cache.conversion(info, chosen.k, chosen.seed)
-named = picked("prototype")
-p = prototype_index(named, converted.prototypes.classes)
+named = state.picked("prototype")
+p = state.prototype_index(named, converted.prototypes.classes)
 
 if p is None:
     show_title("Prototypes")
     if named:
-        why = missing_prototype(named, converted.prototypes.classes, info.class_names)
-        refuse("prototype", named, f"{why} Here are all.")
+        why = state.missing_prototype(named, converted.prototypes.classes, info.class_names)
+        state.refuse("prototype", named, f"{why} Here are all.")
     st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
@@ -51,22 +41,22 @@ if p is None:
 else:
     show_title(f"Prototype {p}")
     if st.button("All prototypes", icon=":material/arrow_back:"):
-        pick_prototype("")
+        state.pick_prototype("")
         st.rerun()
     left, right = st.columns([1, 2], gap="medium")
     with left:
         show_prototype_summary(chosen, p)
         st.page_link(
             "views/explain.py", label="Explain its picture with maps", icon=":material/image_search:",
-            query_params=query(source="Training image", training=int(converted.prototypes.picture[p])),
+            query_params=state.query(source="Training image", training=int(converted.prototypes.picture[p])),
         )  # fmt: skip
     with right:
         clicked, drawn = "", cache.projection(info)
         if drawn is None:
-            st.page_link("views/embedding.py", label="Draw the map, to see where it lies", query_params=query())
+            st.page_link("views/embedding.py", label="Draw the map, to see where it lies", query_params=state.query())
         else:
             clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)
 if clicked.isdecimal():
-    pick_prototype(prototype_name(int(clicked), converted.prototypes.classes))
+    state.pick_prototype(state.prototype_name(int(clicked), converted.prototypes.classes))
     st.rerun()
