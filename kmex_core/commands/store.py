@@ -43,10 +43,11 @@ def datasets(
     What a file holds is remembered by its path, size, times and inode. --verify reads all of them again, and compares
     the data set with what the models in the store were trained on.
 
-    Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (`*train*.parquet`,
-    `*test*.parquet`, columns `image` and `label`) or with pictures in `train/<class>/` and, if there are any,
-    `test/<class>/`. Boolean columns of the parquet files, or of an attributes.csv or attributes.parquet in the folder
-    (its column `file_name` names the images), are attributes; `--class` makes any column the class.
+    Besides these, `--dataset` takes the path of a folder with Hugging Face style parquet files (such as
+    `train.parquet` and `test-00000-of-00002.parquet`, columns `image` and `label`) or with pictures in
+    `train/<class>/` and, if there are any, `test/<class>/` and `val/<class>/`. Boolean columns of the parquet files, or
+    of an attributes.csv or attributes.parquet in the folder (its column `file_name` names the images), are attributes;
+    `--class` makes any column the class.
     """
     from kmex_core import datasets as registry
 

@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from kmex_core.store import default_root, read_only
 log = logging.getLogger(__name__)
 
 FILE = "contents.sqlite"
-VERSION = 1
+VERSION = 2
 DIGEST_BYTES = 16
 THREADS = 4
 TOGETHER = 32  # files per task
@@ -234,12 +235,18 @@ def _line(name: bytes, status: os.stat_result) -> bytes:
 # ---------------------------------------------------------------------------------------------------------------------
 # the memory
 
+_COLUMNS = "path, size, mtime, ctime, inode, digest, flaw, level, mark"
 _BELOW = "WHERE path = ? OR (path >= ? AND path < ?)"
 
 
 def _bounds(path: Path) -> tuple[bytes, bytes, bytes]:
     name = os.fsencode(path)
     return name, name + b"/", name + b"0"  # "0" comes after "/"
+
+
+def _mark(*values: object) -> int:
+    """A sum over a row, which SQLite does not have: a bit that flips in the file is noticed."""
+    return zlib.crc32(repr(values).encode(errors="replace"))
 
 
 Row = tuple[int, int, int, int, bytes, str, str]
@@ -273,8 +280,8 @@ class _Memory:
                 self._open.execute("PRAGMA trusted_schema = OFF")
                 if self._open.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                     self._make()
-                self._open.execute("SELECT path, size, mtime, ctime, inode, digest, flaw, level FROM files LIMIT 1")
-                self._open.execute("SELECT key, value FROM facts LIMIT 1")
+                self._open.execute(f"SELECT {_COLUMNS} FROM files LIMIT 1")
+                self._open.execute("SELECT key, value, mark FROM facts LIMIT 1")
                 return
             except sqlite3.OperationalError as error:
                 if "no such" in str(error):
@@ -296,9 +303,9 @@ class _Memory:
                 self._open.execute(f"DROP TABLE IF EXISTS {table}")
             self._open.execute(
                 "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, "
-                "inode INTEGER, digest BLOB, flaw TEXT, level TEXT) WITHOUT ROWID"
+                "inode INTEGER, digest BLOB, flaw TEXT, level TEXT, mark INTEGER) WITHOUT ROWID"
             )
-            self._open.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+            self._open.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT, mark INTEGER) WITHOUT ROWID")
             self._open.execute(f"PRAGMA user_version = {VERSION}")
 
     def _rebuild(self, error: Exception) -> None:
@@ -323,23 +330,24 @@ class _Memory:
         common = os.path.commonpath(list({os.fsencode(os.path.dirname(file.place)) for file in files}))
         try:
             rows = self._open.execute(
-                "SELECT path, size, mtime, ctime, inode, digest, flaw, level FROM files WHERE path >= ? AND path < ?",
-                (common + b"/", common + b"0"),
+                f"SELECT {_COLUMNS} FROM files WHERE path >= ? AND path < ?", (common + b"/", common + b"0")
             )
-            return {row[0]: row[1:] for row in rows if isinstance(row[5], bytes) and len(row[5]) == DIGEST_BYTES}
+            return {row[0]: row[1:-1] for row in rows if row[-1] == _mark(*row[:-1])}
         except sqlite3.Error as error:
             self._rebuild(error)
             return {}
 
     def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
         rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]
-        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        marked = [(*row, _mark(*row)) for row in rows]
+        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", marked)
 
     def below(self, path: Path) -> list[tuple[bytes, bytes]]:
         if self._open is None:
             return []
         try:
-            return list(self._open.execute(f"SELECT path, digest FROM files {_BELOW}", _bounds(path)))
+            rows = self._open.execute(f"SELECT {_COLUMNS} FROM files {_BELOW}", _bounds(path))
+            return [(row[0], row[5]) for row in rows if row[-1] == _mark(*row[:-1])]
         except sqlite3.Error as error:
             self._rebuild(error)
             return []
@@ -351,14 +359,14 @@ class _Memory:
         if self._open is None:
             return None
         try:
-            row = self._open.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+            row = self._open.execute("SELECT value, mark FROM facts WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             self._rebuild(error)
             return None
-        return row[0] if row and isinstance(row[0], str) else None
+        return row[0] if row and row[1] == _mark(key, row[0]) else None
 
     def put(self, key: str, value: str) -> None:
-        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", [(key, value)])
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", [(key, value, _mark(key, value))])
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self._open is None or not rows or read_only():

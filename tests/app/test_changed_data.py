@@ -17,7 +17,7 @@ from kmex_core import backbones, datasets, models, pipeline
 from kmex_core.results import TEST_IS_TRAINING, ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.app.conftest import FRAME
+from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import data_of, healthy
 from tests.conftest import encoded, striped, write_folder
 
@@ -48,7 +48,8 @@ def served(info: ModelInfo, state: str) -> Any:
     return pictures.serve(Request({"type": "http", "path_params": path}))
 
 
-def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path) -> None:
+def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, store: Store) -> None:
+    embed(store, info.name)
     test = AppTest.from_file(str(FRAME), default_timeout=120)
     test.query_params.update({"model": info.name, "k": "5"})
     healthy(test.run())
@@ -65,6 +66,7 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path) -> 
     random = np.random.default_rng(1)
     for path in sorted((tmp_path / "pets").rglob("*.png")):
         path.write_bytes(encoded(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
+    embed(store, info.name)
     healthy(test.run())
     after = pipeline.dataset_of(info).fingerprint
     assert after != before

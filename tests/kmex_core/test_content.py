@@ -17,6 +17,7 @@ import torch
 
 from kmex_core import backbones, datasets, models, pipeline
 from kmex_core.datasets import _content
+from kmex_core.datasets._files import check_of
 from kmex_core.errors import InputError
 from kmex_core.importing import ImportRequest, import_model
 from kmex_core.results import ModelInfo
@@ -209,7 +210,8 @@ def database(store: Store) -> Path:
 
 
 @pytest.mark.parametrize(
-    "damage", ["garbage", "cut", "empty", "other tables", "other version", "folder", "wrong types"]
+    "damage",
+    ["garbage", "cut", "empty", "other tables", "other version", "folder", "wrong types", "digests", "sizes", "flaws"],
 )
 def test_a_damaged_memory_is_made_anew(damage: str, store: Store, tmp_path: Path) -> None:
     spec = folder(tmp_path)
@@ -228,8 +230,16 @@ def test_a_damaged_memory_is_made_anew(damage: str, store: Store, tmp_path: Path
     else:
         path.write_bytes(held)
         with sqlite3.connect(path) as made:
-            made.execute({"other tables": "DROP TABLE files", "other version": "PRAGMA user_version = 99",
-                          "wrong types": "UPDATE files SET digest = 'x', flaw = 7"}[damage])  # fmt: skip
+            made.execute(
+                {
+                    "other tables": "DROP TABLE files",
+                    "other version": "PRAGMA user_version = 99",
+                    "wrong types": "UPDATE files SET digest = 'x', flaw = 7",
+                    "digests": "UPDATE files SET digest = randomblob(16)",
+                    "sizes": "UPDATE files SET mtime = mtime + 1",
+                    "flaws": "UPDATE files SET flaw = 'It is damaged.'",
+                }[damage]
+            )
         made.close()
     assert datasets.load(spec).fingerprint == before
     assert datasets.load(spec).fingerprint == before
@@ -261,14 +271,13 @@ def test_names_that_are_no_text_are_remembered(tmp_path: Path) -> None:
     assert data.pixels("train", range(13)).shape[0] == 13
 
 
-def test_verify_reads_everything_again(tmp_path: Path, store: Store) -> None:
+def test_verify_reads_everything_again(tmp_path: Path) -> None:
     spec = folder(tmp_path)
     sound = datasets.load(spec).fingerprint
     assert datasets.verified(spec)[1] == []
-    with sqlite3.connect(database(store)) as memory:  # as if a file had changed and kept size, times and inode
-        changed = os.fsencode(tmp_path / "pets/train/b/3.bmp")
-        memory.execute("UPDATE files SET digest = randomblob(16) WHERE path = ?", (changed,))
-    memory.close()
+    with _content._memory() as memory:  # as if the file had changed and kept size, times and inode
+        state, other = _content.state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
+        memory.remember([(state, other)], check_of(False)[1])
     assert datasets.load(spec).fingerprint != sound
     data, changed = datasets.verified(spec)
     assert [Path(path).name for path in changed] == ["3.bmp"]
