@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import statistics
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from kmex_core import datasets, models, pipeline
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PORT = 8597
 ADDRESS = f"http://127.0.0.1:{PORT}"
 WAIT = 120_000
+MAPS = 7
 
 
 def start_server(cache: Path) -> subprocess.Popen[bytes]:
@@ -113,8 +116,9 @@ def measure() -> list[dict[str, Any]]:
             time.sleep(5)
             new = [_slide(page, "ArrowRight", 10 * k) for k in range(6, 16)]
             known = [_slide(page, "ArrowLeft", 10 * k) for k in range(14, 4, -1)]
-            upload, first = _uploads(page)
-            straight = _uploads(browser.new_page())[1]
+            upload, first = _uploads(page, _digits())
+            straight = _uploads(browser.new_page(), _digits())[1]
+            photos, first_photo = _uploads(browser.new_page(), _photos())
         finally:
             server.terminate()
             server.wait()
@@ -125,11 +129,31 @@ def measure() -> list[dict[str, Any]]:
         row("a number seen before: key press to the new gallery", known, 0.3),
         row("an upload: file to all maps", upload, 2),
         row("the first upload after a test image was explained: file to all maps", first, 2),
+        row("an upload of 12 megapixels: file to all maps", [*photos, *first_photo], 2.5),
         row("an upload as the first thing in a new browser (it fetches plotly.js)", straight, 2),
     ]
 
 
-def _uploads(page: Page) -> tuple[list[float], list[float]]:
+def _digits() -> list[tuple[str, bytes]]:
+    test = datasets.load(DatasetSpec("digits")).split("test")
+    return [(f"upload-{index}.png", png(np.asarray(test.image(index)))) for index in range(6)]
+
+
+def _photos() -> list[tuple[str, bytes]]:
+    """Pictures of 12 megapixels with the detail of photos."""
+    photos = []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        coarse = Image.fromarray(random.integers(0, 256, (75, 100, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((4000, 3000), Image.Resampling.BICUBIC)).astype(np.int16)
+        noisy = smooth + random.integers(-12, 12, smooth.shape, dtype=np.int16)
+        buffer = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+        photos.append((f"photo-{seed}.jpg", buffer.getvalue()))
+    return photos
+
+
+def _uploads(page: Page, files: list[tuple[str, bytes]]) -> tuple[list[float], list[float]]:
     """Seconds of further uploads and of the first; by way of a test image where the page is open, else by a link."""
     if page.url.startswith(ADDRESS):
         page.get_by_role("link", name="Explain").click()
@@ -137,17 +161,15 @@ def _uploads(page: Page) -> tuple[list[float], list[float]]:
         page.get_by_text("Upload", exact=True).click()
     else:
         page.goto(f"{ADDRESS}/explain?source=Upload")
-    test = datasets.load(DatasetSpec("digits")).split("test")
     seconds = []
-    for index in range(6):
-        name = f"upload-{index}.png"
-        content = png(np.asarray(test.image(index)))
+    for name, content in files:
 
         def go(name: str = name, content: bytes = content) -> None:
-            page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+            kind = "image/png" if name.endswith("png") else "image/jpeg"
+            page.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": content})
             page.get_by_alt_text(f"{name}, the image to explain").wait_for(timeout=WAIT)
             page.wait_for_function(
-                "document.querySelectorAll('[data-testid=stMain] img[alt]').length >= 15 && "
+                f"document.querySelectorAll('.kx-figures canvas').length >= {MAPS} && "
                 "!document.querySelector('[data-stale=true]')",
                 timeout=WAIT,
                 polling="raf",

@@ -149,3 +149,21 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
     other.goto(page.url)
     unchanged(other)
     other.context.close()
+
+
+def test_a_photo_of_twelve_megapixels_is_sent_as_it_is_shown(page: Page) -> None:
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (75, 100, 3), dtype=np.uint8))
+    photo = io.BytesIO()
+    coarse.resize((4000, 3000), Image.Resampling.BICUBIC).save(photo, "JPEG", quality=90)
+    received: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
+    open_page(page, "/explain?source=Upload")
+    expect(page.locator("input[type=file]")).to_be_attached()
+    page.wait_for_timeout(500)
+    received.clear()
+    upload(page, "photo.jpg", photo.getvalue())
+    assert pixels_of(shown_map(page)).shape == (384, 512, 3)
+    shown = page.locator(".kx-figures img").first
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 384]
+    assert 10_000 < sum(received) < 1_500_000
