@@ -13,7 +13,7 @@ KMEX, BLACK_BOX, GHOST, CHOSEN = "#2f7fbf", "#7a7a7a", "#c2570c", "#c9731c"
 
 FIRST = (0, 110, 180)
 STEPS = 18
-LUMINANCE = (0.125, 0.295)  # stands out from a dark and from a white page
+LUMINANCE = (0.13, 0.295)  # stands out from a dark and from a white page
 CHROMA = (25.0, 78.0)  # neither grey nor garish
 # what people with deuteranopia and protanopia see (Viénot, Brettel & Mollon 1999), in linear light
 _VISIONS = (

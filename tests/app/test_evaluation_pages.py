@@ -142,7 +142,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def compared(test: AppTest) -> pd.DataFrame:
     """The tables of the page Compare as one: models by metrics."""
     parts = []
-    for body in (one.proto.body for one in test.get("html") if "kx-table" in one.proto.body):
+    for body in (one.proto.body for one in test.get("html") if 'class="kx-table"' in one.proto.body):
         (first, *columns), *lines = ([cell.text for cell in row] for row in ElementTree.fromstring(body).iter("tr"))
         assert first == "Model"
         parts.append(pd.DataFrame([cells for _, *cells in lines], [name for name, *_ in lines], columns))

@@ -249,5 +249,5 @@ def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.Monkey
     assert len(test.get("plotly_chart")) == 4
     monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job("done"))
     test = healthy(page("sweep", k="4"))
-    assert any("to be compared with its 0.37" in caption.value for caption in test.caption)
+    assert any("the paper has 0.37 to 0.45" in caption.value for caption in test.caption)
     assert any("Not there" in caption.value for caption in test.caption)

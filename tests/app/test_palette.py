@@ -9,7 +9,8 @@ import pytest
 from app.figures.palette import BLACK_BOX, CHOSEN, GHOST, KMEX, class_colours
 from tests.conftest import ROOT
 
-DARK = "#0e1117"  # Streamlit's dark page
+THEMES = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
+LIGHT, DARK = (THEMES[theme]["backgroundColor"] for theme in ("light", "dark"))
 
 
 def rgb(colour: str) -> np.ndarray:
@@ -56,9 +57,8 @@ def test_what_is_always_drawn_alike_stands_out_in_both_themes(colour: str) -> No
 
 
 def test_the_themes_colour_carries_white_text() -> None:
-    themes = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
-    for theme, page in (("light", "#ffffff"), ("dark", DARK)):
-        primary = themes[theme]["primaryColor"]
+    for theme, page in (("light", LIGHT), ("dark", DARK)):
+        primary = THEMES[theme]["primaryColor"]
         assert contrast(primary, "#ffffff") >= 4.5
         assert contrast(primary, page) >= 3
 
@@ -72,3 +72,7 @@ def test_eight_classes_are_told_apart_by_everyone(seen: np.ndarray) -> None:
 def test_ten_classes_are_far_apart() -> None:
     colours = [lab(linear(colour)) for colour in class_colours(10)]
     assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(colours, 2)) > 15
+
+
+def test_columns_that_stay_cover_what_scrolls_below_them() -> None:
+    assert f"light-dark({LIGHT}, {DARK})" in (ROOT / "app" / "assets" / "style.css").read_text()
