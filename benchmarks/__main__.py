@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, load, map, pages
+from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, pages
 from kmex_core.jsontext import write_json
 from kmex_core.models import versions
 from kmex_core.store import write_bytes
@@ -22,6 +22,7 @@ ALL = {
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
     "attributes": attributes.measure,
+    "memory": memory.measure,
 }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kmex_core.errors import InputError, KMExError
+from kmex_core.errors import InputError
+from kmex_core.memory import Portions
 from kmex_core.progress import Progress, silent
 from kmex_core.results import Embeddings
 
@@ -24,8 +25,9 @@ def extract(
 ) -> Embeddings:
     """The embedding of every image, its label, and the class that the head predicts.
 
-    When the device runs out of memory, the batch is halved and tried again. Memory is bounded by one batch and the
-    result. The encoder's mode and place are put back afterwards.
+    A batch goes through the network in as many portions as the memory that is free asks for (`memory.Portions`), and in
+    smaller ones when it runs out all the same. Memory is bounded by one batch and the result. The encoder's mode and
+    place are put back afterwards.
 
     Args:
         encoder: images (n, 3, H, W) to embeddings (n, D).
@@ -45,37 +47,22 @@ def extract(
     try:
         encoder.eval().to(device)
         head.eval().to(device)
-        limit = 0
+        portions: Portions | None = None
         for images, labels in batches:
-            limit = limit or len(images)
-            start = 0
-            while start < len(images):
-                part = images[start : start + limit]
-                try:
-                    z, predicted = _forward(encoder, head, part, device, mixed_precision)
-                except (torch.OutOfMemoryError, RuntimeError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    if limit == 1:
-                        raise KMExError(
-                            f"The device '{device}' has too little memory for one image of {tuple(part.shape[1:])}. "
-                            "Use --device cpu, a smaller backbone or smaller images."
-                        ) from error
-                    limit = max(1, min(limit, len(part)) // 2)
-                    continue
-                rows.add(z, labels[start : start + len(part)].numpy(), predicted)
-                start += len(part)
+
+            def forward(part: slice, images: Tensor = images, labels: Tensor = labels) -> tuple[np.ndarray, ...]:
+                return *_forward(encoder, head, images[part], device, mixed_precision), labels[part].numpy()
+
+            if portions is None:
+                with torch.autocast(torch.device(device).type, enabled=mixed_precision):
+                    portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))
+            for z, predicted, own in portions.over(len(images), forward):
+                rows.add(z, own, predicted)
                 progress("Computing embeddings", rows.count, max(total, rows.count))
     finally:
         for module, mode in modes:
             module.training = mode
     return rows.result()
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether torch says that a device (or the machine) is out of memory."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _forward(

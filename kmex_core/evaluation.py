@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.errors import KMExError
+from kmex_core.memory import Portions
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.robustness import (
     LEAST,
@@ -23,7 +24,7 @@ from kmex_core.metrics.robustness import (
 )
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import class_members
-from kmex_core.relevance import class_relevance, has_rules, lrp_of, no_rules
+from kmex_core.relevance import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.results import CONSERVATION_TOLERANCE, MapScores, NotComputed
 
 BATCH = 16
@@ -179,7 +180,7 @@ def map_divergences(
                 said = other.head(theirs).argmax(1)
                 mine = model.prediction_relevance(model.encode(here), said)
             maps = [
-                lrp_of(encoder, *pixel_range).maps(here, relevance)
+                _propagated(encoder, pixel_range, here, relevance)
                 for encoder, relevance in (
                     (model.encoder, mine),
                     (other.encoder, class_relevance(other.head, theirs, said)),
@@ -191,6 +192,14 @@ def map_divergences(
             done += len(here)
             progress("Comparing maps", done, done)
     return torch.cat(found).cpu().numpy()
+
+
+def _propagated(
+    encoder: nn.Module, pixel_range: tuple[Sequence[float], Sequence[float]], images: Tensor, relevance: Tensor
+) -> Tensor:
+    lrp = lrp_of(encoder, *pixel_range)
+    portions = Portions.fitting(encoder, images, backward=True, copies=LRP_COPIES)
+    return torch.cat(list(portions.over(len(images), lambda part: lrp.maps(images[part], relevance[part]))))
 
 
 class _Batch:
@@ -283,10 +292,10 @@ class _Batch:
         rows = torch.cat([image, each, each, other])
         assert model.pixel_range is not None
         lrp = lrp_of(model.encoder, *model.pixel_range)
-        maps = torch.cat([
-            lrp.maps(self.images[rows[at : at + self.rows]], relevance[at : at + self.rows])
-            for at in range(0, len(rows), self.rows)
-        ])  # fmt: skip
+        portions = Portions.fitting(model.encoder, self.images, self.rows, backward=True, copies=LRP_COPIES)
+        maps = torch.cat(
+            list(portions.over(len(rows), lambda part: lrp.maps(self.images[rows[part]], relevance[part])))
+        )
         if not bool(maps.isfinite().all()):
             raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
         expected = relevance.double().sum(1)
@@ -299,11 +308,12 @@ class _Batch:
 
     def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, kept: Tensor) -> _Outputs:
         """What is said of masked images: row r is image `image[r]` with the `kept[r]` first pixels by `rank[r]`."""
-        found = []
+
+        def some(part: slice) -> _Outputs:
+            return _outputs(self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], kept[part]))
+
         with torch.no_grad():
-            for at in range(0, len(image), self.rows):
-                part = slice(at, at + self.rows)
-                masked = keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], kept[part])
-                found.append(_outputs(self.model, masked))
+            portions = Portions.fitting(self.model.encoder, self.images, self.rows)
+            found = list(portions.over(len(image), some))
         return _Outputs(*(torch.cat([getattr(one, name) for one in found])
                           for name in ("z", "similarity", "probability", "black_box")))  # fmt: skip

@@ -156,12 +156,15 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
     if not request.dataset.name:
         raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
     data = pipeline.dataset(request.dataset)
-    mean, std = pipeline.statistics(store, data, progress)
     for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
         if given and len(given) != data.channels:
             raise InputError(f"The {what} needs {data.channels} value(s), one per channel; got {len(given)}.")
     if any(value <= 0 for value in request.std):
         raise InputError(f"A standard deviation must be above 0, got {', '.join(map(str, request.std))}.")
+    mean, std = request.mean, request.std
+    if not mean or not std:
+        measured = pipeline.statistics(store, data, progress)
+        mean, std = mean or measured[0], std or measured[1]
     black_box = request.kind == "blackbox"
     return ModelInfo(
         name=request.name,
@@ -172,8 +175,8 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         class_names=data.class_names,
         image_size=data.image_size,
         channels=data.channels,
-        mean=request.mean or mean,
-        std=request.std or std,
+        mean=mean,
+        std=std,
         accuracy=None,
         made_by={},
         k=0 if black_box else request.k,

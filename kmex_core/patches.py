@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kmex_core.baselines import before_pooling
 from kmex_core.errors import InputError
+from kmex_core.memory import in_portions
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import EPSILON, at_most, pairwise, similarity
 from kmex_core.results import PatchPrototypes
@@ -88,7 +89,7 @@ class PatchKMEx(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, P, D), row by row of the map."""
-        return self.maps(images).flatten(2).transpose(1, 2)
+        return in_portions(self.maps, images).flatten(2).transpose(1, 2)
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, P, D) to (N, P, K), as KMEx has it."""

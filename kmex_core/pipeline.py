@@ -365,12 +365,13 @@ def test_accuracy(
     import torch
 
     from kmex_core.images import normalise
+    from kmex_core.memory import in_portions
 
     right = seen = 0
     total = len(data.split("test"))
     with torch.inference_mode():
-        for pixels, labels in data.batches("test", 256):
-            scores = network(normalise(pixels.to(device), mean, std))
+        for pixels, labels in data.batches("test", BATCH):
+            scores = in_portions(network, normalise(pixels.to(device), mean, std))
             right += int((scores.argmax(1).cpu() == labels).sum())
             seen += len(labels)
             progress("Measuring test accuracy", seen, total)
@@ -381,7 +382,7 @@ def test_accuracy(
 # conversion
 
 
-BATCH = 256
+BATCH = 128
 SECTION = 2  # batches after which an embedding can be interrupted and go on
 STAGES = {"train": "Training images: computing embeddings", "test": "Test images: computing embeddings"}
 PATCH_BATCH = 64
@@ -818,6 +819,7 @@ def convert_patches(
         import torch
 
         from kmex_core.images import normalise
+        from kmex_core.memory import in_portions
         from kmex_core.patches import PatchKMEx, fit_patches
 
         started = time.perf_counter()
@@ -837,7 +839,7 @@ def convert_patches(
             for _, images, labels in batches("test", None):
                 patches = model.encode(images)
                 said = model.vote(patches).predicted.cpu()
-                black = black_box.model(images).argmax(1).cpu()
+                black = in_portions(black_box.model, images).argmax(1).cpu()
                 right, same = right + int((said == labels).sum()), same + int((said == black).sum())
                 right_black_box += int((black == labels).sum())
                 done += len(labels)

@@ -17,9 +17,11 @@ from kmex_core.baselines import KINDS, Baseline, Stage, checked_options
 from kmex_core.datasets import ImageDataset
 from kmex_core.errors import InputError, TrainingError
 from kmex_core.images import normalise
+from kmex_core.memory import in_portions
 from kmex_core.progress import Progress, silent
 
-IN_MEMORY = 2**30
+IN_MEMORY = 256 * 2**20
+EVALUATED = 128
 CROP_PADDING = 2
 AUGMENTATIONS = ("none", "flip-crop")
 OPTIMISERS = ("sgd", "adam")
@@ -277,8 +279,8 @@ def _embedded(
     model.eval()
     parts, labels = [], []
     with torch.no_grad():
-        for pixels, batch in dataset.batches("train", 256):
-            parts.append(model.encode(normalise(pixels.to(device), mean, std)))
+        for pixels, batch in dataset.batches("train", EVALUATED):
+            parts.append(in_portions(model.encoder, normalise(pixels.to(device), mean, std)))
             labels.append(batch)
     return torch.cat(parts), torch.cat(labels).to(device)
 
@@ -296,7 +298,11 @@ class _Source:
         size = len(self.labels) * dataset.channels * dataset.image_size**2
         self.pixels = None
         if size <= IN_MEMORY:
-            self.pixels = torch.cat([pixels for pixels, _ in dataset.batches("train", 1024)])
+            shape = (len(self.labels), dataset.channels, dataset.image_size, dataset.image_size)
+            self.pixels, start = torch.empty(shape, dtype=torch.uint8), 0
+            for pixels, _ in dataset.batches("train", 64):
+                self.pixels[start : start + len(pixels)] = pixels
+                start += len(pixels)
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch; a last batch of one image, which batch normalisation cannot take, is left out."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HELD_OUT = 0.2
 CONTENT = "c1-"  # what fingerprints of content begin with
 SURVEYED = 64
+STATISTICS_BATCH = 128
 
 
 class Split(ABC):
@@ -244,18 +245,16 @@ class ImageDataset:
 
         One pass; memory bounded by a batch. A channel that never changes gets the deviation 1.
         """
-        total = np.zeros(self.channels)
-        squares = np.zeros(self.channels)
-        count, done, images = 0, 0, len(self.split("train"))
-        for pixels, _ in self.batches("train", 1024):
-            values = pixels.double() / 255
-            total += values.sum((0, 2, 3)).numpy()
-            squares += values.square().sum((0, 2, 3)).numpy()
-            count += values.shape[0] * values.shape[2] * values.shape[3]
+        occurring = np.zeros((self.channels, 256), dtype=np.int64)
+        done, images = 0, len(self.split("train"))
+        for pixels, _ in self.batches("train", STATISTICS_BATCH):
+            for channel, values in enumerate(pixels.numpy().transpose(1, 0, 2, 3)):
+                occurring[channel] += np.bincount(values.ravel(), minlength=256)
             done += len(pixels)
             progress("Measuring mean and deviation", done, images)
-        mean = total / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        levels, count = np.arange(256) / 255, occurring.sum(1)
+        mean = occurring @ levels / count
+        std = np.sqrt(np.maximum(occurring @ levels**2 / count - mean**2, 0))
         std[std < 1e-6] = 1.0
         return tuple(float(m) for m in mean), tuple(float(s) for s in std)
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from kmex_core.errors import InputError, KMExError
+from kmex_core.memory import Portions
 from kmex_core.relevance.gradients import integrated_gradients
-from kmex_core.relevance.lrp import class_relevance, has_rules, lrp_of, no_rules
+from kmex_core.relevance.lrp import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.results import Explanation, RelevanceMaps
 
 if TYPE_CHECKING:
@@ -140,9 +141,8 @@ def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple
         relevance[to_score] = class_relevance(kmex.head, z[to_score], targets[to_score] - count)
         relevance[to_prediction] = kmex.prediction_relevance(z[to_prediction], targets[to_prediction] - count - classes)
     lrp = lrp_of(kmex.encoder, *kmex.pixel_range)
-    parts = [
-        lrp.maps(images[start : start + ROWS], relevance[start : start + ROWS]) for start in range(0, len(z), ROWS)
-    ]
+    portions = Portions.fitting(kmex.encoder, images, ROWS, backward=True, copies=LRP_COPIES)
+    parts = list(portions.over(len(z), lambda part: lrp.maps(images[part], relevance[part])))
     return torch.cat(parts), relevance.sum(1)
 
 

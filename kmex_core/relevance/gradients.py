@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kmex_core.memory import Portions
+
 STEPS = 32
-BATCH = 64
+ROWS = 64
 
 
 def integrated_gradients(
@@ -16,7 +18,8 @@ def integrated_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Integrated Gradients (Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017).
 
-    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps.
+    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps. As many steps and images go through
+    the network at once as fit into the memory that is free, `ROWS` at most.
 
     Args:
         function: images (N, C, H, W) to outputs (N, T).
@@ -30,9 +33,17 @@ def integrated_gradients(
     from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(function)
-    start = baseline.expand_as(images)
-    attribution = method.attribute(images, start, target=targets, n_steps=STEPS, internal_batch_size=BATCH)
-    with torch.no_grad():
-        rows = torch.arange(len(images), device=images.device)
-        expected = function(images)[rows, targets] - function(start)[rows, targets]
-    return attribution.detach().float(), expected
+    portions = Portions.fitting(function, images, ROWS, backward=True)
+
+    def some(part: slice) -> tuple[Tensor, Tensor]:
+        here, target = images[part], targets[part]
+        start = baseline.expand_as(here)
+        steps = max(len(here), min(portions.rows, STEPS * len(here)))
+        attribution = method.attribute(here, start, target=target, n_steps=STEPS, internal_batch_size=steps)
+        with torch.no_grad():
+            rows = torch.arange(len(here), device=here.device)
+            expected = function(here)[rows, target] - function(start)[rows, target]
+        return attribution.detach().float(), expected
+
+    parts = list(portions.over(len(images), some))
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

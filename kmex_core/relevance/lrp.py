@@ -18,6 +18,7 @@ from kmex_core import cores
 from kmex_core.backbones import Stop, UpToHead
 from kmex_core.relevance.composites import EPSILON, prp_composite
 
+LRP_COPIES = 3  # how many times the rules keep what a plain backward pass keeps
 LEAVES = (
     nn.Conv2d,
     nn.Linear,

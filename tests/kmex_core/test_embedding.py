@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core import backbones
-from kmex_core.embedding import extract, out_of_memory
+from kmex_core.embedding import extract
 from kmex_core.errors import InputError, KMExError
+from kmex_core.memory import out_of_memory
 
 
 @pytest.fixture
@@ -47,12 +48,12 @@ class Tight(nn.Module):
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
-        self.seen: list[int] = []
+        self.seen: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
         if len(images) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        self.seen.append(len(images))
+        self.seen.append(images)
         return images.mean((2, 3))
 
 
@@ -61,8 +62,7 @@ def test_out_of_memory_halves_the_batch(most: int) -> None:
     encoder, head = Tight(most), nn.Linear(3, 10)
     found = extract(encoder, head, batches(), 23)
     np.testing.assert_allclose(found.z, torch.cat([i.mean((2, 3)) for i, _ in batches()]).numpy(), rtol=1e-6)
-    assert max(encoder.seen) <= most
-    assert sum(encoder.seen) == 23
+    assert max(map(len, encoder.seen)) <= most
 
 
 def test_no_memory_for_one_image_is_an_error_that_says_so() -> None:
