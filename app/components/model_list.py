@@ -15,6 +15,7 @@ from app.state import pick, picked, refuse, select_model
 from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.jsontext import write_json
+from kmex_core.plain_text import message
 from kmex_core.results import KINDS, ModelInfo
 from kmex_core.store import read_only
 
@@ -60,7 +61,7 @@ def choose_model() -> ModelInfo | None:
         },
     )  # fmt: skip
     for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
-        st.caption(f"{MARK} {caveat}")
+        st.caption(message(f"{MARK} {caveat}"))
     name = picked(CHOSEN)
     if name in names:
         return infos[names.index(name)]

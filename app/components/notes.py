@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.state import Selection
+from kmex_core.plain_text import message
 from kmex_core.results import fewer_prototypes
 
 MARK = "(!)"
@@ -22,17 +23,17 @@ def show_notes(chosen: Selection, of_data: bool = False) -> None:
     show_warnings(chosen)
     if of_data:
         for note in cache.dataset(info).notes:
-            st.info(note)
+            st.info(message(note))
     if not chosen.own:
         prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
         if few := fewer_prototypes(prototypes, info.class_names, chosen.k):
-            st.caption(few)
+            st.caption(message(few))
 
 
 def show_warnings(chosen: Selection, name: bool = False) -> None:
     """Show the warnings alone; with `name`, say which model each is of."""
     for warning in cache.data_warnings(chosen.model):
-        st.warning(f"{chosen.model.name}: {warning}" if name else warning, icon=":material/warning:")
+        st.warning(message(f"{chosen.model.name}: {warning}" if name else warning), icon=":material/warning:")
 
 
 def marked(label: str, caveat: str) -> str:

@@ -11,6 +11,7 @@ from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
 from app.figures.palette import class_colours
 from app.state import DEFAULT_K, selection
 from kmex_core import datasets, jobs
+from kmex_core.plain_text import message
 from kmex_core.results import ModelInfo
 from kmex_core.store import read_only
 
@@ -62,7 +63,7 @@ def _show_data(info: ModelInfo) -> None:
     """What needs no network: the data set's notes, and some training images of each class."""
     data = cache.dataset(info)
     for note in data.notes:
-        st.info(note)
+        st.info(message(note))
     labels = data.split("train").labels
     colours = class_colours(len(info.class_names))
     groups = []

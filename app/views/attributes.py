@@ -21,6 +21,7 @@ from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.title import show_title
 from app.state import selection
+from kmex_core.plain_text import message
 
 chosen = selection()
 info = chosen.model
@@ -36,7 +37,7 @@ if not cache.dataset(info).split("train").attribute_names:
 prepare(info)
 show_notes(chosen)
 for note in cache.dataset(info).notes:
-    st.caption(note)
+    st.caption(message(note))
 found = cache.coverage(info, chosen.k, chosen.seed)
 show_finding(chosen, found)
 

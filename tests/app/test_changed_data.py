@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import pictures
 from kmex_core import backbones, datasets, models, pipeline
+from kmex_core.plain_text import message
 from kmex_core.results import TEST_IS_TRAINING, ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
@@ -21,19 +22,21 @@ from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import data_of, healthy
 from tests.conftest import encoded, striped, write_folder
 
+B = "*b* $x$"  # a class whose name Markdown would change
+
 
 @pytest.fixture
 def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
     """An untrained network of a folder of pictures, whose test images may be among its training images."""
     monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
-    root = write_folder(tmp_path / "pets", ("a", "b"), 10, 0)
+    root = write_folder(tmp_path / "pets", ("a", B), 10, 0)
     for at in range(7):
-        (root / "train" / "b" / f"{at:03}.png").unlink()
+        (root / "train" / B / f"{at:03}.png").unlink()
     shutil.copytree(root / "train", root / "test")
-    shutil.rmtree(root / "test" / "b")
-    (root / "test" / "b").mkdir()
-    (root / "test" / "b" / "0.png").write_bytes(encoded(striped(1, 1, 16, 3, seed=9)[0]))
+    shutil.rmtree(root / "test" / B)
+    (root / "test" / B).mkdir()
+    (root / "test" / B / "0.png").write_bytes(encoded(striped(1, 1, 16, 3, seed=9)[0]))
     data = datasets.load(DatasetSpec(str(root)))
     torch.manual_seed(0)
     made_by = {"data": data.fingerprint, TEST_IS_TRAINING: True}
@@ -57,7 +60,7 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, sto
     assert before in str(data_of(test, "gallery"))
     assert any("may be too good" in one.value for one in test.warning)
     assert not any("has changed" in one.value for one in test.warning)
-    assert any("Fewer than 5 prototypes for 'b' (3)" in one.value for one in test.caption)
+    assert any(f"Fewer than 5 prototypes for '{message(B)}'" in one.value for one in test.caption)
     assert [one.label for one in test.metric if "(!)" in one.label] == [
         "Black box accuracy ↑ (!)", "KMEx accuracy ↑ (!)", "Agreement ↑ (!)",
     ]  # fmt: skip
