@@ -115,6 +115,7 @@ def choose() -> None:
         k = _choose_k(disabled=not converted)
         if k != int(k):  # went back to an address that names none
             _forget("k")
+            _corrected()["k"] = float(DEFAULT_K)
             st.rerun()
     if model is None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
@@ -180,9 +181,7 @@ def _choose_k(disabled: bool) -> float:
     if "k" not in st.session_state and (bind is None or "k" not in st.query_params):
         st.session_state["k"] = float(DEFAULT_K)
         _write({"k": str(DEFAULT_K)})
-    elif bind is None:
-        _write({"k": f"{st.session_state['k']:.0f}"})
-    return st.slider(
+    k = st.slider(
         "Prototypes per class",
         float(low),
         float(high),
@@ -195,6 +194,9 @@ def _choose_k(disabled: bool) -> float:
         help="How many prototypes KMEx finds for each class. The page Prototypes per class shows what each number "
         "does to accuracy, agreement, ghosts and diversity.",
     )
+    if bind is None:  # only now, since the widget may have been bound until now
+        _write({"k": f"{k:.0f}"})
+    return k
 
 
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:
