@@ -163,7 +163,11 @@ def _settle(models: list[ModelInfo], titles: dict[str, str]) -> Literal["query-p
     if first_run and any(texts and texts != [value] for texts, value in zip(asked, (title, name), strict=True)):
         _corrected()["dataset"] = None
     if first_run or "dataset" in _corrected():
-        _write({"dataset": title, "model": name})
+        values = {"dataset": title, "model": name}
+        if "k" not in st.session_state and "k" not in st.query_params:  # one step back in the browser, not two
+            st.session_state["k"] = float(DEFAULT_K)
+            values["k"] = str(DEFAULT_K)
+        _write(values)
     return None if "dataset" in _corrected() else "query-params"
 
 

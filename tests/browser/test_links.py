@@ -74,7 +74,7 @@ def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Pa
         settled(page)
         if "/explain" in page.url:
             break
-        assert named(page) == {"dataset": "Digits", "model": "digits", "k": "5"}
+        waits_for(page, dataset="Digits", model="digits", k="5")
     explained(page)
     assert named(page).items() >= {"k": "3", "image": "4"}.items()
 
