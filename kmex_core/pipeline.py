@@ -778,9 +778,8 @@ def own_attribute_curves(
 
 def stored_summary(store: Store, spec: PrototypeSpec) -> Summary | None:
     """The summary of a conversion that was computed before, or None, without reading its arrays."""
-    path = store.path("prototypes", spec.key)
     try:
-        return Summary(**read_description(path)["summary"])
+        return Summary(**store.description("prototypes", spec.key)["summary"])
     except (FileNotFoundError, StoreError, KeyError, TypeError):
         return None  # a damaged file is made again when it is next needed
 
@@ -882,10 +881,10 @@ def stored_projection(store: Store, key: str) -> Projection | None:
 def is_on_map(store: Store, projection: str, conversion: str) -> bool:
     """Whether a stored conversion is of the embedding that a stored map shows (both by their specs' keys)."""
     rooms = (("projections", projection), ("prototypes", conversion))
-    paths = [store.path(room, key) for room, key in rooms]
-    if not all(path.is_file() for path in paths):
+    try:
+        of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)
+    except FileNotFoundError:
         return False
-    of_map, of_prototypes = (read_description(path)["spec"]["embedding"] for path in paths)
     return bool(of_map == of_prototypes)
 
 

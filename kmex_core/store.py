@@ -355,6 +355,18 @@ class Store:
             log.warning("%s It will be made again.", error)
             return None
 
+    def description(self, room: str, name: str) -> dict[str, Any]:
+        """The description of a result alone, see `read_description`.
+
+        Raises:
+            FileNotFoundError: when there is no such result.
+            StoreError: when its description is damaged.
+        """
+        path = self.path(room, name)
+        if read_only() and (held := _memory.get(path)) is not None:
+            return held[1]
+        return read_description(path)
+
     def put(self, room: str, name: str, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
         """Write a result.
 
