@@ -118,3 +118,28 @@ def test_the_table_of_a_run_has_every_epoch_and_term() -> None:
     assert len({(trace.line.dash, trace.line.color) for trace in figure.data}) == 3
     assert tuple(figure.layout.xaxis.range) == (0.5, 9.5)
     assert figure.layout.xaxis.title.text == "Epoch"
+
+
+def test_the_end_of_a_training_is_said_on_every_page_until_it_is_dismissed(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"train-digits-flint": Job("done"), "train-gone": Job("done"), "import-mine": Job("failed", message="no")}
+    monkeypatch.setattr(jobs, "names", lambda _, beginning: [name for name in there if name.startswith(beginning)])
+    monkeypatch.setattr(jobs, "look", lambda _, name: there.get(name))
+    monkeypatch.setattr(jobs, "forget", lambda _, name: there.pop(name, None))
+    for view in ("overview", "explain", "overview"):
+        test = healthy(page(view))
+        said = [one.value for one in test.markdown]
+        assert any("**digits-flint** is trained." in text for text in said)
+        assert any("Importing **mine** failed." in text for text in said)
+        assert not any("gone" in text for text in said)  # a model that was deleted meanwhile
+    button(test, "Open").click()  # type: ignore[attr-defined]
+    healthy(test.run())
+    assert test.sidebar.selectbox(key="model").value == "digits-flint"
+    assert "train-digits-flint" not in there
+    there["train-digits"] = Job("done")
+    test = healthy(page("overview"))
+    button(test, "Dismiss").click()  # type: ignore[attr-defined]
+    healthy(test.run())
+    assert not any("is trained" in one.value for one in test.markdown)
+    assert "import-mine" in there  # what has failed is dismissed where it can be tried again
