@@ -107,8 +107,11 @@ def choose() -> None:
             help="A trained classifier in the store. `python -m kmex_core train` makes more.",
         )
         if title is None or name is None:  # went back to an address that names none
-            _forget("dataset", "model", _LAST)
+            _forget("dataset", "model", "k", _LAST)
+            _corrected().update(dataset=None, k=float(DEFAULT_K))
             st.rerun()
+        if bind is None:  # only now, since the widgets may have been bound until now
+            _write({"dataset": title, "model": name})
         st.session_state[_LAST] = title
         model = next((model for model in models if model.name == name and name in of_dataset), None)
         converted = model is None or model.kind == "blackbox" or _choose_kmex(model)
