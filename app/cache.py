@@ -16,6 +16,7 @@ from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
 from kmex_core.images import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.plain_text import message as as_text
 from kmex_core.results import (
     OWN,
     Conversion,
@@ -53,7 +54,7 @@ def models() -> list[ModelInfo]:
     found, broken = kept.list_models(store())
     for message in broken:
         log.warning("%s", message)
-        st.warning(message)
+        st.warning(as_text(message))
     return sorted(found, key=lambda info: (not info.embedded, info.name))
 
 

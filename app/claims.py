@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmex_core.metrics import paired_p_value
+from kmex_core.plain_text import markdown
 from kmex_core.results import Explanation, ModelInfo, Summary
 
 LEVEL = 0.05
@@ -69,7 +70,7 @@ def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], ow
         if second < 0 or found.kmex[first] - found.kmex[second] >= NEAR_PROBABILITY:
             return ""
         return (
-            f"**Near tie** with **{names[second]}**: its probability is {found.kmex[second]:.1%} against "
+            f"**Near tie** with **{markdown(names[second])}**: its probability is {found.kmex[second]:.1%} against "
             f"{found.kmex[first]:.1%} (less than {NEAR_PROBABILITY * 100:.0f} points apart)."
         )
     others = np.flatnonzero(classes != found.predicted)
@@ -80,7 +81,7 @@ def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], ow
     if found.distance[rival] >= found.distance[best] * (1 + NEAR_DISTANCE):
         return ""
     return (
-        f"**Near tie** with **{names[classes[rival]]}**: the nearest prototype of that class has a similarity of "
+        f"**Near tie** with **{markdown(names[classes[rival]])}**: the nearest prototype of that class has a similarity of "
         f"{found.similarity[rival]:.3f} against {found.similarity[best]:.3f} (it is less than {NEAR_DISTANCE:.0%} "
         "farther away)."
     )

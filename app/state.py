@@ -326,10 +326,11 @@ def _choose_kmex(model: ModelInfo) -> bool:
         help=f"On: the prototypes that KMEx finds in the embedding of this {kind}, which takes the black box's place. "
         f"Off: the prototypes that the {kind} has learned itself.",
     )
+    name = markdown(model.name)
     st.caption(
-        f"KMEx on the embedding of **{model.name}**, a {kind}; what the pages call the black box is the {kind}."
+        f"KMEx on the embedding of **{name}**, a {kind}; what the pages call the black box is the {kind}."
         if converted
-        else f"**{model.name}**, a {kind}, with its own {model.k} prototypes per class."
+        else f"**{name}**, a {kind}, with its own {model.k} prototypes per class."
     )
     return converted
 

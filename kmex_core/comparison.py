@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kmex_core.datasets import title
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.plain_text import csv_text, latex
 from kmex_core.published import of_dataset, source
 from kmex_core.results import Evaluation
 
@@ -167,16 +166,14 @@ def published_notes(table: Sequence[Row]) -> list[str]:
 
 def as_csv(table: Sequence[Row]) -> str:
     """A line per model and metric: fractions, not per cent."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[Sequence[Any]] = [COLUMNS]
     for row in table:
-        for name, cell in row.cells.items():
-            numbers = ["" if value is None else value for value in (cell.mean, cell.std)]
-            note = " ".join(filter(None, (row.caveat, cell.note)))
-            writer.writerow([row.label, row.source, row.dataset, row.k or "", row.images or "", name,
-                             METRICS[name].better, *numbers, cell.over, note])  # fmt: skip
-    return out.getvalue()
+        for name, value in row.cells.items():
+            numbers = ["" if number is None else number for number in (value.mean, value.std)]
+            note = " ".join(filter(None, (row.caveat, value.note)))
+            lines.append([row.label, row.source, row.dataset, row.k or "", row.images or "", name,
+                          METRICS[name].better, *numbers, value.over, note])  # fmt: skip
+    return csv_text(lines)
 
 
 def as_latex(table: Sequence[Row]) -> str:
@@ -185,24 +182,18 @@ def as_latex(table: Sequence[Row]) -> str:
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
         r"\toprule",
-        " & ".join(["Model", *(_tex(METRICS[name].heading) for name in names)]) + r" \\",
+        " & ".join(["Model", *(latex(METRICS[name].heading) for name in names)]) + r" \\",
         r"\midrule",
         *(
-            " & ".join([_tex(f"{row.label}, {row.dataset}"), *(_tex(shown(n, row.cells.get(n))) for n in names)])
+            " & ".join([latex(f"{row.label}, {row.dataset}"), *(latex(shown(n, row.cells.get(n))) for n in names)])
             + r" \\"
             for row in table
         ),
         r"\bottomrule",
         r"\end{tabular}",
-        *(rf"\par {_tex(note)}" for note in measured_notes([row for row in table if row.caveat])),
+        *(rf"\par {latex(note)}" for note in measured_notes([row for row in table if row.caveat])),
     ]
     return "\n".join(lines)
-
-
-def _tex(text: str) -> str:
-    signs = {"\\": r"\textbackslash{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--"}
-    signs |= {sign: "\\" + sign for sign in "%_&#${}"}
-    return "".join(signs.get(letter, letter) for letter in text)
 
 
 def as_values(table: Sequence[Row]) -> list[dict[str, Any]]:

@@ -7,14 +7,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kmex_core import datasets, models, pipeline
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.results import KINDS, TEST_IS_TRAINING, ModelInfo
 from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store, checked_name, read_description
+from kmex_core.store import Store, checked_name, read_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kmex_core.checkpoints import Match
 
 MOST_SIDE, MOST_PROTOTYPES = 1024, 1000
 
@@ -34,6 +41,7 @@ class ImportRequest:
         mean, std: what its input was normalised with, per channel, for pixels 0…1; those of the training split when
             empty.
         command: what asks for it.
+        ignore: patterns of the checkpoint's names to leave out.
     """
 
     name: str
@@ -46,6 +54,7 @@ class ImportRequest:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     command: str = ""
+    ignore: tuple[str, ...] = ()
 
 
 def import_model(
@@ -54,7 +63,8 @@ def import_model(
     """Put a model that was trained elsewhere into the store, and measure it on the test split.
 
     Returns:
-        The model, and how the checkpoint fitted: `matched` (a number), `renamed`, `kept`, `ignored`.
+        The model, and how the checkpoint fitted: `matched` (a number), `renamed`, `kept`, `ignored`, and `warning`,
+        which is a sentence when its accuracy is that of chance, else "".
 
     Raises:
         InputError: when the name is taken, the file cannot be used, or its weights do not fit the architecture and the
@@ -74,8 +84,9 @@ def import_model(
 def _imported(
     store: Store, name: str, request: ImportRequest, device: str, progress: Progress
 ) -> tuple[ModelInfo, dict[str, Any]]:
-    from kmex_core.checkpoints import match, read_checkpoint
+    from kmex_core.checkpoints import converted, match, read_checkpoint
 
+    what = f"The weights in {request.checkpoint.name}"
     info = _exported(request.checkpoint) or _described(store, request, progress)
     if request.dataset.name:
         column = request.dataset.class_column or info.class_column
@@ -93,10 +104,10 @@ def _imported(
     info = replace(info, dataset=data.name, class_column=data.class_column)
     state = read_checkpoint(request.checkpoint)
     network = models.build(info)
-    fitted = match(state, network)
-    _check_classes(fitted.state, network, data)
-    arrays = {key: value.detach().cpu().numpy() for key, value in fitted.state.items()}
-    models.load_state(network, arrays, f"The weights in {request.checkpoint.name}")
+    fitted = match(state, network, request.ignore)
+    _check_fit(fitted, network, data, what)
+    weights = converted(fitted.state, network, what)
+    models.load_state(network, {key: value.numpy() for key, value in weights.items()}, what)
     network.eval().to(device)
     accuracy = pipeline.test_accuracy(network, data, info.mean, info.std, device, progress)
     report = {
@@ -104,6 +115,7 @@ def _imported(
         "renamed": fitted.renamed,
         "kept": list(fitted.kept),
         "ignored": list(fitted.ignored),
+        "warning": chance_warning(accuracy, data),
     }
     # what was trained by this product on these data has not seen what it held out
     trained_here = "recipe" in info.made_by and info.made_by.get("data") == data.fingerprint
@@ -121,11 +133,27 @@ def _imported(
 
 
 def _exported(path: Path) -> ModelInfo | None:
-    """What a file that this product exported says of itself; None for any other."""
+    """What a file that this product exported says of itself; None for any other.
+
+    Raises:
+        InputError: when its content does not match its digest, or what it says of itself.
+    """
+    from kmex_core.checkpoints import MOST_BYTES, MOST_HEADER
+    from kmex_core.file_kinds import safetensors_header
+
     try:
-        described = read_description(path)
-    except (StoreError, FileNotFoundError):
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        header = safetensors_header(path, MOST_HEADER)
+    except OSError:
         return None
+    notes = header.get("__metadata__") if header else None
+    if not isinstance(notes, dict) or not {"kmex", "digest"} & set(notes):
+        return None
+    try:
+        described = read_file(path)[1]
+    except StoreError as error:
+        raise InputError(f"{error} It was damaged after it was exported: export or copy it again.") from error
     if "model" not in described:
         return None
     info = models.info_of(described, "imported", path)
@@ -186,18 +214,45 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
     )
 
 
-def _check_classes(state: Mapping[str, Any], network: Any, data: datasets.ImageDataset) -> None:
-    """Say so in words when a checkpoint tells another number of classes apart."""
+def _check_fit(fitted: Match, network: nn.Module, data: datasets.ImageDataset, what: str) -> None:
+    """Say in words what does not fit, where that is certain: the number of classes, or names that mean two things."""
     expected = network.state_dict()
-    for name, value in expected.items():
-        if value.ndim == 0 or value.shape[0] != len(data.class_names):
-            continue
-        for other, given in state.items():
-            alike = other == name if other in expected else other.rpartition(".")[2] == name.rpartition(".")[2]
-            if alike and given.ndim == value.ndim > 1 and given.shape[1:] == value.shape[1:]:
-                if given.shape[0] == value.shape[0]:
-                    continue
+    missing = {name for name in expected if name not in fitted.state}
+    surplus = {name for name in fitted.state if name not in expected}
+    other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
+    if fitted.rivals and missing:
+        one, two = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
+        raise InputError(f"{what} fit twice, as '{one}' and as '{two}'. Leave one out: --ignore '{two}'.")
+    head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
+    # all the rest has its place, and the last layer differs in nothing but its number of outputs
+    if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):
+        for name in missing | other:
+            candidates = [fitted.state[name]] if name in other else [fitted.state[given] for given in surplus]
+            outputs = {
+                value.shape[0] for value in candidates
+                if value.ndim == expected[name].ndim > 1 and value.shape[1:] == expected[name].shape[1:]
+            }  # fmt: skip
+            if len(outputs) == 1:
                 raise InputError(
-                    f"The checkpoint tells {given.shape[0]} classes apart, data set '{data.name}' has "
+                    f"The checkpoint tells {outputs.pop()} classes apart, data set '{data.name}' has "
                     f"{len(data.class_names)}: it was trained on other data. Name the data set that it was trained on."
                 )
+
+
+def chance_warning(accuracy: float | None, data: datasets.ImageDataset) -> str:
+    """What to say of an accuracy that guessing would reach, too; "" for any above that.
+
+    Guessing is right on 1/C of the images, or on the share of the largest class; 3 standard deviations above are noise.
+    """
+    labels = data.split("test").labels
+    if accuracy is None or not len(labels):
+        return ""
+    count = len(data.class_names)
+    guess = max(1 / count, float(np.bincount(labels, minlength=count).max()) / len(labels))
+    if accuracy > min(guess + 3 * math.sqrt(guess * (1 - guess) / len(labels)), (1 + guess) / 2):
+        return ""
+    return (
+        f"{accuracy:.1%} of the test images are right, which is hardly more than by chance ({guess:.1%}). Usual "
+        "causes: another normalisation than in training (--mean, --std), another order of the classes, another image "
+        "size (--image-size), or weights that were never trained on these classes."
+    )

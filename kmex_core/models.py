@@ -125,6 +125,18 @@ def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
         raise StoreError(f"{path} is no model that this version can read ({error}).") from error
 
 
+def exported(store: Store, name: str) -> bytes:
+    """The file of a model, checked against its digest, for `import` on another machine.
+
+    Raises:
+        InputError: when there is none of that name.
+        StoreError: when it is damaged.
+    """
+    path = path_of(store, name)
+    read_file(path)
+    return path.read_bytes()
+
+
 def list_models(store: Store) -> tuple[list[ModelInfo], list[str]]:
     """All models, and a message for each file that cannot be read."""
     found, broken = [], []

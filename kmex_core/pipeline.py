@@ -361,7 +361,11 @@ def test_accuracy(
     device: str,
     progress: Progress,
 ) -> float | None:
-    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; None without images."""
+    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; None without images.
+
+    Raises:
+        InputError: when the network gives values that are not finite, from which no class follows.
+    """
     import torch
 
     from kmex_core.images import normalise
@@ -372,6 +376,12 @@ def test_accuracy(
     with torch.inference_mode():
         for pixels, labels in data.batches("test", BATCH):
             scores = in_portions(network, normalise(pixels.to(device), mean, std))
+            if not bool(scores.isfinite().all()):
+                raise InputError(
+                    "The network gives values that are not finite (NaN or infinite) for test images: no class follows "
+                    "from them. Its weights may be too large or unfinished, or its input needs another normalisation "
+                    "(--mean, --std)."
+                )
             right += int((scores.argmax(1).cpu() == labels).sum())
             seen += len(labels)
             progress("Measuring test accuracy", seen, total)
@@ -914,7 +924,7 @@ def project(
         from kmex_core import projection
 
         train, test = (embeddings(store, info, data, split, device, progress) for split in ("train", "test"))
-        made = projection.fit(train, test, spec, store.root / "numba", progress)
+        made = projection.fit(train, test, spec, progress)
         measured = {name: getattr(made, name) for name in ("trustworthiness", "placed_trustworthiness", "seconds")}
         return made.to_arrays(), {
             "spec": dataclasses.asdict(spec),

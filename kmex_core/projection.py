@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import time
 import warnings
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from kmex_core import compiled
 from kmex_core.errors import InputError
 from kmex_core.progress import Progress, silent
 from kmex_core.results import Embeddings, Projection
@@ -32,7 +32,6 @@ def fit(
     train: Embeddings,
     test: Embeddings,
     spec: ProjectionSpec,
-    numba_cache: Path,
     progress: Progress = silent,
 ) -> Projection:
     """Draw the map of an embedding.
@@ -44,7 +43,6 @@ def fit(
         train: the training split's, finite.
         test: the test split's, finite; it may be empty.
         spec: sample size and seed.
-        numba_cache: a folder that lasts, for UMAP's compiled code.
         progress: called between steps; it may raise to cancel.
 
     Raises:
@@ -62,7 +60,7 @@ def fit(
     anchors = (train.z[sample] - mean) @ axes.T
     neighbors = min(NEIGHBORS, len(sample) - 1)
     index, distance = nearest(anchors, anchors, neighbors)
-    places = _umap(anchors, index, distance, spec, numba_cache, progress)
+    places = _umap(anchors, index, distance, spec, progress)
     fitted = Projection(
         train=np.empty((0, 2), np.float32),
         test=np.empty((0, 2), np.float32),
@@ -205,14 +203,19 @@ def _umap(
     index: np.ndarray,
     distance: np.ndarray,
     spec: ProjectionSpec,
-    numba_cache: Path,
     progress: Progress,
 ) -> np.ndarray:
     progress("Loading UMAP (the first time it is compiled, up to a minute)", 0, 0)
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache))
-    from umap import UMAP
+    with compiled.cache():
+        from umap import UMAP
 
-    model = UMAP(
+        return _fitted(UMAP, points, index, distance, spec, progress)
+
+
+def _fitted(
+    umap: Any, points: np.ndarray, index: np.ndarray, distance: np.ndarray, spec: ProjectionSpec, progress: Progress
+) -> np.ndarray:
+    model = umap(
         n_neighbors=index.shape[1],
         min_dist=MIN_DIST,
         n_epochs=EPOCHS,

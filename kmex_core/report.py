@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from kmex_core.attributes import (
 from kmex_core.datasets import ImageDataset
 from kmex_core.images import COLOURS, boxed, displayed, overlay, png
 from kmex_core.jsontext import write_json
+from kmex_core.plain_text import table_csv
 from kmex_core.results import OWN, Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.store import write_bytes, write_file
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from kmex_core.kmex import KMEx
 
 OPACITY = 0.85
+# the files of an explanation
+FILES = re.compile(r"explanation\.json|maps\.safetensors|black-box-map\.png|prototype-\d+-(map|image|image-map)\.png")
 
 
 def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
@@ -231,7 +235,7 @@ def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: 
     """A ZIP file with `prototypes.csv` and each prototype's picture as `prototype-<number>.png`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("prototypes.csv", prototype_table(prototypes, class_names).to_csv(index=False))
+        archive.writestr("prototypes.csv", table_csv(prototype_table(prototypes, class_names)))
         for p, image in enumerate(prototypes.picture):
             if image >= 0:
                 archive.writestr(f"prototype-{p}.png", png(data.split("train").image(int(image))))

@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import logging
 import os
 import re
 import secrets
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout, lock_descriptor
@@ -31,6 +33,8 @@ from kmex_core.paths import user_path
 from kmex_core.progress import Progress, silent
 
 log = logging.getLogger(__name__)
+
+PIECE = 2**20
 
 Arrays = dict[str, np.ndarray]
 
@@ -144,6 +148,15 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     Raises:
         StoreError: when it cannot be written.
     """
+    write_stream(path, io.BytesIO(content), durable)
+
+
+def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
+    """`write_bytes` of what a stream gives, piece by piece.
+
+    Raises:
+        StoreError: when it cannot be written.
+    """
     part = None
     try:
         make_folder(path.parent)
@@ -153,7 +166,7 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
                 if not _claimed_part(file.fileno()):
                     part = None
                     continue
-                file.write(content)
+                shutil.copyfileobj(source, file, PIECE)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())

@@ -21,7 +21,6 @@ from kmex_core.results import ModelInfo
 from kmex_core.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "data_cache" / "numba"))  # UMAP takes most of a minute to compile
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -17,6 +17,7 @@ from app.figures.attributes import accuracy_figure, attribute_label, correlation
 from app.state import Selection, address, bound, one_of, pick, picked, prototype_name, refuse
 from kmex_core import metrics
 from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
+from kmex_core.plain_text import markdown, message
 from kmex_core.results import Prototypes
 
 KIND = "attribute"
@@ -28,8 +29,8 @@ WHICH = {"under": "Under-represented", "over": "Over-represented"}
 def explain_missing(chosen: Selection) -> None:
     """Say how a data set gets attributes, where it has none."""
     st.info(
-        f"The data set of **{chosen.model.name}** has no attributes. Look at **Faces**, which comes with 30, or add a "
-        "table to your own:",
+        f"The data set of **{markdown(chosen.model.name)}** has no attributes. Look at **Faces**, which comes "
+        "with 30, or add a table to your own:",
         icon=":material/label_off:",
     )
     st.markdown(
@@ -45,7 +46,7 @@ def explain_missing(chosen: Selection) -> None:
 def show_finding(chosen: Selection, found: Coverage) -> None:
     """Show what there is to know first: in words, then as numbers."""
     first, *others = finding(found, chosen.per_class)
-    st.markdown(f"**{first}**" + "".join(f"  \n{sentence}" for sentence in others))
+    st.markdown(f"**{message(first)}**" + "".join(f"  \n{message(sentence)}" for sentence in others))
     caught, total, count = int(found.captured.sum()), len(found.names), len(found.has)
     row = st.container(horizontal=True)
     row.metric(
@@ -120,9 +121,9 @@ def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
     at = found.names.index(name)
     has = data.split("train").attributes[:, at]
     own = np.flatnonzero(found.has[:, at])
-    plain = name.replace("_", " ")
+    words = markdown(name.replace("_", " "))
     st.markdown(
-        f"**{plain}**: {found.images[at]:,} training images ({found.frequency[at]:.1%}) and {len(own)} of "
+        f"**{words}**: {found.images[at]:,} training images ({found.frequency[at]:.1%}) and {len(own)} of "
         f"{len(found.has)} prototypes ({found.share[at]:.1%}) have it."
     )
     cards = []
@@ -139,7 +140,7 @@ def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
     groups = [Group(cards, "Prototypes with it", f"{len(own)} in all")] if cards else []
     groups.append(Group(images, "Images with it", "nearest to a prototype"))
     if not cards:
-        st.caption(f"No prototype has it; these are training images with {plain}.")
+        st.caption(f"No prototype has it; these are training images with {words}.")
     clicked = show_cards("attribute-cards", info, data.fingerprint, groups)
     if clicked.startswith("image-"):
         found_image = {"source": TRAINING, "training": clicked.removeprefix("image-")}
@@ -259,9 +260,10 @@ def show_accuracy(chosen: Selection) -> None:
         return
     overall = metrics.accuracy(cache.conversion(info, chosen.k, chosen.seed).test_predicted, labels)
     worst = table.iloc[0]
+    group = markdown(worst["group"].replace("_", " "))
     beside = f" The black box is right on {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
     st.markdown(
-        f"Worst: **{worst['group'].replace('_', ' ')}**. {chosen.title} is right on {worst['accuracy']:.1%} of its "
+        f"Worst: **{group}**. {chosen.title} is right on {worst['accuracy']:.1%} of its "
         f"{int(worst['images']):,} test images ({worst['low']:.1%} to {worst['high']:.1%}), on all it is right on "
         f"{overall:.1%}.{beside}"
     )

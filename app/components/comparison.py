@@ -8,6 +8,7 @@ import streamlit as st
 from app import cache
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.state import Selection
+from kmex_core.plain_text import markdown
 from kmex_core.results import Explanation, Prototypes, RelevanceMaps
 
 COLUMNS = 4
@@ -62,7 +63,7 @@ def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) ->
     mine = address(pixels)
     with st.container(border=True):
         what = "The prediction, from all prototypes" if chosen.own else "For comparison, the black box"
-        st.markdown(f"**{what}: {name}** · probability {found.black_box.max():.1%}")
+        st.markdown(f"**{what}: {markdown(name)}** · probability {found.black_box.max():.1%}")
         figures = [
             plain(mine, "Your image"),
             mapped(mine, found.black_box_map, 0, f"Where its score for {name} comes from"),
@@ -76,7 +77,7 @@ def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation,
     dot_product = chosen.own and chosen.model.kind == "flint"
     distance = "" if dot_product else f" · distance ↓ {found.distance[p]:.2f}"
     return (
-        f"**{place} prototype{decides}: {name}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"
+        f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"
         f"{distance} · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )

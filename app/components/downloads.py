@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
+from kmex_core.plain_text import table_csv
+
 KINDS = {
     "csv": "text/csv", "html": "text/html", "tex": "application/x-tex", "png": "image/png", "zip": "application/zip",
     "safetensors": "application/octet-stream",
@@ -26,7 +28,7 @@ def show_download(
     """
 
     def made() -> str | bytes:
-        return content.to_csv(index=False) if isinstance(content, pd.DataFrame) else content()
+        return table_csv(content) if isinstance(content, pd.DataFrame) else content()
 
     kind = KINDS[name.rpartition(".")[2]]
     st.download_button(label, made, name, kind, icon=":material/download:", on_click="ignore", help=about)

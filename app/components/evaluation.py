@@ -15,6 +15,7 @@ from app.figures.sweep import sweep_figure
 from app.state import Selection, query
 from kmex_core import comparison, metrics
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
+from kmex_core.plain_text import markdown, message, table_csv
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
@@ -42,7 +43,7 @@ def show_metrics(found: Evaluation, group: str) -> None:
             height="stretch",
         )
     for reason in dict.fromkeys(found.metrics[name].reason for name in names if found.metrics[name].reason):
-        st.caption(f"Not computed: {reason}")
+        st.caption(f"Not computed: {message(reason)}")
 
 
 def _direction(better: str) -> str:
@@ -76,11 +77,11 @@ def show_classes(chosen: Selection) -> None:
         worst = int(np.nanargmin(right))
         st.caption(
             f"Test images by true class (row) and predicted class (column). {said_by[by]} is least often right on "
-            f"**{info.class_names[worst]}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
+            f"**{markdown(info.class_names[worst])}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
             "The colour shows mistakes only."
         )
         show_figure("confusion", confusion_figure(table), "Which classes are taken for which")
-        show_download("Class by class as CSV", table.to_csv, f"{info.name}-confusion-{by}.csv")
+        show_download("Class by class as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv")
 
 
 def show_ghosts(chosen: Selection) -> None:

@@ -10,6 +10,7 @@ from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.picture import show_picture
 from app.components.prototype_card import open_prototype
 from app.state import Selection, address, prototype_name, query
+from kmex_core.plain_text import markdown
 from kmex_core.results import Projection
 
 MOST = 4
@@ -28,14 +29,14 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
     label = int(images.labels[index])
     said = int((made.train_predicted if split == "train" else made.test_predicted)[index])
     black_box = int(drawn.black_box[index if split == "train" else len(drawn.train) + index])
-    st.markdown(f"**{kind} image {index:,}**: {info.class_names[label]}")
+    st.markdown(f"**{kind} image {index:,}**: {markdown(info.class_names[label])}")
     show_picture(images.image(index), f"{kind} image {index} of {info.class_names[label]}", side=SIDE)
     beside = "" if chosen.own else f"  \nBlack box says {_verdict(info.class_names, black_box, label)}"
     st.markdown(f"{chosen.title} says {_verdict(info.class_names, said, label)}{beside}")
     if images.attribute_names:
         there = np.flatnonzero(images.attributes[index])
         has = [images.attribute_names[at].replace("_", " ") for at in there]
-        st.caption("Attributes: " + (", ".join(has) if has else "none"))
+        st.caption("Attributes: " + (markdown(", ".join(has)) if has else "none"))
     st.markdown("**Nearest prototypes**, with similarity ↑")
     cards = []
     for p in order:
@@ -51,4 +52,4 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
 
 
 def _verdict(names: tuple[str, ...], said: int, label: int) -> str:
-    return f"**{names[said]}** {'✓ right' if said == label else '✗ wrong'}"
+    return f"**{markdown(names[said])}** {'✓ right' if said == label else '✗ wrong'}"

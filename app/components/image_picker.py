@@ -10,11 +10,13 @@ import streamlit as st
 
 from app import cache, claims
 from app.components.framing import choose_framing
+from app.components.messages import show_error, upload_limit
 from app.state import Selection, bound, number_in, one_of
 from kmex_core.datasets import Split
 from kmex_core.errors import InputError
 from kmex_core.framing import framed
 from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES
+from kmex_core.plain_text import message
 from kmex_core.results import Conversion, ModelInfo
 
 SOURCES = ("Test image", "Training image", "Upload")
@@ -97,11 +99,12 @@ def _jump(text: str, choices: np.ndarray, about: str) -> None:
 
 
 def _upload(info: ModelInfo) -> Picked | None:
+    most = upload_limit(MAX_BYTES // 2**20)
     file = st.file_uploader(
-        f"A picture ({FORMATS_TEXT}, up to {MAX_BYTES // 2**20} MB)",
+        f"A picture ({FORMATS_TEXT}, up to {most} MB)",
         type=list(SUFFIXES),
         key="upload",
-        max_upload_size=MAX_BYTES // 2**20,
+        max_upload_size=most,
         help="It stays on this machine. Any size and colour mode; it is scaled to the network's input.",
     )
     if file is None:
@@ -112,9 +115,9 @@ def _upload(info: ModelInfo) -> Picked | None:
     try:
         picture = cache.picture(digest, content, f"'{file.name}'")
     except InputError as error:
-        st.error(str(error), icon=":material/broken_image:")
+        show_error(str(error), ":material/broken_image:")
         return None
     for note in picture.notes:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {message(note)}")
     framing = choose_framing(info, picture.pixels, digest)
     return Picked(f"upload-{digest}-{framing}", file.name, framed(picture.pixels, framing))

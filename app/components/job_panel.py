@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from app import cache
+from app.components.messages import show_error
 from kmex_core import jobs
 from kmex_core.jobs import Job
+from kmex_core.plain_text import markdown, message, without_colours
 from kmex_core.store import read_only
 
 EVERY = 1.0
@@ -32,7 +34,7 @@ def follow(
     Args:
         name: what names the job in the store.
         arguments: of `python -m kmex_core`.
-        title, about: what it does, and for how long.
+        title, about: what it does (a text), and for how long (Markdown).
         show: called at every look, to show what there is already.
         key: names the panel, so that it takes the same room as what follows it.
     """
@@ -47,7 +49,7 @@ def follow(
     job = jobs.look(store, name)
     if job is None or job.state == "done":  # done, and yet its result is not there: it was removed
         jobs.start(store, name, arguments)
-    watch(name, arguments, f"**{title}** {about}", show, key)
+    watch(name, arguments, f"**{message(title)}** {about}", show, key)
 
 
 def watch(
@@ -91,16 +93,16 @@ def _running(name: str, job: Job | None) -> None:
         return
     left = f", about {duration(job.left)} left" if job.left is not None and job.left > 1 else ""
     steps = f" {job.done:,} of {job.total:,}{left}" if job.total > 1 else ""
-    st.progress(job.share, f"{job.stage} …{steps}")
+    st.progress(job.share, f"{markdown(job.stage)} …{steps}")
     if st.button("Stop", icon=":material/stop:", key=f"stop-{name}"):
         jobs.stop(cache.store(), name)
 
 
 def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None:
     if job.state == "failed":
-        st.error(job.message.splitlines()[0] if job.message else "It failed.", icon=":material/error:")
+        show_error(job.message.splitlines()[0] if job.message else "It failed.")
         with st.expander("What it wrote last"):
-            st.code(jobs.last_lines(cache.store(), name) or "Nothing.", language=None)
+            st.code(without_colours(jobs.last_lines(cache.store(), name)) or "Nothing.", language=None)
     else:
         st.info("Stopped. What was done is kept.", icon=":material/pause:")
     if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):

@@ -14,6 +14,7 @@ from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
 from app.state import Selection, bound, on_or_off, one_of, pick
+from kmex_core.plain_text import table_csv
 from kmex_core.results import ModelInfo, Projection
 
 MOST_ROWS = 2000
@@ -131,7 +132,7 @@ def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Se
 
     def csv() -> bytes:
         rows = shown_images(chosen, drawn, which, classes, test)
-        return projection_table(drawn, chosen.model.class_names, rows, predictions(chosen)).to_csv(index=False).encode()
+        return table_csv(projection_table(drawn, chosen.model.class_names, rows, predictions(chosen))).encode()
 
     def html() -> bytes:
         rows = shown_images(chosen, drawn, which, classes, test)

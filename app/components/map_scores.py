@@ -17,6 +17,7 @@ from app.figures.evaluation import distribution_figure, ordering_figure, orderin
 from app.state import Selection, bound, one_of, query
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.plain_text import markdown, message
 from kmex_core.results import OWN, MapScores, ModelInfo
 from kmex_core.specs import stable_key
 from kmex_core.store import read_only
@@ -52,7 +53,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
         return True
     label = _label(chosen)
     if why := cache.why_no_maps(info, k, 0):
-        st.info(f"Not computed for {label}. {why}", icon=":material/block:")
+        st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
         return False
     name = f"maps-{cache.map_scores_spec(info, k, 0, images).key}-{runs:d}"
     job = jobs.look(cache.store(), name)
@@ -183,9 +184,10 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                 one = picked.iloc[row]
                 image = int(one["image"])
                 said = info.class_names[predicted[image]]
+                title = f"Test image {image:,}, {markdown(one['class'])}: {kind.with_unit(one[by])}"
                 st.page_link(
-                    "views/explain.py", label=f"Test image {image:,}, {one['class']}: {kind.with_unit(one[by])}",
-                    icon=":material/image_search:", query_params=query(source="Test image", image=image),
+                    "views/explain.py", label=title, icon=":material/image_search:",
+                    query_params=query(source="Test image", image=image),
                 )  # fmt: skip
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+
 import streamlit as st
 
 from app import cache
 from app.access import dataset_to_open
-from app.components.messages import errors_as_messages
-from app.components.model_jobs import start_import, start_training
+from app.components.messages import errors_as_messages, show_error, upload_limit
+from app.components.model_jobs import start_import, start_training, waiting_upload
 from kmex_core import datasets
 from kmex_core.errors import KMExError
+from kmex_core.plain_text import markdown
 from kmex_core.results import KINDS
 from kmex_core.store import checked_name
 
 BACKBONES = ("resnet20", "resnet18", "resnet34", "resnet50", "vgg11_bn", "mobilenet_v3_small", "efficientnet_b0",
              "convnext_tiny", "vit_b_16")  # fmt: skip
-MOST_MIB = 1024
+MOST_MIB = 600  # a VGG-19 has 548; Streamlit holds an upload in memory while its page is open
 NAMED = "Letters, digits, dots, dashes and underscores."
 
 
@@ -57,6 +60,7 @@ def _kind(key: str) -> str:
 
 def show_training() -> None:
     """Show the form that trains a model."""
+    restore_entries("train-")
     with st.form("train", border=False):
         first, second = st.columns(2), st.columns(4)
         with first[0]:
@@ -83,6 +87,7 @@ def show_training() -> None:
         asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
     if not asked:
         return
+    remember_entries("train-")
     with errors_as_messages():
         data = dataset_to_open(data)
     arguments = [kind, "--dataset", data, "--backbone", backbone, "--seed", str(seed)]
@@ -98,13 +103,18 @@ def show_training() -> None:
 
 def show_import() -> None:
     """Show the form that imports a model."""
+    restore_entries("import-")
     with st.form("import", border=False):
+        most = upload_limit(MOST_MIB)
         file = st.file_uploader(
-            f"Weights: .safetensors, .pt or .pth, up to {MOST_MIB // 1024} GiB", ["safetensors", "pt", "pth"],
-            key="import-file", max_upload_size=MOST_MIB,
+            f"Weights: .safetensors, .pt, .pth, .ckpt or .bin, up to {most} MB",
+            ["safetensors", "pt", "pth", "ckpt", "bin"], key="import-file", max_upload_size=most,
             help="A state dict, as `torch.save(model.state_dict(), ...)` writes it. A pickled whole model is refused, "
-            "because reading one can run any code.",
+            "because reading one can run any code. Import larger files with `python -m kmex_core import`.",
         )  # fmt: skip
+        earlier = waiting_upload()
+        if file is None and earlier:
+            st.caption(f"Without another file, '{markdown(earlier)}' is used, which you uploaded before.")
         left, right = st.columns(2)
         with left:
             kind = _kind("import-kind")
@@ -120,11 +130,20 @@ def show_import() -> None:
         std = second.text_input("Standard deviation", key="import-std", placeholder="Of the training images",
                                 help="As the mean: 0.229,0.224,0.225 for ImageNet's.")  # fmt: skip
         k = third.number_input("Own prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model.")
+        ignore = st.text_input("Ignore tensors", max_chars=500, key="import-ignore", placeholder="None",
+                               help="Names to leave out, with commas between them: `aux.*`, `loss*`. Losses, metrics "
+                               "and auxiliary heads are left out anyway.")  # fmt: skip
         asked = st.form_submit_button("Import", icon=":material/upload:", type="primary")
     if not asked:
         return
-    if file is None:
-        st.error("Choose a file first.", icon=":material/error:")
+    remember_entries("import-")
+    if file is None and not earlier:
+        show_error(
+            "No file has arrived. Choose a file above. If you did, the server refused it, and the line with its name "
+            f"says why: files above {most} MB, for example. Import those on the command line: "
+            f"`python -m kmex_core import {kind} --checkpoint FILE --dataset {shlex.quote(data or 'NAME')} "
+            f"--backbone {shlex.quote(backbone or 'NAME')} --name {shlex.quote(name or 'NAME')}`."
+        )
     elif _free(name):
         with errors_as_messages():
             data = dataset_to_open(data)
@@ -132,17 +151,34 @@ def show_import() -> None:
         arguments += ["--class", column] if column else []
         arguments += ["--mean", mean] if mean else []
         arguments += ["--std", std] if std else []
-        start_import(name, arguments, file.getvalue())
+        for pattern in filter(None, map(str.strip, ignore.split(","))):
+            arguments += ["--ignore", pattern]
+        start_import(name, arguments, file)
         st.rerun()
+
+
+def remember_entries(beginning: str) -> None:
+    """Keep a form's entries for this session: Streamlit forgets them when another page is opened."""
+    entries = {key: value for key, value in st.session_state.items() if str(key).startswith(beginning)}
+    st.session_state[f"_{beginning}entries"] = {
+        key: value for key, value in entries.items() if isinstance(value, str | int | float) or value is None
+    }
+
+
+def restore_entries(beginning: str) -> None:
+    """Put back what `remember_entries` has kept, where Streamlit has forgotten it."""
+    for key, value in st.session_state.get(f"_{beginning}entries", {}).items():
+        if key not in st.session_state:
+            st.session_state[key] = value
 
 
 def _free(name: str) -> bool:
     try:
         checked_name(name)
     except KMExError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(str(error))
         return False
     if name in {info.name for info in cache.models()}:
-        st.error(f"There is a model named '{name}' already. Choose another name.", icon=":material/error:")
+        show_error(f"There is a model named '{name}' already. Choose another name.")
         return False
     return True

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import cache
 from app.components.downloads import show_download
@@ -13,10 +16,11 @@ from app.components.figure import show_figure
 from app.components.job_panel import watch
 from app.figures.training import history_table, loss_figure
 from kmex_core import jobs, pipeline
-from kmex_core.store import checked_name, demand_writable, write_bytes
+from kmex_core.plain_text import markdown
+from kmex_core.store import checked_name, demand_writable, write_stream
 
 TRAIN, IMPORT = "train-", "import-"
-UPLOADS = "uploads"
+UPLOADS, UPLOADED = "uploads", "_uploaded"
 
 
 def start_training(name: str, arguments: list[str]) -> None:
@@ -24,13 +28,29 @@ def start_training(name: str, arguments: list[str]) -> None:
     jobs.start(cache.store(), f"{TRAIN}{name}", ["train", *arguments, "--name", name])
 
 
-def start_import(name: str, arguments: list[str], content: bytes) -> None:
-    """Start to import an uploaded file in the background."""
+def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> None:
+    """Start to import an uploaded file in the background; without one, the file that was uploaded before."""
     demand_writable(f"'{name}' cannot be imported")
     store = cache.store()
-    path = store.root / UPLOADS / f"{checked_name(name)}.weights"
-    write_bytes(path, content)
+    path = _upload(name)
+    earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
+    if file is not None:
+        write_stream(path, file)
+        st.session_state[UPLOADED] = (file.name, name)
+    elif earlier is not None and earlier[1] != name:
+        shutil.copyfile(_upload(earlier[1]), path)  # another import may be reading it
+        st.session_state[UPLOADED] = (earlier[0], name)
     jobs.start(store, f"{IMPORT}{name}", ["import", *arguments, "--checkpoint", str(path), "--name", name])
+
+
+def waiting_upload() -> str:
+    """The name of the file that was uploaded in this session and is not imported yet, "" for none."""
+    earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
+    return earlier[0] if earlier is not None and _upload(earlier[1]).is_file() else ""
+
+
+def _upload(name: str) -> Path:
+    return cache.store().root / UPLOADS / f"{checked_name(name)}.weights"
 
 
 def show_jobs() -> None:
@@ -42,7 +62,7 @@ def show_jobs() -> None:
             continue
         model = name.removeprefix(TRAIN).removeprefix(IMPORT)
         if job.state == "done":
-            (store.root / UPLOADS / f"{model}.weights").unlink(missing_ok=True)
+            _upload(model).unlink(missing_ok=True)
             continue  # every page has a notice of it
         training = name.startswith(TRAIN)
         again = [one for one in job.arguments if one not in ("--resume", "--overwrite")]
@@ -51,8 +71,8 @@ def show_jobs() -> None:
         watch(
             name,
             again,
-            f"**{'Training' if training else 'Importing'} {model}.** It goes on while you look at other pages, and "
-            "when the pages are closed.",
+            f"**{'Training' if training else 'Importing'} {markdown(model)}.** It goes on while you look at other "
+            "pages, and when the pages are closed.",
             partial(_show_loss, model, name) if training else None,
             dismiss=True,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -15,7 +17,7 @@ from app.state import pick, picked, refuse, select_model
 from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.jsontext import write_json
-from kmex_core.plain_text import message
+from kmex_core.plain_text import markdown, message
 from kmex_core.results import KINDS, ModelInfo
 from kmex_core.store import read_only
 
@@ -75,9 +77,9 @@ def choose_model() -> ModelInfo | None:
 def show_model(info: ModelInfo) -> None:
     """Show how a model was made, and what can be done with it."""
     with st.container(border=True):
-        by = f", by {info.class_column}" if info.class_column else ""
-        st.markdown(f"**{info.name}** · {KINDS[info.kind]}, {info.backbone}, {len(info.class_names)} classes of "
-                    f"{datasets.title(info.dataset)}{by}")  # fmt: skip
+        by = f", by {markdown(info.class_column)}" if info.class_column else ""
+        st.markdown(f"**{markdown(info.name)}** · {KINDS[info.kind]}, {markdown(info.backbone)}, "
+                    f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}")  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
                 "Look at it", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),
@@ -91,7 +93,7 @@ def show_model(info: ModelInfo) -> None:
 
 def _offer_changes(info: ModelInfo) -> None:
     show_download(
-        "Export", kept.path_of(cache.store(), info.name).read_bytes, f"{info.name}.safetensors",
+        "Export", partial(kept.exported, cache.store(), info.name), f"{info.name}.safetensors",
         "Its weights and what it is, for the import below or `python -m kmex_core import`.",
     )  # fmt: skip
     if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
@@ -116,7 +118,9 @@ def _rename(info: ModelInfo) -> None:
 
 @st.dialog("Delete")
 def _delete(info: ModelInfo) -> None:
-    st.markdown(f"Delete **{info.name}** for good? Its weights cannot be brought back unless you have exported them.")
+    st.markdown(
+        f"Delete **{markdown(info.name)}** for good? Its weights cannot be brought back unless you have exported them."
+    )
     if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
         with errors_as_messages():
             kept.delete(cache.store(), info.name)
@@ -126,6 +130,8 @@ def _delete(info: ModelInfo) -> None:
 
 def _show_making(info: ModelInfo) -> None:
     made = info.made_by
+    if warning := made.get("imported", {}).get("warning"):
+        st.warning(message(str(warning)), icon=":material/warning:")
     if command := made.get("command") or made.get("imported", {}).get("command"):
         st.caption("Made by this command:")
         st.code(command, language=None, wrap_lines=True)

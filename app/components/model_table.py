@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import streamlit as st
@@ -15,6 +16,7 @@ from app.state import Selection, bound, one_of
 from kmex_core import comparison, datasets, published
 from kmex_core.comparison import Row
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
+from kmex_core.plain_text import markdown, message
 from kmex_core.results import Evaluation, ModelInfo
 
 RUNS = (1, 3, 5)
@@ -64,16 +66,16 @@ def show_table(table: Sequence[Row]) -> None:
         "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
         "over images when there is one run."
     )
-    st.caption(_sizes([row for row in table if row.source == "measured"]))
+    st.caption(markdown(_sizes([row for row in table if row.source == "measured"])))
     for note in comparison.measured_notes(table):
-        st.caption(f"{note}.")
+        st.caption(f"{message(note)}.")
     if notes := comparison.published_notes(table):
         st.caption(
             "What is called *(paper)* was published, not measured here. Never mix the two. "
             f"{published.source()[1]}. " + ". ".join(notes) + "."
         )
     for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
-        st.caption(f"Not computed: {reason}")
+        st.caption(f"Not computed: {message(reason)}")
     with st.container(horizontal=True):
         show_download("Table as CSV", lambda: comparison.as_csv(table), "comparison.csv", "Every number, as fractions.")
         show_download(
@@ -127,12 +129,16 @@ def explain_alone(info: ModelInfo) -> None:
     """Say how to get a second model of the same data set, where there is none."""
     if sum(other.dataset == info.dataset for other in cache.models()) > 1:
         return
+    title = markdown(datasets.title(info.dataset))
     st.info(
-        f"**{info.name}** is the only model of {datasets.title(info.dataset)} here, so it is compared with its own "
-        "KMEx, and with the paper where the paper has the data set. Train another, and it appears here:",
+        f"**{markdown(info.name)}** is the only model of {title} here, so it is compared "
+        "with its own KMEx, and with the paper where the paper has the data set. Train another, and it appears here:",
         icon=":material/add:",
     )
-    st.code(f"python -m kmex_core train --dataset {info.dataset} --backbone resnet18 --name second", language=None)
+    st.code(
+        f"python -m kmex_core train --dataset {shlex.quote(info.dataset)} --backbone resnet18 --name second",
+        language=None,
+    )
 
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from kmex_core.images import displayed
+from kmex_core.plain_text import markdown
 
 
 def show_picture(
@@ -22,10 +23,10 @@ def show_picture(
     Args:
         pixels: (H, W), (H, W, 1) or (H, W, 3) uint8.
         about: what it shows, for those who do not see it.
-        caption: below it.
+        caption: below it, a text.
         side: the longer side in pixels, at least.
         width: as in `st.image`.
         place: where to show it; here when None.
     """
     shown = displayed(pixels, side)
-    (place or st).image(shown, caption=caption or None, alt=about, width=width, output_format="PNG")  # type: ignore[arg-type]
+    (place or st).image(shown, caption=markdown(caption) or None, alt=about, width=width, output_format="PNG")  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from app.components.image_picker import Picked
 from app.components.picture import show_picture
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.state import Selection
+from kmex_core.plain_text import markdown
 from kmex_core.results import Explanation, Prototypes
 
 MOST = 10
@@ -62,7 +63,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, pick
             icon=":material/help:",
         )
     forced = "As it has to choose: " if found.unusual else ""
-    black_box, kmex = info.class_names[found.predicted_black_box], info.class_names[found.predicted]
+    black_box, kmex = (markdown(info.class_names[label]) for label in (found.predicted_black_box, found.predicted))
     if chosen.own:
         said = f"{forced}{chosen.title} says **{kmex}**."
     elif found.predicted_black_box == found.predicted:
@@ -72,7 +73,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, pick
     if picked.label is None:
         st.info(said, icon=":material/chat:")
     else:
-        true = info.class_names[picked.label]
+        true = markdown(info.class_names[picked.label])
         wrong = [
             name
             for name, predicted in (("the black box", found.predicted_black_box), (chosen.title, found.predicted))

@@ -11,7 +11,7 @@ from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
 from app.figures.palette import class_colours
 from app.state import DEFAULT_K, selection
 from kmex_core import datasets, jobs
-from kmex_core.plain_text import message
+from kmex_core.plain_text import markdown, message
 from kmex_core.results import ModelInfo
 from kmex_core.store import read_only
 
@@ -54,8 +54,8 @@ def _follow(info: ModelInfo) -> None:
         name,
         ["convert", "--model", info.name, "--k", str(DEFAULT_K if chosen.own else chosen.k)],
         f"Preparing '{info.name}'.",
-        f"Each of the {images:,} images of {datasets.title(info.dataset)} goes through the network once, and the "
-        "result is kept. You can look at other pages meanwhile.",
+        f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} goes through the network once, and "
+        "the result is kept. You can look at other pages meanwhile.",
     )
 
 

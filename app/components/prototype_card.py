@@ -13,6 +13,7 @@ from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.components.picture import show_picture
 from app.state import Selection, number_in, pick, picked, prototype_name, prototype_place, refuse
+from kmex_core.plain_text import markdown
 from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
@@ -32,7 +33,7 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     name = info.class_names[prototypes.classes[p]]
     count = int((prototypes.classes == prototypes.classes[p]).sum())
     place = prototype_place(p, prototypes.classes)
-    st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{name}**")
+    st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{markdown(name)}**")
     picture = int(prototypes.picture[p])
     if picture >= 0:
         show_picture(
@@ -46,8 +47,8 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
 
 
 def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
-    """What a prototype stands for, and what it gets wrong, as a sentence or two."""
-    name = info.class_names[prototypes.classes[p]]
+    """What a prototype stands for, and what it gets wrong, as a sentence or two of Markdown."""
+    name = markdown(info.class_names[prototypes.classes[p]])
     size = int(prototypes.class_size[prototypes.classes[p]])
     if prototypes.ghost[p]:
         own = f"A **ghost**: none of the {size:,} training images of {name} has it as its nearest prototype."
@@ -73,11 +74,11 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         label = int(cache.embeddings(info, "train").labels[nearest_any])
         st.warning(
             f"The training image nearest to this prototype is of another class: image {nearest_any:,}, "
-            f"{info.class_names[label]}.",
+            f"{markdown(info.class_names[label])}.",
             icon=":material/compare_arrows:",
         )
         _images("any", chosen, np.array([nearest_any]), wrong=True)
-    name = info.class_names[prototypes.classes[p]]
+    name = markdown(info.class_names[prototypes.classes[p]])
     if len(own):
         st.header(f"What it stands for: {len(own):,} images of {name}, nearest first")
         _paged("own", chosen, own)

@@ -13,6 +13,7 @@ from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
 from app.state import Selection, address, bound, one_of, prototype_name
 from kmex_core import report
+from kmex_core.plain_text import table_csv
 from kmex_core.results import Prototypes
 
 ORDERS = {
@@ -75,7 +76,7 @@ def show_downloads(chosen: Selection) -> None:
     name = f"{info.name}-{'own' if chosen.own else chosen.k}-prototypes"
 
     def csv() -> bytes:
-        return report.prototype_table(prototypes, info.class_names).to_csv(index=False).encode()
+        return table_csv(report.prototype_table(prototypes, info.class_names)).encode()
 
     with st.container(horizontal=True):
         show_download(

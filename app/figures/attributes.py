@@ -14,6 +14,7 @@ from app.figures.axis import axis_range
 from app.figures.evaluation import DASHES, SYMBOLS
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
 from kmex_core.attributes import Coverage, Curves
+from kmex_core.plain_text import chart, charts
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
 PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels
@@ -97,7 +98,7 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     figure = go.Figure()
     names = list(dict.fromkeys(table["model"]))
     for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
-        own = table[table["model"] == name]
+        own, name = table[table["model"] == name], chart(name)
         spread = own[f"{what}_std"].fillna(0).to_numpy()
         if len(own) > 1 and spread.any():
             edge = np.concatenate([own[what] + spread, (own[what] - spread)[::-1]]).clip(*limits)
@@ -146,7 +147,7 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
         picked: an attribute to mark.
     """
     count, total = found.has.shape
-    names = [attribute_label(found, at) for at in order]
+    names, classes = [chart(attribute_label(found, at)) for at in order], charts(classes)
     figure = _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(
         found, order, names, classes
     )  # fmt: skip
@@ -220,7 +221,7 @@ def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> 
         names: A.
         title: of the colour bar.
     """
-    plain = [name.replace("_", " ") for name in names]
+    plain = [chart(name.replace("_", " ")) for name in names]
     figure = go.Figure(
         go.Heatmap(
             z=values, x=plain, y=plain, zmin=-1, zmax=1, colorscale="RdBu", reversescale=True,
@@ -245,7 +246,8 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
     """
     figure = go.Figure()
     names = [
-        f"{name.replace('_', ' ')} ({images:,})" for name, images in zip(table["group"], table["images"], strict=True)
+        f"{chart(name.replace('_', ' '))} ({images:,})"
+        for name, images in zip(table["group"], table["images"], strict=True)
     ]
     sides = [(title, "accuracy", "low", "high", KMEX, "circle", -0.14)]
     if "accuracy_black_box" in table:

@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from app.figures.axis import axis_range
 from app.figures.palette import BLACK_BOX, GHOST, KMEX, class_colours
 from kmex_core.metrics.catalogue import SHARE
+from kmex_core.plain_text import chart, charts
 from kmex_core.results import MapScores, Prototypes
 
 MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}
@@ -38,11 +39,12 @@ def confusion_figure(table: pd.DataFrame) -> go.Figure:
     share = counts / np.maximum(1, counts.sum(1, keepdims=True)) * 100
     wrong = np.where(np.eye(len(counts), dtype=bool), np.nan, share)  # what is right would outshine all mistakes
     few = len(counts) <= 12
+    predicted, true = charts(table.columns), charts(table.index)
     figure = go.Figure(
         go.Heatmap(
             z=wrong,
-            x=table.columns,
-            y=table.index,
+            x=predicted,
+            y=true,
             customdata=np.stack([counts, share], -1),
             text=np.where(counts > 0, counts.astype(str), "") if few else None,
             texttemplate="%{text}" if few else None,
@@ -54,9 +56,7 @@ def confusion_figure(table: pd.DataFrame) -> go.Figure:
     )
     if few:
         right = np.diag(counts)
-        figure.add_trace(
-            go.Scatter(x=table.columns, y=table.index, mode="text", text=right, hoverinfo="skip", showlegend=False)
-        )
+        figure.add_trace(go.Scatter(x=predicted, y=true, mode="text", text=right, hoverinfo="skip", showlegend=False))
     figure.update_xaxes(title="Predicted class", type="category")
     figure.update_yaxes(title="True class", type="category", autorange="reversed")
     return figure.update_layout(height=max(320, min(900, 100 + 26 * len(counts))), margin={**MARGIN, "t": 10})
@@ -89,6 +89,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
         table: see `shares_table`.
     """
     figure = go.Figure()
+    table = table.assign(**{"class": charts(table["class"])})
     names = list(dict.fromkeys(table["class"]))
     rank = table.groupby("class").cumcount().to_numpy()
     for at in range(int(rank.max()) + 1):
@@ -143,7 +144,7 @@ def weights_figure(table: pd.DataFrame) -> go.Figure:
     colours = np.where(table["weight"] < 0, BLACK_BOX, KMEX)
     figure = go.Figure(
         go.Bar(
-            x=table["weight"], y=table["class"], orientation="h", marker_color=colours,
+            x=table["weight"], y=charts(table["class"]), orientation="h", marker_color=colours,
             text=[f"{weight:+.2f}" for weight in table["weight"]], textposition="outside", cliponaxis=False,
             hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
         )
@@ -318,6 +319,7 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
     names = list(dict.fromkeys(table["model"]))
     for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         own = table[table["model"] == name].set_index("axis").reindex(titles)
+        name = chart(name)
         whole = pd.concat([own, own.iloc[:1]])
         figure.add_trace(
             go.Scatterpolar(

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import BLACK_BOX, KMEX
+from kmex_core.plain_text import chart
 
 
 def prediction_table(
@@ -75,7 +76,7 @@ def _bars(
     room: int,
 ) -> go.Figure:
     """Bars along an axis from `shown[0]` to `shown[1]`, with `room` pixels for the texts behind the longest."""
-    labels = [f"{name} ✓" if name == true_class else name for name in table["class"]]
+    labels = [f"{chart(name)} ✓" if name == true_class else chart(name) for name in table["class"]]
     figure = go.Figure(
         go.Bar(
             y=labels,

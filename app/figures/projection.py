@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import class_colours
+from kmex_core.plain_text import charts
 from kmex_core.results import Projection, Prototypes
 
 DENSE = 5000
@@ -91,7 +92,7 @@ def projection_figure(
         gl: draw with WebGL, for many images.
     """
     scatter = go.Scattergl if gl else go.Scatter
-    colours = class_colours(len(class_names))
+    colours, class_names = class_colours(len(class_names)), charts(class_names)
     table = projection_table(drawn, class_names, rows, predicted)
     figure = go.Figure()
     for label, name in enumerate(class_names):

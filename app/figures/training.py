@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import class_colours
+from kmex_core.plain_text import chart
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -46,9 +47,9 @@ def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
     figure = go.Figure(
         [
             go.Scatter(
-                x=table["epoch"], y=table[name], name=name, mode="lines+markers",
+                x=table["epoch"], y=table[name], name=chart(name), mode="lines+markers",
                 line={"color": colours[at], "dash": DASHES[at % len(DASHES)], "width": 3 if name == "loss" else 1.5},
-                hovertemplate=f"{name}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
+                hovertemplate=f"{chart(name)}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
             )
             for at, name in enumerate(terms)
         ]

@@ -19,6 +19,7 @@ from app.components.preparation import prepare
 from app.components.title import show_title
 from app.state import selection
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
+from kmex_core.plain_text import markdown
 
 chosen = selection()
 info = chosen.model
@@ -59,7 +60,7 @@ found = cache.evaluation(info, chosen.k, [chosen.seed], images)
 st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
 show_metrics(found, MAPS)
 if chosen.own and (beside := cache.reference(info)):
-    st.caption(f"Its maps are compared with those of **{beside}**, a black box of the same data.")
+    st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
 show_ordering(chosen, scores)
 table = scores_of(chosen, scores)
 show_distributions(chosen, table)

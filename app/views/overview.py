@@ -14,14 +14,15 @@ from app.components.summary import show_summary
 from app.components.title import show_title
 from app.state import selection
 from kmex_core import datasets
+from kmex_core.plain_text import markdown
 
 chosen = selection()
 info = chosen.model
 
 show_title("Overview")
 st.markdown(
-    f"**{info.name}** is a {info.backbone} that tells {len(info.class_names)} classes of "
-    f"{datasets.title(info.dataset)} apart, seen as {info.image_size}×{info.image_size} pixels"
+    f"**{markdown(info.name)}** is a {markdown(info.backbone)} that tells {len(info.class_names)} classes of "
+    f"{markdown(datasets.title(info.dataset))} apart, seen as {info.image_size}×{info.image_size} pixels"
     f"{' in grey' if info.channels == 1 else ' in colour'}."
 )
 prepare(info)

@@ -12,6 +12,7 @@ from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
 from app.components.title import show_title
 from app.state import DEFAULT_K, selection
+from kmex_core.plain_text import markdown
 
 chosen = selection()
 if chosen.own:
@@ -24,7 +25,10 @@ st.markdown(
     "slider in the sidebar moves the mark."
 )
 if selection().own:
-    st.info(f"{info.name} has its own {info.k} prototypes per class. The curves are those of KMEx on its embedding.")
+    st.info(
+        f"{markdown(info.name)} has its own {info.k} prototypes per class. "
+        "The curves are those of KMEx on its embedding."
+    )
 prepare(info)
 show_warnings(chosen)
 cache.conversion(info, chosen.k, chosen.seed)  # the chosen number first, whatever else is missing

@@ -55,6 +55,7 @@ K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
 Own = Annotated[
     bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier --out.")]
 Runs = Annotated[
     int, typer.Option(min=1, max=1000, help="How many runs; each has seeds of its own for k-means and images.")
 ]

@@ -18,6 +18,7 @@ from kmex_core.commands._shared import (
     Json,
     K,
     ModelName,
+    Overwrite,
     Own,
     Seed,
     SkipBroken,
@@ -98,6 +99,7 @@ def patches(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A PNG of all patch prototypes, as rectangles in their images.")
     ] = None,
+    overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -112,8 +114,11 @@ def patches(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import pipeline, report
+        from kmex_core.outputs import check_file
         from kmex_core.store import write_bytes
 
+        if out is not None:
+            check_file(out, overwrite)
         store, info, data = opened(model, data_root, skip_broken, bar)
         made = pipeline.convert_patches(store, info, data, k, seed, device, bar)
         if out is not None:
@@ -158,6 +163,7 @@ def explain(
     method: Annotated[
         str, typer.Option(help="auto, prp (ResNet and VGG) or integrated_gradients (any network).")
     ] = "auto",
+    overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -175,8 +181,10 @@ def explain(
         from kmex_core import models as kept
         from kmex_core import pipeline, report
         from kmex_core.images import read_picture
+        from kmex_core.outputs import check_folder
 
         picture = read_picture(image)
+        check_folder(out, report.FILES, overwrite)
         store, info, data = opened(model, data_root, skip_broken, bar)
         per_class = OWN if own else k
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)

@@ -17,6 +17,7 @@ from kmex_core.commands._shared import (
     Json,
     K,
     ModelName,
+    Overwrite,
     SkipBroken,
     answer_with,
     app,
@@ -165,6 +166,7 @@ def models(as_json: Json = False) -> None:
 def export(
     model: ModelName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where it goes: a safetensors file.")],
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a model to a file: its weights by name, and what it is, which `import` reads.
@@ -174,9 +176,11 @@ def export(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core import models as kept
+        from kmex_core.outputs import check_file
         from kmex_core.store import Store, write_bytes
 
-        content = kept.path_of(Store(), model).read_bytes()
+        check_file(out, overwrite)
+        content = kept.exported(Store(), model)
         write_bytes(out, content)
         return {"model": model, "out": str(out), "bytes": len(content)}
 

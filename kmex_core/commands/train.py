@@ -155,15 +155,20 @@ def import_(
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="What the kind has of its own; see `train`.")
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out tensors by name, as often as needed: 'aux.*', 'loss*'."),
+    ] = None,
     device: Device = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model NAME.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a model that was trained elsewhere into the store, and measure it on the test split.
 
-    Names are matched to the architecture's, without prefixes such as `module.`; what found no place is refused, and
-    what was renamed is said. A pickled whole model is refused, because reading one can run any code. A file that
-    `export` wrote needs nothing but --checkpoint and --name.
+    Names are matched to the architecture's, without prefixes such as `module.`. Losses, metrics and auxiliary heads are
+    left out, and what --ignore names; what else has no place is refused, and what was renamed is said. A pickled whole
+    model is refused, because reading one can run any code. A file that `export` wrote needs nothing but --checkpoint
+    and --name.
 
     Example: python -m kmex_core import --checkpoint weights.pt --backbone resnet18 --dataset mnist --name mine
     """
@@ -185,6 +190,7 @@ def import_(
             _values(mean),
             _values(std),
             shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
+            tuple(ignore or ()),
         )
         info, report = import_model(Store(), request, overwrite, pipeline.checked_device(device), bar)
         return {
@@ -207,11 +213,8 @@ def import_(
         if answer["ignored"]:
             print(f"  left out: {', '.join(answer['ignored'])}")
         print(_right(answer["accuracy"]))
-        if answer["accuracy"] is not None and answer["accuracy"] < 2 / answer["classes"]:
-            print(
-                "That is hardly more than chance: check --mean and --std (what its input was normalised with), "
-                "--image-size, and the order of the classes."
-            )
+        if answer["warning"]:
+            print(f"Warning: {answer['warning']}")
         print(f"Next: python -m kmex_core convert --model {answer['model']}")
 
     answer_with(as_json, work, show)

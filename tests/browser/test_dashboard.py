@@ -13,8 +13,9 @@ from kmex_core import datasets, models, pipeline
 from kmex_core.results import Conversion
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.browser.conftest import watched
+from tests.browser.conftest import dashboard, watched
 from tests.conftest import encoded
+from tests.hostile import hostile_model
 
 pytestmark = pytest.mark.browser
 
@@ -198,3 +199,27 @@ def test_pages_fit_every_width_in_both_themes(browser: Browser, server: str, pat
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_timeout(400)
             assert no_sideways_scrolling(page), width
+
+
+def test_hostile_names_ask_no_other_machine_for_anything(browser: Browser, tmp_path: Path) -> None:
+    """A name with an image in it is shown as it is written: nothing is fetched, and nothing of it is run."""
+    store = Store(tmp_path / "store")
+    info = hostile_model(store, tmp_path)
+    pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    with dashboard(store.root, tmp_path / "log") as address:
+        page = browser.new_page(base_url=address)
+        page.set_default_timeout(60_000)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: pytest.fail(f"A name was run: {dialog.message}"))
+        for view in ("", "prototypes", "explain", "evaluate", "attributes", "compare", "models"):
+            page.goto(f"/{view}?model=hostile&k=2")
+            settled(page)
+            expect(page.get_by_role("heading", level=1).first).to_be_visible()
+        page.goto("/attributes?model=hostile&k=2")
+        expect(page.get_by_text("![x](http:").first).to_be_visible()
+        settled(page)
+        page.close()
+    assert [
+        url for url in asked if not url.startswith((address, "data:", "blob:", address.replace("http", "ws")))
+    ] == []

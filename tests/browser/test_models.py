@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect
 
-from kmex_core import jobs, models
+from kmex_core import backbones, jobs, models
 from kmex_core.store import Store
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import settled
@@ -113,3 +114,55 @@ def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
     job = jobs.look(own_store, "train-mine")
     assert job is not None
     assert job.state == "stopped"
+
+
+def choose_backbone(page: Page, name: str) -> None:
+    box = page.get_by_role("tabpanel").filter(visible=True).get_by_role("combobox", name="Backbone")
+    box.click()
+    box.fill(name)
+    page.get_by_role("option", name=re.compile(name)).first.click()
+
+
+def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, own_store: Store, tmp_path: Path) -> None:
+    """The commonest network, in the commonest file: a ResNet-18 as torchvision's training script saves it."""
+    torch.manual_seed(0)
+    path = tmp_path / "model_best.pth"
+    state = backbones.build("resnet18", 10, 32).state_dict()
+    torch.save({"epoch": 9, "arch": "resnet18", "state_dict": state, "best_acc1": torch.tensor(9.0)}, path)
+    assert 44 * 2**20 > path.stat().st_size > 42 * 2**20
+    page = own_page
+    page.goto("/models")
+    page.get_by_role("tab", name="Import a model").click()
+    expect(page.get_by_text("up to 600 MB").first).to_be_visible()
+    page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
+    expect(page.get_by_text("model_best.pth")).to_be_visible()
+    page.get_by_role("textbox", name="Name").last.fill("large")
+    choose_backbone(page, "resnet18")
+    settled(page)
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("'large' is in the store.")).to_be_visible(timeout=120_000)
+    info = models.describe(own_store, "large")
+    assert info.backbone == "resnet18"
+    assert "hardly more than by chance" in info.made_by["imported"]["warning"]  # it was never trained
+    settled(page)
+    choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("large"))
+    expect(page.get_by_text("hardly more than by chance").first).to_be_visible()
+
+
+def test_a_file_that_the_server_refuses_is_explained(browser: Browser, own_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(os.urandom(3 * 2**20))
+    with dashboard(own_store.root, tmp_path / "log", STREAMLIT_SERVER_MAX_UPLOAD_SIZE="2") as address:
+        page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 1500})
+        page.set_default_timeout(60_000)
+        page.goto("/models")
+        page.get_by_role("tab", name="Import a model").click()
+        expect(page.get_by_text("up to 2 MB").first).to_be_visible()
+        page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
+        page.get_by_role("textbox", name="Name").last.fill("mine")
+        settled(page)
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.get_by_text("No file has arrived.")).to_be_visible()
+        expect(page.get_by_text("files above 2 MB")).to_be_visible()
+        expect(page.get_by_role("textbox", name="Name").last).to_have_value("mine")
+        page.close()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,11 +7,6 @@ from kmex_core import projection
 from kmex_core.errors import InputError
 from kmex_core.results import Embeddings, Projection
 from kmex_core.specs import ProjectionSpec
-
-
-@pytest.fixture(scope="module")
-def numba_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("numba")
 
 
 def blobs(count: int, seed: int = 0) -> Embeddings:
@@ -25,10 +18,10 @@ def blobs(count: int, seed: int = 0) -> Embeddings:
 
 
 @pytest.fixture(scope="module")
-def drawn(numba_cache: Path) -> Projection:
+def drawn() -> Projection:
     seen: list[str] = []
     made = projection.fit(
-        blobs(600), blobs(90, 1), ProjectionSpec("x", 300), numba_cache, lambda stage, done, total: seen.append(stage)
+        blobs(600), blobs(90, 1), ProjectionSpec("x", 300), lambda stage, done, total: seen.append(stage)
     )
     assert "Fitting UMAP" in seen
     return made
@@ -48,8 +41,8 @@ def test_the_map_keeps_neighbours_and_places_what_it_was_not_fitted_on(drawn: Pr
     assert drawn.placed_trustworthiness is not None
 
 
-def test_equal_seeds_give_equal_maps(drawn: Projection, numba_cache: Path) -> None:
-    again = projection.fit(blobs(600), blobs(90, 1), ProjectionSpec("x", 300), numba_cache)
+def test_equal_seeds_give_equal_maps(drawn: Projection) -> None:
+    again = projection.fit(blobs(600), blobs(90, 1), ProjectionSpec("x", 300))
     np.testing.assert_array_equal(again.train, drawn.train)
     np.testing.assert_array_equal(again.test, drawn.test)
 
@@ -111,17 +104,17 @@ def test_the_sample_has_every_class_in_proportion() -> None:
     np.testing.assert_array_equal(projection.stratified_sample(labels, 20000, np.random.default_rng(0)), range(10000))
 
 
-def test_what_cannot_be_drawn_is_refused(numba_cache: Path) -> None:
+def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(InputError, match="at least 5"):
-        projection.fit(blobs(4), blobs(0), ProjectionSpec("x"), numba_cache)
+        projection.fit(blobs(4), blobs(0), ProjectionSpec("x"))
     broken = blobs(30)
     broken.z[3, 2] = np.nan
     with pytest.raises(InputError, match="not finite"):
-        projection.fit(broken, blobs(0), ProjectionSpec("x"), numba_cache)
+        projection.fit(broken, blobs(0), ProjectionSpec("x"))
 
 
-def test_a_tiny_data_set_has_a_map(numba_cache: Path) -> None:
-    made = projection.fit(blobs(12), blobs(0), ProjectionSpec("x"), numba_cache)
+def test_a_tiny_data_set_has_a_map() -> None:
+    made = projection.fit(blobs(12), blobs(0), ProjectionSpec("x"))
     assert np.isfinite(made.train).all()
     assert made.placed_trustworthiness is None
     assert made.labels.tolist() == [0, 1, 2] * 4

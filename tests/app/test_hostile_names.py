@@ -1,0 +1,68 @@
+"""Every page on a data set with hostile names: what Streamlit reads as Markdown has none of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kmex_core import pipeline
+from kmex_core.store import Store
+from tests.app.conftest import FRAME
+from tests.hostile import ATTRIBUTES, NAMES, hostile_model
+
+# what a name must not leave bare: an image or link, bold of theirs, a colour, a formula, HTML, an icon, code of theirs
+ACTIVE = re.compile(
+    r"(?<!\\)!?\[[^\]\\]*\]\(|(?<![\\*])\*\*bold|(?<!\\):(?:red|blue)\[|(?<!\\)\$x\^2|(?<!\\)<(?:img|b>)"
+    r"|:material_home:|:smile:|(?<!\\)`code`|(?<!\\)\*a\*"
+)
+MARKDOWN = ("markdown", "caption", "info", "warning", "error", "success", "title", "subheader", "button", "toggle",
+            "expander", "metric", "segmented_control", "button_group")  # fmt: skip
+
+
+def texts(test: AppTest) -> Iterator[str]:
+    for kind in MARKDOWN:
+        for element in test.get(kind):
+            for field in ("value", "label", "body", "help"):
+                text = getattr(element, field, None)
+                if isinstance(text, str):
+                    yield text
+            proto = getattr(element, "proto", None)
+            for field in ("label", "help", "body", "caption"):
+                text = getattr(proto, field, None)
+                if isinstance(text, str):
+                    yield text
+    for kind in ("imgs", "page_link"):
+        for element in test.get(kind):
+            proto = element.proto
+            yield str(getattr(proto, "label", ""))
+            yield from (str(image.caption) for image in getattr(proto, "imgs", ()))
+
+
+@pytest.fixture
+def hostile(store: Store, tmp_path: Path) -> Store:
+    info = hostile_model(store, tmp_path)
+    data = pipeline.dataset_of(info)
+    assert set(data.class_names) == set(NAMES)
+    assert data.split("train").attribute_names == ATTRIBUTES
+    pipeline.convert(store, info, data, 2)
+    return store
+
+
+def test_names_are_text_on_every_page(hostile: Store) -> None:
+    seen = ""
+    for view in ("overview", "prototypes", "explain", "evaluate", "attributes", "compare", "models"):
+        test = AppTest.from_file(str(FRAME), default_timeout=120)
+        test.query_params["model"], test.query_params["k"] = "hostile", "2"
+        test.run()
+        if view != "overview":
+            test.switch_page(f"views/{view}.py").run()
+        assert not test.exception, (view, [one.value for one in test.exception])
+        for text in texts(test):
+            assert not ACTIVE.search(text), (view, text)
+            seen += text
+    assert r"\*\*data\*\* \:blue\[set\] \<b>" in seen  # the data set's name is shown, as it is
+    assert any(name.split()[0] in seen.replace("\\", "") for name in NAMES[1:])
