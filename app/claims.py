@@ -80,8 +80,9 @@ def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], ow
     rival = int(others[np.argmax(found.similarity[others])])
     if found.distance[rival] >= found.distance[best] * (1 + NEAR_DISTANCE):
         return ""
+    name = markdown(names[classes[rival]])
     return (
-        f"**Near tie** with **{markdown(names[classes[rival]])}**: the nearest prototype of that class has a similarity of "
+        f"**Near tie** with **{name}**: the nearest prototype of that class has a similarity of "
         f"{found.similarity[rival]:.3f} against {found.similarity[best]:.3f} (it is less than {NEAR_DISTANCE:.0%} "
         "farther away)."
     )

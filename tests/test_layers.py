@@ -71,7 +71,7 @@ APP = {
     "app.login": set(),
     "app.access": {"app.security", "kmex_core"},
     "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
-    "app.claims": {"kmex_core.metrics", "kmex_core.results"},
+    "app.claims": {"kmex_core.metrics", "kmex_core.plain_text", "kmex_core.results"},
     "app.state": {"app.addresses", "app.cache", "kmex_core"},
     "app.cache": {"app.access", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},

@@ -8,6 +8,7 @@ from app import cache
 from app.components.model_jobs import IMPORT, TRAIN, UPLOADS
 from app.state import select_model
 from kmex_core import jobs
+from kmex_core.plain_text import markdown
 from kmex_core.store import read_only
 
 EVERY = 4.0
@@ -50,7 +51,7 @@ def _ready(name: str) -> None:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
         what = "trained" if name.startswith(TRAIN) else "imported"
-        st.markdown(f":material/check_circle: **{model}** is {what}.", width="stretch")
+        st.markdown(f":material/check_circle: **{markdown(model)}** is {what}.", width="stretch")
         if st.button("Open", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)):
             _dismiss(name)
             st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
@@ -62,7 +63,7 @@ def _ready(name: str) -> None:
 def _failed(name: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
         what = "Training" if name.startswith(TRAIN) else "Importing"
-        st.markdown(f":material/error: {what} **{_model(name)}** failed.", width="stretch")
+        st.markdown(f":material/error: {what} **{markdown(_model(name))}** failed.", width="stretch")
         st.page_link("views/models.py", label="What happened", icon=":material/arrow_forward:")
 
 

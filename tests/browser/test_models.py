@@ -140,7 +140,7 @@ def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, own_stor
     choose_backbone(page, "resnet18")
     settled(page)
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_text("'large' is in the store.")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("large is imported.")).to_be_visible(timeout=120_000)
     info = models.describe(own_store, "large")
     assert info.backbone == "resnet18"
     assert "hardly more than by chance" in info.made_by["imported"]["warning"]  # it was never trained
