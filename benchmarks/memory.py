@@ -112,8 +112,12 @@ def _commands(
         "--device", "cpu",
     ]  # fmt: skip
     rows = [_row(f"import, {what}", _peak(["-m", "kmex_core", *brought], code, store), target)]
-    if "before" in what:  # so that there is something to convert
-        _peak(["-m", "kmex_core", *brought, "--overwrite"], ROOT, store)
+    if not (store / "models" / "photos.safetensors").is_file():  # so that there is something to convert
+        aside = photos.rename(here / "aside")
+        _photos(photos, 20, 64, 64)
+        _peak(["-m", "kmex_core", *brought], code, store)
+        shutil.rmtree(photos)
+        aside.rename(photos)
     convert: list[str | Path] = ["convert", "--model", "photos", "--k", "3", "--device", "cpu"]
     return [*rows, _row(f"convert, {what}", _peak(["-m", "kmex_core", *convert], code, store), target)]
 
@@ -135,13 +139,19 @@ def _training(codes: dict[str, Path], here: Path, photos: Path) -> list[dict[str
 def _peak(arguments: Sequence[str | Path], code: Path, store: Path) -> tuple[float, int, float]:
     """Peak resident memory of a Python process (GB = 2³⁰ bytes), its exit status, and the seconds it took."""
     environment = os.environ | {"PYTHONPATH": str(code), "KMEX_CACHE": str(store)}
+    command = [sys.executable, "-W", "ignore", *map(str, arguments)]
     started = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", *map(str, arguments)], cwd=code, env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT)),
-    )  # fmt: skip
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile("w+") as messages:
+        child = subprocess.Popen(
+            command, cwd=code, env=environment, stdout=subprocess.DEVNULL, stderr=messages,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT)),
+        )  # fmt: skip
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        messages.seek(0)
+        text = messages.read()
+    if child.returncode > 0 and "memory" not in text.lower():
+        raise RuntimeError(f"{command} failed for another reason: {text[-1000:]}")
     return usage.ru_maxrss / 2**20, child.returncode, time.perf_counter() - started
 
 
