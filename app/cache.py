@@ -375,7 +375,7 @@ def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
 def _why_no_maps(spec: PrototypeSpec, _info: ModelInfo) -> str:
     from kmex_core.evaluation import why_no_maps as why
 
-    found = why(_kmex(_info, spec))
+    found = why(_kmex(_info, spec), (3, _info.image_size, _info.image_size))
     return "" if found is None else found.reason
 
 

@@ -56,7 +56,7 @@ def _plain(model: KMEx, images: Tensor, labels: Tensor, baseline: Tensor) -> Non
 def _plain_image(model: KMEx, image: Tensor, label: int, baseline: Tensor) -> None:
     """One image, as one would write it down: a pass for each map, and one for each masked image and model."""
     assert model.pixel_range is not None
-    lrp = lrp_of(model.encoder, *model.pixel_range)
+    lrp = lrp_of(model.encoder, *model.pixel_range, (3, SIDE, SIDE))
     pixels = SIDE * SIDE
 
     def similarity(x: Tensor) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from kmex_core.errors import InputError, unknown_name
+from kmex_core import passes
+from kmex_core.errors import InputError, KMExError, unknown_name
+from kmex_core.memory import out_of_memory
+from kmex_core.passes import Call
 from kmex_core.store import digest
+
+EXAMPLES = 8
+SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -23,76 +29,152 @@ class SplitModel:
     Attributes:
         encoder: images (N, 3, H, W) to embeddings (N, D).
         head: the last Linear layer, embeddings (N, D) to class scores (N, C).
-        head_path: its dotted name in the classifier.
+        head_path: its dotted name in the classifier, or in the network inside `torch.compile` or DataParallel.
     """
 
-    encoder: nn.Module
-    head: nn.Linear
+    encoder: UpToHead
+    head: Head
     head_path: str
 
 
-class _Reached(Exception):
-    """Carries the embedding out of a forward pass that has reached the head."""
-
-    def __init__(self, z: Any) -> None:
-        super().__init__()
-        self.z = z
-
-
-class Stop(nn.Module):
-    """Stands where the head was, and ends the forward pass there."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        raise _Reached(z)
-
-
 class UpToHead(nn.Module):
-    """A classifier up to what its head would be given.
+    """A classifier up to what its head is given: the classifier itself runs, and a hook takes the head's input.
+
+    It is a guest. The classifier's parts go through a pass in evaluation mode and have their own modes again after it,
+    so that the classifier may go on training; `train()` and `eval()` do not reach it. In training mode, parts run in
+    the modes that they have. The head's parameters do not count as the encoder's in `state_dict`.
 
     Args:
-        model: the classifier with a `Stop` in the place of its head.
+        model: the classifier.
+        head_path: the dotted name of its head.
+        like: the name of the parameter whose type of float images are given in; as they come when empty.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, head_path: str, like: str = "") -> None:
         super().__init__()
-        self.model = model
+        self.model, self.head_path, self.like = model, head_path, like
+        self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) images to (N, D) embeddings."""
-        try:
+        if self.like:
+            images = images.to(self.model.get_parameter(self.like).dtype)
+        head = self.model.get_submodule(self.head_path)
+        if self.training:
+            z = self._input_of(head, images)
+        else:
+            with passes.evaluating(self.model):
+                z = self._input_of(head, images)
+        return z
+
+    def _input_of(self, head: nn.Module, images: Tensor) -> Tensor:
+        with passes.watched({self.head_path: head}) as calls:
             self.model(images)
-        except _Reached as reached:
-            z: Tensor = reached.z
-            return z
-        raise RuntimeError(f"{type(self.model).__name__} did not come to its head.")
+        if not calls:
+            raise RuntimeError(f"{type(self.model).__name__} did not come to its head.")
+        z: Tensor = calls[-1].inputs[0]
+        return z
+
+    def train(self, mode: bool = True) -> Self:
+        """The encoder's own mode; the classifier's parts keep theirs."""
+        self.training = mode
+        return self
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """As of any module, without the head's."""
+        state = super().state_dict(*args, **options)
+        for key in self._head_keys(options.get("prefix", "")):
+            state.pop(key, None)
+        return state
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for key, value in self._head_keys(prefix).items():
+            state_dict.setdefault(key, value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _head_keys(self, prefix: str) -> dict[str, Any]:
+        return self.model.get_submodule(self.head_path).state_dict(prefix=f"{prefix}model.{self.head_path}.")
 
 
-def split(model: nn.Module, example: Tensor | None = None) -> SplitModel:
-    """Split a classifier before its last Linear layer. The classifier itself is not changed.
+class Trunk(UpToHead):
+    """An encoder that is nobody's guest: its network is its own, without a head, and takes its mode."""
 
-    The encoder runs the classifier until that layer is reached, so that what comes after it (a softmax, say) does not
-    matter. Parameters and buffers are shared with the classifier; modes and hooks are not.
+    def __init__(self, model: nn.Module, head_path: str) -> None:
+        parent, _, last = head_path.rpartition(".")
+        setattr(model.get_submodule(parent), last, nn.Identity())
+        super().__init__(model, head_path)
+        self.training = True
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) images to (N, D) embeddings."""
+        return self._input_of(self.model.get_submodule(self.head_path), images)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module."""
+        return nn.Module.train(self, mode)
+
+
+class Head(nn.Linear):
+    """A Linear layer on its own, with the parameters of a classifier's last one, for embeddings of any type of float.
+
+    Where the classifier computes its weight anew in each pass (weight or spectral norm), it is the weight of now.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        for name in ("weight", "bias"):
+            value = getattr(layer, name)
+            if value is not None and not isinstance(value, nn.Parameter):
+                value = nn.Parameter(value.detach().clone(), requires_grad=False)
+            self.register_parameter(name, value)
+        self.training = False
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, C) class scores of the same type."""
+        return super().forward(z.to(self.weight.dtype)).to(z.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# where to split
+
+
+def split(model: nn.Module, example: Tensor | None = None, head: str | nn.Module | None = None) -> SplitModel:
+    """Split a classifier before its last Linear layer. The classifier itself is not changed, and neither are its modes,
+    hooks, buffers and torch's random numbers.
+
+    `torch.compile`, DataParallel and DistributedDataParallel are looked through; any other module around the network
+    (one that normalises first, a LightningModule) runs as it is. What comes after the head (a softmax, say) does not
+    matter. Parameters and buffers are shared with the classifier.
 
     Args:
         model: any classifier with a Linear layer.
-        example: (N, 3, H, W) images. With it the last layer is the one that runs last, and the split is checked: the
-            head on the encoder's output must predict what the classifier predicts. Without, it is the last one
-            registered.
+        example: (N, 3, H, W) images. With it the head is the last Linear layer whose output is the classifier's, else
+            the last one to run, and the split is checked: the head on the encoder's output must predict what the
+            classifier predicts. Without, it is the last one registered.
+        head: which layer it is, by its dotted name or itself, when the last one is not the right one.
 
     Raises:
-        InputError: when there is no Linear layer, or the two parts do not make the whole.
+        InputError: when there is no such Linear layer, the classifier cannot run on the example, or the two parts do
+            not make the whole.
     """
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    linear = {name: module for name, module in linear.items() if not _inside_attention(model, name)}
+    network = passes.unwrapped(model)
+    _check_weights(network)
+    linear = _linear_layers(network)
+    path = _path_of(network, linear, head) if head is not None else ""
     if not linear:
         raise InputError(
-            f"{type(model).__name__} has no Linear layer, so there is no place where its encoder ends and its head "
-            "begins. KMEx needs a classifier that ends in one."
+            f"{type(network).__name__} has no Linear layer, so there is no place where its encoder ends and its head "
+            f"begins. KMEx needs a classifier that ends in one{_instead(network)}."
         )
-    path = list(linear)[-1] if example is None else _last_to_run(model, linear, example)
-    parts = split_at(model, path)
-    if example is not None:
-        _check(model, parts, example)
+    if example is None:
+        return split_at(network, path or list(linear)[-1])
+    example = example[:EXAMPLES]
+    like, calls, output = _observed(network, linear, example)
+    call, scores = _chosen(network, linear, calls, output, path)
+    parts = _parts(network, call.name, like)
+    _check(network, parts, call, scores, linear)
+    _check_repeats(network, parts.encoder, call.inputs[0], example)
     return parts
 
 
@@ -102,75 +184,244 @@ def split_at(model: nn.Module, path: str) -> SplitModel:
     Raises:
         InputError: when there is no such layer.
     """
-    try:
-        head = model.get_submodule(path)
-    except AttributeError:
-        head = None
-    if not isinstance(head, nn.Linear):
-        raise InputError(f"{type(model).__name__} has no Linear layer '{path}': it is another network than expected.")
-    made: dict[nn.Module, nn.Module] = {head: Stop()}
-    return SplitModel(UpToHead(_twin(model, made)), copy.copy(head), path)
+    network = passes.unwrapped(model)
+    _check_weights(network)
+    path = _path_of(network, _linear_layers(network), path)
+    floats = [name for name, value in network.named_parameters() if value.is_floating_point()]
+    return _parts(network, path, floats[0])
 
 
-def _inside_attention(model: nn.Module, name: str) -> bool:
-    parent = name.rpartition(".")[0]
-    return bool(parent) and isinstance(model.get_submodule(parent), nn.MultiheadAttention)
+def trunk(model: nn.Module) -> tuple[Trunk, int]:
+    """A new network up to its head, which is taken away, and how many dimensions its embedding has."""
+    parts = split(model)
+    return Trunk(model, parts.head_path), parts.head.in_features
 
 
-def _last_to_run(model: nn.Module, linear: dict[str, nn.Linear], example: Tensor) -> str:
-    order: list[str] = []
-    handles = [
-        module.register_forward_hook(lambda *_, name=name: order.append(name)) for name, module in linear.items()
-    ]
-    try:
-        _quietly(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return order[-1] if order else list(linear)[-1]
+def _parts(network: nn.Module, path: str, like: str) -> SplitModel:
+    layer = network.get_submodule(path)
+    assert isinstance(layer, nn.Linear)
+    with passes.evaluating(network):  # spectral norm changes its buffers when a weight is looked at in training mode
+        return SplitModel(UpToHead(network, path, like), Head(layer), path)
 
 
-def _twin(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
-    """A module with the same parameters and buffers, but modes and hooks of its own; `made` maps old to new parts."""
-    if module not in made:
-        twin = copy.copy(module)
-        made[module] = twin
-        twin._modules = {name: child and _twin(child, made) for name, child in module._modules.items()}
-    return made[module]
+def _linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
+    """The Linear layers by name, those inside attention left out, which are not called."""
+    inside = {part for module in network.modules() if isinstance(module, nn.MultiheadAttention)
+              for part in module.modules()}  # fmt: skip
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and module not in inside and name
+    }
 
 
-def _quietly(module: nn.Module, example: Tensor) -> Any:
-    """The module's output in evaluation mode without gradients; its mode is put back."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        with torch.no_grad():
-            return module(example)
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-def _check(model: nn.Module, parts: SplitModel, example: Tensor) -> None:
-    z, scores = _quietly(parts.encoder, example), _quietly(model, example)
-    if not isinstance(scores, Tensor) or scores.ndim != 2:
-        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+def _path_of(network: nn.Module, linear: Mapping[str, nn.Linear], head: str | nn.Module) -> str:
+    if isinstance(head, nn.Module):
+        for name, layer in network.named_modules():
+            if layer is head and name in linear:
+                return name
         raise InputError(
-            f"{type(model).__name__} gives {got} for a batch of images; a tensor (images, classes) was expected. Wrap "
+            f"The {type(head).__name__} given as head is no Linear layer of this {type(network).__name__}"
+            f"{_candidates(linear)}."
+        )
+    for start in ("", "module.", "_orig_mod."):  # the names that wrappers put before it
+        if head.startswith(start) and head.removeprefix(start) in linear:
+            return head.removeprefix(start)
+    kind = next((type(part).__name__ for name, part in network.named_modules() if name == head), "")
+    raise InputError(
+        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is another "
+        f"network than expected{_candidates(linear)}."
+    )
+
+
+def _candidates(linear: Mapping[str, nn.Linear]) -> str:
+    if not linear:
+        return ""
+    last = [f"'{name}' ({layer.in_features} to {layer.out_features})" for name, layer in linear.items()][-SHOWN:]
+    return f"; its {'last ' if len(linear) > SHOWN else ''}Linear layers are {', '.join(last)}"
+
+
+def _instead(network: nn.Module) -> str:
+    """What a network without a Linear layer at its end has there, in a half sentence."""
+    if isinstance(network, torch.jit.ScriptModule):
+        return "; this one is TorchScript, whose layers cannot be told: give the Python model"
+    convolutions = [(name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
+    if convolutions and convolutions[-1][1].kernel_size == (1, 1):
+        name, part = convolutions[-1]
+        return (
+            f". In place of the 1×1 convolution '{name}' put pooling, Flatten and Linear({part.in_channels}, "
+            f"{part.out_channels}) with the same weights"
+        )
+    return ""
+
+
+def _check_weights(network: nn.Module) -> None:
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        if is_lazy(value):
+            raise InputError(
+                f"'{name}' of {type(network).__name__} has no shape yet: it belongs to a lazy layer. Run the "
+                "classifier once on images, and train it, before it is converted."
+            )
+        if value.is_meta:
+            raise InputError(
+                f"'{name}' of {type(network).__name__} is on the device 'meta', which keeps no weights. Load the "
+                "trained weights first."
+            )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# watching it run
+
+
+def _observed(network: nn.Module, linear: Mapping[str, nn.Linear], example: Tensor) -> tuple[str, list[Call], Any]:
+    """The parameter that images are like, the calls of Linear layers, and the output of one pass."""
+    error: Exception | None = None
+    for like in _float_parameters(network, example.dtype):
+        images = example.to(network.get_parameter(like).dtype) if like else example
+        try:
+            with (
+                torch.no_grad(),
+                passes.same_random_numbers(example.device),
+                passes.evaluating(network),
+                passes.strangers(network) as strangers,
+                passes.watched(linear) as calls,
+            ):
+                output = network(images)
+        except Exception as raised:
+            error = error or raised
+            continue
+        if strangers:
+            raise InputError(
+                f"{type(network).__name__} runs a {type(strangers[0]).__name__} with weights of its own that is not "
+                "registered in it: it is kept in a plain list, a dict or a closure, where its weights are neither "
+                "moved nor saved with the network. Use nn.ModuleList or nn.ModuleDict."
+            )
+        return like, calls, output
+    assert error is not None
+    raise not_run(network, example, error) from error
+
+
+def _float_parameters(network: nn.Module, given: torch.dtype) -> Iterator[str]:
+    """Names of parameters with each type of float, that of the images first, then none."""
+    first: dict[torch.dtype, str] = {}
+    for name, value in network.named_parameters():
+        if value.is_floating_point():
+            first.setdefault(value.dtype, name)
+    yield from sorted(first.values(), key=lambda name: network.get_parameter(name).dtype != given)
+    if given not in first:
+        yield ""
+
+
+def not_run(network: nn.Module, images: Tensor, error: Exception) -> KMExError:
+    """What to say when a network fails on images."""
+    if out_of_memory(error):
+        return KMExError(
+            f"There is too little memory on '{images.device}' for {len(images)} images of {tuple(images.shape[1:])}."
+        )
+    lines = str(error).strip().splitlines() or [""]
+    return InputError(
+        f"{type(network).__name__} cannot take images {tuple(images.shape)} of "
+        f"{str(images.dtype).removeprefix('torch.')} ({type(error).__name__}: {lines[0][:300]}). Give images of the "
+        "size, channels and type that it was trained on."
+    )
+
+
+def _chosen(
+    network: nn.Module, linear: Mapping[str, nn.Linear], calls: list[Call], output: Any, path: str
+) -> tuple[Call, Tensor | None]:
+    """The call of the head, and the classifier's scores where its output has them."""
+    scores = _scores(output)
+    if path:
+        own = [call for call in calls if call.name == path]
+        if not own:
+            raise InputError(f"'{path}' does not run in {type(network).__name__}{_candidates(linear)}.")
+        return own[-1], scores
+    if not calls:
+        raise InputError(
+            f"{type(network).__name__} does not call any of its Linear layers, so that none can be its head; a layer "
+            f"used by its weight (F.linear) is not seen. Make it a call{_candidates(linear)}."
+        )
+    outputs = [scores] if scores is not None else _tensors(output)
+    giving = [call for call in calls if any(_equal(call.output, value) for value in outputs)]
+    if scores is None and len({call.name for call in giving}) != 1:
+        raise InputError(
+            f"{type(network).__name__} gives {_described(output)} for a batch of images; a tensor (images, classes) "
+            f"was expected. Name the layer that gives the class scores with head={_candidates(linear)}."
+        )
+    return (giving or calls)[-1], scores
+
+
+def _scores(output: Any) -> Tensor | None:
+    """The class scores in what a classifier gives: all of it, or its part "logits"."""
+    if not isinstance(output, Tensor):
+        output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return output if isinstance(output, Tensor) else None
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        return [tensor for value in output.values() for tensor in _tensors(value)]
+    if isinstance(output, list | tuple):
+        return [tensor for value in output for tensor in _tensors(value)]
+    return []
+
+
+def _equal(a: Any, b: Tensor) -> bool:
+    return isinstance(a, Tensor) and (a is b or (a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)))
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} of {', '.join(map(str, list(value)[:SHOWN]))}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _check(
+    network: nn.Module, parts: SplitModel, call: Call, scores: Tensor | None, linear: Mapping[str, nn.Linear]
+) -> None:
+    """Whether the head on its input makes the classifier's decision."""
+    name, path, z = type(network).__name__, parts.head_path, call.inputs[0]
+    if scores is not None and scores.ndim != 2:
+        raise InputError(
+            f"{name} gives {_described(scores)} for a batch of images; a tensor (images, classes) was expected. Wrap "
             "it in a module whose forward returns the class scores."
         )
     if not isinstance(z, Tensor) or z.ndim != 2:
-        got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
         raise InputError(
-            f"Before its last Linear layer '{parts.head_path}', {type(model).__name__} gives {got}; one embedding per "
-            "image (images, dimensions) was expected."
+            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; one embedding per image (images, "
+            f"dimensions) was expected. If another layer is the head, name it with head={_candidates(linear)}."
         )
+    if scores is None:
+        return
     with torch.no_grad():
         again = parts.head(z)
-    if again.shape != scores.shape or not torch.equal(again.argmax(1), scores.argmax(1)):
+    if again.shape == scores.shape:
+        chosen, best = scores.gather(1, again.argmax(1, keepdim=True)), scores.amax(1, keepdim=True)
+        rounding = 8 * torch.finfo(scores.dtype).eps * scores.abs().amax(1, keepdim=True)
+        if bool((chosen >= best - rounding).all()):
+            return
+    raise InputError(
+        f"{name} computes more after its last Linear layer '{path}' than a change of scale: the classes predicted from "
+        f"the embedding differ from its own. KMEx cannot take its place. If another layer is the head, name it with "
+        f"head={_candidates(linear)}; if the head is a function (F.linear) or a convolution, make it a Linear layer."
+    )
+
+
+def _check_repeats(network: nn.Module, encoder: UpToHead, z: Tensor, example: Tensor) -> None:
+    with torch.no_grad(), passes.same_random_numbers(example.device):
+        torch.rand(1, device=example.device)  # so that other random numbers come than in the first pass
+        again = encoder(example)
+    if not torch.allclose(z, again, rtol=1e-2, atol=1e-2 * float(z.abs().amax()), equal_nan=True):
         raise InputError(
-            f"{type(model).__name__} computes more after its last Linear layer '{parts.head_path}' than a change of "
-            "scale: the classes predicted from the embedding differ from its own. KMEx cannot take its place."
+            f"{type(network).__name__} gives the same images other embeddings at every pass, even in evaluation mode. "
+            "Often it is a dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout belongs "
+            "into __init__."
         )
 
 
@@ -312,7 +563,8 @@ def _pretrained(name: str, image_size: int, options: dict[str, Any]) -> nn.Modul
 
 def _check_size(model: nn.Module, name: str, image_size: int, num_classes: int) -> None:
     try:
-        scores = _quietly(model, torch.zeros(2, 3, image_size, image_size))
+        with torch.no_grad(), passes.evaluating(model):
+            scores = model(torch.zeros(2, 3, image_size, image_size))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(
             f"'{name}' cannot take {image_size}×{image_size} images ({str(error).splitlines()[0]}). Choose a larger "

@@ -69,7 +69,7 @@ def _forward(
     encoder: nn.Module, head: nn.Module, images: Tensor, device: str | torch.device, mixed_precision: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     place = torch.device(device)
-    with torch.inference_mode(), torch.autocast(place.type, enabled=mixed_precision):
+    with torch.no_grad(), torch.autocast(place.type, enabled=mixed_precision):
         z = encoder(images.to(place, non_blocking=True))
         predicted = head(z).argmax(1)
     return z.float().cpu().numpy(), predicted.cpu().numpy()

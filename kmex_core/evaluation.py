@@ -77,9 +77,14 @@ class Classifier(Protocol):
         """(N, D) to (N, C)."""
 
 
-def why_no_maps(model: Prototypical) -> NotComputed | None:
-    """Why there are no relevance maps for a model; None when there are."""
-    if model.pixel_range is not None and has_rules(model.encoder):
+def why_no_maps(model: Prototypical, size: Sequence[int]) -> NotComputed | None:
+    """Why there are no relevance maps for a model; None when there are.
+
+    Args:
+        model: see `Prototypical`.
+        size: of an image, (channels, H, W).
+    """
+    if model.pixel_range is not None and has_rules(model.encoder, size):
         return None
     return NotComputed(no_rules(model.encoder))
 
@@ -129,8 +134,6 @@ def map_scores(
     Raises:
         KMExError: when a map has values that are not finite, or there are no images or no rules for the encoder.
     """
-    if (why := why_no_maps(model)) is not None:
-        raise KMExError(why.reason)
     started = time.perf_counter()
     parts: list[dict[str, np.ndarray]] = []
     baseline = baseline.to(model.prototype_class.device)
@@ -139,6 +142,8 @@ def map_scores(
     members = class_members(model.prototype_class, empty.black_box.shape[1])
     done = 0
     for indices, images, labels in batches:
+        if not parts and (why := why_no_maps(model, images.shape[1:])) is not None:
+            raise KMExError(why.reason)
         for at in range(0, len(images), BATCH):
             part = slice(at, at + BATCH)
             here = _Batch(model, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device))
@@ -197,7 +202,7 @@ def map_divergences(
 def _propagated(
     encoder: nn.Module, pixel_range: tuple[Sequence[float], Sequence[float]], images: Tensor, relevance: Tensor
 ) -> Tensor:
-    lrp = lrp_of(encoder, *pixel_range)
+    lrp = lrp_of(encoder, *pixel_range, images.shape[1:])
     portions = Portions.fitting(encoder, images, backward=True, copies=LRP_COPIES)
     return torch.cat(list(portions.over(len(images), lambda part: lrp.maps(images[part], relevance[part]))))
 
@@ -291,7 +296,7 @@ class _Batch:
         each = torch.arange(len(z), device=z.device)
         rows = torch.cat([image, each, each, other])
         assert model.pixel_range is not None
-        lrp = lrp_of(model.encoder, *model.pixel_range)
+        lrp = lrp_of(model.encoder, *model.pixel_range, self.images.shape[1:])
         portions = Portions.fitting(model.encoder, self.images, self.rows, backward=True, copies=LRP_COPIES)
         maps = torch.cat(
             list(portions.over(len(rows), lambda part: lrp.maps(self.images[rows[part]], relevance[part])))

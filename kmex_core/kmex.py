@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
 
-from kmex_core import backbones, models
+from kmex_core import backbones, models, passes
 from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
+from kmex_core.loaders import Batches, check_images
+from kmex_core.memory import out_of_memory
 from kmex_core.progress import Progress, silent
 from kmex_core.prototypes import EPSILON, class_members, fit_prototypes, pairwise, similarity
 from kmex_core.results import Explanation, Prototypes, RelevanceMaps, fewer_prototypes
@@ -81,9 +84,18 @@ class KMEx(nn.Module):
     # ---- the computation -------------------------------------------------------------------------------------------
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised images to (N, D) embeddings."""
-        z: Tensor = self.encoder(images)
-        return z
+        """(N, 3, H, W) normalised images to (N, D) embeddings, of the prototypes' type of float.
+
+        Raises:
+            InputError: when the network cannot take them.
+        """
+        try:
+            z: Tensor = self.encoder(images)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise backbones.not_run(getattr(self.encoder, "model", self.encoder), images, error) from error
+        return z.to(self.prototypes.dtype)
 
     def distance(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) Euclidean distances; exactly 0 at a prototype."""
@@ -114,7 +126,12 @@ class KMEx(nn.Module):
         ).index_add(1, self.prototype_class, similarity.softmax(1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction."""
+        """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction.
+
+        Raises:
+            InputError: for anything else, or images that the network cannot take.
+        """
+        check_images(images, "You gave")
         return self.classify(self.similarity(self.encode(images)))
 
     # ---- where it comes from, for the evaluation of maps -------------------------------------------------------------
@@ -153,7 +170,8 @@ class KMEx(nn.Module):
 
     @property
     def nearest(self) -> np.ndarray:
-        """(K, M) indices of the nearest training images of the own class, in the order the loader gave them."""
+        """(K, M) indices of the nearest training images of the own class: into the data set of a `DataLoader`, of other
+        loaders in the order they gave them."""
         return self.details.nearest
 
     # ---- making, keeping, explaining -------------------------------------------------------------------------------
@@ -162,41 +180,64 @@ class KMEx(nn.Module):
     def convert(
         cls,
         model: nn.Module,
-        loader: Iterable[tuple[Tensor, Tensor]],
+        loader: Iterable[Any],
         k: int = 5,
         seed: int = 0,
         class_names: Sequence[str] | None = None,
         device: str | torch.device | None = None,
         progress: Progress = silent,
+        head: str | nn.Module | None = None,
     ) -> Self:
         """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
 
+        The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever mode the classifier
+        is in and goes on in; but do not train in one thread while a KMEx of the same classifier computes in another.
+
         Args:
-            model: any classifier whose last step is a Linear layer.
-            loader: batches of normalised training images (n, 3, H, W) with labels (n,): any iterable that gives the
-                same images each time. A `DataLoader` is read in its data set's order even if it shuffles, so that
-                `nearest` are indices into the data set. Turn random augmentation off.
+            model: any classifier whose last step is a Linear layer, of any type of float; also compiled, in
+                DataParallel, or inside a module that prepares the images.
+            loader: batches of normalised training images (n, channels, H, W) with labels (n,), as pairs or as dicts
+                ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
+                each image once that its sampler can give, so that `nearest` are indices into the data set. Turn random
+                augmentation off.
             k: prototypes per class; a class with fewer different images has as many as those.
             seed: of k-means.
             class_names: C names ("0", "1", … when None).
-            device: where to compute (where the model is when None).
+            device: where to compute (where the model is when None); a copy of a model that is elsewhere is moved there.
             progress: called while it works.
+            head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
 
         Raises:
-            InputError: when the model cannot be split, or a class has no images.
+            InputError: when the model cannot be split, the loader gives something else, or a class has no images.
         """
-        device = device if device is not None else next(model.parameters(), torch.empty(0)).device
-        watched = _Watched(loader, device)
-        first = watched.first()
-        parts = backbones.split(model.to(device), first[:2])
+        if not isinstance(model, nn.Module):
+            raise InputError(f"A classifier (torch.nn.Module) was expected, got a {type(model).__name__}.")
+        network = passes.unwrapped(model)
+        place = next(network.parameters(), torch.empty(0)).device
+        if device is not None and torch.empty(0, device=device).device != place:
+            if isinstance(head, nn.Module):
+                head = next((name for name, part in network.named_modules() if part is head), head)
+            network = copy.deepcopy(network).to(device)
+            place = torch.empty(0, device=device).device
+        batches = Batches(loader)
+        parts = backbones.split(network, batches.first.to(place), head)
         names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
-        embeddings = extract(parts.encoder, parts.head, watched, watched.total, device, progress=progress)
-        prototypes = fit_prototypes(embeddings, names, k, seed, str(device), progress)
+        batches.classes = parts.head.out_features
+        try:
+            embeddings = extract(parts.encoder, parts.head, batches, batches.total, place, progress=progress)
+        except RuntimeError as error:
+            raise backbones.not_run(network, batches.last, error) from error
+        prototypes = fit_prototypes(embeddings, names, k, seed, str(place), progress)
         if few := fewer_prototypes(prototypes, names, k):
             warnings.warn(few, stacklevel=2)
+        prototypes = dataclasses.replace(
+            prototypes,
+            nearest=batches.index_of(prototypes.nearest),
+            nearest_any=batches.index_of(prototypes.nearest_any),
+        )
         made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": models.versions()}
-        return cls(parts.encoder, parts.head, prototypes, names, pixel_range=watched.pixel_range(), made_by=made_by).to(
-            device
+        return cls(parts.encoder, parts.head, prototypes, names, pixel_range=batches.pixel_range(), made_by=made_by).to(
+            place
         )
 
     def save(self, path: str | Path) -> None:
@@ -220,15 +261,16 @@ class KMEx(nn.Module):
         )
 
     @classmethod
-    def load(cls, path: str | Path, encoder: nn.Module) -> Self:
+    def load(cls, path: str | Path, model: nn.Module, head: str | nn.Module | None = None) -> Self:
         """Read what `save` wrote.
 
         Args:
             path: the file.
-            encoder: the classifier that was converted (with the same weights), as given to `convert`.
+            model: the classifier that was converted (with the same weights), as given to `convert`.
+            head: its head, when it has another name by now than the file says.
 
         Raises:
-            InputError: when there is no such file, or `encoder` has other weights than the converted classifier.
+            InputError: when there is no such file, or `model` has other weights than the converted classifier.
             StoreError: when the file is damaged or of another kind.
         """
         try:
@@ -237,11 +279,12 @@ class KMEx(nn.Module):
             raise InputError(f"There is no file {path}.") from None
         if described.get("format") != FORMAT:
             raise StoreError(f"{path} is no KMEx file ('format' is {described.get('format')!r}, '{FORMAT}' expected).")
-        parts = backbones.split_at(encoder, described["made_by"].get("head_path", ""))
+        parts = (backbones.split_at(model, described["made_by"].get("head_path", "")) if head is None
+                 else backbones.split(model, head=head))  # fmt: skip
         if backbones.fingerprint(parts.encoder, parts.head) != described["weights"]:
             raise InputError(
-                f"{path} was made with other weights than the {type(encoder).__name__} that was given: its prototypes "
-                "would mean nothing. Give the classifier that was converted."
+                f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} that was given: "
+                "its prototypes would mean nothing. Give the classifier that was converted."
             )
         pixel_range = described["pixel_range"]
         return cls(
@@ -307,50 +350,3 @@ class KMEx(nn.Module):
         from kmex_core.relevance import class_maps
 
         return class_maps(self, images, classes, method)
-
-
-def _in_order(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
-    """A shuffling `DataLoader` as one that gives every image once, in the data set's order; others as they are."""
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or not loader.batch_size:
-        return loader
-    return DataLoader(loader.dataset, loader.batch_size, collate_fn=loader.collate_fn, num_workers=loader.num_workers)
-
-
-class _Watched:
-    """A loader, checked as it is read, that remembers the range of its pixels."""
-
-    def __init__(self, loader: Iterable[tuple[Tensor, Tensor]], device: str | torch.device) -> None:
-        self._loader = _in_order(loader)
-        self._device = device
-        self._low: Tensor | None = None
-        self._high: Tensor | None = None
-        self.total = 0
-        if isinstance(self._loader, DataLoader) and not isinstance(self._loader.dataset, IterableDataset):
-            self.total = len(self._loader.dataset)  # type: ignore[arg-type]
-
-    def first(self) -> Tensor:
-        if iter(self._loader) is self._loader:
-            raise InputError("The loader can be read only once (it is an iterator). Give a DataLoader or a list.")
-        for images, _ in self:
-            return images.to(self._device)
-        raise InputError("The loader gives no images.")
-
-    def __iter__(self) -> Any:
-        for batch in self._loader:
-            if not isinstance(batch, list | tuple) or len(batch) != 2:
-                raise InputError("The loader must give pairs of images and labels.")
-            images, labels = batch
-            if images.ndim != 4 or labels.shape != images.shape[:1]:
-                raise InputError(
-                    f"The loader gave images {tuple(images.shape)} and labels {tuple(labels.shape)}; "
-                    "(n, channels, H, W) and (n,) were expected."
-                )
-            low, high = images.detach().amin((0, 2, 3)).float().cpu(), images.detach().amax((0, 2, 3)).float().cpu()
-            self._low = low if self._low is None else torch.minimum(self._low, low)
-            self._high = high if self._high is None else torch.maximum(self._high, high)
-            yield images, labels
-
-    def pixel_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        assert self._low is not None
-        assert self._high is not None
-        return tuple(self._low.tolist()), tuple(self._high.tolist())

@@ -85,7 +85,7 @@ def map_scores(
     converted = convert(store, info, data, k, seed, device, progress)
     black_box = models.load(store, info.name, checked_device(device))
     module = kmex(black_box, converted, conversion_spec(store, info, data, k, seed))
-    if (why := evaluation.why_no_maps(module)) is not None:
+    if (why := evaluation.why_no_maps(module, _size(info))) is not None:
         return why
 
     def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -151,9 +151,9 @@ def divergences(
     own = kmex(models.load(store, info.name, checked_device(device)), converted,
                conversion_spec(store, info, data, OWN, seed))  # fmt: skip
     other = models.load(store, reference.name, checked_device(device))
-    if (why := evaluation.why_no_maps(own)) is not None:
+    if (why := evaluation.why_no_maps(own, _size(info))) is not None:
         return why
-    if not has_rules(other.encoder):
+    if not has_rules(other.encoder, _size(info)):
         return ALONE
     spec = map_scores_spec(store, info, data, OWN, seed, images)
 
@@ -180,6 +180,10 @@ def _chosen_images(info: ModelInfo, data: datasets.ImageDataset, spec: MapScores
         rows = drawn[at : at + BATCH]
         pixels = to_pixels(test.images(rows), info.channels, info.image_size)
         yield rows, normalise(pixels, info.mean, info.std), torch.from_numpy(test.labels[rows])
+
+
+def _size(info: ModelInfo) -> tuple[int, int, int]:
+    return 3, info.image_size, info.image_size
 
 
 def _baseline(info: ModelInfo) -> torch.Tensor:

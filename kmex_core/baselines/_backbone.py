@@ -14,8 +14,7 @@ from kmex_core import backbones
 
 def encoder_of(backbone: str, classes: int, image_size: int, imagenet: bool = False) -> tuple[nn.Module, int]:
     """A backbone up to its head, (N, 3, S, S) to (N, D), and D."""
-    parts = backbones.split(backbones.build(backbone, classes, image_size, imagenet))
-    return parts.encoder, parts.head.in_features
+    return backbones.trunk(backbones.build(backbone, classes, image_size, imagenet))
 
 
 def before_pooling(encoder: nn.Module, image_size: int) -> str:

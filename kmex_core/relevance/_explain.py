@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from kmex_core.errors import InputError, KMExError
+from kmex_core.loaders import check_images
 from kmex_core.memory import Portions
 from kmex_core.relevance.gradients import integrated_gradients
+from kmex_core.relevance.layers import NoRules
 from kmex_core.relevance.lrp import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.results import Explanation, RelevanceMaps
 
@@ -90,11 +93,13 @@ def class_maps(
 
 
 def _checked_images(kmex: KMEx, images: Tensor) -> Tensor:
-    if images.ndim == 3:
+    if isinstance(images, Tensor) and images.ndim == 3:
         images = images[None]
-    if images.ndim != 4 or len(images) == 0:
-        raise InputError(f"Images (N, channels, H, W) were expected, got {tuple(images.shape)}.")
-    return images.to(kmex.prototypes.device, torch.float32)
+    check_images(images, "You gave")
+    channels = len(kmex.pixel_range[0]) if kmex.pixel_range is not None else images.shape[1]
+    if len(images) == 0 or images.shape[1] != channels:
+        raise InputError(f"Images (N, {channels}, H, W) were expected, got {tuple(images.shape)}.")
+    return images.to(kmex.prototypes.device, kmex.prototypes.dtype)
 
 
 def _checked_ids(kmex: KMEx, prototypes: Sequence[int]) -> Tensor:
@@ -105,10 +110,10 @@ def _checked_ids(kmex: KMEx, prototypes: Sequence[int]) -> Tensor:
     return torch.tensor(list(prototypes), dtype=torch.int64, device=kmex.prototypes.device)
 
 
-def _chosen_method(kmex: KMEx, method: str) -> str:
+def _chosen_method(kmex: KMEx, images: Tensor, method: str) -> str:
     if method not in METHODS:
         raise InputError(f"There is no method '{method}'; known: {', '.join(METHODS)}.")
-    rules = kmex.pixel_range is not None and has_rules(kmex.encoder)
+    rules = kmex.pixel_range is not None and has_rules(kmex.encoder, images.shape[1:])
     if method == "prp" and not rules:
         raise InputError(f"{no_rules(kmex.encoder)} PRP needs them; use integrated_gradients.")
     if method == "auto":
@@ -119,14 +124,20 @@ def _chosen_method(kmex: KMEx, method: str) -> str:
 def _maps(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor, method: str) -> RelevanceMaps:
     """One map per row: target t < K is the similarity to prototype t, K + c the black box's score of class c, and
     K + C + c the KMEx probability of class c."""
-    method = _chosen_method(kmex, method)
-    values, expected = (_propagated if method == "prp" else _integrated)(kmex, images, z, targets)
+    asked, method = method, _chosen_method(kmex, images, method)
+    try:
+        values, expected = (_propagated if method == "prp" else _integrated)(kmex, images, z, targets)
+    except NoRules as reason:  # what runs depends on the image
+        if asked == "prp":
+            raise InputError(f"{no_rules(kmex.encoder)} PRP needs them; use integrated_gradients.") from reason
+        method = "integrated_gradients"
+        values, expected = _integrated(kmex, images, z, targets)
     if not bool(values.isfinite().all()):
         raise KMExError(
             f"The relevance maps ({method}) of this image have no finite values: numbers overflowed on the way."
         )
     conservation = values.double().sum((1, 2, 3)) / expected.double()
-    return RelevanceMaps(values.sum(1).cpu().numpy(), conservation.cpu().numpy(), method)
+    return RelevanceMaps(values.sum(1).float().cpu().numpy(), conservation.cpu().numpy(), method)
 
 
 def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,13 +151,15 @@ def _propagated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple
         relevance[to_prototype] = kmex.prototype_relevance(here, ids)
         relevance[to_score] = class_relevance(kmex.head, z[to_score], targets[to_score] - count)
         relevance[to_prediction] = kmex.prediction_relevance(z[to_prediction], targets[to_prediction] - count - classes)
-    lrp = lrp_of(kmex.encoder, *kmex.pixel_range)
+    lrp = lrp_of(kmex.encoder, *kmex.pixel_range, images.shape[1:])
     portions = Portions.fitting(kmex.encoder, images, ROWS, backward=True, copies=LRP_COPIES)
-    parts = list(portions.over(len(z), lambda part: lrp.maps(images[part], relevance[part])))
+    parts = list(portions.over(len(z), lambda part: lrp.maps(images[part], relevance[part], z[part])))
     return torch.cat(parts), relevance.sum(1)
 
 
 def _integrated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    kmex = _exact(kmex, images)
+
     def outputs(batch: Tensor) -> Tensor:
         embedding = kmex.encode(batch)
         similarity = kmex.similarity(embedding)
@@ -155,3 +168,19 @@ def _integrated(kmex: KMEx, images: Tensor, z: Tensor, targets: Tensor) -> tuple
     black = images.amin((0, 2, 3)) if kmex.pixel_range is None else images.new_tensor(kmex.pixel_range[0])
     baseline = black.view(1, -1, 1, 1).expand(1, *images.shape[1:])
     return integrated_gradients(outputs, images, targets, baseline)
+
+
+def _exact(kmex: KMEx, images: Tensor) -> KMEx:
+    """A model of 16-bit floats as a copy in float32, because gradients need the precision; others as they are.
+
+    One that cannot be copied, or that fails on float32, stays as it is: the maps' conservation then says how exact.
+    """
+    if not any(value.dtype in (torch.float16, torch.bfloat16) for value in kmex.parameters()):
+        return kmex
+    try:
+        exact = copy.deepcopy(kmex).float()
+        with torch.no_grad():
+            exact.encode(images[:1])
+    except (RuntimeError, TypeError, InputError):
+        return kmex
+    return exact

@@ -13,8 +13,7 @@ from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.core import BasicHook, Composite
 from zennit.layer import Sum
 from zennit.rules import Epsilon, Pass, ZBox, ZPlus
-from zennit.torchvision import ResNetCanonizer
-from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
+from zennit.types import Activation, AvgPool, Convolution, Linear
 
 EPSILON = 1e-6
 _NO_BIAS = ["bias"]
@@ -42,20 +41,17 @@ class PoolEpsilon(BasicHook):  # type: ignore[misc]
 
 
 def prp_composite(low: Tensor, high: Tensor) -> Composite:
-    """The rules for networks of convolutions, batch normalisation, pooling, ReLU and residual sums.
-
-    Batch normalisation is merged into the convolutions, and torchvision's residual blocks get a layer for their sum.
+    """The rules for networks of convolutions, pooling, ReLU and residual sums (see `layers`).
 
     Args:
-        low, high: (1, channels, 1, 1), the smallest and largest value a pixel of each channel can have.
+        low, high: (1, channels, 1 or H, 1 or W), the smallest and largest value a pixel of each channel can have.
     """
     rules = [
         (Activation, Pass()),
-        (BatchNorm, Pass()),
         (Convolution, ZPlus(zero_params=_NO_BIAS)),
         (Linear, Epsilon(EPSILON, zero_params=_NO_BIAS)),
         (AvgPool, PoolEpsilon()),
         (Sum, Epsilon(EPSILON)),
     ]
     first = [(Convolution, ZBox(low, high, zero_params=_NO_BIAS)), (Linear, ZBox(low, high, zero_params=_NO_BIAS))]
-    return SpecialFirstLayerMapComposite(rules, first, canonizers=[ResNetCanonizer()])
+    return SpecialFirstLayerMapComposite(rules, first)

@@ -9,50 +9,27 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models.alexnet import AlexNet
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
-from torchvision.models.vgg import VGG
 
 from kmex_core import cores
-from kmex_core.backbones import Stop, UpToHead
 from kmex_core.relevance.composites import EPSILON, prp_composite
+from kmex_core.relevance.layers import Layers, NoRules, layers_of
 
 LRP_COPIES = 3  # how many times the rules keep what a plain backward pass keeps
-LEAVES = (
-    nn.Conv2d,
-    nn.Linear,
-    _BatchNorm,
-    nn.ReLU,
-    nn.Sigmoid,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Dropout,
-    nn.Identity,
-    Stop,
-)
 COPIED_BYTES = 2**30
-CONTAINERS = (nn.Sequential, ResNet, BasicBlock, Bottleneck, VGG, AlexNet, UpToHead)
 
 
-def has_rules(encoder: nn.Module) -> bool:
-    """Whether the rules hold for an encoder: the ResNet and VGG families, and plain sequences of the same layers.
+def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
+    """Whether the rules hold for what an encoder runs: convolutions, Linear layers, batch normalisation after one of
+    these, ReLU, sigmoid, pooling and residual sums; before them, changes of scale and size.
 
-    Others are refused by their type, because zennit fails silently on them: the maps come out, and mean nothing.
+    What runs counts, not which modules run it. Others are refused, because zennit fails silently on them: the maps come
+    out, and mean nothing.
+
+    Args:
+        encoder: images (N, C, H, W) to embeddings (N, D).
+        size: of an image, (C, H, W).
     """
-    for module in encoder.modules():
-        if not isinstance(module, LEAVES) and type(module) not in CONTAINERS:
-            return False
-    leaves = [module for module in encoder.modules() if not list(module.children())]
-    before: nn.Module | None = None
-    for leaf in leaves:
-        if isinstance(leaf, _BatchNorm) and not isinstance(before, nn.Conv2d | nn.Linear):
-            return False  # it cannot be merged into the layer before it
-        before = leaf
-    return any(isinstance(leaf, nn.Conv2d | nn.Linear) for leaf in leaves)
+    return isinstance(_layers(encoder, size)[0], Layers)
 
 
 def no_rules(encoder: nn.Module) -> str:
@@ -64,57 +41,58 @@ def no_rules(encoder: nn.Module) -> str:
 class LRP:
     """Relevance of pixels for anything that is a function of the embedding.
 
-    It works on copies of the encoder with merged batch normalisation; the encoder itself is never touched. zennit is
-    not thread-safe: each copy serves one pass at a time, and there are as many copies as passes at once are worth
-    having, made when they are first needed. Further passes wait for a free one.
+    It works on copies of the encoder's layers, with merged batch normalisation; the encoder itself is never touched.
+    zennit is not thread-safe: each copy serves one pass at a time, and there are as many copies as passes at once are
+    worth having, made when they are first needed. Further passes wait for a free one.
 
     Args:
-        encoder: images (N, C, H, W) to embeddings (N, D), of a family that `has_rules`.
+        layers: see `layers_of`.
         low, high: the smallest and largest value of each input channel.
-
-    Raises:
-        ValueError: for an encoder without rules.
+        size: of an image, (C, H, W).
     """
 
-    def __init__(self, encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> None:
-        if not has_rules(encoder):
-            raise ValueError(no_rules(encoder))
-        self._source = copy.deepcopy(encoder).eval().requires_grad_(False)
-        self._range = (low, high)
+    def __init__(self, layers: Layers, low: Sequence[float], high: Sequence[float], size: Sequence[int]) -> None:
+        self._front, self._source, self._gives = layers.front, layers.network, layers.gives
+        like = next(self._source.parameters())
+        self._dtype = like.dtype
+        self._box = [torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)
+                     for values in (low, high)]  # fmt: skip
+        if self._front is not None:
+            with torch.no_grad():
+                ends = [self._front(value.expand(1, *size).contiguous()) for value in self._box]
+            self._box = [torch.minimum(*ends), torch.maximum(*ends)]
         self._copies = threading.BoundedSemaphore(copies(self._source))
         self._idle: list[nn.Module] = []  # append and pop are atomic
 
-    def maps(self, images: Tensor, relevance: Tensor) -> Tensor:
+    def maps(self, images: Tensor, relevance: Tensor, z: Tensor | None = None) -> Tensor:
         """Propagate relevance from embeddings to pixels.
 
         Args:
             images: (N, C, H, W).
             relevance: (N, D), of each embedding dimension.
+            z: (N, D) the embeddings, when it is to be checked that the layers give them.
 
         Returns:
             (N, C, H, W), which sums to the relevance of each image up to what the rules' ε absorb.
+
+        Raises:
+            NoRules: when the layers give other embeddings than `z`: the encoder runs others on these images.
         """
+        images = images.detach().to(self._dtype)
+        inputs = (images if self._front is None else self._front(images)).detach().clone().requires_grad_()
         with self._copies:
             try:
                 network = self._idle.pop()
             except IndexError:
-                network = self._prepared()
+                network = copy.deepcopy(self._source)
+                prp_composite(*self._box).register(network)
             with torch.enable_grad():
-                inputs = images.detach().clone().requires_grad_()
-                z = network(inputs)
-                (gradient,) = torch.autograd.grad(z, inputs, relevance.detach())
+                again = network(inputs)
+                (gradient,) = torch.autograd.grad(again, inputs, relevance.detach().to(self._dtype))
             self._idle.append(network)  # after an error it is left to the garbage: its hooks may be in any state
-        return gradient.detach()
-
-    def _prepared(self) -> nn.Module:
-        network = copy.deepcopy(self._source)
-        device = next(network.parameters()).device
-        box = [torch.tensor(values, device=device).view(1, -1, 1, 1) for values in self._range]
-        prp_composite(*box).register(network)
-        for module in network.modules():
-            if isinstance(module, _BatchNorm) and module.running_var is not None:
-                module.running_var.fill_(1 - module.eps)  # it is the identity now, but for its own ε
-        return network
+        if z is not None and not self._gives(again.detach(), z):
+            raise NoRules("other layers than on other images")
+        return gradient.detach() if self._front is None else self._front.back(gradient.detach(), images)
 
 
 def copies(network: nn.Module) -> int:
@@ -126,20 +104,43 @@ def copies(network: nn.Module) -> int:
     return max(1, min(cores.count(), COPIED_BYTES // max(1, size)))
 
 
-_prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, LRP]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, Layers | NoRules, dict[object, LRP]]] = (
+    weakref.WeakKeyDictionary()
+)
 _preparing = threading.Lock()
 
 
-def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float]) -> LRP:
-    """The `LRP` of an encoder: made once, and again when its weights or its place have changed."""
-    state = [*encoder.parameters(), *encoder.buffers()]
-    stamp = (tuple(low), tuple(high), tuple((value.data_ptr(), value._version) for value in state))
+def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float], size: Sequence[int]) -> LRP:
+    """The `LRP` of an encoder for images of a size (C, H, W): made once, and again when its weights have changed.
+
+    Raises:
+        NoRules: for an encoder without rules.
+    """
+    layers, made = _layers(encoder, size)
+    if isinstance(layers, NoRules):
+        raise layers
+    box = (tuple(low), tuple(high))
     with _preparing:
-        found = _prepared.get(encoder)
-        if found is None or found[0] != stamp:
-            found = stamp, LRP(encoder, low, high)
-            _prepared[encoder] = found
-    return found[1]
+        if box not in made:
+            made[box] = LRP(layers, low, high, size)
+        return made[box]
+
+
+def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, dict[object, LRP]]:
+    """The encoder's layers, or why there are none, and the `LRP` of each box; anew for other weights or sizes."""
+    state = [*encoder.parameters(), *encoder.buffers()]
+    stamp = tuple(size), tuple((value.data_ptr(), value._version) for value in state)
+    with _preparing:
+        known = _prepared.get(encoder)
+        if known is None or known[0] != stamp:
+            like = next((value for value in state if value.is_floating_point()), torch.empty(0))
+            images = torch.rand(2, *size, generator=torch.Generator().manual_seed(0)).to(like)
+            try:
+                layers: Layers | NoRules = layers_of(encoder, images)
+            except NoRules as reason:
+                layers = reason
+            known = _prepared[encoder] = stamp, layers, {}
+    return known[1], known[2]
 
 
 def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
@@ -157,7 +158,7 @@ def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
         found: Tensor = head.relevance(z, target)  # type: ignore[operator]
         return found
     with torch.no_grad():
-        parts = z * head.weight[target]
+        parts = z * head.weight[target].to(z.dtype)
         score = parts.sum(1, keepdim=True)
         small = torch.where(score < 0, -EPSILON, EPSILON)
         return parts * (score / (score + small))

@@ -60,7 +60,7 @@ def test_against_slow_loops(model: KMEx) -> None:
     base = baseline(x)
     found = scored(model, x, y)
     assert found.conserving == 1
-    lrp = lrp_of(model.encoder, *model.pixel_range)
+    lrp = lrp_of(model.encoder, *model.pixel_range, (3, SIZE, SIZE))
     pixels = SIZE * SIZE
 
     def says(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,7 +197,7 @@ def test_maps_without_any_relevance(model: KMEx) -> None:
 def test_a_network_without_rules_is_refused(model: KMEx) -> None:
     model.encoder = nn.Sequential(model.encoder, nn.GELU())
     x, y = images(3, 2)
-    assert "no rules" in evaluation.why_no_maps(model).reason
+    assert "no rules" in evaluation.why_no_maps(model, (3, SIZE, SIZE)).reason
     with pytest.raises(KMExError, match="no rules for Sequential"):
         scored(model, x, y)
 

@@ -160,7 +160,6 @@ def test_other_weights_or_files_are_refused(kmex: KMEx, model: Net, tmp_path: Pa
         ([], "no images"),
         ([(torch.zeros(4, 8, 8), torch.zeros(4))], r"images \(4, 8, 8\)"),
         ([torch.zeros(4, 1, 8, 8)], "pairs of images and labels"),
-        (iter([(torch.zeros(4, 1, 8, 8), torch.zeros(4))]), "only once"),
     ],
 )
 def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: object, message: str) -> None:

@@ -123,9 +123,9 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
             z = other.encoder(image)
             said = other.head(z).argmax(1)
             weight = torch.as_tensor(other.head.weight)[said]
-            theirs = lrp_of(other.encoder, *module.pixel_range).maps(image, z * weight)
+            theirs = lrp_of(other.encoder, *module.pixel_range, image.shape[1:]).maps(image, z * weight)
             mine = module.prediction_relevance(module.encode(image), said)
-        maps = lrp_of(black_box.encoder, *module.pixel_range).maps(image, mine)
+        maps = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:]).maps(image, mine)
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
     evaluated = scores.evaluate(demo, [info], data, OWN, [3], 5, ["faithfulness"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,8 +14,9 @@ from torchvision.models.resnet import BasicBlock
 
 from kmex_core import KMEx, backbones, cores, models, pipeline, report
 from kmex_core.errors import InputError, KMExError
-from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, similarity_relevance
+from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, lrp_of, similarity_relevance
 from kmex_core.relevance import lrp as lrp_module
+from kmex_core.relevance.layers import NoRules, layers_of
 from kmex_core.results import CONSERVATION_TOLERANCE, ModelInfo
 from kmex_core.store import Store
 
@@ -170,8 +172,7 @@ def test_maps_agree_with_a_slow_implementation_of_the_rules(seed: int) -> None:
     torch.manual_seed(seed)
     network = small_network()
     images, relevance = rows(network)
-    lrp = LRP(network, LOW, HIGH)
-    lrp._source.double()
+    lrp = lrp_of(network, LOW, HIGH, images.shape[1:])
     maps = lrp.maps(images, relevance)
     for image, at_output, found in zip(images, relevance, maps, strict=True):
         slow = Slow().relevance(network, image.numpy(), at_output.numpy())
@@ -200,8 +201,68 @@ def test_relevance_of_a_dead_channel_is_not_lost_in_pooling() -> None:
     assert (network(images)[:, 1] == 0).all()
     relevance = torch.zeros(2, 4)
     relevance[:, 1] = 3.0
-    sums = LRP(network, LOW, HIGH).maps(images, relevance).sum((1, 2, 3))
+    sums = lrp_of(network, LOW, HIGH, images.shape[1:]).maps(images, relevance).sum((1, 2, 3))
     torch.testing.assert_close(sums, torch.full((2,), 3.0), rtol=1e-3, atol=0)
+
+
+class ByFunctions(nn.Module):
+    """`small_network` as timm or a user might write it: functions, sums in place, means, nothing called as a module."""
+
+    def __init__(self, network: nn.Sequential, first: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.first = network, first
+
+    def conv(self, conv: nn.Conv2d, bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        x = nn.functional.conv2d(x, conv.weight, None, conv.stride, conv.padding)
+        return nn.functional.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+
+    def block(self, block: BasicBlock, x: Tensor) -> Tensor:
+        shortcut = x if block.downsample is None else self.conv(*block.downsample, x)
+        x = self.conv(block.conv2, block.bn2, torch.relu(self.conv(block.conv1, block.bn1, x)))
+        x += shortcut
+        return x.relu_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, bn, _, _, one, two, _, _, linear, _, _ = self.network
+        x = self.block(two, self.block(one, nn.functional.max_pool2d(self.first(self.conv(conv, bn, x)), 2)))
+        return (x.mean((-1, -2), keepdim=True).view(len(x), -1) @ linear.weight.T + linear.bias).relu()
+
+
+def test_what_runs_counts_not_which_modules_run_it() -> None:
+    torch.manual_seed(0)
+    network = small_network()
+    images, relevance = rows(network)
+    expected = lrp_of(network, LOW, HIGH, images.shape[1:]).maps(images, relevance)
+    twin = ByFunctions(network, torch.relu)
+    torch.testing.assert_close(twin(images), network(images))
+    maps = lrp_of(twin, LOW, HIGH, images.shape[1:]).maps(images, relevance)
+    torch.testing.assert_close(maps, expected, rtol=1e-6, atol=1e-9)
+    assert not has_rules(ByFunctions(network, lambda x: x.clamp(min=0)), images.shape[1:])  # the same, but has no rule
+    assert not has_rules(ByFunctions(network, nn.functional.gelu), images.shape[1:])
+
+
+class Depending(nn.Module):
+    """Other layers run on bright images than on dark ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.dark, self.bright = nn.Conv2d(3, 4, 3), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.conv(x).relu().mean((2, 3))
+        return self.bright(z) if x.mean() > 2 else self.dark(z)
+
+
+def test_layers_that_depend_on_the_image_are_noticed() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(Depending(), nn.Linear(4, 3)).eval()
+    images = torch.rand(12, 3, 8, 8)
+    images[6:] += 4
+    kmex = KMEx.convert(network, [(images[:6], torch.arange(6) % 3), (images[6:], torch.arange(6) % 3)], k=1)
+    assert kmex.explain(images[0]).maps.method == "prp"
+    assert kmex.explain(images[8]).maps.method == "integrated_gradients"
+    with pytest.raises(InputError, match="use integrated_gradients"):
+        kmex.explain(images[8], method="prp")
 
 
 def test_prp_shares_by_hand() -> None:
@@ -355,31 +416,32 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
 @pytest.mark.parametrize(
     ("name", "rules"),
     [("resnet20", True), ("resnet18", True), ("resnet50", True), ("vgg11_bn", True), ("vgg11", True),
+     ("regnet_x_400mf", True), ("googlenet", False),
      ("convnext_tiny", False), ("vit_b_32", False), ("mobilenet_v2", False), ("densenet121", False),
      ("efficientnet_b0", False)],
 )  # fmt: skip
 def test_which_families_have_rules(name: str, rules: bool) -> None:
     encoder = backbones.split(backbones.build(name, 4, 32)).encoder
-    assert has_rules(encoder) is rules
+    assert has_rules(encoder, (3, 32, 32)) is rules
     if not rules:
-        with pytest.raises(ValueError, match="no rules"):
-            LRP(encoder, LOW, HIGH)
+        with pytest.raises(NoRules):
+            lrp_of(encoder, LOW, HIGH, (3, 32, 32))
 
 
 def test_batch_norm_that_cannot_be_merged_has_no_rules() -> None:
-    assert not has_rules(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)))
-    assert not has_rules(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)))
-    assert not has_rules(nn.Sequential(nn.Flatten()))
+    assert not has_rules(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)), (3, 8, 8))
+    assert not has_rules(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), (3, 8, 8))
+    assert not has_rules(nn.Sequential(nn.Flatten()), (3, 8, 8))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn", "regnet_x_400mf"])
 def test_families_with_rules_conserve(name: str) -> None:
     torch.manual_seed(0)
     parts = backbones.split(backbones.build(name, 4, 32))
     encoder = parts.encoder.eval()
     images = torch.rand(2, 3, 32, 32) * 2 - 0.4
     z = encoder(images).detach()
-    maps = LRP(encoder, LOW, HIGH).maps(images, z)
+    maps = lrp_of(encoder, LOW, HIGH, images.shape[1:]).maps(images, z)
     torch.testing.assert_close(maps.sum((1, 2, 3)), z.sum(1), rtol=0.03, atol=0)
 
 
@@ -420,7 +482,7 @@ def test_a_map_that_does_not_conserve_is_labelled(
     kmex: KMEx, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = LRP.maps
-    monkeypatch.setattr(LRP, "maps", lambda self, images, relevance: maps(self, images, relevance) * 0.9)
+    monkeypatch.setattr(LRP, "maps", lambda self, images, relevance, z=None: maps(self, images, relevance) * 0.9)
     found = kmex.explain(input_of(digits, 0), top=2)
     np.testing.assert_allclose(found.maps.conservation, 0.9, atol=0.01)
     assert CONSERVATION_TOLERANCE < 0.1
@@ -451,9 +513,10 @@ def test_passes_at_once_give_what_they_give_alone(
     torch.manual_seed(0)
     network = small_network().float()
     before = [value.clone() for value in network.state_dict().values()]
-    lrp = LRP(network, LOW, HIGH)
+    layers = layers_of(network, torch.rand(2, 3, 8, 8))
+    lrp = LRP(layers, LOW, HIGH, (3, 8, 8))
     given = [(torch.rand(1 + i % 3, 3, 8, 8), torch.rand(1 + i % 3, 7)) for i in range(24)]
-    alone = [LRP(network, LOW, HIGH).maps(*one) for one in given]
+    alone = [LRP(layers, LOW, HIGH, (3, 8, 8)).maps(*one) for one in given]
     with ThreadPoolExecutor(threads) as pool:
         together = list(pool.map(lambda one: lrp.maps(*one), given))
     for one, other in zip(alone, together, strict=True):
@@ -464,7 +527,7 @@ def test_passes_at_once_give_what_they_give_alone(
 
 def test_a_pass_that_fails_spoils_no_other() -> None:
     torch.manual_seed(0)
-    lrp = LRP(small_network().float(), LOW, HIGH)
+    lrp = lrp_of(small_network().float(), LOW, HIGH, (3, 8, 8))
     images, relevance = torch.rand(2, 3, 8, 8), torch.rand(2, 7)
     right = lrp.maps(images, relevance)
     for _ in range(8):  # more often than there are copies

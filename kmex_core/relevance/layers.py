@@ -1,0 +1,429 @@
+"""An encoder as the layers that ran: what zennit's rules need, whatever modules, functions or closures ran them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from zennit.layer import Sum
+
+ATEN = torch.ops.aten
+BATCH_NORMS = {
+    ATEN.native_batch_norm, ATEN._native_batch_norm_legit_no_training, ATEN.cudnn_batch_norm, ATEN.miopen_batch_norm,
+}  # fmt: skip
+SAME = {
+    ATEN.alias, ATEN.clone, ATEN.contiguous, ATEN.detach, ATEN.lift_fresh, ATEN._to_copy, ATEN.dropout,
+}  # fmt: skip
+RESHAPES = {
+    ATEN.view, ATEN._unsafe_view, ATEN.reshape, ATEN.flatten, ATEN.squeeze, ATEN.squeeze_, ATEN.unsqueeze,
+    ATEN.unsqueeze_,
+}  # fmt: skip
+ACTIVATIONS: dict[Any, Callable[[], nn.Module]] = {
+    ATEN.relu: nn.ReLU, ATEN.relu_: nn.ReLU, ATEN.sigmoid: nn.Sigmoid, ATEN.sigmoid_: nn.Sigmoid,
+}  # fmt: skip
+# what may come before the first layer: a change of scale, size or order of channels, the same for every image
+FRONT = SAME | {
+    ATEN.add, ATEN.add_, ATEN.sub, ATEN.sub_, ATEN.mul, ATEN.mul_, ATEN.div, ATEN.div_, ATEN.cat, ATEN.slice, ATEN.flip,
+    ATEN.repeat, ATEN.expand, ATEN.index_select,
+    ATEN.constant_pad_nd, ATEN.upsample_nearest2d, ATEN.upsample_bilinear2d,
+    ATEN.upsample_bicubic2d, ATEN._upsample_bilinear2d_aa, ATEN._upsample_bicubic2d_aa,
+}  # fmt: skip
+PRECISION = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+class NoRules(ValueError):
+    """The encoder does something that the rules do not cover; the message names it."""
+
+
+@dataclass
+class _Step:
+    """An operation that ran on something that depends on the images."""
+
+    packet: Any
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    output: Any
+    sources: list[int]
+    uses: int = 0
+
+
+@dataclass
+class _Place:
+    """Where in the arguments of a step the result of another one goes."""
+
+    step: int
+
+
+class _Recorder(TorchDispatchMode):
+    """Every operation on what depends on the images, in order; step 0 stands for the images."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        self.steps = [_Step(None, (), {}, images, [])]
+        self._made_by: dict[int, int] = {id(images): 0}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        sources: list[int] = []
+
+        def known(value: Any) -> Any:
+            if isinstance(value, Tensor) and id(value) in self._made_by:
+                sources.append(self._made_by[id(value)])
+                return _Place(sources[-1])
+            if isinstance(value, list | tuple):
+                return type(value)(map(known, value))
+            return value
+
+        arguments = tuple(map(known, args))
+        options = {name: known(value) for name, value in (kwargs or {}).items()}
+        output = func(*args, **(kwargs or {}))
+        if sources:
+            self.steps.append(_Step(func.overloadpacket, arguments, options, output, sources))
+            for tensor in output if isinstance(output, list | tuple) else [output]:
+                if isinstance(tensor, Tensor):
+                    self._made_by[id(tensor)] = len(self.steps) - 1
+        return output
+
+    def step_of(self, value: Any) -> int:
+        """The step that made a tensor."""
+        if not isinstance(value, Tensor) or id(value) not in self._made_by:
+            raise NoRules("an embedding that does not depend on the image")
+        return self._made_by[id(value)]
+
+
+@dataclass
+class Layers:
+    """An encoder in two parts.
+
+    Attributes:
+        front: what comes before the first layer, the same linear function of every image; None where nothing does.
+        network: the layers, what `front` gives (N, C, H, W) to embeddings (N, D); batch normalisation is merged.
+        tolerance: how far, as a share of the largest, embeddings may be from the encoder's own, by its type of float.
+    """
+
+    front: Front | None
+    network: Network
+    tolerance: float
+
+    def gives(self, z: Tensor, expected: Tensor) -> bool:
+        """Whether embeddings (N, D) of the layers are the encoder's."""
+        if z.shape != expected.shape:
+            return False
+        return bool((z - expected.to(z.dtype)).abs().amax() <= self.tolerance * expected.abs().amax())
+
+
+class Network(nn.Module):
+    """Layers that run one after the other, each on the results of earlier ones.
+
+    Args:
+        layers: the layers, and for each which results it takes: 0 the input, i that of layer i − 1.
+    """
+
+    def __init__(self, layers: Sequence[tuple[nn.Module, Sequence[int]]]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layer for layer, _ in layers)
+        self.sources = [tuple(sources) for _, sources in layers]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, D)."""
+        results = [inputs]
+        for layer, sources in zip(self.layers, self.sources, strict=True):
+            results.append(layer(*(results[i] for i in sources)))
+        return results[-1]
+
+
+class Front(nn.Module):
+    """Operations of torch on images, replayed.
+
+    Args:
+        steps: the operations, each with its arguments; the last gives the result.
+        numbers: what each is called in the arguments of others; the images are 0.
+    """
+
+    def __init__(self, steps: Sequence[_Step], numbers: Sequence[int]) -> None:
+        super().__init__()
+        self._steps = list(zip(numbers, steps, strict=True))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, C, H', W')."""
+        results: dict[int, Tensor] = {0: images}
+
+        def known(value: Any) -> Any:
+            if isinstance(value, _Place):
+                return results[value.step]
+            if isinstance(value, list | tuple):
+                return type(value)(map(known, value))
+            return _as(value, images.dtype) if isinstance(value, Tensor) else value
+
+        for number, step in self._steps:
+            if step.packet in SAME:
+                results[number] = known(step.arguments[0])
+            else:
+                options = {key: known(value) for key, value in step.options.items()}
+                given = known(step.arguments)
+                if step.packet is ATEN.expand:  # to any number of images
+                    given = given[0], [-1, *given[1][1:]]
+                name = step.packet.__name__.removesuffix("_")  # never in place
+                results[number] = getattr(ATEN, name)(*given, **options)
+        return results[self._steps[-1][0]]
+
+    def back(self, relevance: Tensor, images: Tensor) -> Tensor:
+        """Relevance of what the front gives, as relevance of pixels.
+
+        Each value's relevance goes to the pixels that it is a mean of, in proportion to their weight: a change of scale
+        passes it on as it is, a change of size spreads it, and what no pixel has a part in is lost.
+        """
+        with torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_()
+            outputs = self(inputs)
+            with torch.no_grad():
+                slope = self(torch.ones_like(inputs)) - self(torch.zeros_like(inputs))
+                share = torch.where(slope.abs() > 1e-9, relevance / slope, torch.zeros_like(relevance))
+            (found,) = torch.autograd.grad(outputs, inputs, share)
+        return found.detach()
+
+
+class Reshape(nn.Module):
+    """Each image's values in another shape."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, …) to (N, *shape)."""
+        return values.reshape(len(values), *self.shape)
+
+
+class Stack(nn.Module):
+    """Two tensors of a shape, side by side in a last dimension, for `Sum`."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """(N, …) twice to (N, …, 2)."""
+        return torch.stack([first, second], -1)
+
+
+def layers_of(encoder: nn.Module, images: Tensor) -> Layers:
+    """The layers that run when an encoder gets images.
+
+    Args:
+        encoder: images to embeddings (N, D). It runs once, and is not changed.
+        images: (N, C, H, W), two or more.
+
+    Raises:
+        NoRules: when something else runs than the rules are for.
+    """
+    images = images.detach().clone()
+    with torch.no_grad(), _Recorder(images) as recorder:
+        z = encoder(images)
+    return _Builder(recorder, z, len(images)).layers()
+
+
+@dataclass
+class _Builder:
+    recorder: _Recorder
+    z: Tensor
+    count: int
+    made: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
+    place: dict[int, int] = field(default_factory=dict)  # of each step's result among those of the layers
+    dtype: torch.dtype = torch.float32
+
+    def layers(self) -> Layers:
+        steps = self.recorder.steps
+        last = self.recorder.step_of(self.z)
+        needed = self._needed(last)
+        first = next((n for n in needed if steps[n].packet in (ATEN.convolution, ATEN.addmm, ATEN.mm)), None)
+        if first is None:
+            raise NoRules("no convolution and no Linear layer")
+        if self.z.dtype == torch.float64 or steps[first].output.dtype == torch.float64:
+            self.dtype = torch.float64
+        start = steps[first].sources[-1]
+        before = self._needed(start)[1:]  # without the images
+        self.place[start] = 0
+        for number in needed:
+            if number > 0 and number not in before:
+                self._add(number, steps[number])
+        network = Network(self.made)
+        if self.place[last] != len(self.made):
+            raise NoRules("an order of layers that cannot be told")
+        network = network.to(self.z.device).eval().requires_grad_(False)
+        kinds = {step.output.dtype for step in steps if isinstance(step.output, Tensor)}
+        layers = Layers(self._front(before), network, max(PRECISION.get(kind, 1e-3) for kind in kinds))
+        self._check(layers, steps[0].output)
+        return layers
+
+    def _needed(self, last: int) -> list[int]:
+        """The steps that a step's result depends on, in order."""
+        found: set[int] = set()
+        waiting = [last]
+        while waiting:
+            number = waiting.pop()
+            if number not in found:
+                found.add(number)
+                waiting += self.recorder.steps[number].sources
+        for number in found:
+            for source in set(self.recorder.steps[number].sources):
+                self.recorder.steps[source].uses += 1
+        return sorted(found)
+
+    def _front(self, numbers: list[int]) -> Front | None:
+        steps = [self.recorder.steps[number] for number in numbers]
+        for step in steps:
+            if step.packet not in FRONT:
+                raise NoRules(_name(step.packet))
+            if step.packet in (ATEN.mul, ATEN.mul_, ATEN.div, ATEN.div_) and len(step.sources) > 1:
+                raise NoRules("a product of images")
+        if all(step.packet in SAME for step in steps):
+            return None
+        return Front(steps, numbers)
+
+    def _layer(self, number: int, layer: nn.Module, sources: Sequence[int]) -> None:
+        self.made.append((layer, [self._placed(source) for source in sources]))
+        self.place[number] = len(self.made)
+
+    def _placed(self, step: int) -> int:
+        if step not in self.place:
+            raise NoRules("a path around the first layer")
+        return self.place[step]
+
+    def _add(self, number: int, step: _Step) -> None:
+        packet, given = step.packet, step.arguments
+        if packet in SAME:
+            self.place[number] = self._placed(step.sources[0])
+        elif packet is ATEN.convolution:
+            self._layer(number, self._convolution(given), step.sources)
+        elif packet in (ATEN.addmm, ATEN.mm):
+            self._layer(number, self._linear(packet, given), step.sources)
+        elif packet in BATCH_NORMS:
+            self._merge(number, step)
+        elif packet in ACTIVATIONS:
+            self._layer(number, ACTIVATIONS[packet](), step.sources)
+        elif packet in RESHAPES:
+            self._reshape(number, step)
+        elif packet in (ATEN.add, ATEN.add_):
+            self._sum(number, step)
+        else:
+            self._layer(number, self._pool(step), step.sources)
+
+    def _convolution(self, given: tuple[Any, ...]) -> nn.Module:
+        _, weight, bias, stride, padding, dilation, transposed, _, groups = given
+        if not isinstance(weight, Tensor) or transposed or weight.ndim != 4:
+            raise NoRules("a convolution of another kind")
+        layer = nn.Conv2d(
+            weight.shape[1] * groups, weight.shape[0], (weight.shape[2], weight.shape[3]), tuple(stride),
+            tuple(padding), tuple(dilation), groups, device="meta",
+        )  # fmt: skip
+        return self._weighted(layer, weight, bias)
+
+    def _linear(self, packet: Any, given: tuple[Any, ...]) -> nn.Module:
+        bias, inputs, weight = given if packet is ATEN.addmm else (None, *given)
+        if not isinstance(inputs, _Place) or not isinstance(weight, Tensor):
+            raise NoRules("a product of matrices")
+        return self._weighted(nn.Linear(weight.shape[0], weight.shape[1], device="meta"), weight.T, bias)
+
+    def _weighted(self, layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+        """A layer with these values; zennit's rules for biases need it to have one."""
+        bias = torch.zeros(len(weight), device=weight.device) if bias is None else bias
+        if not isinstance(bias, Tensor):
+            raise NoRules("a bias that depends on the image")
+        for name, value in (("weight", weight), ("bias", bias)):
+            layer.register_parameter(name, nn.Parameter(value.detach().to(self.dtype, copy=True)))
+        return layer
+
+    def _merge(self, number: int, step: _Step) -> None:
+        before = self._placed(step.sources[0])
+        source = self.recorder.steps[step.sources[0]]
+        layer = self.made[before - 1][0] if before else None
+        weight, bias, mean, variance = (
+            value if value is None else value.to(self.dtype) for value in step.arguments[1:5]
+        )
+        training = step.packet is not ATEN._native_batch_norm_legit_no_training and step.arguments[5]
+        if not isinstance(layer, nn.Conv2d | nn.Linear) or source.uses > 1 or training or mean is None:
+            raise NoRules("batch normalisation that no layer comes before")
+        epsilon = step.arguments[-1]
+        scale = (variance + epsilon).rsqrt() if weight is None else weight / (variance + epsilon).sqrt()
+        with torch.no_grad():
+            layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.ndim - 1)))
+            shift = torch.zeros_like(mean) if bias is None else bias
+            layer.bias.copy_((layer.bias - mean) * scale + shift)  # type: ignore[union-attr]
+        self.place[number] = before
+
+    def _reshape(self, number: int, step: _Step) -> None:
+        if step.output.shape[:1] != self.recorder.steps[step.sources[0]].output.shape[:1] or (
+            len(step.output) != self.count
+        ):
+            raise NoRules("a change of shape across images")
+        self._layer(number, Reshape(step.output.shape[1:]), step.sources)
+
+    def _sum(self, number: int, step: _Step) -> None:
+        if step.options.get("alpha", 1) != 1:
+            raise NoRules("a weighted sum")
+        if len(step.sources) == 1:
+            self._shift(number, step)
+            return
+        shapes = {self._output(source).shape for source in step.sources}
+        if len(shapes) != 1:
+            raise NoRules("a sum of different shapes")
+        self._layer(-number, Stack(), step.sources)
+        self.made.append((Sum(), [len(self.made)]))
+        self.place[number] = len(self.made)
+
+    def _shift(self, number: int, step: _Step) -> None:
+        """A constant added to what a layer gives is part of its bias."""
+        before = self._placed(step.sources[0])
+        constant = next((value for value in step.arguments[:2] if isinstance(value, Tensor)), None)
+        layer = self.made[before - 1][0] if before else None
+        alone = self.recorder.steps[step.sources[0]].uses == 1
+        if not isinstance(layer, nn.Conv2d | nn.Linear) or not alone or constant is None:
+            raise NoRules("a sum with a constant")
+        width = len(layer.weight)
+        shapes = [(width,)] if isinstance(layer, nn.Linear) else [(width, 1, 1), (1, width, 1, 1)]
+        if tuple(constant.shape) not in shapes:
+            raise NoRules("a sum with a constant")
+        with torch.no_grad():
+            layer.bias.add_(constant.flatten().to(self.dtype))  # type: ignore[union-attr]
+        self.place[number] = before
+
+    def _output(self, number: int) -> Tensor:
+        output = self.recorder.steps[number].output
+        return output[0] if isinstance(output, list | tuple) else output
+
+    def _pool(self, step: _Step) -> nn.Module:
+        packet, given = step.packet, step.arguments
+        if packet is ATEN.max_pool2d_with_indices:
+            kernel, stride, padding, dilation, ceil = _filled(given[1:], None, [], 0, 1, False)
+            return nn.MaxPool2d(kernel, stride or None, padding, dilation, ceil_mode=ceil)
+        if packet is ATEN.avg_pool2d:
+            kernel, stride, padding, ceil, pads, divisor = _filled(given[1:], None, [], 0, False, True, None)
+            return nn.AvgPool2d(kernel, stride or None, padding, ceil, pads, divisor)
+        if packet is ATEN._adaptive_avg_pool2d:
+            return nn.AdaptiveAvgPool2d(tuple(given[1]))
+        maps = self._output(step.sources[0]).ndim == 4
+        if packet is ATEN.mean and len(given) > 1 and maps and sorted(axis % 4 for axis in given[1]) == [2, 3]:
+            keep = len(given) > 2 and given[2]
+            return nn.AdaptiveAvgPool2d(1) if keep else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        raise NoRules(_name(packet))
+
+    def _check(self, layers: Layers, images: Tensor) -> None:
+        """Whether the layers give what the encoder gave."""
+        inputs = images.to(self.dtype)
+        with torch.no_grad():
+            again = layers.network(inputs if layers.front is None else layers.front(inputs))
+        if not layers.gives(again, self.z):
+            raise NoRules("something that cannot be told from its operations")
+
+
+def _name(packet: Any) -> str:
+    return f"the operation '{packet.__name__.strip('_')}'"
+
+
+def _filled(given: Sequence[Any], *defaults: Any) -> tuple[Any, ...]:
+    """Arguments, with defaults for the last ones that are not given."""
+    return (*given, *defaults[len(given) :])
+
+
+def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
