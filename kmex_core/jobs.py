@@ -102,7 +102,10 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
         make_folder(report.parent)
         held = _taken(lock)
     except OSError as error:
-        raise StoreError(f"The job '{name}' cannot be started: {error.strerror or error}.") from error
+        raise StoreError(
+            f"The job '{name}' cannot be started in the store at {store.root}: {error.strerror or error}. Make the "
+            "folder writable, or set KMEX_CACHE to a folder that can be written."
+        ) from error
     if held is None:
         return False
     try:

@@ -33,8 +33,10 @@ def page(demo: Store) -> Callable[..., AppTest]:
     """Opens a page of the dashboard on the converted demo: `page("explain", k="3")`."""
 
     def opened(view: str = "overview", **query: str) -> AppTest:
-        name = query.get("model", "digits")
-        if name in models.known_names(demo):
+        names = {query.get("model", "digits")}
+        if view == "compare":  # it shows all models of a data set
+            names = {name for name in models.known_names(demo) if name.startswith("digits")}
+        for name in names.intersection(models.known_names(demo)):
             embed(demo, name)
         test = AppTest.from_file(str(FRAME), default_timeout=60)
         for name, value in query.items():

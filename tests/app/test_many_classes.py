@@ -15,7 +15,7 @@ from kmex_core import backbones, datasets, models, pipeline
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.app.conftest import FRAME
+from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import cards, data_of, healthy
 
 
@@ -44,6 +44,7 @@ def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo
 def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, classes: int, grey: bool) -> None:
     info = small_model(store, tmp_path / "data", classes, grey)
     assert info.channels == (1 if grey else 3)
+    embed(store, "many")
     test = AppTest.from_file(str(FRAME), default_timeout=120)
     test.query_params.update({"dataset": "data", "model": "many", "k": "2"})
     healthy(test.run())
