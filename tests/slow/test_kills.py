@@ -52,7 +52,7 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
             "import": ["import", "--checkpoint", str(export), "--name", "imported", "--overwrite", "--dataset",
                        str(data)],
             "rename": ["rename", "--model", held, "--to", "renamed" if held == "precious" else "precious"],
-            "clean": ["store", "clean"],
+            "clean": ["store", "clean", "--yes"],
         }[what]  # fmt: skip
         process = run.start(arguments)
         process.join(draw.uniform(0.02, usual[what] * 1.1))
@@ -77,7 +77,7 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
     elif not models.path_of(store, "run").is_file():
         run.finish([*train, "--epochs", EPOCHS, "--name", "run"])
     assert weights(store, "run") == weights(store, "whole"), "a resumed training ended with other weights"
-    run.finish(["store", "clean"])
+    run.finish(["store", "clean", "--yes"])
     parts = list(root.rglob("*.part"))
     print(f"{sum(killed.values())} kills in {time.monotonic() - began:.0f} s {dict(killed)}; ended {dict(done)}")
     assert not parts
