@@ -183,7 +183,7 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     assert any("a link to this page does not hold them" in one.value for one in test.caption)
     test.session_state[f"crop-{name}"] = "region"
     healthy(test.run())
-    healthy(test.slider(key=f"across-{name}").set_value(0).run())
+    healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
     healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
     healthy(test.button(key=f"turn-{name}").click().run())
     assert any(f"(number {made.test_activated[100]})" in one.value for one in test.markdown)
@@ -210,7 +210,7 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
         ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or cut off"),
         ("bomb.png", bomb(20_000, 20_000), "at most 40 million"),
         ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),
-         "GIF"),
+         "several frames"),
     ],
 )  # fmt: skip
 def test_a_bad_upload_gets_one_sentence_and_the_page_goes_on(
