@@ -179,7 +179,7 @@ def bomb_png(side: int) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    rows = zlib.compress(bytes((side + 7) // 8 + 1) * min(side, 20_000), 9)
+    rows = zlib.compress(bytes((min(side, 60_000) + 7) // 8 + 1) * min(side, 20_000), 9)
     size = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
