@@ -9,9 +9,10 @@ import streamlit as st
 from app import cache
 from app.access import dataset_to_open
 from app.components.messages import errors_as_messages, show_error, upload_limit
-from app.components.model_jobs import start_import, start_training, waiting_upload
+from app.components.model_jobs import is_being_made, start_import, start_training, waiting_upload
 from kmex_core import datasets
-from kmex_core.errors import KMExError
+from kmex_core.errors import InputError, KMExError
+from kmex_core.models import check_free
 from kmex_core.plain_text import markdown
 from kmex_core.results import KINDS
 from kmex_core.store import checked_name
@@ -107,8 +108,8 @@ def show_import() -> None:
     with st.form("import", border=False):
         most = upload_limit(MOST_MIB)
         file = st.file_uploader(
-            f"Weights: .safetensors, .pt, .pth, .ckpt or .bin, up to {most} MB",
-            ["safetensors", "pt", "pth", "ckpt", "bin"], key="import-file", max_upload_size=most,
+            f"Weights: .safetensors, .pt, .pth, .ckpt, .bin or .pth.tar, up to {most} MB",
+            ["safetensors", "pt", "pth", "ckpt", "bin", "tar"], key="import-file", max_upload_size=most,
             help="A state dict, as `torch.save(model.state_dict(), ...)` writes it. A pickled whole model is refused, "
             "because reading one can run any code. Import larger files with `python -m kmex_core import`.",
         )  # fmt: skip
@@ -173,12 +174,14 @@ def restore_entries(beginning: str) -> None:
 
 
 def _free(name: str) -> bool:
+    """Whether a model can be made under this name; a message says why not. The job looks again when it has the name."""
     try:
-        checked_name(name)
+        check_free(cache.store(), checked_name(name))
+        if is_being_made(name):
+            raise InputError(
+                f"A model named '{name}' is being made right now. Choose another name, or stop that first."
+            )
     except KMExError as error:
         show_error(str(error))
-        return False
-    if name in {info.name for info in cache.models()}:
-        show_error(f"There is a model named '{name}' already. Choose another name.")
         return False
     return True

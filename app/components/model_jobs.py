@@ -43,6 +43,12 @@ def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> 
     jobs.start(store, f"{IMPORT}{name}", ["import", *arguments, "--checkpoint", str(path), "--name", name])
 
 
+def is_being_made(name: str) -> bool:
+    """Whether a model of this name is being trained or imported by a job."""
+    made = (jobs.look(cache.store(), f"{kind}{name}") for kind in (TRAIN, IMPORT))
+    return any(job is not None and job.state == "running" for job in made)
+
+
 def waiting_upload() -> str:
     """The name of the file that was uploaded in this session and is not imported yet, "" for none."""
     earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)

@@ -48,7 +48,21 @@ ClassColumn = Annotated[
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be decoded, and list them.")
 ]
-Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, … Default: a GPU if there is one.")]
+
+
+def _device(name: str) -> str:
+    """Refuse a device that cannot be used, even where the answer is in the store already; "" asks for none."""
+    if not name:
+        return name
+    from kmex_core.pipeline import checked_device
+
+    return checked_device(name)
+
+
+Device = Annotated[
+    str,
+    typer.Option("--device", callback=_device, help="A torch device: cpu, cuda, … Default: a GPU if there is one."),
+]
 First = Annotated[int, typer.Option("--first", help="The number to start with, when one is waiting for it.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]

@@ -308,7 +308,6 @@ def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, se
     fails(2, "is empty", "explain", "--model", "digits", "--image", str(tmp_path / "empty.png"), *out)
     fails(2, "No such file", "explain", "--model", "digits", "--image", str(tmp_path / "none.png"), *out)
     fails(2, "no method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
-    fails(2, "k ≤ 128", "convert", "--model", "digits", "--k", "900")
     fails(2, "did you mean 'ghosting'", "evaluate", "--model", "digits", "--metrics", "gosting")
     fails(2, "did you mean 'digits'", "compare", "--models", "digits", "digit", "--metrics", "accuracy")
     fails(2, "no format 'word'", "compare", "--models", "digits", "--format", "word")

@@ -100,6 +100,8 @@ def argument_set(draw: random.Random, commands: dict[str, Any], files: list[str]
             chosen = draw.choice([*option.opts, *option.secondary_opts])
             likely = {"--model": "digits", "--models": "digits", "--dataset": files[0], "--name": "fuzzed"}.get(chosen)
             value = likely if likely and draw.random() < 0.7 else draw.choice(values)
+            if chosen == "--out" and value.startswith(("/dev", "/", "~", "..")) and value not in files:
+                value = "out"  # this may run as root: should the product write over devices again, not over these
             arguments += [chosen] if flag else [chosen, value] if draw.random() < 0.95 else [chosen]
     if draw.random() < 0.5 and "--json" not in arguments:
         arguments.append("--json")
