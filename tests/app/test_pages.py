@@ -244,16 +244,16 @@ def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) 
     assert test.image
 
 
-def test_a_class_smaller_than_k_is_a_message(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_that_fails_is_a_message(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     from kmex_core.errors import InputError
 
-    def too_few(*_: object, **__: object) -> None:
-        raise InputError("6 prototypes per class need at least 6 training images of every class.")
+    def fails(*_: object, **__: object) -> None:
+        raise InputError("The embedding has values that are not finite.")
 
-    monkeypatch.setattr(pipeline, "convert", too_few)
-    test = page(k="6")
+    monkeypatch.setattr(pipeline, "convert", fails)
+    test = page(k="18")  # which no other test has made
     healthy(test)
-    assert "6 prototypes per class need" in test.error[0].value
+    assert "not finite" in test.error[0].value
 
 
 def test_a_damaged_model_is_named_and_the_others_work(page: Page, demo: Store) -> None:

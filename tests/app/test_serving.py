@@ -133,10 +133,10 @@ def test_a_conversion_that_is_not_there_is_made_and_held_in_memory(
 ) -> None:
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
     before = snapshot(demo.root)
-    test = healthy(page("prototypes", k="2"))
+    test = healthy(page("prototypes", k="19"))  # which no other test has made
     assert test.title[0].value == "Prototypes"
     data = pipeline.dataset_of(digits)
-    spec = pipeline.conversion_spec(demo, digits, data, 2, 0)
+    spec = pipeline.conversion_spec(demo, digits, data, 19, 0)
     assert not demo.path("prototypes", spec.key).exists()
     maps._layer.cache_clear()
     drawn = pipeline.projection_spec(demo, digits, data).key

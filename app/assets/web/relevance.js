@@ -33,7 +33,17 @@ function keep() {
   }
 }
 
-// the address says what is shown; Streamlit takes it from there with the next thing that is asked of the server
+// Streamlit writes an address of its own after a run, without what it did not put there: say it again
+let told = null; // the scales of the controls on this page
+for (const name of ['pushState', 'replaceState']) {
+  const write = history[name].bind(history);
+  history[name] = (...values) => {
+    write(...values);
+    if (told) tell(told);
+  };
+}
+
+// the address says what is shown
 function tell(scales) {
   const address = new URL(location.href);
   const first = Object.keys(scales)[0];
@@ -71,6 +81,7 @@ export async function show(component) {
     const part = shown.get(parentElement);
     if (!part) return;
     listeners.delete(part.listener);
+    if (part instanceof Controls) told = null;
     part.root.remove();
     shown.delete(parentElement);
   };
@@ -109,6 +120,7 @@ class Controls {
     this.scales = scales;
     if (!(look.colours in scales)) look.colours = Object.keys(scales)[0];
     this.choice.replaceChildren(...Object.keys(scales).map((name) => element('option', { value: name, text: name })));
+    told = scales;
     tell(scales);
     this.draw();
   }
