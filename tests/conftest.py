@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from kmex_core import models, pipeline
@@ -24,23 +26,37 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
-@pytest.fixture(scope="session")
-def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which the digits are embedded, converted for k = 5 and mapped. Tests may add to it, not break it."""
-    root = tmp_path_factory.mktemp("store")
-    store = Store(root)
-    info = models.describe(store, "digits")
-    pipeline.convert(store, info, pipeline.dataset_of(info), 5)
-    pipeline.project(store, info, pipeline.dataset_of(info))
+def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """A store in which a demo is embedded, converted for k = 5 and, if it is the digits, mapped.
+
+    It is made once for all processes of pytest-xdist, which copy it and leave it as it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = shared / f"converted-{name}"
+    with FileLock(shared / f"converted-{name}.lock"):
+        if not (shared / f"converted-{name}.done").exists():
+            store = Store(root)
+            info = models.describe(store, name)
+            pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+            if name == "digits":
+                pipeline.project(store, info, pipeline.dataset_of(info))
+            (shared / f"converted-{name}.done").touch()
     return root
 
 
 @pytest.fixture(scope="session")
-def faces_cache(demo_cache: Path) -> Path:
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the digits are embedded, converted for k = 5 and mapped. Tests may add to it, not break it."""
+    root = tmp_path_factory.mktemp("store")
+    shutil.copytree(converted(tmp_path_factory, "digits"), root, dirs_exist_ok=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def faces_cache(demo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same store, in which the faces are embedded and converted for k = 5 as well."""
-    store = Store(demo_cache)
-    info = models.describe(store, "faces")
-    pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+    shutil.copytree(converted(tmp_path_factory, "faces"), demo_cache, dirs_exist_ok=True)
     return demo_cache
 
 
