@@ -8,7 +8,6 @@ deleted, so that numba compiles again what is damaged.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import tempfile
@@ -17,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
+
+from kmex_core.jsontext import read_json, write_json
 
 VARIABLE = "NUMBA_CACHE_DIR"
 DIGESTS, LOCK = "digests.json", ".lock"
@@ -93,7 +94,7 @@ def _digest(path: Path) -> str:
 def _check(folder: Path) -> None:
     """Delete what is not as it was sealed."""
     try:
-        known = json.loads((folder / DIGESTS).read_text())
+        known = read_json((folder / DIGESTS).read_text())
     except (OSError, ValueError, RecursionError):
         known = {}
     if not isinstance(known, dict):
@@ -106,5 +107,5 @@ def _check(folder: Path) -> None:
 def _seal(folder: Path) -> None:
     digests = {name: _digest(path) for name, path in _files(folder).items()}
     part = folder / f"{DIGESTS}.{os.getpid()}"
-    part.write_text(json.dumps(digests))
+    part.write_text(write_json(digests))
     os.replace(part, folder / DIGESTS)

@@ -16,7 +16,7 @@ ALLOWED = {
     "kmex_core.jsontext": set(),
     "kmex_core.paths": {"errors"},
     "kmex_core.progress": set(),
-    "kmex_core.compiled": set(),
+    "kmex_core.compiled": {"jsontext"},
     "kmex_core.outputs": {"errors"},
     "kmex_core.plain_text": set(),
     "kmex_core.specs": set(),

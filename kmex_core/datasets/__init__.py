@@ -179,8 +179,9 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
     for folder in places(spec.name, spec.root):
         if not folder.is_dir():
             continue
-        placed = replace(spec, name=str(folder.resolve()), root=str(folder.resolve()))
-        layout = layout_of(folder)
+        whole = folder.resolve()  # one way to name each file, whatever links lead there
+        placed = replace(spec, name=str(whole), root=str(whole))
+        layout = layout_of(whole)
         if layout.kind:
             return (load_parquet if layout.kind == "parquet" else load_folder)(placed, layout, progress)
         unused = f" These names say no split: {some(layout.others)}." if layout.others else ""

@@ -252,7 +252,7 @@ def test_nonsense_in_the_store_is_no_job(store: Store, content: str) -> None:
 def test_a_sound_report_is_a_job(store: Store) -> None:
     (store.root / "jobs").mkdir(parents=True)
     (store.root / "jobs" / "odd.json").write_text(json.dumps(SOUND))
-    assert until(store, "odd", lambda job: True) == Job("failed", "Epoch 1", 1, 2, 1.0, arguments=("a",))
+    assert until(store, "odd", lambda job: True) == Job("failed", "Epoch 1", 1, 2, started=1.0, arguments=("a",))
 
 
 def test_what_is_no_report_is_not_opened(store: Store, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_ctrl_c_ends_a_real_process_with_130_and_one_json_object(store: Store) -
     process = subprocess.Popen(
         [sys.executable, "-m", "kmex_core", "evaluate", "--model", "digits", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` ignores it
     )  # fmt: skip
     assert process.stderr is not None
     process.stderr.read(1)  # it has begun to work

@@ -18,6 +18,7 @@ from kmex_core import jobs, models, pipeline, shards, upkeep
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.store import Store
+from tests.conftest import converted
 from tests.kmex_core.test_names import put, put_run
 
 
@@ -74,7 +75,8 @@ def test_a_sound_store_is_verified_in_full(store: Store) -> None:
     assert cli(store, "verify")[0] == 0
 
 
-def test_a_real_store_is_sound_and_nothing_in_it_is_needless(demo: Store) -> None:
+def test_a_real_store_is_sound_and_nothing_in_it_is_needless(tmp_path_factory: pytest.TempPathFactory) -> None:
+    demo = Store(converted(tmp_path_factory, "digits"))
     found = upkeep.verify(demo)
     assert found.damaged == []
     assert found.files >= 4
