@@ -40,6 +40,7 @@ Arrays = dict[str, np.ndarray]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
+HEADER = frozenset({"kmex", "digest", "description_digest"})
 LOCK = re.compile(r"\.(.+)\.lock")
 # seconds between two looks at a lock that another process holds
 PATIENCE = 0.5
@@ -325,6 +326,8 @@ def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     text = header.get("kmex", "")
     if not text:
         raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
+    if not HEADER.issuperset(header):
+        raise StoreError(f"{path} is damaged: its header has entries that no file of the store has.")
     try:
         description = read_json(text)
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from kmex_core.results import ModelInfo
 from kmex_core.store import Store
 from tests.app.test_models_page import button
 from tests.app.test_pages import healthy
-from tests.conftest import write_folder
+from tests.conftest import converted, write_folder
 
 Page = Callable[..., AppTest]
 
@@ -32,6 +33,14 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
         for path in root.rglob("*")
         if path.is_file()
     }
+
+
+@pytest.fixture(scope="module")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for these tests alone: jobs that other tests have started may still write to theirs."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(converted(tmp_path_factory, "digits"), root, dirs_exist_ok=True)
+    return root
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def test_the_table_is_a_way_for_the_keyboard(page: Page) -> None:
     open_page(page, "/embedding")
     shown(page, "1,297", 50)
     page.get_by_text("Show as table").click()
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_role("tabpanel", name="Images").get_by_test_id("stDataFrame")).to_be_visible()
     expect(page).to_have_url(re.compile("table=true"))
 
 

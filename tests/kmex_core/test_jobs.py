@@ -43,7 +43,7 @@ def test_a_job_says_why_it_failed(store: Store) -> None:
     job = until(store, "wrong", lambda job: job.state != "running")
     assert job.state == "failed"
     assert "There is no model" in job.message
-    assert "nobody" in jobs.last_lines(store, "wrong")
+    until(store, "wrong", lambda _: "nobody" in jobs.last_lines(store, "wrong"))  # its last words follow its report
 
 
 def test_a_job_that_dies_without_a_word_has_failed(store: Store) -> None:
