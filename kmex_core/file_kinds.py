@@ -13,7 +13,6 @@ LOOKED_AT = 4096
 MOST_DIRECTORY = 8 * 2**20  # bytes of a zip's directory: 80,000 entries
 _END, _END64 = b"PK\x05\x06", b"PK\x06\x06"
 
-_FROM_PYTORCH = f"Load it in Python, and save the weights alone with {SAVED}."
 _NOT_PYTORCH = (
     "Only PyTorch weights can be imported: rebuild the network in PyTorch, copy its weights, and save them with "
     f"{SAVED}."

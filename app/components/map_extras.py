@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from app import cache
@@ -67,20 +68,15 @@ def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
     if classes is not None:
         table = table[np.isin(prototypes.classes, list(classes))]
 
-    def found() -> None:
-        lines = st.session_state["prototype-table"]["selection"]["rows"]
-        if lines:
-            select_on_map(chosen, f"prototype-{table['prototype'].iloc[lines[0]]}")
+    def choose(row: int) -> None:
+        select_on_map(chosen, f"prototype-{table['prototype'].iloc[row]}")
 
-    st.dataframe(
+    _show_table(
+        "prototype-table",
         table,
-        key="prototype-table",
-        height=320,
-        hide_index=True,
-        on_select=found,
-        selection_mode="single-row",
-        alt="The prototypes on the map with class, importance and place",
-        column_config={
+        choose,
+        "The prototypes on the map with class, importance and place",
+        {
             "prototype": st.column_config.NumberColumn("Prototype", help="Its number."),
             "class": st.column_config.TextColumn("Class"),
             "ghost": st.column_config.CheckboxColumn("Ghost", help="No training image of its class is nearest to it."),
@@ -102,20 +98,15 @@ def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequ
         st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} images. Choose classes above to see others.")
     table = projection_table(drawn, chosen.model.class_names, rows[:MOST_ROWS], predictions(chosen))
 
-    def found() -> None:
-        lines = st.session_state["map-table"]["selection"]["rows"]
-        if lines:
-            pick(KIND, f"{table['split'].iloc[lines[0]]}-{table['index'].iloc[lines[0]]}")
+    def choose(row: int) -> None:
+        pick(KIND, f"{table['split'].iloc[row]}-{table['index'].iloc[row]}")
 
-    st.dataframe(
+    _show_table(
+        "map-table",
         table,
-        key="map-table",
-        height=320,
-        hide_index=True,
-        on_select=found,
-        selection_mode="single-row",
-        alt="The images on the map with class and predictions",
-        column_config={
+        choose,
+        "The images on the map with class and predictions",
+        {
             "split": st.column_config.TextColumn("Split"),
             "index": st.column_config.NumberColumn("Number", help="Its place in the split."),
             "class": st.column_config.TextColumn("Class"),
@@ -124,6 +115,27 @@ def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequ
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
         },
+    )
+
+
+def _show_table(
+    key: str, table: pd.DataFrame, choose: Callable[[int], None], alt: str, columns: dict[str, Any]
+) -> None:
+    """Show a table of which one row can be chosen."""
+
+    def chosen_row() -> None:
+        if rows := st.session_state[key]["selection"]["rows"]:
+            choose(rows[0])
+
+    st.dataframe(
+        table,
+        key=key,
+        height=320,
+        hide_index=True,
+        on_select=chosen_row,
+        selection_mode="single-row",
+        alt=alt,
+        column_config=columns,
     )
 
 
