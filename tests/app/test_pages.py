@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from kmex_core import datasets, jobs, models, pipeline
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, converted, encoded
 from tests.kmex_core.test_images import bomb, saved
 
 Page = Callable[..., AppTest]
@@ -244,14 +245,19 @@ def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) 
     assert test.image
 
 
-def test_a_conversion_that_fails_is_a_message(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_that_fails_is_a_message(
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     from kmex_core.errors import InputError
+
+    own = shutil.copytree(converted(tmp_path_factory, "digits"), tmp_path / "cache")  # no other test converts here
+    monkeypatch.setenv("KMEX_CACHE", str(own))
 
     def fails(*_: object, **__: object) -> None:
         raise InputError("The embedding has values that are not finite.")
 
     monkeypatch.setattr(pipeline, "convert", fails)
-    test = page(k="18")  # which no other test has made
+    test = page(k="18")
     healthy(test)
     assert "not finite" in test.error[0].value
 
