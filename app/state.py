@@ -344,8 +344,7 @@ def _title(name: str, names: list[str]) -> str:
 def query(**more: str | int) -> dict[str, str]:
     """What a link to a page needs to show the same selection, and `more`."""
     chosen = selection()
-    title = _title(chosen.model.dataset, _datasets(cache.models()))
-    kept_choices = {"dataset": title, "model": chosen.model.name}
+    kept_choices = {"dataset": st.session_state[_LAST], "model": chosen.model.name}
     kmex: dict[str, str | int] = {"kmex": "false"} if chosen.own else {"k": chosen.k}
     return {name: str(value) for name, value in {**kept_choices, **kmex, **more}.items()}
 

@@ -262,6 +262,23 @@ def test_a_conversion_that_fails_is_a_message(
     assert "not finite" in test.error[0].value
 
 
+def test_the_store_is_listed_as_often_for_many_cards_as_for_few(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, list_models = [], models.list_models
+
+    def counted(store: Store) -> tuple[list[ModelInfo], list[str]]:
+        listed.append(store)
+        return list_models(store)
+
+    counts = {}
+    test = page("prototypes", k="5")
+    monkeypatch.setattr(models, "list_models", counted)
+    for k in (1, 12):
+        listed.clear()
+        healthy(test.slider[0].set_value(k).run())
+        counts[k] = len(listed)
+    assert 0 < counts[12] == counts[1] <= 3, counts
+
+
 def test_a_damaged_model_is_named_and_the_others_work(page: Page, demo: Store) -> None:
     path = demo.path("models", "broken")
     path.parent.mkdir(exist_ok=True)
