@@ -11,12 +11,12 @@ import numpy as np
 import streamlit as st
 
 from app.access import check_model
+from app.wording import message as as_text
 from kmex_core import attributes, cores, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
 from kmex_core.images import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.plain_text import message as as_text
 from kmex_core.results import (
     OWN,
     Conversion,

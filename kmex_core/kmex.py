@@ -279,24 +279,26 @@ class KMEx(nn.Module):
             raise InputError(f"There is no file {path}.") from None
         if described.get("format") != FORMAT:
             raise StoreError(f"{path} is no KMEx file ('format' is {described.get('format')!r}, '{FORMAT}' expected).")
-        parts = (backbones.split_at(model, described["made_by"].get("head_path", "")) if head is None
-                 else backbones.split(model, head=head))  # fmt: skip
-        if backbones.fingerprint(parts.encoder, parts.head) != described["weights"]:
+        try:
+            pixel_range = described["pixel_range"]
+            read: dict[str, Any] = {
+                "prototypes": Prototypes.from_arrays(arrays),
+                "class_names": tuple(map(str, described["class_names"])),
+                "epsilon": float(described["epsilon"]),
+                "squared": bool(described["squared"]),
+                "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
+                "made_by": dict(described["made_by"]),
+            }
+            weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
+        except (KeyError, IndexError, TypeError, ValueError) as error:  # whole, and yet not what `save` writes
+            raise StoreError(f"{path} lacks what a KMEx file has ({type(error).__name__}: {error}).") from error
+        parts = backbones.split_at(model, head_path) if head is None else backbones.split(model, head=head)
+        if backbones.fingerprint(parts.encoder, parts.head) != weights:
             raise InputError(
                 f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} that was given: "
                 "its prototypes would mean nothing. Give the classifier that was converted."
             )
-        pixel_range = described["pixel_range"]
-        return cls(
-            parts.encoder,
-            parts.head,
-            Prototypes.from_arrays(arrays),
-            described["class_names"],
-            described["epsilon"],
-            described["squared"],
-            (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
-            described["made_by"],
-        ).to(next(parts.head.parameters()).device)
+        return cls(parts.encoder, parts.head, **read).to(next(parts.head.parameters()).device)
 
     def explain(
         self, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"

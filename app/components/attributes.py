@@ -15,9 +15,10 @@ from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
 from app.state import Selection, address, bound, one_of, pick, picked, prototype_name, refuse
+from app.wording import message
 from kmex_core import metrics
 from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
-from kmex_core.plain_text import markdown, message
+from kmex_core.plain_text import markdown
 from kmex_core.results import Prototypes
 
 KIND = "attribute"

@@ -13,9 +13,10 @@ from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
 from app.state import Selection, query
+from app.wording import message
 from kmex_core import comparison, metrics
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
-from kmex_core.plain_text import markdown, message, table_csv
+from kmex_core.plain_text import markdown, table_csv
 from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246

@@ -9,9 +9,10 @@ import streamlit as st
 
 from app import cache
 from app.components.messages import show_error
+from app.wording import message, short
 from kmex_core import jobs
 from kmex_core.jobs import Job
-from kmex_core.plain_text import markdown, message, without_colours
+from kmex_core.plain_text import markdown, without_colours
 from kmex_core.store import read_only
 
 EVERY = 1.0
@@ -102,7 +103,7 @@ def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None
     if job.state == "failed":
         show_error(job.message.splitlines()[0] if job.message else "It failed.")
         with st.expander("What it wrote last"):
-            st.code(without_colours(jobs.last_lines(cache.store(), name)) or "Nothing.", language=None)
+            st.code(short(without_colours(jobs.last_lines(cache.store(), name))) or "Nothing.", language=None)
     else:
         st.info("Stopped. What was done is kept.", icon=":material/pause:")
     if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):

@@ -15,9 +15,10 @@ from app.components.job_panel import follow
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
 from app.state import Selection, bound, one_of, query
+from app.wording import message
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.plain_text import markdown, message
+from kmex_core.plain_text import markdown
 from kmex_core.results import OWN, MapScores, ModelInfo
 from kmex_core.specs import stable_key
 from kmex_core.store import read_only

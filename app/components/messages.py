@@ -8,16 +8,15 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from app import cache
+from app.wording import message
 from kmex_core.errors import KMExError
-from kmex_core.plain_text import message
 
 log = logging.getLogger("kmex")
 
 
 def show_error(text: str, icon: str = ":material/error:") -> None:
-    """Show what went wrong: a text, with the names in it as they are, and the store's files without its own place."""
-    st.error(message(text.replace(f"{cache.store().root}/", "")), icon=icon)
+    """Show what went wrong: a text, with the names in it as they are."""
+    st.error(message(text), icon=icon)
 
 
 def upload_limit(most: int) -> int:

@@ -52,6 +52,14 @@ def _class_column(key: str) -> str:
     ).strip()  # fmt: skip
 
 
+def _skip_broken(key: str) -> bool:
+    return st.toggle(
+        "Leave out broken pictures", key=key,
+        help="Off: a picture that cannot be read ends the work, with its name. On: such pictures are counted and left "
+        "out. Each is then decoded to its end beforehand, which takes longer.",
+    )  # fmt: skip
+
+
 def _kind(key: str) -> str:
     return st.selectbox(
         "Kind", list(KINDS), format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind], key=key,
@@ -68,6 +76,7 @@ def show_training() -> None:
             kind = _kind("train-kind")
             data = _dataset("train-data")
             column = _class_column("train-class")
+            skip_broken = _skip_broken("train-skip")
         with first[1]:
             name = st.text_input("Name", max_chars=50, key="train-name", help=NAMED)
             backbone = _backbone("train-backbone", 0)
@@ -97,6 +106,7 @@ def show_training() -> None:
     arguments += ["--lr", str(rate)] if rate is not None else []
     arguments += ["--k", str(k)] if kind != "blackbox" else []
     arguments += ["--imagenet"] if imagenet else []
+    arguments += ["--skip-broken"] if skip_broken else []
     if _free(name):
         start_training(name, arguments)
         st.rerun()
@@ -121,6 +131,7 @@ def show_import() -> None:
             kind = _kind("import-kind")
             data = _dataset("import-data")
             column = _class_column("import-class")
+            skip_broken = _skip_broken("import-skip")
         with right:
             name = st.text_input("Name", max_chars=50, key="import-name", help=NAMED)
             backbone = _backbone("import-backbone", 2)
@@ -152,6 +163,7 @@ def show_import() -> None:
         arguments += ["--class", column] if column else []
         arguments += ["--mean", mean] if mean else []
         arguments += ["--std", std] if std else []
+        arguments += ["--skip-broken"] if skip_broken else []
         for pattern in filter(None, map(str.strip, ignore.split(","))):
             arguments += ["--ignore", pattern]
         start_import(name, arguments, file)

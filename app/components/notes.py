@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.state import Selection
-from kmex_core.plain_text import message
+from app.wording import message
 from kmex_core.results import fewer_prototypes
 
 MARK = "(!)"

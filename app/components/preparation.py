@@ -10,8 +10,9 @@ from app.components.gallery import Card, Group, show_cards
 from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
 from app.figures.palette import class_colours
 from app.state import DEFAULT_K, selection
+from app.wording import message
 from kmex_core import datasets, jobs
-from kmex_core.plain_text import markdown, message
+from kmex_core.plain_text import markdown
 from kmex_core.results import ModelInfo
 from kmex_core.store import read_only
 
@@ -74,7 +75,7 @@ def _show_data(info: ModelInfo) -> None:
             for row in rows[:PER_CLASS].tolist()
         ]
         groups.append(Group(cards, name, f"{len(rows):,} images", colours[label]))
-    st.subheader("Training images")
+    st.header("Training images")
     if len(info.class_names) > CLASSES:
         st.caption(f"The first {CLASSES} of {len(info.class_names):,} classes.")
     show_cards("preparation-images", info, data.fingerprint, groups)

@@ -21,7 +21,7 @@ from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.title import show_title
 from app.state import selection
-from kmex_core.plain_text import message
+from app.wording import message
 
 chosen = selection()
 info = chosen.model

@@ -49,12 +49,14 @@ def hostile(store: Store, tmp_path: Path) -> Store:
     assert set(data.class_names) == set(NAMES)
     assert data.split("train").attribute_names == ATTRIBUTES
     pipeline.convert(store, info, data, 2)
+    pipeline.sweep(store, info, data, range(1, 21))
+    pipeline.project(store, info, data)
     return store
 
 
 def test_names_are_text_on_every_page(hostile: Store) -> None:
     seen = ""
-    for view in ("overview", "prototypes", "explain", "evaluate", "attributes", "compare", "models"):
+    for view in ("overview", "prototypes", "explain", "embedding", "sweep", "evaluate", "attributes", "compare", "models"):
         test = AppTest.from_file(str(FRAME), default_timeout=120)
         test.query_params["model"], test.query_params["k"] = "hostile", "2"
         test.run()

@@ -46,10 +46,11 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
     test.number_input(key="train-epochs").set_value(3)
     test.number_input(key="train-rate").set_value(0.002)
     test.text_input(key="train-class").set_value(" Glasses ")
+    test.toggle(key="train-skip").set_value(True)
     healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
     assert started == [
         ("train-mine", ["train", "protovae", "--dataset", "digits", "--backbone", "resnet20", "--seed", "0", "--class",
-                        "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5", "--name", "mine"])
+                        "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5", "--skip-broken", "--name", "mine"])
     ]  # fmt: skip
 
 
@@ -70,14 +71,31 @@ def test_an_upload_is_imported_in_the_background(page: Page, demo: Store, starte
     test.file_uploader(key="import-file").upload("w.safetensors", content, "application/octet-stream")
     test.text_input(key="import-name").set_value("theirs")
     test.text_input(key="import-mean").set_value("0.5")
+    test.toggle(key="import-skip").set_value(True)
     healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
     ((name, arguments),) = started
     assert name == "import-theirs"
     path = demo.root / "uploads" / "theirs.weights"
     assert arguments == ["import", "blackbox", "--dataset", "digits", "--backbone", "resnet34", "--k", "5", "--mean",
-                         "0.5", "--checkpoint", str(path), "--name", "theirs"]  # fmt: skip
+                         "0.5", "--skip-broken", "--checkpoint", str(path), "--name", "theirs"]  # fmt: skip
     assert path.read_bytes() == content
     path.unlink()
+
+
+def test_a_form_keeps_its_entries_when_another_page_is_opened(page: Page, started: list[tuple[str, list[str]]]) -> None:
+    test = page("models")
+    test.text_input(key="train-name").set_value("../out")  # which is refused
+    test.number_input(key="train-epochs").set_value(7)
+    test.toggle(key="train-skip").set_value(True)
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    test.switch_page("views/overview.py").run()
+    healthy(test.switch_page("views/models.py").run())
+    assert test.text_input(key="train-name").value == "../out"
+    assert test.number_input(key="train-epochs").value == 7
+    assert test.toggle(key="train-skip").value
+    test.text_input(key="train-name").set_value("mine")
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    assert started[0][1][-5:] == ["--epochs", "7", "--skip-broken", "--name", "mine"]
 
 
 def test_a_job_that_failed_says_why_and_can_be_dismissed(

@@ -14,6 +14,7 @@ import kmex_core
 from kmex_core import KMEx, backbones
 from kmex_core.errors import InputError, StoreError
 from kmex_core.prototypes import similarity
+from kmex_core.store import read_file, write_file
 
 
 class Net(nn.Module):
@@ -152,6 +153,28 @@ def test_other_weights_or_files_are_refused(kmex: KMEx, model: Net, tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(StoreError, match="damaged"):
         KMEx.load(path, model)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"class_names": 7}, {"epsilon": "small"}, {"pixel_range": [[0.0]]}, {"made_by": 3}, *({name: None} for name in (
+        "class_names", "epsilon", "made_by"))],
+    ids=str,
+)  # fmt: skip
+def test_a_whole_file_that_lacks_something_is_refused(
+    kmex: KMEx, model: Net, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    path = tmp_path / "x.safetensors"
+    kmex.save(path)
+    arrays, described = read_file(path)
+    write_file(path, arrays, described | changed)
+    with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+        KMEx.load(path, model)
+    for missing in (*described.keys() - {"format"}, "centers"):
+        kept = {name: array for name, array in arrays.items() if name != missing}
+        write_file(path, kept, {name: value for name, value in described.items() if name != missing})
+        with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+            KMEx.load(path, model)
 
 
 @pytest.mark.parametrize(
