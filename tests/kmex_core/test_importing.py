@@ -149,6 +149,10 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
     torch.save({**weights, "fc.weight": torch.full_like(weights["fc.weight"], torch.nan)}, path)
     with pytest.raises(InputError, match="not finite"):
         import_model(store, request(path))
+    narrow = next(name for name in weights if name.endswith("running_var"))  # finite weights, and outputs that are not
+    torch.save({**weights, narrow: torch.full_like(weights[narrow], -1.0)}, path)
+    with pytest.raises(InputError, match="not finite"):
+        import_model(store, request(path))
     torch.save(weights, path)
     with pytest.raises(InputError, match="is a model named 'digits' already"):
         import_model(store, request(path, name="digits"))
