@@ -16,7 +16,7 @@ from app.components.messages import errors_as_messages  # noqa: E402
 from app.components.notices import show_notices  # noqa: E402
 from app.components.title import PRODUCT  # noqa: E402
 from app.login import demand  # noqa: E402
-from app.state import choose, show_corrections  # noqa: E402
+from app.state import choose, come_back, remember, show_corrections  # noqa: E402
 
 st.set_page_config(page_title=PRODUCT, page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
 st.html(ROOT / "app" / "assets" / "style.css")
@@ -40,6 +40,10 @@ demand()
 with errors_as_messages():
     look_again()
     choose()
+    come_back(page.url_path)
     show_corrections()
     show_notices()
-    page.run()
+    try:
+        page.run()
+    finally:  # it may end early, or begin anew
+        remember()

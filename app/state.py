@@ -28,6 +28,8 @@ NO_MODEL = "none"
 # page says of that and where
 _KEY, _LAST, _WEIGHTS = "_selection", "_title", "_weights"
 _CORRECTED, _NOTES, _PLACE = "_corrected", "_notes", "_place"
+# in the session: the page of the last run, and what was chosen on each page, as its address names it
+_PAGE, _LEFT = "_page", "_left"
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,8 @@ def bound(key: str, usable: Callable[[str], bool], instead: str, default: object
     """
     asked = st.query_params.get_all(key)
     wrong = asked if len(asked) > 1 else [text for text in asked if not usable(text)]
+    if st.session_state.get(_PLACE) is not None:  # on a page, not in the sidebar
+        _left_on(st.session_state[_PAGE]).setdefault(key, [])
     if wrong:
         words = _refusal(key, wrong[-1], instead)
         _notes()[key] = words, default
@@ -248,6 +252,33 @@ def bound(key: str, usable: Callable[[str], bool], instead: str, default: object
         with contextlib.suppress(StreamlitAPIException):  # bound before: the widget that is not bound now clears it
             st.query_params.pop(key)
     return None if key in _corrected() else "query-params"
+
+
+def come_back(page: str) -> None:
+    """Show on a page what was chosen there when it was left: Streamlit forgets that.
+
+    An address that names anything that can be chosen there decides; so does another data set.
+
+    Args:
+        page: what names it in the address.
+    """
+    before = st.session_state.get(_PAGE)
+    st.session_state[_PAGE] = page
+    chosen = {key: texts for key, texts in _left_on(page).items() if texts}
+    if before not in (None, page) and chosen and not any(key in st.query_params for key in _left_on(page)):
+        st.query_params.update(chosen)
+        st.rerun()  # widgets take what the address says from the beginning of a run
+
+
+def remember() -> None:
+    """Keep for `come_back` what is chosen on this page: at the end of its run, when the address names it."""
+    left = _left_on(st.session_state[_PAGE])
+    left.update({key: st.query_params.get_all(key) for key in left})
+
+
+def _left_on(page: str) -> dict[str, list[str]]:
+    pages: dict[tuple[str, str], dict[str, list[str]]] = st.session_state.setdefault(_LEFT, {})
+    return pages.setdefault((page, str(st.session_state.get("dataset"))), {})
 
 
 def number_in(low: int, high: int) -> Callable[[str], bool]:

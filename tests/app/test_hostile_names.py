@@ -56,7 +56,17 @@ def hostile(store: Store, tmp_path: Path) -> Store:
 
 def test_names_are_text_on_every_page(hostile: Store) -> None:
     seen = ""
-    for view in ("overview", "prototypes", "explain", "embedding", "sweep", "evaluate", "attributes", "compare", "models"):
+    for view in (
+        "overview",
+        "prototypes",
+        "explain",
+        "embedding",
+        "sweep",
+        "evaluate",
+        "attributes",
+        "compare",
+        "models",
+    ):
         test = AppTest.from_file(str(FRAME), default_timeout=120)
         test.query_params["model"], test.query_params["k"] = "hostile", "2"
         test.run()

@@ -46,7 +46,7 @@ def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
     page.get_by_role("button", name=re.compile("A mistake")).click()
     expect(page.get_by_text(re.compile("wrong"))).not_to_have_count(0)
     explained(page)
-    assert "image" in named(page)
+    image = named(page)["image"]
     page.get_by_role("link", name="Prototypes", exact=True).click()
     expect(page.locator(CARDS)).to_have_count(20)
     waits_for(page, k="2")
@@ -59,7 +59,33 @@ def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
     assert "prototype" not in named(page)
     page.go_back()
     explained(page)
-    waits_for(page, k="2", model="digits")
+    waits_for(page, k="2", model="digits", image=image)
+
+
+def test_a_page_shows_what_was_chosen_there_when_it_was_left(page: Page) -> None:
+    page.goto("/explain?image=7&k=3")
+    explained(page)
+    page.get_by_role("link", name="Prototypes", exact=True).click()
+    expect(page.locator(CARDS)).to_have_count(30)
+    page.get_by_role("combobox", name=re.compile("Order")).click()
+    page.get_by_role("option", name="Least important first").click()
+    waits_for(page, order="Least\\+important\\+first")
+    settled(page)
+    page.get_by_role("link", name="Explain").click()
+    explained(page)
+    waits_for(page, k="3", image="7")
+    field = page.get_by_role("spinbutton", name=re.compile("Test image"))
+    expect(field).to_have_value("7")
+    assert "order" not in named(page)
+    page.get_by_role("link", name="Prototypes", exact=True).click()
+    waits_for(page, order="Least\\+important\\+first")
+    page.go_back()
+    explained(page)
+    expect(field).to_have_value("7")
+    page.get_by_text("Training image", exact=True).click()  # the address decides, and a default is a choice, too
+    waits_for(page, source="Training\\+image")
+    page.get_by_text("Test image", exact=True).first.click()
+    expect(field).to_have_value("7")
 
 
 def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Page) -> None:
