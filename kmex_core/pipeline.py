@@ -124,11 +124,6 @@ def dataset(spec: DatasetSpec, progress: Progress = silent) -> datasets.ImageDat
     return opened.data
 
 
-def close_datasets() -> None:
-    """Forget the data sets that are open."""
-    _opened.clear()
-
-
 def dataset_of(
     info: ModelInfo, root: str = "", skip_broken: bool = False, progress: Progress = silent
 ) -> datasets.ImageDataset:

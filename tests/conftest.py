@@ -103,10 +103,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store()
 
 
+def close_datasets() -> None:
+    """Make the engine open every data set anew, as a new process would."""
+    pipeline._opened.clear()
+
+
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("KMEX_DATA", raising=False)
-    pipeline.close_datasets()
+    close_datasets()
     return
 
 

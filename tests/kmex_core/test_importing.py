@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pickle
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,30 @@ def test_no_code_of_a_file_is_run(store: Store, weights: dict[str, Tensor], tmp_
             import_model(store, request(tmp_path / name))
     assert not mark.exists()
     assert "mine" not in models.known_names(store)
+
+
+def test_an_export_with_one_bit_changed_is_refused_and_so_is_the_export_of_a_damaged_model(
+    store: Store, tmp_path: Path
+) -> None:
+    export = tmp_path / "digits.safetensors"
+    export.write_bytes(models.exported(store, "digits"))
+    content = export.read_bytes()
+    draw = random.Random(7)
+    for at in (*draw.sample(range(8, len(content)), 12), len(content) - 1):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << draw.randrange(8)
+        export.write_bytes(flipped)
+        with pytest.raises((InputError, StoreError)):
+            import_model(store, request(export), overwrite=True)
+    assert "mine" not in models.known_names(store)
+    export.write_bytes(content)
+    import_model(store, request(export))
+    kept = models.path_of(store, "mine")
+    flipped = bytearray(kept.read_bytes())
+    flipped[-5] ^= 4
+    kept.write_bytes(flipped)
+    with pytest.raises(StoreError, match="damaged"):
+        models.exported(store, "mine")
 
 
 def test_broken_files_are_refused_and_lose_nothing(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kmex_core.errors import InputError, StoreError
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.conftest import write_folder
+from tests.conftest import close_datasets, write_folder
 
 
 def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits: ModelInfo) -> None:
@@ -102,7 +102,7 @@ def test_data_with_other_classes_than_the_models_is_refused(store: Store, tmp_pa
     assert pipeline.dataset_of(info).class_names == ("a", "b")
     (folder / "train" / "c").mkdir()
     (folder / "train" / "c" / "0.png").write_bytes((folder / "train" / "a" / "000.png").read_bytes())
-    pipeline.close_datasets()
+    close_datasets()
     with pytest.raises(InputError, match="has 3 classes .* trained on 2"):
         pipeline.dataset_of(info)
 
@@ -116,7 +116,7 @@ def test_data_that_has_moved_is_found_again(
     info = dataclasses.replace(digits, dataset="mnist", root=str(tmp_path / "here"))
     assert len(pipeline.dataset_of(info).split("train")) == 30
     (tmp_path / "here").rename(tmp_path / "there")
-    pipeline.close_datasets()
+    close_datasets()
     monkeypatch.setenv("KMEX_DATA", str(tmp_path / "there"))
     assert len(pipeline.dataset_of(info).split("train")) == 30
     folder = write_folder(tmp_path / "there" / "pets", tuple("0123456789"), 1, 1)

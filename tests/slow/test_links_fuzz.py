@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmex_core import models, pipeline
+from kmex_core import models
 from kmex_core.store import Store
 from tests.app.conftest import _fresh_caches
 from tests.app.test_links import Page, address, page, said
@@ -44,4 +44,3 @@ def test_no_link_breaks_a_page(page: Page, demo: Store, view: str, data: st.Data
     shown = address(test)
     if view != "models":  # which works whatever is selected
         assert shown["model"] in known or f"'{shown['model']}'"[:60] in said(test) or "No model here" in said(test)
-    pipeline.dataset.cache_clear()
