@@ -72,11 +72,12 @@ APP = {
     "app.addresses": set(),
     "app.security": set(),
     "app.login": set(),
+    "app.wording": {"kmex_core.datasets", "kmex_core.plain_text", "kmex_core.store"},
     "app.access": {"app.security", "kmex_core"},
     "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
     "app.claims": {"kmex_core.metrics", "kmex_core.plain_text", "kmex_core.results"},
     "app.state": {"app.addresses", "app.cache", "kmex_core"},
-    "app.cache": {"app.access", "kmex_core"},
+    "app.cache": {"app.access", "app.wording", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},
     "app.maps": {"app.addresses", "kmex_core"},
     "app.figures": {
@@ -96,10 +97,13 @@ APP = {
         "app.figures",
         "app.maps",
         "app.pictures",
+        "app.wording",
         "kmex_core",
     },
-    "app.views": {"app.claims", "app.components", "app.state", "app.cache", "app.figures", "kmex_core"},
-}
+    "app.views": {
+        "app.claims", "app.components", "app.state", "app.cache", "app.figures", "app.wording", "kmex_core",
+    },
+}  # fmt: skip
 NO_SCREEN = {"streamlit", "plotly", "starlette", "app"}
 
 
