@@ -107,7 +107,7 @@ def _imported(
     fitted = match(state, network, request.ignore)
     _check_fit(fitted, network, data, what)
     weights = converted(fitted.state, network, what)
-    models.load_state(network, {key: value.numpy() for key, value in weights.items()}, what)
+    models.load_state(network, weights, what)
     network.eval().to(device)
     accuracy = pipeline.test_accuracy(network, data, info.mean, info.std, device, progress)
     report = {

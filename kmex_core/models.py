@@ -335,19 +335,20 @@ def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
 
 
-def load_state(module: nn.Module, arrays: Mapping[str, np.ndarray], what: str) -> None:
-    """Put arrays into a module, all or none.
+def load_state(module: nn.Module, values: Mapping[str, np.ndarray | torch.Tensor], what: str) -> None:
+    """Put arrays or tensors into a module, all or none.
+
+    None is copied or looked into before names and shapes are known to fit: a tensor of a few bytes can claim any size.
 
     Raises:
         InputError: when names or shapes differ from the module's, or a value is not finite.
     """
     import torch
 
-    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     expected = module.state_dict()
-    missing = sorted(set(expected) - set(state))
-    surplus = sorted(set(state) - set(expected))
-    other = [name for name in expected if name in state and expected[name].shape != state[name].shape]
+    missing = sorted(set(expected) - set(values))
+    surplus = sorted(set(values) - set(expected))
+    other = [name for name in expected if name in values and tuple(expected[name].shape) != tuple(values[name].shape)]
     if missing or surplus or other:
         raise InputError(
             f"{what} are of another architecture: "
@@ -357,12 +358,16 @@ def load_state(module: nn.Module, arrays: Mapping[str, np.ndarray], what: str) -
                     [
                         f"{len(missing)} missing ({', '.join(missing[:3])} …)" if missing else "",
                         f"{len(surplus)} not known ({', '.join(surplus[:3])} …)" if surplus else "",
-                        f"{len(other)} of another shape ({_shapes(other[0], expected, state)} …)" if other else "",
+                        f"{len(other)} of another shape ({_shapes(other[0], expected, values)} …)" if other else "",
                     ],
                 )
             )
             + ". Name the backbone and data set that they were trained with."
         )
+    state = {
+        name: value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
+        for name, value in values.items()
+    }
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise InputError(
@@ -372,5 +377,5 @@ def load_state(module: nn.Module, arrays: Mapping[str, np.ndarray], what: str) -
     module.load_state_dict(state)
 
 
-def _shapes(name: str, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
-    return f"{name} is {tuple(state[name].shape)}, {tuple(expected[name].shape)} expected"
+def _shapes(name: str, expected: Mapping[str, torch.Tensor], values: Mapping[str, np.ndarray | torch.Tensor]) -> str:
+    return f"{name} is {tuple(values[name].shape)}, {tuple(expected[name].shape)} expected"

@@ -174,6 +174,11 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
     torch.save({**weights, "fc.weight": torch.full_like(weights["fc.weight"], torch.nan)}, path)
     with pytest.raises(InputError, match="not finite"):
         import_model(store, request(path))
+    huge = torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (2**30, 2**30))
+    for tensor in (huge, torch.zeros(1).expand(2**42), torch.ones(3, dtype=torch.complex64)):
+        torch.save({**weights, "fc.weight": tensor}, path)
+        with pytest.raises(InputError, match=r"1 of another shape \(fc.weight"):
+            import_model(store, request(path))
     narrow = next(name for name in weights if name.endswith("running_var"))  # finite weights, and outputs that are not
     torch.save({**weights, narrow: torch.full_like(weights[narrow], -1.0)}, path)
     with pytest.raises(InputError, match="not finite"):

@@ -37,19 +37,15 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 import torch
-from kmex_core import backbones, datasets, pipeline
-from kmex_core.checkpoints import converted, match, read_checkpoint
+from kmex_core import datasets, importing, pipeline
 from kmex_core.errors import KMExError
 from kmex_core.images import read_picture
-from kmex_core.models import load_state
 from kmex_core.specs import DatasetSpec
-
-network = backbones.build("resnet20", 3, 16)
+from kmex_core.store import Store
 
 def checkpoint(path):
-    fitted = match(read_checkpoint(path), network)
-    state = converted(fitted.state, network, "The weights")
-    load_state(network, {name: value.numpy() for name, value in state.items()}, "The weights")
+    asked = importing.ImportRequest("theirs", "blackbox", path, DatasetSpec(sys.argv[2], image_size=16), "resnet20")
+    importing.import_model(Store(), asked, overwrite=True)
 
 def table(path):
     data = datasets.load(DatasetSpec(str(path)))
@@ -235,10 +231,11 @@ def test_bad_files_are_refused_in_words(tmp_path: Path) -> None:
         for name, content in files.items():
             (root / f"{kind}-{name}").write_bytes(content)
     tables(root)
+    data = write_folder(tmp_path / "data", ("a", "b", "c"), 4, 2)
     names = sorted(path.name for path in root.iterdir())
     assert len(names) >= 60
     answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"MIB = {MIB}\n{textwrap.dedent(CHILD)}", str(root)],
+        [sys.executable, "-W", "ignore", "-c", f"MIB = {MIB}\n{textwrap.dedent(CHILD)}", str(root), str(data)],
         cwd=ROOT, capture_output=True, text=True, timeout=1500,
         env=os.environ | {"KMEX_CACHE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

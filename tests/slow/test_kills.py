@@ -42,7 +42,7 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
     began = time.monotonic()
     while sum(killed.values()) < KILLS:
         what, seed = draw.choice(list(usual)), str(draw.randrange(99))
-        held = "precious" if models.path_of(store, "precious").is_file() else "renamed"
+        held = "precious" if store.path("models", "precious").is_file() else "renamed"
         begun = bool(list((root / "runs").glob("run*.safetensors"))) if (root / "runs").is_dir() else False
         arguments = {
             "train": [*train, "--epochs", EPOCHS, "--name", "run", *(["--resume"] if begun else ["--overwrite"])],
@@ -67,14 +67,14 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
         # all of a file or nothing of it, whoever was killed
         for path in root.rglob("*.safetensors"):
             read_file(path)
-        held = [name for name in ("precious", "renamed") if (root / "models" / f"{name}.safetensors").is_file()]
+        held = [name for name in ("precious", "renamed") if store.path("models", name).is_file()]
         assert held, f"the model was lost by a kill of {arguments}"
         assert {weights(store, name) for name in held} == {precious}
         for name in held[1:]:  # a rename was killed between its two steps
             run.finish(["delete", "--model", name, "--yes"])
     if list((root / "runs").glob("run*.safetensors")):
         run.finish([*train, "--epochs", EPOCHS, "--name", "run", "--resume"])
-    elif not models.path_of(store, "run").is_file():
+    elif not store.path("models", "run").is_file():
         run.finish([*train, "--epochs", EPOCHS, "--name", "run"])
     assert weights(store, "run") == weights(store, "whole"), "a resumed training ended with other weights"
     run.finish(["store", "clean", "--yes"])
