@@ -15,6 +15,7 @@ from app.wording import message as as_text
 from kmex_core import attributes, cores, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
+from kmex_core.devices import checked_device
 from kmex_core.images import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.results import (
@@ -292,7 +293,7 @@ def _picture(digest: str, _content: bytes, _name: str) -> Picture:
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the network …")
 def _black_box(name: str, weights: str) -> kept.BlackBox:
-    return kept.load(store(), name, pipeline.checked_device())
+    return kept.load(store(), name, checked_device())
 
 
 def _kmex(info: ModelInfo, spec: PrototypeSpec) -> KMEx:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import struct
 import warnings
 import zipfile
 from collections import Counter
@@ -181,11 +182,11 @@ def _zipped(path: Path) -> Any:
 def _legacy(path: Path, size: int) -> Any:
     """A file of torch.save before PyTorch 1.6, or any other pickle (which torch then refuses)."""
     with path.open("rb") as file:
-        start = file.read(len(LEGACY))
-        if start == LEGACY:
-            file.seek(0)
-            for _ in range(4):  # a magic number, a version, what the machine was like, then the object
-                _scan(path, file, size)
+        pickles = 5 if file.read(len(LEGACY)) == LEGACY else 1
+        file.seek(0)
+        # a magic number, a version, what the machine was like, the object, the keys of its storages
+        for _ in range(pickles):
+            _scan(path, file, size)
     return _load(path, False)
 
 
@@ -207,7 +208,9 @@ def _scan(path: Path, content: Any, size: int) -> None:
                 raise InputError(f"{path} holds too much beside its tensors. {WAY_OUT}")
     except InputError:
         raise
-    except (ValueError, IndexError, KeyError, EOFError, OverflowError, UnicodeDecodeError) as error:
+    except (
+        ValueError, IndexError, KeyError, EOFError, OverflowError, UnicodeDecodeError, MemoryError, struct.error,
+    ) as error:  # fmt: skip
         raise InputError(f"{path} is damaged or cut off ({_first_line(error)}). Download or copy it again.") from error
 
 
@@ -223,7 +226,7 @@ def _load(path: Path, mapped: bool) -> Any:
         ) from error
     except (
         RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError,
-        AssertionError, OverflowError, RecursionError, NotImplementedError, ImportError,
+        AssertionError, OverflowError, RecursionError, NotImplementedError, ImportError, struct.error,
     ) as error:  # fmt: skip
         raise InputError(
             f"{path} is damaged, cut off, or no checkpoint ({_first_line(error)}). A safetensors file, or a state dict "

@@ -88,7 +88,11 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    """A file's digest, "" for one that is gone: numba renames files while it writes."""
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _check(folder: Path) -> None:
@@ -105,7 +109,7 @@ def _check(folder: Path) -> None:
 
 
 def _seal(folder: Path) -> None:
-    digests = {name: _digest(path) for name, path in _files(folder).items()}
+    digests = {name: digest for name, path in _files(folder).items() if (digest := _digest(path))}
     part = folder / f"{DIGESTS}.{os.getpid()}"
     part.write_text(write_json(digests))
     os.replace(part, folder / DIGESTS)

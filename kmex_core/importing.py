@@ -15,7 +15,7 @@ from kmex_core import datasets, models, pipeline
 from kmex_core.errors import InputError, StoreError
 from kmex_core.progress import Progress, silent
 from kmex_core.results import KINDS, TEST_IS_TRAINING, ModelInfo
-from kmex_core.specs import DatasetSpec
+from kmex_core.specs import MOST_SIDE, DatasetSpec
 from kmex_core.store import Store, checked_name, read_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kmex_core.checkpoints import Match
 
-MOST_SIDE, MOST_PROTOTYPES = 1024, 1000
+MOST_PROTOTYPES = 1000
 
 
 @dataclass(frozen=True)

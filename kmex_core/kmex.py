@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core import backbones, models, passes
+from kmex_core.devices import checked_device
 from kmex_core.embedding import extract
 from kmex_core.errors import InputError, StoreError
 from kmex_core.loaders import Batches, check_images
@@ -147,9 +148,10 @@ class KMEx(nn.Module):
         """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
         from kmex_core.relevance import prediction_relevance
 
-        own = class_members(self.prototype_class, len(self.class_names))[target]
-        probability = self.similarity(z).softmax(1).gather(1, own)
-        return prediction_relevance(z, self.prototypes[own], probability)
+        members = class_members(self.prototype_class, len(self.class_names))[target]
+        filled = members.clamp(min=0)  # the place of a prototype that a smaller class lacks has no part: −1 → 0
+        probability = self.similarity(z).softmax(1).gather(1, filled) * (members >= 0)
+        return prediction_relevance(z, self.prototypes[filled], probability)
 
     # ---- what the prototypes stand for -----------------------------------------------------------------------------
 
@@ -208,13 +210,14 @@ class KMEx(nn.Module):
             head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
 
         Raises:
-            InputError: when the model cannot be split, the loader gives something else, or a class has no images.
+            InputError: when the model cannot be split, the loader gives something else, a class has no images, or torch
+                cannot use the device.
         """
         if not isinstance(model, nn.Module):
             raise InputError(f"A classifier (torch.nn.Module) was expected, got a {type(model).__name__}.")
         network = passes.unwrapped(model)
         place = next(network.parameters(), torch.empty(0)).device
-        if device is not None and torch.empty(0, device=device).device != place:
+        if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
             if isinstance(head, nn.Module):
                 head = next((name for name, part in network.named_modules() if part is head), head)
             network = copy.deepcopy(network).to(device)

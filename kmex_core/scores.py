@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core import datasets, metrics, models
+from kmex_core.devices import checked_device
 from kmex_core.errors import InputError, unknown_name
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.pipeline import checked_device, conversion_spec, convert, embeddings, kmex
+from kmex_core.pipeline import conversion_spec, convert, embeddings, kmex
 from kmex_core.progress import Progress, silent
 from kmex_core.results import (
     OWN,

@@ -11,7 +11,7 @@ import numpy as np
 from kmex_core.errors import StoreError
 from kmex_core.results import Embeddings
 from kmex_core.specs import EmbeddingSpec
-from kmex_core.store import Store
+from kmex_core.store import Store, read_only
 
 ROOM = "shards"
 EVERY = 10.0
@@ -20,7 +20,8 @@ EVERY = 10.0
 class Shards:
     """Consecutive rows of an embedding, written to the store every `EVERY` seconds and when work stops.
 
-    What is quicker than that writes nothing. A context manager: whatever ends the work, what was added is kept.
+    What is quicker than that writes nothing, nor does a read-only process. A context manager: whatever ends the work,
+    what was added is kept.
 
     Args:
         store: where shards lie.
@@ -73,7 +74,7 @@ class Shards:
             self._write()
 
     def _write(self) -> None:
-        if self._whole is None or self._written == self.rows:
+        if self._whole is None or self._written == self.rows or read_only():
             return
         rows = slice(self._written, self.rows)
         part = Embeddings(self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows])
@@ -88,5 +89,5 @@ class Shards:
 
     def remove(self) -> None:
         """Remove the shards, whose embedding lies in the store now."""
-        for name in self._names():
+        for name in [] if read_only() else self._names():
             self._store.path(ROOM, name).unlink(missing_ok=True)

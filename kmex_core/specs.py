@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MOST_SIDE = 1024  # pixels, of a network's input
+
 
 def stable_key(description: Any) -> str:
     """A 20-digit hexadecimal name for a JSON-like description, the same in every process and on every machine."""

@@ -81,17 +81,23 @@ class _Memory:
     """Results that a read-only process has made, those used last, up to `IN_MEMORY` bytes in all."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.Lock()  # of the dictionaries, for a moment
+        self._making: dict[Path, threading.RLock] = {}
         self._results: OrderedDict[Path, tuple[Arrays, dict[str, Any]]] = OrderedDict()
 
+    def making(self, path: Path) -> threading.RLock:
+        """The right to make one result; meanwhile other results are read and made."""
+        with self._lock:
+            return self._making.setdefault(path, threading.RLock())
+
     def get(self, path: Path) -> tuple[Arrays, dict[str, Any]] | None:
-        with self.lock:
+        with self._lock:
             if path in self._results:
                 self._results.move_to_end(path)
             return self._results.get(path)
 
     def keep(self, path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-        with self.lock:
+        with self._lock:
             self._results[path] = dict(arrays), dict(description)
             sizes = {key: sum(array.nbytes for array in held.values()) for key, (held, _) in self._results.items()}
             while sum(sizes.values()) > IN_MEMORY:
@@ -180,9 +186,10 @@ def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         if isinstance(error, OSError):
+            other = ", or set KMEX_CACHE to a folder that can be written" if path.is_relative_to(default_root()) else ""
             raise StoreError(
                 f"Cannot write {path}: {error.strerror or error}. Nothing that was there has changed. Make the folder "
-                "writable or free space, or set KMEX_CACHE to a folder that can be written."
+                f"writable or free space{other}."
             ) from error
         raise
     if durable:
@@ -424,7 +431,7 @@ class Store:
         if found is not None:
             return found
         if read_only():
-            with _memory.lock:
+            with _memory.making(self.path(room, name)):
                 found = self.get(room, name)
                 if found is None:
                     arrays, description = make()

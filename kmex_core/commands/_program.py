@@ -100,8 +100,12 @@ class Program(TyperGroup):
 
     @staticmethod
     def _answer(given: list[str], error: str) -> None:
-        if "--json" in given:
-            print(write_json({"error": error}))
+        if "--json" not in given:
+            return
+        try:
+            print(write_json({"error": error}), flush=True)
+        except OSError:  # nobody can be answered: a full disk, a reader that is gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would say so once more as it exits
 
 
 def _unexpected(error: Exception) -> str:

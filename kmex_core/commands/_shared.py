@@ -16,6 +16,7 @@ from kmex_core.errors import InputError, KMExError
 from kmex_core.jobs import Reporter
 from kmex_core.jsontext import write_json
 from kmex_core.progress import Progress, silent
+from kmex_core.specs import MOST_SIDE
 
 if TYPE_CHECKING:
     from kmex_core.datasets import ImageDataset
@@ -45,6 +46,12 @@ ClassColumn = Annotated[
         "--class", metavar="COLUMN", help="The attribute, or other column of the data set's table, that is the class."
     ),
 ]
+ImageSize = Annotated[
+    int,
+    typer.Option(
+        "--image-size", min=0, max=MOST_SIDE, help="Side of the network's input. Default (0): the data set's."
+    ),
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be decoded, and list them.")
 ]
@@ -54,7 +61,7 @@ def _device(name: str) -> str:
     """Refuse a device that cannot be used, even where the answer is in the store already; "" asks for none."""
     if not name:
         return name
-    from kmex_core.pipeline import checked_device
+    from kmex_core.devices import checked_device
 
     return checked_device(name)
 

@@ -28,6 +28,7 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
+from kmex_core.devices import checked_device
 from kmex_core.results import OWN, fewer_prototypes
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def explain(
         store, info, data = opened(model, data_root, skip_broken, bar)
         per_class = OWN if own else k
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)
-        black_box = kept.load(store, model, pipeline.checked_device(device))
+        black_box = kept.load(store, model, checked_device(device))
         module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, per_class, seed))
         found = module.explain(pipeline.network_input(info, picture.pixels), top=top, method=method)
         answer = report.explanation(found, made.prototypes, info) | {

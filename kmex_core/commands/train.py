@@ -14,6 +14,7 @@ from kmex_core.commands._shared import (
     ClassColumn,
     DataRoot,
     Device,
+    ImageSize,
     Json,
     Seed,
     SkipBroken,
@@ -21,6 +22,7 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
 )
+from kmex_core.devices import checked_device
 from kmex_core.errors import InputError
 
 
@@ -53,7 +55,7 @@ def train(
         str | None,
         typer.Option(help="none or flip-crop. Default: flip-crop for photographs, none for digits and drawings."),
     ] = None,
-    image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
+    image_size: ImageSize = 0,
     k: Annotated[
         int | None, typer.Option(min=1, help="Prototypes per class of protopnet, flint and protovae. Default: 5.")
     ] = None,
@@ -106,7 +108,7 @@ def train(
             spec,
             backbone,
             recipe,
-            pipeline.checked_device(device),
+            checked_device(device),
             shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
         )
         info = pipeline.train(Store(), request, resume, overwrite, bar)
@@ -146,7 +148,7 @@ def import_(
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     class_column: ClassColumn = "",
-    image_size: Annotated[int, typer.Option(help="Side of the network's input. Default: the data set's.")] = 0,
+    image_size: ImageSize = 0,
     mean: Annotated[
         str, typer.Option(metavar="R,G,B", help="What its input was normalised with. Default: the training split's.")
     ] = "",
@@ -192,7 +194,7 @@ def import_(
             shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
             tuple(ignore or ()),
         )
-        info, report = import_model(Store(), request, overwrite, pipeline.checked_device(device), bar)
+        info, report = import_model(Store(), request, overwrite, checked_device(device), bar)
         return {
             "model": info.name,
             "kind": info.kind,

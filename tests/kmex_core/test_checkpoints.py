@@ -7,9 +7,11 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import struct
 import tarfile
 import time
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -258,6 +260,40 @@ def test_a_number_makes_no_bytes(tmp_path: Path) -> None:
     rezipped(tmp_path / "w.pt", tmp_path / "b.pt", zipfile.ZIP_STORED, bomb)
     with pytest.raises(InputError, match="more than weights"):
         read_checkpoint(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("part", ["alone", *range(5)])
+def test_a_number_makes_no_bytes_in_any_part_of_an_old_file(tmp_path: Path, part: str | int) -> None:
+    bomb = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x20\x85R."  # 512 MiB
+    if part == "alone":
+        content = bomb
+    else:
+        torch.save({"a": torch.zeros(1)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+        content, at, ends = (tmp_path / "old.pt").read_bytes(), 0, []
+        for _ in range(5):
+            at += len(pickletools_read(content[at:]))
+            ends.append(at)
+        assert isinstance(part, int)
+        start = ends[part - 1] if part else 0
+        content = content[:start] + bomb + content[ends[part] :]
+    (tmp_path / "b.pt").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"more than weights|no checkpoint"):
+        read_checkpoint(tmp_path / "b.pt")
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+
+
+def pickletools_read(content: bytes) -> bytes:
+    """The first pickle in `content`."""
+    return content[: max(at for _, _, at in pickletools.genops(content) if at is not None) + 1]
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02J\x01", b"\x80\x02X\xff\xff\xff\x7f.", b"\x80\x02M"])
+def test_a_pickle_that_is_cut_off_is_told_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(InputError, match="damaged|no checkpoint"):
+        read_checkpoint(tmp_path / "w.pt")
 
 
 # ---- other frameworks' files ----------------------------------------------------------------------------------------

@@ -76,6 +76,19 @@ def test_a_use_that_fails_is_not_sealed(home: Path) -> None:
         assert not (compiled.private_folder() / "half.nbi").exists()
 
 
+def test_files_that_another_process_renames_meanwhile_do_not_matter(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = compiled._files
+
+    def files(folder: Path) -> dict[str, Path]:
+        return listed(folder) | {"gone.nbi.tmp": folder / "gone.nbi.tmp"}
+
+    monkeypatch.setattr(compiled, "_files", files)
+    use()
+    assert use()
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o720])
 def test_a_folder_that_others_can_write_to_is_not_used(home: Path, mode: int) -> None:
     use()

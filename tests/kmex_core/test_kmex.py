@@ -228,3 +228,21 @@ def test_a_class_with_fewer_images_than_k_is_warned_of(model: Net) -> None:
     assert made(images).shape == (23, 3)
     assert found.maps.values.shape == (3, 8, 8)
     assert found.kmex.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_class_with_fewer_prototypes_has_maps_too(model: Net) -> None:
+    images = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([0] * 8 + [1] + [2] * 3)
+    uneven = KMEx.convert(model, [(images, labels)], k=4)
+    assert np.bincount(uneven.details.classes).tolist() == [4, 1, 3]
+    z = uneven.encode(images[:3])
+    for target in range(3):
+        relevance = uneven.prediction_relevance(z, torch.full((3,), target))
+        mine = uneven.prototype_class == target
+        expected = uneven.similarity(z).softmax(1)[:, mine].sum(1)  # relevance adds up to the class's probability
+        assert torch.allclose(relevance.sum(1), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_device_that_is_not_there_is_refused_in_words(model: Net) -> None:
+    with pytest.raises(InputError, match="device 'nosuch' cannot be used"):
+        KMEx.convert(model, [(torch.rand(6, 1, 8, 8), torch.arange(6) % 3)], k=1, device="nosuch")

@@ -353,3 +353,23 @@ def test_embedded_baselines_are_small_and_as_good_as_the_black_box(demo: Store, 
 
 def test_the_accuracy_in_the_checkpoint_is_the_one_it_has(demo: Store, digits: ModelInfo) -> None:
     assert digits.accuracy == pytest.approx(answer("convert", "--model", "digits")["accuracy_black_box"], abs=5e-3)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_answer_that_nobody_can_take_ends_without_a_traceback(store: Store) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "kmex_core", "models", "--json"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert "No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "import"])
+@pytest.mark.parametrize("side", ["-5", "2000"])
+def test_a_side_that_no_network_takes_is_wrong_usage(store: Store, command: str, side: str, seven: Path) -> None:
+    more = ("--checkpoint", str(seven)) if command == "import" else ()
+    fails(2, "--image-size", command, "--dataset", "digits", "--name", "x", "--image-size", side, *more)

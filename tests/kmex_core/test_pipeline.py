@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kmex_core import datasets, models, pipeline
+from kmex_core.devices import checked_device
 from kmex_core.errors import InputError, StoreError
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
@@ -133,9 +134,9 @@ def test_a_store_that_cannot_be_written_stops_the_conversion(tmp_path: Path) -> 
 
 
 def test_devices_are_checked() -> None:
-    assert pipeline.checked_device("cpu") == "cpu"
+    assert checked_device("cpu") == "cpu"
     with pytest.raises(InputError, match="The device 'abacus' cannot be used"):
-        pipeline.checked_device("abacus")
+        checked_device("abacus")
 
 
 def test_a_sweep_stores_each_k_at_once(demo: Store, digits: ModelInfo) -> None:

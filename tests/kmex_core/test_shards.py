@@ -139,3 +139,17 @@ def test_a_killed_process_loses_a_section_at_most(store: Store, whole: Embedding
     made, reports = embedded(store)
     assert reports[0] >= 300 - 2 * 64
     assert same(made, whole)
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_read_only_process_writes_no_shards_and_is_stopped_as_any(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEX_READ_ONLY", "1")
+    with pytest.raises(Interrupted):
+        embedded(store, 64)
+    read_only, _ = embedded(store)
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+    monkeypatch.delenv("KMEX_READ_ONLY")
+    written, _ = embedded(store)
+    assert np.array_equal(read_only.z, written.z)

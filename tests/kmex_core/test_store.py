@@ -209,7 +209,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     fsync, replace, unlink = os.fsync, os.replace, Path.unlink
 
     def watched_fsync(file: int) -> None:
-        steps.append(("sync", Path(os.readlink(f"/proc/self/fd/{file}")).name.split(".0")[0]))
+        steps.append(("sync", Path(os.readlink(f"/proc/self/fd/{file}")).name))
         fsync(file)
 
     def watched_replace(part: Path, path: Path) -> None:
@@ -338,8 +338,9 @@ def test_results_whose_names_differ_in_capitals_share_a_lock(store: Store) -> No
         pass
 
 
-def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "file"))
     store = Store(tmp_path / "file")
     with pytest.raises(StoreError, match="KMEX_CACHE"):
         store.put("room", "key", {"a": np.ones(1)}, {})
@@ -375,3 +376,42 @@ def test_the_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert default_root() == tmp_path / "there"
     monkeypatch.delenv("KMEX_CACHE")
     assert default_root().name == "data_cache"
+
+
+def test_a_read_only_process_reads_and_makes_other_results_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("prototypes", "there", {"a": np.ones(2)}, {})
+    monkeypatch.setenv("KMEX_READ_ONLY", "1")
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def slowly() -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        made.append("slow")
+        begun.set()
+        assert go_on.wait(20)
+        return {"a": np.zeros(1)}, {}
+
+    waiting = [threading.Thread(target=store.made, args=("projections", "slow", slowly)) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    assert begun.wait(20)
+    assert store.get("prototypes", "there") is not None
+    assert store.get("projections", "other") is None
+    arrays, _ = store.made("projections", "quick", lambda: ({"a": np.full(3, 7)}, {}))
+    assert arrays["a"].tolist() == [7, 7, 7]
+    assert all(thread.is_alive() for thread in waiting)
+    go_on.set()
+    for thread in waiting:
+        thread.join(20)
+    assert made == ["slow"]  # by one for both
+
+
+def test_a_file_outside_the_store_gets_no_advice_about_the_store(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError) as refused:
+        write_bytes(tmp_path / "file" / "out.csv", b"a")
+    assert "KMEX_CACHE" not in str(refused.value)
+    (store.root / "models").parent.mkdir(parents=True, exist_ok=True)
+    (store.root / "models").write_text("in the way")
+    with pytest.raises(StoreError, match="KMEX_CACHE"):
+        store.put("models", "a", {}, {})
