@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kmex_core.commands import app
@@ -17,8 +19,6 @@ CONTEXT.set_forkserver_preload(["tests.slow.processes", *(f"kmex_core.{name}" fo
 
 
 def _command(arguments: list[str], root: str, out: str) -> None:
-    import sys
-
     os.environ |= {"KMEX_CACHE": root, "OMP_NUM_THREADS": "1"}
     for descriptor, path in ((1, out), (2, f"{out}.err")):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -35,7 +35,12 @@ class Processes:
     def start(self, arguments: list[str]) -> ForkServerProcess:
         """Start a command line."""
         process = CONTEXT.Process(target=_command, args=(arguments, str(self._root), str(self._out)))
-        process.start()
+        # Streamlit's tests leave a page's script as the main module, which every child would run
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
         return process
 
     def finish(self, arguments: list[str], timeout: float = 300) -> dict[str, Any]:
