@@ -333,7 +333,7 @@ def with_test_split(splits: Mapping[str, Split], class_names: Sequence[str]) -> 
     kept = np.setdiff1d(np.arange(len(train)), chosen)
     said = (
         f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
-        "class) are held out as one" + ("; equal images are on the same side." if copies else ".")
+        "class) are held out as one" + ("; identical images stay on the same side." if copies else ".")
     )
     # without copies older versions held out the same images, so the fingerprint stays what it was
     marks = ("copies together",) if copies else ()

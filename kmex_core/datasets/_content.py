@@ -362,7 +362,7 @@ class _Memory:
     def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
         rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]
         marked = [(*row, _mark(*row)) for row in rows]
-        # what another look has found in another content of the same file
+        # findings of other checks about content that the file no longer has
         self._write("DELETE FROM files WHERE path = ? AND digest != ?", [(row[0], row[5]) for row in rows])
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", marked)
 

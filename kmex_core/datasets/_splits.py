@@ -160,7 +160,7 @@ def _names(named: Named, root: Path) -> tuple[str, ...]:
 
 
 def _unused_notes(others: Sequence[str]) -> tuple[str, ...]:
-    because = "their names say no split, several splits, or one that others say"
+    because = "their names give no split, several splits, or one that is already in use"
     return (f"Not used, because {because}: {some(others)}.",) if others else ()
 
 

@@ -192,7 +192,8 @@ def test_every_folder_and_table_that_is_not_used_is_said(tmp_path: Path) -> None
     table(tmp_path / "pictures" / "test.parquet", [0, 1])
     notes = load(tmp_path / "pictures").notes
     assert any(
-        note.startswith("Not used") and note.endswith("one that others say: extra, data/train.") for note in notes
+        note.startswith("Not used") and note.endswith("one that is already in use: extra, data/train.")
+        for note in notes
     )
     assert "Not used, because the training split is in folders of pictures: test.parquet." in notes
     tree(tmp_path / "tables", {"test/a": 6})
@@ -298,7 +299,7 @@ def test_copies_of_pictures_are_held_out_together(tmp_path: Path) -> None:
     train, test = sides(data)
     assert not train & test
     assert counts(data, "test") == {"a": 8, "b": 8}
-    assert "equal images are on the same side" in data.notes[0]
+    assert "identical images stay on the same side" in data.notes[0]
     assert "40 of the 80 training images are copies of others." in data.notes
     assert not any("copies" in note or "same side" in note for note in before.notes)
 
