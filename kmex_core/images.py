@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import pi_heif
 from PIL import ExifTags, Image, ImageCms, ImageDraw, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from kmex_core.errors import InputError
 
@@ -31,6 +32,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # what files become; part of the fingerprint of every data set of files, so that embeddings of other pixels do not serve
 DECODER = "2"
+GREY_ALPHA_DECODER = "3"  # of 16-bit grey with alpha, which was colour before; all other files are as they were
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF and HEIC"
 SUFFIXES = (
@@ -81,10 +83,12 @@ class Header:
     Attributes:
         shape: (H, W) that it is stored with, turned as its EXIF data says.
         grey: whether it is stored as grey: `read_picture` then gives (H, W).
+        decoder: the version since which its pixels are as they are now.
     """
 
     shape: tuple[int, int]
     grey: bool
+    decoder: str
 
 
 def read_picture(source: bytes | Path, name: str = "") -> Picture:
@@ -96,11 +100,13 @@ def read_picture(source: bytes | Path, name: str = "") -> Picture:
     - Frames: a file that names its primary picture (MPO and HEIC, as phones write them) gives that; animations and
       files of several pages are refused, since nobody can know which picture is meant.
     - Rotation: turned and mirrored as its EXIF (or XMP, TIFF, HEIC) data says; damaged EXIF data is left out.
-    - Grey: 1-bit, 8-bit, 16-bit and float grey, with or without alpha, stays grey. Palettes count as colour.
+    - Grey: 1-bit, 8-bit, 16-bit and float grey, with or without alpha, stays grey. WebP, AVIF with alpha and
+      most palettes count as colour.
     - Depth: grey of 16 bits is divided by 257, whatever values occur: 12-bit values in a 16-bit file stay dark, because
       a guess could differ between the files of a data set. A TIFF that declares 12 bits is scaled by 4095. Integers of
       32 bits or with a sign are read as 16-bit values, floats from 0 (black) to 1 (white); other values are refused,
-      since no scale would hold for a whole data set. 16-bit colour and 10-bit AVIF and HEIC keep their upper 8 bits.
+      since no scale would hold for a whole data set. 16-bit colour, 16-bit grey with alpha, and 10-bit AVIF and HEIC
+      keep their upper 8 bits.
     - Transparency (alpha, palette entries, a transparent colour) is filled with white.
     - Colour: an RGB or CMYK profile (ICC) is converted to sRGB, so that a Display P3 photo has the colours that it
       shows; one that is as good as sRGB (`SAME_COLOUR` levels) changes nothing. CMYK without a profile, YCbCr and LAB
@@ -133,7 +139,8 @@ def read_header(source: bytes | Path, name: str = "") -> Header:
         width, height = image.size
         # a TIFF has turned its size already, and a PNG would be decoded to look for EXIF data behind its pixels
         turned = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info) and _turn(image) >= 5
-        return Header((width, height) if turned else (height, width), _is_grey(image))
+        decoder = GREY_ALPHA_DECODER if _is_deep_grey_alpha(image) else DECODER
+        return Header((width, height) if turned else (height, width), _is_grey(image), decoder)
 
 
 @contextlib.contextmanager
@@ -195,7 +202,14 @@ def _check(image: Image.Image, name: str) -> None:
 
 
 def _is_grey(image: Image.Image) -> bool:
-    return image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+    """Whether a picture that is not loaded yet is stored as grey."""
+    grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+    return grey or _is_deep_grey_alpha(image)
+
+
+def _is_deep_grey_alpha(image: Image.Image) -> bool:
+    """Whether it is a PNG file of 16-bit grey with alpha, which Pillow opens as RGBA."""
+    return isinstance(image, PngImageFile) and [tile.args for tile in image.tile] == ["LA;16B"]
 
 
 def _turn(image: Image.Image) -> int:
@@ -209,13 +223,13 @@ def _turn(image: Image.Image) -> int:
 
 def _decoded(image: Image.Image) -> Picture:
     notes = []
-    stored, factor = image.size, _reduction(image.size)
+    stored, factor, grey = image.size, _reduction(image.size), _is_grey(image)
     turned = image.format != "PNG" and _turn(image) > 1  # a TIFF is turned while it is loaded
     if factor > 1:
         image.draft(None, (stored[0] // factor, stored[1] // factor))
     drafted = image.size != stored
     image.load()
-    turn, grey, profile = _turn(image), _is_grey(image), image.info.get("icc_profile") or b""
+    turn, profile = _turn(image), image.info.get("icc_profile") or b""
     if turned or turn > 1:
         notes.append("It was turned as its EXIF data says.")
     if image.mode.startswith("I") or image.mode == "F":

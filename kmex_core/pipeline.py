@@ -684,6 +684,7 @@ def grouped_by(
     device: str = "",
     progress: Progress = silent,
     root: str = "",
+    skip_broken: bool = False,
 ) -> tuple[ModelInfo, datasets.ImageDataset, Callable[[str], Embeddings]]:
     """A model's embedding with another column as the class: what `convert` needs to find prototypes of its values.
 
@@ -692,7 +693,7 @@ def grouped_by(
     Args:
         store, info, data, device, progress: see `embeddings`.
         column: an attribute, or another column of the data set's table.
-        root: the data root that `data` was opened from, as in `dataset_of`.
+        root, skip_broken: those that `data` was opened with, as in `dataset_of`.
 
     Returns:
         The model and its data with those classes, and the embedding of a split.
@@ -700,14 +701,16 @@ def grouped_by(
     Raises:
         InputError: for an unknown column; see `datasets.load`.
     """
-    other = dataset(DatasetSpec(data.name, root or info.root, info.image_size, column, info.skip_broken))
+    skip = skip_broken or info.skip_broken
+    other = dataset(DatasetSpec(data.name, root or info.root, info.image_size, column, skip))
     regrouped = dataclasses.replace(info, class_names=other.class_names, class_column=column)
 
     def embedded(split: str) -> Embeddings:
-        labels = other.split(split).labels
-        same = len(labels) == len(data.split(split))  # fewer where the column has no value for some images
+        of_other = other.split(split)
+        # other rows where a column has no value for some images, or another fifth of each class is held out
+        same = np.array_equal(of_other.identity, data.split(split).identity)
         found = embeddings(store, info, data if same else other, split, device, progress)
-        return Embeddings(found.z, labels, np.full(len(labels), -1, dtype=np.int64))
+        return Embeddings(found.z, of_other.labels, np.full(len(of_other), -1, dtype=np.int64))
 
     return regrouped, other, embedded
 

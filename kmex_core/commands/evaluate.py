@@ -76,7 +76,9 @@ def attributes(
         if own and (regrouped or info.kind == "blackbox"):
             raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")
         if regrouped:
-            info, data, embedded = pipeline.grouped_by(store, info, data, class_column, device, bar, data_root)
+            info, data, embedded = pipeline.grouped_by(
+                store, info, data, class_column, device, bar, data_root, skip_broken
+            )
         if own:
             alike = trained_alike(info, kept.list_models(store)[0])
             curves, shown = pipeline.own_attribute_curves(store, alike, data, device, bar), OWN

@@ -11,7 +11,7 @@ from pathlib import Path
 from kmex_core.datasets import _celeba, _cub, _quickdraw
 from kmex_core.datasets._base import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, some
 from kmex_core.datasets._celeba import load_celeba
-from kmex_core.datasets._content import forget, remembered, signature
+from kmex_core.datasets._content import reading_again, signature
 from kmex_core.datasets._cub import load_cub
 from kmex_core.datasets._digits import load_digits
 from kmex_core.datasets._faces import load_faces
@@ -131,7 +131,8 @@ def places(name: str, root: str = "") -> tuple[Path, ...]:
 
 
 def load(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
-    """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`.
+    """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`,
+    in it or in its `data/`.
 
     A folder named like a registered one needs a path ("./MNIST"). A path may also be under the data root, so a model
     finds data that has moved. Each file is read once for its content, which is remembered; classes, labels and counts
@@ -159,12 +160,9 @@ def verified(spec: DatasetSpec, progress: Progress = silent) -> tuple[ImageDatas
     Raises:
         InputError: see `load`.
     """
-    places = [place.path for place in load(spec, progress).watched]
-    before = remembered(places)
-    forget(places)
-    data = load(spec, progress)
-    after = remembered(places)
-    return data, sorted(path for path, digest in after.items() if before.get(path, digest) != digest)
+    with reading_again() as changed:
+        data = load(spec, progress)
+    return data, sorted(changed)
 
 
 def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
@@ -180,8 +178,8 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
         if not folder.is_dir():
             continue
         whole = folder.resolve()  # one way to name each file, whatever links lead there
-        placed = replace(spec, name=str(whole), root=str(whole))
         layout = layout_of(whole)
+        placed = replace(spec, name=str(whole), root=str(layout.home))
         if layout.kind:
             return (load_parquet if layout.kind == "parquet" else load_folder)(placed, layout, progress)
         unused = f" These names say no split: {some(layout.others)}." if layout.others else ""

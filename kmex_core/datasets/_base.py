@@ -13,7 +13,7 @@ import numpy as np
 
 from kmex_core.datasets._content import FileState, Watch, digest_of
 from kmex_core.errors import InputError
-from kmex_core.images import read_header, read_picture, to_channels, to_pixels
+from kmex_core.images import DECODER, read_header, read_picture, to_channels, to_pixels
 from kmex_core.progress import Progress, silent
 from kmex_core.specs import stable_key
 
@@ -34,9 +34,12 @@ class Split(ABC):
         attribute_names: A names of what is known of each image besides its class; empty where nothing is.
         attributes: (N, A) bool.
         known: (N, A) bool, which of them are known (the others are False); None when all are.
+        identity: (N,) equal for equal images, whatever column is the class: the digests of their files, as bytes, or
+            the numbers of images in memory.
     """
 
     labels: np.ndarray
+    identity: np.ndarray
     attribute_names: tuple[str, ...] = ()
     attributes: np.ndarray = np.empty((0, 0), dtype=bool)
     known: np.ndarray | None = None
@@ -64,6 +67,7 @@ class ArraySplit(Split):
     def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
         self.pixels = pixels
         self.labels = np.asarray(labels, dtype=np.int64)
+        self.identity = np.arange(len(self.labels))
 
     def image(self, index: int) -> np.ndarray:
         return np.asarray(self.pixels[index])
@@ -75,14 +79,16 @@ class ArraySplit(Split):
 Sources = Sequence[FileState] | Sequence[Path] | Sequence[bytes]
 
 
-def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int]:
-    """The shapes (H, W) of some encoded images, and 1 or 3 channels: grey only when all of them are stored as grey."""
-    shapes, grey = set(), True
+def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int, str]:
+    """The shapes (H, W) of some encoded images; 1 or 3 channels: grey only when all of them are stored as grey; and
+    the newest decoder that they need, for the fingerprint."""
+    shapes, grey, decoder = set(), True, DECODER
     for index in np.unique(np.linspace(0, len(sources) - 1, SURVEYED).astype(int)):
         header = read_header(*_named(sources, int(index), where))
         shapes.add(header.shape)
         grey = grey and header.grey
-    return shapes, 1 if grey else 3
+        decoder = max(decoder, header.decoder)
+    return shapes, 1 if grey else 3, decoder
 
 
 def _named(sources: Sources, index: int, where: str) -> tuple[bytes | Path, str]:
@@ -106,13 +112,15 @@ class EncodedSplit(Split):
         sources: files, whose content must not have changed when they are read; or paths; or anything indexable that
             gives a file's bytes.
         labels: (N,) integers.
+        digests: (N,) bytes, of the files.
         channels: 1 or 3: images are read as grey or as colour.
         where: what to call the sources in a message.
     """
 
-    def __init__(self, sources: Sources, labels: np.ndarray, channels: int, where: str) -> None:
+    def __init__(self, sources: Sources, labels: np.ndarray, digests: np.ndarray, channels: int, where: str) -> None:
         self.sources = sources
         self.labels = np.asarray(labels, dtype=np.int64)
+        self.identity = digests
         self.channels = channels
         self.where = where
 
@@ -138,6 +146,7 @@ class Subset(Split):
         self.whole = whole
         self.indices = indices
         self.labels = whole.labels[indices]
+        self.identity = whole.identity[indices]
         self.attribute_names = whole.attribute_names
         self.attributes = whole.attributes[indices] if whole.attribute_names else whole.attributes
         self.known = None if whole.known is None else whole.known[indices]
@@ -282,44 +291,84 @@ def comparable(one: str, other: str) -> bool:
     return one.startswith(CONTENT) and other.startswith(CONTENT)
 
 
-def with_test_split(
-    splits: Mapping[str, Split], class_names: Sequence[str]
-) -> tuple[dict[str, Split], str, tuple[str, ...]]:
-    """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
+@dataclass(frozen=True)
+class Divided:
+    """A data set's splits, among them one to test on.
 
-    Returns:
-        The splits ("validation" as well, where there is one beside a test split), where the test split came from (see
-        `ImageDataset.test_from`), and notes that say so.
+    Attributes:
+        splits: "train" and "test", and "validation" where there is one beside the test split.
+        test_from: see `ImageDataset`.
+        notes: where the test split is from, and how many training images are copies.
+        marks: what the fingerprint has to say of the choice, besides the files.
+    """
+
+    splits: dict[str, Split]
+    test_from: str
+    notes: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+
+
+def with_test_split(splits: Mapping[str, Split], class_names: Sequence[str]) -> Divided:
+    """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
 
     Raises:
         InputError: when there is none and no class has enough images to hold some out.
     """
     train = splits["train"]
     there = {name: split for name, split in splits.items() if len(split)}
+    copies = _copies_note(train)
     if "test" in there:
         ordered: dict[str, Split] = {name: there[name] for name in ("train", "test", "validation") if name in there}
-        return ordered, "test", ()
+        return Divided(ordered, "test", copies)
     if "validation" in there:
         count = len(there["validation"])
-        note = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
-        return {"train": train, "test": there["validation"]}, "validation", (note,)
-    random = np.random.default_rng(0)
-    held = []
-    for label in range(len(class_names)):
-        members = np.flatnonzero(train.labels == label)
-        held.append(random.permutation(members)[: int(len(members) * HELD_OUT)])
-    chosen = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
+        said = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
+        return Divided({"train": train, "test": there["validation"]}, "validation", (said, *copies))
+    chosen = _held_out(train, len(class_names))
     if len(chosen) == 0:
         raise InputError(
             "The data set has no test split, and too few images to hold some out. Add a test split, or give each class "
-            "5 or more training images."
+            "5 or more different training images."
         )
     kept = np.setdiff1d(np.arange(len(train)), chosen)
-    note = (
+    said = (
         f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
-        "class) are held out as one."
+        "class) are held out as one" + ("; identical images stay on the same side." if copies else ".")
     )
-    return {"train": Subset(train, kept), "test": Subset(train, chosen)}, "held out", (note,)
+    # without copies older versions held out the same images, so the fingerprint stays what it was
+    marks = ("copies together",) if copies else ()
+    return Divided({"train": Subset(train, kept), "test": Subset(train, chosen)}, "held out", (said, *copies), marks)
+
+
+def _copies_note(train: Split) -> tuple[str, ...]:
+    copies = len(train) - len(np.unique(train.identity))
+    many = "is a copy of another" if copies == 1 else "are copies of others"
+    return (f"{copies:,} of the {len(train):,} training images {many}.",) if copies else ()
+
+
+def _held_out(train: Split, classes: int) -> np.ndarray:
+    """The rows of a fifth of each class's images, ascending; equal images are all among them or none is.
+
+    A class gives at most a fifth of its images and of its different images, so one image with many copies is not all
+    that is left of it on either side. An image that is in several classes counts for the rarest of them.
+    """
+    labels = train.labels
+    _, content = np.unique(train.identity, return_inverse=True)
+    sizes = np.bincount(content)
+    rarest_last = np.argsort(-np.bincount(labels)[labels], kind="stable")
+    owner = np.empty(len(sizes), dtype=np.int64)
+    owner[content[rarest_last]] = labels[rarest_last]
+    random = np.random.default_rng(0)
+    held: list[int] = []
+    for label in range(classes):
+        members = np.flatnonzero(owner[content] == label)
+        drawn = dict.fromkeys(content[random.permutation(members)].tolist())
+        most, images = int(len(drawn) * HELD_OUT), int(len(members) * HELD_OUT)
+        for group in drawn:
+            if most and sizes[group] <= images:
+                held.append(group)
+                most, images = most - 1, images - int(sizes[group])
+    return np.flatnonzero(np.isin(content, held))
 
 
 def usual_size(shapes: set[tuple[int, int]]) -> int:

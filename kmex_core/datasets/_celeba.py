@@ -76,7 +76,9 @@ def load_celeba(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     examined = examine(files, spec.skip_broken, str(here), tally, progress)
     rows = {split: names[examined.sound[split]] for split, names in rows.items()}
     splits: dict[str, Split] = {
-        split: EncodedSplit([there[name] for name in names], np.zeros(len(names), dtype=np.int64), 3, str(here))
+        split: EncodedSplit(
+            [there[name] for name in names], np.zeros(len(names), dtype=np.int64), examined.digests[split], 3, str(here)
+        )
         for split, names in rows.items()
     }
     table = values.loc[[name for names in rows.values() for name in names]].reset_index(drop=True)

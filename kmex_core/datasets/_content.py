@@ -17,9 +17,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from kmex_core.jsontext import read_json, write_json
 from kmex_core.progress import Progress, silent
@@ -28,7 +31,7 @@ from kmex_core.store import default_root, read_only
 log = logging.getLogger(__name__)
 
 FILE = "contents.sqlite"
-VERSION = 2
+VERSION = 3
 DIGEST_BYTES = 16
 THREADS = 4
 TOGETHER = 32  # files per task
@@ -98,13 +101,31 @@ def state_of(place: str | Path, name: str, status: os.stat_result | None = None)
     return FileState(place, name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INT64)
 
 
+_AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
+
+
+@contextlib.contextmanager
+def reading_again() -> Iterator[list[str]]:
+    """Within this, `contents` reads every file, whatever is remembered of it.
+
+    Yields:
+        A list that gets the path of each file that is in the state that is remembered, but holds something else.
+    """
+    changed: list[str] = []
+    before = _AGAIN.set(changed)
+    try:
+        yield changed
+    finally:
+        _AGAIN.reset(before)
+
+
 def contents(
     files: Sequence[FileState],
     look: Callable[[bytes | Path], str] | None = None,
     level: str = "",
     progress: Progress = silent,
 ) -> list[Content]:
-    """The contents of files, from what is remembered or read now.
+    """The contents of files, from what is remembered or read now (see `reading_again`).
 
     Args:
         files: their states, as just seen.
@@ -115,19 +136,20 @@ def contents(
     Raises:
         OSError: when a file cannot be read.
     """
+    changed = _AGAIN.get()
     with _memory() as memory:
-        known = memory.recall(files)
-        results: list[Content | None] = []
-        for file in files:
-            row = known.get(os.fsencode(file.place))
-            same = row is not None and row[:4] == file.stamp and (look is None or row[6] == level)
-            results.append(Content(row[4], row[5]) if row is not None and same else None)
+        recalled = memory.recall(files, level if look else "")
+        known = [recalled.get((os.fsencode(file.place), *file.stamp)) for file in files]
+        results: list[Content | None] = known.copy() if changed is None else [None] * len(files)
         missing = [at for at, content in enumerate(results) if content is None]
         if missing:
             now = time.time_ns()
             fresh = []
             for at, content in _read(files, missing, look, progress):
                 results[at] = content
+                before = known[at]
+                if changed is not None and before is not None and before.digest != content.digest:
+                    changed.append(files[at].place)
                 if max(files[at].mtime, files[at].ctime) < now - FRESH_NS:
                     fresh.append((files[at], content))
             memory.remember(fresh, level if look else "")
@@ -169,6 +191,11 @@ def digest_of(parts: Iterable[bytes | memoryview]) -> bytes:
         seen.update(len(part).to_bytes(8, "little"))
         seen.update(part)
     return seen.digest()
+
+
+def as_array(digests: bytes) -> np.ndarray:
+    """Digests, one after the other, as (N,) of numpy's bytes, which take little room and compare quickly."""
+    return np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,7 +247,7 @@ def _entries(path: Path, deep: bool) -> Iterator[bytes]:
                 if deep and entry.is_dir(follow_symlinks=folder == path):
                     yield b"folder|" + os.fsencode(entry.path)
                     waiting.append(Path(entry.path))
-                elif deep or entry.name.endswith(TABLES):
+                elif deep or entry.name.lower().endswith(TABLES):
                     yield _line(os.fsencode(entry.path), entry.stat())
                 elif entry.is_dir():
                     yield b"folder|" + os.fsencode(entry.path)
@@ -236,12 +263,6 @@ def _line(name: bytes, status: os.stat_result) -> bytes:
 # the memory
 
 _COLUMNS = "path, size, mtime, ctime, inode, digest, flaw, level, mark"
-_BELOW = "WHERE path = ? OR (path >= ? AND path < ?)"
-
-
-def _bounds(path: Path) -> tuple[bytes, bytes, bytes]:
-    name = os.fsencode(path)
-    return name, name + b"/", name + b"0"  # "0" comes after "/"
 
 
 def _mark(*values: object) -> int:
@@ -249,7 +270,7 @@ def _mark(*values: object) -> int:
     return zlib.crc32(repr(values).encode(errors="replace"))
 
 
-Row = tuple[int, int, int, int, bytes, str, str]
+State = tuple[bytes, int, int, int, int]  # path and stamp
 
 
 @contextlib.contextmanager
@@ -302,8 +323,8 @@ class _Memory:
             for table in ("files", "facts"):
                 self._open.execute(f"DROP TABLE IF EXISTS {table}")
             self._open.execute(
-                "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, "
-                "inode INTEGER, digest BLOB, flaw TEXT, level TEXT, mark INTEGER) WITHOUT ROWID"
+                "CREATE TABLE files (path BLOB, size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, "
+                "digest BLOB, flaw TEXT, level TEXT, mark INTEGER, PRIMARY KEY (path, level)) WITHOUT ROWID"
             )
             self._open.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT, mark INTEGER) WITHOUT ROWID")
             self._open.execute(f"PRAGMA user_version = {VERSION}")
@@ -323,16 +344,17 @@ class _Memory:
                 self._open.close()
             self._open = None
 
-    def recall(self, files: Sequence[FileState]) -> dict[bytes, Row]:
-        """What is remembered of the folders that `files` are in."""
+    def recall(self, files: Sequence[FileState], level: str) -> dict[State, Content]:
+        """What is remembered of the folders that `files` are in; with `level` "" the digest alone counts."""
         if self._open is None or not files:
             return {}
         common = os.path.commonpath(list({os.fsencode(os.path.dirname(file.place)) for file in files}))
         try:
             rows = self._open.execute(
-                f"SELECT {_COLUMNS} FROM files WHERE path >= ? AND path < ?", (common + b"/", common + b"0")
+                f"SELECT {_COLUMNS} FROM files WHERE path >= ? AND path < ? AND (level = ? OR ? = '')",
+                (common + b"/", common + b"0", level, level),  # "0" comes after "/"
             )
-            return {row[0]: row[1:-1] for row in rows if row[-1] == _mark(*row[:-1])}
+            return {row[:5]: Content(row[5], row[6]) for row in rows if row[-1] == _mark(*row[:-1])}
         except sqlite3.Error as error:
             self._rebuild(error)
             return {}
@@ -340,20 +362,9 @@ class _Memory:
     def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
         rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]
         marked = [(*row, _mark(*row)) for row in rows]
+        # findings of other checks about content that the file no longer has
+        self._write("DELETE FROM files WHERE path = ? AND digest != ?", [(row[0], row[5]) for row in rows])
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", marked)
-
-    def below(self, path: Path) -> list[tuple[bytes, bytes]]:
-        if self._open is None:
-            return []
-        try:
-            rows = self._open.execute(f"SELECT {_COLUMNS} FROM files {_BELOW}", _bounds(path))
-            return [(row[0], row[5]) for row in rows if row[-1] == _mark(*row[:-1])]
-        except sqlite3.Error as error:
-            self._rebuild(error)
-            return []
-
-    def forget(self, path: Path) -> None:
-        self._write(f"DELETE FROM files {_BELOW}", [_bounds(path)])
 
     def fact(self, key: str) -> str | None:
         if self._open is None:
@@ -388,17 +399,3 @@ def known_fact(key: str, find: Callable[[], object]) -> object:
         value = find()
         memory.put(key, write_json(value))
     return value
-
-
-def remembered(paths: Iterable[Path]) -> dict[str, str]:
-    """The digests that are remembered of files, or of all files in folders, by path."""
-    with _memory() as memory:
-        rows = [row for path in paths for row in memory.below(path)]
-    return {os.fsdecode(path): digest.hex() for path, digest in rows}
-
-
-def forget(paths: Iterable[Path]) -> None:
-    """Forget what files, or all files in folders, hold, so they are read again."""
-    with _memory() as memory:
-        for path in paths:
-            memory.forget(path)

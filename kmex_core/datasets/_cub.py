@@ -71,7 +71,11 @@ def load_cub(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     examined = examine(files, spec.skip_broken, str(here), tally, progress)
     splits = {
         split: EncodedSplit(
-            [files[split][row] for row in rows], np.array(labels[split], dtype=np.int64)[rows], 3, str(here)
+            [files[split][row] for row in rows],
+            np.array(labels[split], dtype=np.int64)[rows],
+            examined.digests[split],
+            3,
+            str(here),
         )
         for split, rows in examined.sound.items()
     }

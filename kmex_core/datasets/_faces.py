@@ -139,6 +139,7 @@ class FaceSplit(Split):
         self.labels = self._ages = np.array([kind.age for kind in kinds], dtype=np.int64)[chosen]
         self.attribute_names = ATTRIBUTES
         self.attributes = self._has = _draw_attributes(random, kinds, chosen)
+        self.identity = np.arange(count)
         self._looks = random.random((count, 24))
 
     def image(self, index: int) -> np.ndarray:

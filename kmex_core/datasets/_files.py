@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.datasets._base import LeftOut, some
-from kmex_core.datasets._content import FileState, contents, state_of
+from kmex_core.datasets._content import FileState, as_array, contents, state_of
 from kmex_core.errors import InputError
 from kmex_core.images import DECODER, SUFFIXES, read_header, read_picture
 from kmex_core.progress import Progress, silent
@@ -185,11 +185,13 @@ class Examined:
 
     Attributes:
         sound: by split, the positions of those that can be decoded.
+        digests: by split, (N,) bytes of the sound ones.
         identity: what the fingerprint is made of, name and digest by name.
         notes: what a person should know.
     """
 
     sound: dict[str, np.ndarray]
+    digests: dict[str, np.ndarray]
     identity: list[bytes]
     notes: tuple[str, ...]
 
@@ -217,15 +219,16 @@ def examine(
         raise InputError(f"{error.filename or where} cannot be read: {error.strerror or error}.") from error
     broken = [(file.name, content.flaw) for file, content in zip(every, read, strict=True) if content.flaw]
     refuse_broken(broken, len(every), skip_broken, where, tally)
-    sound, identity, by_split = {}, [], {}
+    sound, digests, identity, by_split = {}, {}, [], {}
     at = 0
     for split, of_split in files.items():
         part = read[at : at + len(of_split)]
         at += len(of_split)
         sound[split] = np.array([row for row, content in enumerate(part) if not content.flaw], dtype=np.int64)
         by_split[split] = [(of_split[row].name, part[row].digest) for row in sound[split]]
+        digests[split] = as_array(b"".join(digest for _, digest in by_split[split]))
         identity += [os.fsencode(name) + b"|" + digest for name, digest in sorted(by_split[split])]
-    return Examined(sound, identity, shared_notes(by_split))
+    return Examined(sound, digests, identity, shared_notes(by_split))
 
 
 def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bool, where: str, tally: Tally) -> None:

@@ -21,7 +21,7 @@ from kmex_core.datasets._content import FileState, Watch
 from kmex_core.datasets._files import LOOSE, Tally, examine, file_digests, scan
 from kmex_core.datasets._splits import SPLITS, Layout
 from kmex_core.errors import InputError
-from kmex_core.images import DECODER, SUFFIXES
+from kmex_core.images import SUFFIXES
 from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
 
@@ -33,7 +33,7 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     may then lie in any way. Pictures are known by their suffix; everything else is counted in `left_out`.
 
     Args:
-        spec: `root` is the folder.
+        spec: `root` is the folder that the splits are in.
         layout: where its splits are.
         progress: called while pictures are read for the first time.
 
@@ -64,11 +64,12 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         raise InputError(f"{places['train']} has no picture that can be read.")
     names = [] if spec.class_column else sorted({_class_of(file) for part in files.values() for file in part})
     number = {name: label for label, name in enumerate(names)}
-    shapes, channels = survey(files["train"], str(folder))
+    shapes, channels, decoder = survey(files["train"], str(folder))
     splits: dict[str, Split] = {
         split: EncodedSplit(
             part,
             np.array([number.get(_class_of(file), 0) for file in part], dtype=np.int64),
+            examined.digests[split],
             channels,
             str(folder),
         )
@@ -84,26 +85,27 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         names = list(said.class_names) or names
         notes += [*without, *unmatched, *said.notes]
         identity += file_digests([(beside, beside.name)])
-    if layout.others:
-        notes.append(f"Not used, because their names say no split or another folder's: {some(layout.others)}.")
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
         notes.append(f"Left out, because there are no pictures in them: {some(quoted)}.")
-    both, test_from, of_test = with_test_split(splits, names)
+    divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
-        splits=both,
+        splits=divided.splits,
         class_names=tuple(names),
         channels=channels,
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
-        fingerprint=fingerprint(identity, "folder", DECODER, names, spec.class_column),
-        notes=(*of_test, *notes),
+        fingerprint=fingerprint(identity, "folder", decoder, names, spec.class_column, *divided.marks),
+        notes=(*divided.notes, *notes),
         class_column=spec.class_column,
-        test_from=test_from,
+        test_from=divided.test_from,
         left_out=tally.result(),
-        watched=(Watch(folder, deep=False), *(Watch(place) for place in places.values())),
+        watched=(
+            *(Watch(place, deep=False) for place in layout.seen),
+            *(Watch(place) for place in places.values()),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,10 @@ from kmex_core.datasets._base import (
     usual_size,
     with_test_split,
 )
-from kmex_core.datasets._content import THREADS, Watch, digest_of, known_fact
+from kmex_core.datasets._content import THREADS, Watch, as_array, digest_of, known_fact
 from kmex_core.datasets._files import Tally, check_of, file_digests, name_in, refuse_broken, shared_note
 from kmex_core.datasets._splits import SPLITS, Layout
 from kmex_core.errors import InputError
-from kmex_core.images import DECODER
 from kmex_core.jsontext import read_json
 from kmex_core.progress import Progress, silent
 from kmex_core.specs import DatasetSpec
@@ -85,7 +85,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         f"{split}|{name_in(path, folder)}|".encode() + digests[paths.index(path)]
         for split, part in files.items() for path in part
     ]  # fmt: skip
-    broken, notes = _examined(tables, spec.skip_broken, str(folder), identity, tally, progress)
+    broken, contents, notes = _examined(tables, spec.skip_broken, str(folder), identity, tally, progress)
     labels, names = (None, []) if class_column else _labels(tables, folder)
     rows = {}
     for split, table in tables.items():
@@ -101,7 +101,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
     columns = {
         split: _Bytes(table["image"].combine_chunks().field("bytes"), rows[split]) for split, table in tables.items()
     }
-    shapes, channels = survey(columns["train"], f"the training parquet files in {folder}")
+    shapes, channels, decoder = survey(columns["train"], f"the training parquet files in {folder}")
     where = f"the table in {folder}"
     frames = {split: _others(table).iloc[rows[split]].reset_index(drop=True) for split, table in tables.items()}
     if beside := table_beside(folder):
@@ -118,6 +118,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         split: EncodedSplit(
             columns[split],
             np.zeros(len(rows[split]), dtype=np.int64) if labels is None else labels[split][rows[split]],
+            contents[split][rows[split]],
             channels,
             f"the {split} parquet files in {folder}",
         )
@@ -125,31 +126,34 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
     }
     splits, without = annotate(splits, said, where)
     names = list(said.class_names) if class_column else names
-    both, test_from, of_test = with_test_split(splits, names)
-    if layout.others:
-        notes = [*notes, f"Not used, because their names say no split: {some(layout.others)}."]
+    divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
-        splits=both,
+        splits=divided.splits,
         class_names=tuple(names),
         channels=channels,
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
         fingerprint=fingerprint(
-            identity, "parquet", DECODER, class_column, {split: part.tolist() for split, part in broken.items()}
+            identity,
+            "parquet",
+            decoder,
+            class_column,
+            {split: part.tolist() for split, part in broken.items()},
+            *divided.marks,
         ),
-        notes=(*of_test, *layout.notes, *without, *notes, *said.notes),
+        notes=(*divided.notes, *layout.notes, *without, *notes, *said.notes),
         class_column=class_column,
-        test_from=test_from,
+        test_from=divided.test_from,
         left_out=tally.result(),
-        watched=(Watch(folder, deep=False), *(Watch(path) for path in paths)),
+        watched=(*(Watch(place, deep=False) for place in layout.seen), *(Watch(path) for path in paths)),
     )
 
 
 def _examined(
     tables: dict[str, Any], skip_broken: bool, where: str, identity: Sequence[bytes], tally: Tally, progress: Progress
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The rows of each split whose image cannot be decoded, and a note when splits share images."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """The rows of each split whose image cannot be decoded, all images' digests, and a note when splits share some."""
     look, level = check_of(skip_broken)
 
     def find() -> dict[str, Any]:
@@ -171,13 +175,16 @@ def _examined(
                     digests[split] += [digest for _, digest in part]
                     done += len(part)
                     progress("Checking images", done, total)
-        return {"flaws": flaws, "notes": list(_shared(digests))}
+        joined = {split: base64.b64encode(b"".join(part)).decode() for split, part in digests.items()}
+        return {"flaws": flaws, "digests": joined, "notes": list(_shared(digests))}
 
     known: Any = known_fact(f"parquet-{level}-{digest_of(identity).hex()}", find)
     flaws = {split: [(int(row), str(flaw)) for row, flaw in known["flaws"].get(split, [])] for split in tables}
     named = [(f"row {row} of the {split} split", flaw) for split, part in flaws.items() for row, flaw in part]
     refuse_broken(named, sum(len(table) for table in tables.values()), skip_broken, where, tally)
-    return {split: np.array([row for row, _ in part], dtype=np.int64) for split, part in flaws.items()}, known["notes"]
+    rows = {split: np.array([row for row, _ in part], dtype=np.int64) for split, part in flaws.items()}
+    digests = {split: as_array(base64.b64decode(known["digests"][split])) for split in tables}
+    return rows, digests, known["notes"]
 
 
 def _shared(digests: dict[str, list[bytes]]) -> Iterator[str]:
@@ -219,13 +226,16 @@ def _read(paths: list[Path], class_column: str) -> Any:
     # 64-bit offsets, so that more than 2 GB of images fit in one column
     parts = {"bytes": pa.large_binary()} | ({"path": pa.large_string()} if "path" in [f.name for f in kind] else {})
     whole = pa.struct(list(parts.items()))
-    images = pa.chunked_array(
-        [
+    try:
+        chunks = [
             pa.StructArray.from_arrays([chunk.field(name).cast(to) for name, to in parts.items()], fields=list(whole))
             for chunk in table["image"].chunks
-        ],
-        type=whole,
-    )
+        ]
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{paths[0]}: column 'image' is {kind}, but struct{{bytes, path}} was expected ({error})."
+        ) from error
+    images = pa.chunked_array(chunks, type=whole)
     return table.set_column(table.schema.get_field_index("image"), "image", images)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from kmex_core import datasets
+from kmex_core import datasets, models, pipeline
+from kmex_core.commands import app
 from kmex_core.datasets import _celeba, _quickdraw
 from kmex_core.datasets._attributes import boolean, read_annotations
 from kmex_core.errors import InputError
 from kmex_core.specs import DatasetSpec
+from kmex_core.store import Store
+from tests.kmex_core.test_content import net
 
 RANDOM = np.random.default_rng(0)
 
@@ -386,3 +392,74 @@ def test_quickdraw_refuses_other_files(tmp_path: Path, content: bytes | str) -> 
     path.unlink()
     with pytest.raises(InputError, match=r"missing: ant\.npy"):
         datasets.load(DatasetSpec("quickdraw10", str(tmp_path)))
+
+
+# ---- another column as the class ------------------------------------------------------------------------------------
+
+
+def _dressed(root: Path, test: bool, **columns: Sequence[object]) -> Path:
+    """40 training pictures of two classes (and 8 to test), all different, with a table of what is worn."""
+    files = [f"train/{name}/{at:02}.bmp" for name in ("cat", "dog") for at in range(20)]
+    files += [f"test/{name}/{at:02}.bmp" for name in ("cat", "dog") for at in range(4)] if test else []
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(list(file.encode())).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / file)
+    rows = pd.DataFrame({"file_name": files} | {name: list(column)[: len(files)] for name, column in columns.items()})
+    rows.to_csv(root / "attributes.csv", index=False)
+    return root
+
+
+def _paired(store: Store, spec: DatasetSpec, column: str) -> tuple[datasets.ImageDataset, datasets.ImageDataset]:
+    """The data by its own and by another class, after the check that each embedding is that of its image."""
+    info = net(store, spec)
+    info = replace(info, class_column=spec.class_column)
+    data = pipeline.dataset(spec)
+    _, other, embedded = pipeline.grouped_by(store, info, data, column)
+    for split in data.splits:
+        found = embedded(split)
+        np.testing.assert_array_equal(found.labels, other.split(split).labels)
+        right = pipeline.embeddings(store, replace(info, class_column=column), other, split)
+        np.testing.assert_array_equal(found.z, right.z)
+    return data, other
+
+
+def test_grouping_pairs_each_label_with_its_image_where_other_images_are_held_out(tmp_path: Path, store: Store) -> None:
+    root = _dressed(tmp_path / "pets", False, Hat=[0, 1] * 20, Tie=[0, 0, 1, 1] * 10)
+    data, other = _paired(store, DatasetSpec(str(root)), "Hat")
+    assert [len(part) for part in data.splits.values()] == [len(part) for part in other.splits.values()] == [32, 8]
+    assert (data.split("test").identity != other.split("test").identity).any()
+
+
+def test_grouping_pairs_each_label_with_its_image_where_values_are_missing(tmp_path: Path, store: Store) -> None:
+    hats, ties = ["", *[0, 1] * 23, 1], [*[0, 1] * 23, 1, ""]
+    root = _dressed(tmp_path / "pets", True, Hat=hats, Tie=ties, Bow=[0, 0, 1, 1] * 12)
+    data, other = _paired(store, DatasetSpec(str(root), class_column="Hat"), "Tie")
+    assert (len(data.split("train")), len(other.split("train"))) == (39, 40)
+    hats, ties = ["", *[0, 1] * 23, 1], [1, "", *[0, 1] * 23]
+    root = _dressed(tmp_path / "equal" / "pets", True, Hat=hats, Tie=ties, Bow=[0, 0, 1, 1] * 12)
+    data, other = _paired(store, DatasetSpec(str(root), class_column="Hat"), "Tie")
+    assert len(data.split("train")) == len(other.split("train")) == 39
+
+
+def test_grouping_computes_nothing_anew_where_the_images_are_the_same(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _dressed(tmp_path / "pets", True, Hat=[0, 1] * 24, Tie=[0, 0, 1, 1] * 12)
+    info, data = net(store, DatasetSpec(str(root))), pipeline.dataset(DatasetSpec(str(root)))
+    z = {split: pipeline.embeddings(store, info, data, split).z for split in data.splits}
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("computed again"))
+    _, _, embedded = pipeline.grouped_by(store, info, data, "Hat")
+    for split in data.splits:
+        np.testing.assert_array_equal(embedded(split).z, z[split])
+
+
+def test_grouping_leaves_out_broken_pictures_as_the_command_says(tmp_path: Path, store: Store) -> None:
+    root = _dressed(tmp_path / "pets", True, Hat=[0, 1] * 24, Tie=[0, 0, 1, 1] * 12)
+    net(store, DatasetSpec(str(root)))
+    (root / "train" / "cat" / "00.bmp").write_bytes(b"no picture")
+    asked = ["attributes", "--model", "net", "--class", "Hat", "--k", "2", "--json"]
+    assert "--skip-broken" in json.loads(CliRunner().invoke(app, asked).stdout)["error"]
+    answer = CliRunner().invoke(app, [*asked, "--skip-broken"])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["class"] == "Hat"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -22,7 +23,7 @@ from kmex_core.errors import InputError
 from kmex_core.importing import ImportRequest, import_model
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.store import READ_ONLY, Store
 from tests.conftest import encoded, striped, write_folder, write_parquet
 from tests.kmex_core.test_datasets import WRITERS
 
@@ -195,18 +196,24 @@ def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(read) == ["0.bmp", "3.bmp", "new.bmp"]
 
 
-def test_what_has_just_changed_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_content, "FRESH_NS", 3_600_000_000_000)
-    spec = folder(tmp_path)
-    places = [place.path for place in datasets.load(spec).watched]
-    assert _content.remembered(places) == {}
-    monkeypatch.setattr(_content, "FRESH_NS", 0)
-    datasets.load(spec)
-    assert len(_content.remembered(places)) == 17
-
-
 def database(store: Store) -> Path:
     return store.root / _content.FILE
+
+
+def remembered(store: Store) -> dict[bytes, bytes]:
+    """The digests that are remembered, by path."""
+    with contextlib.closing(sqlite3.connect(database(store))) as memory:
+        return dict(memory.execute("SELECT path, digest FROM files"))
+
+
+def test_what_has_just_changed_is_not_remembered(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_content, "FRESH_NS", 3_600_000_000_000)
+    spec = folder(tmp_path)
+    datasets.load(spec)
+    assert remembered(store) == {}
+    monkeypatch.setattr(_content, "FRESH_NS", 0)
+    datasets.load(spec)
+    assert len(remembered(store)) == 17
 
 
 @pytest.mark.parametrize(
@@ -244,7 +251,7 @@ def test_a_damaged_memory_is_made_anew(damage: str, store: Store, tmp_path: Path
     assert datasets.load(spec).fingerprint == before
     assert datasets.load(spec).fingerprint == before
     if damage != "folder":
-        assert len(_content.remembered([tmp_path])) == 17
+        assert len(remembered(store)) == 17
 
 
 def test_many_at_once_share_the_memory(tmp_path: Path) -> None:
@@ -260,14 +267,14 @@ def test_many_at_once_share_the_memory(tmp_path: Path) -> None:
     assert len(set(found)) == 1
 
 
-def test_names_that_are_no_text_are_remembered(tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_remembered(tmp_path: Path, store: Store) -> None:
     spec = folder(tmp_path)
     odd = os.fsencode(tmp_path / "pets/train/a") + b"/\xff\xfe.bmp"
     Path(os.fsdecode(odd)).write_bytes(bmp(0, 55))
     data = datasets.load(spec)
     assert len(data.split("train")) == 13
     assert datasets.load(spec).fingerprint == data.fingerprint
-    assert odd in {os.fsencode(path) for path in _content.remembered([tmp_path])}
+    assert odd in remembered(store)
     assert data.pixels("train", range(13)).shape[0] == 13
 
 
@@ -282,6 +289,76 @@ def test_verify_reads_everything_again(tmp_path: Path) -> None:
     data, changed = datasets.verified(spec)
     assert [Path(path).name for path in changed] == ["3.bmp"]
     assert data.fingerprint == sound == datasets.load(spec).fingerprint
+
+
+@pytest.mark.parametrize("write", [folder, parquet], ids=lambda write: write.__name__)
+@pytest.mark.parametrize("memory", ["read-only", "cannot be written", "cannot be read"])
+def test_verify_reads_everything_again_whatever_the_memory(
+    write: Callable[[Path], DatasetSpec], memory: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write(tmp_path)
+    sound = datasets.load(spec)
+    changed = next(path for path in Path(spec.name).rglob("*") if path.suffix in (".bmp", ".parquet"))
+    with _content._memory() as known:
+        state, other = _content.state_of(changed, ""), _content.Content(bytes(16), "")
+        known.remember([(state, other)], check_of(False)[1] if write is folder else "")
+    if memory == "read-only":
+        monkeypatch.setenv(READ_ONLY, "1")
+    elif memory == "cannot be written":
+        monkeypatch.setattr(_content._Memory, "_write", lambda *_: None)
+    else:
+        database(store).unlink()
+        database(store).mkdir()
+    read: list[str] = []
+    real = _content._content
+    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.place), real(file, look))[1])
+    data, found = datasets.verified(spec)
+    assert data.fingerprint == sound.fingerprint
+    assert found == ([str(changed)] if memory != "cannot be read" else [])
+    assert len(read) == (17 if write is folder else 2)
+    read.clear()
+    datasets.load(spec)
+    assert bool(read) == (memory == "cannot be read")
+
+
+def test_two_checks_of_one_folder_are_both_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = folder(tmp_path)
+    both = [spec, dataclasses.replace(spec, skip_broken=True)]
+    for one in both:
+        datasets.load(one)
+    read: list[str] = []
+    real = _content._content
+    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.path.name), real(file, look))[1])
+    for one in both:
+        datasets.load(one)
+    assert read == []
+    alter(tmp_path / "pets/train/b/3.bmp")
+    for one in both:
+        datasets.load(one)
+    assert read == ["3.bmp", "3.bmp"]
+
+
+def test_what_one_check_reads_is_not_contradicted_by_another(tmp_path: Path) -> None:
+    spec = folder(tmp_path)
+    thorough = dataclasses.replace(spec, skip_broken=True)
+    sound = [datasets.load(one).fingerprint for one in (spec, thorough)]
+    with _content._memory() as memory:  # as if the file had changed and kept size, times and inode
+        state, other = _content.state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
+        for level in (False, True):
+            memory.remember([(state, other)], check_of(level)[1])
+    datasets.verified(spec)
+    assert [datasets.load(one).fingerprint for one in (spec, thorough)] == sound
+
+
+def test_a_memory_of_an_earlier_version_is_made_anew(tmp_path: Path, store: Store) -> None:
+    store.root.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(database(store))) as old, old:
+        old.execute("CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, inode "
+                    "INTEGER, digest BLOB, flaw TEXT, level TEXT, mark INTEGER) WITHOUT ROWID")  # fmt: skip
+        old.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT, mark INTEGER) WITHOUT ROWID")
+        old.execute("PRAGMA user_version = 2")
+    datasets.load(folder(tmp_path))
+    assert len(remembered(store)) == 17
 
 
 def test_a_picture_that_changed_after_opening_is_not_read(tmp_path: Path) -> None:
@@ -317,6 +394,45 @@ def test_an_open_data_set_is_opened_again_when_its_files_change(
         while (now := pipeline.dataset(spec)) is before and time.monotonic() < until:
             time.sleep(0.01)
         assert now.fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("there", "new"),
+    [
+        ("data/train-00000.parquet", "data/train-00001.parquet"),
+        ("train.parquet", "data/train.parquet"),
+        ("data/train/0.parquet", "data/train/1.PARQUET"),
+        ("train/0.parquet", "train/1.parquet"),
+        ("train.parquet", "test/0.parquet"),
+        ("train.parquet", "test.parquet"),
+        ("data/train/a/0.bmp", "data/train/a/5.bmp"),
+        ("data/train/a/0.bmp", "data/test/a/5.bmp"),
+        ("train/a/0.bmp", "train.parquet"),
+        ("train/a/0.bmp", "data/train.parquet"),
+    ],
+)
+@pytest.mark.parametrize("empty", [True, False], ids=["folder there before", "new folder"])
+def test_a_new_file_is_noticed_wherever_it_counts(there: str, new: str, empty: bool, tmp_path: Path) -> None:
+    def add(name: str, start: int) -> None:
+        if name.endswith(".bmp"):
+            for label in range(2):
+                place = (tmp_path / name).parent.parent / "ab"[label]
+                place.mkdir(parents=True, exist_ok=True)
+                for at in range(start, start + 5):
+                    (place / f"{at}.bmp").write_bytes(bmp(label, at))
+        else:
+            images = [bmp(at % 2, at) for at in range(start, start + 10)]
+            write_parquet(tmp_path / name, images, [0, 1] * 5, ["a", "b"])
+
+    add(there, 0)
+    if empty:
+        (tmp_path / new).parent.mkdir(parents=True, exist_ok=True)
+    before = datasets.load(DatasetSpec(str(tmp_path)))
+    state = datasets.signature(before.watched)
+    assert datasets.signature(before.watched) == state
+    add(new, 20)
+    assert datasets.signature(before.watched) != state
+    assert datasets.load(DatasetSpec(str(tmp_path))).fingerprint != before.fingerprint
 
 
 def test_between_two_looks_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

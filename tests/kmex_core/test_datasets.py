@@ -184,8 +184,8 @@ def test_parquet_files_are_read(tmp_path: Path, channels: int) -> None:
 
 def test_parquet_without_class_names_takes_the_labels(tmp_path: Path) -> None:
     assert datasets.load(DatasetSpec(str(parquet(tmp_path, names=None)))).class_names == ("0", "1")
-    image = encoded(np.zeros((8, 8), np.uint8))
-    write_parquet(tmp_path / "words" / "train.parquet", [image] * 10, ["b", "a"] * 5, None)
+    images = [encoded(np.full((8, 8), grey, np.uint8)) for grey in range(10)]
+    write_parquet(tmp_path / "words" / "train.parquet", images, ["b", "a"] * 5, None)
     words = datasets.load(DatasetSpec(str(tmp_path / "words")))
     assert words.class_names == ("a", "b")
 

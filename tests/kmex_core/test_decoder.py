@@ -22,8 +22,18 @@ from typer.testing import CliRunner
 
 from kmex_core import datasets, images
 from kmex_core.commands import app
+from kmex_core.datasets._base import survey
 from kmex_core.errors import InputError
-from kmex_core.images import DECODER, MAX_BYTES, SUFFIXES, read_header, read_picture, to_channels, to_pixels
+from kmex_core.images import (
+    DECODER,
+    GREY_ALPHA_DECODER,
+    MAX_BYTES,
+    SUFFIXES,
+    read_header,
+    read_picture,
+    to_channels,
+    to_pixels,
+)
 from kmex_core.specs import DatasetSpec
 from tests.conftest import write_parquet
 
@@ -241,6 +251,12 @@ GREY_CASES = [
     Case("8 bits", "png", file(GREY, "PNG"), GREY),
     Case("grey and alpha", "png", file(Image.fromarray(np.stack([GREY, ALPHA], -1)), "PNG"),
          over_white(GREY, ALPHA), 0.5),
+    Case("16 bits and alpha", "png",
+         png(48, 32, 16, 4, np.stack([DEEP, ALPHA.astype(np.uint16) * 257], -1).astype(">u2").tobytes()),
+         over_white((DEEP >> 8).astype(np.uint8), ALPHA), 0.5),
+    Case("16 bits and alpha that hides nothing", "png",
+         png(48, 32, 16, 4, np.stack([DEEP, np.full_like(DEEP, 65535)], -1).astype(">u2").tobytes()),
+         (DEEP >> 8).astype(np.uint8)),
     Case("grey with a clear value", "png", file(GREY, "PNG", transparency=int(GREY[20, 0])),
          np.where(GREY[20, 0] == GREY, 255, GREY).astype(np.uint8)),
     Case("16 bits", "png", file(DEEP, "PNG"), EIGHT),
@@ -467,6 +483,16 @@ def test_the_decoder_is_part_of_what_embeddings_are_kept_by(tmp_path: Path, monk
     for data in (folder, parquet):
         assert datasets.load(DatasetSpec(data.name, "", SIDE)).fingerprint != data.fingerprint
     assert datasets.load(DatasetSpec("digits")).fingerprint == digits.fingerprint
+
+
+def test_only_data_sets_of_files_that_are_read_otherwise_than_before_have_another_decoder() -> None:
+    now = {case.name: read_header(case.content).decoder for case in CASES}
+    assert {name for name, decoder in now.items() if decoder != DECODER} == {
+        "16 bits and alpha", "16 bits and alpha that hides nothing",
+    }  # fmt: skip
+    files = [case.content for case in CASES]
+    assert survey(files, "")[2] == GREY_ALPHA_DECODER
+    assert survey([case.content for case in CASES if "and alpha" not in case.name], "")[2] == DECODER
 
 
 def test_turns_are_pillows() -> None:

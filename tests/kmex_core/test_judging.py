@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kmex_core import datasets
-from kmex_core.datasets import ImageDataset
+from kmex_core.datasets import ImageDataset, _parquet
+from kmex_core.datasets._content import digest_of
 from kmex_core.datasets._splits import layout_of, split_of
 from kmex_core.errors import InputError
 from kmex_core.specs import DatasetSpec
@@ -147,6 +148,196 @@ def test_two_folders_for_one_split_are_refused_unless_one_has_its_name(tmp_path:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["eval", "evaluation", "Holdout", "my_eval_set"])
+@pytest.mark.parametrize("beside", ["", "val", "test"])
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_an_evaluation_split_is_the_test_split_where_no_other_is(
+    tmp_path: Path, name: str, beside: str, kind: str
+) -> None:
+    for split, count in {"train": 6, name: 2, **({beside: 3} if beside else {})}.items():
+        if kind == "folder":
+            tree(tmp_path, {f"{split}/{label}": count for label in "ab"})
+        else:
+            table(tmp_path / f"{split}.parquet", [0, 1] * count, start=len(split) * 100)
+    data = load(tmp_path)
+    assert data.test_from == "test"
+    sizes = {"train": 12, "test": 6 if beside == "test" else 4} | ({"validation": 6} if beside == "val" else {})
+    assert {split: len(part) for split, part in data.splits.items()} == sizes
+    assert any(note.startswith("Not used") and name in note for note in data.notes) == (beside == "test")
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_name_of_two_splits_is_refused_only_where_it_is_needed(tmp_path: Path, kind: str) -> None:
+    def add(split: str) -> None:
+        if kind == "folder":
+            tree(tmp_path, {f"{split}/{label}": 6 for label in "ab"})
+        else:
+            table(tmp_path / f"{split}.parquet", [0, 1] * 6, start=len(split) * 100)
+
+    for split in ("train", "train_val", "trainval"):
+        add(split)
+    data = load(tmp_path)
+    assert data.test_from == "held out"
+    assert any(note.startswith("Not used") and "train_val" in note and "trainval" in note for note in data.notes)
+    add("test_val")
+    with pytest.raises(InputError, match="'test_val.*' names two splits"):
+        load(tmp_path)
+    add("test")
+    assert load(tmp_path).test_from == "test"
+
+
+def test_every_folder_and_table_that_is_not_used_is_said(tmp_path: Path) -> None:
+    split = {f"{split}/{name}": 6 for split in ("train", "test") for name in "ab"}
+    tree(tmp_path / "pictures", split | {"extra/a": 1, "data/train/a": 1, "__MACOSX/a": 1, ".git/a": 1})
+    table(tmp_path / "pictures" / "test.parquet", [0, 1])
+    notes = load(tmp_path / "pictures").notes
+    assert any(
+        note.startswith("Not used") and note.endswith("one that is already in use: extra, data/train.")
+        for note in notes
+    )
+    assert "Not used, because the training split is in folders of pictures: test.parquet." in notes
+    tree(tmp_path / "tables", {"test/a": 6})
+    table(tmp_path / "tables" / "train.parquet", [0, 1] * 5)
+    table(tmp_path / "tables" / "archive" / "train-0.parquet", [0, 1] * 5, start=50)
+    pq.write_table(pa.table({"file_name": [f"{at}.png" for at in range(10)], "Hat": [True, False] * 5}),
+                   tmp_path / "tables" / "attributes.parquet")  # fmt: skip
+    data = load(tmp_path / "tables")
+    assert data.split("train").attribute_names == ("Hat",)
+    assert any(note.startswith("Not used") and note.endswith(": archive/train-0.parquet.") for note in data.notes)
+    assert "Not used, because the training split is in parquet files: test." in data.notes
+
+
+@pytest.mark.parametrize("home", ["", "data/"])
+def test_a_suffix_in_capitals_is_a_suffix(tmp_path: Path, home: str) -> None:
+    table(tmp_path / f"{home}train.PARQUET", [0, 1] * 5)
+    table(tmp_path / f"{home}test.Parquet", [0, 1], start=50)
+    assert {split: len(part) for split, part in load(tmp_path).splits.items()} == {"train": 10, "test": 2}
+
+
+def test_pictures_in_data_are_read_as_those_beside_it(tmp_path: Path) -> None:
+    tree(tmp_path / "data", {f"{split}/{name}": 6 for split in ("train", "test") for name in "ab"})
+    (tmp_path / "data" / "attributes.csv").write_text("file_name,Hat\ntrain/a/0.png,1\ntrain/b/0.png,0\n")
+    data = load(tmp_path)
+    assert data.name == str(tmp_path)
+    assert data.class_names == ("a", "b")
+    assert data.split("train").attribute_names == ("Hat",)
+    assert data.fingerprint == load(tmp_path / "data").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"], False),
+        (["train.parquet", "data/train-00000-of-00001.parquet"], True),
+        (["train-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"], True),
+        (["train-00000-of-00001.parquet", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"], True),
+        (["data/train/a.parquet", "data/train/b.parquet"], True),
+        (["train.parquet"], False),
+    ],
+)
+def test_several_sets_of_files_for_one_split_are_said(tmp_path: Path, files: list[str], said: bool) -> None:
+    for at, file in enumerate(files):
+        table(tmp_path / file, [0, 1] * 5, start=10 * at)
+    assert any(f"is read from {len(files)} files" in note for note in load(tmp_path).notes) == said
+
+
+# ---- copies ----
+
+
+def plain(shade: int) -> bytes:
+    """A file whose bytes are the same everywhere."""
+    return encoded(np.full((8, 8, 3), shade, np.uint8), "BMP")
+
+
+def test_without_copies_held_out_images_and_fingerprints_are_those_of_earlier_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = {"a": 13, "b": 17, "c": 5}
+
+    def folder(name: str, test: dict[str, int]) -> ImageDataset:
+        shade = 0
+        for split, classes in (("train", numbers), ("test", test)):
+            for label, count in classes.items():
+                (tmp_path / name / split / label).mkdir(parents=True)
+                for at in range(count):
+                    shade += 1
+                    (tmp_path / name / split / label / f"{at:02}.bmp").write_bytes(plain(shade))
+        return load(tmp_path / name)
+
+    alone = folder("alone", {})
+    assert alone.fingerprint == "c1-8f1b6cdd3778a464b184"
+    assert alone.split("test").indices.tolist() == [2, 10, 17, 18, 24, 33]  # type: ignore[attr-defined]
+    assert folder("tested", {"a": 2, "b": 2}).fingerprint == "c1-0d01d86c2eab1c51eed7"
+    monkeypatch.setattr(
+        _parquet, "file_digests", lambda paths, progress=None: [digest_of([name.encode()]) for _, name in paths]
+    )  # versions of pyarrow write different bytes
+    labels = [label for label, count in enumerate(numbers.values()) for _ in range(count)]
+    tables = tmp_path / "tables"
+    write_parquet(tables / "train.parquet", [plain(shade) for shade in range(35)], list(labels), list(numbers))
+    data = load(tables)
+    assert data.fingerprint == "c1-fcdc7baa589645f877e0"
+    assert data.split("test").indices.tolist() == [2, 10, 17, 18, 24, 33]  # type: ignore[attr-defined]
+    hats = [f"{at}.png,{('red', 'blue', 'green', '')[at % 4]},{at % 2}\n" for at in range(35)]
+    (tables / "attributes.csv").write_text("file_name,Hat,Odd\n" + "".join(hats))
+    by_hat = load(tables, class_column="Hat")
+    assert by_hat.fingerprint == "c1-7ae96f6a7b3fa4bdd427"
+    assert by_hat.split("test").indices.tolist() == [8, 13, 24]  # type: ignore[attr-defined]
+
+
+def sides(data: ImageDataset) -> tuple[set[bytes], set[bytes]]:
+    train, test = ({data.split(split).image(at).tobytes() for at in range(len(data.split(split)))}
+                   for split in ("train", "test"))  # fmt: skip
+    return train, test
+
+
+def test_copies_of_pictures_are_held_out_together(tmp_path: Path) -> None:
+    tree(tmp_path, {"train/a": 20, "train/b": 20})
+    before = load(tmp_path)
+    for path in list((tmp_path / "train").rglob("*.png")):
+        (path.parent / f"{path.stem}_copy.png").write_bytes(path.read_bytes())
+    data = load(tmp_path)
+    train, test = sides(data)
+    assert not train & test
+    assert counts(data, "test") == {"a": 8, "b": 8}
+    assert "identical images stay on the same side" in data.notes[0]
+    assert "40 of the 80 training images are copies of others." in data.notes
+    assert not any("copies" in note or "same side" in note for note in before.notes)
+
+
+def test_a_table_beside_its_own_shards_is_held_out_together(tmp_path: Path) -> None:
+    table(tmp_path / "train.parquet", [0, 1] * 20)
+    table(tmp_path / "data" / "train-00000-of-00001.parquet", [0, 1] * 20)
+    data = load(tmp_path)
+    train, test = sides(data)
+    assert not train & test
+    assert counts(data, "test") == {"0": 8, "1": 8}
+    table(tmp_path / "test.parquet", [0, 1], start=90)
+    assert "40 of the 80 training images are copies of others." in load(tmp_path).notes
+
+
+def test_copies_in_other_classes_and_in_great_number(tmp_path: Path) -> None:
+    tree(tmp_path, {"train/a": 20, "train/b": 10, "train/rare": 5})
+    for at in range(60):
+        (tmp_path / "train" / "b" / f"again{at}.png").write_bytes((tmp_path / "train/b/0.png").read_bytes())
+    for at in range(5):
+        (tmp_path / "train" / "a" / f"rare{at}.png").write_bytes((tmp_path / f"train/rare/{at}.png").read_bytes())
+    data = load(tmp_path)
+    train, test = sides(data)
+    assert not train & test
+    assert counts(data, "test") == {"a": 5, "b": 2, "rare": 1}
+    assert len(test) == 7
+    assert "65 of the 100 training images are copies of others." in data.notes
+
+
+def test_copies_are_no_reason_to_call_a_class_large_enough(tmp_path: Path) -> None:
+    tree(tmp_path, {"train/a": 1, "train/b": 1})
+    for path in list((tmp_path / "train").rglob("*.png")):
+        for at in range(10):
+            (path.parent / f"copy{at}.png").write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match="5 or more different training images"):
+        load(tmp_path)
+
+
 def test_shards_that_are_missing_are_said(tmp_path: Path) -> None:
     for shard in (0, 2):
         table(tmp_path / f"train-{shard:05}-of-00004.parquet", [0, 1] * 5, start=10 * shard)
@@ -212,6 +403,30 @@ def test_labels_that_are_not_one_class_each_are_refused(
 ) -> None:
     table(tmp_path / "train.parquet", labels, kind, names)
     with pytest.raises(InputError, match=message):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "value"),
+    [
+        ("bytes", pa.list_(pa.uint8()), [1, 2]),
+        ("bytes", pa.int64(), 1),
+        ("bytes", pa.struct([("x", pa.int8())]), {"x": 1}),
+        ("path", pa.list_(pa.string()), ["x"]),
+        ("path", pa.struct([("x", pa.int8())]), {"x": 1}),
+    ],
+    ids=str,
+)
+def test_images_of_another_type_are_refused_in_words(
+    tmp_path: Path, part: str, kind: pa.DataType, value: object
+) -> None:
+    image = {"bytes": picture(0), "path": "x"} | {part: value}
+    fields = [
+        (name, kind if name == part else whole) for name, whole in (("bytes", pa.binary()), ("path", pa.string()))
+    ]
+    pq.write_table(pa.table({"image": pa.array([image] * 10, pa.struct(fields)), "label": [0, 1] * 5}),
+                   tmp_path / "train.parquet")  # fmt: skip
+    with pytest.raises(InputError, match=r"column 'image' is struct.*but struct\{bytes, path\} was expected"):
         load(tmp_path)
 
 
