@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -41,12 +42,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kmex")
 _DATA = "_data"  # in the session
+T = TypeVar("T")
+
+
+class _Unreadable(LookupError):
+    """A file of the store is damaged. It is raised, since Streamlit would remember None when the file is made again."""
 
 
 @st.cache_resource
 def store() -> Store:
     """The store on disk."""
     return Store()
+
+
+def _stored(room: str, key: str, read: Callable[[str], T]) -> T | None:
+    """What the store has under a key, as the cached function `read` finds it; None when it is missing or damaged."""
+    with contextlib.suppress(_Unreadable):
+        return read(key) if store().path(room, key).is_file() else None
+    return None
+
+
+def _readable(found: T | None, key: str) -> T:
+    if found is None:
+        raise _Unreadable(key)
+    return found
 
 
 def models() -> list[ModelInfo]:
@@ -171,13 +190,12 @@ def patch_key(info: ModelInfo, k: int, seed: int) -> str:
 
 def patches(info: ModelInfo, k: int, seed: int) -> PatchConversion | None:
     """The patch prototypes of a model, None when they were not found yet."""
-    key = patch_key(info, k, seed)
-    return _patches(key) if store().path("patches", key).is_file() else None
+    return _stored("patches", patch_key(info, k, seed), _patches)
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)
-def _patches(key: str) -> PatchConversion | None:
-    return pipeline.stored_patches(store(), key)
+def _patches(key: str) -> PatchConversion:
+    return _readable(pipeline.stored_patches(store(), key), key)
 
 
 def coverage(info: ModelInfo, k: int, seed: int) -> Coverage:
@@ -248,13 +266,12 @@ def projection_key(info: ModelInfo) -> str:
 
 def projection(info: ModelInfo) -> Projection | None:
     """The map of a model's embedding, None when it was not drawn yet."""
-    key = projection_key(info)
-    return _projection(key) if store().path("projections", key).is_file() else None
+    return _stored("projections", projection_key(info), _projection)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the map …")
-def _projection(key: str) -> Projection | None:
-    return pipeline.stored_projection(store(), key)
+def _projection(key: str) -> Projection:
+    return _readable(pipeline.stored_projection(store(), key), key)
 
 
 def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
@@ -266,9 +283,7 @@ def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
 def _prototype_places(spec: PrototypeSpec, key: str, _info: ModelInfo) -> np.ndarray:
     from kmex_core.projection import place
 
-    drawn = _projection(key)
-    assert drawn is not None
-    return place(drawn, conversion(_info, spec.k, spec.seed).prototypes.centers)
+    return place(_projection(key), conversion(_info, spec.k, spec.seed).prototypes.centers)
 
 
 def picture(digest: str, content: bytes, name: str) -> Picture:
@@ -357,13 +372,12 @@ def map_scores_spec(info: ModelInfo, k: int, seed: int, images: int) -> MapScore
 
 def map_scores(info: ModelInfo, k: int, seed: int, images: int) -> MapScores | None:
     """The metrics on maps image by image, None when they were not measured yet."""
-    key = map_scores_spec(info, k, seed, images).key
-    return _map_scores(key) if store().path("evaluations", key).is_file() else None
+    return _stored("evaluations", map_scores_spec(info, k, seed, images).key, _map_scores)
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
-def _map_scores(key: str) -> MapScores | None:
-    return scores.stored_map_scores(store(), key)
+def _map_scores(key: str) -> MapScores:
+    return _readable(scores.stored_map_scores(store(), key), key)
 
 
 def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:

@@ -888,7 +888,7 @@ def is_on_map(store: Store, projection: str, conversion: str) -> bool:
     rooms = (("projections", projection), ("prototypes", conversion))
     try:
         of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)
-    except FileNotFoundError:
+    except (FileNotFoundError, StoreError):
         return False
     return bool(of_map == of_prototypes)
 
