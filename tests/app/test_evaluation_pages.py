@@ -98,6 +98,8 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
         assert f"{measured.divergence[at]:.3f} nats" in label
     assert len(figures(test)) == 6 * 3
     healthy(test.segmented_control(key="extreme").set_value("drop").run())
+    linked = healthy(page("evaluate", extreme=METRICS["average_drop"].title))
+    assert linked.segmented_control(key="extreme").value == "drop"
     drops = measured.drop.mean(1)
     links = [link.label for link in test.get("page_link") if "Test image" in link.label]
     assert f": {drops.min():.1%}" in links[0]

@@ -344,6 +344,7 @@ def test_patches_are_found_in_the_background_and_shown(
     assert test.metric[0].value == f"{made.accuracy:.1%}"
     assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"
     healthy(test.selectbox(key="patch-class").set_value("7").run())
+    assert page("prototypes", k="4", **{"patch-class": "7"}).selectbox(key="patch-class").value == "7"
     assert not any("Find patch" in one.label for one in test.button)
 
 
