@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -60,6 +61,19 @@ def test_a_name_that_cannot_be_is_said(name: str, why: str, page: Page, started:
     test.text_input(key="train-name").set_value(name)
     healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
     assert why in test.error[0].value
+    assert started == []
+
+
+def test_a_folder_that_is_refused_leaves_the_other_form(
+    page: Page, started: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KMEX_DATA_ROOTS", str(tmp_path / "here"))
+    test = page("models")
+    test.text_input(key="train-name").set_value("mine")
+    test.selectbox(key="train-data").set_value(str(tmp_path / "elsewhere"))
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    assert "This server does not open" in test.error[0].value
+    assert button(test, "Import")
     assert started == []
 
 
