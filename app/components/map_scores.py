@@ -65,6 +65,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     ):  # fmt: skip
         return False
     asked.empty()
+    images = cache.map_scores_spec(info, k, 0, images).images  # there may be fewer
     count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     which = ["--own"] if chosen.own else ["--k", str(k)]
     follow(

@@ -133,6 +133,9 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     assert len(started) == 1
     assert any("Measuring maps of digits on 100 test images" in one.value for one in again.markdown)
     assert "Stop" in [button.label for button in again.button]
+    many = page("evaluate", k="4", images="1000")
+    healthy(next(button for button in many.button if "Measure" in button.label).click().run())
+    assert any("Measuring maps of digits on 500 test images" in one.value for one in many.markdown)  # there are no more
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
