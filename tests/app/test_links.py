@@ -165,6 +165,12 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("embedding", "test", "maybe", "true or false"),
         ("evaluate", "images", "12", "It is 100, 300, 1000"),
         ("evaluate", "by", "dice", "It is one of KMEx, Black box"),
+        ("explain", "colours", "constructor", "They are one of Red and blue"),
+        ("explain", "opacity", "101", "0 to 100"),
+        ("explain", "opacity", "50%", "0 to 100"),
+        ("embedding", "view", "0_0_0.0", "the middle and the side"),
+        ("embedding", "view", "0_0_Infinity", "the middle and the side"),
+        ("embedding", "view", "all", "the middle and the side"),
         ("compare", "models", "nobody", "Choose among those below"),
         ("compare", "runs", "2", "It is 1, 3, 5"),
         ("compare", "published", "perhaps", "true or false"),
@@ -251,7 +257,7 @@ CHOICES = [
     ("models", {"chosen": "faces"}, True),
     ("evaluate", {"by": "Black box"}, True),
     ("prototypes", {"prototype": "7.2", "others": "1"}, False),
-    ("embedding", {"view": "0,0,2"}, False),
+    ("embedding", {"view": "0.1_-0.2_0.5"}, False),
 ]
 
 
