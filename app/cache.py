@@ -12,7 +12,6 @@ import numpy as np
 import streamlit as st
 
 from app.access import check_model
-from app.wording import message as as_text
 from kmex_core import attributes, cores, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
@@ -70,11 +69,20 @@ def _readable(found: T | None, key: str) -> T:
 
 def models() -> list[ModelInfo]:
     """All models that can be read, those of the embedded demo first."""
-    found, broken = kept.list_models(store())
-    for message in broken:
-        log.warning("%s", message)
-        st.warning(as_text(message))
-    return sorted(found, key=lambda info: (not info.embedded, info.name))
+    return models_and_damaged()[0]
+
+
+def models_and_damaged() -> tuple[list[ModelInfo], list[str]]:
+    """`models`, and a message for each that cannot be read."""
+    found, damaged = kept.list_models(store())
+    for message in damaged:
+        _log(message)
+    return sorted(found, key=lambda info: (not info.embedded, info.name)), damaged
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
+def _log(message: str) -> None:  # once, however often models are listed
+    log.warning("%s", message)
 
 
 def dataset(info: ModelInfo) -> datasets.ImageDataset:
@@ -163,7 +171,8 @@ def similarities(info: ModelInfo, k: int, seed: int, split: str, index: int) -> 
     """(K,) similarities of an image of the data set to all prototypes."""
     made = conversion(info, k, seed)
     spec, z = conversion_spec(info, k, seed), embeddings(info, split).z[index : index + 1]
-    return pipeline.similarities(store(), info, made, spec, z)[0]
+    head = _black_box(info.name, kept.weights_key(store(), info.name)).head if k == OWN else None
+    return pipeline.similarities(made, spec, z, head)[0]
 
 
 def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,8 +188,9 @@ def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarra
     prototypes = conversion(_info, spec.k, spec.seed).prototypes
     if spec.k != OWN:
         return found(embeddings(_info, "train"), prototypes, p)
-    head = kept.load(store(), _info.name).head
-    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z))
+    head = _black_box(_info.name, kept.weights_key(store(), _info.name)).head
+    device = next(head.parameters()).device
+    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z.to(device)).cpu())
 
 
 def patch_key(info: ModelInfo, k: int, seed: int) -> str:

@@ -15,6 +15,7 @@ from streamlit.errors import StreamlitAPIException
 
 from app import cache
 from app.addresses import link
+from app.wording import message
 from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.plain_text import markdown
@@ -82,7 +83,9 @@ def choose() -> None:
     The address always names it: no default of these widgets is a value that can be chosen, since Streamlit leaves
     defaults out of the address.
     """
-    models = cache.models()
+    models, damaged = cache.models_and_damaged()
+    for words in damaged:
+        st.warning(message(words))
     st.session_state[_PLACE] = None
     with st.sidebar:
         if not models:

@@ -18,9 +18,9 @@ from app import cache, maps
 from app.components import prototype_list
 from app.components.embedding_map import SHOWN
 from app.state import prototype_index, prototype_name
-from kmex_core import jobs, pipeline, scores
+from kmex_core import jobs, models, pipeline, scores
 from kmex_core.projection import place
-from kmex_core.results import ModelInfo, Projection
+from kmex_core.results import OWN, ModelInfo, Projection
 from kmex_core.specs import ProjectionSpec
 from kmex_core.store import Store
 from tests.app.test_pages import cards, data_of, healthy
@@ -147,6 +147,20 @@ def test_a_damaged_result_is_found_once_it_is_made_again(
     assert cache.map_scores(digits, 2, 0, 8) is None
     scores.map_scores(demo, digits, data, 2, images=8)
     assert cache.map_scores(digits, 2, 0, 8) is not None
+
+
+def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
+    demo: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.describe(demo, "digits-protopnet")
+    pipeline.convert(demo, info, pipeline.dataset_of(info), OWN)
+    loaded: list[str] = []
+    load = models.load
+    monkeypatch.setattr(models, "load", lambda store, name, *rest: loaded.append(name) or load(store, name, *rest))
+    first, second = (cache.similarities(info, OWN, 0, "test", index) for index in (3, 4))
+    assert len(first) == len(second) == len(cache.conversion(info, OWN, 0).prototypes)
+    assert len(cache.attracted(info, OWN, 0, 0)[0])
+    assert loaded == [info.name]
 
 
 def test_a_layer_on_a_damaged_map_is_not_served(
