@@ -262,10 +262,12 @@ def bound(
             _notes()[key] = words, default
             if place is not None:
                 place.warning(words, icon=":material/link_off:")
-        _corrected()[key] = default, label
         with contextlib.suppress(StreamlitAPIException):  # bound before: the widget that is not bound now clears it
             st.query_params.pop(key)
-    return None if key in _corrected() else "query-params"
+    if not wrong and key not in _corrected():
+        return "query-params"
+    _corrected()[key] = default, label  # of the options as they are now
+    return None
 
 
 def bound_to(key: str, labels: Mapping[str, str], default: str) -> Literal["query-params"] | None:

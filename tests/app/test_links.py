@@ -216,6 +216,16 @@ def test_a_label_from_the_link_is_the_choice_and_what_follows_is_a_label_again(p
     assert address(test)["show"] == "Wrong"
 
 
+def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store) -> None:
+    embed(demo, "digits-protopnet")
+    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", by="dice"))
+    assert "by 'dice'" in said(test)
+    test.sidebar.toggle(key="kmex").set_value(True).run()
+    healthy(test).segmented_control(key="by").set_value("black_box").run()
+    assert said(healthy(test)) == ""
+    assert address(test)["by"] == "Black box"
+
+
 @pytest.fixture
 def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
     """The data set of a model beside the digits': two classes of a few images."""
