@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import streamlit as st
 
 from app.access import check_model
-from app.wording import message as as_text
 from kmex_core import attributes, cores, datasets, pipeline, scores
 from kmex_core import models as kept
 from kmex_core.attributes import Coverage, Curves
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kmex")
 _DATA = "_data"  # in the session
+T = TypeVar("T")
+
+
+class _Unreadable(LookupError):
+    """A file of the store is damaged. It is raised, since Streamlit would remember None when the file is made again."""
 
 
 @st.cache_resource
@@ -50,13 +55,35 @@ def store() -> Store:
     return Store()
 
 
+def _stored(room: str, key: str, read: Callable[[str], T]) -> T | None:
+    """What the store has under a key, as the cached function `read` finds it; None when it is missing or damaged."""
+    with contextlib.suppress(_Unreadable):
+        return read(key) if store().path(room, key).is_file() else None
+    return None
+
+
+def _readable(found: T | None, key: str) -> T:
+    if found is None:
+        raise _Unreadable(key)
+    return found
+
+
 def models() -> list[ModelInfo]:
     """All models that can be read, those of the embedded demo first."""
-    found, broken = kept.list_models(store())
-    for message in broken:
-        log.warning("%s", message)
-        st.warning(as_text(message))
-    return sorted(found, key=lambda info: (not info.embedded, info.name))
+    return models_and_damaged()[0]
+
+
+def models_and_damaged() -> tuple[list[ModelInfo], list[str]]:
+    """`models`, and a message for each that cannot be read."""
+    found, damaged = kept.list_models(store())
+    for message in damaged:
+        _log(message)
+    return sorted(found, key=lambda info: (not info.embedded, info.name)), damaged
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
+def _log(message: str) -> None:  # once, however often models are listed
+    log.warning("%s", message)
 
 
 def dataset(info: ModelInfo) -> datasets.ImageDataset:
@@ -145,7 +172,8 @@ def similarities(info: ModelInfo, k: int, seed: int, split: str, index: int) -> 
     """(K,) similarities of an image of the data set to all prototypes."""
     made = conversion(info, k, seed)
     spec, z = conversion_spec(info, k, seed), embeddings(info, split).z[index : index + 1]
-    return pipeline.similarities(store(), info, made, spec, z)[0]
+    head = _black_box(info.name, kept.weights_key(store(), info.name)).head if k == OWN else None
+    return pipeline.similarities(made, spec, z, head)[0]
 
 
 def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,8 +189,9 @@ def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarra
     prototypes = conversion(_info, spec.k, spec.seed).prototypes
     if spec.k != OWN:
         return found(embeddings(_info, "train"), prototypes, p)
-    head = kept.load(store(), _info.name).head
-    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z))
+    head = _black_box(_info.name, kept.weights_key(store(), _info.name)).head
+    device = next(head.parameters()).device
+    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z.to(device)).cpu())
 
 
 def patch_key(info: ModelInfo, k: int, seed: int) -> str:
@@ -172,13 +201,12 @@ def patch_key(info: ModelInfo, k: int, seed: int) -> str:
 
 def patches(info: ModelInfo, k: int, seed: int) -> PatchConversion | None:
     """The patch prototypes of a model, None when they were not found yet."""
-    key = patch_key(info, k, seed)
-    return _patches(key) if store().path("patches", key).is_file() else None
+    return _stored("patches", patch_key(info, k, seed), _patches)
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)
-def _patches(key: str) -> PatchConversion | None:
-    return pipeline.stored_patches(store(), key)
+def _patches(key: str) -> PatchConversion:
+    return _readable(pipeline.stored_patches(store(), key), key)
 
 
 def coverage(info: ModelInfo, k: int, seed: int) -> Coverage:
@@ -249,13 +277,12 @@ def projection_key(info: ModelInfo) -> str:
 
 def projection(info: ModelInfo) -> Projection | None:
     """The map of a model's embedding, None when it was not drawn yet."""
-    key = projection_key(info)
-    return _projection(key) if store().path("projections", key).is_file() else None
+    return _stored("projections", projection_key(info), _projection)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the map …")
-def _projection(key: str) -> Projection | None:
-    return pipeline.stored_projection(store(), key)
+def _projection(key: str) -> Projection:
+    return _readable(pipeline.stored_projection(store(), key), key)
 
 
 def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
@@ -267,9 +294,7 @@ def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
 def _prototype_places(spec: PrototypeSpec, key: str, _info: ModelInfo) -> np.ndarray:
     from kmex_core.projection import place
 
-    drawn = _projection(key)
-    assert drawn is not None
-    return place(drawn, conversion(_info, spec.k, spec.seed).prototypes.centers)
+    return place(_projection(key), conversion(_info, spec.k, spec.seed).prototypes.centers)
 
 
 def picture(digest: str, content: bytes, name: str) -> Picture:
@@ -358,13 +383,12 @@ def map_scores_spec(info: ModelInfo, k: int, seed: int, images: int) -> MapScore
 
 def map_scores(info: ModelInfo, k: int, seed: int, images: int) -> MapScores | None:
     """The metrics on maps image by image, None when they were not measured yet."""
-    key = map_scores_spec(info, k, seed, images).key
-    return _map_scores(key) if store().path("evaluations", key).is_file() else None
+    return _stored("evaluations", map_scores_spec(info, k, seed, images).key, _map_scores)
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
-def _map_scores(key: str) -> MapScores | None:
-    return scores.stored_map_scores(store(), key)
+def _map_scores(key: str) -> MapScores:
+    return _readable(scores.stored_map_scores(store(), key), key)
 
 
 def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:

@@ -88,24 +88,32 @@ def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], ow
     )
 
 
-def farther_than(rank: float) -> str:
-    """How an image's distance to its nearest prototype compares with the training images', as the rest of "farther
-    from its nearest prototype than …".
+def how_near(rank: float) -> str:
+    """How an image's distance to its nearest prototype compares with the training images', as a clause.
 
     Args:
-        rank: share of the training images that are nearer to theirs, 0…1.
+        rank: share of the training images that are nearer to theirs, or as near, 0…1.
     """
     if rank >= 1:
-        return "any training image is from its own"
+        return "no training image is farther from its nearest prototype than this image is from its own"
     if rank <= 0:
-        return "no training image is from its own"
-    return f"{np.floor(rank * 1000) / 10:.1f} % of the training images are from theirs"
+        return "every training image is farther from its nearest prototype than this image is from its own"
+    share = "fewer than 0.1 %" if rank < 0.001 else f"{np.floor(rank * 1000) / 10:.1f} %"
+    return f"{share} of the training images are nearer to their nearest prototype than this image is to its own"
 
 
-def seen_in_training(info: ModelInfo, split: str) -> str:
-    """Whether the network saw the images of a split in training, as far as that is known."""
+def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
+    """Whether the network saw the images of a split in training, as far as that is known.
+
+    Args:
+        info: the model.
+        split: "train" or "test".
+        fingerprint: of its data set as it is now.
+    """
     if "imported" in info.made_by:
         return "The model was imported: whether it saw these images in training is not known."
+    if info.made_by.get("data") != fingerprint:
+        return "The data set may have changed since training, so it is not known whether the model saw these images."
     return {
         "train": "The model and the prototypes were made from these images.",
         "test": "The model was not trained on these images.",
@@ -128,8 +136,9 @@ def agreement_over_k(found: Mapping[int, Summary], chosen: int) -> str:
     agreement = {k: found[k].agreement for k in ks}
     best, worst = max(ks, key=lambda k: (agreement[k], -k)), min(ks, key=lambda k: (agreement[k], k))
     images = found[ks[0]].images
-    if agreement[best] == agreement[worst]:
-        same = f"{agreement[best]:.1%} of the {images:,} test images"
+    if f"{agreement[best]:.1%}" == f"{agreement[worst]:.1%}":
+        about = "" if agreement[best] == agreement[worst] else "about "
+        same = f"{about}{agreement[best]:.1%} of the {images:,} test images"
         return f"KMEx agrees with the black box on {same} for every number."
     here = f"; with {chosen} on {agreement[chosen]:.1%}" if chosen in found and chosen not in (best, worst) else ""
     ends = (
@@ -139,9 +148,10 @@ def agreement_over_k(found: Mapping[int, Summary], chosen: int) -> str:
     drop, before, after = max((agreement[a] - agreement[b], a, b) for a, b in itertools.pairwise(ks))
     if drop <= 0:
         return f"{ends} It never falls as prototypes are added."
+    lost = round(drop * images)
     return (
         f"{ends} More prototypes do not always follow it more closely: from {before} to {after} agreement falls by "
-        f"{drop * 100:.1f} points ({round(drop * images):,} images)."
+        f"{'less than 0.1' if drop < 0.001 else f'{drop * 100:.1f}'} points ({lost:,} image{'s' * (lost != 1)})."
     )
 
 
@@ -170,5 +180,7 @@ def ordering(ordered: np.ndarray, at_random: np.ndarray, title: str) -> str:
     low, high = float(both.min()), float(both.max())
     if high - low < STILL:
         return f"{title}'s probability moves between {low:.3f} and {high:.3f} only: the curves say little of its maps."
+    if f"{area:.3f}" == f"{beside:.3f}":
+        return f"{title}'s maps do no better than random order: both areas are {area:.3f}."
     verdict = "above random order" if area > beside else "not above random order"
     return f"{title}'s maps are {verdict}: the area is {area:.3f} against {beside:.3f}."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import numpy as np
@@ -15,6 +15,7 @@ from streamlit.errors import StreamlitAPIException
 
 from app import cache
 from app.addresses import link
+from app.wording import message
 from kmex_core import datasets
 from kmex_core import models as kept
 from kmex_core.plain_text import markdown
@@ -30,6 +31,7 @@ _KEY, _LAST, _WEIGHTS = "_selection", "_title", "_weights"
 _CORRECTED, _NOTES, _PLACE = "_corrected", "_notes", "_place"
 # in the session: the page of the last run, and what was chosen on each page, as its address names it
 _PAGE, _LEFT = "_page", "_left"
+PASSING = {"prototype", "own", "others", "view"}  # what a page that is opened again does not come back to
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ def choose() -> None:
     The address always names it: no default of these widgets is a value that can be chosen, since Streamlit leaves
     defaults out of the address.
     """
-    models = cache.models()
+    models, damaged = cache.models_and_damaged()
+    for words in damaged:
+        st.warning(message(words))
     st.session_state[_PLACE] = None
     with st.sidebar:
         if not models:
@@ -110,7 +114,7 @@ def choose() -> None:
         )
         if title is None or name is None:  # went back to an address that names none
             _forget("dataset", "model", "k", _LAST)
-            _corrected().update(dataset=None, k=float(DEFAULT_K))
+            _corrected().update(dataset=(None, str), k=(float(DEFAULT_K), str))
             st.rerun()
         if bind is None:  # only now, since the widgets may have been bound until now
             _write({"dataset": title, "model": name})
@@ -120,7 +124,7 @@ def choose() -> None:
         k = _choose_k(disabled=not converted)
         if k != int(k):  # went back to an address that names none
             _forget("k")
-            _corrected()["k"] = float(DEFAULT_K)
+            _corrected()["k"] = float(DEFAULT_K), str
             st.rerun()
     if model is None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
@@ -166,7 +170,7 @@ def _settle(models: list[ModelInfo], titles: dict[str, str]) -> Literal["query-p
     if before != (title, name):
         st.session_state["dataset"], st.session_state["model"] = title, name
     if first_run and any(texts and texts != [value] for texts, value in zip(asked, (title, name), strict=True)):
-        _corrected()["dataset"] = None
+        _corrected()["dataset"] = None, str
     if first_run or "dataset" in _corrected():
         values = {"dataset": title, "model": name}
         if "k" not in st.session_state and "k" not in st.query_params:  # one step back in the browser, not two
@@ -227,31 +231,49 @@ def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, s
 # ---- what a link asks for and cannot be ----------------------------------------------------------------------------
 
 
-def bound(key: str, usable: Callable[[str], bool], instead: str, default: object) -> Literal["query-params"] | None:
+def bound(
+    key: str,
+    usable: Callable[[str], bool],
+    instead: str,
+    default: object,
+    label: Callable[[Any], str] = str,
+) -> Literal["query-params"] | None:
     """For the `bind` of a widget: it follows the address, unless that asks for what cannot be.
 
     Then the widget shows its default, the page says so until something else is chosen, and the address is written here
-    from now on: Streamlit would go on preferring what it said at first.
+    from now on: Streamlit would go on preferring what it said at first. What was chosen here for another data set is no
+    link's: it goes without a word.
 
     Args:
         key: the widget's, which is its name in the address.
         usable: whether a text in the address names something that can be chosen.
         instead: a sentence on what can be chosen.
         default: what the widget shows when nothing was chosen.
+        label: the text of an option, its `format_func`, which the address has.
     """
     asked = st.query_params.get_all(key)
     wrong = asked if len(asked) > 1 else [text for text in asked if not usable(text)]
-    if st.session_state.get(_PLACE) is not None:  # on a page, not in the sidebar
+    place = st.session_state.get(_PLACE)
+    if place is not None:  # on a page, not in the sidebar
         _left_on(st.session_state[_PAGE]).setdefault(key, [])
     if wrong:
-        words = _refusal(key, wrong[-1], instead)
-        _notes()[key] = words, default
-        if (place := st.session_state.get(_PLACE)) is not None:
-            place.warning(words, icon=":material/link_off:")
-        _corrected()[key] = default
+        if place is None or not _of_another_data_set(key, asked):
+            words = _refusal(key, wrong[-1], instead)
+            _notes()[key] = words, default
+            if place is not None:
+                place.warning(words, icon=":material/link_off:")
         with contextlib.suppress(StreamlitAPIException):  # bound before: the widget that is not bound now clears it
             st.query_params.pop(key)
-    return None if key in _corrected() else "query-params"
+    if not wrong and key not in _corrected():
+        return "query-params"
+    _corrected()[key] = default, label  # of the options as they are now
+    return None
+
+
+def bound_to(key: str, labels: Mapping[str, str], default: str) -> Literal["query-params"] | None:
+    """`bound` for a choice of one option, by the options' labels."""
+    instead = f"It is one of {', '.join(map(markdown, labels.values()))}."
+    return bound(key, one_of(labels.values()), instead, default, labels.__getitem__)
 
 
 def come_back(page: str) -> None:
@@ -264,7 +286,7 @@ def come_back(page: str) -> None:
     """
     before = st.session_state.get(_PAGE)
     st.session_state[_PAGE] = page
-    chosen = {key: texts for key, texts in _left_on(page).items() if texts}
+    chosen = {key: texts for key, texts in _left_on(page).items() if texts and key not in PASSING}
     if before not in (None, page) and chosen and not any(key in st.query_params for key in _left_on(page)):
         st.query_params.update(chosen)
         st.rerun()  # widgets take what the address says from the beginning of a run
@@ -277,8 +299,19 @@ def remember() -> None:
 
 
 def _left_on(page: str) -> dict[str, list[str]]:
-    pages: dict[tuple[str, str], dict[str, list[str]]] = st.session_state.setdefault(_LEFT, {})
-    return pages.setdefault((page, str(st.session_state.get("dataset"))), {})
+    return _left().setdefault((page, str(st.session_state.get("dataset"))), {})
+
+
+def _left() -> dict[tuple[str, str], dict[str, list[str]]]:
+    """What was chosen, by page and data set."""
+    left: dict[tuple[str, str], dict[str, list[str]]] = st.session_state.setdefault(_LEFT, {})
+    return left
+
+
+def _of_another_data_set(key: str, asked: list[str]) -> bool:
+    """Whether what the address asks for was chosen on this page in this session, for another data set than now."""
+    now = st.session_state[_PAGE], str(st.session_state.get("dataset"))
+    return any(left.get(key) == asked for place, left in _left().items() if place[0] == now[0] and place != now)
 
 
 def number_in(low: int, high: int) -> Callable[[str], bool]:
@@ -303,7 +336,13 @@ def _notes() -> dict[str, tuple[str, object]]:
 
 
 def refuse(key: str, asked: str, instead: str) -> None:
-    """Say that the address asks for what is not here: for what no widget is bound to. The address goes on naming it."""
+    """Say that the address asks for what is not here: for what no widget is bound to. The address goes on naming it.
+
+    What was picked here for another data set is no link's: the address forgets it, and nothing is said.
+    """
+    if _of_another_data_set(key, [asked]):
+        pick(key, "")
+        return
     st.session_state[_PLACE].warning(_refusal(key, asked, instead), icon=":material/link_off:")
 
 
@@ -311,22 +350,22 @@ def _refusal(key: str, asked: str, instead: str) -> str:
     return f"The link asks for {key} '{markdown(asked[:80])}', which is not here. {instead}"
 
 
-def _corrected() -> dict[str, object]:
-    """What the address asked for in vain in this session, with the defaults of the widgets."""
-    corrected: dict[str, object] = st.session_state.setdefault(_CORRECTED, {})
+def _corrected() -> dict[str, tuple[object, Callable[[Any], str]]]:
+    """What the address asked for in vain in this session: the widget's default, and the `label` of its options."""
+    corrected: dict[str, tuple[object, Callable[[Any], str]]] = st.session_state.setdefault(_CORRECTED, {})
     return corrected
 
 
 def show_corrections() -> None:
     """Say what the link asked for in vain, until something else is chosen there; pages add to it by `bound`."""
-    for key, default in _corrected().items():
+    for key, (default, label) in _corrected().items():
         value = st.session_state.get(key, default)
         if key in ("dataset", "k"):  # the sidebar's, which writes them itself
             continue
         if value == default:
             pick(key, "")
         else:
-            st.query_params[key] = value if isinstance(value, list) else str(value)
+            st.query_params[key] = [label(one) for one in value] if isinstance(value, list) else label(value)
     st.session_state[_PLACE] = place = st.container()
     for key, (words, shown) in list(_notes().items()):
         if st.session_state.get(key) == shown:
@@ -387,6 +426,7 @@ def address(page: str, **more: str | int) -> str:
 
 def picked(kind: str) -> str:
     """What the link says was picked on this page, "" for nothing."""
+    _left_on(st.session_state[_PAGE]).setdefault(kind, [])
     return str(st.query_params.get(kind, ""))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from kmex_core import datasets
@@ -11,9 +12,15 @@ from kmex_core.store import default_root
 
 def short(text: str) -> str:
     """`text` without where the store, the data root and the home are: that is nobody's business but this machine's."""
-    for place, instead in ((datasets.data_root(), ""), (default_root(), ""), (Path.home(), "~/")):
+    for place, name, below in (
+        (datasets.data_root(), "the data folder", ""),
+        (default_root(), "the store", ""),
+        (Path.home(), "~", "~/"),
+    ):
         if len(place.parts) > 1:  # not the root of the file system, which every path begins with
-            text = text.replace(f"{place}/", instead)
+            begin, path = r"(?<![\w./-])", re.escape(str(place))
+            text = re.sub(rf"{begin}{path}/", below, text)
+            text = re.sub(rf"{begin}(?:{name} at )?{path}(?![\w-]|\.\w)", name, text)
     return text
 
 

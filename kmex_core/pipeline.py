@@ -874,7 +874,7 @@ def is_on_map(store: Store, projection: str, conversion: str) -> bool:
     rooms = (("projections", projection), ("prototypes", conversion))
     try:
         of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)
-    except FileNotFoundError:
+    except (FileNotFoundError, StoreError):
         return False
     return bool(of_map == of_prototypes)
 
@@ -948,18 +948,21 @@ def kmex(black_box: models.BlackBox, converted: Conversion, spec: PrototypeSpec)
     ).to(next(black_box.head.parameters()).device)
 
 
-def similarities(
-    store: Store, info: ModelInfo, converted: Conversion, spec: PrototypeSpec, z: np.ndarray
-) -> np.ndarray:
-    """(N, K) similarities of embeddings (N, D) to the prototypes of a conversion; KMEx's need no network."""
+def similarities(converted: Conversion, spec: PrototypeSpec, z: np.ndarray, head: Any = None) -> np.ndarray:
+    """(N, K) similarities of embeddings (N, D) to the prototypes of a conversion.
+
+    Args:
+        converted, spec: the conversion.
+        z: (N, D).
+        head: of a prototypical model on its own; KMEx needs none.
+    """
     import torch
 
     from kmex_core.prototypes import pairwise, similarity
 
     if spec.k == OWN:
-        head: Any = models.load(store, info.name).head
         with torch.no_grad():
-            found: np.ndarray = head.similarity(torch.from_numpy(z)).numpy()
+            found: np.ndarray = head.similarity(torch.from_numpy(z).to(next(head.parameters()).device)).cpu().numpy()
         return found
     distances = pairwise(torch.from_numpy(z), torch.from_numpy(converted.prototypes.centers))
     return similarity(distances, spec.epsilon, spec.squared).numpy()

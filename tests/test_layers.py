@@ -77,8 +77,8 @@ APP = {
     "app.access": {"app.security", "kmex_core"},
     "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
     "app.claims": {"kmex_core.metrics", "kmex_core.plain_text", "kmex_core.results"},
-    "app.state": {"app.addresses", "app.cache", "kmex_core"},
-    "app.cache": {"app.access", "app.wording", "kmex_core"},
+    "app.state": {"app.addresses", "app.cache", "app.wording", "kmex_core"},
+    "app.cache": {"app.access", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},
     "app.maps": {"app.addresses", "kmex_core"},
     "app.figures": {

@@ -14,7 +14,7 @@ from app.components.figure import show_figure
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
-from app.state import Selection, address, bound, one_of, pick, picked, prototype_name, refuse
+from app.state import Selection, address, bound_to, pick, picked, prototype_name, refuse
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
@@ -226,7 +226,7 @@ def show_subgroups(chosen: Selection, found: Coverage) -> None:
     which = st.segmented_control(
         "Subgroups", list(WHICH), format_func=WHICH.__getitem__,
         default="under", required=True, key="subgroups", label_visibility="collapsed",
-        bind=bound("subgroups", one_of(WHICH.values()), f"It is one of {', '.join(WHICH.values())}.", "under"),
+        bind=bound_to("subgroups", WHICH, "under"),
     )  # fmt: skip
     shown = table.head(100) if which == "under" else table.iloc[::-1].head(100)
     st.dataframe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +13,13 @@ from app import cache, maps, pictures
 from app.components.web import component
 from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
-from app.state import Selection, pick, picked
+from app.state import Selection, pick, picked, refuse
 from kmex_core.results import Projection
 
 _map = component("map")
 SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}
 PLAIN_POINTS = 3000
+VIEW = re.compile(r"(-?\d{1,9}(\.\d{1,9})?_){2}(?=.*[1-9])\d{1,9}(\.\d{1,9})?", re.ASCII)  # as map.js writes it
 
 
 def show_map(
@@ -54,6 +56,10 @@ def show_map(
     def moved() -> None:
         pick("view", str(st.session_state[key].get("view") or ""))
 
+    view = picked("view")
+    if view and not VIEW.fullmatch(view):
+        refuse("view", view, "It is the middle and the side of what is seen, as in 0.1_-0.2_0.5.")
+        view = ""
     cache.conversion(info, chosen.k, chosen.seed)  # the layer is served from the store
     spec = cache.conversion_spec(info, chosen.k, chosen.seed)
     projection = cache.projection_key(info)
@@ -70,7 +76,7 @@ def show_map(
             "test": test,
             "selected": selected,
             "place": key,
-            "view": picked("view"),
+            "view": view,
             "plain": plain,
             "instead": instead,
             "by": chosen.title,

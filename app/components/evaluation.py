@@ -12,7 +12,7 @@ from app.components.notes import marked
 from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
-from app.state import Selection, query
+from app.state import Selection, bound_to, query
 from app.wording import message
 from kmex_core import comparison, metrics
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
@@ -70,6 +70,7 @@ def show_classes(chosen: Selection) -> None:
         by = st.segmented_control(
             "Predicted by", list(said_by), format_func=said_by.__getitem__, default="predicted", required=True,
             key="by", help="Whose predictions the table below counts.",
+            bind=bound_to("by", said_by, "predicted"),
         )  # fmt: skip
         predicted = made.test_predicted if by == "predicted" else made.test_black_box
         confused = metrics.confusion(predicted, labels, len(info.class_names))

@@ -77,5 +77,5 @@ def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
     colour = "grey" if info.channels == 1 else "colour"
     return (
         f"{width:,} × {height:,} pixels{shape}, seen as {info.image_size} × {info.image_size} in {colour}. The picture "
-        "and these choices stay in this session; a link to this page does not hold them."
+        "and these choices are gone when you leave this page, and a link does not hold them."
     )

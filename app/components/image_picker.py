@@ -57,11 +57,12 @@ def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
 
 
 def _test_image(chosen: Selection, converted: Conversion) -> Picked:
-    test = cache.dataset(chosen.model).split("test")
+    data = cache.dataset(chosen.model)
+    test = data.split("test")
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test"))
+        index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test", data.fingerprint))
         _jump("Any image", np.arange(len(test)), "A test image at random")
         _jump(f"A mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random")
         if not chosen.own:
@@ -70,8 +71,9 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
 
 
 def _training_image(info: ModelInfo) -> Picked:
-    train = cache.dataset(info).split("train")
-    index = _number("Training", "training", train, claims.seen_in_training(info, "train"))
+    data = cache.dataset(info)
+    train = data.split("train")
+    index = _number("Training", "training", train, claims.seen_in_training(info, "train", data.fingerprint))
     return Picked(f"train-{index}", f"Training image {index}", train.image(index), int(train.labels[index]))
 
 

@@ -14,7 +14,7 @@ from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
-from app.state import Selection, bound, one_of, query
+from app.state import Selection, bound, bound_to, one_of, query
 from app.wording import message
 from kmex_core import jobs
 from kmex_core.metrics.catalogue import METRICS
@@ -65,6 +65,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     ):  # fmt: skip
         return False
     asked.empty()
+    images = cache.map_scores_spec(info, k, 0, images).images  # there may be fewer
     count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     which = ["--own"] if chosen.own else ["--k", str(k)]
     follow(
@@ -163,9 +164,11 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
     names = ["drop"] if chosen.own else list(BY)  # a model on its own has no other's maps to differ from
+    titles = {name: METRICS[BY[name]].title for name in names}
     by = st.segmented_control(
-        "Best and worst images by", names, format_func=lambda name: METRICS[BY[name]].title, default=names[0],
+        "Best and worst images by", names, format_func=titles.__getitem__, default=names[0],
         required=True, key="extreme", help="Lower is better.",
+        bind=bound_to("extreme", titles, names[0]),
     )  # fmt: skip
     rows = table[table[by].notna()].sort_values(by, kind="stable")
     if rows.empty:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import cache
 from app.access import dataset_to_open
-from app.components.messages import errors_as_messages, show_error, upload_limit
+from app.components.messages import show_error, upload_limit
 from app.components.model_jobs import is_being_made, start_import, start_training, waiting_upload
 from kmex_core import datasets
 from kmex_core.errors import InputError, KMExError
@@ -98,9 +98,10 @@ def show_training() -> None:
     if not asked:
         return
     remember_entries("train-")
-    with errors_as_messages():
-        data = dataset_to_open(data)
-    arguments = [kind, "--dataset", data, "--backbone", backbone, "--seed", str(seed)]
+    opened = _opened(data)
+    if opened is None:
+        return
+    arguments = [kind, "--dataset", opened, "--backbone", backbone, "--seed", str(seed)]
     arguments += ["--class", column] if column else []
     arguments += ["--epochs", str(epochs)] if epochs else []
     arguments += ["--lr", str(rate)] if rate is not None else []
@@ -156,10 +157,8 @@ def show_import() -> None:
             f"`python -m kmex_core import {kind} --checkpoint FILE --dataset {shlex.quote(data or 'NAME')} "
             f"--backbone {shlex.quote(backbone or 'NAME')} --name {shlex.quote(name or 'NAME')}`."
         )
-    elif _free(name):
-        with errors_as_messages():
-            data = dataset_to_open(data)
-        arguments = [kind, "--dataset", data, "--backbone", backbone, "--k", str(k)]
+    elif (opened := _opened(data)) is not None and _free(name):
+        arguments = [kind, "--dataset", opened, "--backbone", backbone, "--k", str(k)]
         arguments += ["--class", column] if column else []
         arguments += ["--mean", mean] if mean else []
         arguments += ["--std", std] if std else []
@@ -183,6 +182,15 @@ def restore_entries(beginning: str) -> None:
     for key, value in st.session_state.get(f"_{beginning}entries", {}).items():
         if key not in st.session_state:
             st.session_state[key] = value
+
+
+def _opened(data: str) -> str | None:
+    """See `dataset_to_open`; None for a folder that pages may not open. A message says so, and the page goes on."""
+    try:
+        return dataset_to_open(data)
+    except KMExError as error:
+        show_error(str(error))
+        return None
 
 
 def _free(name: str) -> bool:

@@ -10,7 +10,7 @@ from app.components.downloads import show_download
 from app.components.job_panel import follow
 from app.components.notes import marked
 from app.components.picture import show_picture
-from app.state import Selection
+from app.state import Selection, bound, one_of
 from kmex_core import jobs, report
 from kmex_core.images import boxed
 from kmex_core.results import PatchConversion
@@ -61,7 +61,9 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
         ):  # fmt: skip
             about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
             st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
-    name = st.selectbox("Class", info.class_names, key="patch-class", width=260)
+    names = info.class_names
+    bind = bound("patch-class", one_of(names), "Choose among those of this data set.", names[0])
+    name = st.selectbox("Class", names, key="patch-class", width=260, bind=bind)
     train = cache.dataset(info).split("train")
     with st.container(horizontal=True):
         for p in np.flatnonzero(prototypes.classes == info.class_names.index(name)).tolist():

@@ -54,12 +54,11 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
 
 def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, picked: Picked) -> None:
     info = chosen.model
-    farther = claims.farther_than(found.distance_rank)
+    near = claims.how_near(found.distance_rank)
     if found.unusual:  # before any verdict, because it decides what a verdict is worth
         st.warning(
-            f"**Unlike the training data.** This image is farther from its nearest prototype than {farther}. The model "
-            f"knows {len(info.class_names)} classes and has to name one of them, whatever the image shows: do not rely "
-            "on the answer.",
+            f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
+            "classes and has to name one of them, whatever the image shows: do not rely on the answer.",
             icon=":material/help:",
         )
     forced = "As it has to choose: " if found.unusual else ""
@@ -88,7 +87,4 @@ def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, pick
         st.info(tie, icon=":material/balance:")
     nearest = int(np.argmax(found.similarity))
     decides = "weighs the similarities to all prototypes; the nearest is" if chosen.own else "decides by the nearest"
-    st.caption(
-        f"{chosen.title} {decides} prototype {nearest} (similarity {found.similarity[nearest]:.3f}); "
-        f"the image is farther from its nearest prototype than {farther}."
-    )
+    st.caption(f"{chosen.title} {decides} prototype {nearest} (similarity {found.similarity[nearest]:.3f}); {near}.")

@@ -11,7 +11,7 @@ import streamlit as st
 from app import cache
 from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
-from app.state import Selection, address, bound, one_of, prototype_name
+from app.state import Selection, address, bound_to, prototype_name
 from kmex_core import report
 from kmex_core.plain_text import table_csv
 from kmex_core.results import Prototypes
@@ -28,7 +28,7 @@ def choose_order() -> str:
     """Show the choice of an order; a key of `ORDERS`."""
     return st.selectbox(
         "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="order", width=260,
-        bind=bound("order", one_of(ORDERS.values()), f"It is one of {', '.join(ORDERS.values())}.", "class"),
+        bind=bound_to("order", ORDERS, "class"),
         help="Most of other classes: those that attract most training images of another class.",
     )  # fmt: skip
 

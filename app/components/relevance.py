@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import streamlit as st
 
 from app.components.web import component
+from app.state import number_in, one_of, refuse
 from kmex_core.images import COLOURS, FADE, packed_relevance, picture_file, reduced
 from kmex_core.results import RelevanceMaps
 
@@ -64,7 +66,16 @@ def _warning(maps: RelevanceMaps, row: int) -> str:
 
 
 def show_look(key: str) -> None:
-    """Show the controls of all maps, opacity and colours, and what the colours mean."""
+    """Show the controls of all maps, opacity and colours, and what the colours mean.
+
+    The browser reads them from the address; here it is said when that asks for what cannot be.
+    """
+    for name, usable, instead in (
+        ("colours", one_of(COLOURS), f"They are one of {', '.join(COLOURS)}."),
+        ("opacity", number_in(0, 100), "It is a percentage, 0 to 100."),
+    ):
+        if (asked := st.query_params.get(name)) and not usable(asked):
+            refuse(name, asked, instead)
     _relevance(key=key, data={"scales": _SCALES})
 
 

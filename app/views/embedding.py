@@ -12,7 +12,7 @@ from app.components.map_selection import select_on_map, selected_on_map, show_se
 from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.title import show_title
-from app.state import bound, on_or_off, one_of, selection
+from app.state import bound, bound_to, on_or_off, selection
 
 chosen = selection()
 info = chosen.model
@@ -37,8 +37,7 @@ if drawn is None:
 with st.container(horizontal=True, vertical_alignment="bottom"):
     which = st.segmented_control(
         "Show", list(SHOWN), format_func=SHOWN.__getitem__, default="all", required=True, key="show",
-        bind=bound("show", one_of(SHOWN.values()), f"It is one of {', '.join(SHOWN.values())}.", "all"),
-        width="content",
+        bind=bound_to("show", SHOWN, "all"), width="content",
         help=f"All images, those that {chosen.title} gets wrong, or those on which KMEx and the black box differ.",
     )  # fmt: skip
     classes = choose_classes(info, width=220)

@@ -90,10 +90,13 @@ def test_a_model_of_its_own_ties_by_probability() -> None:
 
 
 def test_how_far_an_image_is_follows_its_rank() -> None:
-    assert claims.farther_than(0.73) == "73.0 % of the training images are from theirs"
-    assert claims.farther_than(0.9999) == "99.9 % of the training images are from theirs"  # never rounded up to all
-    assert claims.farther_than(1.0) == "any training image is from its own"
-    assert claims.farther_than(0.0) == "no training image is from its own"
+    nearer = "of the training images are nearer to their nearest prototype than this image is to its own"
+    farther = "farther from its nearest prototype than this image is from its own"
+    assert claims.how_near(0.73) == f"73.0 % {nearer}"
+    assert claims.how_near(0.9999) == f"99.9 % {nearer}"  # never rounded up to all
+    assert claims.how_near(0.0004) == f"fewer than 0.1 % {nearer}"
+    assert claims.how_near(1.0) == f"no training image is {farther}"
+    assert claims.how_near(0.0) == f"every training image is {farther}"
 
 
 def info(**made_by: object) -> ModelInfo:
@@ -101,10 +104,16 @@ def info(**made_by: object) -> ModelInfo:
 
 
 def test_an_imported_model_may_have_seen_anything() -> None:
-    assert "not trained on" in claims.seen_in_training(info(recipe={}), "test")
-    assert "made from these" in claims.seen_in_training(info(recipe={}), "train")
+    assert "not trained on" in claims.seen_in_training(info(data="as now"), "test", "as now")
+    assert "made from these" in claims.seen_in_training(info(data="as now"), "train", "as now")
     for split in ("train", "test"):
-        assert "not known" in claims.seen_in_training(info(imported={}), split)
+        assert "not known" in claims.seen_in_training(info(data="as now", imported={}), split, "as now")
+
+
+def test_what_a_model_has_seen_is_not_known_of_other_data() -> None:
+    for split in ("train", "test"):
+        for made_by in ({"data": "as it was"}, {}):
+            assert "may have changed" in claims.seen_in_training(info(**made_by), split, "as now")
 
 
 # ---- numbers of prototypes ------------------------------------------------------------------------------------------
@@ -119,6 +128,17 @@ def test_more_prototypes_follow_more_closely_only_where_they_do() -> None:
     assert "from 4 to 5 agreement falls by 6.4 points (6 images)" in falls
     assert "for every number" in claims.agreement_over_k({1: summary(), 2: summary()}, 1)
     assert claims.agreement_over_k({1: summary()}, 1) == ""
+
+
+def test_differences_that_cannot_be_read_are_not_claimed() -> None:
+    alike = claims.agreement_over_k({4: summary(agreement=0.98201), 5: summary(agreement=0.98199)}, 4)
+    assert alike == "KMEx agrees with the black box on about 98.2% of the 100 test images for every number."
+    found = {k: summary(agreement=agreement, images=10_000) for k, agreement in ((1, 0.5), (2, 0.9), (3, 0.8999))}
+    assert "falls by less than 0.1 points (1 image)" in claims.agreement_over_k(found, 1)
+    curve = np.array([0.1, 0.5, 0.9])
+    assert claims.ordering(curve + 1e-5, curve, "KMEx") == (
+        "KMEx's maps do no better than random order: both areas are 0.500."
+    )
 
 
 def test_diversity_hardly_moves_only_where_it_does_not() -> None:

@@ -98,6 +98,8 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
         assert f"{measured.divergence[at]:.3f} nats" in label
     assert len(figures(test)) == 6 * 3
     healthy(test.segmented_control(key="extreme").set_value("drop").run())
+    linked = healthy(page("evaluate", extreme=METRICS["average_drop"].title))
+    assert linked.segmented_control(key="extreme").value == "drop"
     drops = measured.drop.mean(1)
     links = [link.label for link in test.get("page_link") if "Test image" in link.label]
     assert f": {drops.min():.1%}" in links[0]
@@ -131,6 +133,9 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     assert len(started) == 1
     assert any("Measuring maps of digits on 100 test images" in one.value for one in again.markdown)
     assert "Stop" in [button.label for button in again.button]
+    many = page("evaluate", k="4", images="1000")
+    healthy(next(button for button in many.button if "Measure" in button.label).click().run())
+    assert any("Measuring maps of digits on 500 test images" in one.value for one in many.markdown)  # there are no more
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kmex_core import models
+from kmex_core import backbones, datasets, models, pipeline
 from kmex_core.results import ModelInfo
+from kmex_core.specs import DatasetSpec
 from kmex_core.store import Store
-from tests.app.conftest import FRAME
+from tests.app.conftest import FRAME, embed
+from tests.conftest import write_folder
 
 Page = Callable[..., AppTest]
 
@@ -161,6 +164,13 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("embedding", "show", "Right", "It is one of All"),
         ("embedding", "test", "maybe", "true or false"),
         ("evaluate", "images", "12", "It is 100, 300, 1000"),
+        ("evaluate", "by", "dice", "It is one of KMEx, Black box"),
+        ("explain", "colours", "constructor", "They are one of Red and blue"),
+        ("explain", "opacity", "101", "0 to 100"),
+        ("explain", "opacity", "50%", "0 to 100"),
+        ("embedding", "view", "0_0_0.0", "the middle and the side"),
+        ("embedding", "view", "0_0_Infinity", "the middle and the side"),
+        ("embedding", "view", "all", "the middle and the side"),
         ("compare", "models", "nobody", "Choose among those below"),
         ("compare", "runs", "2", "It is 1, 3, 5"),
         ("compare", "published", "perhaps", "true or false"),
@@ -196,3 +206,79 @@ def test_what_was_said_goes_when_something_else_is_chosen_and_the_address_follow
 def test_the_model_that_was_chosen_is_in_the_link(page: Page) -> None:
     test = healthy(page("models", chosen="faces"))
     assert any("**faces**" in text.value for text in test.markdown)
+
+
+def test_a_label_from_the_link_is_the_choice_and_what_follows_is_a_label_again(page: Page) -> None:
+    test = healthy(page("embedding", show="Right"))
+    assert "show 'Right'" in said(test)
+    test.segmented_control(key="show").set_value("wrong").run()
+    assert said(healthy(test)) == ""
+    assert address(test)["show"] == "Wrong"
+
+
+def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store) -> None:
+    embed(demo, "digits-protopnet")
+    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", by="dice"))
+    assert "by 'dice'" in said(test)
+    test.sidebar.toggle(key="kmex").set_value(True).run()
+    healthy(test).segmented_control(key="by").set_value("black_box").run()
+    assert said(healthy(test)) == ""
+    assert address(test)["by"] == "Black box"
+
+
+@pytest.fixture
+def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
+    """The data set of a model beside the digits': two classes of a few images."""
+    data = datasets.load(DatasetSpec(str(write_folder(tmp_path / "pets", ("a", "b"), 10, 4))))
+    described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
+                          0.5, {"data": data.fingerprint})  # fmt: skip
+    models.save(demo, described, backbones.build("resnet20", 2, 32))
+    info = models.describe(demo, "pet")
+    embed(demo, "pet")
+    pipeline.project(demo, info, pipeline.dataset_of(info))
+    yield "pets"
+    models.delete(demo, "pet")
+
+
+OF_DIGITS = [
+    ("explain", {"image": "450"}),
+    ("prototypes", {"classes": "7"}),
+    ("prototypes", {"prototype": "7.2"}),
+    ("embedding", {"point": "train-1200"}),
+    ("embedding", {"point": "prototype-7.2", "classes": "7"}),
+]
+
+
+@pytest.mark.parametrize(("view", "query"), OF_DIGITS)
+def test_another_data_set_is_not_a_link(page: Page, pets: str, view: str, query: dict[str, str]) -> None:
+    test = healthy(page(view, model="digits", k="3", **query))
+    assert said(test) == ""
+    test.sidebar.selectbox(key="dataset").set_value(pets).run()
+    for _ in range(2):
+        assert selected(healthy(test))[1] == "pet"
+        assert "The link asks for" not in said(test)
+        assert not query.keys() & address(test).keys()
+        test.run()
+    assert "The link asks for" in said(healthy(page(view, model="pet", k="3", **query)))
+
+
+CHOICES = [
+    ("embedding", {"point": "train-12"}, True),
+    ("models", {"chosen": "faces"}, True),
+    ("evaluate", {"by": "Black box"}, True),
+    ("prototypes", {"prototype": "7.2", "others": "1"}, False),
+    ("embedding", {"view": "0.1_-0.2_0.5"}, False),
+]
+
+
+@pytest.mark.parametrize(("view", "query", "back"), CHOICES)
+def test_a_page_comes_back_to_what_was_picked_there(page: Page, view: str, query: dict[str, str], back: bool) -> None:
+    test = healthy(page(view, k="5", **query))
+    assert said(test) == ""
+    assert address(test).items() >= query.items()
+    healthy(test.switch_page("views/overview.py").run())
+    for name in query:  # as the browser does, which takes along what widgets of the new page are bound to
+        test.query_params.pop(name, None)
+    healthy(test.switch_page(f"views/{view}.py").run())
+    assert (address(test).items() >= query.items()) is back
+    assert back or not query.keys() & address(test).keys()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from app import cache, maps
 from app.components import prototype_list
 from app.components.embedding_map import SHOWN
 from app.state import prototype_index, prototype_name
-from kmex_core import jobs, pipeline
+from kmex_core import jobs, models, pipeline, scores
 from kmex_core.projection import place
-from kmex_core.results import ModelInfo, Projection
+from kmex_core.results import OWN, ModelInfo, Projection
 from kmex_core.specs import ProjectionSpec
 from kmex_core.store import Store
 from tests.app.test_pages import cards, data_of, healthy
@@ -89,6 +90,89 @@ def test_a_layer_of_another_map_is_not_served(demo: Store, digits: ModelInfo, dr
         assert get(projection=projection, conversion=projection).status_code == 404
     finally:
         demo.path("prototypes", other.key).unlink()
+
+
+@pytest.fixture
+def damaged(demo: Store) -> Iterator[Callable[[str, str], Path]]:
+    """Damages a file of the store until the test ends: `damaged("projections", key)`."""
+    before: dict[Path, bytes] = {}
+
+    def damage(room: str, key: str) -> Path:
+        path = demo.path(room, key)
+        before[path] = path.read_bytes()
+        path.write_bytes(before[path][:64])
+        return path
+
+    yield damage
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_a_damaged_map_is_drawn_again_once(
+    page: Page, demo: Store, digits: ModelInfo, drawn: Projection, damaged: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    data = pipeline.dataset_of(digits)
+    path = damaged("projections", pipeline.projection_spec(demo, digits, data).key)
+    started: list[str] = []
+
+    def start(store: Store, name: str, arguments: list[str]) -> None:
+        assert not started, "the page draws the map again and again"
+        started.append(name)
+        pipeline.project(store, digits, data)
+
+    def look(store: Store, name: str) -> jobs.Job | None:
+        return jobs.Job("done") if name in started else None
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(jobs, "look", look)
+    test = healthy(page("embedding"))
+    assert started == [f"map-{path.stem}"]
+    assert data_of(test, "map")["cloud"]["train"] == len(drawn.train)
+
+
+def test_a_damaged_result_is_found_once_it_is_made_again(
+    demo: Store, digits: ModelInfo, damaged: Callable[[str, str], Path]
+) -> None:
+    data = pipeline.dataset_of(digits)
+    key = cache.patch_key(digits, 2, 0)
+    pipeline.convert_patches(demo, digits, data, 2)
+    damaged("patches", key)
+    assert cache.patches(digits, 2, 0) is None
+    pipeline.convert_patches(demo, digits, data, 2)
+    assert cache.patches(digits, 2, 0) is not None
+    key = cache.map_scores_spec(digits, 2, 0, 8).key
+    scores.map_scores(demo, digits, data, 2, images=8)
+    damaged("evaluations", key)
+    assert cache.map_scores(digits, 2, 0, 8) is None
+    scores.map_scores(demo, digits, data, 2, images=8)
+    assert cache.map_scores(digits, 2, 0, 8) is not None
+
+
+def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
+    demo: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = models.describe(demo, "digits-protopnet")
+    pipeline.convert(demo, info, pipeline.dataset_of(info), OWN)
+    loaded: list[str] = []
+    load = models.load
+    monkeypatch.setattr(models, "load", lambda store, name, *rest: loaded.append(name) or load(store, name, *rest))
+    first, second = (cache.similarities(info, OWN, 0, "test", index) for index in (3, 4))
+    assert len(first) == len(second) == len(cache.conversion(info, OWN, 0).prototypes)
+    assert len(cache.attracted(info, OWN, 0, 0)[0])
+    assert loaded == [info.name]
+
+
+def test_a_layer_on_a_damaged_map_is_not_served(
+    demo: Store, digits: ModelInfo, drawn: Projection, damaged: Callable[[str, str], Path]
+) -> None:
+    data = pipeline.dataset_of(digits)
+    pipeline.convert(demo, digits, data, 2)
+    projection = pipeline.projection_spec(demo, digits, data).key
+    damaged("projections", projection)
+    assert (
+        get(projection=projection, conversion=pipeline.conversion_spec(demo, digits, data, 2, 0).key).status_code == 404
+    )
 
 
 def test_the_map_is_told_what_is_chosen(page: Page) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.components import model_jobs
+from app.components import model_forms, model_jobs
 from app.figures.training import history_table, loss_figure
 from kmex_core import jobs, models
+from kmex_core.errors import InputError
 from kmex_core.jobs import Job
 from kmex_core.store import Store
 from tests.app.test_pages import healthy
@@ -60,6 +61,21 @@ def test_a_name_that_cannot_be_is_said(name: str, why: str, page: Page, started:
     test.text_input(key="train-name").set_value(name)
     healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
     assert why in test.error[0].value
+    assert started == []
+
+
+def test_a_folder_that_is_refused_leaves_the_other_form(
+    page: Page, started: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> str:
+        raise InputError(f"This server does not open '{name}'.")
+
+    monkeypatch.setattr(model_forms, "dataset_to_open", refuse)
+    test = page("models")
+    test.text_input(key="train-name").set_value("mine")
+    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    assert "This server does not open 'digits'" in test.error[0].value
+    assert button(test, "Import")
     assert started == []
 
 

@@ -279,14 +279,20 @@ def test_the_store_is_listed_as_often_for_many_cards_as_for_few(page: Page, monk
     assert 0 < counts[12] == counts[1] <= 3, counts
 
 
-def test_a_damaged_model_is_named_and_the_others_work(page: Page, demo: Store) -> None:
+def test_a_damaged_model_is_named_once_and_the_others_work(
+    page: Page, demo: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     path = demo.path("models", "broken")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"damaged")
     try:
         test = healthy(page())
-        assert any("broken" in warning.value for warning in test.warning)
         assert len(test.metric) == 4
+        for view in ("models", "compare"):  # which list models more than once
+            assert sum("broken" in warning.value for warning in test.warning) == 1
+            healthy(test.switch_page(f"views/{view}.py").run())
+        assert sum("broken" in warning.value for warning in test.warning) == 1
+        assert sum("broken" in record.message for record in caplog.records if record.name == "kmex") == 1
     finally:
         path.unlink()
 
@@ -344,6 +350,7 @@ def test_patches_are_found_in_the_background_and_shown(
     assert test.metric[0].value == f"{made.accuracy:.1%}"
     assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"
     healthy(test.selectbox(key="patch-class").set_value("7").run())
+    assert page("prototypes", k="4", **{"patch-class": "7"}).selectbox(key="patch-class").value == "7"
     assert not any("Find patch" in one.label for one in test.button)
 
 

@@ -22,6 +22,25 @@ def test_a_path_is_told_from_a_place_that_the_reader_knows(
     assert message(f"{store.root}/models/*a*.safetensors") == r"models/\*a\*.safetensors"
 
 
+def test_a_place_is_told_wherever_it_ends_and_only_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMEX_DATA", "/data")
+    monkeypatch.setenv("KMEX_CACHE", "/srv/kmex/store")
+    monkeypatch.setenv("HOME", "/root")
+    for text in (
+        "'/srv/data/photos/x'",
+        "'/mnt/root/pics'",
+        "/srv/kmex/store-2/x",
+        "/data.old/x",
+        "./data/x",
+        "a/data",
+    ):
+        assert short(text) == text
+    assert short("Cannot write to the store at /srv/kmex/store: full.") == "Cannot write to the store: full."
+    assert short("Cannot write to '/srv/kmex/store'.") == "Cannot write to 'the store'."
+    assert short("MNIST is not under /data.") == "MNIST is not under the data folder."
+    assert short("/data and /data/x, /root and '/root/x'") == "the data folder and x, ~ and '~/x'"
+
+
 def test_the_root_of_the_file_system_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KMEX_CACHE", "/")
     monkeypatch.setenv("KMEX_DATA", "/")

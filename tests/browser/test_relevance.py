@@ -152,6 +152,15 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
     other.context.close()
 
 
+@pytest.mark.parametrize("colours", ["constructor", "toString", "__proto__"])
+def test_colours_that_every_object_inherits_are_no_scale(page: Page, colours: str) -> None:
+    open_page(page, f"/explain?colours={colours}")
+    explained(page)
+    expect(page.get_by_label("Colours")).to_have_value("Red and blue")
+    assert pixels_of(shown_map(page)).std() > 0
+    expect(page.get_by_text(f"The link asks for colours '{colours}'")).to_be_visible()
+
+
 def test_a_photo_of_twelve_megapixels_is_sent_as_it_is_shown(page: Page) -> None:
     random = np.random.default_rng(0)
     coarse = Image.fromarray(random.integers(0, 256, (75, 100, 3), dtype=np.uint8))

@@ -15,10 +15,11 @@ import pytest
 from filelock import FileLock
 
 from kmex_core import jobs, models, pipeline, shards, upkeep
+from kmex_core.datasets._content import FILE
 from kmex_core.results import ModelInfo
 from kmex_core.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.store import Store
-from tests.conftest import converted
+from tests.conftest import ROOT, converted
 from tests.kmex_core.test_names import put, put_run
 
 
@@ -281,3 +282,10 @@ def test_shards_stay_until_their_embedding_is_whole_or_cannot_be(store: Store) -
     assert f"shards/{going.key}-{0:012d}.safetensors" not in found
     assert found[f"shards/{done.key}-{0:012d}.safetensors"] == "of an embedding that was computed to its end"
     assert found[f"shards/{changed.key}-{0:012d}.safetensors"] == "of data that have changed since"
+
+
+def test_the_readme_of_the_store_names_every_room() -> None:
+    text = (ROOT / "data_cache" / "README.md").read_text()
+    rooms = (*upkeep.ROOMS, jobs.ROOM, upkeep.UPLOADS, *upkeep.ELSEWHERE)
+    assert [room for room in rooms if f"`{room}/`" not in text] == []
+    assert f"`{FILE}`" in text

@@ -468,8 +468,8 @@ class EmbeddingMap {
 
   // where the link says, else all of it
   async arrive() {
+    if (!this.data.view) return this.whole();
     const [x, y, side] = this.data.view.split('_').map(Number);
-    if (!(side > 0 && [x, y, side].every(Number.isFinite))) return this.whole();
     await this.scatter.zoomToArea({ x: x - side / 2, y: y - side / 2, width: side, height: side });
     this.fitted = false;
     this.paint();
@@ -480,7 +480,7 @@ class EmbeddingMap {
     if (this.fitted) return '';
     const [x0, x1] = this.x.domain();
     const [y0, y1] = this.y.domain();
-    const numbers = [(x0 + x1) / 2, (y0 + y1) / 2, Math.min(x1 - x0, y1 - y0)];
+    const numbers = [(x0 + x1) / 2, (y0 + y1) / 2, Math.max(1e-4, Math.min(x1 - x0, y1 - y0))];
     return numbers.map((number) => number.toFixed(4)).join('_');
   }
 

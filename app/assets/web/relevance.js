@@ -19,8 +19,8 @@ function recall() {
     // no storage, or not ours: the look is what it is at first
   }
   const link = new URLSearchParams(location.search);
-  const opacity = Number.parseInt(link.get('opacity') ?? stored.opacity, 10);
-  if (opacity >= 0 && opacity <= 100) look.opacity = opacity;
+  const opacity = String(link.get('opacity') ?? stored.opacity);
+  if (/^\d{1,3}$/.test(opacity) && Number(opacity) <= 100) look.opacity = Number(opacity);
   look.colours = String(link.get('colours') ?? stored.colours ?? '');
 }
 recall();
@@ -67,7 +67,8 @@ function change(values, scales) {
   });
 }
 
-const scaleOf = (scales) => scales[look.colours] ?? Object.values(scales)[0];
+// not `in` or `??`: a link may name what every object inherits, such as "constructor"
+const scaleOf = (scales) => (Object.hasOwn(scales, look.colours) ? scales[look.colours] : Object.values(scales)[0]);
 
 export async function show(component) {
   const { parentElement, data } = component;
@@ -118,7 +119,7 @@ class Controls {
 
   update({ scales }) {
     this.scales = scales;
-    if (!(look.colours in scales)) look.colours = Object.keys(scales)[0];
+    if (!Object.hasOwn(scales, look.colours)) look.colours = Object.keys(scales)[0];
     this.choice.replaceChildren(...Object.keys(scales).map((name) => element('option', { value: name, text: name })));
     told = scales;
     tell(scales);
