@@ -181,7 +181,7 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
     test = upload(page, "side.png", encoded(paper))
     assert any("**squeezed into a square**: one side shrinks 2.00 times" in one.value for one in test.caption)
-    assert any("a link to this page does not hold them" in one.value for one in test.caption)
+    assert any("are gone when you leave this page, and a link does not hold them" in one.value for one in test.caption)
     test.session_state[f"crop-{name}"] = "region"
     healthy(test.run())
     healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
