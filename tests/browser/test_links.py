@@ -82,10 +82,6 @@ def test_a_page_shows_what_was_chosen_there_when_it_was_left(page: Page) -> None
     page.go_back()
     explained(page)
     expect(field).to_have_value("7")
-    page.get_by_text("Training image", exact=True).click()  # the address decides, and a default is a choice, too
-    waits_for(page, source="Training\\+image")
-    page.get_by_text("Test image", exact=True).first.click()
-    expect(field).to_have_value("7")
 
 
 def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Page) -> None:

@@ -206,7 +206,7 @@ def test_photos_are_never_held_together(monkeypatch: pytest.MonkeyPatch) -> None
         def image(self, index: int) -> np.ndarray:
             return super().image(index).copy().view(Watched)
 
-    split = Photos([content[at % 2] for at in range(40)], np.arange(40) % 2, 3, "here")
+    split = Photos([content[at % 2] for at in range(40)], np.arange(40) % 2, np.arange(40).astype("S16"), 3, "here")
     data = ImageDataset("photos", {"train": split, "test": split}, ("a", "b"), 3, 32, "none", "")
     assert sum(len(pixels) for pixels, _ in data.batches("train", 20)) == 40
     assert 1 <= most <= 8  # two threads, a picture and its copy each; all 40 without
