@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -11,9 +14,22 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         from kmex_core.commands import app  # takes long enough to be interrupted
+
+        app()
     except KeyboardInterrupt:
-        sys.exit(130)
-    app()
+        _leave(130)
+    except SystemExit as end:
+        if end.code:
+            _leave(int(end.code))
+        raise
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: native threads that were stopped in the middle of work can abort an orderly end (exit status −6)."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a full disk, a closed stream: said already, as far as can be
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,10 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
     number.press("Enter")
     expect(page).to_have_url(re.compile("image=12"))
     unchanged(page)
+    for _ in range(100):  # until the browser has drawn it
+        if not np.array_equal(pixels_of(shown_map(page)), before):
+            break
+        page.wait_for_timeout(100)
     assert not np.array_equal(pixels_of(shown_map(page)), before)
     page.get_by_role("link", name="Overview").click()
     expect(page.locator(".kx-card").first).to_be_visible()
