@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import sys
@@ -100,12 +101,9 @@ class Program(TyperGroup):
 
     @staticmethod
     def _answer(given: list[str], error: str) -> None:
-        if "--json" not in given:
-            return
-        try:
-            print(write_json({"error": error}), flush=True)
-        except OSError:  # nobody can be answered: a full disk, a reader that is gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would say so once more as it exits
+        if "--json" in given:
+            with contextlib.suppress(OSError):  # nobody can be answered: a full disk, a reader that is gone
+                print(write_json({"error": error}), flush=True)
 
 
 def _unexpected(error: Exception) -> str:
