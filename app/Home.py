@@ -44,7 +44,7 @@ async def warm_up(app: st.App) -> AsyncIterator[None]:
     """Import what later pages need while the first page loads: it takes seconds."""
 
     def import_all() -> None:
-        for name in ("torch", "kmex_core.relevance", "kmex_core.kmex", "plotly.graph_objects"):
+        for name in ("torch", "kmex_core.relevance", "kmex_core.models.kmex", "plotly.graph_objects"):
             importlib.import_module(name)
         # Streamlit collects garbage in full after each run, holding back its last messages; modules are never garbage
         gc.collect()

@@ -9,10 +9,10 @@ from pathlib import Path
 import streamlit as st
 
 from app.security import LOOPBACK
-from kmex_core import datasets
-from kmex_core.errors import InputError
-from kmex_core.paths import user_path
-from kmex_core.results import ModelInfo
+from kmex_core.base.errors import InputError
+from kmex_core.base.paths import user_path
+from kmex_core.base.results import ModelInfo
+from kmex_core.data import registry as datasets
 
 DATA_ROOTS = "KMEX_DATA_ROOTS"
 

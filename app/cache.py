@@ -12,13 +12,11 @@ import numpy as np
 import streamlit as st
 
 from app.access import check_model
-from kmex_core import attributes, cores, datasets, pipeline, scores
-from kmex_core import models as kept
-from kmex_core.attributes import Coverage, Curves
-from kmex_core.devices import checked_device
-from kmex_core.images import Picture, read_picture
-from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import (
+from kmex_core.analysis import coverage as attributes
+from kmex_core.analysis.coverage import Coverage, Curves
+from kmex_core.base import cores
+from kmex_core.base.devices import checked_device
+from kmex_core.base.results import (
     OWN,
     Conversion,
     Embeddings,
@@ -32,13 +30,19 @@ from kmex_core.results import (
     RelevanceMaps,
     Summary,
 )
-from kmex_core.specs import MapScoresSpec, PrototypeSpec
-from kmex_core.store import Store
+from kmex_core.base.specs import MapScoresSpec, PrototypeSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.pictures import Picture, read_picture
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.models import catalogue as kept
+from kmex_core.models.catalogue import network_input
+from kmex_core.stages import pipeline, scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kmex_core.kmex import KMEx
+    from kmex_core.models.kmex import KMEx
 
 log = logging.getLogger("kmex")
 _DATA = "_data"  # in the session
@@ -183,8 +187,8 @@ def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, n
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarray, np.ndarray]:
-    from kmex_core.own import own_distance
-    from kmex_core.prototypes import attracted as found
+    from kmex_core.models.builtin import own_distance
+    from kmex_core.prototypes.fit import attracted as found
 
     prototypes = conversion(_info, spec.k, spec.seed).prototypes
     if spec.k != OWN:
@@ -265,7 +269,7 @@ def own_details(info: ModelInfo) -> OwnDetails:
 
 @st.cache_data(max_entries=20, show_spinner=False)
 def _own_details(name: str, weights: str) -> OwnDetails:
-    from kmex_core.own import own_details as found
+    from kmex_core.models.builtin import own_details as found
 
     return found(_black_box(name, weights).model)
 
@@ -292,7 +296,7 @@ def prototype_places(info: ModelInfo, k: int, seed: int) -> np.ndarray:
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def _prototype_places(spec: PrototypeSpec, key: str, _info: ModelInfo) -> np.ndarray:
-    from kmex_core.projection import place
+    from kmex_core.analysis.projection import place
 
     return place(_projection(key), conversion(_info, spec.k, spec.seed).prototypes.centers)
 
@@ -341,7 +345,7 @@ def explanation(info: ModelInfo, k: int, seed: int, picture: str, pixels: np.nda
 @st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …")
 def _explanation(spec: PrototypeSpec, picture: str, top: int, _info: ModelInfo, _pixels: np.ndarray) -> Explanation:
     with cores.shared():
-        return _kmex(_info, spec).explain(pipeline.network_input(_info, _pixels), top=top)
+        return _kmex(_info, spec).explain(network_input(_info, _pixels), top=top)
 
 
 def prototype_maps(info: ModelInfo, k: int, seed: int, prototypes: Sequence[int]) -> RelevanceMaps:
@@ -355,7 +359,7 @@ def _prototype_maps(spec: PrototypeSpec, prototypes: tuple[int, ...], _info: Mod
 
     pictures = conversion(_info, spec.k, spec.seed).prototypes.picture
     train = dataset(_info).split("train")
-    inputs = torch.cat([pipeline.network_input(_info, train.image(int(pictures[p]))) for p in prototypes])
+    inputs = torch.cat([network_input(_info, train.image(int(pictures[p]))) for p in prototypes])
     with cores.shared():
         return _kmex(_info, spec).maps(inputs, prototypes)
 
@@ -371,7 +375,7 @@ def _class_maps(spec: PrototypeSpec, images: tuple[int, ...], _info: ModelInfo) 
 
     test = dataset(_info).split("test")
     predicted = conversion(_info, spec.k, spec.seed).test_black_box
-    inputs = torch.cat([pipeline.network_input(_info, test.image(image)) for image in images])
+    inputs = torch.cat([network_input(_info, test.image(image)) for image in images])
     with cores.shared():
         return _kmex(_info, spec).class_maps(inputs, [int(predicted[image]) for image in images])
 
@@ -398,7 +402,7 @@ def why_no_maps(info: ModelInfo, k: int, seed: int) -> str:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _why_no_maps(spec: PrototypeSpec, _info: ModelInfo) -> str:
-    from kmex_core.evaluation import why_no_maps as why
+    from kmex_core.metrics.on_maps import why_no_maps as why
 
     found = why(_kmex(_info, spec), (3, _info.image_size, _info.image_size))
     return "" if found is None else found.reason

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Explanation, ModelInfo, Summary
 from kmex_core.metrics import paired_p_value
-from kmex_core.plain_text import markdown
-from kmex_core.results import Explanation, ModelInfo, Summary
 
 LEVEL = 0.05
 NEAR_DISTANCE = 0.05

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.addresses import link
-from kmex_core import pipeline
-from kmex_core.jsontext import write_json
-from kmex_core.results import Conversion, Projection
-from kmex_core.store import Store
+from kmex_core.base.jsontext import write_json
+from kmex_core.base.results import Conversion, Projection
+from kmex_core.base.store import Store
+from kmex_core.stages import pipeline
 
 CLOUD = "/maps/{projection}.bin"
 LAYER = "/maps/{projection}/{conversion}.json"
@@ -39,7 +39,7 @@ def cloud(drawn: Projection) -> bytes:
 
 def layer(drawn: Projection, made: Conversion) -> bytes:
     """Prototypes as columns, and the class that is predicted for each image (base64 of uint16), as JSON."""
-    from kmex_core.projection import place
+    from kmex_core.analysis.projection import place
 
     prototypes = made.prototypes
     places = place(drawn, prototypes.centers)

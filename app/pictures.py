@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from app.access import check_model
 from app.addresses import link
-from kmex_core import models, pipeline
-from kmex_core.errors import InputError, KMExError
-from kmex_core.images import displayed, png
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.store import Store
+from kmex_core.data.pictures import displayed, png
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 ROUTE = "/pictures/{model}/{state}/{split}/{index}.png"
 _INDEX = re.compile(r"[0-9]{1,9}")  # a longer one makes `int` raise

@@ -16,10 +16,10 @@ from streamlit.errors import StreamlitAPIException
 from app import cache
 from app.addresses import link
 from app.wording import message
-from kmex_core import datasets
-from kmex_core import models as kept
-from kmex_core.plain_text import markdown
-from kmex_core.results import KINDS, OWN, ModelInfo
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import KINDS, OWN, ModelInfo
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as kept
 
 KS = (1, 20)
 DEFAULT_K = 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kmex_core import datasets
-from kmex_core.plain_text import message as as_markdown
-from kmex_core.store import default_root
+from kmex_core.base.plain_text import message as as_markdown
+from kmex_core.base.store import default_root
+from kmex_core.data import registry as datasets
 
 
 def short(text: str) -> str:

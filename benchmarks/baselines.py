@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core import pipeline, scores, training
-from kmex_core.baselines import KINDS
-from kmex_core.results import OWN
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.results import OWN
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.models import training
+from kmex_core.models.baselines import KINDS
+from kmex_core.stages import pipeline, scores
 
 SEEDS = (0, 1)
 METRICS = ("accuracy", "ghosting", "vendi", "diversity_reference")

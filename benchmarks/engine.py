@@ -9,10 +9,13 @@ import torch
 from sklearn.cluster import KMeans
 
 from benchmarks.timing import pair
-from kmex_core import KMEx, models, pipeline
-from kmex_core.kmeans import kmeans
-from kmex_core.prototypes import pairwise
-from kmex_core.store import Store
+from kmex_core import KMEx
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.fit import pairwise
+from kmex_core.prototypes.kmeans import kmeans
+from kmex_core.stages import pipeline
 
 
 def measure() -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ def _maps() -> list[dict[str, Any]]:
     converted = pipeline.convert(store, info, data, 5)
     spec = pipeline.conversion_spec(store, info, data, 5, 0)
     kmex: KMEx = pipeline.kmex(models.load(store, "digits"), converted, spec)
-    image = pipeline.network_input(info, data.split("test").image(0))
+    image = network_input(info, data.split("test").image(0))
     return pair(
         "PRP maps of one image for 50 prototypes (straightforward: one pass each)",
         lambda: kmex.maps(image.expand(50, -1, -1, -1), range(50)),

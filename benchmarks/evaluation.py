@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import pair
-from kmex_core import KMEx, backbones
-from kmex_core.evaluation import STEPS, map_scores
+from kmex_core import KMEx
 from kmex_core.metrics.faithfulness import map_divergence
+from kmex_core.metrics.on_maps import STEPS, map_scores
 from kmex_core.metrics.robustness import keep_pixels, pixel_counts, relevance_rank
+from kmex_core.networks import backbones
 from kmex_core.relevance import class_relevance, lrp_of
 
 IMAGES, FEW, CLASSES, K, SIDE = 1000, 16, 10, 5, 32

@@ -22,9 +22,11 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks import pages
-from kmex_core import models, pipeline
-from kmex_core.images import packed_relevance
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.data.pictures import packed_relevance
+from kmex_core.models import catalogue as models
+from kmex_core.models.catalogue import network_input
+from kmex_core.stages import pipeline
 
 SESSIONS, SECONDS, K = 20, 60.0, 5
 LONGEST = 120.0
@@ -132,7 +134,7 @@ def wrong(store: Store, answers: list[Answer]) -> list[str]:
     kmex = pipeline.kmex(models.load(store, "digits"), pipeline.convert(store, info, data, K), spec)
     faults = []
     for image in sorted({answer.image for answer in answers}):
-        right = kmex.explain(pipeline.network_input(info, data.split("test").image(image)), top=3)
+        right = kmex.explain(network_input(info, data.split("test").image(image)), top=3)
         nearest = int(np.argmin(right.distance))
         relevance = np.frombuffer(packed_relevance(right.maps.values[0]), np.int8).astype(int)
         for answer in (answer for answer in answers if answer.image == image):

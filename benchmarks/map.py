@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 from playwright.sync_api import Page, WebSocket, sync_playwright
 
 from benchmarks.pages import ADDRESS, WAIT, row, start_server, until_up
-from kmex_core import datasets, models, pipeline
-from kmex_core.images import png
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.pictures import png
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 IMAGES = 60_000
 NAME = "many"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kmex_core import backbones
+from kmex_core.networks import backbones
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "155fb2e"

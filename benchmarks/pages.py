@@ -19,10 +19,12 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from kmex_core import datasets, models, pipeline
-from kmex_core.images import png
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.pictures import png
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8597

@@ -17,10 +17,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from kmex_core import models, pipeline
-from kmex_core.datasets import ImageDataset
-from kmex_core.results import ModelInfo
-from kmex_core.store import Store
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.data.registry import ImageDataset
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))

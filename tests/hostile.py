@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from kmex_core import backbones, models
-from kmex_core.results import ModelInfo
-from kmex_core.store import Store
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
 from tests.conftest import encoded, striped
 
 FOREIGN = "http://foreign.invalid"

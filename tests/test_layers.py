@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,83 +11,39 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# which of the project's own modules a module may import; "*" means any below that package
-ALLOWED = {
-    "kmex_core.errors": set(),
-    "kmex_core.jsontext": set(),
-    "kmex_core.paths": {"errors"},
-    "kmex_core.progress": set(),
-    "kmex_core.compiled": {"jsontext"},
-    "kmex_core.outputs": {"errors"},
-    "kmex_core.plain_text": set(),
-    "kmex_core.specs": set(),
-    "kmex_core.results": set(),
-    "kmex_core.store": {"errors", "jsontext", "paths", "progress"},
-    "kmex_core.shards": {"errors", "results", "specs", "store"},
-    "kmex_core.cores": set(),
-    "kmex_core.devices": {"errors"},
-    "kmex_core.jobs": {"cores", "errors", "jsontext", "store"},
-    "kmex_core.images": {"errors"},
-    "kmex_core.framing": set(),
-    "kmex_core.memory": {"errors"},
-    "kmex_core.datasets": {"errors", "images", "jsontext", "paths", "progress", "specs", "store", "datasets"},
-    "kmex_core.metrics": {"metrics", "results", "specs"},
-    "kmex_core.kmeans": set(),
-    "kmex_core.passes": set(),
-    "kmex_core.backbones": {"errors", "memory", "passes", "store"},
-    "kmex_core.loaders": {"errors", "passes"},
-    "kmex_core.models": {"baselines", "errors", "results", "store", "backbones"},
-    "kmex_core.baselines": {"backbones", "baselines", "errors", "prototypes", "relevance", "results"},
-    "kmex_core.embedding": {"errors", "memory", "progress", "results"},
-    "kmex_core.prototypes": {"errors", "kmeans", "metrics", "progress", "results"},
-    "kmex_core.projection": {"compiled", "errors", "progress", "results", "specs"},
-    "kmex_core.relevance": {"cores", "errors", "loaders", "memory", "relevance", "results", "kmex"},
-    "kmex_core.kmex": {
-        "backbones", "devices", "embedding", "errors", "loaders", "memory", "models", "passes", "progress",
-        "prototypes", "relevance", "results", "store",
-    },
-    "kmex_core.file_kinds": set(),
-    "kmex_core.checkpoints": {"errors", "file_kinds"},
-    "kmex_core.importing": {"*"},
-    "kmex_core.patches": {"baselines", "errors", "kmeans", "memory", "progress", "prototypes", "results"},
-    "kmex_core.own": {"baselines", "kmex", "prototypes", "relevance", "results"},
-    "kmex_core.evaluation": {"errors", "metrics", "memory", "progress", "prototypes", "relevance", "results"},
-    "kmex_core.scores": {
-        "datasets", "devices", "errors", "evaluation", "images", "kmex", "metrics", "models", "pipeline", "progress",
-        "prototypes", "relevance", "results", "specs", "store",
-    },
-    "kmex_core.attributes": {"datasets", "errors", "metrics", "results"},
-    "kmex_core.published": set(),
-    "kmex_core.comparison": {"datasets", "metrics", "plain_text", "published", "results"},
-    "kmex_core.training": {"backbones", "baselines", "datasets", "errors", "images", "memory", "progress"},
-    "kmex_core.pipeline": {"*"},
-    "kmex_core.upkeep": {"errors", "jobs", "models", "pipeline", "shards", "progress", "specs", "store"},
-    "kmex_core.report": {
-        "attributes", "datasets", "images", "jsontext", "kmex", "pipeline", "plain_text", "results", "store",
-    },
-    "kmex_core.commands": {"*"},
-    "kmex_core.__main__": {"commands"},
-    "kmex_core": {"kmex"},
-}  # fmt: skip
+# a folder imports only folders that stand above it here; its own modules import each other without circles
+ORDER = (
+    "base",
+    "data",
+    "networks",
+    "prototypes",
+    "relevance",
+    "models",
+    "metrics",
+    "analysis",
+    "stages",
+    "commands",
+)
+OUTSIDE = {"__init__": {"base", "models"}, "__main__": {"commands"}}  # modules of the root, and what they open
 APP = {
     "app.Home": {"app.addresses", "app.login", "app.maps", "app.pictures", "app.security"},
     "app.addresses": set(),
     "app.security": set(),
     "app.login": set(),
-    "app.wording": {"kmex_core.datasets", "kmex_core.plain_text", "kmex_core.store"},
+    "app.wording": {"kmex_core.data", "kmex_core.base.plain_text", "kmex_core.base.store"},
     "app.access": {"app.security", "kmex_core"},
     "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
-    "app.claims": {"kmex_core.metrics", "kmex_core.plain_text", "kmex_core.results"},
+    "app.claims": {"kmex_core.metrics", "kmex_core.base.plain_text", "kmex_core.base.results"},
     "app.state": {"app.addresses", "app.cache", "app.wording", "kmex_core"},
     "app.cache": {"app.access", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},
     "app.maps": {"app.addresses", "kmex_core"},
     "app.figures": {
         "app.figures",
-        "kmex_core.attributes",
+        "kmex_core.analysis.coverage",
         "kmex_core.metrics.catalogue",
-        "kmex_core.plain_text",
-        "kmex_core.results",
+        "kmex_core.base.plain_text",
+        "kmex_core.base.results",
     },
     "app.components": {
         "app.access",
@@ -135,24 +92,39 @@ def imported(path: Path, for_types: bool = False) -> Iterator[str]:
     yield from walk(ast.parse(path.read_text()))
 
 
-def room(name: str, table: dict[str, set[str]]) -> str:
-    return max((known for known in table if name == known or name.startswith(known + ".")), key=len)
+def is_module(name: str) -> bool:
+    path = ROOT / Path(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The project's own modules that a module imports, for types as well."""
+    names = {name for name in imported(path, for_types=True) if name.split(".")[0] in {"app", "kmex_core"}}
+    return {name if is_module(name) else name.rpartition(".")[0] for name in names} - {name_of(path)}
 
 
 @pytest.mark.parametrize("path", files("kmex_core"), ids=name_of)
 def test_the_engine_imports_downwards_only(path: Path) -> None:
-    here = room(name_of(path), ALLOWED)
-    allowed = ALLOWED[here]
-    for name in imported(path):
-        assert name.split(".")[0] not in NO_SCREEN, f"{here} imports {name}: the engine knows no screen"
-        if name.startswith("kmex_core.") and "*" not in allowed:
-            target = room(name, ALLOWED)
-            if target == "kmex_core":
-                assert not (ROOT / "kmex_core" / f"{name.split('.')[1]}.py").exists(), (
-                    f"{name} has no place in the table"
-                )
-                continue
-            assert target.split(".")[1] in allowed, f"{here} must not import {name}"
+    here = path.relative_to(ROOT / "kmex_core").parts
+    for name in imported(path, for_types=True):
+        assert name.split(".")[0] not in NO_SCREEN, f"{name_of(path)} imports {name}: the engine knows no screen"
+    targets = {name.split(".")[1] for name in modules_imported(path) if "." in name}
+    if len(here) == 1:
+        assert targets <= OUTSIDE[path.stem]
+        return
+    assert here[0] in ORDER, f"{here[0]} has no place in the order"
+    assert targets <= set(ORDER[: ORDER.index(here[0]) + 1]), f"{name_of(path)} imports upwards"
+
+
+@pytest.mark.parametrize("package", ["kmex_core", "app"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    graph = {name_of(path): modules_imported(path) - {package} for path in files(package)}
+    order = graphlib.TopologicalSorter({name: targets & graph.keys() for name, targets in graph.items()})
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def room(name: str, table: dict[str, set[str]]) -> str:
+    return max((known for known in table if name == known or name.startswith(known + ".")), key=len)
 
 
 @pytest.mark.parametrize("path", [path for path in files("app") if name_of(path) != "app"], ids=name_of)

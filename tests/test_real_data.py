@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmex_core import datasets, pipeline, training
-from kmex_core.errors import InputError
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import training
+from kmex_core.stages import pipeline
 from tests.conftest import REAL_DATA
 
 pytestmark = pytest.mark.real_data

@@ -13,10 +13,10 @@ from app.components.job_panel import follow
 from app.figures.attributes import CURVES, curves_figure, curves_table
 from app.state import DEFAULT_K, Selection
 from app.state import KS as RANGE
-from kmex_core import jobs
-from kmex_core.attributes import Curves
-from kmex_core.results import KINDS, OWN, ModelInfo, trained_alike
-from kmex_core.store import read_only
+from kmex_core.analysis.coverage import Curves
+from kmex_core.base import jobs
+from kmex_core.base.results import KINDS, OWN, ModelInfo, trained_alike
+from kmex_core.base.store import read_only
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)

@@ -17,9 +17,9 @@ from app.figures.attributes import accuracy_figure, attribute_label, correlation
 from app.state import Selection, address, bound_to, pick, picked, prototype_name, refuse
 from app.wording import message
 from kmex_core import metrics
-from kmex_core.attributes import Coverage, Curves, attribute_table, finding, subgroup_table
-from kmex_core.plain_text import markdown
-from kmex_core.results import Prototypes
+from kmex_core.analysis.coverage import Coverage, Curves, attribute_table, finding, subgroup_table
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Prototypes
 
 KIND = "attribute"
 WORST, SHOWN, NEAREST = 12, 12, 8

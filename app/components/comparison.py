@@ -8,8 +8,8 @@ import streamlit as st
 from app import cache
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.state import Selection
-from kmex_core.plain_text import markdown
-from kmex_core.results import Explanation, Prototypes, RelevanceMaps
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Explanation, Prototypes, RelevanceMaps
 
 COLUMNS = 4
 METHODS = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from kmex_core.plain_text import table_csv
+from kmex_core.base.plain_text import table_csv
 
 KINDS = {
     "csv": "text/csv", "html": "text/html", "tex": "application/x-tex", "png": "image/png", "zip": "application/zip",

@@ -14,7 +14,7 @@ from app.components.web import component
 from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
 from app.state import Selection, pick, picked, refuse
-from kmex_core.results import Projection
+from kmex_core.base.results import Projection
 
 _map = component("map")
 SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}

@@ -14,10 +14,11 @@ from app.figures.evaluation import confusion_figure, confusion_table, shares_fig
 from app.figures.sweep import sweep_figure
 from app.state import Selection, bound_to, query
 from app.wording import message
-from kmex_core import comparison, metrics
+from kmex_core import metrics
+from kmex_core.analysis import comparison
+from kmex_core.base.plain_text import markdown, table_csv
+from kmex_core.base.results import Evaluation, Measured
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
-from kmex_core.plain_text import markdown, table_csv
-from kmex_core.results import Evaluation, Measured
 
 WIDTH = 246
 MOST_CLASSES = 40

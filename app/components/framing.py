@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app.components.picture import show_picture
-from kmex_core.framing import CROPS, SMALLEST, Framing, distortion, framed
-from kmex_core.images import to_pixels
-from kmex_core.results import ModelInfo
+from kmex_core.base.results import ModelInfo
+from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
+from kmex_core.data.pictures import to_pixels
 
 PREVIEW = 180
 SQUARE = 1.02  # a picture that is nearer to a square is not worth a word

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from app import pictures
 from app.components.web import component
 from app.figures.palette import class_colours
-from kmex_core.results import ModelInfo, Prototypes
+from kmex_core.base.results import ModelInfo, Prototypes
 
 TINY = 32
 

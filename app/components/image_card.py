@@ -10,8 +10,8 @@ from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.picture import show_picture
 from app.components.prototype_card import open_prototype
 from app.state import Selection, address, prototype_name, query
-from kmex_core.plain_text import markdown
-from kmex_core.results import Projection
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Projection
 
 MOST = 4
 SIDE = 224

@@ -13,11 +13,11 @@ from app.components.framing import choose_framing
 from app.components.messages import show_error, upload_limit
 from app.state import Selection, bound, number_in, one_of
 from app.wording import message
-from kmex_core.datasets import Split
-from kmex_core.errors import InputError
-from kmex_core.framing import framed
-from kmex_core.images import FORMATS_TEXT, MAX_BYTES, SUFFIXES
-from kmex_core.results import Conversion, ModelInfo
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import Conversion, ModelInfo
+from kmex_core.data.framing import framed
+from kmex_core.data.pictures import FORMATS_TEXT, MAX_BYTES, SUFFIXES
+from kmex_core.data.registry import Split
 
 SOURCES = ("Test image", "Training image", "Upload")
 

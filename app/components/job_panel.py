@@ -10,10 +10,10 @@ import streamlit as st
 from app import cache
 from app.components.messages import show_error
 from app.wording import message, short
-from kmex_core import jobs
-from kmex_core.jobs import Job
-from kmex_core.plain_text import markdown, without_colours
-from kmex_core.store import read_only
+from kmex_core.base import jobs
+from kmex_core.base.jobs import Job
+from kmex_core.base.plain_text import markdown, without_colours
+from kmex_core.base.store import read_only
 
 EVERY = 1.0
 FOR_WHOEVER_RUNS_IT = "Whoever runs it can compute this on the command line:"

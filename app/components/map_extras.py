@@ -15,8 +15,8 @@ from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
 from app.state import Selection, bound, on_or_off, one_of, pick
-from kmex_core.plain_text import table_csv
-from kmex_core.results import ModelInfo, Projection
+from kmex_core.base.plain_text import table_csv
+from kmex_core.base.results import ModelInfo, Projection
 
 MOST_ROWS = 2000
 

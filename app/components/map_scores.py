@@ -16,12 +16,12 @@ from app.components.relevance import address, mapped, plain, show_figures, show_
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
 from app.state import Selection, bound, bound_to, one_of, query
 from app.wording import message
-from kmex_core import jobs
+from kmex_core.base import jobs
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import OWN, MapScores, ModelInfo
+from kmex_core.base.specs import stable_key
+from kmex_core.base.store import read_only
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.plain_text import markdown
-from kmex_core.results import OWN, MapScores, ModelInfo
-from kmex_core.specs import stable_key
-from kmex_core.store import read_only
 
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]

@@ -11,7 +11,7 @@ from app import cache
 from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
 from app.state import Selection, missing_prototype, pick, picked, prototype_index, prototype_name, refuse
-from kmex_core.results import Projection
+from kmex_core.base.results import Projection
 
 KIND = "point"
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from app.wording import message
-from kmex_core.errors import KMExError
+from kmex_core.base.errors import KMExError
 
 log = logging.getLogger("kmex")
 

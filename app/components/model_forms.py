@@ -10,12 +10,12 @@ from app import cache
 from app.access import dataset_to_open
 from app.components.messages import show_error, upload_limit
 from app.components.model_jobs import is_being_made, start_import, start_training, waiting_upload
-from kmex_core import datasets
-from kmex_core.errors import InputError, KMExError
-from kmex_core.models import check_free
-from kmex_core.plain_text import markdown
-from kmex_core.results import KINDS
-from kmex_core.store import checked_name
+from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import KINDS
+from kmex_core.base.store import checked_name
+from kmex_core.data import registry as datasets
+from kmex_core.models.catalogue import check_free
 
 BACKBONES = ("resnet20", "resnet18", "resnet34", "resnet50", "vgg11_bn", "mobilenet_v3_small", "efficientnet_b0",
              "convnext_tiny", "vit_b_16")  # fmt: skip

@@ -15,9 +15,10 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import watch
 from app.figures.training import history_table, loss_figure
-from kmex_core import jobs, pipeline
-from kmex_core.plain_text import markdown
-from kmex_core.store import checked_name, demand_writable, write_stream
+from kmex_core.base import jobs
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.store import checked_name, demand_writable, write_stream
+from kmex_core.stages import pipeline
 
 TRAIN, IMPORT = "train-", "import-"
 UPLOADS, UPLOADED = "uploads", "_uploaded"

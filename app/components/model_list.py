@@ -15,12 +15,12 @@ from app.components.notes import MARK
 from app.figures.training import history_table, loss_figure
 from app.state import pick, picked, refuse, select_model
 from app.wording import message
-from kmex_core import datasets
-from kmex_core import models as kept
-from kmex_core.jsontext import write_json
-from kmex_core.plain_text import markdown
-from kmex_core.results import KINDS, ModelInfo
-from kmex_core.store import read_only
+from kmex_core.base.jsontext import write_json
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import KINDS, ModelInfo
+from kmex_core.base.store import read_only
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as kept
 
 CHOSEN = "chosen"
 

@@ -14,11 +14,12 @@ from app.components.wide_table import show_wide_table
 from app.figures.evaluation import AXES, radar_figure, radar_table
 from app.state import Selection, bound, one_of
 from app.wording import message
-from kmex_core import comparison, datasets, published
-from kmex_core.comparison import Row
+from kmex_core.analysis import comparison, published
+from kmex_core.analysis.comparison import Row
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Evaluation, ModelInfo
+from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
-from kmex_core.plain_text import markdown
-from kmex_core.results import Evaluation, ModelInfo
 
 RUNS = (1, 3, 5)
 GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))

@@ -7,7 +7,7 @@ import streamlit as st
 from app import cache
 from app.state import Selection
 from app.wording import message
-from kmex_core.results import fewer_prototypes
+from kmex_core.base.results import fewer_prototypes
 
 MARK = "(!)"
 

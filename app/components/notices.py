@@ -7,9 +7,9 @@ import streamlit as st
 from app import cache
 from app.components.model_jobs import IMPORT, TRAIN, UPLOADS
 from app.state import select_model
-from kmex_core import jobs
-from kmex_core.plain_text import markdown
-from kmex_core.store import read_only
+from kmex_core.base import jobs
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.store import read_only
 
 EVERY = 4.0
 

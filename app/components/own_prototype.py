@@ -10,7 +10,7 @@ from app.components.figure import show_figure
 from app.components.picture import show_picture
 from app.figures.evaluation import weights_figure
 from app.state import Selection
-from kmex_core.results import NO_IMAGE
+from kmex_core.base.results import NO_IMAGE
 
 SIDE = 224
 ABOUT = {

@@ -11,10 +11,11 @@ from app.components.job_panel import follow
 from app.components.notes import marked
 from app.components.picture import show_picture
 from app.state import Selection, bound, one_of
-from kmex_core import jobs, report
-from kmex_core.images import boxed
-from kmex_core.results import PatchConversion
-from kmex_core.store import read_only
+from kmex_core.analysis import export as report
+from kmex_core.base import jobs
+from kmex_core.base.results import PatchConversion
+from kmex_core.base.store import read_only
+from kmex_core.data.pictures import boxed
 
 SIDE, WIDTH = 192, 150
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from kmex_core.images import displayed
-from kmex_core.plain_text import markdown
+from kmex_core.base.plain_text import markdown
+from kmex_core.data.pictures import displayed
 
 
 def show_picture(

@@ -12,8 +12,8 @@ from app.components.image_picker import Picked
 from app.components.picture import show_picture
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.state import Selection
-from kmex_core.plain_text import markdown
-from kmex_core.results import Explanation, Prototypes
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import Explanation, Prototypes
 
 MOST = 10
 

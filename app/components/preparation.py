@@ -11,10 +11,11 @@ from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
 from app.figures.palette import class_colours
 from app.state import DEFAULT_K, selection
 from app.wording import message
-from kmex_core import datasets, jobs
-from kmex_core.plain_text import markdown
-from kmex_core.results import ModelInfo
-from kmex_core.store import read_only
+from kmex_core.base import jobs
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import read_only
+from kmex_core.data import registry as datasets
 
 CLASSES, PER_CLASS = 20, 8
 

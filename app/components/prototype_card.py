@@ -13,8 +13,8 @@ from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.components.picture import show_picture
 from app.state import Selection, number_in, pick, picked, prototype_name, prototype_place, refuse
-from kmex_core.plain_text import markdown
-from kmex_core.results import NO_IMAGE, ModelInfo, Prototypes
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.results import NO_IMAGE, ModelInfo, Prototypes
 
 PAGE = 24
 SIDE = 224

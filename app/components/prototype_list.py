@@ -12,9 +12,9 @@ from app import cache
 from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
 from app.state import Selection, address, bound_to, prototype_name
-from kmex_core import report
-from kmex_core.plain_text import table_csv
-from kmex_core.results import Prototypes
+from kmex_core.analysis import export as report
+from kmex_core.base.plain_text import table_csv
+from kmex_core.base.results import Prototypes
 
 ORDERS = {
     "class": "By class",

@@ -11,8 +11,8 @@ import streamlit as st
 
 from app.components.web import component
 from app.state import number_in, one_of, refuse
-from kmex_core.images import COLOURS, FADE, packed_relevance, picture_file, reduced
-from kmex_core.results import RelevanceMaps
+from kmex_core.base.results import RelevanceMaps
+from kmex_core.data.pictures import COLOURS, FADE, packed_relevance, picture_file, reduced
 
 _relevance = component("relevance")
 _SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}

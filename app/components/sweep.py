@@ -11,8 +11,8 @@ from app.components.job_panel import follow
 from app.figures.sweep import CURVES, sweep_figure, sweep_table
 from app.state import KS as RANGE
 from app.state import Selection
-from kmex_core import jobs
-from kmex_core.results import Summary
+from kmex_core.base import jobs
+from kmex_core.base.results import Summary
 
 KS = range(RANGE[0], RANGE[1] + 1)
 TOP = "sweep-top"

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from app.figures.axis import axis_range
 from app.figures.evaluation import DASHES, SYMBOLS
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
-from kmex_core.attributes import Coverage, Curves
-from kmex_core.plain_text import chart, charts
+from kmex_core.analysis.coverage import Coverage, Curves
+from kmex_core.base.plain_text import chart, charts
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
 PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels
@@ -240,7 +240,7 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
     """The accuracy of groups of test images with 95 % intervals, the first on top.
 
     Args:
-        table: see `kmex_core.attributes.accuracy_table`; some rows of it.
+        table: see `kmex_core.analysis.coverage.accuracy_table`; some rows of it.
         title: what predicts beside the black box.
         overall: accuracy on all test images, 0…1.
     """

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import BLACK_BOX, KMEX
-from kmex_core.plain_text import chart
+from kmex_core.base.plain_text import chart
 
 
 def prediction_table(

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import class_colours
-from kmex_core.plain_text import chart
+from kmex_core.base.plain_text import chart
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

@@ -19,7 +19,7 @@ from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.title import show_title
 from app.state import DEFAULT_K, bound, on_or_off, selection
-from kmex_core import comparison
+from kmex_core.analysis import comparison
 
 chosen = selection()
 k = DEFAULT_K if chosen.own else chosen.k

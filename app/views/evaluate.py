@@ -18,8 +18,8 @@ from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.title import show_title
 from app.state import selection
+from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
-from kmex_core.plain_text import markdown
 
 chosen = selection()
 info = chosen.model

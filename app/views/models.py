@@ -8,7 +8,7 @@ from app.components.model_forms import show_import, show_training
 from app.components.model_jobs import show_jobs
 from app.components.model_list import choose_model, show_model
 from app.components.title import show_title
-from kmex_core.store import read_only
+from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)
 st.markdown("What is in the store on this machine. Every model is converted to a KMEx when it is looked at.")

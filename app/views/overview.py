@@ -13,8 +13,8 @@ from app.components.prototype_list import show_list
 from app.components.summary import show_summary
 from app.components.title import show_title
 from app.state import selection
-from kmex_core import datasets
-from kmex_core.plain_text import markdown
+from kmex_core.base.plain_text import markdown
+from kmex_core.data import registry as datasets
 
 chosen = selection()
 info = chosen.model

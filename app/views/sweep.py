@@ -12,7 +12,7 @@ from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
 from app.components.title import show_title
 from app.state import DEFAULT_K, selection
-from kmex_core.plain_text import markdown
+from kmex_core.base.plain_text import markdown
 
 chosen = selection()
 if chosen.own:

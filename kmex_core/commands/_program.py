@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from kmex_core.errors import KMExError
-from kmex_core.jsontext import write_json
+from kmex_core.base.errors import KMExError
+from kmex_core.base.jsontext import write_json
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
+from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.jobs import Reporter
+from kmex_core.base.jsontext import write_json
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import Program
-from kmex_core.errors import InputError, KMExError
-from kmex_core.jobs import Reporter
-from kmex_core.jsontext import write_json
-from kmex_core.progress import Progress, silent
-from kmex_core.specs import MOST_SIDE
 
 if TYPE_CHECKING:
-    from kmex_core.datasets import ImageDataset
-    from kmex_core.results import ModelInfo
-    from kmex_core.store import Store
+    from kmex_core.base.results import ModelInfo
+    from kmex_core.base.store import Store
+    from kmex_core.data.registry import ImageDataset
 
 app = typer.Typer(
     cls=Program,
@@ -61,7 +61,7 @@ def _device(name: str) -> str:
     """Refuse a device that cannot be used, even where the answer is in the store already; "" asks for none."""
     if not name:
         return name
-    from kmex_core.devices import checked_device
+    from kmex_core.base.devices import checked_device
 
     return checked_device(name)
 
@@ -84,7 +84,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1001, help="Seed
 
 
 class Bar:
-    """A progress bar on stderr, one line per stage; in a job (see `kmex_core.jobs`) the page's progress as well."""
+    """A progress bar on stderr, one line per stage; in a job (see `base.jobs`) the page's progress as well."""
 
     def __init__(self, job: Reporter | None = None) -> None:
         self._job = job
@@ -118,8 +118,9 @@ def opened(
         InputError: for a name that is not in the store; see `pipeline.dataset_of`.
         StoreError: for a file that cannot be read.
     """
-    from kmex_core import models, pipeline
-    from kmex_core.store import Store
+    from kmex_core.base.store import Store
+    from kmex_core.models import catalogue as models
+    from kmex_core.stages import pipeline
 
     store = Store()
     info = models.describe(store, model)
@@ -128,7 +129,7 @@ def opened(
 
 def about(info: ModelInfo, data: ImageDataset, *more: str) -> dict[str, Any]:
     """What belongs beside every number: notes (`more` first), what the test split is, and what is left out."""
-    from kmex_core import pipeline
+    from kmex_core.stages import pipeline
 
     return {
         "notes": [*filter(None, more), *pipeline.data_notes(info, data)],

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from kmex_core.base.devices import checked_device
+from kmex_core.base.results import OWN, fewer_prototypes
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -28,12 +30,11 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
-from kmex_core.devices import checked_device
-from kmex_core.results import OWN, fewer_prototypes
+from kmex_core.models.catalogue import network_input
 
 if TYPE_CHECKING:
-    from kmex_core.datasets import ImageDataset
-    from kmex_core.results import ModelInfo
+    from kmex_core.base.results import ModelInfo
+    from kmex_core.data.registry import ImageDataset
 
 
 @app.command()
@@ -58,7 +59,7 @@ def convert(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
+        from kmex_core.stages import pipeline
 
         started = time.perf_counter()
         store, info, data = opened(model, data_root, skip_broken, bar)
@@ -114,9 +115,10 @@ def patches(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline, report
-        from kmex_core.outputs import check_file
-        from kmex_core.store import write_bytes
+        from kmex_core.analysis import export as report
+        from kmex_core.base.outputs import check_file
+        from kmex_core.base.store import write_bytes
+        from kmex_core.stages import pipeline
 
         if out is not None:
             check_file(out, overwrite)
@@ -179,10 +181,11 @@ def explain(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
-        from kmex_core import pipeline, report
-        from kmex_core.images import read_picture
-        from kmex_core.outputs import check_folder
+        from kmex_core.analysis import export as report
+        from kmex_core.base.outputs import check_folder
+        from kmex_core.data.pictures import read_picture
+        from kmex_core.models import catalogue as kept
+        from kmex_core.stages import pipeline
 
         picture = read_picture(image)
         check_folder(out, report.FILES, overwrite)
@@ -191,7 +194,7 @@ def explain(
         made = pipeline.convert(store, info, data, per_class, seed, device, bar)
         black_box = kept.load(store, model, checked_device(device))
         module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, per_class, seed))
-        found = module.explain(pipeline.network_input(info, picture.pixels), top=top, method=method)
+        found = module.explain(network_input(info, picture.pixels), top=top, method=method)
         answer = report.explanation(found, made.prototypes, info) | {
             "model": model,
             "k": info.k if own else k,
@@ -245,7 +248,7 @@ def sweep(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
+        from kmex_core.stages import pipeline
 
         ks = number_range(k)
         store, info, data = opened(model, data_root, skip_broken, bar)
@@ -298,7 +301,7 @@ def project(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
+        from kmex_core.stages import pipeline
 
         store, info, data = opened(model, data_root, skip_broken, bar)
         made = pipeline.project(store, info, data, sample, seed, device, bar)

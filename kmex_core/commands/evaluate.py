@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import OWN, fewer_prototypes, trained_alike
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -24,8 +26,6 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
-from kmex_core.errors import InputError
-from kmex_core.results import OWN, fewer_prototypes, trained_alike
 
 MetricNames = Annotated[
     str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
@@ -67,8 +67,9 @@ def attributes(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
-        from kmex_core import pipeline, report
+        from kmex_core.analysis import export as report
+        from kmex_core.models import catalogue as kept
+        from kmex_core.stages import pipeline
 
         store, info, data = opened(model, data_root, skip_broken, bar)
         embedded, whole = None, (info, data)
@@ -162,9 +163,9 @@ def evaluate(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import comparison
-        from kmex_core import models as kept
-        from kmex_core.store import Store
+        from kmex_core.analysis import comparison
+        from kmex_core.base.store import Store
+        from kmex_core.models import catalogue as kept
 
         given = (images, data_root, skip_broken, device, bar)
         store = Store()
@@ -191,9 +192,9 @@ def _evaluations(
     device: str, bar: Bar,
 ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
     """An evaluation for each number of prototypes, and what belongs beside them (see `about`)."""
-    from kmex_core import models as kept
-    from kmex_core import pipeline, scores
     from kmex_core.metrics.catalogue import METRICS
+    from kmex_core.models import catalogue as kept
+    from kmex_core.stages import pipeline, scores
 
     infos = [kept.describe(store, name) for name in names]
     wanted = [name.strip() for name in asked.split(",") if name.strip()] or list(METRICS)
@@ -229,9 +230,9 @@ def compare(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import comparison
-        from kmex_core import models as kept
-        from kmex_core.store import Store
+        from kmex_core.analysis import comparison
+        from kmex_core.base.store import Store
+        from kmex_core.models import catalogue as kept
 
         if format not in comparison.FORMATS:
             raise InputError(f"There is no format '{format}'; known: {', '.join(comparison.FORMATS)}.")

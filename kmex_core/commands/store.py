@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.errors import InputError
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -23,10 +24,9 @@ from kmex_core.commands._shared import (
     app,
     opened,
 )
-from kmex_core.errors import InputError
 
 if TYPE_CHECKING:
-    from kmex_core.results import ModelInfo
+    from kmex_core.base.results import ModelInfo
 
 
 @app.command()
@@ -50,7 +50,7 @@ def datasets(
     of an attributes.csv or attributes.parquet in the folder (its column `file_name` names the images), are attributes;
     `--class` makes any column the class.
     """
-    from kmex_core import datasets as registry
+    from kmex_core.data import registry as registry
 
     if verify:
         answer_with(as_json, lambda bar: _verified(verify, data_root, class_column, skip_broken, bar), _show_verified)
@@ -79,10 +79,10 @@ def datasets(
 
 
 def _verified(name: str, root: str, class_column: str, skip_broken: bool, bar: Bar) -> dict[str, Any]:
-    from kmex_core import datasets as registry
-    from kmex_core import models as kept
-    from kmex_core.specs import DatasetSpec
-    from kmex_core.store import Store
+    from kmex_core.base.specs import DatasetSpec
+    from kmex_core.base.store import Store
+    from kmex_core.data import registry as registry
+    from kmex_core.models import catalogue as kept
 
     data, changed = registry.verified(DatasetSpec(name, root, 0, class_column, skip_broken), bar)
 
@@ -125,8 +125,8 @@ def _show_verified(answer: dict[str, Any]) -> None:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models in the store, and those that come with the product."""
-    from kmex_core import models as kept
-    from kmex_core.store import Store
+    from kmex_core.base.store import Store
+    from kmex_core.models import catalogue as kept
 
     def work(bar: Bar) -> dict[str, Any]:
         found, broken = kept.list_models(Store())
@@ -175,9 +175,9 @@ def export(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
-        from kmex_core.outputs import check_file
-        from kmex_core.store import Store, write_bytes
+        from kmex_core.base.outputs import check_file
+        from kmex_core.base.store import Store, write_bytes
+        from kmex_core.models import catalogue as kept
 
         check_file(out, overwrite)
         content = kept.exported(Store(), model)
@@ -195,8 +195,8 @@ def rename(model: ModelName, to: Annotated[str, typer.Option(help="Its new name.
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
-        from kmex_core.store import Store
+        from kmex_core.base.store import Store
+        from kmex_core.models import catalogue as kept
 
         kept.rename(Store(), model, to)
         return {"model": to, "before": model}
@@ -216,8 +216,8 @@ def delete(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import models as kept
-        from kmex_core.store import Store
+        from kmex_core.base.store import Store
+        from kmex_core.models import catalogue as kept
 
         store = Store()
         if not kept.has_run(store, model):
@@ -241,7 +241,7 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
+        from kmex_core.stages import pipeline
 
         store, info, data = opened("digits")
         summary = pipeline.convert(store, info, data, k, 0, device, bar).summary
@@ -277,8 +277,8 @@ def verify(as_json: Json = False) -> None:
     damaged = []
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import upkeep
-        from kmex_core.store import Store
+        from kmex_core.base.store import Store
+        from kmex_core.stages import upkeep
 
         store = Store()
         found = upkeep.verify(store, bar)
@@ -315,8 +315,8 @@ def clean(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import upkeep
-        from kmex_core.store import Store
+        from kmex_core.base.store import Store
+        from kmex_core.stages import upkeep
 
         store = Store()
         found = upkeep.needless(store, bar)
@@ -356,8 +356,8 @@ def size(as_json: Json = False) -> None:
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import upkeep
-        from kmex_core.store import Store
+        from kmex_core.base.store import Store
+        from kmex_core.stages import upkeep
 
         store = Store()
         rooms, free = upkeep.size(store)

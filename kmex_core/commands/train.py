@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from kmex_core.base.devices import checked_device
+from kmex_core.base.errors import InputError
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -22,8 +24,6 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
 )
-from kmex_core.devices import checked_device
-from kmex_core.errors import InputError
 
 
 @app.command()
@@ -82,10 +82,10 @@ def train(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
-        from kmex_core.specs import DatasetSpec
-        from kmex_core.store import Store
-        from kmex_core.training import default_recipe
+        from kmex_core.base.specs import DatasetSpec
+        from kmex_core.base.store import Store
+        from kmex_core.models.training import default_recipe
+        from kmex_core.stages import pipeline
 
         spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken)
         data = pipeline.dataset(spec, bar)
@@ -176,10 +176,10 @@ def import_(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core import pipeline
-        from kmex_core.importing import ImportRequest, import_model
-        from kmex_core.specs import DatasetSpec
-        from kmex_core.store import Store
+        from kmex_core.base.specs import DatasetSpec
+        from kmex_core.base.store import Store
+        from kmex_core.stages import pipeline
+        from kmex_core.stages.importing import ImportRequest, import_model
 
         request = ImportRequest(
             name,

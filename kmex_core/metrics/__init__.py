@@ -22,13 +22,12 @@ from kmex_core.metrics.diversity import (
     relative_distance,
     similarity_diversity,
 )
-from kmex_core.metrics.ghosting import activation_counts, ghosting
+from kmex_core.metrics.ghosting import ghosting
 
 __all__ = [
     "GroupAccuracy",
     "Subgroups",
     "accuracy",
-    "activation_counts",
     "agreement",
     "captured",
     "class_accuracy",

@@ -5,21 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many training images activate each prototype: those of its own class, and all.
-
-    Args:
-        activated: (N,) the most similar of all K prototypes, for each image.
-        labels: (N,) the images' classes.
-        classes: (K,) the prototypes' classes.
-
-    Returns:
-        Two (K,) int64 arrays: images of the own class, images of any class.
-    """
-    own = labels == classes[activated]
-    return np.bincount(activated[own], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
-
-
 def ghosting(own_counts: np.ndarray) -> float:
     """D_tsp: the share of prototypes that no training image of their own class activates, 0…1, lower is better.
 

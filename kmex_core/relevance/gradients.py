@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kmex_core.memory import Portions
+from kmex_core.networks.memory import Portions
 
 STEPS = 32
 ROWS = 64

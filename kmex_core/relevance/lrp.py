@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kmex_core import cores
+from kmex_core.base import cores
 from kmex_core.relevance.composites import EPSILON, prp_composite
 from kmex_core.relevance.layers import Layers, NoRules, layers_of
 

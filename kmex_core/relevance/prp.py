@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kmex_core.errors import InputError
+from kmex_core.base.errors import InputError
 
 FLOOR = 1e-12
 RULES = ("prp", "similarity")

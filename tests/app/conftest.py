@@ -7,8 +7,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from kmex_core import models, pipeline
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 FRAME = Path(__file__).resolve().parents[2] / "app" / "frame.py"
 

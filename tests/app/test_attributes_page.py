@@ -22,10 +22,13 @@ from app.figures.attributes import (
     curves_figure,
     curves_table,
 )
-from kmex_core import attributes, jobs, models, pipeline
-from kmex_core.datasets import ImageDataset
-from kmex_core.results import Conversion, ModelInfo
-from kmex_core.store import Store
+from kmex_core.analysis import coverage as attributes
+from kmex_core.base import jobs
+from kmex_core.base.results import Conversion, ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.data.registry import ImageDataset
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.app.test_pages import healthy
 from tests.conftest import with_attributes
 

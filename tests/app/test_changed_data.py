@@ -13,11 +13,14 @@ from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
 
 from app import pictures
-from kmex_core import backbones, datasets, models, pipeline
-from kmex_core.plain_text import message
-from kmex_core.results import TEST_IS_TRAINING, ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.plain_text import message
+from kmex_core.base.results import TEST_IS_TRAINING, ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
+from kmex_core.stages import pipeline
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import data_of, healthy
 from tests.conftest import encoded, striped, write_folder

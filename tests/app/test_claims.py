@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app import claims
-from kmex_core.results import Explanation, ModelInfo, RelevanceMaps
+from kmex_core.base.results import Explanation, ModelInfo, RelevanceMaps
 from tests.app.test_figures import summary
 from tests.conftest import ROOT
 

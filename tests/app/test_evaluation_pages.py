@@ -27,10 +27,12 @@ from app.figures.evaluation import (
     shares_figure,
     shares_table,
 )
-from kmex_core import jobs, models, pipeline, scores
+from kmex_core.base import jobs
+from kmex_core.base.results import OWN, MapScores, ModelInfo, Prototypes
+from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import OWN, MapScores, ModelInfo, Prototypes
-from kmex_core.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, scores
 from tests.app.test_pages import figures, healthy
 
 Page = Callable[..., AppTest]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kmex_core import pipeline
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.stages import pipeline
 from tests.app.conftest import FRAME
 from tests.hostile import ATTRIBUTES, NAMES, hostile_model
 

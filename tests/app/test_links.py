@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kmex_core import backbones, datasets, models, pipeline
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
+from kmex_core.stages import pipeline
 from tests.app.conftest import FRAME, embed
 from tests.conftest import write_folder
 

@@ -11,10 +11,13 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.components.evaluation import MOST_CLASSES
-from kmex_core import backbones, datasets, models, pipeline
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
+from kmex_core.stages import pipeline
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import cards, data_of, healthy
 

@@ -18,11 +18,13 @@ from app import cache, maps
 from app.components import prototype_list
 from app.components.embedding_map import SHOWN
 from app.state import prototype_index, prototype_name
-from kmex_core import jobs, models, pipeline, scores
-from kmex_core.projection import place
-from kmex_core.results import OWN, ModelInfo, Projection
-from kmex_core.specs import ProjectionSpec
-from kmex_core.store import Store
+from kmex_core.analysis.projection import place
+from kmex_core.base import jobs
+from kmex_core.base.results import OWN, ModelInfo, Projection
+from kmex_core.base.specs import ProjectionSpec
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, scores
 from tests.app.test_pages import cards, data_of, healthy
 
 Page = Callable[..., AppTest]

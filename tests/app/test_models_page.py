@@ -9,10 +9,11 @@ from streamlit.testing.v1 import AppTest
 
 from app.components import model_forms, model_jobs
 from app.figures.training import history_table, loss_figure
-from kmex_core import jobs, models
-from kmex_core.errors import InputError
-from kmex_core.jobs import Job
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.errors import InputError
+from kmex_core.base.jobs import Job
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
 from tests.app.test_pages import healthy
 
 Page = Callable[..., AppTest]

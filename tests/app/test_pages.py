@@ -20,10 +20,13 @@ from streamlit.testing.v1 import AppTest
 
 from app import pictures
 from app.components.gallery import prototype_card
-from kmex_core import datasets, jobs, models, pipeline
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.conftest import ROOT, converted, encoded
 from tests.kmex_core.test_images import bomb, saved
 
@@ -248,7 +251,7 @@ def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) 
 def test_a_conversion_that_fails_is_a_message(
     page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from kmex_core.errors import InputError
+    from kmex_core.base.errors import InputError
 
     own = shutil.copytree(converted(tmp_path_factory, "digits"), tmp_path / "cache")  # no other test converts here
     monkeypatch.setenv("KMEX_CACHE", str(own))

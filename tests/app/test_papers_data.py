@@ -10,9 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.components import attribute_curves
-from kmex_core import datasets, jobs, pipeline, training
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import training
+from kmex_core.stages import pipeline
 from tests.app.conftest import FRAME
 from tests.app.test_pages import cards, healthy
 from tests.kmex_core.test_attribute_tables import celeba_files, quickdraw_files

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kmex_core import jobs
-from kmex_core.jobs import Job
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.jobs import Job
+from kmex_core.base.store import Store
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import cards, healthy
 

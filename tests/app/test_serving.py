@@ -15,10 +15,12 @@ from streamlit.testing.v1 import AppTest
 
 from app import access, maps, pictures
 from app.components import model_jobs
-from kmex_core import jobs, models, pipeline
-from kmex_core.errors import InputError
-from kmex_core.results import ModelInfo
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.app.test_models_page import button
 from tests.app.test_pages import healthy
 from tests.conftest import converted, write_folder

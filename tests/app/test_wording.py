@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.wording import message, short
-from kmex_core.store import Store
+from kmex_core.base.store import Store
 
 
 def test_a_path_is_told_from_a_place_that_the_reader_knows(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kmex_core import datasets, models, pipeline
-from kmex_core.results import Conversion
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.results import Conversion
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.browser.conftest import dashboard, watched
 from tests.conftest import encoded
 from tests.hostile import hostile_model

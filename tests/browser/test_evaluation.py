@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from kmex_core import models, pipeline, scores
-from kmex_core.results import MapScores
-from kmex_core.store import Store
+from kmex_core.base.results import MapScores
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, scores
 from tests.browser.test_access import serious
 from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled
 

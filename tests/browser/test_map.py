@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kmex_core import models, pipeline
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import CARDS, open_page, settled, slide
 from tests.conftest import REAL_DATA

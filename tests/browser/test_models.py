@@ -12,8 +12,10 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from kmex_core import backbones, jobs, models
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import settled
 

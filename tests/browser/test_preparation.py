@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from kmex_core import models, pipeline, shards
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, shards
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import no_sideways_scrolling
 

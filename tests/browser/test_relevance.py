@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
-from kmex_core import datasets, models, pipeline
-from kmex_core.images import LOSSLESS, overlay, read_picture
-from kmex_core.results import Explanation
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.results import Explanation
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.pictures import LOSSLESS, overlay, read_picture
+from kmex_core.models import catalogue as models
+from kmex_core.models.catalogue import network_input
+from kmex_core.stages import pipeline
 from tests.browser.test_dashboard import explained, no_sideways_scrolling, open_page
 from tests.conftest import encoded
 
@@ -50,7 +53,7 @@ def engine(store: Store, pixels: np.ndarray) -> Explanation:
     data = pipeline.dataset_of(info)
     spec = pipeline.conversion_spec(store, info, data, 5, 0)
     kmex = pipeline.kmex(models.load(store, "digits"), pipeline.convert(store, info, data, 5), spec)
-    return kmex.explain(pipeline.network_input(info, pixels), top=3)
+    return kmex.explain(network_input(info, pixels), top=3)
 
 
 def upload(page: Page, name: str, content: bytes) -> None:

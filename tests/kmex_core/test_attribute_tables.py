@@ -16,13 +16,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from kmex_core import datasets, models, pipeline
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
 from kmex_core.commands import app
-from kmex_core.datasets import _celeba, _quickdraw
-from kmex_core.datasets._attributes import boolean, read_annotations
-from kmex_core.errors import InputError
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.annotations import boolean, read_annotations
+from kmex_core.data.sources import celeba as _celeba
+from kmex_core.data.sources import quickdraw as _quickdraw
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.kmex_core.test_content import net
 
 RANDOM = np.random.default_rng(0)

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kmex_core import attributes, models, pipeline, report
+from kmex_core.analysis import coverage as attributes
+from kmex_core.analysis import export as report
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import NO_IMAGE, OWN, Conversion, ModelInfo, trained_alike
+from kmex_core.base.store import Store
 from kmex_core.commands import app
-from kmex_core.datasets import ImageDataset
-from kmex_core.errors import InputError
-from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo, trained_alike
-from kmex_core.store import Store
+from kmex_core.data.registry import ImageDataset
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.conftest import ATTRIBUTES, with_attributes
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kmex_core import backbones
-from kmex_core.errors import InputError
+from kmex_core.base.errors import InputError
+from kmex_core.networks import backbones
 
 # one small member of every torchvision family, its smallest sensible input, and its embedding's size
 FAMILIES = {

@@ -13,13 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kmex_core import datasets, models, pipeline, training
-from kmex_core.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
-from kmex_core.errors import InputError, StoreError, TrainingError
-from kmex_core.progress import Progress, silent
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError, StoreError, TrainingError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.models import training
+from kmex_core.models.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
+from kmex_core.models.catalogue import network_input
+from kmex_core.stages import pipeline
 from tests.conftest import write_folder
 
 SIDE, CLASSES, K = 32, 3, 2
@@ -314,7 +318,7 @@ def test_trained_kept_converted_and_explained(kind: str, store: Store, striped_d
     assert info.options == recipe.options
     assert models.describe(store, "other") == dataclasses.replace(info, made_by=models.describe(store, "other").made_by)
     loaded = models.load(store, "other")
-    image = pipeline.network_input(info, striped_data.split("test").image(0))
+    image = network_input(info, striped_data.split("test").image(0))
     with torch.no_grad():
         assert torch.equal(loaded.model(image), loaded.head(loaded.encoder(image)))
     made = pipeline.convert(store, info, striped_data, 2)

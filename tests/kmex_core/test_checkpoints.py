@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kmex_core import checkpoints
-from kmex_core.checkpoints import converted, match, read_checkpoint
-from kmex_core.errors import InputError
+from kmex_core.base.errors import InputError
+from kmex_core.networks import checkpoints
+from kmex_core.networks.checkpoints import converted, match, read_checkpoint
 
 
 class Small(nn.Module):

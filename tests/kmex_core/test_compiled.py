@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmex_core import compiled
+from kmex_core.base import compiled
 
 
 @pytest.fixture

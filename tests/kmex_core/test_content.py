@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from kmex_core import backbones, datasets, models, pipeline
-from kmex_core.datasets import _content
-from kmex_core.datasets._files import check_of
-from kmex_core.errors import InputError
-from kmex_core.importing import ImportRequest, import_model
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import READ_ONLY, Store
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import READ_ONLY, Store
+from kmex_core.data import content as _content
+from kmex_core.data import registry as datasets
+from kmex_core.data.files import check_of
+from kmex_core.models import catalogue as models
+from kmex_core.networks import backbones
+from kmex_core.stages import pipeline
+from kmex_core.stages.importing import ImportRequest, import_model
 from tests.conftest import encoded, striped, write_folder, write_parquet
 from tests.kmex_core.test_datasets import WRITERS
 
@@ -90,7 +93,7 @@ def cub(root: Path) -> DatasetSpec:
 
 
 def quickdraw(root: Path) -> DatasetSpec:
-    from kmex_core.datasets._quickdraw import CLASSES
+    from kmex_core.data.sources.quickdraw import CLASSES
 
     (root / "quickdraw").mkdir(parents=True)
     for at, name in enumerate(CLASSES):
@@ -479,7 +482,7 @@ def test_the_data_root_goes_before_where_the_data_were(tmp_path: Path, store: St
 
 
 def test_a_run_goes_on_with_a_copy_of_its_data(tmp_path: Path, store: Store) -> None:
-    from kmex_core import training
+    from kmex_core.models import training
 
     spec = DatasetSpec(str(write_folder(tmp_path / "here" / "pets", ("a", "b"), 6, 2)))
     recipe = training.default_recipe(datasets.load(spec), False, epochs=2, batch_size=6)

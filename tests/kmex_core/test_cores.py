@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from kmex_core import cores
+from kmex_core.base import cores
 
 
 @pytest.fixture(autouse=True)

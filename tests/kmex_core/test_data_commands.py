@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kmex_core import pipeline
+from kmex_core.base.store import Store
 from kmex_core.commands import app
-from kmex_core.datasets import _content
-from kmex_core.store import Store
+from kmex_core.data import content as _content
+from kmex_core.stages import pipeline
 from tests.conftest import write_folder
 
 

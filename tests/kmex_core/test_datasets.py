@@ -9,12 +9,13 @@ import scipy.io
 import torch
 from sklearn.datasets import load_digits
 
-from kmex_core import datasets, pipeline
-from kmex_core.datasets import REGISTRY, ImageDataset
-from kmex_core.datasets._official import OFFICIAL
-from kmex_core.errors import InputError
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.registry import REGISTRY, ImageDataset
+from kmex_core.data.sources.official import OFFICIAL
+from kmex_core.stages import pipeline
 from tests.conftest import encoded, striped, write_folder, write_parquet
 
 TRAIN, TEST = 30, 10

@@ -20,11 +20,13 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from typer.testing import CliRunner
 
-from kmex_core import datasets, images
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import DatasetSpec
 from kmex_core.commands import app
-from kmex_core.datasets._base import survey
-from kmex_core.errors import InputError
-from kmex_core.images import (
+from kmex_core.data import pictures as images
+from kmex_core.data import registry as datasets
+from kmex_core.data.dataset import survey
+from kmex_core.data.pictures import (
     DECODER,
     GREY_ALPHA_DECODER,
     MAX_BYTES,
@@ -34,7 +36,6 @@ from kmex_core.images import (
     to_channels,
     to_pixels,
 )
-from kmex_core.specs import DatasetSpec
 from tests.conftest import write_parquet
 
 SIDE = 32

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kmex_core import backbones
-from kmex_core.embedding import extract
-from kmex_core.errors import InputError, KMExError
-from kmex_core.memory import out_of_memory
+from kmex_core.base.errors import InputError, KMExError
+from kmex_core.networks import backbones
+from kmex_core.networks.embedding import extract
+from kmex_core.networks.memory import out_of_memory
 
 
 @pytest.fixture

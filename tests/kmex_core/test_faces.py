@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kmex_core import datasets
-from kmex_core.datasets._faces import (
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.data import registry as datasets
+from kmex_core.data.sources.faces import (  # fmt: skip
     ATTRIBUTES,
     CLASSES,
     EYEWEAR,
@@ -14,8 +15,7 @@ from kmex_core.datasets._faces import (
     FaceSplit,
     cells,
     frequencies,
-)  # fmt: skip
-from kmex_core.specs import DatasetSpec
+)
 
 MANY = 60_000
 

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from kmex_core import KMEx, backbones
-from kmex_core.errors import InputError
-from kmex_core.results import CONSERVATION_TOLERANCE
+from kmex_core import KMEx
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import CONSERVATION_TOLERANCE
+from kmex_core.networks import backbones
 
 LABELS = torch.arange(18) % 3
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from kmex_core.errors import InputError
-from kmex_core.images import (
+from kmex_core.base.errors import InputError
+from kmex_core.data.pictures import (
     COLOURS,
     MAX_BYTES,
     displayed,

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kmex_core import importing, models, pipeline
-from kmex_core.checkpoints import match, read_checkpoint
-from kmex_core.errors import InputError, StoreError
-from kmex_core.importing import ImportRequest, import_model
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store, read_file, write_file
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store, read_file, write_file
+from kmex_core.models import catalogue as models
+from kmex_core.networks.checkpoints import match, read_checkpoint
+from kmex_core.stages import importing, pipeline
+from kmex_core.stages.importing import ImportRequest, import_model
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_broken_files_are_refused_and_lose_nothing(store: Store, weights: dict[s
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kmex_core.checkpoints.MOST_BYTES", 10)
+    monkeypatch.setattr("kmex_core.networks.checkpoints.MOST_BYTES", 10)
     (tmp_path / "large").write_bytes(b"x" * 20)
     with pytest.raises(InputError, match="at most"):
         read_checkpoint(tmp_path / "large")

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from kmex_core import jobs, models, pipeline
-from kmex_core.errors import StoreError
-from kmex_core.jobs import Job
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.errors import StoreError
+from kmex_core.base.jobs import Job
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 
 
 def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float = 90) -> Job:
@@ -183,7 +185,7 @@ def test_a_training_does_not_hold_up_other_jobs(store: Store) -> None:
 
 def test_a_job_that_is_killed_while_it_has_its_turn_gives_it_back(store: Store) -> None:
     program = (
-        "import time; from kmex_core import jobs; from kmex_core.store import Store\n"
+        "import time; from kmex_core.base import jobs; from kmex_core.base.store import Store\n"
         "job = jobs.Reporter(Store(), 'x'); job.begin(); job.wait_for_turn(); job('Working', 1, 2); time.sleep(99)"
     )
     with contextlib.ExitStack() as stack:

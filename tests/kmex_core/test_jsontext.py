@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmex_core import models
-from kmex_core.jsontext import read_json, write_json
-from kmex_core.results import ModelInfo
-from kmex_core.store import Store, read_description, write_file
+from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store, read_description, write_file
+from kmex_core.models import catalogue as models
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

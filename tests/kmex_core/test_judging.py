@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kmex_core import datasets
-from kmex_core.datasets import ImageDataset, _parquet
-from kmex_core.datasets._content import digest_of
-from kmex_core.datasets._splits import layout_of, split_of
-from kmex_core.errors import InputError
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.data.content import digest_of
+from kmex_core.data.registry import ImageDataset
+from kmex_core.data.sources import parquet as _parquet
+from kmex_core.data.splits import layout_of, split_of
 from tests.conftest import encoded, striped, write_folder, write_parquet
 
 PICTURE = encoded(np.zeros((8, 8, 3), np.uint8))
@@ -599,7 +600,7 @@ def test_images_in_two_splits_are_said(tmp_path: Path) -> None:
 
 
 def test_quickdraw_with_two_drawings_each_has_a_test_split(tmp_path: Path, store: Store) -> None:
-    from kmex_core.datasets._quickdraw import CLASSES
+    from kmex_core.data.sources.quickdraw import CLASSES
 
     (tmp_path / "quickdraw").mkdir()
     for at, name in enumerate(CLASSES):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
 
-from kmex_core.kmeans import kmeans
+from kmex_core.prototypes.kmeans import kmeans
 
 
 def inertia_of(points: np.ndarray, labels: np.ndarray) -> float:

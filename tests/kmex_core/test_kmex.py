@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import kmex_core
-from kmex_core import KMEx, backbones
-from kmex_core.errors import InputError, StoreError
-from kmex_core.prototypes import similarity
-from kmex_core.store import read_file, write_file
+from kmex_core import KMEx
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.store import read_file, write_file
+from kmex_core.networks import backbones
+from kmex_core.prototypes.fit import similarity
 
 
 class Net(nn.Module):
@@ -212,7 +213,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, kmex_core, kmex_core.pipeline; sys.exit('torch' in sys.modules)"
+    code = "import sys, kmex_core, kmex_core.stages.pipeline; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kmex_core.nothing

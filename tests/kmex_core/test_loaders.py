@@ -22,8 +22,8 @@ from torch.utils.data import (
 )
 
 from kmex_core import KMEx
-from kmex_core.errors import InputError
-from kmex_core.loaders import Batches
+from kmex_core.base.errors import InputError
+from kmex_core.networks.loaders import Batches
 
 SIZE = 30
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kmex_core import datasets, models, pipeline
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store, read_file
 from kmex_core.commands import app
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store, read_file
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
 from tests.conftest import ROOT, encoded, write_folder
 
 

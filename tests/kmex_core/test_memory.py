@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kmex_core import backbones, importing, memory, pipeline
-from kmex_core.datasets import ArraySplit, EncodedSplit, ImageDataset, load
-from kmex_core.embedding import extract
-from kmex_core.errors import KMExError
-from kmex_core.memory import Portions, available, bytes_per_row, in_portions, out_of_memory
+from kmex_core.base.errors import KMExError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data.registry import ArraySplit, EncodedSplit, ImageDataset, load
+from kmex_core.networks import backbones, memory
+from kmex_core.networks.embedding import extract
+from kmex_core.networks.memory import Portions, available, bytes_per_row, in_portions, out_of_memory
 from kmex_core.relevance import integrated_gradients
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.stages import importing, pipeline
 from tests.conftest import encoded, write_folder
 
 GIB = 2**30

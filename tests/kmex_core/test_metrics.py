@@ -13,7 +13,6 @@ from sklearn.metrics import accuracy_score
 
 from kmex_core.metrics import (
     accuracy,
-    activation_counts,
     agreement,
     diversity,
     effective_prototypes,
@@ -21,6 +20,7 @@ from kmex_core.metrics import (
     paired_p_value,
     wilson_interval,
 )
+from kmex_core.prototypes.fit import activation_counts
 
 labels_of = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=50)
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmex_core import jobs, models
-from kmex_core.errors import InputError, StoreError
-from kmex_core.importing import ImportRequest, import_model
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.stages.importing import ImportRequest, import_model
 
 INFO = ModelInfo(
     name="x", kind="blackbox", dataset="digits", root="", backbone="resnet20", class_names=("0", "1"), image_size=32,
@@ -58,7 +59,7 @@ def put_run(store: Store, name: str, epoch: int = 1) -> None:
 def claimed_elsewhere(store: Store, name: str) -> Iterator[None]:
     """Another process holds a name, as a training or an import does while it works."""
     program = (
-        "import sys; from kmex_core import models; from kmex_core.store import Store\n"
+        "import sys; from kmex_core.models import catalogue as models; from kmex_core.base.store import Store\n"
         "with models.claimed(Store(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -232,7 +233,7 @@ def test_no_order_of_steps_loses_a_model(
     there: dict[str, int] = {}
     running: dict[str, AbstractContextManager[None]] = {}
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("kmex_core.store.PATIENCE", 0)
+    monkeypatch.setattr("kmex_core.base.store.PATIENCE", 0)
 
     def refused(step: Callable[[], object]) -> bool:
         try:

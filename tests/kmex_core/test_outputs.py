@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kmex_core import outputs
-from kmex_core.errors import InputError
+from kmex_core.base import outputs
+from kmex_core.base.errors import InputError
 
 OURS = re.compile(r"map-\d+\.png")
 

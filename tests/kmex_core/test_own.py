@@ -8,13 +8,16 @@ import scipy.stats
 import torch
 from scipy.spatial.distance import cdist
 
-from kmex_core import comparison, models, pipeline, scores
-from kmex_core.errors import InputError
-from kmex_core.images import normalise
-from kmex_core.own import OwnPrototypes, own_details
+from kmex_core.analysis import comparison
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import NO_IMAGE, OWN, Conversion, ModelInfo, NotComputed
+from kmex_core.base.store import Store
+from kmex_core.data.pictures import normalise
+from kmex_core.models import catalogue as models
+from kmex_core.models.builtin import OwnPrototypes, own_details
+from kmex_core.models.catalogue import network_input
 from kmex_core.relevance import lrp_of
-from kmex_core.results import NO_IMAGE, OWN, Conversion, ModelInfo, NotComputed
-from kmex_core.store import Store
+from kmex_core.stages import pipeline, scores
 
 KINDS = ("protopnet", "flint", "protovae")
 
@@ -64,7 +67,7 @@ def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> None:
     info, _, made, module = own(demo, kind)
-    image = pipeline.network_input(info, pipeline.dataset_of(info).split("test").image(3))
+    image = network_input(info, pipeline.dataset_of(info).split("test").image(3))
     found = module.explain(image, top=2)
     assert found.predicted == found.predicted_black_box == made.test_predicted[3]
     assert found.prototypes[0] == found.similarity.argmax() == made.test_activated[3]
@@ -118,7 +121,7 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
     chosen = np.sort(np.random.default_rng(3).choice(500, 5, replace=False))
     assert module.pixel_range is not None
     for value, index in zip(found, chosen.tolist(), strict=True):
-        image = pipeline.network_input(info, data.split("test").image(index))
+        image = network_input(info, data.split("test").image(index))
         with torch.no_grad():
             z = other.encoder(image)
             said = other.head(z).argmax(1)

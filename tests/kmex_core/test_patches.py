@@ -11,12 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from kmex_core import datasets, models, pipeline, report, training
-from kmex_core.errors import InputError
-from kmex_core.patches import PatchKMEx, fit_patches
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.analysis import export as report
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.models import training
+from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.patches import PatchKMEx, fit_patches
+from kmex_core.stages import pipeline
 from tests.conftest import encoded, striped
 
 
@@ -118,7 +123,7 @@ def test_a_model_of_the_store_by_its_patches(demo: Store, digits: ModelInfo) -> 
     # by hand: the patch that shows a prototype is nearer to it than any other of its class that it is nearest to
     model = PatchKMEx(models.load(demo, "digits").encoder, digits.image_size)
     p = int(np.argmax(made.prototypes.count))
-    shown = pipeline.network_input(digits, data.split("train").image(int(made.prototypes.image[p])))
+    shown = network_input(digits, data.split("train").image(int(made.prototypes.image[p])))
     with torch.no_grad():
         z = model.encode(shown)[0]
     center = torch.from_numpy(made.prototypes.centers[p])

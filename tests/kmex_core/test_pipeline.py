@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmex_core import datasets, models, pipeline
-from kmex_core.devices import checked_device
-from kmex_core.errors import InputError, StoreError
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.devices import checked_device
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.models.catalogue import network_input
+from kmex_core.stages import pipeline
 from tests.conftest import close_datasets, write_folder
 
 
@@ -20,7 +23,7 @@ def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits
     made = pipeline.convert(demo, digits, data, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "load", lambda *_: pytest.fail("the network was loaded"))
-        patch.setattr("kmex_core.kmeans.kmeans", lambda *_: pytest.fail("k-means ran again"))
+        patch.setattr("kmex_core.prototypes.kmeans.kmeans", lambda *_: pytest.fail("k-means ran again"))
         again = pipeline.convert(demo, digits, data, 3)
         kept = pipeline.stored_conversion(demo, pipeline.conversion_spec(demo, digits, data, 3, 0).key)
     assert kept is not None
@@ -38,7 +41,7 @@ def test_the_summary_agrees_with_the_module(demo: Store, digits: ModelInfo) -> N
     black_box = models.load(demo, "digits")
     kmex = pipeline.kmex(black_box, made, pipeline.conversion_spec(demo, digits, data, 5, 0))
     test = data.split("test")
-    inputs = torch.cat([pipeline.network_input(digits, test.image(i)) for i in range(len(test))])
+    inputs = torch.cat([network_input(digits, test.image(i)) for i in range(len(test))])
     with torch.no_grad():
         said, black = kmex(inputs).argmax(1).numpy(), black_box.model(inputs).argmax(1).numpy()
     assert made.summary.accuracy_kmex == np.mean(said == test.labels)
@@ -94,7 +97,7 @@ def test_classes_smaller_than_k_have_a_prototype_per_image(demo: Store, digits: 
 
 
 def test_data_with_other_classes_than_the_models_is_refused(store: Store, tmp_path: Path) -> None:
-    from kmex_core import training
+    from kmex_core.models import training
 
     folder = write_folder(tmp_path / "data", ("a", "b"), 8, 4, size=32)
     spec = DatasetSpec(str(folder))
@@ -175,7 +178,7 @@ def test_a_map_is_stored_and_read_without_umap(demo: Store, digits: ModelInfo) -
     assert kept.test.shape == (500, 2)
     assert kept.trustworthiness > 0.95
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kmex_core.projection.fit", lambda *_: pytest.fail("it was drawn again"))
+        patch.setattr("kmex_core.analysis.projection.fit", lambda *_: pytest.fail("it was drawn again"))
         again = pipeline.project(demo, digits, data)
     np.testing.assert_array_equal(again.train, kept.train)
     assert pipeline.stored_projection(demo, pipeline.projection_spec(demo, digits, data, seed=5).key) is None

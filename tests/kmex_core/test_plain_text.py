@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kmex_core import plain_text
+from kmex_core.base import plain_text
 
 JOINER = plain_text.JOINER
 

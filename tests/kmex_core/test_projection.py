@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kmex_core import projection
-from kmex_core.errors import InputError
-from kmex_core.results import Embeddings, Projection
-from kmex_core.specs import ProjectionSpec
+from kmex_core.analysis import projection
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import Embeddings, Projection
+from kmex_core.base.specs import ProjectionSpec
 
 
 def blobs(count: int, seed: int = 0) -> Embeddings:

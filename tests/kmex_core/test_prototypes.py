@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kmex_core import prototypes as module
-from kmex_core.errors import InputError
-from kmex_core.prototypes import activated, attracted, fit_prototypes, pairwise
-from kmex_core.results import NO_IMAGE, Embeddings, Prototypes, fewer_prototypes
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import NO_IMAGE, Embeddings, Prototypes, fewer_prototypes
+from kmex_core.prototypes import fit as module
+from kmex_core.prototypes.fit import activated, attracted, fit_prototypes, pairwise
 
 NAMES = ("ant", "bee", "cat")
 

@@ -12,13 +12,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from kmex_core import KMEx, backbones, cores, models, pipeline, report
-from kmex_core.errors import InputError, KMExError
+from kmex_core import KMEx
+from kmex_core.analysis import export as report
+from kmex_core.base import cores
+from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.results import CONSERVATION_TOLERANCE, ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.models.catalogue import network_input
+from kmex_core.networks import backbones
 from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, lrp_of, similarity_relevance
 from kmex_core.relevance import lrp as lrp_module
 from kmex_core.relevance.layers import NoRules, layers_of
-from kmex_core.results import CONSERVATION_TOLERANCE, ModelInfo
-from kmex_core.store import Store
+from kmex_core.stages import pipeline
 
 LOW, HIGH = (-0.4, -0.5, -0.6), (1.6, 1.5, 1.7)
 
@@ -296,7 +302,7 @@ def kmex(demo: Store, digits: ModelInfo) -> KMEx:
 
 
 def input_of(digits: ModelInfo, index: int) -> Tensor:
-    return pipeline.network_input(digits, pipeline.dataset_of(digits).split("test").image(index))
+    return network_input(digits, pipeline.dataset_of(digits).split("test").image(index))
 
 
 def test_maps_of_the_trained_network_conserve(kmex: KMEx, digits: ModelInfo) -> None:
@@ -359,9 +365,9 @@ def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelI
 
 def test_noise_is_unlike_the_training_data_and_training_images_are_not(kmex: KMEx, digits: ModelInfo) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
-    assert kmex.explain(pipeline.network_input(digits, noise), top=1).unusual
+    assert kmex.explain(network_input(digits, noise), top=1).unusual
     train = pipeline.dataset_of(digits).split("train")
-    unusual = [kmex.explain(pipeline.network_input(digits, train.image(i)), prototypes=[]).unusual for i in range(60)]
+    unusual = [kmex.explain(network_input(digits, train.image(i)), prototypes=[]).unusual for i in range(60)]
     assert sum(unusual) <= 3
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kmex_core import pipeline, report
-from kmex_core.results import ModelInfo
-from kmex_core.store import Store
+from kmex_core.analysis import export as report
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.stages import pipeline
 
 
 def test_prototypes_as_files(demo: Store, digits: ModelInfo) -> None:

@@ -13,12 +13,17 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from kmex_core import comparison, datasets, evaluation, models, pipeline, scores, training
-from kmex_core.errors import InputError
+from kmex_core.analysis import comparison
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import OWN, Evaluation, MapScores, ModelInfo, NotComputed
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.results import OWN, Evaluation, MapScores, ModelInfo, NotComputed
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.models import training
+from kmex_core.stages import pipeline, scores
 from tests.conftest import write_folder
 
 

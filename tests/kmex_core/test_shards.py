@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmex_core import models, pipeline, shards
-from kmex_core.datasets import ImageDataset
-from kmex_core.results import Embeddings, ModelInfo
-from kmex_core.store import Store
+from kmex_core.base.results import Embeddings, ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.data.registry import ImageDataset
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, shards
 from tests.conftest import ROOT
 
 SPLIT = "test"
@@ -119,7 +120,7 @@ def test_what_is_quick_writes_no_shards(store: Store, monkeypatch: pytest.Monkey
 KILLED = """
 import os, signal, sys
 from kmex_core import models, pipeline, shards
-from kmex_core.store import Store
+from kmex_core.base.store import Store
 shards.EVERY, pipeline.BATCH = -1.0, 64
 store = Store()
 info = models.describe(store, "digits")

@@ -4,7 +4,7 @@ import dataclasses
 import subprocess
 import sys
 
-from kmex_core.specs import EmbeddingSpec, PrototypeSpec, stable_key
+from kmex_core.base.specs import EmbeddingSpec, PrototypeSpec, stable_key
 
 SPEC = EmbeddingSpec("resnet18", "w", "d", "train", 32, (0.5,), (0.2,))
 
@@ -26,7 +26,7 @@ def test_specs_of_two_kinds_never_share_a_key() -> None:
 
 def test_another_process_gives_the_same_key() -> None:
     code = (
-        "from kmex_core.specs import EmbeddingSpec;"
+        "from kmex_core.base.specs import EmbeddingSpec;"
         "print(EmbeddingSpec('resnet18', 'w', 'd', 'train', 32, (0.5,), (0.2,)).key)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,10 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from kmex_core import models
-from kmex_core import store as store_module
-from kmex_core.errors import InputError, StoreError
-from kmex_core.store import (
+from kmex_core.base import store as store_module
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.store import (
     Store,
     checked_name,
     default_root,
@@ -32,6 +31,7 @@ from kmex_core.store import (
     write_bytes,
     write_file,
 )
+from kmex_core.models import catalogue as models
 from tests.conftest import ROOT
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), "empty": np.empty((0, 4), np.int64)}
@@ -319,7 +319,7 @@ def test_waiting_is_told_and_can_be_stopped(store: Store, monkeypatch: pytest.Mo
 
 def test_the_lock_of_a_process_that_was_killed_is_free(store: Store) -> None:
     program = (
-        "import sys, time; from kmex_core.store import Store\n"
+        "import sys, time; from kmex_core.base.store import Store\n"
         "with Store(sys.argv[1]).locked('embeddings', 'key'): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(store.root)], stdout=subprocess.PIPE, cwd=ROOT)

@@ -8,10 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from kmex_core import backbones, datasets, models, pipeline, training
-from kmex_core.errors import InputError, StoreError, TrainingError
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.errors import InputError, StoreError, TrainingError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.models import training
+from kmex_core.networks import backbones
+from kmex_core.stages import pipeline
 from tests.conftest import write_folder
 
 

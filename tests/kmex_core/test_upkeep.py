@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from kmex_core import jobs, models, pipeline, shards, upkeep
-from kmex_core.datasets._content import FILE
-from kmex_core.results import ModelInfo
-from kmex_core.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
-from kmex_core.store import Store
+from kmex_core.base import jobs
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
+from kmex_core.base.store import Store
+from kmex_core.data.content import FILE
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, shards, upkeep
 from tests.conftest import ROOT, converted
 from tests.kmex_core.test_names import put, put_run
 

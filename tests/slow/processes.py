@@ -13,7 +13,15 @@ from typing import Any
 
 from kmex_core.commands import app
 
-IMPORTED = ("importing", "kmex", "pipeline", "relevance", "report", "scores", "training")
+IMPORTED = (
+    "analysis.export",
+    "models.kmex",
+    "models.training",
+    "relevance",
+    "stages.importing",
+    "stages.pipeline",
+    "stages.scores",
+)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.slow.processes", *(f"kmex_core.{name}" for name in IMPORTED)])
 

@@ -37,11 +37,12 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 import torch
-from kmex_core import datasets, importing, pipeline
-from kmex_core.errors import KMExError
-from kmex_core.images import read_picture
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.data import registry as datasets
+from kmex_core.stages import importing, pipeline
+from kmex_core.base.errors import KMExError
+from kmex_core.data.pictures import read_picture
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
 
 def checkpoint(path):
     asked = importing.ImportRequest("theirs", "blackbox", path, DatasetSpec(sys.argv[2], image_size=16), "resnet20")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from kmex_core import jobs, models
-from kmex_core.errors import InputError, StoreError
-from kmex_core.importing import ImportRequest, import_model
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store, digest, read_description, read_file
+from kmex_core.base import jobs
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store, digest, read_description, read_file
+from kmex_core.models import catalogue as models
+from kmex_core.stages.importing import ImportRequest, import_model
 from tests.conftest import write_folder
 from tests.slow.processes import Processes
 

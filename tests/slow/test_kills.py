@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kmex_core import models
-from kmex_core.store import Store, digest, read_file
+from kmex_core.base.store import Store, digest, read_file
+from kmex_core.models import catalogue as models
 from tests.conftest import write_folder
 from tests.slow.processes import Processes
 

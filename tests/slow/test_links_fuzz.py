@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmex_core import models
-from kmex_core.store import Store
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
 from tests.app.conftest import _fresh_caches
 from tests.app.test_links import Page, address, page, said
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import load
-from kmex_core.store import Store
+from kmex_core.base.store import Store
 from tests.browser.conftest import dashboard
 
 pytestmark = pytest.mark.slow

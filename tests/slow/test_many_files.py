@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmex_core import datasets, pipeline
-from kmex_core.datasets import _content
-from kmex_core.specs import DatasetSpec
-from kmex_core.store import Store
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import content as _content
+from kmex_core.data import registry as datasets
+from kmex_core.stages import pipeline
 from tests.conftest import encoded
 
 CLASSES, TRAIN, TEST = 10, 9_000, 1_000

@@ -1,0 +1,1 @@
+"""What results mean, in tables and words."""

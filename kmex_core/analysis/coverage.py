@@ -1,0 +1,334 @@
+"""Which attributes the prototypes of a model cover, and for whom its predictions fail (paper 4.3, Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core import metrics
+from kmex_core.base.errors import InputError
+from kmex_core.base.results import Conversion, Prototypes
+from kmex_core.data.registry import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HARDLY = 0.01
+LEAST_IMAGES = 5
+BOTH = " + "
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What the K prototypes of one conversion cover of A attributes.
+
+    Attributes:
+        names: of the attributes.
+        images: (A,) int64, training images that have each.
+        frequency: (A,) share 0…1 of the training images that have it.
+        has: (K, A) bool, what the prototypes' nearest training images have.
+        share: (A,) share 0…1 of the prototypes that have it.
+        told_apart: (A,) see `metrics.told_apart`.
+        correlation, correlation_prototypes: (A, A), of the training images and of the prototypes' images.
+        error: mean absolute difference of the two.
+        subgroups: combinations of two attributes.
+        ghosts: how many prototypes are ghosts.
+    """
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    frequency: np.ndarray
+    has: np.ndarray
+    share: np.ndarray
+    told_apart: np.ndarray
+    correlation: np.ndarray
+    correlation_prototypes: np.ndarray
+    error: float
+    subgroups: metrics.Subgroups
+    ghosts: int
+
+    @property
+    def captured(self) -> np.ndarray:
+        """(A,) bool, the attributes that at least one prototype has."""
+        return metrics.captured(self.has)
+
+    @property
+    def missed(self) -> list[str]:
+        """The attributes that no prototype has, the rarest first."""
+        rows = np.flatnonzero(~self.captured)
+        return [self.names[at] for at in rows[np.argsort(self.frequency[rows], kind="stable")]]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Coverage over J numbers of prototypes per class and S seeds (Figure 5). A attributes.
+
+    Attributes:
+        names: of the attributes.
+        frequency: (A,) share 0…1 of the training images.
+        ks: prototypes per class, ascending.
+        seeds: of k-means.
+        prototypes: (J,) int64, how many there are in all.
+        ghosted: (S, J) int64, how many of them are ghosts.
+        captured_by: (S, J, A) bool.
+        error: (S, J) float64, mean absolute difference of the correlation matrices.
+    """
+
+    names: tuple[str, ...]
+    frequency: np.ndarray
+    ks: tuple[int, ...]
+    seeds: tuple[int, ...]
+    prototypes: np.ndarray
+    ghosted: np.ndarray
+    captured_by: np.ndarray
+    error: np.ndarray
+
+    @property
+    def captured(self) -> np.ndarray:
+        """(S, J) int64, how many attributes are captured."""
+        found: np.ndarray = self.captured_by.sum(2)
+        return found
+
+    @property
+    def first(self) -> np.ndarray:
+        """(S, A) int64, the smallest number of prototypes per class that captures each attribute; 0 if none does."""
+        return np.stack([metrics.first_captured(dict(zip(self.ks, one, strict=True))) for one in self.captured_by])
+
+
+def checked(train: Split, where: str) -> Split:
+    """A training split, if it has attributes.
+
+    Raises:
+        InputError: when it has none.
+    """
+    if not train.attribute_names:
+        raise InputError(
+            f"Data set '{where}' has no attributes. Boolean columns of its parquet files are, or those of a table "
+            "attributes.csv or attributes.parquet beside its images, whose column file_name names them."
+        )
+    return train
+
+
+def coverage(train: Split, prototypes: Prototypes) -> Coverage:
+    """What prototypes cover of the training split's attributes.
+
+    Args:
+        train: N images with A attributes.
+        prototypes: K, found on those images.
+    """
+    has, known = _of_pictures(train, prototypes)
+    whole, among = metrics.correlation(train.attributes, train.known), metrics.correlation(has, known)
+    return Coverage(
+        train.attribute_names,
+        train.attributes.sum(0),
+        metrics.frequency(train.attributes, train.known),
+        has,
+        metrics.frequency(has, known),
+        metrics.told_apart(train.attributes, prototypes.activated, len(prototypes), train.known),
+        whole,
+        among,
+        metrics.correlation_error(whole, among),
+        metrics.subgroups(train.attributes, has, train.known),
+        int(prototypes.ghost.sum()),
+    )
+
+
+def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
+    """(K, A) what the prototypes' pictures have, and what of it is known; one without a picture has nothing."""
+    there = (prototypes.picture >= 0)[:, None]
+    has = train.attributes[prototypes.picture] & there
+    return has, None if train.known is None else train.known[prototypes.picture] & there
+
+
+class CurveMaker:
+    """Collects what `Curves` needs, conversion by conversion, so that none is held longer than needed.
+
+    Args:
+        train: N images with A attributes.
+    """
+
+    def __init__(self, train: Split) -> None:
+        self.train = train
+        self._whole = metrics.correlation(train.attributes, train.known)
+        self._found: dict[tuple[int, int], tuple[int, int, np.ndarray, float]] = {}
+
+    def add(self, k: int, seed: int, prototypes: Prototypes) -> None:
+        """Take one conversion."""
+        has, known = _of_pictures(self.train, prototypes)
+        error = metrics.correlation_error(self._whole, metrics.correlation(has, known))
+        self._found[seed, k] = len(prototypes), int(prototypes.ghost.sum()), metrics.captured(has), error
+
+    def made(self) -> Curves:
+        """The curves over all numbers that were found with every seed.
+
+        Raises:
+            ValueError: when there are none.
+        """
+        seeds = sorted({seed for seed, _ in self._found})
+        ks = [k for k in sorted({k for _, k in self._found}) if all((seed, k) in self._found for seed in seeds)]
+        if not ks:
+            raise ValueError("There is no number of prototypes that was found with every seed.")
+        rows = [[self._found[seed, k] for k in ks] for seed in seeds]
+        return Curves(
+            self.train.attribute_names,
+            metrics.frequency(self.train.attributes, self.train.known),
+            tuple(ks),
+            tuple(seeds),
+            np.array([one[0] for one in rows[0]]),
+            np.array([[one[1] for one in row] for row in rows]),
+            np.array([[one[2] for one in row] for row in rows]),
+            np.array([[one[3] for one in row] for row in rows]),
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# in words and tables
+
+
+def finding(found: Coverage, per_class: int) -> list[str]:
+    """What there is to know first, in sentences.
+
+    Args:
+        found: of one conversion.
+        per_class: prototypes per class.
+    """
+    total, caught = len(found.names), int(found.captured.sum())
+    said = f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
+    missed = found.missed
+    share = dict(zip(found.names, found.frequency, strict=True))
+
+    def named(name: str) -> str:
+        return f"{name.replace('_', ' ')} ({share[name]:.1%} of training images)"
+
+    if not missed:
+        sentences = [said + f"all {total} attributes are captured."]
+    elif len(missed) == 1:
+        sentences = [said + f"{caught} of {total} attributes are captured; missed is {named(missed[0])}."]
+    else:
+        sentences = [
+            said + f"{caught} of {total} attributes are captured; the rarest missed is {named(missed[0])}, the most "
+            f"frequent missed {named(missed[-1])}."
+        ]
+    hardly = [name for name, value in zip(found.names, found.told_apart, strict=True) if value < HARDLY]
+    if hardly:
+        names = [name.replace("_", " ") for name in hardly]
+        names = [*names[:4], f"{len(names) - 4} others"] if len(names) > 5 else names
+        listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        sentences.append(
+            f"The prototypes hardly tell images with {listed} from those without (less than {HARDLY:.0%} of the "
+            "variance): a prototype that has it has it by chance."
+        )
+    return sentences
+
+
+def attribute_table(found: Coverage, curves: Curves | None = None) -> pd.DataFrame:
+    """One row per attribute, in order.
+
+    Returns:
+        Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `captured`, `lift`, `told_apart`
+        and, with curves, `first_k`, the median over seeds (missing where half of them never capture it).
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "attribute": found.names,
+            "images": found.images,
+            "frequency": found.frequency,
+            "among_prototypes": found.share,
+            "prototypes": found.has.sum(0),
+            "captured": found.captured,
+            "lift": metrics.lift(found.share, found.frequency),
+            "told_apart": found.told_apart,
+        }
+    )
+    if curves is not None:
+        first = curves.first.astype(float)
+        first[first == 0] = np.inf
+        middle = np.median(first, axis=0)
+        table["first_k"] = np.where(np.isinf(middle), np.nan, middle)
+    return table
+
+
+def subgroup_table(found: Coverage) -> pd.DataFrame:
+    """One row per combination of two attributes that some training image has, the most under-represented first:
+    `subgroup`, `images`, `frequency`, `expected` (prototypes, if drawn from the images), `prototypes` and `surplus`."""
+    import pandas as pd
+
+    groups, count = found.subgroups, len(found.has)
+    table = pd.DataFrame(
+        {
+            "subgroup": [group_name(found.names, pair) for pair in groups.pairs],
+            "images": groups.images,
+            "frequency": groups.expected / count,
+            "expected": groups.expected,
+            "prototypes": groups.prototypes,
+            "surplus": groups.surplus,
+        }
+    )
+    return table[table["images"] > 0].sort_values("surplus", kind="stable", ignore_index=True)
+
+
+def accuracy_table(test: Split, converted: Conversion, black_box: bool = True) -> pd.DataFrame:
+    """One row per attribute and per combination of two that at least `LEAST_IMAGES` test images have, worst first.
+
+    Columns: `group`, `images`, `accuracy`, `low`, `high` (95 % Wilson interval), `difference` (to all test images), and
+    with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the one whose accuracy is
+    lowest at best, at the upper end of its interval, so that a few images prove little.
+
+    Args:
+        test: M images.
+        converted: what was predicted for them.
+        black_box: whether the black box predicts the same classes.
+    """
+    import pandas as pd
+
+    def measured(predicted: np.ndarray) -> metrics.GroupAccuracy:
+        return metrics.group_accuracy(predicted == test.labels, test.attributes, LEAST_IMAGES)
+
+    found = measured(converted.test_predicted)
+    table = pd.DataFrame(
+        {
+            "group": [group_name(test.attribute_names, pair) for pair in found.groups],
+            "images": found.images,
+            "accuracy": found.accuracy,
+            "low": found.low,
+            "high": found.high,
+            "difference": found.accuracy - float(np.mean(converted.test_predicted == test.labels)),
+        }
+    )
+    if black_box:
+        other = measured(converted.test_black_box)
+        table = table.assign(accuracy_black_box=other.accuracy, low_black_box=other.low, high_black_box=other.high)
+    return table.iloc[found.order].reset_index(drop=True)
+
+
+def group_name(names: Sequence[str], pair: np.ndarray) -> str:
+    """What to call a group of one or two attributes."""
+    one, other = (names[int(at)] for at in pair)
+    return one if one == other else one + BOTH + other
+
+
+def as_rows(curves: Curves) -> list[dict[str, Any]]:
+    """One object per number of prototypes per class: means over the seeds, their standard deviations where there are
+    several, and the attributes that are missed with every seed, the rarest first."""
+    rows = []
+    for at, k in enumerate(curves.ks):
+        values = {
+            "ghosted": curves.ghosted[:, at],
+            "captured": curves.captured[:, at],
+            "correlation_mae": curves.error[:, at],
+        }
+        never = np.flatnonzero(~curves.captured_by[:, at].any(0))
+        missed = [curves.names[one] for one in never[np.argsort(curves.frequency[never], kind="stable")]]
+        several = len(curves.seeds) > 1
+        rows.append(
+            {"k": k, "prototypes": int(curves.prototypes[at])}
+            | {name: float(one.mean()) if several else one[0].item() for name, one in values.items()}
+            | ({f"{name}_std": float(one.std(ddof=1)) for name, one in values.items()} if several else {})
+            | {"missed": missed}
+        )
+    return rows

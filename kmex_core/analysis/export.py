@@ -1,0 +1,242 @@
+"""Explanations and prototypes as plain values and as files."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from kmex_core.analysis.coverage import (
+    Curves,
+    accuracy_table,
+    as_rows,
+    attribute_table,
+    coverage,
+    finding,
+    subgroup_table,
+)
+from kmex_core.base.jsontext import write_json
+from kmex_core.base.plain_text import table_csv
+from kmex_core.base.results import OWN, Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
+from kmex_core.base.store import write_bytes, write_file
+from kmex_core.data.pictures import COLOURS, boxed, displayed, overlay, png
+from kmex_core.data.registry import ImageDataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kmex_core.models.kmex import KMEx
+
+OPACITY = 0.85
+# the files of an explanation
+FILES = re.compile(r"explanation\.json|maps\.safetensors|black-box-map\.png|prototype-\d+-(map|image|image-map)\.png")
+
+
+def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
+    """An explanation as JSON-like values; shares and probabilities are fractions."""
+
+    def prediction(predicted: int, probabilities: np.ndarray) -> dict[str, Any]:
+        return {
+            "class": info.class_names[predicted],
+            "probability": float(probabilities[predicted]),
+            "probabilities": {name: float(p) for name, p in zip(info.class_names, probabilities, strict=True)},
+        }
+
+    return {
+        "black_box": prediction(found.predicted_black_box, found.black_box),
+        "kmex": prediction(found.predicted, found.kmex),
+        "agree": found.predicted == found.predicted_black_box,
+        "unusual": found.unusual,
+        "distance_rank": found.distance_rank,
+        "method": found.maps.method,
+        "black_box_conservation": _finite(found.black_box_map.conservation[0]),
+        "prototypes": [
+            {
+                "id": int(p),
+                "class": info.class_names[prototypes.classes[p]],
+                "similarity": float(found.similarity[p]),
+                "distance": float(found.distance[p]),
+                "importance": float(prototypes.importance[p]),
+                "training_images": int(prototypes.count[p]),
+                "training_image": int(prototypes.picture[p]),
+                "method": found.maps.method,
+                "conservation": _finite(kept),
+                "conserves": bool(fine),
+            }
+            for p, kept, fine in zip(found.prototypes, found.maps.conservation, found.maps.conserves, strict=True)
+        ],
+    }
+
+
+def attributes(
+    info: ModelInfo, data: ImageDataset, curves: Curves, made: Conversion, k: int, seed: int, black_box: bool
+) -> dict[str, Any]:
+    """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
+
+    Args:
+        info, data: the model and its data, with attributes.
+        curves: over numbers of prototypes per class.
+        made: one conversion, which is looked at in detail.
+        k: its prototypes per class; `OWN` for the model's own.
+        seed: of it.
+        black_box: whether the black box predicts the same classes.
+    """
+    found = coverage(data.split("train"), made.prototypes)
+    own = k == OWN
+    per_class = info.k if own else k
+    tables = {
+        "attributes": attribute_table(found, None if own else curves),
+        "subgroups": subgroup_table(found),
+        "accuracy": accuracy_table(data.split("test"), made, black_box),
+    }
+    return {
+        "model": info.name,
+        "dataset": info.dataset,
+        "class": info.class_column or "of the data set",
+        "own": own,
+        "seeds": list(curves.seeds),
+        "rows": as_rows(curves),
+        "k": per_class,
+        "seed": seed,
+        "finding": finding(found, per_class),
+    } | {name: _records(table) for name, table in tables.items()}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per object; what is not finite becomes None."""
+    return [
+        {str(name): _finite(value) if isinstance(value, float) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _finite(value: float) -> float | None:
+    """None where a map should sum to exactly 0, so that no ratio can be given; JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def write(
+    out: Path,
+    answer: dict[str, Any],
+    found: Explanation,
+    prototypes: Prototypes,
+    kmex: KMEx,
+    info: ModelInfo,
+    data: ImageDataset,
+    pixels: np.ndarray,
+) -> None:
+    """Write an explanation's values, maps and pictures to a folder.
+
+    Raises:
+        StoreError: when the folder cannot be written.
+    """
+    import torch
+
+    from kmex_core.models.catalogue import network_input
+
+    colours = next(iter(COLOURS))
+    pictures = [data.split("train").image(int(prototypes.picture[p])) for p in found.prototypes]
+    inputs = torch.cat([network_input(info, picture) for picture in pictures])
+    theirs = kmex.maps(inputs, found.prototypes.tolist(), found.maps.method)
+    maps = {"black-box": found.black_box_map.values[0]}
+    for p, picture, here, there in zip(found.prototypes, pictures, found.maps.values, theirs.values, strict=True):
+        maps |= {f"prototype-{p}": here, f"prototype-{p}-image": there}
+        write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
+        write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
+        write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
+    write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
+    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
+    write_bytes(out / "explanation.json", write_json(answer, indent=2).encode())
+
+
+SHEET_SIDE = 96
+SHEET_TEXT = 28
+
+
+def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataFrame:
+    """One line per prototype.
+
+    Returns:
+        Columns `prototype`, `class`, `number` (within the class), `importance` (share of the class's training images),
+        `training_images` (of the class), `other_classes` (training images of other classes that it attracts), `ghost`,
+        `picture` and `nearest_of_any_class` (training images).
+    """
+    import pandas as pd  # half a second, which no page needs before a download
+
+    names = np.array(class_names, dtype=object)
+    number = np.arange(len(prototypes)) - np.searchsorted(prototypes.classes, prototypes.classes)
+    return pd.DataFrame(
+        {
+            "prototype": np.arange(len(prototypes)),
+            "class": names[prototypes.classes],
+            "number": number,
+            "importance": prototypes.importance,
+            "training_images": prototypes.count,
+            "other_classes": prototypes.count_all - prototypes.count,
+            "ghost": prototypes.ghost,
+            "picture": prototypes.picture,
+            "nearest_of_any_class": prototypes.nearest_any,
+        }
+    )
+
+
+def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """All prototypes as one PNG: a row per class, each picture with its share of the class."""
+
+    def picture(p: int) -> np.ndarray | None:
+        index = int(prototypes.picture[p])
+        return displayed(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
+
+    return _sheet(prototypes, class_names, picture)
+
+
+def patch_sheet(prototypes: PatchPrototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """All patch prototypes as one PNG: a row per class, each a red rectangle in its image (paper, Figure 7)."""
+
+    def picture(p: int) -> np.ndarray | None:
+        index = int(prototypes.image[p])
+        return boxed(data.split("train").image(index), prototypes.box(p), SHEET_SIDE) if index >= 0 else None
+
+    return _sheet(prototypes, class_names, picture)
+
+
+def _sheet(
+    prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], picture: Callable[[int], np.ndarray | None]
+) -> bytes:
+    most = int(np.bincount(prototypes.classes).max())
+    width, height = (most + 1) * (SHEET_SIDE + 8), len(class_names) * (SHEET_SIDE + SHEET_TEXT)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for label, name in enumerate(class_names):
+        top = label * (SHEET_SIDE + SHEET_TEXT)
+        pen.text((4, top + SHEET_SIDE // 2), _printable(name[:16]), fill="black")
+        for at, p in enumerate(np.flatnonzero(prototypes.classes == label)):
+            left = (at + 1) * (SHEET_SIDE + 8)
+            if (pixels := picture(int(p))) is not None:
+                small = Image.fromarray(pixels)
+                small.thumbnail((SHEET_SIDE, SHEET_SIDE))
+                sheet.paste(small, (left, top))
+            text = "ghost" if prototypes.count[p] == 0 else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
+            pen.text((left, top + SHEET_SIDE + 2), text, fill="black")
+    return png(np.asarray(sheet))
+
+
+def _printable(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("latin-1")  # what Pillow's own font can draw
+
+
+def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+    """A ZIP file with `prototypes.csv` and each prototype's picture as `prototype-<number>.png`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prototypes.csv", table_csv(prototype_table(prototypes, class_names)))
+        for p, image in enumerate(prototypes.picture):
+            if image >= 0:
+                archive.writestr(f"prototype-{p}.png", png(data.split("train").image(int(image))))
+    return buffer.getvalue()

@@ -1,0 +1,361 @@
+"""Long work in a process of its own, so that a page can follow it, leave it and come back to it.
+
+A job is a command line of this project. It holds a lock from before its process begins until that ends, so that
+whether it runs depends neither on a process number nor on a clock, and writes where it is to a file in the store. A
+second start of a running job does nothing. Of several jobs some wait for their turn (`Reporter.wait_for_turn`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout, lock_descriptor
+
+from kmex_core.base import cores
+from kmex_core.base.errors import StoreError
+from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.store import Store, checked_name, demand_writable, make_folder, regular_files, write_bytes
+
+ROOM = "jobs"
+VARIABLE, HANDED = "KMEX_JOB", "KMEX_JOB_LOCK"
+ROOT = Path(__file__).resolve().parent.parent.parent
+EVERY = 0.25
+TRAINING = "train"
+LOG_LINES = 20
+BIG = 1_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a job is.
+
+    Attributes:
+        state: "running", "done", "failed" or "stopped".
+        stage: what it is doing.
+        done, total: steps of that stage (`total` is 0 while unknown).
+        first: how many of them were done when this job began the stage: an earlier one had been interrupted.
+        started, stage_started, changed: Unix times of the job's start, of its stage's, and of this report.
+        pid: its process.
+        message: why it failed.
+        arguments: its command line, to start it again.
+    """
+
+    state: str
+    stage: str = "Starting"
+    done: int = 0
+    total: int = 0
+    first: int = 0
+    started: float = 0.0
+    stage_started: float = 0.0
+    changed: float = 0.0
+    pid: int = 0
+    message: str = ""
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """How much of the stage is done, 0…1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the stage will still take at its pace; None while there is nothing to judge by."""
+        here = self.done - self.first
+        if self.total <= 0 or here <= 0 or self.changed <= self.stage_started:
+            return None
+        return (self.changed - self.stage_started) * (self.total - self.done) / here
+
+
+_STATES = ("running", "done", "failed", "stopped")
+_REPORT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.json")
+# the processes that this one has started, by the file that they report to
+_children: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+def _paths(store: Store, name: str) -> tuple[Path, Path, Path]:
+    folder = store.root / ROOM
+    return tuple(folder / f"{checked_name(name)}{suffix}" for suffix in (".json", ".log", ".lock"))  # type: ignore[return-value]
+
+
+def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
+    """Start `python -m kmex_core <arguments>` as the job `name`, unless it runs already.
+
+    Returns:
+        Whether it was started.
+
+    Raises:
+        InputError: when the store is read-only.
+        StoreError: when it cannot be written.
+    """
+    demand_writable(f"The job '{name}' cannot be started")
+    report, log, lock = _paths(store, name)
+    try:
+        make_folder(report.parent)
+        held = _taken(lock)
+    except OSError as error:
+        raise StoreError(
+            f"The job '{name}' cannot be started in the store at {store.root}: {error.strerror or error}. Make the "
+            "folder writable, or set KMEX_CACHE to a folder that can be written."
+        ) from error
+    if held is None:
+        return False
+    try:
+        now = time.time()
+        _write(report, Job("running", started=now, stage_started=now, changed=now, arguments=tuple(arguments)))
+        with log.open("wb") as out:
+            _children[report] = subprocess.Popen(
+                [sys.executable, "-m", "kmex_core", *arguments],
+                cwd=ROOT,
+                env=os.environ | {VARIABLE: name, HANDED: str(held), "KMEX_CACHE": str(store.root)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # the process is born with the lock, so that there is no moment in which nobody holds it
+                pass_fds=(held,) if os.name == "posix" else (),
+            )
+    except OSError as error:
+        _write(report, Job("failed", message="It could not be started.", arguments=tuple(arguments)))
+        raise StoreError(f"The job '{name}' cannot be started: {error.strerror or error}.") from error
+    finally:
+        os.close(held)
+    return True
+
+
+def _taken(lock: Path) -> int | None:
+    """An open file that holds a lock, None while another holds it for longer than a look takes."""
+    for _ in range(20):
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if lock_descriptor(held, blocking=False) and os.fstat(held).st_nlink > 0:  # 0: removed by `forget` just now
+                return held
+        except BaseException:
+            os.close(held)
+            raise
+        os.close(held)
+        time.sleep(0.05)
+    return None
+
+
+def names(store: Store, beginning: str) -> list[str]:
+    """The jobs whose names begin so, the newest first."""
+    files = regular_files(store.root / ROOM, _REPORT)
+    started = {path.stem: job.started for path in files if path.stem.startswith(beginning) and (job := _read(path))}
+    return sorted(started, key=lambda name: -started[name])
+
+
+def forget(store: Store, name: str) -> None:
+    """Remove what is known of a job that has ended; its results stay.
+
+    Raises:
+        InputError: when the store is read-only.
+    """
+    demand_writable(f"The job '{name}' cannot be taken from the list")
+    report, log, lock = _paths(store, name)
+    if _read(report) is None or (held := _taken(lock)) is None:
+        return
+    try:
+        for path in (report, log, lock):
+            path.unlink(missing_ok=True)
+        _children.pop(report, None)
+    except OSError as error:
+        raise StoreError(f"The job '{name}' cannot be taken from the list: {error.strerror or error}.") from error
+    finally:
+        os.close(held)
+
+
+def look(store: Store, name: str) -> Job | None:
+    """Where a job is, or None when it was never started. One that died without a word has failed."""
+    report, _, lock = _paths(store, name)
+    job = _read(report)
+    if job is None or job.state != "running":
+        return job
+    child = _children.get(report)
+    if (child is not None and child.poll() is None) or _held(lock):
+        return job
+    again = _read(report)  # it may have ended between the two looks
+    if again is None or again.state != "running":
+        return again
+    return replace(job, state="failed", message=f"It ended without a result. {last_lines(store, name)}".strip())
+
+
+def last_lines(store: Store, name: str) -> str:
+    """The end of a job's log."""
+    log = _paths(store, name)[1]
+    try:
+        text = log.read_bytes()[-BIG:].decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.rsplit("\r", 1)[-1] for line in text.strip().splitlines()]
+    return "\n".join(lines[-LOG_LINES:])
+
+
+def stop(store: Store, name: str) -> None:
+    """Ask a running job to stop; what it has written stays. One that has not begun yet never will.
+
+    Raises:
+        InputError: when the store is read-only.
+    """
+    demand_writable(f"The job '{name}' cannot be stopped")
+    job = look(store, name)
+    report, _, lock = _paths(store, name)
+    if job is None or job.state != "running":
+        return
+    if not job.pid:
+        _write(report, replace(job, state="stopped", changed=time.time()))  # the process looks before it begins
+    elif _held(lock):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(job.pid, signal.SIGTERM)
+
+
+def _held(lock: Path) -> bool:
+    probe = FileLock(lock)
+    try:
+        probe.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    probe.release()
+    return False
+
+
+def _read(path: Path) -> Job | None:
+    """What a job's file says; None for one that is missing, or that says what no job can be."""
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > BIG:
+            return None
+        values = read_json(path.read_text())
+        job = Job(**{**values, "arguments": tuple(values.get("arguments", ()))})
+        sound = isinstance(values.get("arguments", []), list) and _sound(job)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return job if sound else None
+
+
+def _sound(job: Job) -> bool:
+    texts = (job.state, job.stage, job.message, *job.arguments)
+    numbers = (job.done, job.total, job.first, job.pid, job.started, job.stage_started, job.changed)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and job.state in _STATES
+        and all(type(number) in (int, float) and 0 <= number < 2**53 for number in numbers)
+        and all(type(number) is int for number in numbers[:4])
+        and job.pid < 2**31
+    )
+
+
+def _write(path: Path, job: Job) -> None:
+    write_bytes(path, write_json(asdict(job)).encode(), durable=False)
+
+
+def at_once() -> int:
+    """How many trainings, and how many other jobs, may run at the same time on this machine."""
+    return max(2, cores.count() // 2)
+
+
+class Reporter:
+    """A job's own side: a `Progress` that writes to the store."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._report, _, self._path = _paths(store, name)
+        self._lock: int | None = None
+        self._turn: FileLock | None = None
+        self._wrote = 0.0
+        now = time.time()
+        self._job = Job("running", started=now, stage_started=now, changed=now, pid=os.getpid())
+
+    @classmethod
+    def here(cls) -> Reporter | None:
+        """The reporter of the job that this process is, None when it is none."""
+        name = os.environ.get(VARIABLE)
+        return cls(Store(), name) if name else None
+
+    def begin(self) -> bool:
+        """Take the job's lock; False when another process has it, or the job was stopped before it began."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self._handed() or _taken(self._path)
+        if self._lock is None:
+            return False
+        before = _read(self._report)
+        if before is not None:
+            self._job = replace(self._job, arguments=before.arguments)
+        if before is not None and before.state == "stopped" and not before.pid:
+            self._release()
+            return False
+        self._say(self._job)
+        return True
+
+    def _handed(self) -> int | None:
+        """The open file with the job's lock that `start` has handed over, None when this process got none."""
+        handed = os.environ.pop(HANDED, "")
+        if not handed.isdecimal():
+            return None
+        try:
+            there = os.path.samestat(os.fstat(int(handed)), self._path.stat())
+            if not there or not lock_descriptor(int(handed), blocking=False):
+                return None
+        except OSError:
+            return None
+        os.set_inheritable(int(handed), False)
+        return int(handed)
+
+    def wait_for_turn(self) -> None:
+        """Wait while `at_once` jobs run already: trainings wait for trainings, everything else for everything else.
+
+        Raises:
+            KeyboardInterrupt: when the job is stopped meanwhile.
+        """
+        kind = "training" if self._job.arguments[:1] == (TRAINING,) else "other"
+        while True:
+            for number in range(at_once()):
+                turn = FileLock(self._path.with_name(f".turn-{kind}-{number}.lock"), thread_local=False)
+                with contextlib.suppress(Timeout):
+                    turn.acquire(timeout=0)
+                    self._turn = turn
+                    return
+            self("Waiting for another job", 0, 0)
+            time.sleep(EVERY)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Write where the job is, four times a second at most.
+
+        Raises:
+            KeyboardInterrupt: when it was stopped in the moment in which it began.
+        """
+        now = time.time()
+        new = stage.split(maxsplit=1)[:1] != self._job.stage.split(maxsplit=1)[:1]
+        if not new and (done < total or total == 0) and time.monotonic() - self._wrote < EVERY:
+            return
+        if (before := _read(self._report)) is not None and before.state == "stopped":
+            raise KeyboardInterrupt
+        began, first = (now, done) if new else (self._job.stage_started, self._job.first)
+        self._say(
+            replace(self._job, stage=stage, done=done, total=total, first=first, stage_started=began, changed=now)
+        )
+
+    def end(self, state: str, message: str = "") -> None:
+        """Say how the job ended."""
+        self._say(replace(self._job, state=state, message=message, changed=time.time()))
+        self._release()
+
+    def _say(self, job: Job) -> None:
+        self._job, self._wrote = job, time.monotonic()
+        _write(self._report, job)
+
+    def _release(self) -> None:
+        if self._turn is not None:
+            self._turn.release()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._turn = self._lock = None

@@ -1,0 +1,1 @@
+"""Files from users, as pixels and labels."""

@@ -1,0 +1,299 @@
+"""Tables of attributes: one row per image, boolean columns, and the column that is the class.
+
+A boolean column holds true and false, yes and no, 1 and 0, or 1 and −1; a missing value is neither. Any other column of
+few different values can be the class.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.data.dataset import Split, Subset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILES = ("attributes.csv", "attributes.parquet", "metadata.csv", "metadata.parquet")
+KEYS = ("file_name", "filename", "file", "image", "image_id", "path")
+MOST_CLASSES = 1000
+_WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "1": 1, "false": 0, "no": 0, "f": 0, "n": 0, "0": 0, "-1": -1}
+_MISSING = ("", "na", "n/a", "nan", "null", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What a table says of N images.
+
+    Attributes:
+        names: A attributes.
+        has: (N, A) bool; False where it is not known.
+        known: (N, A) bool.
+        labels: (N,) int64 of the class column, −1 where it has no value; None when no column is the class.
+        class_names: of those labels.
+        notes: what was left out, and why.
+    """
+
+    names: tuple[str, ...]
+    has: np.ndarray
+    known: np.ndarray
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_annotations(
+    table: pd.DataFrame, train: int, class_column: str, where: str, class_names: Sequence[str] = ()
+) -> Annotations:
+    """Attributes, and the class if a column is it, from a table whose first `train` rows are the training images.
+
+    Columns that are not boolean are no attributes, and neither are those that are the same for all training images:
+    there is nothing to cover.
+
+    Args:
+        table: a row for each image.
+        train: how many rows are of the training split.
+        class_column: the column that is the class; "" for none.
+        where: what to call the table in a message.
+        class_names: what the values 0, 1, … of the class column mean, where that is known.
+
+    Raises:
+        InputError: when there is no such column, or it cannot be a class.
+    """
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    constant, notes = [], []
+    labels, names = None, tuple[str, ...]()
+    if class_column:
+        if class_column not in table.columns:
+            raise unknown_name("column", class_column, table.columns, f"It was looked for in {where}.")
+        labels, names = _classes(table[class_column], class_column, where, class_names)
+    for name in table.columns:
+        if name == class_column or (values := boolean(table[name])) is None:
+            continue
+        has, known = values
+        if len(np.unique(has[:train][known[:train]])) < 2:
+            constant.append(name)
+        else:
+            found[name] = values
+    if constant:
+        notes.append(f"No attributes, because they are the same for all training images: {_listed(constant)}.")
+    unknown = {name: int((~known).sum()) for name, (_, known) in found.items() if not known.all()}
+    if unknown:
+        notes.append(
+            f"{sum(unknown.values()):,} values of attributes are missing ({_listed(list(unknown))}). These images "
+            "count neither as having the attribute nor as not having it."
+        )
+    return Annotations(
+        tuple(found),
+        np.stack([has for has, _ in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
+        np.stack([known for _, known in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
+        labels,
+        names,
+        tuple(notes),
+    )
+
+
+def annotate(splits: Mapping[str, Split], said: Annotations, where: str) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Splits with the attributes and classes of a table whose rows are the training, then the test images.
+
+    Images without a class are left out.
+
+    Returns:
+        The splits, and a note where images were left out.
+
+    Raises:
+        InputError: when no training image has a class.
+    """
+    at, made, left_out = 0, {}, 0
+    for name, split in splits.items():
+        rows = slice(at, at + len(split))
+        at += len(split)
+        split.attribute_names, split.attributes = said.names, said.has[rows]
+        split.known = None if said.known[rows].all() else said.known[rows]
+        if said.labels is not None:
+            split.labels = said.labels[rows]
+            kept = np.flatnonzero(split.labels >= 0)
+            left_out += len(split) - len(kept)
+            if len(kept) < len(split):
+                split = Subset(split, kept)
+        made[name] = split
+    if len(made["train"]) == 0:
+        raise InputError(f"No training image has a class in {where}.")
+    return made, (f"{left_out:,} images are left out, because {where} gives them no class.",) if left_out else ()
+
+
+def boolean(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The values of a boolean column, and which of them are known, (N,) bool each; None when it is not boolean.
+
+    True and false, yes and no, 1 and 0, or 1 and −1, as words or as numbers.
+    """
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    known = ~column.isna().to_numpy()
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.fillna(False).to_numpy(dtype=bool, copy=True), known
+    different = column[known].unique()
+    if len(different) > 2 + len(_MISSING) or not known.any():
+        return None
+    meant: dict[Any, int | None] = {}
+    for value in different:
+        word = str(value).strip().lower()
+        word = word.removesuffix(".0") if isinstance(value, float) else word
+        if word not in _WORDS and word not in _MISSING:
+            return None
+        meant[value] = _WORDS.get(word)
+    numbers = {number for number in meant.values() if number is not None}
+    if not numbers or {0, -1} <= numbers:
+        return None
+    coded = column.map(lambda value: meant.get(value) if not pd.isna(value) else None)
+    known = ~coded.isna().to_numpy()
+    return (coded == 1).fillna(False).to_numpy(dtype=bool, copy=True), known
+
+
+def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    values = None if given else boolean(column)
+    if given:
+        numbers = column.fillna(-1).to_numpy()
+        if (
+            numbers.dtype.kind not in "iufb"
+            or (numbers != numbers.astype(np.int64)).any()
+            or (numbers.max(initial=-1) >= len(given) or numbers.min(initial=-1) < -1)
+        ):
+            raise InputError(
+                f"Column '{name}' of {where} does not fit its {len(given)} class names: 0 to {len(given) - 1} were "
+                "expected."
+            )
+        labels, names = numbers.astype(np.int64), list(given)
+    elif values is not None:
+        has, known = values
+        labels = np.where(known, has.astype(np.int64), -1)
+        names = [f"not {name}", name]
+    else:
+        known = ~(column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
+        different = sorted(column[known].unique().tolist(), key=lambda value: (isinstance(value, str), value))
+        if len(different) > MOST_CLASSES:
+            raise InputError(
+                f"Column '{name}' of {where} has {len(different):,} different values, over {MOST_CLASSES:,}: "
+                "it cannot be the class."
+            )
+        place = {value: at for at, value in enumerate(different)}
+        labels = np.array([place[value] if there else -1 for value, there in zip(column, known, strict=True)], np.int64)
+        names = [f"{value:g}" if isinstance(value, float) else str(value) for value in different]
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise InputError(f"Column '{name}' of {where} is the same for all images: it cannot be the class.")
+    return labels, tuple(names)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a table in a file of its own
+
+
+def table_beside(folder: Path) -> Path | None:
+    """The file of attributes in a folder of images, None when there is none."""
+    return next((folder / name for name in FILES if (folder / name).is_file()), None)
+
+
+def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table's rows in the order of the images, and what did not fit.
+
+    Args:
+        path: a CSV or parquet file with a column of `KEYS` that names each image: by its path in the folder, by that
+            without the split's folder, or by its name alone where no other image has it.
+        images: N paths in the folder, such as `train/cat/1.png`.
+        taken: names of columns that the images have already.
+
+    Returns:
+        A table of N rows without the naming column (an image without a row has missing values), and notes.
+
+    Raises:
+        InputError: for a file that cannot be read, names that clash, no naming column, two rows for one image, or no
+            row that fits.
+    """
+    import pandas as pd
+
+    table = _read(path)
+    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    check_names([*taken, *table.columns], str(path))
+    key = next((name for name in KEYS if name in table.columns), None)
+    if key is None:
+        raise InputError(
+            f"{path} has no column that names the images. Call it one of {', '.join(KEYS)}; it has: "
+            f"{', '.join(map(str, table.columns[:12]))}."
+        )
+    place = _places(images)
+    named = [str(value).strip().replace("\\", "/").removeprefix("./") for value in table[key]]
+    rows = np.array([place.get(name, -1) for name in named], dtype=np.int64)
+    lost = np.flatnonzero(rows < 0)
+    if len(lost) == len(rows):
+        first = f"'{named[0]}'" if named else "nothing"
+        raise InputError(f"No row of {path} fits an image: '{key}' has {first}, images are named like '{images[0]}'.")
+    twice = [image for image, count in Counter(rows[rows >= 0].tolist()).items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has more than one row for {images[twice[0]]} (and {len(twice) - 1:,} others).")
+    notes = []
+    if len(lost):
+        notes.append(f"{len(lost):,} rows of {path.name} name no image and are left out, the first: {named[lost[0]]}.")
+    fitted = table.drop(columns=key).iloc[rows >= 0].set_axis(rows[rows >= 0]).reindex(range(len(images)))
+    without = len(images) - int((rows >= 0).sum())
+    if without:
+        notes.append(f"{without:,} images have no row in {path.name}: nothing is known of their attributes.")
+    return fitted, tuple(notes)
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse names of columns that a person could not tell apart.
+
+    Raises:
+        InputError: when two differ in case, spaces and underscores only, or one is empty.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = " ".join(name.replace("_", " ").lower().split())
+        if not plain:
+            raise InputError(f"{where} has a column without a name.")
+        if plain in seen:
+            raise InputError(f"{where}: the columns '{seen[plain]}' and '{name}' clash. Rename one of them.")
+        seen[plain] = name
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            names = pq.read_schema(path).names
+            check_names(names, str(path))
+            return pq.read_table(path).to_pandas()
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            check_names([name.strip() for name in next(csv.reader(file), [])], str(path))
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pa.ArrowException, pd.errors.ParserError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}).") from error
+
+
+def _places(images: Sequence[str]) -> dict[str, int]:
+    """Where each image is, by every name that is its own."""
+    found: dict[str, int] = {}
+    shared: set[str] = set()
+    for at, image in enumerate(images):
+        for name in {image, image.partition("/")[2], image.rpartition("/")[2]} - {""}:
+            if name in found and name != image:
+                shared.add(name)
+            found.setdefault(name, at)
+    whole = {image: at for at, image in enumerate(images)}
+    return {name: at for name, at in found.items() if name not in shared} | whole
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

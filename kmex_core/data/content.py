@@ -1,0 +1,401 @@
+"""What files hold, by digest: read once, remembered by path, size, times and inode, and read again when one changed.
+
+A digest is of the content alone, so a copy of a data set has the same fingerprint wherever it is. What was read is
+remembered in one SQLite file in the store; losing or damaging it costs time, never a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.store import default_root, read_only
+
+log = logging.getLogger(__name__)
+
+FILE = "contents.sqlite"
+VERSION = 3
+DIGEST_BYTES = 16
+THREADS = 4
+TOGETHER = 32  # files per task
+TABLES = (".parquet", ".csv")
+WHOLE = 64 * 2**20  # files up to this size are read at once, for whoever wants to look at the bytes
+_INT64 = 2**63 - 1  # what SQLite's integers hold
+FRESH_NS = 2_000_000_000  # what changed so recently could change again without a new time: not remembered
+
+
+class FileState(NamedTuple):
+    """A file as a directory shows it. (A tuple: there may be hundreds of thousands.)
+
+    Attributes:
+        place: its path.
+        name: its path in the data set, with `/`.
+        size: in bytes.
+        mtime, ctime: times of change of content and of anything, in nanoseconds.
+        inode: its number in the file system.
+    """
+
+    place: str
+    name: str
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.place)
+
+    @property
+    def stamp(self) -> tuple[int, int, int, int]:
+        """What changes with the content, short of reading it."""
+        return self[2:]
+
+    def unchanged(self) -> bool:
+        """Whether the file at the path is still in this state."""
+        try:
+            return state_of(self.place, self.name).stamp == self.stamp
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a file.
+
+    Attributes:
+        digest: of its bytes.
+        flaw: what is wrong with it as whoever looked at the bytes says, "" for nothing.
+    """
+
+    digest: bytes
+    flaw: str
+
+
+def state_of(place: str | Path, name: str, status: os.stat_result | None = None) -> FileState:
+    """A file's state; `status` saves asking again.
+
+    Raises:
+        OSError: when there is no such file.
+    """
+    place = str(place)
+    status = os.stat(place) if status is None else status
+    return FileState(place, name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INT64)
+
+
+_AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
+
+
+@contextlib.contextmanager
+def reading_again() -> Iterator[list[str]]:
+    """Within this, `contents` reads every file, whatever is remembered of it.
+
+    Yields:
+        A list that gets the path of each file that is in the state that is remembered, but holds something else.
+    """
+    changed: list[str] = []
+    before = _AGAIN.set(changed)
+    try:
+        yield changed
+    finally:
+        _AGAIN.reset(before)
+
+
+def contents(
+    files: Sequence[FileState],
+    look: Callable[[bytes | Path], str] | None = None,
+    level: str = "",
+    progress: Progress = silent,
+) -> list[Content]:
+    """The contents of files, from what is remembered or read now (see `reading_again`).
+
+    Args:
+        files: their states, as just seen.
+        look: says what is wrong with a file's bytes (or, of a file over `WHOLE` bytes, with the file at its path).
+        level: names `look`: what was found under another name is not trusted.
+        progress: called as files are read.
+
+    Raises:
+        OSError: when a file cannot be read.
+    """
+    changed = _AGAIN.get()
+    with _memory() as memory:
+        recalled = memory.recall(files, level if look else "")
+        known = [recalled.get((os.fsencode(file.place), *file.stamp)) for file in files]
+        results: list[Content | None] = known.copy() if changed is None else [None] * len(files)
+        missing = [at for at, content in enumerate(results) if content is None]
+        if missing:
+            now = time.time_ns()
+            fresh = []
+            for at, content in _read(files, missing, look, progress):
+                results[at] = content
+                before = known[at]
+                if changed is not None and before is not None and before.digest != content.digest:
+                    changed.append(files[at].place)
+                if max(files[at].mtime, files[at].ctime) < now - FRESH_NS:
+                    fresh.append((files[at], content))
+            memory.remember(fresh, level if look else "")
+    return [content for content in results if content is not None]
+
+
+def _read(
+    files: Sequence[FileState], which: Sequence[int], look: Callable[[bytes | Path], str] | None, progress: Progress
+) -> Iterator[tuple[int, Content]]:
+    def some(part: Sequence[int]) -> list[tuple[int, Content]]:
+        return [(at, _content(files[at], look)) for at in part]
+
+    parts = [which[start : start + TOGETHER] for start in range(0, len(which), TOGETHER)]
+    done = 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        for found in pool.map(some, parts):
+            yield from found
+            done += len(found)
+            progress("Reading files", done, len(which))
+
+
+def _content(file: FileState, look: Callable[[bytes | Path], str] | None) -> Content:
+    if file.size > WHOLE:
+        with file.path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, _hash).digest()
+        return Content(digest, look(file.path) if look else "")
+    held = file.path.read_bytes()
+    return Content(_hash(held).digest(), look(held) if look else "")
+
+
+def _hash(held: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(held, digest_size=DIGEST_BYTES)
+
+
+def digest_of(parts: Iterable[bytes | memoryview]) -> bytes:
+    """One digest of many parts, in order."""
+    seen = _hash()
+    for part in parts:
+        seen.update(len(part).to_bytes(8, "little"))
+        seen.update(part)
+    return seen.digest()
+
+
+def as_array(digests: bytes) -> np.ndarray:
+    """Digests, one after the other, as (N,) of numpy's bytes, which take little room and compare quickly."""
+    return np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what is behind a data set, without reading it
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A place whose files are behind a data set.
+
+    Attributes:
+        path: a file or a folder.
+        deep: of a folder, whether all that is below it belongs to the data set, or its own folders and tables alone.
+    """
+
+    path: Path
+    deep: bool = True
+
+
+def signature(watched: Iterable[Watch]) -> str:
+    """A name for the state of places as directories show it, which changes when any file does; reads no file."""
+    seen = _hash()
+    for place in watched:
+        for entry in _entries(place.path, place.deep):
+            seen.update(entry)
+    return seen.hexdigest()
+
+
+def _entries(path: Path, deep: bool) -> Iterator[bytes]:
+    try:
+        status = path.stat()
+    except OSError:
+        yield b"missing|" + os.fsencode(path)
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        yield _line(os.fsencode(path), status)
+        return
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield b"closed|" + os.fsencode(folder)
+            continue
+        for entry in listed:
+            try:
+                if deep and entry.is_dir(follow_symlinks=folder == path):
+                    yield b"folder|" + os.fsencode(entry.path)
+                    waiting.append(Path(entry.path))
+                elif deep or entry.name.lower().endswith(TABLES):
+                    yield _line(os.fsencode(entry.path), entry.stat())
+                elif entry.is_dir():
+                    yield b"folder|" + os.fsencode(entry.path)
+            except OSError:
+                yield b"lost|" + os.fsencode(entry.path)
+
+
+def _line(name: bytes, status: os.stat_result) -> bytes:
+    return b"%s|%d|%d|%d|%d\n" % (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the memory
+
+_COLUMNS = "path, size, mtime, ctime, inode, digest, flaw, level, mark"
+
+
+def _mark(*values: object) -> int:
+    """A sum over a row, which SQLite does not have: a bit that flips in the file is noticed."""
+    return zlib.crc32(repr(values).encode(errors="replace"))
+
+
+State = tuple[bytes, int, int, int, int]  # path and stamp
+
+
+@contextlib.contextmanager
+def _memory() -> Iterator[_Memory]:
+    memory = _Memory(default_root() / FILE)
+    try:
+        yield memory
+    finally:
+        memory.close()
+
+
+_LOCK = threading.Lock()
+
+
+class _Memory:
+    """The SQLite file; where it cannot be read or written, nothing is remembered."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: sqlite3.Connection | None = None
+        for _ in range(2):
+            try:
+                if read_only() and not path.is_file():
+                    return
+                path.parent.mkdir(parents=True, exist_ok=True)
+                uri = path.absolute().as_uri() + ("?mode=ro" if read_only() else "")
+                self._open = sqlite3.connect(uri, timeout=10, uri=True)
+                self._open.execute("PRAGMA trusted_schema = OFF")
+                if self._open.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                    self._make()
+                self._open.execute(f"SELECT {_COLUMNS} FROM files LIMIT 1")
+                self._open.execute("SELECT key, value, mark FROM facts LIMIT 1")
+                return
+            except sqlite3.OperationalError as error:
+                if "no such" in str(error):
+                    self._rebuild(error)
+                    continue
+                log.info("%s cannot be used (%s): files are read again each time.", path, error)
+                self.close()
+                return
+            except sqlite3.DatabaseError as error:
+                self._rebuild(error)
+            except OSError as error:
+                log.info("%s cannot be used (%s): files are read again each time.", path, error)
+                return
+
+    def _make(self) -> None:
+        assert self._open is not None
+        with self._open:
+            for table in ("files", "facts"):
+                self._open.execute(f"DROP TABLE IF EXISTS {table}")
+            self._open.execute(
+                "CREATE TABLE files (path BLOB, size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, "
+                "digest BLOB, flaw TEXT, level TEXT, mark INTEGER, PRIMARY KEY (path, level)) WITHOUT ROWID"
+            )
+            self._open.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT, mark INTEGER) WITHOUT ROWID")
+            self._open.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _rebuild(self, error: Exception) -> None:
+        self.close()
+        if read_only():
+            return
+        log.warning("%s is damaged (%s). It is made anew; files are read again once.", self._path, error)
+        for name in (self._path, self._path.with_name(f"{FILE}-journal")):
+            with contextlib.suppress(OSError):
+                name.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open.close()
+            self._open = None
+
+    def recall(self, files: Sequence[FileState], level: str) -> dict[State, Content]:
+        """What is remembered of the folders that `files` are in; with `level` "" the digest alone counts."""
+        if self._open is None or not files:
+            return {}
+        common = os.path.commonpath(list({os.fsencode(os.path.dirname(file.place)) for file in files}))
+        try:
+            rows = self._open.execute(
+                f"SELECT {_COLUMNS} FROM files WHERE path >= ? AND path < ? AND (level = ? OR ? = '')",
+                (common + b"/", common + b"0", level, level),  # "0" comes after "/"
+            )
+            return {row[:5]: Content(row[5], row[6]) for row in rows if row[-1] == _mark(*row[:-1])}
+        except sqlite3.Error as error:
+            self._rebuild(error)
+            return {}
+
+    def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
+        rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]
+        marked = [(*row, _mark(*row)) for row in rows]
+        # findings of other checks about content that the file no longer has
+        self._write("DELETE FROM files WHERE path = ? AND digest != ?", [(row[0], row[5]) for row in rows])
+        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", marked)
+
+    def fact(self, key: str) -> str | None:
+        if self._open is None:
+            return None
+        try:
+            row = self._open.execute("SELECT value, mark FROM facts WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._rebuild(error)
+            return None
+        return row[0] if row and row[1] == _mark(key, row[0]) else None
+
+    def put(self, key: str, value: str) -> None:
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", [(key, value, _mark(key, value))])
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self._open is None or not rows or read_only():
+            return
+        try:
+            with _LOCK, self._open:
+                self._open.executemany(statement, rows)
+        except sqlite3.Error as error:
+            log.info("%s cannot be written (%s): files are read again next time.", self._path, error)
+
+
+def known_fact(key: str, find: Callable[[], object]) -> object:
+    """A JSON value that follows from contents named in `key`: remembered, or found now."""
+    with _memory() as memory:
+        text = memory.fact(key)
+        if text is not None:
+            with contextlib.suppress(ValueError):
+                return read_json(text)
+        value = find()
+        memory.put(key, write_json(value))
+    return value

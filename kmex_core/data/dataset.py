@@ -1,0 +1,377 @@
+"""A labelled image data set with a training and a test split, whatever it is kept in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.specs import stable_key
+from kmex_core.data.content import FileState, Watch, digest_of
+from kmex_core.data.pictures import DECODER, read_header, read_picture, to_channels, to_pixels
+
+if TYPE_CHECKING:
+    import torch
+
+HELD_OUT = 0.2
+CONTENT = "c1-"  # what fingerprints of content begin with
+SURVEYED = 64
+STATISTICS_BATCH = 128
+
+
+class Split(ABC):
+    """Images with labels, read one by one or in batches.
+
+    Attributes:
+        labels: (N,) int64.
+        attribute_names: A names of what is known of each image besides its class; empty where nothing is.
+        attributes: (N, A) bool.
+        known: (N, A) bool, which of them are known (the others are False); None when all are.
+        identity: (N,) equal for equal images, whatever column is the class: the digests of their files, as bytes, or
+            the numbers of images in memory.
+    """
+
+    labels: np.ndarray
+    identity: np.ndarray
+    attribute_names: tuple[str, ...] = ()
+    attributes: np.ndarray = np.empty((0, 0), dtype=bool)
+    known: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """The original image for display: (H, W) or (H, W, 3) uint8."""
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
+        """The original images at `indices`, one at a time; one array where they lie in memory."""
+        return (self.image(int(index)) for index in indices)
+
+
+class ArraySplit(Split):
+    """Images in memory.
+
+    Args:
+        pixels: (N, H, W) or (N, H, W, 3) uint8.
+        labels: (N,) integers.
+    """
+
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.identity = np.arange(len(self.labels))
+
+    def image(self, index: int) -> np.ndarray:
+        return np.asarray(self.pixels[index])
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        return self.pixels[np.asarray(indices)]
+
+
+Sources = Sequence[FileState] | Sequence[Path] | Sequence[bytes]
+
+
+def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int, str]:
+    """The shapes (H, W) of some encoded images; 1 or 3 channels: grey only when all of them are stored as grey; and
+    the newest decoder that they need, for the fingerprint."""
+    shapes, grey, decoder = set(), True, DECODER
+    for index in np.unique(np.linspace(0, len(sources) - 1, SURVEYED).astype(int)):
+        header = read_header(*_named(sources, int(index), where))
+        shapes.add(header.shape)
+        grey = grey and header.grey
+        decoder = max(decoder, header.decoder)
+    return shapes, 1 if grey else 3, decoder
+
+
+def _named(sources: Sources, index: int, where: str) -> tuple[bytes | Path, str]:
+    """An encoded image, and what to call it in messages.
+
+    Raises:
+        InputError: when a file is not the one any more that the data set was opened with.
+    """
+    source = sources[index]
+    if isinstance(source, FileState):
+        if not source.unchanged():
+            raise InputError(f"{source.path} has changed or is gone since the data set was opened. Try again.")
+        source = source.path
+    return source, str(source) if isinstance(source, Path) else f"Image {index} of {where}"
+
+
+class EncodedSplit(Split):
+    """Image files, decoded by `read_picture` when they are read; only their bytes (or their places) are held.
+
+    Args:
+        sources: files, whose content must not have changed when they are read; or paths; or anything indexable that
+            gives a file's bytes.
+        labels: (N,) integers.
+        digests: (N,) bytes, of the files.
+        channels: 1 or 3: images are read as grey or as colour.
+        where: what to call the sources in a message.
+    """
+
+    def __init__(self, sources: Sources, labels: np.ndarray, digests: np.ndarray, channels: int, where: str) -> None:
+        self.sources = sources
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.identity = digests
+        self.channels = channels
+        self.where = where
+
+    def image(self, index: int) -> np.ndarray:
+        source, name = _named(self.sources, index, self.where)
+        try:
+            picture = read_picture(source, name)
+        except InputError as error:
+            raise InputError(f"{error} Repair or remove it, or leave broken files out with --skip-broken.") from error
+        pixels = to_channels(picture.pixels, self.channels)
+        return pixels[..., 0] if self.channels == 1 else pixels
+
+
+class Subset(Split):
+    """Some images of another split.
+
+    Args:
+        whole: the other split.
+        indices: (N,) which of its images.
+    """
+
+    def __init__(self, whole: Split, indices: np.ndarray) -> None:
+        self.whole = whole
+        self.indices = indices
+        self.labels = whole.labels[indices]
+        self.identity = whole.identity[indices]
+        self.attribute_names = whole.attribute_names
+        self.attributes = whole.attributes[indices] if whole.attribute_names else whole.attributes
+        self.known = None if whole.known is None else whole.known[indices]
+
+    def image(self, index: int) -> np.ndarray:
+        return self.whole.image(int(self.indices[index]))
+
+    def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
+        return self.whole.images(self.indices[np.asarray(indices)])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not part of a data set although it is among its files.
+
+    Attributes:
+        reason: what kind of thing, in words that a number can stand before.
+        count: how many.
+        names: the first few.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...] = ()
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first few names in words, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A data set.
+
+    Attributes:
+        name: its registered name, or its path.
+        splits: "train" and "test", and "validation" where there is one beside the test split.
+        class_names: C names, in the order of the labels 0…C−1.
+        channels: 1 for greyscale, 3 for colour.
+        image_size: side in pixels of the square that the network sees.
+        augmentation: what training adds by default: "none" or "flip-crop" (paper A.1).
+        fingerprint: a name for its content: the same for the same files in another place.
+        notes: what a person should know about it (a held-out test split, say).
+        class_column: the column of its table that is the class; "" when it has a class of its own.
+        test_from: what its test split is: its "test" split, its "validation" split, or "held out" of its training
+            images.
+        left_out: what is among its files and not in a split, by reason; a note says it as well.
+        watched: where its files are; `_content.signature` tells cheaply whether one has changed.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...]
+    channels: int
+    image_size: int
+    augmentation: str
+    fingerprint: str
+    notes: tuple[str, ...] = field(default=())
+    class_column: str = ""
+    test_from: str = "test"
+    left_out: tuple[LeftOut, ...] = ()
+    watched: tuple[Watch, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """The split `name`.
+
+        Raises:
+            InputError: when there is none, naming those there are.
+        """
+        if name not in self.splits:
+            raise InputError(f"Data set '{self.name}' has no split '{name}', only {', '.join(self.splits)}.")
+        return self.splits[name]
+
+    def pixels(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """(n, channels, image_size, image_size) uint8 of the images at `indices`."""
+        return to_pixels(self.split(split).images(indices), self.channels, self.image_size)
+
+    def batches(
+        self, split: str, batch_size: int, order: np.ndarray | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels (n, channels, S, S) uint8 and labels (n,) int64, in `order` (all, as they come, when None).
+
+        The next batches are decoded while the current one is used.
+        """
+        import torch
+
+        labels = torch.from_numpy(self.split(split).labels)
+        order = np.arange(len(labels)) if order is None else order
+        parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        with ThreadPoolExecutor(2) as pool:
+            waiting = []
+            for part in parts[:2]:
+                waiting.append((part, pool.submit(self.pixels, split, part)))
+            ahead = iter(parts[2:])
+            while waiting:
+                part, job = waiting.pop(0)
+                pixels = job.result()
+                if (following := next(ahead, None)) is not None:
+                    waiting.append((following, pool.submit(self.pixels, split, following)))
+                yield pixels, labels[torch.from_numpy(np.asarray(part))]
+
+    def statistics(self, progress: Progress = silent) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel of the training split's pixels (0…1) at the network's size.
+
+        One pass; memory bounded by a batch. A channel that never changes gets the deviation 1.
+        """
+        occurring = np.zeros((self.channels, 256), dtype=np.int64)
+        done, images = 0, len(self.split("train"))
+        for pixels, _ in self.batches("train", STATISTICS_BATCH):
+            for channel, values in enumerate(pixels.numpy().transpose(1, 0, 2, 3)):
+                occurring[channel] += np.bincount(values.ravel(), minlength=256)
+            done += len(pixels)
+            progress("Measuring mean and deviation", done, images)
+        levels, count = np.arange(256) / 255, occurring.sum(1)
+        mean = occurring @ levels / count
+        std = np.sqrt(np.maximum(occurring @ levels**2 / count - mean**2, 0))
+        std[std < 1e-6] = 1.0
+        return tuple(float(m) for m in mean), tuple(float(s) for s in std)
+
+
+def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
+    """A name for the contents that `identity` says (names and digests of files, say) and `more`, the same everywhere.
+
+    It begins with `CONTENT`; fingerprints of older versions, of dates and places, do not and cannot be compared.
+    """
+    return CONTENT + stable_key([digest_of(identity).hex(), list(more)])
+
+
+def array_fingerprint(splits: Mapping[str, Split], *more: Any) -> str:
+    """A name for images in memory, by their pixels and labels."""
+    parts: list[bytes | memoryview] = []
+    for name, split in splits.items():
+        assert isinstance(split, ArraySplit)
+        parts += [name.encode(), str(split.pixels.shape).encode()]
+        parts += [np.ascontiguousarray(split.pixels).reshape(-1).data, split.labels.tobytes()]
+    return fingerprint(parts, *more)
+
+
+def comparable(one: str, other: str) -> bool:
+    """Whether two fingerprints say if two data sets have the same content."""
+    return one.startswith(CONTENT) and other.startswith(CONTENT)
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A data set's splits, among them one to test on.
+
+    Attributes:
+        splits: "train" and "test", and "validation" where there is one beside the test split.
+        test_from: see `ImageDataset`.
+        notes: where the test split is from, and how many training images are copies.
+        marks: what the fingerprint has to say of the choice, besides the files.
+    """
+
+    splits: dict[str, Split]
+    test_from: str
+    notes: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+
+
+def with_test_split(splits: Mapping[str, Split], class_names: Sequence[str]) -> Divided:
+    """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
+
+    Raises:
+        InputError: when there is none and no class has enough images to hold some out.
+    """
+    train = splits["train"]
+    there = {name: split for name, split in splits.items() if len(split)}
+    copies = _copies_note(train)
+    if "test" in there:
+        ordered: dict[str, Split] = {name: there[name] for name in ("train", "test", "validation") if name in there}
+        return Divided(ordered, "test", copies)
+    if "validation" in there:
+        count = len(there["validation"])
+        said = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
+        return Divided({"train": train, "test": there["validation"]}, "validation", (said, *copies))
+    chosen = _held_out(train, len(class_names))
+    if len(chosen) == 0:
+        raise InputError(
+            "The data set has no test split, and too few images to hold some out. Add a test split, or give each class "
+            "5 or more different training images."
+        )
+    kept = np.setdiff1d(np.arange(len(train)), chosen)
+    said = (
+        f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
+        "class) are held out as one" + ("; identical images stay on the same side." if copies else ".")
+    )
+    # without copies older versions held out the same images, so the fingerprint stays what it was
+    marks = ("copies together",) if copies else ()
+    return Divided({"train": Subset(train, kept), "test": Subset(train, chosen)}, "held out", (said, *copies), marks)
+
+
+def _copies_note(train: Split) -> tuple[str, ...]:
+    copies = len(train) - len(np.unique(train.identity))
+    many = "is a copy of another" if copies == 1 else "are copies of others"
+    return (f"{copies:,} of the {len(train):,} training images {many}.",) if copies else ()
+
+
+def _held_out(train: Split, classes: int) -> np.ndarray:
+    """The rows of a fifth of each class's images, ascending; equal images are all among them or none is.
+
+    A class gives at most a fifth of its images and of its different images, so one image with many copies is not all
+    that is left of it on either side. An image that is in several classes counts for the rarest of them.
+    """
+    labels = train.labels
+    _, content = np.unique(train.identity, return_inverse=True)
+    sizes = np.bincount(content)
+    rarest_last = np.argsort(-np.bincount(labels)[labels], kind="stable")
+    owner = np.empty(len(sizes), dtype=np.int64)
+    owner[content[rarest_last]] = labels[rarest_last]
+    random = np.random.default_rng(0)
+    held: list[int] = []
+    for label in range(classes):
+        members = np.flatnonzero(owner[content] == label)
+        drawn = dict.fromkeys(content[random.permutation(members)].tolist())
+        most, images = int(len(drawn) * HELD_OUT), int(len(members) * HELD_OUT)
+        for group in drawn:
+            if most and sizes[group] <= images:
+                held.append(group)
+                most, images = most - 1, images - int(sizes[group])
+    return np.flatnonzero(np.isin(content, held))
+
+
+def usual_size(shapes: set[tuple[int, int]]) -> int:
+    """The network's side for images of these shapes: the next multiple of 32 for one small shape, else 224."""
+    largest = max(max(shape) for shape in shapes)
+    return min(224, -(-largest // 32) * 32) if len(shapes) == 1 else 224

@@ -1,0 +1,324 @@
+"""All metrics on relevance maps in one pass over the images (paper 4.1.2 and 4.2.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kmex_core.base.errors import KMExError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import CONSERVATION_TOLERANCE, MapScores, NotComputed
+from kmex_core.metrics.faithfulness import map_divergence
+from kmex_core.metrics.robustness import (
+    LEAST,
+    average_drop,
+    average_increase,
+    keep_pixels,
+    pixel_counts,
+    relevance_rank,
+)
+from kmex_core.networks.memory import Portions
+from kmex_core.prototypes.fit import class_members
+from kmex_core.relevance import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
+
+BATCH = 16
+STEPS = 20
+PIXELS_AT_ONCE = 2**18
+
+
+class Prototypical(Protocol):
+    """A model that decides by prototypes on top of an encoder: N images, K prototypes, C classes, D dimensions.
+
+    `similarity` may be of any sign (a dot product, say). `head` is the black box on the same encoder.
+    """
+
+    encoder: nn.Module
+    head: nn.Module
+    prototype_class: Tensor
+
+    @property
+    def pixel_range(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """The lowest and the highest value of each input channel; None where it is not known."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, D)."""
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, D) to (N, K)."""
+
+    def classify(self, similarity: Tensor) -> Tensor:
+        """(N, K) to (N, C) class scores."""
+
+    def probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) to (N, C)."""
+
+    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """(N, D) and (N,) to (N, D): relevance of the dimensions for the similarity to one prototype each."""
+
+    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
+        """(N, D) and (N,) to (N, D): relevance of the dimensions for the prediction of one class each."""
+
+
+class Classifier(Protocol):
+    """A network in two parts: images to embeddings, and those to class scores."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """(N, channels, H, W) to (N, D)."""
+
+    @property
+    def head(self) -> nn.Module:
+        """(N, D) to (N, C)."""
+
+
+def why_no_maps(model: Prototypical, size: Sequence[int]) -> NotComputed | None:
+    """Why there are no relevance maps for a model; None when there are.
+
+    Args:
+        model: see `Prototypical`.
+        size: of an image, (channels, H, W).
+    """
+    if model.pixel_range is not None and has_rules(model.encoder, size):
+        return None
+    return NotComputed(no_rules(model.encoder))
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What a model and its black box say of some images."""
+
+    z: Tensor
+    similarity: Tensor
+    probability: Tensor
+    black_box: Tensor
+
+
+def _outputs(model: Prototypical, images: Tensor) -> _Outputs:
+    z = model.encode(images)
+    similarity = model.similarity(z)
+    return _Outputs(z, similarity, model.probabilities(similarity), model.head(z).softmax(1))
+
+
+def map_scores(
+    model: Prototypical,
+    batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
+    baseline: Tensor,
+    *,
+    total: int = 0,
+    seed: int = 0,
+    steps: int = STEPS,
+    progress: Progress = silent,
+) -> MapScores:
+    """AD, AI, RO and D_fdl of a model and its black box, from one pass: maps and masked images are shared.
+
+    Per image: a PRP map for each prototype of its class (AD, AI), an LRP map of the model's own prediction (RO), one
+    of the black box's prediction by the model and one by the black box (D_fdl, and the black box's AD, AI, RO).
+    Masked images go through the encoder in batches, once for the model and its black box. Memory is bounded by a
+    batch; its size does not change the result.
+
+    Args:
+        model: see `Prototypical`; in evaluation mode.
+        batches: indices (n,), normalised images (n, channels, H, W) and labels (n,).
+        baseline: (channels, H, W), what pixels become that are taken away.
+        total: how many images there are (0 when unknown), for progress.
+        seed: of the random order of pixels, which depends on it and on the image's index alone.
+        steps: of relevance ordering.
+        progress: called after every batch; it may raise to stop.
+
+    Raises:
+        KMExError: when a map has values that are not finite, or there are no images or no rules for the encoder.
+    """
+    started = time.perf_counter()
+    parts: list[dict[str, np.ndarray]] = []
+    baseline = baseline.to(model.prototype_class.device)
+    with torch.no_grad():
+        empty = _outputs(model, baseline[None])
+    members = class_members(model.prototype_class, empty.black_box.shape[1])
+    done = 0
+    for indices, images, labels in batches:
+        if not parts and (why := why_no_maps(model, images.shape[1:])) is not None:
+            raise KMExError(why.reason)
+        for at in range(0, len(images), BATCH):
+            part = slice(at, at + BATCH)
+            here = _Batch(model, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device))
+            parts.append(here.scores(baseline, empty, members, steps, seed))
+            done += len(indices[part])
+            progress("Measuring maps", done, max(total, done))
+    if not parts:
+        raise KMExError("There are no images to measure maps on.")
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    conserving = float(joined.pop("conserving").mean())
+    return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - started)
+
+
+def map_divergences(
+    model: Prototypical, other: Classifier, batches: Iterable[tuple[np.ndarray, Tensor, Tensor]], progress: Progress
+) -> np.ndarray:
+    """(N,) D_fdl of a model and a black box with a network of its own, image by image, in nats (paper 4.1.2).
+
+    For the class that the black box predicts: the model's map of that class beside the black box's.
+
+    Args:
+        model: see `Prototypical`.
+        other: the black box.
+        batches: see `map_scores`; both networks take the same input.
+        progress: called after every batch; it may raise to stop.
+
+    Raises:
+        KMExError: when a map has values that are not finite.
+    """
+    found: list[Tensor] = []
+    done = 0
+    pixel_range = model.pixel_range
+    assert pixel_range is not None
+    for _, images, _ in batches:
+        for at in range(0, len(images), BATCH):
+            here = images[at : at + BATCH].to(model.prototype_class.device)
+            with torch.no_grad():
+                theirs = other.encoder(here)
+                said = other.head(theirs).argmax(1)
+                mine = model.prediction_relevance(model.encode(here), said)
+            maps = [
+                _propagated(encoder, pixel_range, here, relevance)
+                for encoder, relevance in (
+                    (model.encoder, mine),
+                    (other.encoder, class_relevance(other.head, theirs, said)),
+                )
+            ]
+            if not all(bool(one.isfinite().all()) for one in maps):
+                raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
+            found.append(map_divergence(*maps))
+            done += len(here)
+            progress("Comparing maps", done, done)
+    return torch.cat(found).cpu().numpy()
+
+
+def _propagated(
+    encoder: nn.Module, pixel_range: tuple[Sequence[float], Sequence[float]], images: Tensor, relevance: Tensor
+) -> Tensor:
+    lrp = lrp_of(encoder, *pixel_range, images.shape[1:])
+    portions = Portions.fitting(encoder, images, backward=True, copies=LRP_COPIES)
+    return torch.cat(list(portions.over(len(images), lambda part: lrp.maps(images[part], relevance[part]))))
+
+
+class _Batch:
+    """A few images with what is needed to score them."""
+
+    def __init__(self, model: Prototypical, indices: np.ndarray, images: Tensor, labels: Tensor) -> None:
+        self.model, self.indices, self.images, self.labels = model, indices, images, labels
+        self.pixels = images.shape[2] * images.shape[3]
+        self.rows = max(16, PIXELS_AT_ONCE // self.pixels)
+        with torch.no_grad():
+            self.outputs = _outputs(model, images)
+            self.predicted = model.classify(self.outputs.similarity).argmax(1)
+        self.black_box = self.outputs.black_box.argmax(1)
+
+    def scores(
+        self, baseline: Tensor, empty: _Outputs, members: Tensor, steps: int, seed: int
+    ) -> dict[str, np.ndarray]:
+        """The rows of `MapScores` for these images, and which of their maps conserve relevance."""
+        count, device = len(self.images), self.images.device
+        each = torch.arange(count, device=device)
+        own = members[self.labels]
+        image, slot = torch.nonzero(own >= 0, as_tuple=True)
+        prototype = own[image, slot]
+        other = torch.nonzero(self.predicted != self.black_box)[:, 0]
+        maps, conserving = self._maps(image, prototype, other)
+        of_prototype, of_prediction, of_black_box, of_other = maps.split([len(image), count, count, len(other)])
+        same_class = of_prediction.clone()
+        same_class[other] = of_other
+        ranks = torch.cat([
+            relevance_rank(of_prototype), relevance_rank(of_black_box), relevance_rank(of_prediction),
+            self._random_ranks(seed),
+        ])  # fmt: skip
+        least = self.pixels - int(self.pixels * LEAST)
+        between = torch.from_numpy(pixel_counts(self.pixels, steps)[1:-1]).to(device)
+        first = len(image) + torch.arange(3 * count, device=device)  # ranks by black box, by model, at random
+        seen = self._masked(
+            baseline,
+            torch.cat([image, each, each.repeat(3).repeat_interleave(len(between))]),
+            ranks,
+            torch.cat([torch.arange(len(image) + count, device=device), first.repeat_interleave(len(between))]),
+            torch.cat([between.new_full((len(image) + count,), least), between.repeat(3 * count)]),
+        )
+        before = self.outputs.similarity[image, prototype]
+        after = seen.similarity[: len(image)].gather(1, prototype[:, None])[:, 0]
+        black_before = self.outputs.black_box[each, self.black_box]
+        black_after = seen.black_box[len(image) : len(image) + count][each, self.black_box]
+        shape = (3, count, len(between), -1)
+        model_steps = seen.probability[len(image) + count :].view(*shape)
+        black_steps = seen.black_box[len(image) + count :].view(*shape)
+
+        def curve(by: int, values: Tensor, start: Tensor, end: Tensor, target: Tensor) -> np.ndarray:
+            middle = values[by].gather(2, target[:, None, None].expand(-1, len(between), 1))[..., 0]
+            whole = torch.cat([start[0, target][:, None], middle, end.gather(1, target[:, None])], 1)
+            return whole.float().cpu().numpy()
+
+        def by_slot(values: np.ndarray) -> np.ndarray:
+            table = np.full(own.shape, np.nan)
+            table[image.cpu().numpy(), slot.cpu().numpy()] = values
+            return table
+
+        s, t, b, d = (value.double().cpu().numpy() for value in (before, after, black_before, black_after))
+        model_ends = (empty.probability, self.outputs.probability, self.predicted)
+        black_ends = (empty.black_box, self.outputs.black_box, self.black_box)
+        return {
+            "images": np.asarray(self.indices, dtype=np.int64),
+            "drop": by_slot(average_drop(s, t)),
+            "increase": by_slot(average_increase(s, t)),
+            "drop_black_box": average_drop(b, d),
+            "increase_black_box": average_increase(b, d),
+            "divergence": map_divergence(same_class, of_black_box).cpu().numpy(),
+            "curve": curve(1, model_steps, *model_ends),
+            "curve_random": curve(2, model_steps, *model_ends),
+            "curve_black_box": curve(0, black_steps, *black_ends),
+            "curve_black_box_random": curve(2, black_steps, *black_ends),
+            "conserving": conserving,
+        }
+
+    def _maps(self, image: Tensor, prototype: Tensor, other: Tensor) -> tuple[Tensor, np.ndarray]:
+        """Maps of all prototypes' similarities, of each image's prediction, of the black box's, and, for the images in
+        `other`, of the black box's prediction by the model."""
+        model, z = self.model, self.outputs.z
+        with torch.no_grad():
+            relevance = torch.cat([
+                model.prototype_relevance(z[image], prototype),
+                model.prediction_relevance(z, self.predicted),
+                class_relevance(model.head, z, self.black_box),
+                model.prediction_relevance(z[other], self.black_box[other]),
+            ])  # fmt: skip
+        each = torch.arange(len(z), device=z.device)
+        rows = torch.cat([image, each, each, other])
+        assert model.pixel_range is not None
+        lrp = lrp_of(model.encoder, *model.pixel_range, self.images.shape[1:])
+        portions = Portions.fitting(model.encoder, self.images, self.rows, backward=True, copies=LRP_COPIES)
+        maps = torch.cat(
+            list(portions.over(len(rows), lambda part: lrp.maps(self.images[rows[part]], relevance[part])))
+        )
+        if not bool(maps.isfinite().all()):
+            raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
+        expected = relevance.double().sum(1)
+        kept = (maps.double().sum((1, 2, 3)) - expected).abs() <= CONSERVATION_TOLERANCE * expected.abs()
+        return maps, kept.cpu().numpy()
+
+    def _random_ranks(self, seed: int) -> Tensor:
+        drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]
+        return torch.from_numpy(np.stack(drawn)).to(self.images.device)
+
+    def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, kept: Tensor) -> _Outputs:
+        """What is said of masked images: row r is image `image[r]` with the `kept[r]` first pixels by `rank[r]`."""
+
+        def some(part: slice) -> _Outputs:
+            return _outputs(self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], kept[part]))
+
+        with torch.no_grad():
+            portions = Portions.fitting(self.model.encoder, self.images, self.rows)
+            found = list(portions.over(len(image), some))
+        return _Outputs(*(torch.cat([getattr(one, name) for one in found])
+                          for name in ("z", "similarity", "probability", "black_box")))  # fmt: skip

@@ -1,0 +1,1 @@
+"""Self-explainable models, and the models of the store."""

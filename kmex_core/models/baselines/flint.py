@@ -1,0 +1,191 @@
+"""FLINT (Parekh, Mozharovskyi, d'Alché-Buc, NeurIPS 2021), with the interpreter FLINT-g (KMEx paper, 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kmex_core.models.baselines.backbone import Decoder, encoder_of
+from kmex_core.models.baselines.base import Baseline, Stage
+from kmex_core.networks.feature_maps import last_maps
+
+WIDEST = 256
+DROPOUT = 0.2
+
+
+class AttributeHead(nn.Module):
+    """Embeddings to class scores by way of attributes, whose rows are the prototypes; similarity is a dot product.
+
+    Args:
+        dimensions: D.
+        classes: C.
+        k: attributes per class; K = C · k in all.
+    """
+
+    def __init__(self, dimensions: int, classes: int, k: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = dimensions, classes
+        self.attributes = nn.Linear(dimensions, classes * k, bias=False)
+        self.interpreter = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(classes * k, classes))
+
+    @property
+    def prototypes(self) -> Tensor:
+        """(K, D) the rows of the attribute layer."""
+        return self.attributes.weight
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, K) from attributes to classes."""
+        last: nn.Linear = self.interpreter[1]  # type: ignore[assignment]
+        return last.weight
+
+    @property
+    def prototype_class(self) -> Tensor:
+        """(K,) int64, the class that each attribute speaks for most."""
+        return self.weight.argmax(0)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, D) to (N, K): dot products, which may be below 0."""
+        found: Tensor = self.attributes(z)
+        return found
+
+    def classify(self, similarity: Tensor) -> Tensor:
+        """(N, K) to (N, C): the interpreter on the attributes Φ = ReLU(similarity)."""
+        found: Tensor = self.interpreter(similarity.relu())
+        return found
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, D) to (N, C) class scores."""
+        return self.classify(self.similarity(z))
+
+
+class AttributeEncoder(nn.Module):
+    """The backbone's last two maps, each through a 3×3 convolution, joined, through another, averaged: (N, D).
+
+    It keeps the backbone's own embedding of the last pass, which the predictor needs.
+    """
+
+    title = "FLINT, whose attributes join maps of two layers"
+
+    def __init__(self, trunk: nn.Module, image_size: int, dimensions: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.taps = last_maps(trunk, image_size)
+        width = max(16, dimensions // 2)
+        self.first = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()) for _, channels, _ in self.taps
+        )
+        self.second = nn.Sequential(nn.Conv2d(width * len(self.taps), dimensions, 3, padding=1), nn.ReLU())
+        self.side = self.taps[-1][2]
+
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) to the attributes' embedding (N, D) and the backbone's own."""
+        maps: dict[str, Tensor] = {}
+        handles = [
+            self.trunk.get_submodule(name).register_forward_hook(
+                lambda _m, _i, out, name=name: maps.__setitem__(name, out)
+            )
+            for name, _, _ in self.taps
+        ]
+        try:
+            features = self.trunk(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        joined = torch.cat(
+            [
+                nn.functional.adaptive_avg_pool2d(layer(maps[name]), self.side)
+                for layer, (name, _, _) in zip(self.first, self.taps, strict=True)
+            ],
+            1,
+        )
+        z: Tensor = self.second(joined).mean((2, 3))
+        return z, features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, D)."""
+        return self.both(images)[0]
+
+
+class FLINT(Baseline):
+    """A predictor f, and an interpreter g that explains it by attributes of its inner maps; g is the model here.
+
+    Training: first the predictor alone, then also what g and the decoder make of the attributes, then also that
+    few attributes speak for an image, and all for some.
+    """
+
+    kind = "flint"
+    defaults: ClassVar[Mapping[str, float]] = {
+        "cross_entropy": 0.8,
+        "input_fidelity": 0.8,
+        "output_fidelity": 1.0,
+        "conciseness": 0.1,
+        "entropy": 0.2,
+        "diversity": 0.2,
+        "predictor_share": 0.2,  # of the epochs, in which the predictor learns alone
+        "fidelity_share": 0.2,  # of the epochs after them, before attributes have to be few
+    }
+
+    encoder: AttributeEncoder
+    head: AttributeHead
+
+    def __init__(
+        self, backbone: str, classes: int, image_size: int, k: int, options: Mapping[str, float], imagenet: bool = False
+    ) -> None:
+        trunk, dimensions = encoder_of(backbone, classes, image_size, imagenet)
+        encoder = AttributeEncoder(trunk, image_size, dimensions)
+        super().__init__(encoder, AttributeHead(dimensions, classes, k), options)
+        self.predictor = nn.Linear(dimensions, classes)
+        self.decoder = Decoder(classes * k, image_size, min(WIDEST, dimensions))
+
+    def stage(self, epoch: int, epochs: int) -> Stage:
+        """The predictor alone, then fidelity, then all."""
+        first = round(self.options["predictor_share"] * epochs)
+        if epoch < first:
+            return Stage("predictor", ("encoder.trunk", "predictor"))
+        everything = ("encoder", "head", "predictor", "decoder")
+        if epoch < first + round(self.options["fidelity_share"] * epochs):
+            return Stage("fidelity", everything)
+        return Stage("all", everything)
+
+    def losses(self, images: Tensor, pixels: Tensor, labels: Tensor, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
+        """Cross-entropy of the predictor, fidelity of output (cross-entropy between predictor and interpreter) and
+        input (squared error of the decoded attributes), and the three terms of `of_attributes`."""
+        z, features = self.encoder.both(images)
+        predicted = self.predictor(features)
+        weight = self.options
+        terms = {"cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(predicted, labels)}
+        if stage.name == "predictor":
+            return terms, predicted
+        similarity = self.similarity(z)
+        attributes, scores = similarity.relu(), self.classify(similarity)
+        terms |= {
+            "input": weight["input_fidelity"] * nn.functional.mse_loss(self.decoder(attributes), pixels),
+            "output": weight["output_fidelity"] * -(predicted.softmax(1) * scores.log_softmax(1)).sum(1).mean(),
+        }
+        if stage.name == "all":
+            terms |= self.of_attributes(attributes)
+        return terms, scores
+
+    def of_attributes(self, attributes: Tensor) -> dict[str, Tensor]:
+        """Conciseness (their mean) and entropy over attributes, both small for each image; entropy of the mean over
+        images large (diversity), so that all attributes are used.
+
+        Args:
+            attributes: (N, K) Φ, 0 or more.
+        """
+        weight = self.options
+        return {
+            "conciseness": weight["conciseness"] * attributes.mean(),
+            "entropy": weight["entropy"] * _entropy(attributes).mean(),
+            "diversity": -weight["diversity"] * _entropy(attributes.mean(0, keepdim=True)).mean(),
+        }
+
+
+def _entropy(values: Tensor) -> Tensor:
+    """(N, K) to (N,): the entropy of softmax, in nats."""
+    log_share = values.log_softmax(1)
+    return -(log_share.exp() * log_share).sum(1)

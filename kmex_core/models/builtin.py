@@ -1,0 +1,93 @@
+"""A prototypical model explained by the prototypes that it has itself, as KMEx explains by those it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kmex_core.base.results import OwnDetails
+from kmex_core.models.baselines import ProtoPNet, PrototypeHead, ProtoVAE
+from kmex_core.models.kmex import KMEx
+from kmex_core.prototypes.fit import pairwise
+from kmex_core.relevance import similarity_relevance
+
+
+def own_distance(head: Any, z: Tensor) -> Tensor:
+    """(N, D) embeddings to (N, K): how far each own prototype is, the lowest being the most similar one.
+
+    Euclidean where the similarity is made of a distance; else (FLINT) the similarity with its sign changed.
+
+    Args:
+        head: of a prototypical model, see `baselines`.
+        z: (N, D).
+    """
+    if isinstance(head, PrototypeHead):
+        return pairwise(z, head.prototypes)
+    return -torch.as_tensor(head.similarity(z))
+
+
+def own_details(model: Any) -> OwnDetails:
+    """What a ProtoPNet, FLINT or ProtoVAE can say of its own prototypes.
+
+    Args:
+        model: the whole network, on any device.
+    """
+    pushed = model.picture.cpu().numpy() if isinstance(model, ProtoPNet) else None
+    decoded = None
+    if isinstance(model, ProtoVAE):
+        pixels = model.decode(model.prototypes).clamp(0, 1)
+        decoded = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return OwnDetails(model.head.weight.detach().cpu().numpy(), pushed, decoded)
+
+
+class OwnPrototypes(KMEx):
+    """A ProtoPNet, FLINT or ProtoVAE on its own: its similarity, and its classification by all similarities.
+
+    The head of the model is what KMEx calls its black box, so that the two never differ.
+    """
+
+    head: Any
+
+    @property
+    def by_distance(self) -> bool:  # type: ignore[override]
+        """The similarity is made of a distance; FLINT's is a dot product."""
+        return isinstance(self.head, PrototypeHead)
+
+    def distance(self, z: Tensor) -> Tensor:
+        """See `own_distance`."""
+        return own_distance(self.head, z)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities, as the model has them; FLINT's may be below 0."""
+        found: Tensor = self.head.similarity(z)
+        return found
+
+    def classify(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) class scores, by the model's last layer."""
+        found: Tensor = self.head.classify(similarity)
+        return found
+
+    def predict(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N,) classes: the highest score."""
+        return self.classify(self.similarity(z)).argmax(1)
+
+    def probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) probabilities: softmax of the class scores."""
+        return self.classify(similarity).softmax(1)
+
+    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,).
+
+        Of a distance it is spread as for KMEx, of a dot product it is the products themselves.
+        """
+        if not self.by_distance:
+            return z * self.prototypes[prototypes]
+        similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
+        return similarity_relevance(z, self.prototypes[prototypes], similarity)
+
+    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the score of one class each, (N,)."""
+        found: Tensor = self.head.relevance(z, target)
+        return found

@@ -1,0 +1,358 @@
+"""KMEx: an encoder and prototypes as one module that predicts by the nearest prototype and explains itself."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kmex_core.base.devices import checked_device
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.provenance import versions
+from kmex_core.base.results import Explanation, Prototypes, RelevanceMaps, fewer_prototypes
+from kmex_core.base.store import read_file, write_file
+from kmex_core.networks import backbones, passes
+from kmex_core.networks.embedding import extract
+from kmex_core.networks.loaders import Batches, check_images
+from kmex_core.networks.memory import out_of_memory
+from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pairwise, similarity
+
+FORMAT = "kmex-1"
+
+
+class KMEx(nn.Module):
+    """A prototypical self-explainable model (paper 3.1). N images, C classes, K prototypes, D dimensions.
+
+    Args:
+        encoder: images (N, 3, H, W) to embeddings (N, D).
+        head: the converted model's last layer, embeddings (N, D) to class scores (N, C); explanations compare with it.
+            Linear, or a module with `in_features`, `out_features` and `relevance` (see `baselines`).
+        prototypes: the prototypes and what they stand for.
+        class_names: C names.
+        epsilon: ε of the similarity, above 0 and below 1. The paper gives no value; its released code uses 1e-4.
+        squared: the similarity takes the squared distance (the paper's formula) or the distance (the released code).
+        pixel_range: the lowest and the highest value of each input channel, the box of LRP's zB rule.
+        made_by: what made it, kept in the file.
+    """
+
+    prototypes: Tensor
+    prototype_class: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        prototypes: Prototypes,
+        class_names: Sequence[str],
+        epsilon: float = EPSILON,
+        squared: bool = True,
+        pixel_range: tuple[Sequence[float], Sequence[float]] | None = None,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < epsilon < 1:
+            raise InputError(f"epsilon must be above 0 and below 1, got {epsilon}.")
+        if prototypes.centers.shape[1] != head.in_features:
+            raise InputError(
+                f"The prototypes have {prototypes.centers.shape[1]} dimensions, the network's embedding has "
+                f"{head.in_features}: they belong to another network."
+            )
+        if head.out_features != len(class_names):
+            raise InputError(
+                f"The network tells {head.out_features} classes apart, but {len(class_names)} class names are given."
+            )
+        self.encoder = encoder
+        self.head = head
+        self.register_buffer("prototypes", torch.from_numpy(np.array(prototypes.centers)))
+        self.register_buffer("prototype_class", torch.from_numpy(np.array(prototypes.classes)))
+        self.details = prototypes
+        self.class_names = tuple(class_names)
+        self.epsilon = epsilon
+        self.squared = squared
+        self.pixel_range = pixel_range
+        self.made_by = dict(made_by or {})
+        self.eval()
+
+    by_distance = True  # the similarity is made of a distance
+
+    # ---- the computation -------------------------------------------------------------------------------------------
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images to (N, D) embeddings, of the prototypes' type of float.
+
+        Raises:
+            InputError: when the network cannot take them.
+        """
+        try:
+            z: Tensor = self.encoder(images)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise backbones.not_run(getattr(self.encoder, "model", self.encoder), images, error) from error
+        return z.to(self.prototypes.dtype)
+
+    def distance(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) Euclidean distances; exactly 0 at a prototype."""
+        return pairwise(z, self.prototypes)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities s = log((d² + 1) / (d² + ε)), from 0 (far) to log(1/ε) (at it)."""
+        return similarity(self.distance(z), self.epsilon, self.squared)
+
+    def classify(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) class scores: a class counts as similar as its most similar prototype.
+
+        The highest score belongs to the class of the nearest prototype, which is the prediction.
+        """
+        scores = torch.full(
+            (len(similarity), len(self.class_names)), -torch.inf, device=similarity.device, dtype=similarity.dtype
+        )
+        return scores.scatter_reduce(1, self.prototype_class.expand(len(similarity), -1), similarity, "amax")
+
+    def predict(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N,) classes: that of the nearest prototype."""
+        return self.prototype_class[self.distance(z).argmin(1)]
+
+    def probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) probabilities: softmax over all K prototypes, summed within each class."""
+        return torch.zeros(
+            len(similarity), len(self.class_names), device=similarity.device, dtype=similarity.dtype
+        ).index_add(1, self.prototype_class, similarity.softmax(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction.
+
+        Raises:
+            InputError: for anything else, or images that the network cannot take.
+        """
+        check_images(images, "You gave")
+        return self.classify(self.similarity(self.encode(images)))
+
+    # ---- where it comes from, for the evaluation of maps -------------------------------------------------------------
+
+    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
+        from kmex_core.relevance import similarity_relevance
+
+        similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
+        return similarity_relevance(z, self.prototypes[prototypes], similarity)
+
+    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
+        from kmex_core.relevance import prediction_relevance
+
+        members = class_members(self.prototype_class, len(self.class_names))[target]
+        filled = members.clamp(min=0)  # the place of a prototype that a smaller class lacks has no part: −1 → 0
+        probability = self.similarity(z).softmax(1).gather(1, filled) * (members >= 0)
+        return prediction_relevance(z, self.prototypes[filled], probability)
+
+    # ---- what the prototypes stand for -----------------------------------------------------------------------------
+
+    @property
+    def k(self) -> int:
+        """The most prototypes that a class has; one with fewer different training images has fewer."""
+        return int(np.bincount(self.details.classes).max())
+
+    @property
+    def importance(self) -> np.ndarray:
+        """(K,) share of the own class's training images that activate each prototype, 0…1."""
+        return self.details.importance
+
+    @property
+    def ghost(self) -> np.ndarray:
+        """(K,) bool: no training image of the own class activates the prototype."""
+        return self.details.ghost
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """(K, M) indices of the nearest training images of the own class: into the data set of a `DataLoader`, of other
+        loaders in the order they gave them."""
+        return self.details.nearest
+
+    # ---- making, keeping, explaining -------------------------------------------------------------------------------
+
+    @classmethod
+    def convert(
+        cls,
+        model: nn.Module,
+        loader: Iterable[Any],
+        k: int = 5,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        progress: Progress = silent,
+        head: str | nn.Module | None = None,
+    ) -> Self:
+        """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
+
+        The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever mode the classifier
+        is in and goes on in; but do not train in one thread while a KMEx of the same classifier computes in another.
+
+        Args:
+            model: any classifier whose last step is a Linear layer, of any type of float; also compiled, in
+                DataParallel, or inside a module that prepares the images.
+            loader: batches of normalised training images (n, channels, H, W) with labels (n,), as pairs or as dicts
+                ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
+                each image once that its sampler can give, so that `nearest` are indices into the data set. Turn random
+                augmentation off.
+            k: prototypes per class; a class with fewer different images has as many as those.
+            seed: of k-means.
+            class_names: C names ("0", "1", … when None).
+            device: where to compute (where the model is when None); a copy of a model that is elsewhere is moved there.
+            progress: called while it works.
+            head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
+
+        Raises:
+            InputError: when the model cannot be split, the loader gives something else, a class has no images, or torch
+                cannot use the device.
+        """
+        if not isinstance(model, nn.Module):
+            raise InputError(f"A classifier (torch.nn.Module) was expected, got a {type(model).__name__}.")
+        network = passes.unwrapped(model)
+        place = next(network.parameters(), torch.empty(0)).device
+        if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
+            if isinstance(head, nn.Module):
+                head = next((name for name, part in network.named_modules() if part is head), head)
+            network = copy.deepcopy(network).to(device)
+            place = torch.empty(0, device=device).device
+        batches = Batches(loader)
+        parts = backbones.split(network, batches.first.to(place), head)
+        names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
+        batches.classes = parts.head.out_features
+        try:
+            embeddings = extract(parts.encoder, parts.head, batches, batches.total, place, progress=progress)
+        except RuntimeError as error:
+            raise backbones.not_run(network, batches.last, error) from error
+        prototypes = fit_prototypes(embeddings, names, k, seed, str(place), progress)
+        if few := fewer_prototypes(prototypes, names, k):
+            warnings.warn(few, stacklevel=2)
+        prototypes = dataclasses.replace(
+            prototypes,
+            nearest=batches.index_of(prototypes.nearest),
+            nearest_any=batches.index_of(prototypes.nearest_any),
+        )
+        made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": versions()}
+        return cls(parts.encoder, parts.head, prototypes, names, pixel_range=batches.pixel_range(), made_by=made_by).to(
+            place
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write everything but the network's weights to one safetensors file.
+
+        Raises:
+            StoreError: when it cannot be written.
+        """
+        write_file(
+            Path(path),
+            self.details.to_arrays(),
+            {
+                "format": FORMAT,
+                "class_names": self.class_names,
+                "epsilon": self.epsilon,
+                "squared": self.squared,
+                "pixel_range": self.pixel_range,
+                "made_by": self.made_by,
+                "weights": backbones.fingerprint(self.encoder, self.head),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module, head: str | nn.Module | None = None) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            model: the classifier that was converted (with the same weights), as given to `convert`.
+            head: its head, when it has another name by now than the file says.
+
+        Raises:
+            InputError: when there is no such file, or `model` has other weights than the converted classifier.
+            StoreError: when the file is damaged or of another kind.
+        """
+        try:
+            arrays, described = read_file(Path(path))
+        except FileNotFoundError:
+            raise InputError(f"There is no file {path}.") from None
+        if described.get("format") != FORMAT:
+            raise StoreError(f"{path} is no KMEx file ('format' is {described.get('format')!r}, '{FORMAT}' expected).")
+        try:
+            pixel_range = described["pixel_range"]
+            read: dict[str, Any] = {
+                "prototypes": Prototypes.from_arrays(arrays),
+                "class_names": tuple(map(str, described["class_names"])),
+                "epsilon": float(described["epsilon"]),
+                "squared": bool(described["squared"]),
+                "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
+                "made_by": dict(described["made_by"]),
+            }
+            weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
+        except (KeyError, IndexError, TypeError, ValueError) as error:  # whole, and yet not what `save` writes
+            raise StoreError(f"{path} lacks what a KMEx file has ({type(error).__name__}: {error}).") from error
+        parts = backbones.split_at(model, head_path) if head is None else backbones.split(model, head=head)
+        if backbones.fingerprint(parts.encoder, parts.head) != weights:
+            raise InputError(
+                f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} that was given: "
+                "its prototypes would mean nothing. Give the classifier that was converted."
+            )
+        return cls(parts.encoder, parts.head, **read).to(next(parts.head.parameters()).device)
+
+    def explain(
+        self, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"
+    ) -> Explanation:
+        """Why an image is classified as it is, with a relevance map for each of some prototypes.
+
+        Args:
+            image: (3, H, W) or (1, 3, H, W), normalised.
+            prototypes: which prototypes get a map (the `top` nearest when None).
+            top: how many, when `prototypes` is None.
+            method: "prp" (ResNet and VGG), "integrated_gradients" (any network), or "auto": PRP where there are rules.
+
+        Raises:
+            InputError: for an image of another shape, an unknown prototype or method.
+        """
+        from kmex_core.relevance import explain
+
+        return explain(self, image, prototypes, top, method)
+
+    def maps(self, images: Tensor, prototypes: Sequence[int], method: str = "auto") -> RelevanceMaps:
+        """A relevance map for each pair of an image and a prototype, in one batched pass.
+
+        Args:
+            images: (N, channels, H, W), normalised.
+            prototypes: N of them.
+            method: see `explain`.
+
+        Raises:
+            InputError: for images of another shape, an unknown prototype or method.
+        """
+        from kmex_core.relevance import pair_maps
+
+        return pair_maps(self, images, prototypes, method)
+
+    def class_maps(
+        self, images: Tensor, classes: Sequence[int], method: str = "auto"
+    ) -> tuple[RelevanceMaps, RelevanceMaps]:
+        """Relevance maps of class predictions: of the KMEx probability, and of the black box's score.
+
+        Args:
+            images: (N, channels, H, W), normalised.
+            classes: N of them.
+            method: see `explain`.
+
+        Returns:
+            N maps of each.
+
+        Raises:
+            InputError: for images of another shape, an unknown class or method.
+        """
+        from kmex_core.relevance import class_maps
+
+        return class_maps(self, images, classes, method)

@@ -1,0 +1,368 @@
+"""Training: one loop for every kind of model, repeatable from a seed, that goes on bit for bit from a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kmex_core.base.errors import InputError, TrainingError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.data.pictures import normalise
+from kmex_core.data.registry import ImageDataset
+from kmex_core.models.baselines import KINDS, Baseline, Stage, checked_options
+from kmex_core.networks import backbones
+from kmex_core.networks.memory import in_portions
+
+IN_MEMORY = 256 * 2**20
+EVALUATED = 128
+CROP_PADDING = 2
+AUGMENTATIONS = ("none", "flip-crop")
+OPTIMISERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of a training run (paper A.2 and Table 10).
+
+    Attributes:
+        epochs: passes over the training split.
+        learning_rate: at the start; it falls to 0 along a half cosine.
+        momentum: of SGD; not used by Adam.
+        weight_decay: L2 penalty on all weights.
+        batch_size: images per step.
+        augmentation: "none", or "flip-crop": flip with probability 0.5, pad with 2 black pixels and crop (A.1).
+        seed: of initial weights, order and augmentation.
+        imagenet: start from ImageNet weights.
+        kind: what is trained: "blackbox", or a key of `baselines.KINDS`.
+        optimiser: "sgd" or "adam".
+        k: prototypes per class of a baseline.
+        options: of a baseline: its loss weights and stages by name; its defaults where they are missing.
+    """
+
+    epochs: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    batch_size: int
+    augmentation: str
+    seed: int
+    imagenet: bool
+    kind: str = "blackbox"
+    optimiser: str = "sgd"
+    k: int = 0
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "learning rate": (0 < self.learning_rate < math.inf, "above 0"),
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "weight decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "batch size": (self.batch_size >= 2, "2 or more"),
+            "augmentation": (self.augmentation in AUGMENTATIONS, f"one of {', '.join(AUGMENTATIONS)}"),
+            "optimiser": (self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
+        }
+        for name, (right, expected) in checks.items():
+            if not right:
+                raise InputError(f"The {name} must be {expected}, got {getattr(self, name.replace(' ', '_'))}.")
+
+
+SHORT = ("mnist", "fashion-mnist", "svhn")  # Table 10 trains these for fewer epochs
+K = 5
+
+
+def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox", **changes: Any) -> Recipe:
+    """The paper's hyper-parameters (Table 10); for a black box from scratch larger steps.
+
+    Table 10's learning rate of 0.001 is for fine-tuning. From random weights SGD learns too little in its 10 to 30
+    epochs, so that 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there. The baselines
+    are trained by Adam.
+
+    Args:
+        dataset: gives epochs and augmentation.
+        imagenet: whether training starts from ImageNet weights.
+        kind: "blackbox", or a key of `baselines.KINDS`.
+        changes: values that are not the default; None is ignored. `options` adds to the defaults of the kind.
+
+    Raises:
+        InputError: for a value out of range, an unknown kind or an option that it does not have.
+    """
+    epochs = {"blackbox": (10, 30), "protopnet": (20, 20), "flint": (10, 30), "protovae": (20, 60)}
+    if kind not in epochs:
+        raise InputError(f"'{kind}' cannot be trained; known: {', '.join(epochs)}.")
+    values: dict[str, Any] = {
+        "epochs": epochs[kind][dataset.name not in SHORT],
+        "batch_size": 128,
+        "augmentation": dataset.augmentation,
+        "seed": 0,
+        "imagenet": imagenet,
+        "kind": kind,
+    }
+    if kind != "blackbox":
+        values |= {"learning_rate": 0.001, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "k": K}
+    elif imagenet:
+        values |= {"learning_rate": 0.001, "momentum": 0.5, "weight_decay": 0.0}
+    else:
+        values |= {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
+    values |= {name: value for name, value in changes.items() if value is not None}
+    if kind != "blackbox":
+        named = {"kl": 1.0 if dataset.name in ("mnist", "digits") else 100.0} if kind == "protovae" else {}
+        values["options"] = checked_options(KINDS[kind], named | dict(values.get("options", {})))
+    elif values.get("options"):
+        raise InputError("A black box has no options of its own.")
+    return Recipe(**values)
+
+
+def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Module:
+    """The network that a recipe trains, with its first weights.
+
+    Raises:
+        InputError: see `backbones.build`.
+    """
+    if recipe.kind == "blackbox":
+        return backbones.build(backbone, classes, image_size, recipe.imagenet)
+    return KINDS[recipe.kind](backbone, classes, image_size, recipe.k, recipe.options, recipe.imagenet)
+
+
+@dataclass
+class Run:
+    """A training run between two epochs: all that is needed to go on.
+
+    Attributes:
+        model: the network.
+        epoch: epochs that are done.
+        optimiser: its state, by parameter and name.
+        history: per epoch the mean training loss with its terms by name, accuracy (a fraction), stage and seconds.
+    """
+
+    model: nn.Module
+    epoch: int = 0
+    optimiser: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit(
+    run: Run,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: str = "cpu",
+    checkpoint: Callable[[Run], None] = lambda run: None,
+    progress: Progress = silent,
+) -> Run:
+    """Train from where `run` stands to the recipe's last epoch.
+
+    Every epoch draws from generators seeded by the recipe's seed and the epoch's number, so that a run that goes on
+    from a checkpoint takes the same steps as one that never stopped. The global random state is left as it was.
+
+    Args:
+        run: the network, and where it stands.
+        dataset: its "train" split is learned.
+        recipe: the hyper-parameters.
+        mean, std: what the input is normalised with.
+        device: a torch device.
+        checkpoint: called after every epoch.
+        progress: called after every step; it may raise to stop.
+
+    Raises:
+        TrainingError: when the loss stops being finite. Checkpoints of earlier epochs stay.
+    """
+    model = run.model.to(device)
+    parameters = dict(model.named_parameters())
+    optimiser = _optimiser(recipe, parameters.values())
+    for (name, key), value in run.optimiser.items():
+        optimiser.state[parameters[name]][key] = value if key == "step" else value.to(device)
+    source = _Source(dataset)
+    steps = source.steps(recipe.batch_size)
+    if steps == 0:
+        raise InputError(f"The training split has {len(source.labels)} images; at least 2 are needed.")
+    total = recipe.epochs * steps
+    plain = ((0.0,) * len(mean), (1.0,) * len(std))
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        for epoch in range(run.epoch, recipe.epochs):
+            started, seen, right = time.perf_counter(), 0, 0
+            sums: dict[str, float] = {}
+            stage = _begin(model, epoch, recipe.epochs)
+            torch.manual_seed(_seed(recipe.seed, epoch))
+            for step, (pixels, labels) in enumerate(source.epoch(recipe, epoch)):
+                done = epoch * steps + step
+                for group in optimiser.param_groups:
+                    group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+                pixels, labels = pixels.to(device), labels.to(device)
+                images = normalise(pixels, mean, std)
+                if stage is None:
+                    scores = model(images)
+                    terms = {"cross-entropy": nn.functional.cross_entropy(scores, labels)}
+                else:
+                    assert isinstance(model, Baseline)
+                    terms, scores = model.losses(images, normalise(pixels, *plain), labels, stage)
+                values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+                broken = [name for name, value in values.items() if not math.isfinite(value)]
+                if broken:
+                    raise TrainingError(
+                        f"The {broken[0]} became {values[broken[0]]} in epoch {epoch + 1} of {recipe.epochs}, step "
+                        f"{step + 1}: training diverged. Use a lower learning rate than {recipe.learning_rate:g}. "
+                        f"Checkpoints of finished epochs ({epoch}) are kept."
+                    )
+                optimiser.zero_grad()
+                torch.stack(list(terms.values())).sum().backward()
+                optimiser.step()
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value * len(labels)
+                right += int((scores.argmax(1) == labels).sum())
+                seen += len(labels)
+                said = f"Epoch {epoch + 1}/{recipe.epochs} loss {sum(sums.values()) / seen:.4f}"
+                if stage is not None:
+                    parts = ", ".join(f"{name} {value / seen:.3g}" for name, value in sums.items())
+                    said += f" ({stage.name}: {parts})"
+                progress(said, done + 1, total)
+            if isinstance(model, Baseline):
+                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, mean, std, device))
+            run.epoch = epoch + 1
+            run.optimiser = {
+                (name, key): value
+                for name, parameter in parameters.items()
+                for key, value in optimiser.state.get(parameter, {}).items()
+                if isinstance(value, Tensor)
+            }
+            mean_terms = {name: value / seen for name, value in sums.items()}
+            run.history.append(
+                {
+                    "loss": sum(mean_terms.values()),
+                    "accuracy": right / seen,
+                    "seconds": time.perf_counter() - started,
+                    **({} if stage is None else {"stage": stage.name, "terms": mean_terms}),
+                }
+            )
+            checkpoint(run)
+    model.requires_grad_()
+    model.eval()
+    return run
+
+
+def _optimiser(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _begin(model: nn.Module, epoch: int, epochs: int) -> Stage | None:
+    """Put a model into the mode of an epoch; of a baseline only what its stage trains."""
+    model.train()
+    if not isinstance(model, Baseline):
+        return None
+    stage = model.stage(epoch, epochs)
+
+    def trained(name: str) -> bool:
+        return any(name == part or name.startswith(f"{part}.") for part in stage.trained)
+
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained(name))
+        parameter.grad = None
+    for name, module in model.named_modules():
+        module.training = not name or trained(name) or any(part.startswith(f"{name}.") for part in stage.trained)
+    return stage
+
+
+def _embedded(
+    model: Baseline, dataset: ImageDataset, mean: tuple[float, ...], std: tuple[float, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """The training split's embedding in evaluation mode, without augmentation, and its labels."""
+    model.eval()
+    parts, labels = [], []
+    with torch.no_grad():
+        for pixels, batch in dataset.batches("train", EVALUATED):
+            parts.append(in_portions(model.encoder, normalise(pixels.to(device), mean, std)))
+            labels.append(batch)
+    return torch.cat(parts), torch.cat(labels).to(device)
+
+
+def _seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+class _Source:
+    """The training split's pixels: held decoded when they are small, else decoded again in every epoch."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+        self.labels = torch.from_numpy(dataset.split("train").labels)
+        size = len(self.labels) * dataset.channels * dataset.image_size**2
+        self.pixels = None
+        if size <= IN_MEMORY:
+            shape = (len(self.labels), dataset.channels, dataset.image_size, dataset.image_size)
+            self.pixels, start = torch.empty(shape, dtype=torch.uint8), 0
+            for pixels, _ in dataset.batches("train", 64):
+                self.pixels[start : start + len(pixels)] = pixels
+                start += len(pixels)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch; a last batch of one image, which batch normalisation cannot take, is left out."""
+        whole, rest = divmod(len(self.labels), batch_size)
+        return whole + (rest > 1)
+
+    def epoch(self, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(self.labels))
+        order = order[: self.steps(recipe.batch_size) * recipe.batch_size]
+        generator = torch.Generator().manual_seed(_seed(recipe.seed, epoch))
+        for pixels, labels in self._batches(order, recipe.batch_size):
+            yield (flip_crop(pixels, generator) if recipe.augmentation == "flip-crop" else pixels), labels
+
+    def _batches(self, order: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.pixels is None:
+            yield from self.dataset.batches("train", batch_size, order)
+            return
+        for start in range(0, len(order), batch_size):
+            part = torch.from_numpy(order[start : start + batch_size])
+            yield self.pixels[part], self.labels[part]
+
+
+def flip_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip each image with probability 0.5, pad it with `CROP_PADDING` black pixels and crop at random (paper A.1).
+
+    Args:
+        pixels: (N, C, H, W) uint8.
+        generator: what chance is drawn from.
+
+    Returns:
+        (N, C, H, W) uint8.
+    """
+    n, _, height, width = pixels.shape
+    padded = nn.functional.pad(pixels, [CROP_PADDING] * 4)
+    top = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
+    left = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
+    flip = torch.rand((n, 1), generator=generator) < 0.5
+    rows = top + torch.arange(height)
+    across = torch.arange(width).expand(n, width)
+    columns = left + torch.where(flip, width - 1 - across, across)
+    image = torch.arange(n)
+    return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def run_arrays(run: Run) -> dict[str, np.ndarray]:
+    """A run's tensors, for the store."""
+    arrays = {f"model.{name}": value.detach().cpu().numpy() for name, value in run.model.state_dict().items()}
+    state = {f"optimiser.{name}/{key}": value.detach().cpu().numpy() for (name, key), value in run.optimiser.items()}
+    return arrays | state
+
+
+def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, Any]]) -> Run:
+    """The run whose tensors `run_arrays` gave, in a network of the same architecture."""
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    model.load_state_dict({
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+    })  # fmt: skip
+    optimiser = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            parameter, _, key = name.removeprefix("optimiser.").rpartition("/")
+            optimiser[parameter, key] = value
+    return Run(model, epoch, optimiser, list(history))

@@ -1,0 +1,1 @@
+"""Classifiers of any kind, as an encoder and a head."""

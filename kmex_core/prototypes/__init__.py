@@ -1,0 +1,1 @@
+"""Prototypes of an embedding."""

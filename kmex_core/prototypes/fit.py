@@ -1,0 +1,254 @@
+"""Prototypes from an embedding: k-means per class, and what each prototype stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import NO_IMAGE, Embeddings, Prototypes
+from kmex_core.prototypes.kmeans import kmeans
+
+NEAREST = 12
+EPSILON = 1e-4
+ROWS = 16384
+
+
+def fit_prototypes(
+    embeddings: Embeddings,
+    class_names: Sequence[str],
+    k: int,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Prototypes:
+    """k-means per class on the training embedding (paper 3.1), and the training images behind each prototype.
+
+    Within a class the prototype of the largest cluster comes first. A class gets as many prototypes as it has different
+    embeddings where those are fewer than `k`; `results.fewer_prototypes` says so in words.
+
+    Args:
+        embeddings: of the training split.
+        class_names: C names; class c has the label c.
+        k: prototypes per class, 1 or more.
+        seed: of k-means.
+        device: a torch device.
+        progress: called after each class.
+
+    Raises:
+        InputError: when a class has no images (it names the class), an embedding is not finite, or a label is out of
+            range.
+    """
+    if k < 1:
+        raise InputError(f"The number of prototypes per class must be 1 or more, got {k}.")
+    sizes = _checked_sizes(embeddings, class_names)
+    z = torch.from_numpy(embeddings.z).to(device)
+    labels = torch.from_numpy(embeddings.labels).to(device)
+    centers = []
+    for label in range(len(class_names)):
+        progress("Finding prototypes", label, len(class_names))
+        own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+        centers.append(at_most(z[labels == label], k, own_seed))
+    progress("Finding prototypes", len(class_names), len(class_names))
+    classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
+    found = torch.cat(centers)
+    return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))
+
+
+def describe_prototypes(
+    embeddings: Embeddings,
+    class_names: Sequence[str],
+    centers: np.ndarray,
+    classes: np.ndarray,
+    distance: Callable[[Tensor], Tensor],
+    device: str = "cpu",
+) -> Prototypes:
+    """What given prototypes stand for in the training split.
+
+    Args:
+        embeddings: of the training split.
+        class_names: C names.
+        centers: (K, D) the prototypes.
+        classes: (K,) their classes.
+        distance: (n, D) embeddings to (n, K); the lowest is of the prototype that an image activates.
+        device: a torch device.
+
+    Raises:
+        InputError: see `fit_prototypes`.
+    """
+    sizes = _checked_sizes(embeddings, class_names)
+    z, labels = torch.from_numpy(embeddings.z).to(device), torch.from_numpy(embeddings.labels).to(device)
+    with torch.no_grad():
+        return _described(z, labels, torch.from_numpy(centers).to(device), classes, sizes, embeddings.labels, distance)
+
+
+def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.ndarray:
+    labels = embeddings.labels
+    if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
+        raise InputError(f"Labels run from {labels.min()} to {labels.max()}, but there are {len(class_names)} classes.")
+    sizes = np.bincount(labels, minlength=len(class_names))
+    empty = [f"'{name}'" for name, size in zip(class_names, sizes, strict=True) if size == 0]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise InputError(
+            f"Every class needs at least one training image to have a prototype. Without any: {shown}. Add images, or "
+            "train without these classes."
+        )
+    bad = int((~np.isfinite(embeddings.z).all(1)).sum())
+    if bad:
+        raise InputError(f"{bad:,} of {len(labels):,} embeddings are not finite (NaN or infinite).")
+    return sizes
+
+
+def at_most(points: Tensor, k: int, seed: int) -> Tensor:
+    """The centers of `k` clusters, or of as many as there are different points; (k or fewer, D), all different.
+
+    Args:
+        points: (n, D), at least one.
+        k: 1 or more.
+        seed: of k-means.
+    """
+    count, different = min(k, len(points)), len(points)
+    while count > 1:
+        try:
+            centers = kmeans(points, count, seed).centers
+            if bool((pairwise(centers, centers) == 0).sum() == count):
+                return centers
+        except ValueError:
+            pass  # fewer different points than clusters: fewer clusters, then
+        if different == len(points):
+            different = len(torch.unique(points, dim=0))
+        count = min(count - 1, different)
+    return kmeans(points, 1, seed).centers
+
+
+def pairwise(z: Tensor, centers: Tensor) -> Tensor:
+    """(N, K) Euclidean distances of (N, D) to (K, D), from differences, so that equal vectors have distance 0.
+
+    (The usual matrix product leaves 1e-3 … 1e-2 where 0 belongs, in float32.)
+    """
+    return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
+    """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
+
+    Computed as log1p((1 − ε) / (d² + ε)), which keeps far prototypes apart where the quotient would round to 1.
+    """
+    d = distance.square() if squared else distance
+    return torch.log1p((1 - epsilon) / (d + epsilon))
+
+
+def class_members(prototype_class: Tensor, classes: int) -> Tensor:
+    """(C, k) int64, the prototypes of each of C classes; −1 fills up classes that have fewer than others."""
+    counts = torch.bincount(prototype_class, minlength=classes)
+    found = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
+    order = prototype_class.argsort(stable=True)
+    place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[prototype_class[order]]
+    found[prototype_class[order], place] = order
+    return found
+
+
+def attracted(
+    embeddings: Embeddings, prototypes: Prototypes, p: int, distance: Callable[[Tensor], Tensor] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The training images whose nearest prototype is `p`: those of its class, and those of others.
+
+    Args:
+        embeddings: of the training split.
+        prototypes: K prototypes.
+        p: one of them.
+        distance: (n, D) embeddings to (n, K); Euclidean when None.
+
+    Returns:
+        Two vectors of indices, each nearest first.
+    """
+    rows = np.flatnonzero(prototypes.activated == p)
+    z = torch.from_numpy(embeddings.z[rows])
+    with torch.no_grad():
+        far = (pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0] if distance is None
+               else distance(z)[:, p]).cpu().numpy()  # fmt: skip
+    rows = rows[far.argsort(kind="stable")]
+    own = embeddings.labels[rows] == prototypes.classes[p]
+    return rows[own], rows[~own]
+
+
+def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """(N,) int64, the nearest of K prototypes (K, D) for each embedding (N, D)."""
+    place = torch.from_numpy(centers).to(device)
+    parts = [
+        pairwise(torch.from_numpy(z[start : start + ROWS]).to(device), place).argmin(1).cpu()
+        for start in range(0, len(z), ROWS)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many training images activate each prototype: those of its own class, and all.
+
+    Args:
+        activated: (N,) the most similar of all K prototypes, for each image.
+        labels: (N,) the images' classes.
+        classes: (K,) the prototypes' classes.
+
+    Returns:
+        Two (K,) int64 arrays: images of the own class, images of any class.
+    """
+    own = labels == classes[activated]
+    return np.bincount(activated[own], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
+
+
+def _described(
+    z: Tensor,
+    labels: Tensor,
+    centers: Tensor,
+    classes: np.ndarray,
+    sizes: np.ndarray,
+    host_labels: np.ndarray,
+    distance: Callable[[Tensor], Tensor],
+) -> Prototypes:
+    """One pass over the images, in blocks of rows, so that memory does not grow with N times K."""
+    count = len(centers)
+    own = torch.from_numpy(classes).to(z.device)
+    best_distance = torch.full((count, NEAREST), torch.inf, device=z.device)
+    best_index = torch.full((count, NEAREST), NO_IMAGE, device=z.device)
+    any_distance = torch.full((count,), torch.inf, device=z.device)
+    any_index = torch.full((count,), NO_IMAGE, device=z.device)
+    activated, nearest = [], []
+    for start in range(0, len(z), ROWS):
+        distances = distance(z[start : start + ROWS])
+        low, which = distances.min(1)
+        nearest.append(low)
+        activated.append(which)
+        low, row = distances.min(0)
+        closer = low < any_distance
+        any_distance = torch.where(closer, low, any_distance)
+        any_index = torch.where(closer, row + start, any_index)
+        distances[labels[start : start + ROWS, None] != own] = torch.inf
+        low, row = distances.topk(min(NEAREST, len(distances)), dim=0, largest=False)
+        merged = torch.cat([best_distance, low.T], 1)
+        index = torch.cat([best_index, row.T + start], 1)
+        best_distance, place = merged.sort(dim=1, stable=True)
+        best_distance, place = best_distance[:, :NEAREST], place[:, :NEAREST]
+        best_index = index.gather(1, place)
+    best_index[best_distance.isinf()] = NO_IMAGE
+    chosen = torch.cat(activated).cpu().numpy()
+    own_count, all_count = activation_counts(chosen, host_labels, classes)
+    quantiles = np.quantile(torch.cat(nearest).cpu().numpy(), np.linspace(0, 1, 101))
+    return Prototypes(
+        centers=centers.cpu().numpy(),
+        classes=classes,
+        count=own_count,
+        importance=own_count / sizes[classes],
+        count_all=all_count,
+        nearest=best_index.cpu().numpy(),
+        nearest_distance=best_distance.cpu().numpy(),
+        nearest_any=any_index.cpu().numpy(),
+        distance_quantiles=quantiles.astype(np.float32),
+        class_size=sizes,
+        activated=chosen.astype(np.int32),
+    )

@@ -1,0 +1,202 @@
+"""KMEx on patches: prototypes of places in the last feature map, and a vote of all places (paper A.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import PatchPrototypes
+from kmex_core.networks.feature_maps import before_pooling
+from kmex_core.networks.memory import in_portions
+from kmex_core.prototypes.fit import EPSILON, at_most, pairwise, similarity
+
+SAMPLE = 200_000
+ROWS = 8192
+
+Batches = Callable[[str, np.ndarray | None], Iterable[tuple[np.ndarray, Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What the patches of N images say.
+
+    Attributes:
+        predicted: (N,) the class with most patches; the one with the smaller mean distance where two have as many.
+        votes: (N, C) how many patches are nearest to a prototype of each class.
+        nearest: (N, P) the nearest prototype of each patch.
+        distance: (N, P) its Euclidean distance.
+    """
+
+    predicted: Tensor
+    votes: Tensor
+    nearest: Tensor
+    distance: Tensor
+
+
+class PatchKMEx(nn.Module):
+    """A classifier by the vote of its patches. P = h · w places in the last map before the global average pooling.
+
+    Args:
+        encoder: images (N, 3, S, S) to embeddings (N, D), the mean of that map.
+        image_size: S.
+
+    Raises:
+        InputError: for a network that does not end in global average pooling (VGG, transformers), or whose last map
+            has a single place at this size.
+    """
+
+    prototypes: Tensor
+    prototype_class: Tensor
+
+    def __init__(self, encoder: nn.Module, image_size: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._pool = before_pooling(encoder, image_size)
+        if not self._pool:
+            raise InputError(
+                "Patches are places in the map before global average pooling, which this network does not end in. Use "
+                "a ResNet, MobileNet, EfficientNet or the like."
+            )
+        with torch.no_grad():
+            example = self.maps(torch.zeros(1, 3, image_size, image_size, device=next(encoder.parameters()).device))
+        self.grid = (example.shape[2], example.shape[3])
+        if self.grid == (1, 1):
+            raise InputError(
+                f"At {image_size}×{image_size} pixels the last map has a single place: it is the whole image. Patches "
+                "need larger images, or a network that keeps more of them (resnet20)."
+            )
+        self.register_buffer("prototypes", torch.empty(0, example.shape[1]))
+        self.register_buffer("prototype_class", torch.empty(0, dtype=torch.int64))
+        self.classes = 0
+        self.eval()
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images to (N, D, h, w), the last map before pooling."""
+        found: list[Tensor] = []
+        pool = self.encoder.get_submodule(self._pool)
+        handle = pool.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+        try:
+            self.encoder(images)
+        finally:
+            handle.remove()
+        return found[0]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images to (N, P, D), row by row of the map."""
+        return in_portions(self.maps, images).flatten(2).transpose(1, 2)
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, P, D) to (N, P, K), as KMEx has it."""
+        return similarity(pairwise(z.flatten(0, 1), self.prototypes), EPSILON).unflatten(0, z.shape[:2])
+
+    def vote(self, z: Tensor) -> Vote:
+        """(N, P, D) patches to what they say together."""
+        flat = z.flatten(0, 1)
+        parts = [pairwise(flat[at : at + ROWS], self.prototypes).min(1) for at in range(0, len(flat), ROWS)]
+        distance = torch.cat([part.values for part in parts]).view(z.shape[:2])
+        nearest = torch.cat([part.indices for part in parts]).view(z.shape[:2])
+        said = self.prototype_class[nearest]
+        votes = torch.zeros(len(z), self.classes, device=z.device).scatter_add(1, said, torch.ones_like(distance))
+        far = torch.zeros_like(votes).scatter_add(1, said, distance) / votes.clamp(min=1)
+        leading = votes == votes.amax(1, keepdim=True)
+        return Vote(far.masked_fill(~leading, torch.inf).argmin(1), votes.long(), nearest, distance)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images to (N, C) votes; ties are broken by `vote` alone."""
+        return self.vote(self.encode(images)).votes.float()
+
+
+def fit_patches(
+    model: PatchKMEx,
+    batches: Batches,
+    labels: np.ndarray,
+    classes: int,
+    k: int,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> PatchPrototypes:
+    """k-means on the patches of each class, and what each prototype stands for; the model gets the prototypes.
+
+    Memory is bounded by the `SAMPLE` patches that a class's prototypes are found on, drawn by whole images.
+
+    Args:
+        model: without prototypes.
+        batches: gives indices (n,), normalised images (n, 3, S, S) and labels (n,) of a split, of some images or (None)
+            of all.
+        labels: (N,) of the training split.
+        classes: C.
+        k: prototypes per class; one with fewer different patches has as many as those.
+        seed: of k-means and of the choice of images.
+        progress: called after each class and batch.
+
+    Raises:
+        InputError: when a class has no training images.
+    """
+    places = model.grid[0] * model.grid[1]
+    most = max(1, SAMPLE // places)
+    centers = []
+    with torch.no_grad():
+        for label in range(classes):
+            progress("Finding patch prototypes", label, classes)
+            rows = np.flatnonzero(labels == label)
+            if len(rows) == 0:
+                raise InputError(f"Class {label} has no training images, and so no patches.")
+            own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+            if len(rows) > most:
+                rows = np.sort(np.random.default_rng(own_seed).choice(rows, most, replace=False))
+            points = torch.cat([model.encode(images).flatten(0, 1) for _, images, _ in batches("train", rows)])
+            centers.append(at_most(points, k, own_seed))
+        progress("Finding patch prototypes", classes, classes)
+        model.prototypes = torch.cat(centers)
+        counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)
+        model.prototype_class = torch.arange(classes, device=counts.device).repeat_interleave(counts)
+        model.classes = classes
+        return _described(model, _voted(model, batches("train", None)), len(labels), progress)
+
+
+def _voted(
+    model: PatchKMEx, batches: Iterable[tuple[np.ndarray, Tensor, Tensor]]
+) -> Iterator[tuple[np.ndarray, Tensor, Vote]]:
+    for indices, images, labels in batches:
+        yield indices, labels.to(model.prototypes.device), model.vote(model.encode(images))
+
+
+def _described(
+    model: PatchKMEx, voted: Iterable[tuple[np.ndarray, Tensor, Vote]], total: int, progress: Progress
+) -> PatchPrototypes:
+    count = len(model.prototypes)
+    best = torch.full((count,), torch.inf, device=model.prototypes.device)
+    image, place = np.full(count, -1), np.full(count, -1)
+    own_count = np.zeros(count, np.int64)
+    sizes = np.zeros(model.classes, np.int64)
+    done = 0
+    for indices, labels, vote in voted:
+        own = model.prototype_class[vote.nearest] == labels[:, None]
+        own_count += torch.bincount(vote.nearest[own], minlength=count).cpu().numpy()
+        sizes += torch.bincount(labels, minlength=model.classes).cpu().numpy() * vote.nearest.shape[1]
+        far = vote.distance.masked_fill(~own, torch.inf).flatten()
+        order = far.argsort(stable=True)
+        nearest = vote.nearest.flatten()[order]
+        for p in torch.unique(nearest[far[order].isfinite()]).tolist():
+            at = int(order[int((nearest == p).nonzero()[0])])
+            if far[at] < best[p]:
+                best[p] = far[at]
+                image[p], place[p] = int(indices[at // vote.nearest.shape[1]]), at % vote.nearest.shape[1]
+        done += len(indices)
+        progress("Looking at patches", done, total)
+    classes = model.prototype_class.cpu().numpy()
+    return PatchPrototypes(
+        centers=model.prototypes.cpu().numpy(),
+        classes=classes,
+        count=own_count,
+        importance=own_count / np.maximum(sizes[classes], 1),
+        image=image,
+        place=place,
+        grid=np.array(model.grid),
+    )

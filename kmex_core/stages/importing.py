@@ -1,0 +1,261 @@
+"""Models that were trained elsewhere, brought into the store."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.provenance import versions
+from kmex_core.base.results import KINDS, TEST_IS_TRAINING, ModelInfo
+from kmex_core.base.specs import MOST_SIDE, DatasetSpec
+from kmex_core.base.store import Store, checked_name, read_file
+from kmex_core.data import registry as datasets
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kmex_core.networks.checkpoints import Match
+
+MOST_PROTOTYPES = 1000
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What to import.
+
+    Attributes:
+        name: what to call it in the store.
+        kind: a key of `results.KINDS`.
+        checkpoint: the file with its weights.
+        dataset: what it was trained on; its name may be empty for a file that this product exported.
+        backbone: its architecture.
+        k: prototypes per class of a prototypical model.
+        options: its hyper-parameters; the defaults where they are missing.
+        mean, std: what its input was normalised with, per channel, for pixels 0…1; those of the training split when
+            empty.
+        command: what asks for it.
+        ignore: patterns of the checkpoint's names to leave out.
+    """
+
+    name: str
+    kind: str
+    checkpoint: Path
+    dataset: DatasetSpec
+    backbone: str
+    k: int = 5
+    options: Mapping[str, float] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    command: str = ""
+    ignore: tuple[str, ...] = ()
+
+
+def import_model(
+    store: Store, request: ImportRequest, overwrite: bool = False, device: str = "cpu", progress: Progress = silent
+) -> tuple[ModelInfo, dict[str, Any]]:
+    """Put a model that was trained elsewhere into the store, and measure it on the test split.
+
+    Returns:
+        The model, and how the checkpoint fitted: `matched` (a number), `renamed`, `kept`, `ignored`, and `warning`,
+        which is a sentence when its accuracy is that of chance, else "".
+
+    Raises:
+        InputError: when the name is taken, the file cannot be used, or its weights do not fit the architecture and the
+            data set's classes.
+        StoreError: when the store cannot be written.
+    """
+    name = checked_name(request.name)
+    if request.kind not in KINDS:
+        raise InputError(f"'{request.kind}' is no kind of model; known: {', '.join(KINDS)}.")
+    with models.claimed(store, name):
+        models.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
+        imported = _imported(store, name, request, device, progress)
+        models.remove_run(store, name)  # it can only be there to be overwritten
+    return imported
+
+
+def _imported(
+    store: Store, name: str, request: ImportRequest, device: str, progress: Progress
+) -> tuple[ModelInfo, dict[str, Any]]:
+    from kmex_core.networks.checkpoints import converted, match, read_checkpoint
+
+    what = f"The weights in {request.checkpoint.name}"
+    info = _exported(request.checkpoint) or _described(store, request, progress)
+    if request.dataset.name:
+        column = request.dataset.class_column or info.class_column
+        info = replace(
+            info,
+            dataset=request.dataset.name,
+            root=pipeline.root_to_keep(request.dataset),
+            class_column=column,
+            skip_broken=request.dataset.skip_broken,
+        )
+    elif info.dataset not in datasets.REGISTRY:
+        raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
+    info = replace(info, name=name, embedded=False)
+    data = pipeline.dataset_of(info, request.dataset.root)
+    info = replace(info, dataset=data.name, class_column=data.class_column)
+    state = read_checkpoint(request.checkpoint)
+    network = models.build(info)
+    fitted = match(state, network, request.ignore)
+    _check_fit(fitted, network, data, what)
+    weights = converted(fitted.state, network, what)
+    models.load_state(network, weights, what)
+    network.eval().to(device)
+    accuracy = pipeline.test_accuracy(network, data, info.mean, info.std, device, progress)
+    report = {
+        "matched": fitted.matched,
+        "renamed": fitted.renamed,
+        "kept": list(fitted.kept),
+        "ignored": list(fitted.ignored),
+        "warning": chance_warning(accuracy, data),
+    }
+    # what was trained by this product on these data has not seen what it held out
+    trained_here = "recipe" in info.made_by and info.made_by.get("data") == data.fingerprint
+    made_by = {
+        **info.made_by,
+        "imported": {"file": request.checkpoint.name, "command": request.command, **report},
+        "data": data.fingerprint,
+        TEST_IS_TRAINING: data.test_from == "held out" and not (trained_here and not info.caveat),
+        "versions": versions(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    info = replace(info, accuracy=accuracy, made_by=made_by)
+    models.save(store, info, network)
+    return info, report
+
+
+def _exported(path: Path) -> ModelInfo | None:
+    """What a file that this product exported says of itself; None for any other.
+
+    Raises:
+        InputError: when its content does not match its digest, or what it says of itself.
+    """
+    from kmex_core.networks.checkpoints import MOST_BYTES, MOST_HEADER
+    from kmex_core.networks.file_kinds import safetensors_header
+
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        header = safetensors_header(path, MOST_HEADER)
+    except OSError:
+        return None
+    notes = header.get("__metadata__") if header else None
+    if not isinstance(notes, dict) or not {"kmex", "digest"} & set(notes):
+        return None
+    try:
+        described = read_file(path)[1]
+    except StoreError as error:
+        raise InputError(f"{error} It was damaged after it was exported: export or copy it again.") from error
+    if "model" not in described:
+        return None
+    info = models.info_of(described, "imported", path)
+    numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
+    fine = (
+        info.kind in KINDS
+        and all(
+            isinstance(text, str)
+            for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
+        )
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        and type(info.image_size) is int and 1 <= info.image_size <= MOST_SIDE
+        and type(info.k) is int and 0 <= info.k <= MOST_PROTOTYPES
+        and info.channels in (1, 3) and len(info.mean) == len(info.std) == info.channels
+        and all(value > 0 for value in info.std)
+        and isinstance(info.made_by, dict) and isinstance(info.skip_broken, bool)
+    )  # fmt: skip
+    if not fine:
+        raise InputError(f"{path} says of itself what no model can be (kind, sizes, normalisation). It was not made "
+                         "by `export`, or was changed since.")  # fmt: skip
+    return replace(info, root="")
+
+
+def _described(store: Store, request: ImportRequest, progress: Progress) -> ModelInfo:
+    from kmex_core.models.baselines import KINDS as BASELINES
+    from kmex_core.models.baselines import checked_options
+
+    if not request.dataset.name:
+        raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
+    data = pipeline.dataset(request.dataset)
+    for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
+        if given and len(given) != data.channels:
+            raise InputError(f"The {what} needs {data.channels} value(s), one per channel; got {len(given)}.")
+    if any(value <= 0 for value in request.std):
+        raise InputError(f"A standard deviation must be above 0, got {', '.join(map(str, request.std))}.")
+    mean, std = request.mean, request.std
+    if not mean or not std:
+        measured = pipeline.statistics(store, data, progress)
+        mean, std = mean or measured[0], std or measured[1]
+    black_box = request.kind == "blackbox"
+    return ModelInfo(
+        name=request.name,
+        kind=request.kind,
+        dataset=request.dataset.name,
+        root="",
+        backbone=request.backbone,
+        class_names=data.class_names,
+        image_size=data.image_size,
+        channels=data.channels,
+        mean=mean,
+        std=std,
+        accuracy=None,
+        made_by={},
+        k=0 if black_box else request.k,
+        options={} if black_box else checked_options(BASELINES[request.kind], request.options),
+        class_column=data.class_column,
+        skip_broken=request.dataset.skip_broken,
+    )
+
+
+def _check_fit(fitted: Match, network: nn.Module, data: datasets.ImageDataset, what: str) -> None:
+    """Say in words what does not fit, where that is certain: the number of classes, or names that mean two things."""
+    expected = network.state_dict()
+    missing = {name for name in expected if name not in fitted.state}
+    surplus = {name for name in fitted.state if name not in expected}
+    other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
+    if fitted.rivals and missing:
+        one, two = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
+        raise InputError(f"{what} fit twice, as '{one}' and as '{two}'. Leave one out: --ignore '{two}'.")
+    head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
+    # all the rest has its place, and the last layer differs in nothing but its number of outputs
+    if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):
+        for name in missing | other:
+            candidates = [fitted.state[name]] if name in other else [fitted.state[given] for given in surplus]
+            outputs = {
+                value.shape[0] for value in candidates
+                if value.ndim == expected[name].ndim > 1 and value.shape[1:] == expected[name].shape[1:]
+            }  # fmt: skip
+            if len(outputs) == 1:
+                raise InputError(
+                    f"The checkpoint tells {outputs.pop()} classes apart, data set '{data.name}' has "
+                    f"{len(data.class_names)}: it was trained on other data. Name the data set that it was trained on."
+                )
+
+
+def chance_warning(accuracy: float | None, data: datasets.ImageDataset) -> str:
+    """What to say of an accuracy that guessing would reach, too; "" for any above that.
+
+    Guessing is right on 1/C of the images, or on the share of the largest class; 3 standard deviations above are noise.
+    """
+    labels = data.split("test").labels
+    if accuracy is None or not len(labels):
+        return ""
+    count = len(data.class_names)
+    guess = max(1 / count, float(np.bincount(labels, minlength=count).max()) / len(labels))
+    if accuracy > min(guess + 3 * math.sqrt(guess * (1 - guess) / len(labels)), (1 + guess) / 2):
+        return ""
+    return (
+        f"{accuracy:.1%} of the test images are right, which is hardly more than by chance ({guess:.1%}). Usual "
+        "causes: another normalisation than in training (--mean, --std), another order of the classes, another image "
+        "size (--image-size), or weights that were never trained on these classes."
+    )

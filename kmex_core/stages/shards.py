@@ -1,0 +1,93 @@
+"""An embedding while it is computed: what an interrupted run has left, so that the next one goes on from there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from types import TracebackType
+
+import numpy as np
+
+from kmex_core.base.errors import StoreError
+from kmex_core.base.results import Embeddings
+from kmex_core.base.specs import EmbeddingSpec
+from kmex_core.base.store import Store, read_only
+
+ROOM = "shards"
+EVERY = 10.0
+
+
+class Shards:
+    """Consecutive rows of an embedding, written to the store every `EVERY` seconds and when work stops.
+
+    What is quicker than that writes nothing, nor does a read-only process. A context manager: whatever ends the work,
+    what was added is kept.
+
+    Args:
+        store: where shards lie.
+        spec: of the embedding.
+        total: how many rows it has in the end.
+    """
+
+    def __init__(self, store: Store, spec: EmbeddingSpec, total: int) -> None:
+        self._store, self._spec, self._key, self._total = store, spec, spec.key, total
+        self._whole: Embeddings | None = None
+        self._written = 0
+        self._wrote = time.monotonic()
+        self.rows = 0
+        for name in self._names():
+            stored = store.get(ROOM, name)
+            if stored is None or name != self._name(self.rows):
+                break  # damaged, or what came before it was: from here on it is computed again
+            self.add(Embeddings.from_arrays(stored[0]))
+            self._written = self.rows
+
+    def _name(self, start: int) -> str:
+        return f"{self._key}-{start:012d}"
+
+    def _names(self) -> list[str]:
+        return [name for name in self._store.names(ROOM) if name.startswith(f"{self._key}-")]
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, StoreError):
+            self._write()
+
+    def add(self, part: Embeddings) -> None:
+        """Take the next rows."""
+        if self._whole is None:
+            self._whole = Embeddings(
+                np.empty((self._total, part.z.shape[1]), np.float32),
+                np.empty(self._total, np.int64),
+                np.empty(self._total, np.int64),
+            )
+        here = slice(self.rows, self.rows + len(part))
+        self._whole.z[here], self._whole.labels[here], self._whole.black_box[here] = (
+            part.z, part.labels, part.black_box,
+        )  # fmt: skip
+        self.rows += len(part)
+        if self.rows < self._total and time.monotonic() - self._wrote > EVERY:
+            self._write()
+
+    def _write(self) -> None:
+        if self._whole is None or self._written == self.rows or read_only():
+            return
+        rows = slice(self._written, self.rows)
+        part = Embeddings(self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows])
+        self._store.put(ROOM, self._name(self._written), part.to_arrays(), {"spec": asdict(self._spec)})
+        self._written, self._wrote = self.rows, time.monotonic()
+
+    def whole(self) -> Embeddings:
+        """All rows, once they are there."""
+        assert self._whole is not None
+        assert self.rows == self._total
+        return self._whole
+
+    def remove(self) -> None:
+        """Remove the shards, whose embedding lies in the store now."""
+        for name in [] if read_only() else self._names():
+            self._store.path(ROOM, name).unlink(missing_ok=True)

@@ -1,0 +1,374 @@
+"""Looking after the store: what in it is damaged, what nobody needs any more, and how much room it takes.
+
+Only what this project has written is judged. Other files, and whatever a symbolic link leads to, are named and left
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kmex_core.base import jobs
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.specs import (
+    DivergenceSpec,
+    EmbeddingSpec,
+    MapScoresSpec,
+    PatchSpec,
+    ProjectionSpec,
+    PrototypeSpec,
+    stable_key,
+)
+from kmex_core.base.store import (
+    LOCK,
+    PART,
+    Store,
+    demand_writable,
+    digest,
+    keep_folder,
+    parts_of,
+    read_description,
+    read_file,
+    regular_files,
+    remove_file,
+)
+from kmex_core.models import catalogue as models
+from kmex_core.stages import pipeline, shards
+
+# which specs name the results of a room
+SPECS: dict[str, tuple[type, ...]] = {
+    "embeddings": (EmbeddingSpec,),
+    "prototypes": (PrototypeSpec,),
+    "patches": (PatchSpec,),
+    "projections": (ProjectionSpec,),
+    "evaluations": (MapScoresSpec, DivergenceSpec),
+}
+RESULTS = (*SPECS, shards.ROOM, "statistics")
+ROOMS = (models.ROOM, *models.RUNS, *RESULTS)
+UPLOADS = "uploads"
+# in the store, and not of it: data sets that were downloaded
+ELSEWHERE = ("data",)
+HOUR = 3600.0
+_RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
+_KNOWN = {
+    **dict.fromkeys(ROOMS, _RESULT),
+    jobs.ROOM: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(json|log|lock)"),
+    UPLOADS: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.weights"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file of the store about which there is something to say.
+
+    Attributes:
+        path: where it is, below the store's folder.
+        why: what is the matter, as a sentence.
+        bytes: its size.
+    """
+
+    path: str
+    why: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` has found.
+
+    Attributes:
+        files, bytes: how much was read in full.
+        damaged: files that are not what was written.
+        unknown: what this project did not write, and symbolic links; neither was opened.
+        rests: parts of files that killed writers have left; `clean` removes them.
+    """
+
+    files: int
+    bytes: int
+    damaged: list[Finding]
+    unknown: list[Finding]
+    rests: list[Finding]
+
+
+def _finding(store: Store, path: Path, why: str) -> Finding:
+    try:
+        size = path.lstat().st_size
+    except OSError:
+        size = 0
+    return Finding(str(path.relative_to(store.root)), why, size)
+
+
+# ---- verify ---------------------------------------------------------------------------------------------------------
+
+
+def verify(store: Store, progress: Progress = silent) -> Verified:
+    """Read every file of the store and compare it with its digests.
+
+    Raises:
+        InputError: when there is no such store.
+    """
+    _check_there(store)
+    damaged, unknown, rests, files, size = [], [], [], 0, 0
+    unknown += [
+        _finding(store, path, "a symbolic link, which is not followed" if path.is_symlink() else "not of this project")
+        for path in sorted(store.root.iterdir())
+        if path.is_symlink() or (path.is_dir() and path.name not in (*_KNOWN, *ELSEWHERE))
+    ]
+    todo = []
+    for room, known in _KNOWN.items():
+        folder = store.root / room
+        if folder.is_symlink() or not folder.is_dir():
+            continue
+        left = set(parts_of(folder))
+        rests += [_finding(store, path, "the rest of a write that was killed") for path in sorted(left)]
+        for path in sorted(folder.iterdir()):
+            regular = path.is_file() and not path.is_symlink()
+            if regular and known.fullmatch(path.name):
+                todo.append((room, path))
+            elif not (regular and (LOCK.fullmatch(path.name) or PART.fullmatch(path.name))):
+                why = "a symbolic link, which is not followed" if path.is_symlink() else "not of this project"
+                unknown.append(_finding(store, path, why))
+    for done, (room, path) in enumerate(todo):
+        progress("Verifying", done, len(todo))
+        try:
+            bytes_read = path.stat().st_size
+            _check(store, room, path)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except (StoreError, InputError, OSError) as error:
+            damaged.append(_finding(store, path, str(error)))
+            continue
+        files, size = files + 1, size + bytes_read
+    progress("Verifying", len(todo), len(todo))
+    return Verified(files, size, damaged, unknown, rests)
+
+
+def _check(store: Store, room: str, path: Path) -> None:
+    """Raise StoreError when a file is not what was written there."""
+    if room == jobs.ROOM and path.suffix == ".json" and jobs.look(store, path.stem) is None:
+        raise StoreError("It says what no job can be.")
+    if room not in ROOMS:
+        return
+    arrays, description = read_file(path)
+    if room == models.ROOM:
+        models.info_of(description, path.stem, path)
+        if description.get("weights") != digest(arrays):
+            raise StoreError(f"{path} is damaged: its weights are not those that its header names.")
+    elif room in SPECS and path.stem not in _keys(room, description):
+        raise StoreError(f"{path} is another result than its name says.")
+
+
+def _keys(room: str, description: dict[str, Any]) -> list[str]:
+    return [stable_key([kind.__name__, description.get("spec")]) for kind in SPECS[room]]
+
+
+def _check_there(store: Store) -> None:
+    if not store.root.is_dir():
+        raise InputError(f"There is no store at {store.root} yet. It is made when something is first kept.")
+
+
+# ---- size -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RoomSize:
+    """How much a folder of the store takes: `files` of `bytes` in all, links and what they lead to left out."""
+
+    name: str
+    files: int
+    bytes: int
+
+
+def size(store: Store) -> tuple[list[RoomSize], int]:
+    """How much each room of the store takes, the largest first, and how many bytes are free on its disk.
+
+    Raises:
+        InputError: when there is no such store.
+    """
+    _check_there(store)
+    rooms = []
+    for folder in sorted(store.root.iterdir()):
+        if folder.is_dir() and not folder.is_symlink():
+            sizes = list(_sizes(folder))
+            rooms.append(RoomSize(folder.name, len(sizes), sum(sizes)))
+    return sorted(rooms, key=lambda room: (-room.bytes, room.name)), shutil.disk_usage(store.root).free
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = Path(here, name)
+            try:
+                if not path.is_symlink() and path.is_file():
+                    yield path.stat().st_size
+            except OSError:
+                continue  # removed meanwhile
+
+
+# ---- clean ----------------------------------------------------------------------------------------------------------
+
+
+def needless(store: Store, progress: Progress = silent) -> list[Finding]:
+    """What nobody needs any more: rests of killed writes, locks and uploads without a user, results of what is gone.
+
+    Never a model or a training's checkpoints. Where a model cannot be read, or its data set cannot be opened now,
+    what may be theirs is not needless.
+
+    Raises:
+        InputError: when there is no such store.
+    """
+    _check_there(store)
+    found = []
+    for room in _KNOWN:
+        folder = store.root / room
+        if folder.is_symlink():
+            continue
+        found += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
+        found += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
+    for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
+        if not _is_imported(store, path) and time.time() - path.stat().st_mtime > HOUR:
+            found.append(_finding(store, path, "an upload that no import waits for"))
+    return [*found, *(_finding(store, path, why) for path, why in _gone(store, progress))]
+
+
+def _is_imported(store: Store, path: Path) -> bool:
+    """Whether a job that is known, running or not, was given this upload."""
+    return any(
+        str(path) in job.arguments
+        for name in jobs.names(store, "")
+        if (job := jobs.look(store, name)) is not None and job.state != "done"
+    )
+
+
+def _idle_locks(store: Store, room: str) -> Iterator[Path]:
+    folder = store.root / room
+    there = {path.stem.lower() for path in regular_files(folder, _KNOWN[room])}
+    if room == models.RUNS[0]:  # the claims of models' names
+        there |= {name.lower() for name in models.known_names(store)}
+        there |= {name.lower() for name in store.names(models.RUNS[1])}
+    for path in regular_files(folder, LOCK):
+        name = LOCK.fullmatch(path.name)
+        if name is not None and name[1].lower() not in there and not _in_use(path):
+            yield path
+
+
+def _in_use(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
+    """Results of models that are not in the store, or of data that have changed, and what was made of those."""
+    infos, broken = models.list_models(store)
+    if broken:
+        return
+    weights = {info.name: models.weights_key(store, info.name) for info in infos}
+    data: dict[str, set[str]] = {}  # by weights: the fingerprints of their data, where all of those can be opened now
+    closed = set()
+    for done, info in enumerate(infos):
+        progress("Opening data sets", done, len(infos))
+        try:
+            data.setdefault(weights[info.name], set()).add(pipeline.dataset_of(info).fingerprint)
+        except (InputError, StoreError, OSError):
+            closed.add(weights[info.name])
+    progress("Opening data sets", len(infos), len(infos))
+    needed: dict[str, bool] = {}  # by the key of a result that others are made of
+
+    def judge(room: str, why: Callable[[dict[str, Any], dict[str, Any]], str]) -> Iterator[tuple[Path, str]]:
+        for path in regular_files(store.root / room, _RESULT):
+            try:
+                description = read_description(path)
+                reason = why(dict(description["spec"]), description)
+            except (StoreError, FileNotFoundError, KeyError, TypeError, ValueError):
+                continue  # `verify` tells of it, and it is made again when it is needed
+            needed[path.stem] = not reason
+            if reason:
+                yield path, reason
+
+    def embedding(spec: dict[str, Any], _: dict[str, Any]) -> str:
+        if spec["weights"] not in weights.values():
+            return "of a model that is gone"
+        if spec["weights"] not in closed and spec["data"] not in data[spec["weights"]]:
+            return "of data that have changed since"
+        return ""
+
+    def made_of(field: str) -> Callable[[dict[str, Any], dict[str, Any]], str]:
+        def why(spec: dict[str, Any], description: dict[str, Any]) -> str:
+            known = needed.get(spec[field])
+            gone = not known if known is not None else description.get("model") not in weights
+            return "made of a result that is needless" if gone else ""
+
+        return why
+
+    def evaluation(spec: dict[str, Any], description: dict[str, Any]) -> str:
+        if "scores" in spec:  # a comparison with another network
+            gone = spec["reference"] not in weights.values() or needed.get(spec["scores"]) is False
+            return "of a model that is gone" if gone else ""
+        return made_of("prototypes")(spec, description)
+
+    def shard(spec: dict[str, Any], description: dict[str, Any]) -> str:
+        (key,) = _keys("embeddings", description)
+        if store.path("embeddings", key).is_file():
+            return "of an embedding that was computed to its end"
+        return embedding(spec, description)
+
+    yield from judge("embeddings", embedding)
+    yield from judge(shards.ROOM, shard)
+    for room in ("prototypes", "patches", "projections"):
+        yield from judge(room, made_of("embedding"))
+    yield from judge("evaluations", evaluation)
+
+
+def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
+    """Remove what `needless` has found, as far as it is still needless.
+
+    Returns:
+        How many files, and how many bytes.
+
+    Raises:
+        InputError: when the store is read-only.
+        StoreError: when a file cannot be removed.
+    """
+    demand_writable("Nothing can be removed from the store")
+    files, freed = 0, 0
+    for finding in findings:
+        path = store.root / finding.path
+        room = path.parent.name
+        if path.is_symlink() or not path.is_file():
+            continue
+        try:
+            if PART.fullmatch(path.name):
+                if path not in parts_of(path.parent):
+                    continue
+                path.unlink()
+            elif LOCK.fullmatch(path.name):
+                with FileLock(path, timeout=0):
+                    path.unlink()  # whoever waits for it sees that it is gone, and makes another
+            elif room in RESULTS:
+                with store.locked(room, path.stem, "It is being made."):
+                    remove_file(path)
+                    (path.parent / f".{path.stem.lower()}.lock").unlink(missing_ok=True)
+            else:
+                path.unlink()
+        except (Timeout, InputError):
+            continue  # in use again
+        except OSError as error:
+            raise StoreError(f"{path} cannot be removed: {error.strerror or error}.") from error
+        files, freed = files + 1, freed + finding.bytes
+    for room in {Path(finding.path).parent.name for finding in findings}:
+        if (store.root / room).is_dir():
+            keep_folder(store.root / room)
+    return files, freed
