@@ -24,7 +24,7 @@ from kmex_core.base.results import (
     Explanation,
     MapScores,
     ModelInfo,
-    OwnDetails,
+    BuiltInDetails,
     PatchConversion,
     Projection,
     RelevanceMaps,
@@ -187,7 +187,7 @@ def attracted(info: ModelInfo, k: int, seed: int, p: int) -> tuple[np.ndarray, n
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarray, np.ndarray]:
-    from kmex_core.models.builtin import own_distance
+    from kmex_core.models.builtin import built_in_distance
     from kmex_core.prototypes.fit import attracted as found
 
     prototypes = conversion(_info, spec.k, spec.seed).prototypes
@@ -195,7 +195,7 @@ def _attracted(spec: PrototypeSpec, p: int, _info: ModelInfo) -> tuple[np.ndarra
         return found(embeddings(_info, "train"), prototypes, p)
     head = _black_box(_info.name, kept.weights_key(store(), _info.name)).head
     device = next(head.parameters()).device
-    return found(embeddings(_info, "train"), prototypes, p, lambda z: own_distance(head, z.to(device)).cpu())
+    return found(embeddings(_info, "train"), prototypes, p, lambda z: built_in_distance(head, z.to(device)).cpu())
 
 
 def patch_key(info: ModelInfo, k: int, seed: int) -> str:
@@ -252,24 +252,24 @@ def _attribute_curves(specs: tuple[PrototypeSpec, ...], _info: ModelInfo) -> Cur
     )
 
 
-def own_attribute_curves(infos: list[ModelInfo]) -> Curves:
+def built_in_attribute_curves(infos: list[ModelInfo]) -> Curves:
     """What the prototypes of models that were trained alike cover, see `results.trained_alike`."""
     return _own_attribute_curves(tuple(conversion_spec(info, OWN, 0) for info in infos), infos)
 
 
 @st.cache_resource(max_entries=40, show_spinner="Reading what was found …")
 def _own_attribute_curves(specs: tuple[PrototypeSpec, ...], _infos: list[ModelInfo]) -> Curves:
-    return pipeline.own_attribute_curves(store(), _infos, dataset(_infos[0]))
+    return pipeline.built_in_attribute_curves(store(), _infos, dataset(_infos[0]))
 
 
-def own_details(info: ModelInfo) -> OwnDetails:
+def built_in_details(info: ModelInfo) -> BuiltInDetails:
     """What a prototypical model can say of its own prototypes."""
     return _own_details(info.name, kept.weights_key(store(), info.name))
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _own_details(name: str, weights: str) -> OwnDetails:
-    from kmex_core.models.builtin import own_details as found
+def _own_details(name: str, weights: str) -> BuiltInDetails:
+    from kmex_core.models.builtin import built_in_details as found
 
     return found(_black_box(name, weights).model)
 

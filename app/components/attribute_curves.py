@@ -93,7 +93,7 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
             found[f"{info.name} + KMEx"] = shown
     for info, group in _trainings([info for info in infos if _own_found(info)], chosen):
         more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = cache.own_attribute_curves(group)
+        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = cache.built_in_attribute_curves(group)
     return found
 
 

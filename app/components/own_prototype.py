@@ -30,7 +30,7 @@ def show_own_kind(chosen: Selection, p: int) -> None:
     """Show a prototype's pushed picture, its decoded picture, or its weights, as its model has them."""
     if not chosen.own:
         return
-    details = cache.own_details(chosen.model)
+    details = cache.built_in_details(chosen.model)
     if details.pushed is not None:
         image = int(details.pushed[p])
         st.caption(

@@ -71,7 +71,7 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
     found = []
     for one in evaluations:
         name = " / ".join(one.models)
-        which = [(name, False)] if one.own else [(f"{name} + KMEx", False)]
+        which = [(name, False)] if one.built_in else [(f"{name} + KMEx", False)]
         if one.kind == "blackbox":
             which.insert(0, (name, True))
         for label, black_box in which:
@@ -205,6 +205,7 @@ def evaluation_values(one: Evaluation) -> dict[str, Any]:
     """An evaluation as JSON-like values: metrics by name, each with its mean, ± over runs, and direction."""
     black_box = {kind.black_box: name for name, kind in METRICS.items() if kind.black_box}
     values = {**dataclasses.asdict(one), "seeds": list(one.seeds), "models": list(one.models)}
+    values["own"] = values.pop("built_in")  # the name that readers of this JSON know
     values["metrics"] = {
         name: {
             "mean": measured.mean,

@@ -23,10 +23,11 @@ from kmex_core.analysis.coverage import (
 )
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import table_csv
-from kmex_core.base.results import OWN, Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
+from kmex_core.base.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
 from kmex_core.base.store import write_bytes, write_file
 from kmex_core.data.pictures import COLOURS, boxed, displayed, overlay, png
 from kmex_core.data.registry import ImageDataset
+from kmex_core.prototypes.source import PrototypeSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,31 +76,36 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
 
 
 def attributes(
-    info: ModelInfo, data: ImageDataset, curves: Curves, made: Conversion, k: int, seed: int, black_box: bool
+    info: ModelInfo,
+    data: ImageDataset,
+    curves: Curves,
+    converted: Conversion,
+    source: PrototypeSource,
+    seed: int,
+    black_box: bool,
 ) -> dict[str, Any]:
     """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
 
     Args:
         info, data: the model and its data, with attributes.
         curves: over numbers of prototypes per class.
-        made: one conversion, which is looked at in detail.
-        k: its prototypes per class; `OWN` for the model's own.
+        converted: one conversion, which is looked at in detail.
+        source: where its prototypes come from.
         seed: of it.
         black_box: whether the black box predicts the same classes.
     """
-    found = coverage(data.split("train"), made.prototypes)
-    own = k == OWN
-    per_class = info.k if own else k
+    found = coverage(data.split("train"), converted.prototypes)
+    per_class = source.per_class(info.k)
     tables = {
-        "attributes": attribute_table(found, None if own else curves),
+        "attributes": attribute_table(found, curves if source.beside else None),
         "subgroups": subgroup_table(found),
-        "accuracy": accuracy_table(data.split("test"), made, black_box),
+        "accuracy": accuracy_table(data.split("test"), converted, black_box),
     }
     return {
         "model": info.name,
         "dataset": info.dataset,
         "class": info.class_column or "of the data set",
-        "own": own,
+        "own": not source.beside,
         "seeds": list(curves.seeds),
         "rows": as_rows(curves),
         "k": per_class,

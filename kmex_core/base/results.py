@@ -6,35 +6,21 @@ Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from kmex_core.base.artifact import StoredResult
+
 NO_IMAGE = -1
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
-OWN = 0  # in place of a number of prototypes per class: those that a prototypical model has itself
 KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
 CONSERVATION_TOLERANCE = 0.05
 
 
-class _Stored:
-    """A result that becomes arrays and a description (`to_arrays`) and back (`from_arrays`)."""
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """The array fields by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], **rest: Any) -> Self:
-        """The result from its array fields and its other fields; further arrays are ignored."""
-        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: array for name, array in arrays.items() if name in names}, **rest)
-
-
 @dataclass(frozen=True, eq=False)
-class Embeddings(_Stored):
+class Embeddings(StoredResult):
     """What an encoder makes of a split.
 
     Attributes:
@@ -52,7 +38,7 @@ class Embeddings(_Stored):
 
 
 @dataclass(frozen=True, eq=False)
-class Prototypes(_Stored):
+class Prototypes(StoredResult):
     """K prototypes, and what they stand for in the training split.
 
     Distances are Euclidean; for a model whose similarity is a dot product (FLINT's own attributes) they are that
@@ -226,7 +212,7 @@ class Summary:
 
 
 @dataclass(frozen=True, eq=False)
-class Conversion:
+class Conversion(StoredResult):
     """A KMEx of a model in the store, or a prototypical model on its own: prototypes, and what they make of the data.
 
     N training and M test images.
@@ -250,7 +236,7 @@ class Conversion:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchPrototypes(_Stored):
+class PatchPrototypes(StoredResult):
     """K prototypes of patches: places in the last feature map (paper A.4).
 
     Attributes:
@@ -282,7 +268,7 @@ class PatchPrototypes(_Stored):
 
 
 @dataclass(frozen=True)
-class PatchConversion:
+class PatchConversion(StoredResult):
     """A patch KMEx of a model in the store.
 
     Attributes:
@@ -300,8 +286,8 @@ class PatchConversion:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnDetails:
-    """What only some prototypical models can say of their own K prototypes.
+class BuiltInDetails:
+    """What only some prototypical models can say of their built-in K prototypes.
 
     Attributes:
         weights: (C, K) float32, of the last layer, from similarities to class scores.
@@ -315,7 +301,7 @@ class OwnDetails:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection(_Stored):
+class Projection(StoredResult):
     """A map of an embedding in two dimensions, and what is needed to place further points on it.
 
     Attributes:
@@ -406,7 +392,7 @@ class NotComputed:
 
 
 @dataclass(frozen=True, eq=False)
-class MapScores(_Stored):
+class MapScores(StoredResult):
     """What the metrics on relevance maps found, image by image (paper 4.1.2, 4.2.3). S steps of relevance ordering.
 
     Attributes:
@@ -482,7 +468,7 @@ class Evaluation:
         test_images: how many the metrics on predictions are over.
         method: how the maps were made.
         metrics: by name.
-        own: True for a prototypical model on its own.
+        built_in: True for a prototypical model on its own.
         reference: the black box that such a model's maps were compared with, "" for none.
         class_column: the column of the data set's table that is the class, "" for its own class.
         caveat: why numbers on test images may be too good, see `ModelInfo.caveat`.
@@ -498,7 +484,7 @@ class Evaluation:
     test_images: int
     method: str
     metrics: Mapping[str, Measured]
-    own: bool = False
+    built_in: bool = False
     reference: str = ""
     class_column: str = ""
     caveat: str = ""

@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 MOST_SIDE = 1024  # pixels, of a network's input
 
@@ -26,11 +26,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no stable key")
 
 
-class _Keyed:
+class Spec:
+    """A frozen description of what makes a result, under the name `kind` that its keys are made with."""
+
+    kind: ClassVar[str]
+
     @property
     def key(self) -> str:
         """The result's name in the store."""
-        return stable_key([type(self).__name__, self])
+        return stable_key([self.kind, self])
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,14 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True)
-class EmbeddingSpec(_Keyed):
+class EmbeddingSpec(Spec):
     """What an embedding depends on.
 
     `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
     `std` are what the network's input is normalised with.
     """
 
+    kind: ClassVar[str] = "EmbeddingSpec"
     backbone: str
     weights: str
     data: str
@@ -68,12 +73,13 @@ class EmbeddingSpec(_Keyed):
 
 
 @dataclass(frozen=True)
-class PrototypeSpec(_Keyed):
+class PrototypeSpec(Spec):
     """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity.
 
-    With `k` = `results.OWN` they are the model's own, and `method` says so.
+    With `k` = 0 they are the model's own, and `method` says so.
     """
 
+    kind: ClassVar[str] = "PrototypeSpec"
     embedding: str
     k: int
     seed: int = 0
@@ -83,9 +89,10 @@ class PrototypeSpec(_Keyed):
 
 
 @dataclass(frozen=True)
-class PatchSpec(_Keyed):
+class PatchSpec(Spec):
     """What patch prototypes depend on: an embedding of the training split (by key), how many per class, seed."""
 
+    kind: ClassVar[str] = "PatchSpec"
     embedding: str
     k: int
     seed: int = 0
@@ -93,17 +100,19 @@ class PatchSpec(_Keyed):
 
 
 @dataclass(frozen=True)
-class DivergenceSpec(_Keyed):
+class DivergenceSpec(Spec):
     """What D_fdl against another network depends on: map scores (by key), and the other network's weights."""
 
+    kind: ClassVar[str] = "DivergenceSpec"
     scores: str
     reference: str
 
 
 @dataclass(frozen=True)
-class ProjectionSpec(_Keyed):
+class ProjectionSpec(Spec):
     """What a map depends on: an embedding (by key), how many of its images UMAP is fitted on, seed."""
 
+    kind: ClassVar[str] = "ProjectionSpec"
     embedding: str
     sample: int = 10_000
     seed: int = 0
@@ -111,9 +120,10 @@ class ProjectionSpec(_Keyed):
 
 
 @dataclass(frozen=True)
-class MapScoresSpec(_Keyed):
+class MapScoresSpec(Spec):
     """What the metrics on maps depend on: prototypes (by key), how many test images, which, steps of ordering."""
 
+    kind: ClassVar[str] = "MapScoresSpec"
     prototypes: str
     images: int
     seed: int = 0

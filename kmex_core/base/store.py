@@ -365,6 +365,11 @@ class Store:
         folder = self.root / room
         return sorted(path.stem for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem))
 
+    def has(self, room: str, name: str) -> bool:
+        """Whether there is such a result (existence only; integrity is checked when it is read)."""
+        path = self.path(room, name)
+        return (read_only() and _memory.get(path) is not None) or path.is_file()
+
     def get(self, room: str, name: str) -> tuple[Arrays, dict[str, Any]] | None:
         """The result, or None when it is missing or damaged (which is logged)."""
         path = self.path(room, name)

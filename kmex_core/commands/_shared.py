@@ -19,9 +19,7 @@ from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import Program
 
 if TYPE_CHECKING:
-    from kmex_core.base.results import ModelInfo
-    from kmex_core.base.store import Store
-    from kmex_core.data.registry import ImageDataset
+    from kmex_core.stages.subject import Subject
 
 app = typer.Typer(
     cls=Program,
@@ -110,29 +108,20 @@ class Bar:
 
 
 def opened(
-    model: str, data_root: str = "", skip_broken: bool = False, progress: Progress = silent
-) -> tuple[Store, ModelInfo, ImageDataset]:
-    """The store, a model in it and the data it was trained on.
-
-    Raises:
-        InputError: for a name that is not in the store; see `pipeline.dataset_of`.
-        StoreError: for a file that cannot be read.
-    """
+    model: str, data_root: str = "", skip_broken: bool = False, device: str = "", progress: Progress = silent
+) -> Subject:
+    """A model of the default store with the data it was trained on, see `stages.subject.subject_of`."""
     from kmex_core.base.store import Store
-    from kmex_core.models import catalogue as models
-    from kmex_core.stages import pipeline
+    from kmex_core.stages.subject import subject_of
 
-    store = Store()
-    info = models.describe(store, model)
-    return store, info, pipeline.dataset_of(info, data_root, skip_broken, progress)
+    return subject_of(Store(), model, data_root, skip_broken, device, progress)
 
 
-def about(info: ModelInfo, data: ImageDataset, *more: str) -> dict[str, Any]:
+def about(subject: Subject, *more: str) -> dict[str, Any]:
     """What belongs beside every number: notes (`more` first), what the test split is, and what is left out."""
-    from kmex_core.stages import pipeline
-
+    data = subject.data
     return {
-        "notes": [*filter(None, more), *pipeline.data_notes(info, data)],
+        "notes": [*filter(None, more), *subject.notes()],
         "test_from": data.test_from,
         "left_out": [dataclasses.asdict(item) for item in data.left_out],
     }

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from kmex_core.base.devices import checked_device
-from kmex_core.base.results import OWN, fewer_prototypes
+from kmex_core.base.results import fewer_prototypes
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -31,10 +30,10 @@ from kmex_core.commands._shared import (
     opened,
 )
 from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.source import BuiltIn, KMeans
 
 if TYPE_CHECKING:
-    from kmex_core.base.results import ModelInfo
-    from kmex_core.data.registry import ImageDataset
+    from kmex_core.stages.subject import Subject
 
 
 @app.command()
@@ -59,11 +58,10 @@ def convert(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.stages import pipeline
-
         started = time.perf_counter()
-        store, info, data = opened(model, data_root, skip_broken, bar)
-        made = pipeline.convert(store, info, data, k, seed, device, bar, mixed_precision=mixed_precision)
+        subject = opened(model, data_root, skip_broken, device, bar)
+        info = subject.info
+        made = subject.conversion(KMeans(k, seed), mixed_precision).get()
         summary = made.summary
         return {
             "model": info.name,
@@ -77,7 +75,7 @@ def convert(
             "ghosting": summary.ghosting,
             "prototypes": len(made.prototypes),
             "seconds": round(time.perf_counter() - started, 3),
-        } | about(info, data, fewer_prototypes(made.prototypes, info.class_names, k))
+        } | about(subject, fewer_prototypes(made.prototypes, info.class_names, k))
 
     def show(answer: dict[str, Any]) -> None:
         print(
@@ -118,14 +116,14 @@ def patches(
         from kmex_core.analysis import export as report
         from kmex_core.base.outputs import check_file
         from kmex_core.base.store import write_bytes
-        from kmex_core.stages import pipeline
 
         if out is not None:
             check_file(out, overwrite)
-        store, info, data = opened(model, data_root, skip_broken, bar)
-        made = pipeline.convert_patches(store, info, data, k, seed, device, bar)
+        subject = opened(model, data_root, skip_broken, device, bar)
+        info = subject.info
+        made = subject.patches(k, seed).get()
         if out is not None:
-            write_bytes(out, report.patch_sheet(made.prototypes, info.class_names, data))
+            write_bytes(out, report.patch_sheet(made.prototypes, info.class_names, subject.data))
         return {
             "model": model,
             "k": k,
@@ -137,7 +135,7 @@ def patches(
             "ghosting": float((made.prototypes.count == 0).mean()),
             "seconds": round(made.seconds, 3),
             "out": str(out) if out else None,
-        } | about(info, data, fewer_prototypes(made.prototypes, info.class_names, k))
+        } | about(subject, fewer_prototypes(made.prototypes, info.class_names, k))
 
     def show(answer: dict[str, Any]) -> None:
         rows, columns = answer["grid"]
@@ -184,27 +182,25 @@ def explain(
         from kmex_core.analysis import export as report
         from kmex_core.base.outputs import check_folder
         from kmex_core.data.pictures import read_picture
-        from kmex_core.models import catalogue as kept
-        from kmex_core.stages import pipeline
 
         picture = read_picture(image)
         check_folder(out, report.FILES, overwrite)
-        store, info, data = opened(model, data_root, skip_broken, bar)
-        per_class = OWN if own else k
-        made = pipeline.convert(store, info, data, per_class, seed, device, bar)
-        black_box = kept.load(store, model, checked_device(device))
-        module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, per_class, seed))
+        subject = opened(model, data_root, skip_broken, device, bar)
+        info, data = subject.info, subject.data
+        source = BuiltIn() if own else KMeans(k, seed)
+        made = subject.read(subject.conversion(source))
+        module = subject.explainer(source)
         found = module.explain(network_input(info, picture.pixels), top=top, method=method)
         answer = report.explanation(found, made.prototypes, info) | {
             "model": model,
-            "k": info.k if own else k,
+            "k": source.per_class(info.k),
             "own": own,
             "seed": seed,
             "image": str(image),
             "out": str(out),
         }
         few = "" if own else fewer_prototypes(made.prototypes, info.class_names, k)
-        answer |= about(info, data, *picture.notes, few)
+        answer |= about(subject, *picture.notes, few)
         report.write(out, answer, found, made.prototypes, module, info, data, picture.pixels)
         return answer
 
@@ -248,17 +244,17 @@ def sweep(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.stages import pipeline
+        from kmex_core.stages.sweep import sweep
 
         ks = number_range(k)
-        store, info, data = opened(model, data_root, skip_broken, bar)
+        subject = opened(model, data_root, skip_broken, device, bar)
         order = sorted(ks, key=lambda value: (value != first, value))
-        found = pipeline.sweep(store, info, data, order, seed, device, bar)
+        found = sweep(subject, order, seed)
         return {
             "model": model,
             "seed": seed,
             "rows": [{"k": value, **dataclasses.asdict(summary)} for value, summary in found.items()],
-        } | about(info, data, _smallest(info, data, max(found)))
+        } | about(subject, _smallest(subject, max(found)))
 
     def show(answer: dict[str, Any]) -> None:
         black_box = answer["rows"][0]["accuracy_black_box"]
@@ -274,9 +270,10 @@ def sweep(
     answer_with(as_json, work, show)
 
 
-def _smallest(info: ModelInfo, data: ImageDataset, k: int) -> str:
+def _smallest(subject: Subject, k: int) -> str:
     """A sentence when classes have fewer training images than `k`, which limits their prototypes."""
-    sizes = np.bincount(data.split("train").labels, minlength=len(info.class_names))
+    info = subject.info
+    sizes = np.bincount(subject.data.split("train").labels, minlength=len(info.class_names))
     name, size = info.class_names[int(sizes.argmin())], int(sizes.min())
     if size >= k:
         return ""
@@ -301,10 +298,8 @@ def project(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.stages import pipeline
-
-        store, info, data = opened(model, data_root, skip_broken, bar)
-        made = pipeline.project(store, info, data, sample, seed, device, bar)
+        subject = opened(model, data_root, skip_broken, device, bar)
+        made = subject.embedding_map(sample, seed).get()
         return {
             "model": model,
             "sample": len(made.sample),
@@ -313,7 +308,7 @@ def project(
             "trustworthiness": made.trustworthiness,
             "placed_trustworthiness": made.placed_trustworthiness,
             "seconds": round(made.seconds, 3),
-        } | about(info, data)
+        } | about(subject)
 
     def show(answer: dict[str, Any]) -> None:
         print(

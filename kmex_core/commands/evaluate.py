@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import OWN, fewer_prototypes, trained_alike
+from kmex_core.base.results import fewer_prototypes, trained_alike
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -26,6 +28,12 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+
+if TYPE_CHECKING:
+    from kmex_core.base.results import Evaluation
+    from kmex_core.base.store import Store
+    from kmex_core.stages.subject import Subject
 
 MetricNames = Annotated[
     str, typer.Option(metavar="NAME,…", help="Which metrics, by name. Default: all that there are.")
@@ -68,33 +76,30 @@ def attributes(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import export as report
-        from kmex_core.models import catalogue as kept
-        from kmex_core.stages import pipeline
+        from kmex_core.models import catalogue
+        from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 
-        store, info, data = opened(model, data_root, skip_broken, bar)
-        embedded, whole = None, (info, data)
+        opened_subject = subject = opened(model, data_root, skip_broken, device, bar)
+        info = subject.info
         regrouped = class_column not in ("", info.class_column)
         if own and (regrouped or info.kind == "blackbox"):
             raise InputError("--own takes a ProtoPNet, FLINT or ProtoVAE, and its own classes (no --class).")
         if regrouped:
-            info, data, embedded = pipeline.grouped_by(
-                store, info, data, class_column, device, bar, data_root, skip_broken
-            )
+            subject = subject.grouped_by(class_column, data_root, skip_broken)
+        source: PrototypeSource
         if own:
-            alike = trained_alike(info, kept.list_models(store)[0])
-            curves, shown = pipeline.own_attribute_curves(store, alike, data, device, bar), OWN
-            alone = {"models": [one.name for one in alike]}
+            alike = trained_alike(info, catalogue.list_models(subject.store)[0])
+            curves = built_in_attribute_curves([dataclasses.replace(subject, info=other) for other in alike])
+            source, more = BuiltIn(), {"models": [other.name for other in alike]}
         else:
             ks = sorted(number_range(k), key=lambda value: (value != first, value))
-            seeds = range(seed, seed + runs)
-            curves = pipeline.attribute_curves(store, info, data, ks, seeds, device, bar, embedded)
-            shown = 5 if 5 in curves.ks else curves.ks[-1]
-            alone = {}
-        made = pipeline.convert(store, info, data, shown, seed, device, bar, embedded)
+            curves = attribute_curves(subject, ks, range(seed, seed + runs))
+            source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed), {}
+        converted = subject.conversion(source).get()
         return (
-            report.attributes(info, data, curves, made, shown, seed, not (own or regrouped))
-            | alone
-            | about(*whole, "" if own else fewer_prototypes(made.prototypes, info.class_names, shown))
+            report.attributes(subject.info, subject.data, curves, converted, source, seed, not (own or regrouped))
+            | more
+            | about(opened_subject, _fewer(subject, source))
         )
 
     def show(answer: dict[str, Any]) -> None:
@@ -167,11 +172,10 @@ def evaluate(
         from kmex_core.base.store import Store
         from kmex_core.models import catalogue as kept
 
-        given = (images, data_root, skip_broken, device, bar)
         store = Store()
-        baseline = kept.describe(store, model[0]).kind != "blackbox"
-        ks = [OWN] if own else [OWN, k] if baseline else [k]
-        found, notes = _evaluations(store, model, metrics, ks, range(seed, seed + runs), *given)
+        sources = [BuiltIn()] if own else _sources(kept.describe(store, model[0]).kind, k)
+        subjects = _subjects(store, model, data_root, skip_broken, device, bar)
+        found, notes = _evaluations(subjects, metrics, sources, range(seed, seed + runs), images)
         text = comparison.as_text(comparison.rows(found))
         return comparison.evaluation_values(found[-1]) | {"text": text} | notes
 
@@ -187,25 +191,38 @@ def evaluate(
     answer_with(as_json, work, show)
 
 
-def _evaluations(
-    store: Any, names: list[str], asked: str, ks: list[int], seeds: range, images: int, root: str, skip_broken: bool,
-    device: str, bar: Bar,
-) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
-    """An evaluation for each number of prototypes, and what belongs beside them (see `about`)."""
-    from kmex_core.metrics.catalogue import METRICS
-    from kmex_core.models import catalogue as kept
-    from kmex_core.stages import pipeline, scores
+def _sources(kind: str, k: int) -> list[PrototypeSource]:
+    """By which prototypes a model of this kind is looked at: built-in ones first."""
+    return [KMeans(k)] if kind == "blackbox" else [BuiltIn(), KMeans(k)]
 
-    infos = [kept.describe(store, name) for name in names]
+
+def _subjects(store: Store, names: list[str], root: str, skip_broken: bool, device: str, bar: Bar) -> list[Subject]:
+    """Models with the data that the first was trained on."""
+    from kmex_core.models import catalogue
+    from kmex_core.stages.subject import subject_of
+
+    first = subject_of(store, names[0], root, skip_broken, device, bar)
+    return [first, *(dataclasses.replace(first, info=catalogue.describe(store, name)) for name in names[1:])]
+
+
+def _evaluations(
+    subjects: list[Subject], asked: str, sources: Sequence[PrototypeSource], seeds: range, images: int
+) -> tuple[list[Evaluation], dict[str, Any]]:
+    """An evaluation for each source of prototypes, and what belongs beside them (see `about`)."""
+    from kmex_core.metrics.catalogue import METRICS
+    from kmex_core.stages.evaluation import evaluate
+
     wanted = [name.strip() for name in asked.split(",") if name.strip()] or list(METRICS)
-    data = pipeline.dataset_of(infos[0], root, skip_broken, bar)
-    found = [scores.evaluate(store, infos, data, k, list(seeds), images, wanted, device, bar) for k in ks]
-    few = [
-        fewer_prototypes(pipeline.convert(store, infos[0], data, k, seeds[0], device, bar).prototypes,
-                         infos[0].class_names, k)
-        for k in ks if k != OWN
-    ]  # fmt: skip
-    return found, about(infos[0], data, *few)
+    evaluations = [evaluate(subjects, source, list(seeds), images, wanted) for source in sources]
+    few = [_fewer(subjects[0], source.seeded(seeds[0])) for source in sources]
+    return evaluations, about(subjects[0], *few)
+
+
+def _fewer(subject: Subject, source: PrototypeSource) -> str:
+    """Which classes have fewer prototypes than k-means was asked for, in a sentence; "" when none has."""
+    if not isinstance(source, KMeans):
+        return ""
+    return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)
 
 
 @app.command()
@@ -232,7 +249,6 @@ def compare(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
-        from kmex_core.models import catalogue as kept
 
         if format not in comparison.FORMATS:
             raise InputError(f"There is no format '{format}'; known: {', '.join(comparison.FORMATS)}.")
@@ -240,10 +256,9 @@ def compare(
         store, seeds = Store(), range(seed, seed + runs)
         found, notes = [], dict[str, None]()
         for name in names:
-            ks = [k] if kept.describe(store, name).kind == "blackbox" else [OWN, k]
-            of_model, beside = _evaluations(
-                store, [name], metrics, ks, seeds, images, data_root, skip_broken, device, bar
-            )
+            subjects = _subjects(store, [name], data_root, skip_broken, device, bar)
+            sources = _sources(subjects[0].info.kind, k)
+            of_model, beside = _evaluations(subjects, metrics, sources, seeds, images)
             found += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in beside["notes"])
         table = comparison.rows(found, published)

@@ -241,12 +241,12 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.stages import pipeline
+        from kmex_core.prototypes.source import KMeans
 
-        store, info, data = opened("digits")
-        summary = pipeline.convert(store, info, data, k, 0, device, bar).summary
-        pipeline.project(store, info, data, device=device, progress=bar)
-        return {"model": info.name, "k": k, **dataclasses.asdict(summary)}
+        subject = opened("digits", device=device, progress=bar)
+        summary = subject.conversion(KMeans(k)).get().summary
+        subject.embedding_map().get()
+        return {"model": subject.info.name, "k": k, **dataclasses.asdict(summary)}
 
     def show(answer: dict[str, Any]) -> None:
         print(

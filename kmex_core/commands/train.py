@@ -84,11 +84,14 @@ def train(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.base.specs import DatasetSpec
         from kmex_core.base.store import Store
+        from kmex_core.data.opened import dataset as opened_dataset
         from kmex_core.models.training import default_recipe
-        from kmex_core.stages import pipeline
+        from kmex_core.stages.subject import Subject
+        from kmex_core.stages.training_runs import TrainRequest
+        from kmex_core.stages.training_runs import train as train_model
 
         spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken)
-        data = pipeline.dataset(spec, bar)
+        data = opened_dataset(spec, bar)
         recipe = default_recipe(
             data,
             imagenet,
@@ -103,7 +106,7 @@ def train(
             augmentation=augmentation,
             seed=seed,
         )
-        request = pipeline.TrainRequest(
+        request = TrainRequest(
             name,
             spec,
             backbone,
@@ -111,7 +114,8 @@ def train(
             checked_device(device),
             shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
         )
-        info = pipeline.train(Store(), request, resume, overwrite, bar)
+        store = Store()
+        info = train_model(store, request, resume, overwrite, bar)
         return {
             "model": info.name,
             "kind": info.kind,
@@ -122,7 +126,7 @@ def train(
             "accuracy": info.accuracy,
             "train_accuracy": info.made_by["history"][-1]["accuracy"],
             "seconds": info.made_by["seconds"],
-        } | about(info, data)
+        } | about(Subject(store, info, data))
 
     def show(answer: dict[str, Any]) -> None:
         print(
@@ -178,8 +182,8 @@ def import_(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.base.specs import DatasetSpec
         from kmex_core.base.store import Store
-        from kmex_core.stages import pipeline
         from kmex_core.stages.importing import ImportRequest, import_model
+        from kmex_core.stages.subject import Subject, dataset_of
 
         request = ImportRequest(
             name,
@@ -194,7 +198,8 @@ def import_(
             shlex.join(["python", "-m", "kmex_core", *sys.argv[1:]]),
             tuple(ignore or ()),
         )
-        info, report = import_model(Store(), request, overwrite, checked_device(device), bar)
+        store = Store()
+        info, report = import_model(store, request, overwrite, checked_device(device), bar)
         return {
             "model": info.name,
             "kind": info.kind,
@@ -203,7 +208,7 @@ def import_(
             "classes": len(info.class_names),
             "accuracy": info.accuracy,
             **report,
-        } | about(info, pipeline.dataset_of(info, data_root))
+        } | about(Subject(store, info, dataset_of(info, data_root)))
 
     def show(answer: dict[str, Any]) -> None:
         print(

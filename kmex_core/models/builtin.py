@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kmex_core.base.results import OwnDetails
+from kmex_core.base.results import BuiltInDetails
 from kmex_core.models.baselines import ProtoPNet, PrototypeHead, ProtoVAE
 from kmex_core.models.kmex import KMEx
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.relevance import similarity_relevance
 
 
-def own_distance(head: Any, z: Tensor) -> Tensor:
+def built_in_distance(head: Any, z: Tensor) -> Tensor:
     """(N, D) embeddings to (N, K): how far each own prototype is, the lowest being the most similar one.
 
     Euclidean where the similarity is made of a distance; else (FLINT) the similarity with its sign changed.
@@ -28,7 +28,7 @@ def own_distance(head: Any, z: Tensor) -> Tensor:
     return -torch.as_tensor(head.similarity(z))
 
 
-def own_details(model: Any) -> OwnDetails:
+def built_in_details(model: Any) -> BuiltInDetails:
     """What a ProtoPNet, FLINT or ProtoVAE can say of its own prototypes.
 
     Args:
@@ -39,10 +39,10 @@ def own_details(model: Any) -> OwnDetails:
     if isinstance(model, ProtoVAE):
         pixels = model.decode(model.prototypes).clamp(0, 1)
         decoded = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return OwnDetails(model.head.weight.detach().cpu().numpy(), pushed, decoded)
+    return BuiltInDetails(model.head.weight.detach().cpu().numpy(), pushed, decoded)
 
 
-class OwnPrototypes(KMEx):
+class BuiltInPrototypes(KMEx):
     """A ProtoPNet, FLINT or ProtoVAE on its own: its similarity, and its classification by all similarities.
 
     The head of the model is what KMEx calls its black box, so that the two never differ.
@@ -56,8 +56,8 @@ class OwnPrototypes(KMEx):
         return isinstance(self.head, PrototypeHead)
 
     def distance(self, z: Tensor) -> Tensor:
-        """See `own_distance`."""
-        return own_distance(self.head, z)
+        """See `built_in_distance`."""
+        return built_in_distance(self.head, z)
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) similarities, as the model has them; FLINT's may be below 0."""

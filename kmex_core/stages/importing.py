@@ -18,8 +18,11 @@ from kmex_core.base.results import KINDS, TEST_IS_TRAINING, ModelInfo
 from kmex_core.base.specs import MOST_SIDE, DatasetSpec
 from kmex_core.base.store import Store, checked_name, read_file
 from kmex_core.data import registry as datasets
+from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.statistics import PixelStatistics
+from kmex_core.stages.subject import dataset_of
+from kmex_core.stages.training_runs import root_to_keep, test_accuracy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,14 +99,14 @@ def _imported(
         info = replace(
             info,
             dataset=request.dataset.name,
-            root=pipeline.root_to_keep(request.dataset),
+            root=root_to_keep(request.dataset),
             class_column=column,
             skip_broken=request.dataset.skip_broken,
         )
     elif info.dataset not in datasets.REGISTRY:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
     info = replace(info, name=name, embedded=False)
-    data = pipeline.dataset_of(info, request.dataset.root)
+    data = dataset_of(info, request.dataset.root)
     info = replace(info, dataset=data.name, class_column=data.class_column)
     state = read_checkpoint(request.checkpoint)
     network = models.build(info)
@@ -112,7 +115,7 @@ def _imported(
     weights = converted(fitted.state, network, what)
     models.load_state(network, weights, what)
     network.eval().to(device)
-    accuracy = pipeline.test_accuracy(network, data, info.mean, info.std, device, progress)
+    accuracy = test_accuracy(network, data, info.mean, info.std, device, progress)
     report = {
         "matched": fitted.matched,
         "renamed": fitted.renamed,
@@ -186,7 +189,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
 
     if not request.dataset.name:
         raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
-    data = pipeline.dataset(request.dataset)
+    data = dataset(request.dataset)
     for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
         if given and len(given) != data.channels:
             raise InputError(f"The {what} needs {data.channels} value(s), one per channel; got {len(given)}.")
@@ -194,7 +197,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         raise InputError(f"A standard deviation must be above 0, got {', '.join(map(str, request.std))}.")
     mean, std = request.mean, request.std
     if not mean or not std:
-        measured = pipeline.statistics(store, data, progress)
+        measured = PixelStatistics(store, data, progress).get()
         mean, std = mean or measured[0], std or measured[1]
     black_box = request.kind == "blackbox"
     return ModelInfo(

@@ -27,6 +27,7 @@ from kmex_core.base.specs import (
     PatchSpec,
     ProjectionSpec,
     PrototypeSpec,
+    Spec,
     stable_key,
 )
 from kmex_core.base.store import (
@@ -43,10 +44,11 @@ from kmex_core.base.store import (
     remove_file,
 )
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, shards
+from kmex_core.stages import shards
+from kmex_core.stages.subject import dataset_of
 
 # which specs name the results of a room
-SPECS: dict[str, tuple[type, ...]] = {
+SPECS: dict[str, tuple[type[Spec], ...]] = {
     "embeddings": (EmbeddingSpec,),
     "prototypes": (PrototypeSpec,),
     "patches": (PatchSpec,),
@@ -169,7 +171,7 @@ def _check(store: Store, room: str, path: Path) -> None:
 
 
 def _keys(room: str, description: dict[str, Any]) -> list[str]:
-    return [stable_key([kind.__name__, description.get("spec")]) for kind in SPECS[room]]
+    return [stable_key([kind.kind, description.get("spec")]) for kind in SPECS[room]]
 
 
 def _check_there(store: Store) -> None:
@@ -281,7 +283,7 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     for done, info in enumerate(infos):
         progress("Opening data sets", done, len(infos))
         try:
-            data.setdefault(weights[info.name], set()).add(pipeline.dataset_of(info).fingerprint)
+            data.setdefault(weights[info.name], set()).add(dataset_of(info).fingerprint)
         except (InputError, StoreError, OSError):
             closed.add(weights[info.name])
     progress("Opening data sets", len(infos), len(infos))

@@ -125,7 +125,7 @@ def test_own_prototypes_are_audited_and_marked(
     pipeline.attribute_curves(demo, info, data, KS, [0, 1])
     test = healthy(page("attributes", model="digits-protopnet", kmex="false"))
     assert f"With {info.k} prototype" in test.markdown[1].value
-    found = pipeline.own_attribute_curves(demo, [info], data)
+    found = pipeline.built_in_attribute_curves(demo, [info], data)
     assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
     assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Worst:"))
 
@@ -152,7 +152,7 @@ def test_trainings_with_other_numbers_are_joined(
     add = next(button for button in test.button if button.label == "Add fewer alone")
     add.click().run()
     assert started == [["attributes", "--model", "fewer", "--own"]]
-    pipeline.own_attribute_curves(store, two_trainings, data)
+    pipeline.built_in_attribute_curves(store, two_trainings, data)
     test = healthy(page("attributes", model="fewer", kmex="false"))
     own = drawn[-1].query("model == 'fewer and 1 alike (ProtoPNet alone)'")
     assert own["k"].tolist() == [fewer.k, two_trainings[1].k]

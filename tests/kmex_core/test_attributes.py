@@ -99,7 +99,7 @@ def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, 
 def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[ModelInfo], store: Store) -> None:
     data = with_attributes(pipeline.dataset_of(two_trainings[0]))
     ks = tuple(info.k for info in two_trainings)
-    curves = pipeline.own_attribute_curves(store, two_trainings, data)
+    curves = pipeline.built_in_attribute_curves(store, two_trainings, data)
     assert curves.ks == ks
     assert curves.prototypes.tolist() == [10 * k for k in ks]
     for j, info in enumerate(two_trainings):
@@ -112,7 +112,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
         replace(info, made_by={**info.made_by, "recipe": {**info.made_by["recipe"], "seed": 7}})
         for info in two_trainings
     ]
-    both = pipeline.own_attribute_curves(store, [*two_trainings, *seeded], data)
+    both = pipeline.built_in_attribute_curves(store, [*two_trainings, *seeded], data)
     assert both.seeds == (0, 7)
     assert (both.captured_by == curves.captured_by).all(), "the same weights under another seed"
     answer = run("attributes", "--model", "fewer", "--own")

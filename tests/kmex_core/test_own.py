@@ -14,7 +14,7 @@ from kmex_core.base.results import NO_IMAGE, OWN, Conversion, ModelInfo, NotComp
 from kmex_core.base.store import Store
 from kmex_core.data.pictures import normalise
 from kmex_core.models import catalogue as models
-from kmex_core.models.builtin import OwnPrototypes, own_details
+from kmex_core.models.builtin import BuiltInPrototypes, built_in_details
 from kmex_core.models.catalogue import network_input
 from kmex_core.relevance import lrp_of
 from kmex_core.stages import pipeline, scores
@@ -22,13 +22,13 @@ from kmex_core.stages import pipeline, scores
 KINDS = ("protopnet", "flint", "protovae")
 
 
-def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion, OwnPrototypes]:
+def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion, BuiltInPrototypes]:
     info = models.describe(store, f"digits-{kind}")
     data = pipeline.dataset_of(info)
     black_box = models.load(store, info.name)
     made = pipeline.convert(store, info, data, OWN)
     module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, OWN, 0))
-    assert isinstance(module, OwnPrototypes)
+    assert isinstance(module, BuiltInPrototypes)
     return info, black_box, made, module
 
 
@@ -89,7 +89,7 @@ def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> N
 def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
     for kind in KINDS:
         info, black_box, made, _ = own(demo, kind)
-        details = own_details(black_box.model)
+        details = built_in_details(black_box.model)
         assert details.weights.shape == (10, len(made.prototypes))
         assert (details.pushed is None, details.decoded is None) == (kind != "protopnet", kind != "protovae")
         if details.pushed is not None:  # the push made each the embedding of that image

@@ -1,0 +1,115 @@
+"""Where prototypes come from: k-means on an embedding, or the model that has them built in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from kmex_core.base.specs import PrototypeSpec
+
+
+@dataclass(frozen=True)
+class PrototypeSource(ABC):
+    """Which prototypes a model is explained by. Frozen and hashable.
+
+    Attributes:
+        beside: whether a black box, which is converted, stands beside them: its accuracy and agreement mean something.
+        slug: in file names, the number of prototypes per class or "own".
+        options: what chooses this source on the command line.
+        query: what chooses this source in a page's address.
+    """
+
+    beside: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def slug(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def options(self) -> tuple[str, ...]: ...
+
+    @property
+    @abstractmethod
+    def query(self) -> dict[str, str]: ...
+
+    @abstractmethod
+    def title(self, kind: str) -> str:
+        """What decides by the prototypes: "KMEx", or the title `kind` of the model's kind."""
+
+    @abstractmethod
+    def per_class(self, built_in: int) -> int:
+        """Prototypes per class (of FLINT on average), for a model that has `built_in` of its own."""
+
+    @abstractmethod
+    def seeded(self, seed: int) -> PrototypeSource:
+        """The same with another seed, where a seed plays a part."""
+
+    @abstractmethod
+    def spec(self, embedding: str) -> PrototypeSpec:
+        """What the prototypes of an embedding (by its key) depend on."""
+
+
+@dataclass(frozen=True)
+class KMeans(PrototypeSource):
+    """`k` prototypes per class, found by k-means with this seed: KMEx (paper 3.1)."""
+
+    k: int
+    seed: int = 0
+    beside: ClassVar[bool] = True
+
+    @property
+    def slug(self) -> str:
+        return str(self.k)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return "--k", str(self.k)
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {"k": str(self.k)}
+
+    def title(self, kind: str) -> str:
+        return "KMEx"
+
+    def per_class(self, built_in: int) -> int:
+        return self.k
+
+    def seeded(self, seed: int) -> Self:
+        return replace(self, seed=seed)
+
+    def spec(self, embedding: str) -> PrototypeSpec:
+        return PrototypeSpec(embedding, self.k, self.seed)
+
+
+@dataclass(frozen=True)
+class BuiltIn(PrototypeSource):
+    """The prototypes that a self-explainable model has learned itself."""
+
+    beside: ClassVar[bool] = False
+
+    @property
+    def slug(self) -> str:
+        return "own"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("--own",)
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {"kmex": "false"}
+
+    def title(self, kind: str) -> str:
+        return kind
+
+    def per_class(self, built_in: int) -> int:
+        return built_in
+
+    def seeded(self, seed: int) -> Self:
+        return self
+
+    def spec(self, embedding: str) -> PrototypeSpec:
+        return PrototypeSpec(embedding, 0, method="own-1")

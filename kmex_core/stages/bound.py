@@ -1,0 +1,75 @@
+"""What every computation of a model in the store needs, bound together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.devices import checked_device
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.store import Store
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.models import catalogue
+from kmex_core.models.catalogue import BlackBox
+
+ResultT = TypeVar("ResultT")
+
+
+class Reader:
+    """Reads what other results are made from, and keeps it as long as it lives."""
+
+    def __init__(self) -> None:
+        self._results: dict[tuple[str, str], Any] = {}
+        self._networks: dict[tuple[str, str], BlackBox] = {}
+
+    def result(self, artifact: Artifact[Any, ResultT]) -> ResultT:
+        """The result of an artifact, from the store or made now."""
+        place = artifact.room, artifact.key
+        if place not in self._results:
+            self._results[place] = artifact.get()
+        result: ResultT = self._results[place]
+        return result
+
+    def network(self, store: Store, name: str, device: str) -> BlackBox:
+        """A model with its weights, see `catalogue.load`."""
+        if (name, device) not in self._networks:
+            self._networks[name, device] = catalogue.load(store, name, device)
+        return self._networks[name, device]
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A model in the store and the data it is looked at with.
+
+    Attributes:
+        store: where models and results are kept.
+        info: the model.
+        data: the data set it was trained on.
+        device: a torch device (a GPU if there is one when empty).
+        progress: called while something is computed; it may raise to stop.
+        reader: reads what results are made from; several may share it.
+    """
+
+    store: Store
+    info: ModelInfo
+    data: ImageDataset
+    device: str = ""
+    progress: Progress = silent
+    reader: Reader = field(default_factory=Reader)
+
+    @cached_property
+    def weights(self) -> str:
+        """The fingerprint of the model's weights."""
+        return catalogue.weights_key(self.store, self.info.name)
+
+    @property
+    def network(self) -> BlackBox:
+        """The model with its weights, on the device."""
+        return self.reader.network(self.store, self.info.name, checked_device(self.device))
+
+    def read(self, artifact: Artifact[Any, ResultT]) -> ResultT:
+        """The result of an artifact, kept for others that are made from it."""
+        return self.reader.result(artifact)

@@ -1,0 +1,120 @@
+"""The embedding of a split by a model: computed once, in parts that an interrupted run goes on from."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.devices import checked_device
+from kmex_core.base.results import Embeddings
+from kmex_core.base.specs import EmbeddingSpec
+from kmex_core.base.store import Arrays
+from kmex_core.stages.bound import Bound
+from kmex_core.stages.shards import Shards
+
+BATCH = 128
+SECTION = 2  # batches after which an embedding can be interrupted and go on
+STAGES = {"train": "Training images: computing embeddings", "test": "Test images: computing embeddings"}
+
+
+class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
+    """The embedding of a split by a model.
+
+    A computation that was interrupted goes on where it was, and gives what it would have given (see `shards`).
+
+    Args:
+        bound: the model and its data.
+        split: "train" or "test".
+        mixed_precision: compute it in 16-bit floats where torch deems it safe (a result of its own).
+    """
+
+    room = "embeddings"
+
+    def __init__(self, bound: Bound, split: str, mixed_precision: bool = False) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._split, self._mixed_precision = bound, split, mixed_precision
+        self._shards: Shards | None = None
+
+    @cached_property
+    def spec(self) -> EmbeddingSpec:
+        info = self._bound.info
+        return EmbeddingSpec(
+            info.backbone,
+            self._bound.weights,
+            self._bound.data.fingerprint,
+            self._split,
+            info.image_size,
+            info.mean,
+            info.std,
+            self._mixed_precision,
+        )
+
+    def get(self) -> Embeddings:
+        """The embedding, from the store or computed now.
+
+        Raises:
+            InputError: see `embedding.extract`.
+            StoreError: when the store cannot be written.
+        """
+        result = super().get()
+        if self._shards is not None:  # only now, when the whole is written
+            self._shards.remove()
+            self._shards = None
+        return result
+
+    def make(self) -> Embeddings:
+        from kmex_core.data.pictures import normalise
+        from kmex_core.models import catalogue
+        from kmex_core.networks.embedding import extract
+
+        info, data = self._bound.info, self._bound.data
+        total = len(data.split(self._split))
+        stage = STAGES[self._split]
+        with Shards(self.store, self.spec, total) as shards:
+            black_box = catalogue.load(self.store, info.name)
+            batches = (
+                (normalise(pixels, info.mean, info.std), labels)
+                for pixels, labels in data.batches(self._split, BATCH, np.arange(shards.rows, total))
+            )
+            self.progress(stage, shards.rows, total)
+            while shards.rows < total or not total:  # `extract` says that there is nothing
+                before = shards.rows
+                part = extract(
+                    black_box.encoder,
+                    black_box.head,
+                    itertools.islice(batches, SECTION),
+                    0,
+                    checked_device(self._bound.device),
+                    self._mixed_precision,
+                    lambda _, done, __, before=before: self.progress(stage, before + done, total),
+                )
+                shards.add(part)
+        self._shards = shards
+        return shards.whole()
+
+    def pack(self, result: Embeddings) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {}
+
+    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
+        return Embeddings.from_arrays(arrays)
+
+
+class RegroupedEmbedding(SplitEmbedding):
+    """The embedding of a split with another column as the class: the same network, which does not predict it.
+
+    It is named by its own data and stored under the name of the `embedding` that it is made from; its predictions are
+    −1, which is never right.
+    """
+
+    def __init__(self, bound: Bound, split: str, embedding: Artifact[EmbeddingSpec, Embeddings]) -> None:
+        super().__init__(bound, split)
+        self._embedding = embedding
+
+    def get(self) -> Embeddings:
+        """The embedding, see `SplitEmbedding.get`."""
+        labels = self._bound.data.split(self._split).labels
+        return Embeddings(self._bound.read(self._embedding).z, labels, np.full(len(labels), -1, dtype=np.int64))

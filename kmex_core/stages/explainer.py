@@ -1,0 +1,46 @@
+"""The self-explaining module of a conversion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmex_core.base.provenance import versions
+from kmex_core.base.results import Conversion
+from kmex_core.base.specs import PrototypeSpec
+from kmex_core.models.catalogue import BlackBox
+from kmex_core.prototypes.source import PrototypeSource
+
+if TYPE_CHECKING:
+    from kmex_core.models.kmex import KMEx
+
+
+def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion, spec: PrototypeSpec) -> KMEx:
+    """A KMEx of a network, or a prototypical model on its own, on the network's device.
+
+    Args:
+        network: the model.
+        source: where the prototypes come from.
+        conversion: the prototypes.
+        spec: of the conversion, which says what the similarity is.
+    """
+    from kmex_core.data.pictures import pixel_bounds
+    from kmex_core.models.builtin import BuiltInPrototypes
+    from kmex_core.models.kmex import KMEx
+
+    info = network.info
+    return (KMEx if source.beside else BuiltInPrototypes)(
+        network.encoder,
+        network.head,
+        conversion.prototypes,
+        info.class_names,
+        spec.epsilon,
+        spec.squared,
+        pixel_bounds(info.mean, info.std),
+        {
+            "k": spec.k,
+            "seed": spec.seed,
+            "model": info.name,
+            "head_path": network.head_path,
+            "versions": versions(),
+        },
+    ).to(next(network.head.parameters()).device)

@@ -1,0 +1,103 @@
+"""Patch prototypes of a model, and the vote of an image's patches (paper A.4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.results import PatchConversion, PatchPrototypes
+from kmex_core.base.specs import PatchSpec
+from kmex_core.base.store import Arrays
+from kmex_core.stages.bound import Bound
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 64
+
+
+class ModelPatches(Artifact[PatchSpec, PatchConversion]):
+    """`k` patch prototypes per class, and how often the vote is right on the test split.
+
+    Args:
+        bound: the model and its data.
+        embedding: the key of the training split's embedding, which names the network and the data.
+        k: prototypes per class.
+        seed: of k-means and of the choice of images.
+    """
+
+    room = "patches"
+
+    def __init__(self, bound: Bound, embedding: str, k: int, seed: int = 0) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._embedding, self._k, self._seed = bound, embedding, k, seed
+
+    @cached_property
+    def spec(self) -> PatchSpec:
+        return PatchSpec(self._embedding, self._k, self._seed)
+
+    def make(self) -> PatchConversion:
+        """Find the prototypes, then let the test images vote.
+
+        Raises:
+            InputError: see `patches.PatchKMEx` and `patches.fit_patches`.
+        """
+        import torch
+
+        from kmex_core.networks.memory import in_portions
+        from kmex_core.prototypes.patches import PatchKMEx, fit_patches
+
+        started = time.perf_counter()
+        info, data, network = self._bound.info, self._bound.data, self._bound.network
+        model = PatchKMEx(network.encoder, info.image_size)
+        prototypes = fit_patches(
+            model,
+            self._batches,
+            data.split("train").labels,
+            len(info.class_names),
+            self._k,
+            self._seed,
+            self.progress,
+        )
+        total, right, right_black_box, same, done = len(data.split("test")), 0, 0, 0, 0
+        with torch.no_grad():
+            for _, images, labels in self._batches("test", None):
+                voted = model.vote(model.encode(images)).predicted.cpu()
+                black_box = in_portions(network.model, images).argmax(1).cpu()
+                right, same = right + int((voted == labels).sum()), same + int((voted == black_box).sum())
+                right_black_box += int((black_box == labels).sum())
+                done += len(labels)
+                self.progress("Measuring the vote", done, total)
+        return PatchConversion(
+            prototypes,
+            accuracy=right / max(1, total),
+            accuracy_black_box=right_black_box / max(1, total),
+            agreement=same / max(1, total),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _batches(self, split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+        """Indices (n,), normalised images (n, 3, S, S) and labels (n,) of some images of a split, or of all."""
+        from kmex_core.data.pictures import normalise
+
+        info, data = self._bound.info, self._bound.data
+        device = next(self._bound.network.model.parameters()).device
+        order, start = np.arange(len(data.split(split))) if rows is None else rows, 0
+        for pixels, labels in data.batches(split, BATCH, order):
+            images = normalise(pixels.to(device), info.mean, info.std)
+            yield order[start : start + len(labels)], images, labels
+            start += len(labels)
+
+    def pack(self, result: PatchConversion) -> tuple[Arrays, dict[str, Any]]:
+        return result.prototypes.to_arrays(), {
+            "measured": result.to_description(),
+            "model": self._bound.info.name,
+        }
+
+    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> PatchConversion:
+        return PatchConversion(PatchPrototypes.from_arrays(arrays), **description["measured"])

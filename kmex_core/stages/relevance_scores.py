@@ -1,0 +1,212 @@
+"""The metrics on relevance maps of a model's prototypes, image by image (minutes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.results import Conversion, MapScores, ModelInfo, NotComputed
+from kmex_core.base.specs import DivergenceSpec, MapScoresSpec, PrototypeSpec
+from kmex_core.base.store import Arrays
+from kmex_core.models import catalogue
+from kmex_core.models.catalogue import BlackBox
+from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.stages.bound import Bound
+from kmex_core.stages.explainer import explainer
+
+if TYPE_CHECKING:
+    import torch
+
+    from kmex_core.models.kmex import KMEx
+
+BATCH = 64
+ALONE = NotComputed(
+    "There is no black box in the store with the same data set, image size and normalisation, whose maps could be "
+    "compared with the model's own."
+)
+
+
+class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
+    """AD, AI, RO and D_fdl of a model's prototypes on test images.
+
+    Args:
+        bound: the model and its data.
+        source: where the prototypes come from.
+        conversion: its prototypes.
+        images: how many test images; all when there are fewer.
+        seed: of the choice of images and of random orders.
+    """
+
+    room = "evaluations"
+
+    def __init__(
+        self,
+        bound: Bound,
+        source: PrototypeSource,
+        conversion: Artifact[PrototypeSpec, Conversion],
+        images: int,
+        seed: int,
+    ) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._source, self._conversion = bound, source, conversion
+        self._images, self._seed = images, seed
+
+    @cached_property
+    def spec(self) -> MapScoresSpec:
+        images = min(self._images, len(self._bound.data.split("test")))
+        return MapScoresSpec(self._conversion.key, images, self._seed)
+
+    @cached_property
+    def _explainer(self) -> KMEx:
+        return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
+
+    def why_not(self) -> NotComputed | None:
+        """Why there are no maps to score; None when there are."""
+        from kmex_core.metrics.on_maps import why_no_maps
+
+        return why_no_maps(self._explainer, _size(self._bound.info))
+
+    def get_or_why_not(self) -> MapScores | NotComputed:
+        """The scores, or why there are none."""
+        stored = self.peek()
+        return stored if stored is not None else self.why_not() or self.get()
+
+    def make(self) -> MapScores:
+        """Measure them.
+
+        Raises:
+            KMExError: see `on_maps.map_scores`.
+        """
+        from kmex_core.metrics.on_maps import map_scores
+
+        return map_scores(
+            self._explainer,
+            chosen_images(self._bound, self.spec),
+            _replacement(self._bound.info),
+            total=self.spec.images,
+            seed=self._seed,
+            steps=self.spec.steps,
+            progress=self.progress,
+        )
+
+    def pack(self, result: MapScores) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {"measured": result.to_description(), "model": self._bound.info.name}
+
+    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> MapScores:
+        return MapScores.from_arrays(arrays, **description["measured"])
+
+
+class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
+    """(N,) D_fdl in nats between a prototypical model on its own and a black box beside it, image by image.
+
+    Args:
+        bound: the model and its data.
+        source: its built-in prototypes.
+        conversion: those prototypes, described.
+        scores: the spec of its own scores, which says which images.
+        reference: the black box, see `reference_of`.
+    """
+
+    room = "evaluations"
+
+    def __init__(
+        self,
+        bound: Bound,
+        source: PrototypeSource,
+        conversion: Artifact[PrototypeSpec, Conversion],
+        scores: MapScoresSpec,
+        reference: ModelInfo,
+    ) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._source, self._conversion = bound, source, conversion
+        self._scores, self._reference = scores, reference
+
+    @cached_property
+    def spec(self) -> DivergenceSpec:
+        return DivergenceSpec(self._scores.key, catalogue.weights_key(self.store, self._reference.name))
+
+    @cached_property
+    def _black_box(self) -> BlackBox:
+        device = str(next(self._bound.network.model.parameters()).device)
+        return catalogue.load(self.store, self._reference.name, device)
+
+    @cached_property
+    def _explainer(self) -> KMEx:
+        return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
+
+    def why_not(self) -> NotComputed | None:
+        """Why there is nothing to compare; None when there is."""
+        from kmex_core.metrics.on_maps import why_no_maps
+        from kmex_core.relevance import has_rules
+
+        if (why := why_no_maps(self._explainer, _size(self._bound.info))) is not None:
+            return why
+        return None if has_rules(self._black_box.encoder, _size(self._bound.info)) else ALONE
+
+    def get_or_why_not(self) -> np.ndarray | NotComputed:
+        """The divergences, or why there are none."""
+        stored = self.peek()
+        return stored if stored is not None else self.why_not() or self.get()
+
+    def make(self) -> np.ndarray:
+        from kmex_core.metrics.on_maps import map_divergences
+
+        return map_divergences(
+            self._explainer, self._black_box, chosen_images(self._bound, self._scores), self.progress
+        )
+
+    def pack(self, result: np.ndarray) -> tuple[Arrays, dict[str, Any]]:
+        return {"divergence": result}, {"reference": self._reference.name}
+
+    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> np.ndarray:
+        return arrays["divergence"]
+
+
+def reference_of(bound: Bound) -> ModelInfo | None:
+    """The black box whose maps a prototypical model's own are compared with: the first in the store of the same data
+    set, image size and normalisation, those that come with the product before others."""
+
+    def input_of(info: ModelInfo) -> tuple[object, ...]:
+        return info.dataset, info.image_size, info.channels, info.mean, info.std, info.class_names
+
+    fitting = [
+        other
+        for other in catalogue.list_models(bound.store)[0]
+        if other.kind == "blackbox" and input_of(other) == input_of(bound.info)
+    ]
+    return min(fitting, key=lambda other: (not other.embedded, other.name), default=None)
+
+
+def chosen_images(bound: Bound, spec: MapScoresSpec) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Some test images, drawn by the seed, in batches: indices (n,), normalised images (n, 3, S, S), labels (n,)."""
+    import torch
+
+    from kmex_core.data.pictures import normalise, to_pixels
+
+    info, test = bound.info, bound.data.split("test")
+    drawn = np.random.default_rng(spec.seed).choice(len(test), spec.images, replace=False)
+    drawn.sort()
+    for start in range(0, len(drawn), BATCH):
+        rows = drawn[start : start + BATCH]
+        pixels = to_pixels(test.images(rows), info.channels, info.image_size)
+        yield rows, normalise(pixels, info.mean, info.std), torch.from_numpy(test.labels[rows])
+
+
+def _size(info: ModelInfo) -> tuple[int, int, int]:
+    return 3, info.image_size, info.image_size
+
+
+def _replacement(info: ModelInfo) -> torch.Tensor:
+    """(3, S, S): what pixels become that are taken away: black for greyscale, one noise image for colour (4.1.2)."""
+    import torch
+
+    from kmex_core.data.pictures import normalise
+
+    shape = (1, info.channels, info.image_size, info.image_size)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    pixels = torch.from_numpy(noise if info.channels == 3 else np.zeros(shape, dtype=np.uint8))
+    return normalise(pixels, info.mean, info.std)[0]

@@ -1,0 +1,186 @@
+"""A model and its data, bound to the store: what pages and commands ask for results."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.results import Embeddings, ModelInfo, NotComputed
+from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
+from kmex_core.base.store import Store
+from kmex_core.data import registry
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.opened import dataset
+from kmex_core.models import catalogue
+from kmex_core.prototypes.source import BuiltIn, PrototypeSource
+from kmex_core.stages.bound import Bound, Reader
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.embedding import RegroupedEmbedding, SplitEmbedding
+from kmex_core.stages.embedding_map import SAMPLE, EmbeddingMap
+from kmex_core.stages.explainer import explainer
+from kmex_core.stages.patches import ModelPatches
+from kmex_core.stages.relevance_scores import ALONE, ReferenceDivergence, RelevanceScores, reference_of
+
+if TYPE_CHECKING:
+    from kmex_core.models.kmex import KMEx
+
+IMAGES = 1000  # on which the metrics on relevance maps are measured, unless told otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Bound):
+    """A model in the store and the data it is looked at with. Its methods give artifacts, which compute nothing yet."""
+
+    @property
+    def key(self) -> str:
+        """What names the model's weights and its data."""
+        return self.embedding("train").key
+
+    def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
+        """The embedding of a split, see `SplitEmbedding`."""
+        return SplitEmbedding(self, split, mixed_precision)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the store has both splits' embeddings (existence only; integrity is checked when they are read)."""
+        return all(self.embedding(split).exists() for split in ("train", "test"))
+
+    def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
+        """The prototypes of a source, see `ModelConversion`."""
+        splits = (self.embedding(split, mixed_precision) for split in ("train", "test"))
+        return ModelConversion(self, source, *splits)
+
+    def patches(self, k: int, seed: int = 0) -> ModelPatches:
+        """`k` patch prototypes per class, see `ModelPatches`."""
+        return ModelPatches(self, self.key, k, seed)
+
+    def embedding_map(self, sample: int = SAMPLE, seed: int = 0) -> EmbeddingMap:
+        """The embedding in two dimensions, see `EmbeddingMap`."""
+        return EmbeddingMap(self, self.embedding("train"), self.embedding("test"), sample, seed)
+
+    def relevance_scores(self, source: PrototypeSource, images: int = IMAGES, seed: int = 0) -> RelevanceScores:
+        """The metrics on relevance maps, see `RelevanceScores`."""
+        return RelevanceScores(self, source, self.conversion(source), images, seed)
+
+    def reference(self) -> ModelInfo | None:
+        """The black box that a prototypical model's maps are compared with, see `reference_of`."""
+        return reference_of(self)
+
+    def divergences(self, images: int = IMAGES, seed: int = 0) -> np.ndarray | NotComputed:
+        """(N,) D_fdl in nats between a prototypical model on its own and its `reference`, or why there are none."""
+        reference, source = self.reference(), BuiltIn()
+        if reference is None:
+            return ALONE
+        scores = self.relevance_scores(source, images, seed).spec
+        return ReferenceDivergence(self, source, self.conversion(source), scores, reference).get_or_why_not()
+
+    def explainer(self, source: PrototypeSource) -> KMEx:
+        """The self-explaining module of a source's prototypes, on the device."""
+        conversion = self.conversion(source)
+        return explainer(self.network, source, self.read(conversion), conversion.spec)
+
+    def notes(self) -> list[str]:
+        """What a person should know about the model's numbers on its data, in sentences, the weightiest first."""
+        return [*self.warnings(), *self.data.notes]
+
+    def warnings(self) -> list[str]:
+        """Why the model's numbers may mislead: its caveat, and whether the data set has changed, as far as is known."""
+        before = str(self.info.made_by.get("data", ""))
+        warnings = [self.info.caveat] if self.info.caveat else []
+        if before != self.data.fingerprint and registry.comparable(before, self.data.fingerprint):
+            made = "imported" if "imported" in self.info.made_by else "trained"
+            warnings.append(
+                f"The data set has changed since '{self.info.name}' was {made}. Numbers and pictures are of the files "
+                "as they are now."
+            )
+        return warnings
+
+    def grouped_by(self, column: str, root: str = "", skip_broken: bool = False) -> Subject:
+        """The same model looked at with another column as the class: prototypes of that column's values.
+
+        Args:
+            column: an attribute, or another column of the data set's table.
+            root, skip_broken: those that the data set was opened with, as in `dataset_of`.
+
+        Raises:
+            InputError: for an unknown column; see `registry.load`.
+        """
+        info = self.info
+        spec = DatasetSpec(self.data.name, root or info.root, info.image_size, column, skip_broken or info.skip_broken)
+        data = dataset(spec)
+        regrouped = dataclasses.replace(info, class_names=data.class_names, class_column=column)
+        return _Regrouped(self.store, regrouped, data, self.device, self.progress, self.reader, original=self)
+
+
+@dataclass(frozen=True, eq=False)
+class _Regrouped(Subject):
+    """A model looked at with another column as the class."""
+
+    original: Subject = field(kw_only=True)
+
+    def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
+        # other rows where a column has no value for some images, or another fifth of each class is held out
+        same = np.array_equal(self.data.split(split).identity, self.original.data.split(split).identity)
+        embedded = self.original if same else dataclasses.replace(self.original, data=self.data)
+        return RegroupedEmbedding(self, split, embedded.embedding(split, mixed_precision))
+
+
+def subject_of(
+    store: Store,
+    name: str,
+    data_root: str = "",
+    skip_broken: bool = False,
+    device: str = "",
+    progress: Progress = silent,
+    reader: Reader | None = None,
+) -> Subject:
+    """A model of the store with the data it was trained on.
+
+    Args:
+        store: the store.
+        name: the model's.
+        data_root, skip_broken: see `dataset_of`.
+        device, progress, reader: see `Bound`.
+
+    Raises:
+        InputError: for a name that is not in the store; see `dataset_of`.
+        StoreError: for a file that cannot be read.
+    """
+    info = catalogue.describe(store, name)
+    data = dataset_of(info, data_root, skip_broken, progress)
+    return Subject(store, info, data, device, progress, reader or Reader())
+
+
+def dataset_of(info: ModelInfo, root: str = "", skip_broken: bool = False, progress: Progress = silent) -> ImageDataset:
+    """The data set that a model was trained on, at `root`, or where it was then, or else in the default data root.
+
+    Args:
+        info: the model.
+        root: the data root; a folder there that is named as the model's is taken, wherever that was.
+        skip_broken: leave out pictures that cannot be decoded, even if the model does not.
+        progress: called while files are read for the first time.
+
+    Raises:
+        InputError: when it is not there, or its classes are no longer the model's.
+    """
+    name = info.dataset
+    if not root and registry.available(info.dataset, info.root):
+        root = info.root
+    elif root and name not in registry.REGISTRY:
+        copy = registry.data_root(root) / Path(name).name
+        name = str(copy) if copy.is_dir() else name
+    skip = skip_broken or info.skip_broken
+    data = dataset(DatasetSpec(name, root, info.image_size, info.class_column, skip), progress)
+    if data.class_names != info.class_names:
+        raise InputError(
+            f"Data set '{info.dataset}' has {len(data.class_names)} classes ({', '.join(data.class_names[:4])} …), "
+            f"but model '{info.name}' was trained on {len(info.class_names)} ({', '.join(info.class_names[:4])} …)."
+        )
+    return data

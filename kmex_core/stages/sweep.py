@@ -1,0 +1,77 @@
+"""One model with several numbers of prototypes per class and several seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+
+from kmex_core.analysis.coverage import CurveMaker, Curves, checked
+from kmex_core.base.progress import silent
+from kmex_core.base.results import Conversion, Summary, training_seed
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.subject import Subject
+
+
+def sweep(subject: Subject, ks: Sequence[int], seed: int = 0) -> dict[int, Summary]:
+    """Convert a model for several numbers of prototypes per class, in the order given; each goes to the store at once.
+
+    Returns:
+        The summary of each k, ascending.
+
+    Raises:
+        InputError: see `ModelConversion`.
+    """
+    return dict(sorted((source.k, converted.summary) for source, converted in conversions(subject, ks, [seed])))
+
+
+def conversions(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Iterator[tuple[KMeans, Conversion]]:
+    """Convert a model for several numbers of prototypes per class and seeds, one at a time; each goes to the store.
+
+    Args:
+        subject: the model; its progress is called for the embeddings and after each conversion.
+        ks: prototypes per class, in this order.
+        seeds: of k-means.
+
+    Raises:
+        InputError: see `ModelConversion`.
+    """
+    quiet = dataclasses.replace(subject, progress=silent)
+    train, test = subject.embedding("train"), subject.embedding("test")
+    for done, (seed, k) in enumerate(itertools.product(seeds, ks)):
+        subject.progress("Converting", done, len(ks) * len(seeds))
+        yield KMeans(k, seed), ModelConversion(quiet, KMeans(k, seed), train, test).get()
+    subject.progress("Converting", len(ks) * len(seeds), len(ks) * len(seeds))
+
+
+def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] = (0,)) -> Curves:
+    """Which attributes are covered by each of several numbers of prototypes per class; each goes to the store at once.
+
+    Args:
+        subject, ks, seeds: see `conversions`.
+
+    Raises:
+        InputError: when the data set has no attributes; see `ModelConversion`.
+    """
+    maker = CurveMaker(checked(subject.data.split("train"), subject.data.name))
+    for source, converted in conversions(subject, ks, seeds):
+        maker.add(source.k, source.seed, converted.prototypes)
+    return maker.made()
+
+
+def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
+    """Which attributes prototypical models cover by themselves; each number and seed is a training of its own.
+
+    Args:
+        subjects: models of one data set, see `results.trained_alike`.
+
+    Raises:
+        InputError: when the data set has no attributes, or for a black box.
+    """
+    data = subjects[0].data
+    maker = CurveMaker(checked(data.split("train"), data.name))
+    for subject in subjects:
+        prototypes = subject.conversion(BuiltIn()).get().prototypes
+        maker.add(subject.info.k, training_seed(subject.info), prototypes)
+    return maker.made()

@@ -1,0 +1,223 @@
+"""Training runs: from a request to a model in the store, with a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.provenance import versions
+from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Arrays, Store, checked_name, read_description, read_file, remove_file
+from kmex_core.data import registry
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.opened import dataset
+from kmex_core.models import catalogue
+from kmex_core.stages.statistics import PixelStatistics
+
+if TYPE_CHECKING:
+    from kmex_core.models.training import Recipe
+
+log = logging.getLogger(__name__)
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, and under which name."""
+
+    name: str
+    dataset: DatasetSpec
+    backbone: str
+    recipe: Recipe
+    device: str
+    command: str
+
+
+def train(
+    store: Store, request: TrainRequest, resume: bool = False, overwrite: bool = False, progress: Progress = silent
+) -> ModelInfo:
+    """Train a model, write a checkpoint after every epoch and the model at the end.
+
+    Args:
+        store: where checkpoints and model go.
+        request: what to train.
+        resume: go on from the newest checkpoint of the run with this name.
+        overwrite: a model of that name may be replaced (once the new one is trained).
+        progress: called after every step.
+
+    Raises:
+        InputError: when the name is taken, or there is no run to resume, or it was started with other settings.
+        TrainingError: when training diverges.
+        StoreError: when the store cannot be written.
+    """
+    import torch
+
+    from kmex_core.models import training
+
+    name = checked_name(request.name)
+    data = dataset(request.dataset, progress)
+    recipe = request.recipe
+    asked = {
+        "dataset": data.fingerprint,
+        "image_size": data.image_size,
+        "backbone": request.backbone,
+        "recipe": dataclasses.asdict(recipe),
+    }
+    with catalogue.claimed(store, name):
+        _refuse_taken(store, name, resume, overwrite)
+        mean, std = PixelStatistics(store, data, progress).get()
+        torch.manual_seed(recipe.seed)
+        network = training.build(recipe, request.backbone, len(data.class_names), data.image_size)
+        run = training.Run(network)
+        if resume:
+            run = _resumed(store, name, network, asked)
+
+        def checkpoint(now: training.Run) -> None:
+            here, other = catalogue.RUNS[(now.epoch - 1) % 2], catalogue.RUNS[now.epoch % 2]
+            if now.epoch == 1:  # what an earlier run has left must not be taken for a later epoch of this one
+                remove_file(store.path(other, name))
+            described = {"asked": asked, "epoch": now.epoch, "history": now.history}
+            store.put(here, name, training.run_arrays(now), described)
+
+        started = time.perf_counter()
+        training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)
+        accuracy = test_accuracy(network, data, mean, std, request.device, progress)
+        info = ModelInfo(
+            name=name,
+            kind=recipe.kind,
+            dataset=data.name,
+            root=root_to_keep(request.dataset),
+            backbone=request.backbone,
+            class_names=data.class_names,
+            image_size=data.image_size,
+            channels=data.channels,
+            mean=mean,
+            std=std,
+            accuracy=accuracy,
+            made_by={
+                "command": request.command,
+                "recipe": dataclasses.asdict(recipe),
+                "history": run.history,
+                "seconds": round(time.perf_counter() - started, 2),
+                "device": request.device,
+                "data": data.fingerprint,
+                "versions": versions(),
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            },
+            k=recipe.k,
+            options=dict(recipe.options),
+            class_column=data.class_column,
+            skip_broken=request.dataset.skip_broken,
+        )
+        catalogue.save(store, info, network)
+        catalogue.remove_run(store, name)
+    return info
+
+
+def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
+    """The history (see `training.Run`) of a training run that has not ended; None when there is none of that name."""
+    histories = []
+    for room in catalogue.RUNS:
+        with contextlib.suppress(StoreError, FileNotFoundError, KeyError, TypeError):
+            histories.append(list(read_description(store.path(room, name))["history"]))
+    return max(histories, key=len, default=None)
+
+
+def root_to_keep(spec: DatasetSpec) -> str:
+    """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
+    return str(registry.data_root(spec.root)) if spec.root and registry.registered(spec.name) else ""
+
+
+def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:
+    started = catalogue.has_run(store, name)
+    if started and not resume and not overwrite:
+        raise InputError(
+            f"A training run named '{name}' has not finished. Go on with --resume, start anew with --overwrite, or "
+            "choose another --name."
+        )
+    hint = "Choose another --name, or --overwrite it."
+    catalogue.check_free(store, name, name if started or overwrite else "", hint)
+
+
+def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]:
+    """The newest checkpoint of a run that is not damaged; says so when it is not the newest of all."""
+    whole, damaged = [], 0
+    for room in catalogue.RUNS:
+        try:
+            whole.append(read_file(store.path(room, name)))
+        except FileNotFoundError:
+            continue
+        except StoreError:
+            damaged += 1
+    if not whole and damaged:
+        raise StoreError(
+            f"The checkpoints of the run '{name}' are damaged, and there is nothing to go on from. Start anew with "
+            "--overwrite instead of --resume."
+        )
+    if not whole:
+        raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
+    newest = max(whole, key=lambda checkpoint: int(checkpoint[1]["epoch"]))
+    if damaged:
+        log.warning("A checkpoint of the run '%s' is damaged: it goes on from the other one, after epoch %d.",
+                    name, newest[1]["epoch"])  # fmt: skip
+    return newest
+
+
+def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> Any:
+    from kmex_core.models import training
+
+    arrays, description = _newest_checkpoint(store, name)
+    if description["asked"] != asked:
+        before = {**description["asked"], **description["asked"]["recipe"]}
+        now = {**asked, **asked["recipe"]}
+        changed = [key for key in now if key != "recipe" and before.get(key) != now[key]]
+        raise InputError(
+            f"The run '{name}' was started with other settings ("
+            + "; ".join(f"{key} was {before.get(key)}, now {now[key]}" for key in changed)
+            + "). Resume it with the same."
+        )
+    return training.restore_run(network, arrays, description["epoch"], description["history"])
+
+
+def test_accuracy(
+    network: Any,
+    data: ImageDataset,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: str,
+    progress: Progress,
+) -> float | None:
+    """The share of the test split (0…1) that a network in evaluation mode classifies correctly; None without images.
+
+    Raises:
+        InputError: when the network gives values that are not finite, from which no class follows.
+    """
+    import torch
+
+    from kmex_core.data.pictures import normalise
+    from kmex_core.networks.memory import in_portions
+
+    right = seen = 0
+    total = len(data.split("test"))
+    with torch.inference_mode():
+        for pixels, labels in data.batches("test", BATCH):
+            scores = in_portions(network, normalise(pixels.to(device), mean, std))
+            if not bool(scores.isfinite().all()):
+                raise InputError(
+                    "The network gives values that are not finite (NaN or infinite) for test images: no class follows "
+                    "from them. Its weights may be too large or unfinished, or its input needs another normalisation "
+                    "(--mean, --std)."
+                )
+            right += int((scores.argmax(1).cpu() == labels).sum())
+            seen += len(labels)
+            progress("Measuring test accuracy", seen, total)
+    return right / seen if seen else None
