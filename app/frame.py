@@ -11,11 +11,11 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from app.cache import look_again  # noqa: E402
 from app.components.messages import errors_as_messages  # noqa: E402
 from app.components.notices import show_notices  # noqa: E402
 from app.components.title import PRODUCT  # noqa: E402
 from app.login import demand  # noqa: E402
+from app.read import look_again  # noqa: E402
 from app.state import choose, come_back, remember, show_corrections  # noqa: E402
 
 st.set_page_config(page_title=PRODUCT, page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")

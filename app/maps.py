@@ -14,7 +14,8 @@ from app.addresses import link
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.results import Conversion, Projection
 from kmex_core.base.store import Store
-from kmex_core.stages import pipeline
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.embedding_map import EmbeddingMap, is_on_map
 
 CLOUD = "/maps/{projection}.bin"
 LAYER = "/maps/{projection}/{conversion}.json"
@@ -59,7 +60,7 @@ def layer(drawn: Projection, made: Conversion) -> bytes:
 
 @lru_cache(maxsize=4)
 def _drawn(key: str) -> Projection:
-    drawn = pipeline.stored_projection(Store(), key)
+    drawn = EmbeddingMap.stored(Store(), key)
     if drawn is None:
         raise LookupError(key)
     return drawn
@@ -68,8 +69,8 @@ def _drawn(key: str) -> Projection:
 @lru_cache(maxsize=64)
 def _layer(projection: str, conversion: str) -> bytes:
     store = Store()
-    made = pipeline.stored_conversion(store, conversion)
-    if made is None or not pipeline.is_on_map(store, projection, conversion):
+    made = ModelConversion.stored(store, conversion)
+    if made is None or not is_on_map(store, projection, conversion):
         raise LookupError(conversion)
     return layer(_drawn(projection), made)
 

@@ -15,7 +15,7 @@ from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.store import Store
 from kmex_core.data.pictures import displayed, png
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import dataset_of
 
 ROUTE = "/pictures/{model}/{state}/{split}/{index}.png"
 _INDEX = re.compile(r"[0-9]{1,9}")  # a longer one makes `int` raise
@@ -41,7 +41,7 @@ def _content(model: str, state: str, split: str, index: int) -> bytes:
     """
     info = models.describe(Store(), model)
     check_model(info)
-    data = pipeline.dataset_of(info)
+    data = dataset_of(info)
     if data.fingerprint != state or index >= len(data.split(split)):
         raise InputError(f"'{model}' has no {split} image {index} of the state {state}.")
     return png(displayed(data.split(split).image(index), SIDE, SIDE))

@@ -13,16 +13,17 @@ import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from app import cache
+from app import read
 from app.addresses import link
+from app.selection import DEFAULT_K, Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import KINDS, OWN, ModelInfo
+from kmex_core.base.results import KINDS, ModelInfo
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as kept
+from kmex_core.prototypes.source import BuiltIn, KMeans
 
 KS = (1, 20)
-DEFAULT_K = 5
 MOST_OFFERED = 6
 NO_MODEL = "none"
 # in the session: what is selected, the data set and the weights of the last run, what links asked for in vain, what the
@@ -32,36 +33,6 @@ _CORRECTED, _NOTES, _PLACE = "_corrected", "_notes", "_place"
 # in the session: the page of the last run, and what was chosen on each page, as its address names it
 _PAGE, _LEFT = "_page", "_left"
 PASSING = {"prototype", "own", "others", "view"}  # what a page that is opened again does not come back to
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A model of the store with prototypes.
-
-    Attributes:
-        model: the model.
-        k: how many prototypes per class KMEx finds; `OWN` for those that the model has itself.
-        seed: of k-means.
-    """
-
-    model: ModelInfo
-    k: int
-    seed: int = 0
-
-    @property
-    def own(self) -> bool:
-        """A prototypical model is looked at without KMEx."""
-        return self.k == OWN
-
-    @property
-    def title(self) -> str:
-        """What decides by the prototypes: "KMEx", or the kind of model."""
-        return KINDS[self.model.kind] if self.own else "KMEx"
-
-    @property
-    def per_class(self) -> int:
-        """Prototypes per class (of FLINT on average)."""
-        return self.model.k if self.own else self.k
 
 
 @dataclass(frozen=True)
@@ -83,7 +54,7 @@ def choose() -> None:
     The address always names it: no default of these widgets is a value that can be chosen, since Streamlit leaves
     defaults out of the address.
     """
-    models, damaged = cache.models_and_damaged()
+    models, damaged = read.models_and_damaged()
     for words in damaged:
         st.warning(message(words))
     st.session_state[_PLACE] = None
@@ -129,8 +100,8 @@ def choose() -> None:
     if model is None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
-    st.session_state[_WEIGHTS] = {model.name: kept.weights_key(cache.store(), model.name)}
-    st.session_state[_KEY] = Selection(model, int(k) if converted else OWN)
+    st.session_state[_WEIGHTS] = {model.name: kept.weights_key(read.store(), model.name)}
+    st.session_state[_KEY] = Selection(model, KMeans(int(k)) if converted else BuiltIn())
 
 
 def _forget(*keys: str) -> None:
@@ -215,7 +186,7 @@ def _choose_k(disabled: bool) -> float:
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:
     """What to say of a model or a data set that is selected and is not there."""
     weights = st.session_state.get(_WEIGHTS, {}).get(name)
-    renamed = [model for model in models if weights and kept.weights_key(cache.store(), model.name) == weights]
+    renamed = [model for model in models if weights and kept.weights_key(read.store(), model.name) == weights]
     if renamed:
         now = ", ".join(f"**{markdown(model.name)}**" for model in renamed)
         return Missing(f"The model '{markdown(name)}' was renamed: it is {now} now.", renamed)
@@ -376,7 +347,7 @@ def show_corrections() -> None:
 
 def select_model(model: ModelInfo) -> None:
     """Select a model in the sidebar: for a widget's callback, which runs before the sidebar does."""
-    names = _datasets(cache.models())
+    names = _datasets(read.models())
     st.session_state["dataset"] = st.session_state[_LAST] = _title(model.dataset, names)
     st.session_state["model"] = model.name
 
@@ -415,8 +386,7 @@ def query(**more: str | int) -> dict[str, str]:
     """What a link to a page needs to show the same selection, and `more`."""
     chosen = selection()
     kept_choices = {"dataset": st.session_state[_LAST], "model": chosen.model.name}
-    kmex: dict[str, str | int] = {"kmex": "false"} if chosen.own else {"k": chosen.k}
-    return {name: str(value) for name, value in {**kept_choices, **kmex, **more}.items()}
+    return {name: str(value) for name, value in {**kept_choices, **chosen.source.query, **more}.items()}
 
 
 def address(page: str, **more: str | int) -> str:

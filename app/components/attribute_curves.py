@@ -6,17 +6,18 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.figures.attributes import CURVES, curves_figure, curves_table
-from app.state import DEFAULT_K, Selection
+from app.selection import Selection
 from app.state import KS as RANGE
 from kmex_core.analysis.coverage import Curves
 from kmex_core.base import jobs
-from kmex_core.base.results import KINDS, OWN, ModelInfo, trained_alike
+from kmex_core.base.results import KINDS, ModelInfo, trained_alike
 from kmex_core.base.store import read_only
+from kmex_core.prototypes.source import KMeans
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)
@@ -25,16 +26,16 @@ TOP = "attribute-curves"
 
 def kmex_curves(info: ModelInfo) -> Curves | None:
     """A model's KMEx for all numbers that were found with every seed, or with the first one."""
-    return cache.attribute_curves(info, KS, SEEDS) or cache.attribute_curves(info, KS, SEEDS[:1])
+    return read.attribute_curves(info, KS, SEEDS) or read.attribute_curves(info, KS, SEEDS[:1])
 
 
 def _complete(info: ModelInfo) -> bool:
-    found = cache.attribute_curves(info, KS, SEEDS)
+    found = read.attribute_curves(info, KS, SEEDS)
     return found is not None and len(found.ks) == len(KS)
 
 
 def _job(info: ModelInfo) -> str:
-    return f"attributes-{cache.conversion_spec(info, 1, 0).key}"
+    return f"attributes-{read.conversion_of(Selection(info, KMeans(1))).key}"
 
 
 def _arguments(info: ModelInfo) -> list[str]:
@@ -43,7 +44,7 @@ def _arguments(info: ModelInfo) -> list[str]:
 
 def _done(info: ModelInfo) -> bool:
     """Nothing more will come: all is there, or the job has ended and what is missing cannot be."""
-    job = jobs.look(cache.store(), _job(info))
+    job = jobs.look(read.store(), _job(info))
     return _complete(info) or (job is not None and job.state == "done" and kmex_curves(info) is not None)
 
 
@@ -51,13 +52,13 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     """Show the curves of all models of the data that are there; those of the chosen one are computed when missing."""
     info = chosen.model
     comparable = [
-        one for one in cache.models() if (one.dataset, one.class_column) == (info.dataset, info.class_column)
+        one for one in read.models() if (one.dataset, one.class_column) == (info.dataset, info.class_column)
         and one.class_names == info.class_names
     ]  # fmt: skip
     if not _done(info):
         follow(
             _job(info),
-            [*_arguments(info), "--first", str(chosen.k or DEFAULT_K)],
+            [*_arguments(info), "--first", str(chosen.kmeans.k)],
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
             "It takes from seconds to some minutes, once per model. What is below is there already.",
             key=TOP,
@@ -93,12 +94,12 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
             found[f"{info.name} + KMEx"] = shown
     for info, group in _trainings([info for info in infos if _own_found(info)], chosen):
         more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = cache.built_in_attribute_curves(group)
+        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = read.built_in_curves(group)
     return found
 
 
 def _own_found(info: ModelInfo) -> bool:
-    return info.kind != "blackbox" and cache.summary(info, OWN, 0) is not None
+    return info.kind != "blackbox" and read.summary(read.built_in(info)) is not None
 
 
 def _trainings(infos: list[ModelInfo], chosen: Selection) -> list[tuple[ModelInfo, list[ModelInfo]]]:
@@ -121,12 +122,12 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     ]  # fmt: skip
     for info, group in groups:
         if not all(_own_found(one) for one in group):
-            name = f"own-{cache.conversion_spec(info, OWN, 0).key}"
+            name = f"own-{read.conversion_of(read.built_in(info)).key}"
             missing.append((name, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
     for name, arguments, label in missing:
-        job = jobs.look(cache.store(), name)
+        job = jobs.look(read.store(), name)
         if job is not None and job.state != "done":
             follow(name, arguments, f"Looking at {label}.", "It goes on while you look at other pages.")
         elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
-            jobs.start(cache.store(), name, arguments)
+            jobs.start(read.store(), name, arguments)
             st.rerun()

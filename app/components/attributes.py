@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
-from app.state import Selection, address, bound_to, pick, picked, prototype_name, refuse
+from app.selection import Selection
+from app.state import address, bound_to, pick, picked, prototype_name, refuse
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis.coverage import Coverage, Curves, attribute_table, finding, subgroup_table
@@ -94,7 +95,7 @@ def _order(found: Coverage) -> np.ndarray:
 def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
     """Show which prototypes have which attributes; a click on a mark chooses its attribute."""
     info = chosen.model
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    prototypes = read.conversion(chosen).prototypes
     classes = [info.class_names[label] for label in prototypes.classes]
     figure = coverage_figure(found, _order(found), classes, name)
 
@@ -117,8 +118,8 @@ def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
 def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
     """Show the prototypes that have an attribute, and the training images with it that are nearest to a prototype."""
     info = chosen.model
-    data = cache.dataset(info)
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    data = read.dataset(info)
+    prototypes = read.conversion(chosen).prototypes
     at = found.names.index(name)
     has = data.split("train").attributes[:, at]
     own = np.flatnonzero(found.has[:, at])
@@ -254,12 +255,12 @@ def show_subgroups(chosen: Selection, found: Coverage) -> None:
 def show_accuracy(chosen: Selection) -> None:
     """Show for which groups of test images predictions fail most."""
     info = chosen.model
-    table = cache.accuracy_table(info, chosen.k, chosen.seed)
-    labels = cache.dataset(info).split("test").labels
+    table = read.accuracy_table(chosen)
+    labels = read.dataset(info).split("test").labels
     if len(table) == 0:
         st.caption("No attribute is had by five test images or more.")
         return
-    overall = metrics.accuracy(cache.conversion(info, chosen.k, chosen.seed).test_predicted, labels)
+    overall = metrics.accuracy(read.conversion(chosen).test_predicted, labels)
     worst = table.iloc[0]
     group = markdown(worst["group"].replace("_", " "))
     beside = f" The black box is right on {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
@@ -281,4 +282,4 @@ def show_accuracy(chosen: Selection) -> None:
 
 
 def _file(chosen: Selection) -> str:
-    return f"{chosen.model.name}-{'own' if chosen.own else chosen.k}"
+    return f"{chosen.model.name}-{chosen.source.slug}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.relevance import address, mapped, plain, show_figures, show_look
-from app.state import Selection
+from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import Explanation, Prototypes, RelevanceMaps
 
@@ -40,7 +40,7 @@ def show_comparison(
         pixels: the image.
     """
     info = chosen.model
-    train = cache.dataset(info).split("train")
+    train = read.dataset(info).split("train")
     mine = address(pixels)
     for row, p in enumerate(found.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
@@ -62,7 +62,7 @@ def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) ->
     name = chosen.model.class_names[found.predicted_black_box]
     mine = address(pixels)
     with st.container(border=True):
-        what = "The prediction, from all prototypes" if chosen.own else "For comparison, the black box"
+        what = "For comparison, the black box" if chosen.has_black_box else "The prediction, from all prototypes"
         st.markdown(f"**{what}: {markdown(name)}** · probability {found.black_box.max():.1%}")
         figures = [
             plain(mine, "Your image"),
@@ -73,8 +73,8 @@ def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) ->
 
 def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
-    decides = ", which decides" if row == 0 and not chosen.own else ""
-    dot_product = chosen.own and chosen.model.kind == "flint"
+    decides = ", which decides" if row == 0 and chosen.has_black_box else ""
+    dot_product = not chosen.has_black_box and chosen.model.kind == "flint"
     distance = "" if dot_product else f" · distance ↓ {found.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"

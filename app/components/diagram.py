@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components.own_prototype import ABOUT
 from app.figures.palette import CHOSEN, KMEX
-from app.state import Selection
+from app.selection import Selection
 
 _BOX = 'rx="8" fill="none" stroke="currentColor" stroke-width="1.5"'
 _ARROW = 'stroke="currentColor" stroke-width="1.5" marker-end="url(#kx-tip)"'
@@ -45,12 +45,12 @@ font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
 
 def explain_model(chosen: Selection) -> None:
     """Say how KMEx, or a prototypical model on its own, predicts."""
-    if chosen.own:
+    if not chosen.has_black_box:
         st.markdown(ABOUT[chosen.model.kind])
         return
     st.markdown(
         "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "
-        f"k-means: the centres are **prototypes**, {chosen.k} per class now. "
+        f"k-means: the centres are **prototypes**, {chosen.kmeans.k} per class now. "
         "A new image gets the class of the prototype that it lies nearest to. "
         "So *this looks like that* is the computation itself, not a post-hoc rationalisation."
     )

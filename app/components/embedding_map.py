@@ -9,11 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import cache, maps, pictures
+from app import maps, pictures, read
 from app.components.web import component
 from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
-from app.state import Selection, pick, picked, refuse
+from app.selection import Selection
+from app.state import pick, picked, refuse
 from kmex_core.base.results import Projection
 
 _map = component("map")
@@ -60,15 +61,15 @@ def show_map(
     if view and not VIEW.fullmatch(view):
         refuse("view", view, "It is the middle and the side of what is seen, as in 0.1_-0.2_0.5.")
         view = ""
-    cache.conversion(info, chosen.k, chosen.seed)  # the layer is served from the store
-    spec = cache.conversion_spec(info, chosen.k, chosen.seed)
-    projection = cache.projection_key(info)
+    read.conversion(chosen)  # the layer is served from the store
+    spec = read.conversion_of(chosen)
+    projection = read.subject(info).embedding_map().key
     shown = _map(
         key=key,
         data={
             "cloud": {"url": maps.cloud_url(projection), "train": len(drawn.train), "test": len(drawn.test)},
             "layer": {"url": maps.layer_url(projection, spec.key)},
-            "pictures": pictures.folder(info.name, cache.dataset(info).fingerprint),
+            "pictures": pictures.folder(info.name, read.dataset(info).fingerprint),
             "names": list(info.class_names),
             "colours": list(class_colours(len(info.class_names))),
             "show": which,
@@ -80,7 +81,7 @@ def show_map(
             "plain": plain,
             "instead": instead,
             "by": chosen.title,
-            "beside": not chosen.own,
+            "beside": chosen.has_black_box,
         },
         on_picked_change=lambda: None,
         on_webgl_change=without,
@@ -114,15 +115,15 @@ def shown_images(
 
 def predictions(chosen: Selection) -> np.ndarray:
     """(N + M,) the class that is predicted for each training image, then for each test image."""
-    made = cache.conversion(chosen.model, chosen.k, chosen.seed)
+    made = read.conversion(chosen)
     return np.concatenate([made.train_predicted, made.test_predicted])
 
 
 def map_figure(chosen: Selection, drawn: Projection, rows: np.ndarray, gl: bool = True) -> go.Figure:
     """The map of some images as a Plotly figure."""
     info = chosen.model
-    made = cache.conversion(info, chosen.k, chosen.seed)
-    places = cache.prototype_places(info, chosen.k, chosen.seed)
+    made = read.conversion(chosen)
+    places = read.prototype_places(chosen)
     return projection_figure(
         drawn, made.prototypes, places, info.class_names, rows, predictions(chosen), chosen.title, gl
     )

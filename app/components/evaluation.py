@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache, claims
+from app import claims, read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.notes import marked
 from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
-from app.state import Selection, bound_to, query
+from app.selection import Selection
+from app.state import bound_to, query
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
@@ -64,10 +65,10 @@ def _spread(kind: Metric, value: Measured) -> str:
 def show_classes(chosen: Selection) -> None:
     """Show which classes are taken for which, by the model or by its black box."""
     info = chosen.model
-    made = cache.conversion(info, chosen.k, chosen.seed)
-    labels = cache.dataset(info).split("test").labels
+    made = read.conversion(chosen)
+    labels = read.dataset(info).split("test").labels
     with st.expander("Class by class", icon=":material/grid_on:"):
-        said_by = {"predicted": chosen.title} if chosen.own else {"predicted": "KMEx", "black_box": "Black box"}
+        said_by = {"predicted": chosen.title} | ({"black_box": "Black box"} if chosen.has_black_box else {})
         by = st.segmented_control(
             "Predicted by", list(said_by), format_func=said_by.__getitem__, default="predicted", required=True,
             key="by", help="Whose predictions the table below counts.",
@@ -90,7 +91,7 @@ def show_classes(chosen: Selection) -> None:
 def show_ghosts(chosen: Selection) -> None:
     """Show how the training images of each class are shared among its prototypes, with ghosts marked."""
     info = chosen.model
-    table = shares_table(cache.conversion(info, chosen.k, chosen.seed).prototypes, info.class_names)
+    table = shares_table(read.conversion(chosen).prototypes, info.class_names)
     ghosts = int(table["ghost"].sum())
     st.caption(
         "Each piece is a prototype: the share of its class's training images that have it as their nearest prototype. "
@@ -106,21 +107,21 @@ def show_ghosts(chosen: Selection) -> None:
     if by_class.ngroups > MOST_CLASSES:
         st.caption(f"{MOST_CLASSES} of {by_class.ngroups} classes, those with most ghosts; the table has all.")
     show_figure("shares", shares_figure(table[table["class"].isin(shown)]), "Share of training images per prototype")
-    show_download("Shares as CSV", table, f"{info.name}-prototypes-{'own' if chosen.own else chosen.k}.csv")
+    show_download("Shares as CSV", table, f"{info.name}-prototypes-{chosen.source.slug}.csv")
 
 
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and which of the paper's numbers compare."""
-    found = {} if chosen.own else found_summaries(chosen)
+    found = found_summaries(chosen) if chosen.has_black_box else {}
     st.caption(
         "The paper's D_dvs compares prototypes by a softmax over their similarities. Its published numbers (0.37 to "
         "0.45 for KMEx) come from float32 rounding, which keeps a prototype from being at distance 0 from itself: "
         f"compare only *D_dvs as published* with them. {claims.diversity_over_k(found)}"
     )
-    if chosen.own:
+    if not chosen.has_black_box:
         return
     if len(found) > 1:
-        figure = sweep_figure(found, chosen.k, KS, "effective")
+        figure = sweep_figure(found, chosen.kmeans.k, KS, "effective")
         show_figure("vendi", figure, "Effective prototypes for each number per class")
     if len(found) < len(KS):
         st.page_link("views/sweep.py", label="Compute the curve for 1 to 20 per class", icon=":material/show_chart:",

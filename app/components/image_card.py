@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.picture import show_picture
 from app.components.prototype_card import open_prototype
-from app.state import Selection, address, prototype_name, query
+from app.selection import Selection
+from app.state import address, prototype_name, query
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import Projection
 
@@ -20,18 +21,18 @@ SIDE = 224
 def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int) -> None:
     """Show an image of the data set: class, predictions, nearest prototypes with similarities, a link to Explain."""
     info = chosen.model
-    data = cache.dataset(info)
+    data = read.dataset(info)
     images = data.split(split)
-    made = cache.conversion(info, chosen.k, chosen.seed)
+    made = read.conversion(chosen)
     kind = "Training" if split == "train" else "Test"
-    similarity = cache.similarities(info, chosen.k, chosen.seed, split, index)
+    similarity = read.similarities(chosen, split, index)
     order = np.argsort(-similarity, kind="stable")[:MOST]
     label = int(images.labels[index])
     said = int((made.train_predicted if split == "train" else made.test_predicted)[index])
     black_box = int(drawn.black_box[index if split == "train" else len(drawn.train) + index])
     st.markdown(f"**{kind} image {index:,}**: {markdown(info.class_names[label])}")
     show_picture(images.image(index), f"{kind} image {index} of {info.class_names[label]}", side=SIDE)
-    beside = "" if chosen.own else f"  \nBlack box says {_verdict(info.class_names, black_box, label)}"
+    beside = f"  \nBlack box says {_verdict(info.class_names, black_box, label)}" if chosen.has_black_box else ""
     st.markdown(f"{chosen.title} says {_verdict(info.class_names, said, label)}{beside}")
     if images.attribute_names:
         there = np.flatnonzero(images.attributes[index])

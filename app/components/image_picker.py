@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import cache, claims
+from app import claims, read
 from app.components.framing import choose_framing
 from app.components.messages import show_error, upload_limit
-from app.state import Selection, bound, number_in, one_of
+from app.selection import Selection
+from app.state import bound, number_in, one_of
 from app.wording import message
 from kmex_core.base.errors import InputError
 from kmex_core.base.results import Conversion, ModelInfo
@@ -27,7 +28,7 @@ class Picked:
     """An image to explain.
 
     Attributes:
-        name: what names it in a cache.
+        name: what names it in a read.
         title: what to call it on the page.
         pixels: (H, W) or (H, W, 3) uint8.
         label: its true class, None when unknown.
@@ -57,7 +58,7 @@ def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
 
 
 def _test_image(chosen: Selection, converted: Conversion) -> Picked:
-    data = cache.dataset(chosen.model)
+    data = read.dataset(chosen.model)
     test = data.split("test")
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
@@ -65,13 +66,13 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
         index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test", data.fingerprint))
         _jump("Any image", np.arange(len(test)), "A test image at random")
         _jump(f"A mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random")
-        if not chosen.own:
+        if chosen.has_black_box:
             _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
     return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
 
 
 def _training_image(info: ModelInfo) -> Picked:
-    data = cache.dataset(info)
+    data = read.dataset(info)
     train = data.split("train")
     index = _number("Training", "training", train, claims.seen_in_training(info, "train", data.fingerprint))
     return Picked(f"train-{index}", f"Training image {index}", train.image(index), int(train.labels[index]))
@@ -115,7 +116,7 @@ def _upload(info: ModelInfo) -> Picked | None:
     content = file.getvalue()
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
-        picture = cache.picture(digest, content, f"'{file.name}'")
+        picture = read.picture(digest, content, f"'{file.name}'")
     except InputError as error:
         show_error(str(error), ":material/broken_image:")
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.messages import show_error
 from app.wording import message, short
 from kmex_core.base import jobs
@@ -46,7 +46,7 @@ def follow(
         if show is not None:
             show()
         return
-    store = cache.store()
+    store = read.store()
     job = jobs.look(store, name)
     if job is None or job.state == "done":  # done, and yet its result is not there: it was removed
         jobs.start(store, name, arguments)
@@ -73,7 +73,7 @@ def watch(
 
     @st.fragment(run_every=EVERY)
     def panel() -> None:
-        job = jobs.look(cache.store(), name)
+        job = jobs.look(read.store(), name)
         with st.container(border=True, key=key):
             st.markdown(words)
             if job is None or job.state == "running":
@@ -96,21 +96,21 @@ def _running(name: str, job: Job | None) -> None:
     steps = f" {job.done:,} of {job.total:,}{left}" if job.total > 1 else ""
     st.progress(job.share, f"{markdown(job.stage)} …{steps}")
     if st.button("Stop", icon=":material/stop:", key=f"stop-{name}"):
-        jobs.stop(cache.store(), name)
+        jobs.stop(read.store(), name)
 
 
 def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None:
     if job.state == "failed":
         show_error(job.message.splitlines()[0] if job.message else "It failed.")
         with st.expander("What it wrote last"):
-            st.code(short(without_colours(jobs.last_lines(cache.store(), name))) or "Nothing.", language=None)
+            st.code(short(without_colours(jobs.last_lines(read.store(), name))) or "Nothing.", language=None)
     else:
         st.info("Stopped. What was done is kept.", icon=":material/pause:")
     if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):
-        jobs.start(cache.store(), name, arguments)
+        jobs.start(read.store(), name, arguments)
         st.rerun(scope="fragment")
     if dismiss and st.button("Dismiss", icon=":material/close:", key=f"dismiss-{name}"):
-        jobs.forget(cache.store(), name)
+        jobs.forget(read.store(), name)
         st.rerun()
 
 

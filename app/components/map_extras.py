@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
-from app.state import Selection, bound, on_or_off, one_of, pick
+from app.selection import Selection
+from app.state import bound, on_or_off, one_of, pick
 from kmex_core.base.plain_text import table_csv
 from kmex_core.base.results import ModelInfo, Projection
 
@@ -63,8 +64,8 @@ def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequen
 
 def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
     info = chosen.model
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
-    table = prototype_table(prototypes, cache.prototype_places(info, chosen.k, chosen.seed), info.class_names)
+    prototypes = read.conversion(chosen).prototypes
+    table = prototype_table(prototypes, read.prototype_places(chosen), info.class_names)
     if classes is not None:
         table = table[np.isin(prototypes.classes, list(classes))]
 

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, claims
+from app import claims, read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
-from app.state import Selection, bound, bound_to, one_of, query
+from app.selection import Selection, all_sources
+from app.state import bound, bound_to, one_of, query
 from app.wording import message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import OWN, MapScores, ModelInfo
-from kmex_core.base.specs import stable_key
+from kmex_core.base.results import MapScores, ModelInfo
+from kmex_core.base.specs import MapScoresSpec, stable_key
 from kmex_core.base.store import read_only
 from kmex_core.metrics.catalogue import METRICS
 
@@ -34,14 +35,9 @@ def choose_images(info: ModelInfo) -> int:
     return st.selectbox(
         "Test images", IMAGES, key="images", width=160,
         bind=bound("images", one_of(IMAGES), f"It is {', '.join(map(str, IMAGES))}.", IMAGES[0]),
-        help=f"How many of the {len(cache.dataset(info).split('test')):,} test images the metrics on maps are measured "
+        help=f"How many of the {len(read.dataset(info).split('test')):,} test images the metrics on maps are measured "
         "on, chosen at random by the seed. The paper takes 1,000; fewer are quicker and less certain.",
     )  # fmt: skip
-
-
-def both(info: ModelInfo, k: int) -> tuple[int, ...]:
-    """The numbers of prototypes per class that a model is compared with: its own, where it has any, and KMEx's."""
-    return (k,) if info.kind == "blackbox" else (OWN, k)
 
 
 def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
@@ -49,15 +45,16 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
 
     The work goes on while other pages are looked at, and this page finds it again when it is reloaded.
     """
-    info, k = chosen.model, chosen.k
-    if all(cache.map_scores(info, k, seed, images) is not None for seed in range(runs)):
+    info = chosen.model
+    if all(read.scores(chosen, images, seed) is not None for seed in range(runs)):
         return True
     label = _label(chosen)
-    if why := cache.why_no_maps(info, k, 0):
+    if why := read.why_no_maps(chosen):
         st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
         return False
-    name = f"maps-{cache.map_scores_spec(info, k, 0, images).key}-{runs:d}"
-    job = jobs.look(cache.store(), name)
+    spec = _spec(chosen, images)
+    name = f"maps-{spec.key}-{runs:d}"
+    job = jobs.look(read.store(), name)
     asked = st.empty()
     if not read_only() and (job is None or job.state == "done") and not asked.button(
         f"Measure maps of {label}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
@@ -65,12 +62,11 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     ):  # fmt: skip
         return False
     asked.empty()
-    images = cache.map_scores_spec(info, k, 0, images).images  # there may be fewer
+    images = spec.images  # there may be fewer
     count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
-    which = ["--own"] if chosen.own else ["--k", str(k)]
     follow(
         name,
-        ["evaluate", "--model", info.name, *which, "--images", str(images), "--runs", str(runs),
+        ["evaluate", "--model", info.name, *chosen.source.options, "--images", str(images), "--runs", str(runs),
          "--metrics", ",".join(MAP_METRICS)],
         f"Measuring maps of {label} on {count}.",
         "You can look at other pages meanwhile.",
@@ -85,19 +81,19 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     """
     missing: dict[str, Selection] = {}
     without: dict[str, list[str]] = {}
-    for one in (Selection(info, number) for info in infos for number in both(info, k)):
-        if all(cache.map_scores(one.model, one.k, seed, images) is not None for seed in range(runs)):
+    for one in (each for info in infos for each in all_sources(info, k)):
+        if all(read.scores(one, images, seed) is not None for seed in range(runs)):
             continue
-        if why := cache.why_no_maps(one.model, one.k, 0):
+        if why := read.why_no_maps(one):
             without.setdefault(why, []).append(_label(one))
         else:
-            missing.setdefault(cache.map_scores_spec(one.model, one.k, 0, images).key, one)
+            missing.setdefault(_spec(one, images).key, one)
     for why, labels in without.items():
         st.info(f"No maps of {', '.join(labels)}. {why}", icon=":material/block:")
     if not missing:
         return
     name = f"maps-{stable_key([sorted(missing), runs])}"
-    job = jobs.look(cache.store(), name)
+    job = jobs.look(read.store(), name)
     labels = [_label(one) for one in missing.values()]
     asked = st.empty()
     if not read_only() and (job is None or job.state == "done") and not asked.button(
@@ -117,15 +113,19 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     )  # fmt: skip
 
 
+def _spec(chosen: Selection, images: int) -> MapScoresSpec:
+    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images).spec
+
+
 def _label(one: Selection) -> str:
-    kind = " alone" if one.own else " + KMEx" if one.model.kind != "blackbox" else ""
+    kind = " alone" if not one.source.has_black_box else " + KMEx" if one.model.kind != "blackbox" else ""
     return f"{one.model.name}{kind}"
 
 
 def show_ordering(chosen: Selection, scores: MapScores) -> None:
     """Show the curves of relevance ordering with what to make of them."""
     table = ordering_table(scores)
-    titles = (chosen.title,) if chosen.own else ("KMEx", "Black box")
+    titles = ("KMEx", "Black box") if chosen.has_black_box else (chosen.title,)
     verdicts = [
         claims.ordering(table[name].to_numpy(), table[f"{name}_random"].to_numpy(), title)
         for name, title in zip(("kmex", "black_box"), titles, strict=False)
@@ -142,7 +142,7 @@ def show_ordering(chosen: Selection, scores: MapScores) -> None:
 def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     """Show how the scores are spread over images."""
     st.markdown("**Image by image**", help="The numbers above are means of these.")
-    names = ("Own prototypes", "Prediction") if chosen.own else ("KMEx", "Black box")
+    names = ("KMEx", "Black box") if chosen.has_black_box else ("Own prototypes", "Prediction")
 
     def two(name: str) -> dict[str, np.ndarray]:
         return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))
@@ -151,7 +151,7 @@ def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
         "drop": distribution_figure(two("drop"), "Average drop (share of the score)", 1.0),
         "increase": distribution_figure(two("increase"), "Average increase (share of prototypes)", 1.0, 5),
     }
-    if not chosen.own:
+    if chosen.has_black_box:
         divergence = {"KMEx": table["divergence"].to_numpy()}
         figures["divergence"] = distribution_figure(divergence, "Divergence of maps (nats)", None)
     for place, (name, figure) in zip(st.columns(len(figures), gap="medium"), figures.items(), strict=True):
@@ -163,7 +163,7 @@ def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
 def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
-    names = ["drop"] if chosen.own else list(BY)  # a model on its own has no other's maps to differ from
+    names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other's maps to differ from
     titles = {name: METRICS[BY[name]].title for name in names}
     by = st.segmented_control(
         "Best and worst images by", names, format_func=titles.__getitem__, default=names[0],
@@ -176,9 +176,9 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    mine, theirs = cache.class_maps(info, chosen.k, chosen.seed, picked["image"].tolist())
-    test = cache.dataset(info).split("test")
-    predicted = cache.conversion(info, chosen.k, chosen.seed).test_black_box
+    mine, theirs = read.class_maps(chosen, picked["image"].tolist())
+    test = read.dataset(info).split("test")
+    predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]
     show_look("look")
     for at, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
@@ -195,7 +195,8 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                 )  # fmt: skip
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
-                for by_whom, maps in ((chosen.title, mine), ("Black box", theirs))[: 1 if chosen.own else 2]:
+                shown = [(chosen.title, mine), *([("Black box", theirs)] if chosen.has_black_box else [])]
+                for by_whom, maps in shown:
                     caption = f"{by_whom}: why {said}"
                     figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
@@ -206,5 +207,5 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
 
 def scores_of(chosen: Selection, scores: MapScores) -> pd.DataFrame:
     """A row per image."""
-    labels = cache.dataset(chosen.model).split("test").labels[scores.images]
+    labels = read.dataset(chosen.model).split("test").labels[scores.images]
     return scores_table(scores, labels, chosen.model.class_names)

@@ -7,17 +7,18 @@ import re
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
-from app.state import Selection, missing_prototype, pick, picked, prototype_index, prototype_name, refuse
+from app.selection import Selection
+from app.state import missing_prototype, pick, picked, prototype_index, prototype_name, refuse
 from kmex_core.base.results import Projection
 
 KIND = "point"
 
 
 def _classes(chosen: Selection) -> np.ndarray:
-    return cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.classes
+    return read.conversion(chosen).prototypes.classes
 
 
 def selected_on_map(chosen: Selection, drawn: Projection) -> str:

@@ -6,7 +6,7 @@ import shlex
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.access import dataset_to_open
 from app.components.messages import show_error, upload_limit
 from app.components.model_jobs import is_being_made, start_import, start_training, waiting_upload
@@ -24,7 +24,7 @@ NAMED = "Letters, digits, dots, dashes and underscores."
 
 
 def _dataset(key: str) -> str:
-    known = [*datasets.REGISTRY, *sorted({info.dataset for info in cache.models()} - set(datasets.REGISTRY))]
+    known = [*datasets.REGISTRY, *sorted({info.dataset for info in read.models()} - set(datasets.REGISTRY))]
 
     def words(name: str) -> str:
         if name not in datasets.REGISTRY:
@@ -196,7 +196,7 @@ def _opened(data: str) -> str | None:
 def _free(name: str) -> bool:
     """Whether a model can be made under this name; a message says why not. The job looks again when it has the name."""
     try:
-        check_free(cache.store(), checked_name(name))
+        check_free(read.store(), checked_name(name))
         if is_being_made(name):
             raise InputError(
                 f"A model named '{name}' is being made right now. Choose another name, or stop that first."

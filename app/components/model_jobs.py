@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import watch
@@ -18,7 +18,7 @@ from app.figures.training import history_table, loss_figure
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name, demand_writable, write_stream
-from kmex_core.stages import pipeline
+from kmex_core.stages.training_runs import unfinished
 
 TRAIN, IMPORT = "train-", "import-"
 UPLOADS, UPLOADED = "uploads", "_uploaded"
@@ -26,13 +26,13 @@ UPLOADS, UPLOADED = "uploads", "_uploaded"
 
 def start_training(name: str, arguments: list[str]) -> None:
     """Start a training run in the background."""
-    jobs.start(cache.store(), f"{TRAIN}{name}", ["train", *arguments, "--name", name])
+    jobs.start(read.store(), f"{TRAIN}{name}", ["train", *arguments, "--name", name])
 
 
 def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> None:
     """Start to import an uploaded file in the background; without one, the file that was uploaded before."""
     demand_writable(f"'{name}' cannot be imported")
-    store = cache.store()
+    store = read.store()
     path = _upload(name)
     earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
     if file is not None:
@@ -46,7 +46,7 @@ def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> 
 
 def is_being_made(name: str) -> bool:
     """Whether a model of this name is being trained or imported by a job."""
-    made = (jobs.look(cache.store(), f"{kind}{name}") for kind in (TRAIN, IMPORT))
+    made = (jobs.look(read.store(), f"{kind}{name}") for kind in (TRAIN, IMPORT))
     return any(job is not None and job.state == "running" for job in made)
 
 
@@ -57,12 +57,12 @@ def waiting_upload() -> str:
 
 
 def _upload(name: str) -> Path:
-    return cache.store().root / UPLOADS / f"{checked_name(name)}.weights"
+    return read.store().root / UPLOADS / f"{checked_name(name)}.weights"
 
 
 def show_jobs() -> None:
     """Show every model that is being made, or could not be."""
-    store = cache.store()
+    store = read.store()
     for name in [*jobs.names(store, TRAIN), *jobs.names(store, IMPORT)]:
         job = jobs.look(store, name)
         if job is None:
@@ -73,7 +73,7 @@ def show_jobs() -> None:
             continue  # every page has a notice of it
         training = name.startswith(TRAIN)
         again = [one for one in job.arguments if one not in ("--resume", "--overwrite")]
-        if training and pipeline.unfinished(store, model) is not None:
+        if training and unfinished(store, model) is not None:
             again.append("--resume")
         watch(
             name,
@@ -86,9 +86,9 @@ def show_jobs() -> None:
 
 
 def _show_loss(model: str, name: str) -> None:
-    job = jobs.look(cache.store(), name)
+    job = jobs.look(read.store(), name)
     stage = job.stage if job else ""
-    table = history_table(pipeline.unfinished(cache.store(), model) or [], stage)
+    table = history_table(unfinished(read.store(), model) or [], stage)
     if len(table) == 0:
         return
     found = re.match(r"Epoch \d+/(\d+)", stage)

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
@@ -35,7 +35,7 @@ def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
             "Backbone": [info.backbone for info in infos],
             "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],
             "": [MARK if info.caveat else "" for info in infos],
-            "Size": [kept.path_of(cache.store(), info.name).stat().st_size / 2**20 for info in infos],
+            "Size": [kept.path_of(read.store(), info.name).stat().st_size / 2**20 for info in infos],
             "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
         }
     )
@@ -43,7 +43,7 @@ def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
 
 def choose_model() -> ModelInfo | None:
     """Show all models as a table; the one whose row is chosen."""
-    infos = cache.models()
+    infos = read.models()
     if not infos:
         st.info("There is no model yet. Train or import one below.")
         return None
@@ -94,7 +94,7 @@ def show_model(info: ModelInfo) -> None:
 
 def _offer_changes(info: ModelInfo) -> None:
     show_download(
-        "Export", partial(kept.exported, cache.store(), info.name), f"{info.name}.safetensors",
+        "Export", partial(kept.exported, read.store(), info.name), f"{info.name}.safetensors",
         "Its weights and what it is, for the import below or `python -m kmex_core import`.",
     )  # fmt: skip
     if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
@@ -112,7 +112,7 @@ def _rename(info: ModelInfo) -> None:
     new = st.text_input("New name", info.name, max_chars=50)
     if st.button("Rename", type="primary", key="rename-now") and new != info.name:
         with errors_as_messages():
-            kept.rename(cache.store(), info.name, new)
+            kept.rename(read.store(), info.name, new)
             pick(CHOSEN, new)
             st.rerun()
 
@@ -124,7 +124,7 @@ def _delete(info: ModelInfo) -> None:
     )
     if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
         with errors_as_messages():
-            kept.delete(cache.store(), info.name)
+            kept.delete(read.store(), info.name)
             pick(CHOSEN, "")
             st.rerun()
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
-from app.components.map_scores import both
 from app.components.wide_table import show_wide_table
 from app.figures.evaluation import AXES, radar_figure, radar_table
-from app.state import Selection, bound, one_of
+from app.selection import Selection, all_sources
+from app.state import bound, one_of
 from app.wording import message
 from kmex_core.analysis import comparison, published
 from kmex_core.analysis.comparison import Row
@@ -27,7 +27,7 @@ GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))
 
 def choose_models(chosen: Selection) -> list[ModelInfo]:
     """Show the choice of models; at first all that tell the chosen model's data set apart."""
-    models = cache.models()
+    models = read.models()
     data = chosen.model.dataset, chosen.model.class_names
     alike = [info.name for info in models if (info.dataset, info.class_names) == data]
     names = [info.name for info in models]
@@ -129,7 +129,7 @@ def show_radar(table: Sequence[Row]) -> None:
 
 def explain_alone(info: ModelInfo) -> None:
     """Say how to get a second model of the same data set, where there is none."""
-    if sum(other.dataset == info.dataset for other in cache.models()) > 1:
+    if sum(other.dataset == info.dataset for other in read.models()) > 1:
         return
     title = markdown(datasets.title(info.dataset))
     st.info(
@@ -145,4 +145,4 @@ def explain_alone(info: ModelInfo) -> None:
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
     """The evaluations of some models; prototypical ones on their own, then with KMEx."""
-    return [cache.evaluation(info, one, range(runs), images) for info in infos for one in both(info, k)]
+    return [read.evaluation(one, range(runs), images) for info in infos for one in all_sources(info, k)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
-from app.state import Selection
+from app import read
+from app.selection import Selection
 from app.wording import message
 from kmex_core.base.results import fewer_prototypes
 
@@ -22,17 +22,17 @@ def show_notes(chosen: Selection, of_data: bool = False) -> None:
     info = chosen.model
     show_warnings(chosen)
     if of_data:
-        for note in cache.dataset(info).notes:
+        for note in read.dataset(info).notes:
             st.info(message(note))
-    if not chosen.own:
-        prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
-        if few := fewer_prototypes(prototypes, info.class_names, chosen.k):
+    if chosen.has_black_box:
+        prototypes = read.conversion(chosen).prototypes
+        if few := fewer_prototypes(prototypes, info.class_names, chosen.kmeans.k):
             st.caption(message(few))
 
 
 def show_warnings(chosen: Selection, name: bool = False) -> None:
     """Show the warnings alone; with `name`, say which model each is of."""
-    for warning in cache.data_warnings(chosen.model):
+    for warning in read.subject(chosen.model).warnings():
         st.warning(message(f"{chosen.model.name}: {warning}" if name else warning), icon=":material/warning:")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.model_jobs import IMPORT, TRAIN, UPLOADS
 from app.state import select_model
 from kmex_core.base import jobs
@@ -18,11 +18,11 @@ def show_notices() -> None:
     """Say which trainings and imports have ended since; while one runs, look again every few seconds."""
     if read_only():
         return  # nobody can make models here, or dismiss a notice
-    running = {name for name in _names() if (job := jobs.look(cache.store(), name)) and job.state == "running"}
+    running = {name for name in _names() if (job := jobs.look(read.store(), name)) and job.state == "running"}
 
     @st.fragment(run_every=EVERY if running else None)
     def panel() -> None:
-        found = {name: job for name in _names() if (job := jobs.look(cache.store(), name))}
+        found = {name: job for name in _names() if (job := jobs.look(read.store(), name))}
         if any(name not in found or found[name].state != "running" for name in running):
             st.rerun()  # the lists of models have changed
         for name, job in found.items():
@@ -35,7 +35,7 @@ def show_notices() -> None:
 
 
 def _names() -> list[str]:
-    store = cache.store()
+    store = read.store()
     return [*jobs.names(store, TRAIN), *jobs.names(store, IMPORT)]
 
 
@@ -45,9 +45,9 @@ def _model(name: str) -> str:
 
 def _ready(name: str) -> None:
     model = _model(name)
-    info = next((info for info in cache.models() if info.name == model), None)
+    info = next((info for info in read.models() if info.name == model), None)
     if info is None:  # deleted or renamed meanwhile
-        jobs.forget(cache.store(), name)
+        jobs.forget(read.store(), name)
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
         what = "trained" if name.startswith(TRAIN) else "imported"
@@ -68,6 +68,6 @@ def _failed(name: str) -> None:
 
 
 def _dismiss(name: str) -> None:
-    store = cache.store()
+    store = read.store()
     jobs.forget(store, name)
     (store.root / UPLOADS / f"{_model(name)}.weights").unlink(missing_ok=True)

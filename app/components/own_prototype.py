@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.figure import show_figure
 from app.components.picture import show_picture
 from app.figures.evaluation import weights_figure
-from app.state import Selection
+from app.selection import Selection
 from kmex_core.base.results import NO_IMAGE
 
 SIDE = 224
@@ -28,9 +28,9 @@ ABOUT = {
 
 def show_own_kind(chosen: Selection, p: int) -> None:
     """Show a prototype's pushed picture, its decoded picture, or its weights, as its model has them."""
-    if not chosen.own:
+    if chosen.has_black_box:
         return
-    details = cache.built_in_details(chosen.model)
+    details = read.built_in_details(chosen.model)
     if details.pushed is not None:
         image = int(details.pushed[p])
         st.caption(

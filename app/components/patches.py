@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.job_panel import follow
 from app.components.notes import marked
 from app.components.picture import show_picture
-from app.state import Selection, bound, one_of
+from app.selection import Selection
+from app.state import bound, one_of
 from kmex_core.analysis import export as report
 from kmex_core.base import jobs
 from kmex_core.base.results import PatchConversion
@@ -29,13 +30,14 @@ def show_patches(chosen: Selection) -> None:
             "class, each patch of an image votes for the class of its nearest one, and the majority decides (paper, "
             "A.4)."
         )
-        found = cache.patches(info, chosen.k, chosen.seed)
+        patches = read.subject(info).patches(chosen.kmeans.k, chosen.kmeans.seed)
+        found = read.peek(patches)
         if found is not None:
             _show(chosen, found)
             return
-        name = f"patches-{cache.patch_key(info, chosen.k, chosen.seed)}"
+        name = f"patches-{patches.key}"
         asked = st.empty()
-        job = jobs.look(cache.store(), name)
+        job = jobs.look(read.store(), name)
         if not read_only() and (job is None or job.state == "done") and not asked.button(
             "Find patch prototypes", icon=":material/play_arrow:", key=f"ask-{name}",
             help="Every training image goes through the network twice: seconds for the demos, minutes for large data.",
@@ -44,7 +46,7 @@ def show_patches(chosen: Selection) -> None:
         asked.empty()
         follow(
             name,
-            ["patches", "--model", info.name, "--k", str(chosen.k), "--seed", str(chosen.seed)],
+            ["patches", "--model", info.name, "--k", str(chosen.kmeans.k), "--seed", str(chosen.kmeans.seed)],
             "Finding patch prototypes.",
             "You can look at other pages meanwhile.",
         )
@@ -65,7 +67,7 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
     names = info.class_names
     bind = bound("patch-class", one_of(names), "Choose among those of this data set.", names[0])
     name = st.selectbox("Class", names, key="patch-class", width=260, bind=bind)
-    train = cache.dataset(info).split("train")
+    train = read.dataset(info).split("train")
     with st.container(horizontal=True):
         for p in np.flatnonzero(prototypes.classes == info.class_names.index(name)).tolist():
             image = int(prototypes.image[p])
@@ -78,6 +80,6 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
                 caption=f"{prototypes.importance[p]:.0%} of the class's patches", width=WIDTH,
             )  # fmt: skip
     show_download(
-        "All as one picture (PNG)", lambda: report.patch_sheet(prototypes, info.class_names, cache.dataset(info)),
+        "All as one picture (PNG)", lambda: report.patch_sheet(prototypes, info.class_names, read.dataset(info)),
         f"{info.name}-patches.png",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from app.components.figure import show_figure
 from app.components.image_picker import Picked
 from app.components.picture import show_picture
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
-from app.state import Selection
+from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import Explanation, Prototypes
 
@@ -30,10 +30,10 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
     rows = shown_rows(table, MOST, [info.class_names[found.predicted_black_box], *([true] if true else [])])
     black_box, kmex = st.columns(2)
     with black_box:
-        st.markdown(f"**{chosen.title}**: the longest bar decides" if chosen.own else "**Black box**")
+        st.markdown("**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the longest bar decides")
         show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
     with kmex:
-        if chosen.own:
+        if not chosen.has_black_box:
             st.markdown(
                 "**Most similar prototype of each class**",
                 help="In brackets the class's probability. It comes from the similarities to all prototypes, weighed "
@@ -63,7 +63,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, pick
         )
     forced = "As it has to choose: " if found.unusual else ""
     black_box, kmex = (markdown(info.class_names[label]) for label in (found.predicted_black_box, found.predicted))
-    if chosen.own:
+    if not chosen.has_black_box:
         said = f"{forced}{chosen.title} says **{kmex}**."
     elif found.predicted_black_box == found.predicted:
         said = f"{forced}Black box and KMEx both say **{kmex}**."
@@ -76,15 +76,19 @@ def _verdict(chosen: Selection, prototypes: Prototypes, found: Explanation, pick
         wrong = [
             name
             for name, predicted in (("the black box", found.predicted_black_box), (chosen.title, found.predicted))
-            if predicted != picked.label and not (chosen.own and name == "the black box")
+            if predicted != picked.label and (chosen.has_black_box or name != "the black box")
         ]
         if wrong:
             both = "both are" if len(wrong) == 2 else f"{wrong[0]} is"
             st.warning(f"{said} The true class is **{true}**: {both} wrong.", icon=":material/close:")
         else:
             st.success(f"{said} That is right.", icon=":material/check:")
-    if tie := claims.near_tie(found, prototypes.classes, info.class_names, chosen.own):
+    if tie := claims.near_tie(found, prototypes.classes, info.class_names, not chosen.has_black_box):
         st.info(tie, icon=":material/balance:")
     nearest = int(np.argmax(found.similarity))
-    decides = "weighs the similarities to all prototypes; the nearest is" if chosen.own else "decides by the nearest"
+    decides = (
+        "weighs the similarities to all prototypes; the nearest is"
+        if not chosen.has_black_box
+        else "decides by the nearest"
+    )
     st.caption(f"{chosen.title} {decides} prototype {nearest} (similarity {found.similarity[nearest]:.3f}); {near}.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.gallery import Card, Group, show_cards
 from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
 from app.figures.palette import class_colours
-from app.state import DEFAULT_K, selection
+from app.state import selection
 from app.wording import message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
@@ -26,7 +26,7 @@ def prepare(*infos: ModelInfo) -> None:
     It is a job: it goes on when the page is left or reloaded, all sessions share it, and when it was interrupted it
     goes on where it was. The page runs again when it is done.
     """
-    missing = [info for info in infos if not cache.is_embedded(info)]
+    missing = [info for info in infos if not read.subject(info).is_embedded]
     if not missing:
         return
     for info in missing:
@@ -43,10 +43,10 @@ def prepare(*infos: ModelInfo) -> None:
 
 
 def _follow(info: ModelInfo) -> None:
-    data = cache.dataset(info)
+    data = read.dataset(info)
     images = sum(len(data.split(split)) for split in ("train", "test"))
-    name = f"prepare-{cache.embedding_key(info)}"
-    job = jobs.look(cache.store(), name)
+    name = f"prepare-{read.subject(info).key}"
+    job = jobs.look(read.store(), name)
     if job is not None and job.state == "done":  # without a result: that was removed, or the data changed meanwhile
         st.info(f"What was prepared for '{info.name}' is no longer in the store.")
         if not st.button(f"Prepare '{info.name}' again", icon=":material/play_arrow:", key=f"again-{name}"):
@@ -54,7 +54,7 @@ def _follow(info: ModelInfo) -> None:
     chosen = selection()
     follow(
         name,
-        ["convert", "--model", info.name, "--k", str(DEFAULT_K if chosen.own else chosen.k)],
+        ["convert", "--model", info.name, "--k", str(chosen.kmeans.k)],
         f"Preparing '{info.name}'.",
         f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} goes through the network once, and "
         "the result is kept. You can look at other pages meanwhile.",
@@ -63,7 +63,7 @@ def _follow(info: ModelInfo) -> None:
 
 def _show_data(info: ModelInfo) -> None:
     """What needs no network: the data set's notes, and some training images of each class."""
-    data = cache.dataset(info)
+    data = read.dataset(info)
     for note in data.notes:
         st.info(message(note))
     labels = data.split("train").labels

@@ -8,11 +8,12 @@ from typing import NoReturn
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.components.picture import show_picture
-from app.state import Selection, number_in, pick, picked, prototype_name, prototype_place, refuse
+from app.selection import Selection
+from app.state import number_in, pick, picked, prototype_name, prototype_place, refuse
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import NO_IMAGE, ModelInfo, Prototypes
 
@@ -22,14 +23,14 @@ SIDE = 224
 
 def open_prototype(chosen: Selection, p: int) -> NoReturn:
     """Go to a prototype's own page."""
-    classes = cache.conversion(chosen.model, chosen.k, chosen.seed).prototypes.classes
+    classes = read.conversion(chosen).prototypes.classes
     st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, classes)})
 
 
 def show_prototype_summary(chosen: Selection, p: int) -> None:
     """Show a prototype's picture, importance and errors in a few lines."""
     info = chosen.model
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    prototypes = read.conversion(chosen).prototypes
     name = info.class_names[prototypes.classes[p]]
     count = int((prototypes.classes == prototypes.classes[p]).sum())
     place = prototype_place(p, prototypes.classes)
@@ -37,7 +38,7 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     picture = int(prototypes.picture[p])
     if picture >= 0:
         show_picture(
-            cache.dataset(info).split("train").image(picture),
+            read.dataset(info).split("train").image(picture),
             f"The training image of {name} nearest to prototype {p}",
             caption=f"Training image {picture:,}, the nearest of its class",
             side=SIDE,
@@ -67,11 +68,11 @@ def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
 def show_prototype_images(chosen: Selection, p: int) -> None:
     """Show the training images that a prototype attracts, nearest first: own class, then other classes."""
     info = chosen.model
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
-    own, others = cache.attracted(info, chosen.k, chosen.seed, p)
+    prototypes = read.conversion(chosen).prototypes
+    own, others = read.attracted(chosen, p)
     nearest_any = int(prototypes.nearest_any[p])
     if nearest_any >= 0 and nearest_any != int(prototypes.picture[p]):
-        label = int(cache.embeddings(info, "train").labels[nearest_any])
+        label = int(read.embeddings(info, "train").labels[nearest_any])
         st.warning(
             f"The training image nearest to this prototype is of another class: image {nearest_any:,}, "
             f"{markdown(info.class_names[label])}.",
@@ -82,15 +83,15 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
     if len(own):
         st.header(f"What it stands for: {len(own):,} images of {name}, nearest first")
         _paged("own", chosen, own)
-    if len(own) == 0 or chosen.own:
+    if len(own) == 0 or not chosen.has_black_box:
         st.header(f"The images of {name} that it is most similar to")
         st.caption("Whether or not another prototype is nearer to them.")
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
         st.header(f"What it gets wrong: {len(others):,} images of other classes")
-        st.caption("Training images whose nearest prototype is this one, although they are of another class."
-                   + (" The model weighs all prototypes, and may still be right." if chosen.own else ""))  # fmt: skip
+        weighs = "" if chosen.has_black_box else " The model weighs all prototypes, and may still be right."
+        st.caption(f"Training images whose nearest prototype is this one, although they are of another class.{weighs}")
         _paged("others", chosen, others, wrong=True)
 
 
@@ -110,7 +111,7 @@ def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong:
 
 def _images(key: str, chosen: Selection, rows: np.ndarray, wrong: bool = False) -> None:
     info = chosen.model
-    labels = cache.dataset(info).split("train").labels
+    labels = read.dataset(info).split("train").labels
     cards = [
         Card(
             str(row),
@@ -121,4 +122,4 @@ def _images(key: str, chosen: Selection, rows: np.ndarray, wrong: bool = False) 
         )
         for row in rows.tolist()
     ]
-    show_cards(f"images-{key}", info, cache.dataset(info).fingerprint, [Group(cards)])
+    show_cards(f"images-{key}", info, read.dataset(info).fingerprint, [Group(cards)])

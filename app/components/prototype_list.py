@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
-from app.state import Selection, address, bound_to, prototype_name
+from app.selection import Selection
+from app.state import address, bound_to, prototype_name
 from kmex_core.analysis import export as report
 from kmex_core.base.plain_text import table_csv
 from kmex_core.base.results import Prototypes
@@ -47,7 +48,7 @@ def in_order(prototypes: Prototypes, order: str) -> np.ndarray:
 def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> str:
     """Show the prototypes of some classes (all when None); the number of the one just clicked, else ""."""
     info = chosen.model
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
+    prototypes = read.conversion(chosen).prototypes
     numbers = in_order(prototypes, order).tolist()
 
     def href(p: int) -> str:
@@ -60,7 +61,7 @@ def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> s
         cards = [prototype_card(info, prototypes, p, href(p)) for p in kept]
         groups = [Group([_named(card, info.class_names[prototypes.classes[p]], prototypes, p, order)
                          for card, p in zip(cards, kept, strict=True)])]  # fmt: skip
-    return show_cards("prototypes", info, cache.dataset(info).fingerprint, groups)
+    return show_cards("prototypes", info, read.dataset(info).fingerprint, groups)
 
 
 def _named(card: Card, name: str, prototypes: Prototypes, p: int, order: str) -> Card:
@@ -71,9 +72,9 @@ def _named(card: Card, name: str, prototypes: Prototypes, p: int, order: str) ->
 def show_downloads(chosen: Selection) -> None:
     """Show the buttons that keep the prototypes as a picture, a table, or both with all pictures."""
     info = chosen.model
-    data = cache.dataset(info)
-    prototypes = cache.conversion(info, chosen.k, chosen.seed).prototypes
-    name = f"{info.name}-{'own' if chosen.own else chosen.k}-prototypes"
+    data = read.dataset(info)
+    prototypes = read.conversion(chosen).prototypes
+    name = f"{info.name}-{chosen.source.slug}-prototypes"
 
     def csv() -> bytes:
         return table_csv(report.prototype_table(prototypes, info.class_names)).encode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache, claims
+from app import claims, read
 from app.components.notes import marked
-from app.state import Selection
+from app.selection import Selection
 from kmex_core.base.results import Conversion, Summary
 from kmex_core.metrics import wilson_interval
 
@@ -19,7 +19,7 @@ def show_summary(chosen: Selection, converted: Conversion) -> None:
     images, caveat = f"{summary.images:,} test images", chosen.model.caveat
     row = st.container(horizontal=True)
     row.metric(
-        marked(f"{chosen.title if chosen.own else 'Black box'} accuracy ↑", caveat),
+        marked(f"{'Black box' if chosen.has_black_box else chosen.title} accuracy ↑", caveat),
         f"{summary.accuracy_black_box:.1%}",
         images,
         delta_color="off",
@@ -29,8 +29,8 @@ def show_summary(chosen: Selection, converted: Conversion) -> None:
         border=True,
         width=WIDTH,
     )
-    if not chosen.own:
-        labels = cache.dataset(chosen.model).split("test").labels
+    if chosen.has_black_box:
+        labels = read.dataset(chosen.model).split("test").labels
         beside = claims.difference(converted.test_predicted, converted.test_black_box, labels)
         _show_kmex(row, summary, beside, caveat)
     row.metric(

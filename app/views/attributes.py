@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.attribute_curves import kmex_curves, show_coverage_curves
 from app.components.attributes import (
     choose_attribute,
@@ -31,14 +31,14 @@ st.markdown(
     "Do the prototypes represent the subgroups of the data, or do they leave the rare ones out? And for whom do "
     "predictions fail? A prototype has the attributes of its picture, the nearest training image of its class."
 )
-if not cache.dataset(info).split("train").attribute_names:
+if not read.dataset(info).split("train").attribute_names:
     explain_missing(chosen)
     st.stop()
 prepare(info)
 show_notes(chosen)
-for note in cache.dataset(info).notes:
+for note in read.dataset(info).notes:
     st.caption(message(note))
-found = cache.coverage(info, chosen.k, chosen.seed)
+found = read.coverage(chosen)
 show_finding(chosen, found)
 
 st.header("For whom predictions fail", help="Accuracy of each attribute's test images, and of each two attributes'.")
@@ -49,7 +49,7 @@ name = choose_attribute(found)
 if name:
     show_attribute(chosen, found, name)
 show_coverage(chosen, found, name)
-show_attributes(chosen, found, None if chosen.own else kmex_curves(info))
+show_attributes(chosen, found, kmex_curves(info) if chosen.has_black_box else None)
 
 st.header("What each number of prototypes covers", help="As in the paper's Figure 5.")
 show_coverage_curves(chosen, len(found.names))

@@ -18,11 +18,11 @@ from app.components.model_table import (
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.title import show_title
-from app.state import DEFAULT_K, bound, on_or_off, selection
+from app.state import bound, on_or_off, selection
 from kmex_core.analysis import comparison
 
 chosen = selection()
-k = DEFAULT_K if chosen.own else chosen.k
+k = chosen.kmeans.k
 
 show_title("Compare")
 st.markdown("Models with and without KMEx side by side, in the paper's metrics, and beside the paper's own figures.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.embedding_map import SHOWN, show_map
 from app.components.job_panel import follow
 from app.components.map_extras import choose_classes, find_image, show_downloads, show_table
@@ -24,10 +24,10 @@ st.markdown(
 )
 prepare(info)
 show_notes(chosen)
-drawn = cache.projection(info)
+drawn = read.peek(read.subject(info).embedding_map())
 if drawn is None:
     follow(
-        f"map-{cache.projection_key(info)}",
+        f"map-{read.subject(info).embedding_map().key}",
         ["project", "--model", info.name],
         "Drawing the map.",
         "It takes from seconds to a minute, once per model. You can look at the other pages meanwhile.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.evaluation import show_classes, show_diversity, show_ghosts, show_metrics, show_metrics_download
 from app.components.map_scores import (
     choose_images,
@@ -27,15 +27,15 @@ info = chosen.model
 show_title("Evaluate")
 st.markdown(
     (
-        "How far can predictions, prototypes and maps be trusted? "
-        if chosen.own
-        else "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+        "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+        if chosen.has_black_box
+        else "How far can predictions, prototypes and maps be trusted? "
     )
     + "↑ means that higher is better, ↓ that lower is."
 )
 prepare(info)
 show_notes(chosen)
-found = cache.evaluation(info, chosen.k, [chosen.seed], 0)
+found = read.evaluation(chosen, [chosen.kmeans.seed], 0)
 
 st.header(PREDICTIONS)
 show_metrics(found, PREDICTIONS)
@@ -54,12 +54,12 @@ images = choose_images(info)
 if not measure(chosen, images):
     show_metrics_download(found)
     st.stop()
-scores = cache.map_scores(info, chosen.k, chosen.seed, images)
+scores = read.scores(chosen, images, chosen.kmeans.seed)
 assert scores is not None
-found = cache.evaluation(info, chosen.k, [chosen.seed], images)
+found = read.evaluation(chosen, [chosen.kmeans.seed], images)
 st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
 show_metrics(found, MAPS)
-if chosen.own and (beside := cache.reference(info)):
+if not chosen.has_black_box and (beside := read.reference(info)):
     st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
 show_ordering(chosen, scores)
 table = scores_of(chosen, scores)

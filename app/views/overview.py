@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.diagram import explain_model
 from app.components.notes import show_notes
 from app.components.preparation import prepare
@@ -27,13 +27,14 @@ st.markdown(
 )
 prepare(info)
 show_notes(chosen, of_data=True)
-converted = cache.conversion(info, chosen.k, chosen.seed)
+converted = read.conversion(chosen)
 show_summary(chosen, converted)
 
 with st.expander(f"What {chosen.title} does", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)
 
-st.header("Prototypes", help=None if chosen.own else "The slider in the sidebar changes how many there are.")
+slider = "The slider in the sidebar changes how many there are."
+st.header("Prototypes", help=slider if chosen.has_black_box else None)
 st.caption(
     "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
     "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**. Click "

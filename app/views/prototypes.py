@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import cache, state
+from app import read, state
 from app.components.embedding_map import show_map
 from app.components.map_extras import choose_classes
 from app.components.notes import show_notes
@@ -17,11 +17,11 @@ from app.components.title import show_title
 chosen = state.selection()
 info = chosen.model
 
-if not cache.is_embedded(info):
+if not read.subject(info).is_embedded:
     st.title("Prototypes")
 prepare(info)
 show_notes(chosen)
-converted = cache.conversion(info, chosen.k, chosen.seed)
+converted = read.conversion(chosen)
 named = state.picked("prototype")
 p = state.prototype_index(named, converted.prototypes.classes)
 
@@ -36,7 +36,7 @@ if p is None:
         classes = choose_classes(info)
     show_downloads(chosen)
     clicked = show_list(chosen, order, classes)
-    if not chosen.own:
+    if chosen.has_black_box:
         show_patches(chosen)
 else:
     show_title(f"Prototype {p}")
@@ -51,7 +51,7 @@ else:
             query_params=state.query(source="Training image", training=int(converted.prototypes.picture[p])),
         )  # fmt: skip
     with right:
-        clicked, drawn = "", cache.projection(info)
+        clicked, drawn = "", read.peek(read.subject(info).embedding_map())
         if drawn is None:
             st.page_link("views/embedding.py", label="Draw the map, to see where it lies", query_params=state.query())
         else:

@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app import cache
+from app import read
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
 from app.components.title import show_title
-from app.state import DEFAULT_K, selection
+from app.state import selection
 from kmex_core.base.plain_text import markdown
 
 chosen = selection()
-if chosen.own:
-    chosen = replace(chosen, k=DEFAULT_K)
+kmex = replace(chosen, source=chosen.kmeans)
 info = chosen.model
 
 show_title("Prototypes per class")
@@ -24,14 +23,14 @@ st.markdown(
     "How many prototypes does a class need? The curves show what each number from 1 to 20 does on these images; the "
     "slider in the sidebar moves the mark."
 )
-if selection().own:
+if not chosen.has_black_box:
     st.info(
         f"{markdown(info.name)} has its own {info.k} prototypes per class. "
         "The curves are those of KMEx on its embedding."
     )
 prepare(info)
-show_warnings(chosen)
-cache.conversion(info, chosen.k, chosen.seed)  # the chosen number first, whatever else is missing
-if len(found_summaries(chosen)) < len(KS) and not wait_for_sweep(chosen):
+show_warnings(kmex)
+read.conversion(kmex)  # the chosen number first, whatever else is missing
+if len(found_summaries(kmex)) < len(KS) and not wait_for_sweep(kmex):
     st.stop()
-show_sweep(chosen)
+show_sweep(kmex)

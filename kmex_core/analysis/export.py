@@ -97,7 +97,7 @@ def attributes(
     found = coverage(data.split("train"), converted.prototypes)
     per_class = source.per_class(info.k)
     tables = {
-        "attributes": attribute_table(found, curves if source.beside else None),
+        "attributes": attribute_table(found, curves if source.has_black_box else None),
         "subgroups": subgroup_table(found),
         "accuracy": accuracy_table(data.split("test"), converted, black_box),
     }
@@ -105,7 +105,7 @@ def attributes(
         "model": info.name,
         "dataset": info.dataset,
         "class": info.class_column or "of the data set",
-        "own": not source.beside,
+        "own": not source.has_black_box,
         "seeds": list(curves.seeds),
         "rows": as_rows(curves),
         "k": per_class,

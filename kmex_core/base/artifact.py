@@ -83,9 +83,16 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
     def pack(self, result: ResultT) -> tuple[Arrays, dict[str, Any]]:
         """Its arrays, and what its description holds beside spec and versions."""
 
+    @classmethod
     @abstractmethod
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> ResultT:
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> ResultT:
         """The result that `pack` made these of."""
+
+    @classmethod
+    def stored(cls, store: Store, key: str) -> ResultT | None:
+        """The result of this name if the store has it undamaged, else None. Computes nothing and needs no torch."""
+        stored = store.get(cls.room, key)
+        return None if stored is None else cls.unpack(*stored)
 
     def exists(self) -> bool:
         """Whether the store has it (existence only; integrity is checked when it is read)."""
@@ -93,8 +100,7 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
 
     def peek(self) -> ResultT | None:
         """The result if the store has it undamaged, else None. Computes nothing and needs no torch."""
-        stored = self.store.get(self.room, self.key)
-        return None if stored is None else self.unpack(*stored)
+        return self.stored(self.store, self.key)
 
     def described(self) -> dict[str, Any] | None:
         """The description alone, without reading the arrays; None when it is missing or damaged."""

@@ -14,13 +14,13 @@ class PrototypeSource(ABC):
     """Which prototypes a model is explained by. Frozen and hashable.
 
     Attributes:
-        beside: whether a black box, which is converted, stands beside them: its accuracy and agreement mean something.
+        has_black_box: whether they explain a black box, whose accuracy and agreement mean something beside theirs.
         slug: in file names, the number of prototypes per class or "own".
         options: what chooses this source on the command line.
         query: what chooses this source in a page's address.
     """
 
-    beside: ClassVar[bool]
+    has_black_box: ClassVar[bool]
 
     @property
     @abstractmethod
@@ -57,7 +57,7 @@ class KMeans(PrototypeSource):
 
     k: int
     seed: int = 0
-    beside: ClassVar[bool] = True
+    has_black_box: ClassVar[bool] = True
 
     @property
     def slug(self) -> str:
@@ -88,7 +88,7 @@ class KMeans(PrototypeSource):
 class BuiltIn(PrototypeSource):
     """The prototypes that a self-explainable model has learned itself."""
 
-    beside: ClassVar[bool] = False
+    has_black_box: ClassVar[bool] = False
 
     @property
     def slug(self) -> str:

@@ -79,7 +79,8 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             "model": self._bound.info.name,
         }
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> Conversion:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Conversion:
         return Conversion.from_arrays(
             {field.name: arrays[field.name] for field in fields(Conversion) if field.name in arrays},
             prototypes=Prototypes.from_arrays(arrays),

@@ -99,7 +99,8 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
     def pack(self, result: Embeddings) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {}
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
         return Embeddings.from_arrays(arrays)
 
 

@@ -6,10 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from kmex_core.base.artifact import Artifact
+from kmex_core.base.errors import StoreError
 from kmex_core.base.results import Embeddings, Projection
 from kmex_core.base.specs import EmbeddingSpec, ProjectionSpec
-from kmex_core.base.store import Arrays
+from kmex_core.base.store import Arrays, Store
 from kmex_core.stages.bound import Bound
+from kmex_core.stages.conversion import ModelConversion
 
 SAMPLE = ProjectionSpec("").sample
 
@@ -55,5 +57,16 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
     def pack(self, result: Projection) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {"measured": result.to_description(), "model": self._bound.info.name}
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> Projection:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Projection:
         return Projection.from_arrays(arrays, **description["measured"])
+
+
+def is_on_map(store: Store, projection: str, conversion: str) -> bool:
+    """Whether a stored conversion is of the embedding that a stored map shows (both by their specs' keys)."""
+    rooms = ((EmbeddingMap.room, projection), (ModelConversion.room, conversion))
+    try:
+        of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)
+    except (FileNotFoundError, StoreError):
+        return False
+    return bool(of_map == of_prototypes)

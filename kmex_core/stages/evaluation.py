@@ -55,7 +55,7 @@ def evaluate(
             runs.append(values)
             spreads.append(spread)
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
-    reference = None if source.beside or "faithfulness" not in names else first.reference()
+    reference = None if source.has_black_box or "faithfulness" not in names else first.reference()
     test = len(first.data.split("test"))
     return Evaluation(
         models=tuple(info.name for info in infos),
@@ -68,7 +68,7 @@ def evaluate(
         test_images=test,
         method="prp" if wants_maps else "",
         metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
-        built_in=not source.beside,
+        built_in=not source.has_black_box,
         reference=reference.name if reference else "",
         class_column=first.info.class_column,
         caveat=" ".join(filter(None, (info.caveat for info in infos))),
@@ -142,7 +142,7 @@ def _run(
             values[name] = value
             if spread is not None:
                 spreads[name] = spread
-    if not source.beside:
+    if not source.has_black_box:
         of_black_box = {kind.black_box for kind in METRICS.values()} | {"agreement"}
         values = {name: value for name, value in values.items() if name not in of_black_box}
         if isinstance(values.get("faithfulness"), float):
@@ -186,7 +186,7 @@ def _diversity_of_all(subject: Subject, source: PrototypeSource, prototypes: Pro
 
     if len(prototypes) < 2:
         return None
-    if source.beside:
+    if source.has_black_box:
         return metrics.diversity(prototypes.centers, prototypes.classes, "all")
     with torch.no_grad():
         head: Any = subject.network.head

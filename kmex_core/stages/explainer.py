@@ -28,7 +28,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
     from kmex_core.models.kmex import KMEx
 
     info = network.info
-    return (KMEx if source.beside else BuiltInPrototypes)(
+    return (KMEx if source.has_black_box else BuiltInPrototypes)(
         network.encoder,
         network.head,
         conversion.prototypes,

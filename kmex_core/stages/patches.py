@@ -99,5 +99,6 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
             "model": self._bound.info.name,
         }
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> PatchConversion:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> PatchConversion:
         return PatchConversion(PatchPrototypes.from_arrays(arrays), **description["measured"])

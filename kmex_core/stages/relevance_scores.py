@@ -96,7 +96,8 @@ class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
     def pack(self, result: MapScores) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {"measured": result.to_description(), "model": self._bound.info.name}
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> MapScores:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> MapScores:
         return MapScores.from_arrays(arrays, **description["measured"])
 
 
@@ -162,7 +163,8 @@ class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
     def pack(self, result: np.ndarray) -> tuple[Arrays, dict[str, Any]]:
         return {"divergence": result}, {"reference": self._reference.name}
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> np.ndarray:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> np.ndarray:
         return arrays["divergence"]
 
 

@@ -49,5 +49,6 @@ class PixelStatistics(Artifact[StatisticsSpec, Statistics]):
     def pack(self, result: Statistics) -> tuple[Arrays, dict[str, Any]]:
         return dict(zip(("mean", "std"), map(np.array, result), strict=True)), {"dataset": self._data.name}
 
-    def unpack(self, arrays: Arrays, description: dict[str, Any]) -> Statistics:
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Statistics:
         return tuple(arrays["mean"].tolist()), tuple(arrays["std"].tolist())

@@ -1,0 +1,361 @@
+"""The only caches of the dashboard: what subjects and their artifacts give, keyed by what made it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import streamlit as st
+
+from app.access import check_model
+from app.selection import Selection
+from kmex_core.analysis import coverage as attributes
+from kmex_core.analysis.coverage import Coverage, Curves
+from kmex_core.base import cores
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.results import (
+    BuiltInDetails,
+    Conversion,
+    Embeddings,
+    Evaluation,
+    Explanation,
+    MapScores,
+    ModelInfo,
+    RelevanceMaps,
+    Summary,
+)
+from kmex_core.base.store import Store
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.pictures import Picture, read_picture
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.models import catalogue
+from kmex_core.models.catalogue import BlackBox, network_input
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages.bound import Reader
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.embedding import SplitEmbedding
+from kmex_core.stages.embedding_map import EmbeddingMap
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.patches import ModelPatches
+from kmex_core.stages.relevance_scores import RelevanceScores
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import attribute_curves as curves_over_k
+from kmex_core.stages.sweep import built_in_attribute_curves
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("kmex")
+_SUBJECTS = "_subjects"  # in the session
+# how many results of a kind are held at most by all sessions together, and what is shown while one is read or made
+HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
+    SplitEmbedding: (6, False),
+    ModelConversion: (200, "Finding prototypes …"),
+    ModelPatches: (20, False),
+    EmbeddingMap: (6, "Reading the map …"),
+    RelevanceScores: (40, False),
+}
+ResultT = TypeVar("ResultT")
+
+
+class _Missing(LookupError):
+    """The store lacks a result. It is raised, since Streamlit would remember None when the result is made later."""
+
+
+@functools.cache
+def _cached(kind: type[Artifact[Any, Any]]) -> Callable[[str, Artifact[Any, Any], bool], Any]:
+    most, spinner = HELD[kind]
+
+    def read(key: str, _artifact: Artifact[Any, Any], _make: bool) -> Any:
+        result = _artifact.get() if _make else _artifact.peek()
+        if result is None:
+            raise _Missing(key)
+        return result
+
+    read.__qualname__ = f"read_{kind.__name__}"  # by which Streamlit tells caches apart
+    cached: Callable[[str, Artifact[Any, Any], bool], Any] = st.cache_resource(max_entries=most, show_spinner=spinner)(
+        read
+    )
+    return cached
+
+
+def result(artifact: Artifact[Any, ResultT]) -> ResultT:
+    """A result from memory, from the store, or made now."""
+    read: ResultT = _cached(type(artifact))(artifact.key, artifact, True)
+    return read
+
+
+def peek(artifact: Artifact[Any, ResultT]) -> ResultT | None:
+    """A result that was made before; None when the store lacks it, or when it is damaged."""
+    if artifact.exists():
+        with contextlib.suppress(_Missing):
+            read: ResultT = _cached(type(artifact))(artifact.key, artifact, False)
+            return read
+    return None
+
+
+class _Shared(Reader):
+    """What all sessions share."""
+
+    def result(self, artifact: Artifact[Any, ResultT]) -> ResultT:
+        return result(artifact)
+
+    def network(self, store: Store, name: str, device: str) -> BlackBox:
+        return _network(name, catalogue.weights_key(store, name), device)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the network …")
+def _network(name: str, weights: str, device: str) -> BlackBox:
+    return catalogue.load(store(), name, device)
+
+
+@st.cache_resource
+def store() -> Store:
+    """The store on disk."""
+    return Store()
+
+
+def models() -> list[ModelInfo]:
+    """All models that can be read, those of the embedded demo first."""
+    return models_and_damaged()[0]
+
+
+def models_and_damaged() -> tuple[list[ModelInfo], list[str]]:
+    """`models`, and a message for each that cannot be read."""
+    infos, damaged = catalogue.list_models(store())
+    for message in damaged:
+        _log(message)
+    return sorted(infos, key=lambda info: (not info.embedded, info.name)), damaged
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
+def _log(message: str) -> None:  # once, however often models are listed
+    log.warning("%s", message)
+
+
+def subject(info: ModelInfo) -> Subject:
+    """A model with its data as its files are; the same until `look_again`, so a page shows one state of them.
+
+    Raises:
+        InputError: when pages may not open the data set; see `dataset_of`.
+    """
+    check_model(info)
+    subjects: dict[tuple[object, ...], Subject] = st.session_state.setdefault(_SUBJECTS, {})
+    key = info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+    if key not in subjects:
+        with st.spinner("Opening the data set …"):
+            subjects[key] = Subject(store(), info, dataset_of(info), reader=_Shared())
+    return subjects[key]
+
+
+def look_again() -> None:
+    """Take models and data sets as their files are now: for the beginning of a page's run."""
+    st.session_state.pop(_SUBJECTS, None)
+
+
+def dataset(info: ModelInfo) -> ImageDataset:
+    """The data set of a model, see `subject`."""
+    return subject(info).data
+
+
+def conversion_of(chosen: Selection) -> ModelConversion:
+    """What names, reads and makes the prototypes that are looked at."""
+    return subject(chosen.model).conversion(chosen.source)
+
+
+def conversion(chosen: Selection) -> Conversion:
+    """The prototypes that are looked at: from memory, from the store, or made now."""
+    return result(conversion_of(chosen))
+
+
+def embeddings(info: ModelInfo, split: str) -> Embeddings:
+    """A split's embedding."""
+    return result(subject(info).embedding(split))
+
+
+def summary(chosen: Selection) -> Summary | None:
+    """The summary of a conversion that the store has, else None."""
+    artifact, known = conversion_of(chosen), _summaries()
+    if artifact.key not in known and (stored := artifact.summary()) is not None:
+        known[artifact.key] = stored
+    return known.get(artifact.key)
+
+
+@st.cache_resource
+def _summaries() -> dict[str, Summary]:
+    return {}  # filled as a background job writes them, so that what is missing is never remembered
+
+
+def scores(chosen: Selection, images: int, seed: int = 0) -> MapScores | None:
+    """The metrics on relevance maps image by image, None when they were not measured yet."""
+    return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed))
+
+
+# ---- what is computed from results ----------------------------------------------------------------------------------
+
+# what names a selection, a model and pixels in the keys of the caches below
+NAMES: dict[str | type[Any], Callable[[Any], Any]] = {
+    Selection: lambda chosen: conversion_of(chosen).key,
+    ModelInfo: lambda info: subject(info).key,
+}
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
+def similarities(chosen: Selection, split: str, index: int) -> np.ndarray:
+    """(K,) similarities of an image of the data set to all prototypes."""
+    import torch
+
+    module = subject(chosen.model).explainer(chosen.source)
+    z = torch.from_numpy(embeddings(chosen.model, split).z[index : index + 1]).to(module.prototypes.device)
+    with torch.no_grad():
+        values: np.ndarray = module.similarity(z)[0].cpu().numpy()
+    return values
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
+def attracted(chosen: Selection, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """The training images that a prototype attracts, of its own class and of others, nearest first."""
+    from kmex_core.prototypes.fit import attracted as attracted_images
+
+    module = subject(chosen.model).explainer(chosen.source)
+    device = module.prototypes.device
+    return attracted_images(
+        embeddings(chosen.model, "train"),
+        conversion(chosen).prototypes,
+        p,
+        lambda z: module.distance(z.to(device)).detach().cpu(),
+    )
+
+
+@st.cache_resource(max_entries=40, show_spinner=False, hash_funcs=NAMES)
+def coverage(chosen: Selection) -> Coverage:
+    """What the prototypes cover of the data set's attributes."""
+    return attributes.coverage(dataset(chosen.model).split("train"), conversion(chosen).prototypes)
+
+
+@st.cache_data(max_entries=20, show_spinner=False, hash_funcs=NAMES)
+def accuracy_table(chosen: Selection) -> pd.DataFrame:
+    """How often predictions are right for each attribute's test images, the worst first."""
+    test = dataset(chosen.model).split("test")
+    return attributes.accuracy_table(test, conversion(chosen), chosen.source.has_black_box)
+
+
+def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
+    """What each number of prototypes per class covers, of those that were found with every seed; None for none."""
+    stored = tuple(k for k in ks if all(summary(Selection(info, KMeans(k, seed))) is not None for seed in seeds))
+    return _attribute_curves(info, stored, tuple(seeds)) if stored else None
+
+
+@st.cache_resource(max_entries=40, show_spinner="Reading what was found …", hash_funcs=NAMES)
+def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ...]) -> Curves:
+    return curves_over_k(subject(info), ks, seeds)
+
+
+@st.cache_resource(max_entries=40, show_spinner="Reading what was found …", hash_funcs=NAMES)
+def built_in_curves(infos: Sequence[ModelInfo]) -> Curves:
+    """What the prototypes of models that were trained alike cover, see `results.trained_alike`."""
+    return built_in_attribute_curves([subject(info) for info in infos])
+
+
+@st.cache_data(max_entries=20, show_spinner=False, hash_funcs=NAMES)
+def built_in_details(info: ModelInfo) -> BuiltInDetails:
+    """What a prototypical model can say of its own prototypes."""
+    from kmex_core.models.builtin import built_in_details as details
+
+    return details(subject(info).network.model)
+
+
+@st.cache_data(max_entries=100, show_spinner=False, hash_funcs=NAMES)
+def prototype_places(chosen: Selection) -> np.ndarray:
+    """(K, 2) where the prototypes are on the embedding map, which must have been drawn."""
+    from kmex_core.analysis.projection import place
+
+    drawn = result(subject(chosen.model).embedding_map())
+    return place(drawn, conversion(chosen).prototypes.centers)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+def picture(digest: str, _content: bytes, _name: str) -> Picture:
+    """The picture in a file that was uploaded, decoded once for all runs of its page.
+
+    Args:
+        digest: of its content.
+        _content: its bytes.
+        _name: what to call it in messages.
+
+    Raises:
+        InputError: see `pictures.read_picture`.
+    """
+    return read_picture(_content, _name)
+
+
+@st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …", hash_funcs=NAMES)
+def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int) -> Explanation:
+    """Why a picture is classified as it is.
+
+    Args:
+        chosen: the model and its prototypes.
+        picture: what names the picture (a digest, or a place in a data set).
+        _pixels: the picture, (H, W) or (H, W, 3) uint8.
+        top: how many prototypes get a map.
+    """
+    with cores.shared():
+        return subject(chosen.model).explainer(chosen.source).explain(network_input(chosen.model, _pixels), top=top)
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=NAMES)
+def prototype_maps(chosen: Selection, prototypes: Sequence[int]) -> RelevanceMaps:
+    """The relevance map of each prototype on its own picture."""
+    import torch
+
+    pictures, train = conversion(chosen).prototypes.picture, dataset(chosen.model).split("train")
+    inputs = torch.cat([network_input(chosen.model, train.image(int(pictures[p]))) for p in prototypes])
+    with cores.shared():
+        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes)
+
+
+@st.cache_data(max_entries=64, show_spinner="Drawing maps …", hash_funcs=NAMES)
+def class_maps(chosen: Selection, images: Sequence[int]) -> tuple[RelevanceMaps, RelevanceMaps]:
+    """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
+    import torch
+
+    test, predicted = dataset(chosen.model).split("test"), conversion(chosen).test_black_box
+    inputs = torch.cat([network_input(chosen.model, test.image(int(image))) for image in images])
+    with cores.shared():
+        module = subject(chosen.model).explainer(chosen.source)
+        return module.class_maps(inputs, [int(predicted[image]) for image in images])
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
+def why_no_maps(chosen: Selection) -> str:
+    """Why there cannot be relevance maps, "" when there can."""
+    why = subject(chosen.model).relevance_scores(chosen.source).why_not()
+    return why.reason if why is not None else ""
+
+
+def reference(info: ModelInfo) -> str:
+    """The black box whose maps a prototypical model's own are compared with, "" for none."""
+    black_box = subject(info).reference()
+    return black_box.name if black_box else ""
+
+
+def evaluation(chosen: Selection, seeds: Sequence[int], images: int) -> Evaluation:
+    """All metrics, one run for each seed; those on maps only when they were measured in each."""
+    with_maps = all(scores(chosen, images, seed) is not None for seed in seeds)
+    beside = "" if chosen.source.has_black_box else reference(chosen.model)
+    return _evaluation(chosen, tuple(seeds), images, with_maps, beside)
+
+
+@st.cache_data(max_entries=100, show_spinner="Measuring …", hash_funcs=NAMES)
+def _evaluation(chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str) -> Evaluation:
+    names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
+    return evaluate([subject(chosen.model)], chosen.source, seeds, images, names)
+
+
+def built_in(info: ModelInfo) -> Selection:
+    """A prototypical model with the prototypes that it has learned itself."""
+    return Selection(info, BuiltIn())

@@ -1,0 +1,48 @@
+"""What is looked at: a model, and by which prototypes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmex_core.base.results import KINDS, ModelInfo
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+
+DEFAULT_K = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A model of the store with prototypes.
+
+    Attributes:
+        model: the model.
+        source: where its prototypes come from.
+    """
+
+    model: ModelInfo
+    source: PrototypeSource
+
+    @property
+    def title(self) -> str:
+        """What decides by the prototypes: "KMEx", or the kind of model."""
+        return self.source.title(KINDS[self.model.kind])
+
+    @property
+    def has_black_box(self) -> bool:
+        """Whether the prototypes explain a black box: not so where a prototypical model is looked at without KMEx."""
+        return self.source.has_black_box
+
+    @property
+    def kmeans(self) -> KMeans:
+        """What KMEx finds in the model's embedding: the source, or beside built-in prototypes the default number."""
+        return self.source if isinstance(self.source, KMeans) else KMeans(DEFAULT_K)
+
+    @property
+    def per_class(self) -> int:
+        """Prototypes per class (of FLINT on average)."""
+        return self.source.per_class(self.model.k)
+
+
+def all_sources(info: ModelInfo, k: int) -> list[Selection]:
+    """A model by each of its sources of prototypes: built-in ones first, then KMEx with `k` per class."""
+    return ([] if info.kind == "blackbox" else [Selection(info, BuiltIn())]) + [Selection(info, KMeans(k))]
