@@ -56,16 +56,16 @@ def difference(one: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Differ
     return Difference(text, beyond, about)
 
 
-def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], own: bool) -> str:
+def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
     """Which class nearly won, and by how little; "" when the decision is clear.
 
     Args:
         found: an explanation.
         classes: (K,) the prototypes' classes.
         names: of the classes.
-        own: a prototypical model decides by its class probabilities; KMEx by the nearest prototype.
+        built_in: a prototypical model decides by its class probabilities; KMEx by the nearest prototype.
     """
-    if own:
+    if built_in:
         second, first = np.argsort(found.kmex)[-2:] if len(found.kmex) > 1 else (-1, -1)
         if second < 0 or found.kmex[first] - found.kmex[second] >= NEAR_PROBABILITY:
             return ""

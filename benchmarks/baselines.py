@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core.base.results import OWN
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.models import training
 from kmex_core.models.baselines import KINDS
-from kmex_core.stages import pipeline, scores
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages import training_runs
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.subject import Subject
 
 SEEDS = (0, 1)
 METRICS = ("accuracy", "ghosting", "vendi", "diversity_reference")
@@ -21,18 +24,18 @@ METRICS = ("accuracy", "ghosting", "vendi", "diversity_reference")
 def measure() -> list[dict[str, Any]]:
     """Accuracy, ghosts and diversity of each kind and of its KMEx (k = 5), trained with the recipes of the demo."""
     spec, rows = DatasetSpec("digits"), []
-    data = pipeline.dataset(spec)
+    data = opened.dataset(spec)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         for kind in ("blackbox", *KINDS):
             found: dict[tuple[str, str], list[float]] = {}
             for seed in SEEDS:
                 recipe = training.default_recipe(data, False, kind, seed=seed)
-                request = pipeline.TrainRequest(f"{kind}-{seed}", spec, "resnet20", recipe, "cpu", "")
-                info = pipeline.train(store, request)
-                for k in (5,) if kind == "blackbox" else (OWN, 5):
-                    made = scores.evaluate(store, [info], data, k, [seed], names=METRICS)
-                    name = f"{kind} + KMEx" if k else kind
+                request = training_runs.TrainRequest(f"{kind}-{seed}", spec, "resnet20", recipe, "cpu", "")
+                info = training_runs.train(store, request)
+                for source in (KMeans(5),) if kind == "blackbox" else (BuiltIn(), KMeans(5)):
+                    made = evaluate([Subject(store, info, data)], source, [seed], names=METRICS)
+                    name = f"{kind} + KMEx" if source.has_black_box else kind
                     for metric, measured in made.metrics.items():
                         title = kind if metric.endswith("_black_box") else name
                         if measured.mean is not None and (title == name or kind == "blackbox"):

@@ -15,7 +15,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.kmeans import kmeans
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject, dataset_of
 
 
 def measure() -> list[dict[str, Any]]:
@@ -57,10 +57,8 @@ def _distances() -> list[dict[str, Any]]:
 def _maps() -> list[dict[str, Any]]:
     store = Store()
     info = models.describe(store, "digits")
-    data = pipeline.dataset_of(info)
-    converted = pipeline.convert(store, info, data, 5)
-    spec = pipeline.conversion_spec(store, info, data, 5, 0)
-    kmex: KMEx = pipeline.kmex(models.load(store, "digits"), converted, spec)
+    data = dataset_of(info)
+    kmex: KMEx = Subject(store, info, data).explainer(KMeans(5))
     image = network_input(info, data.split("test").image(0))
     return pair(
         "PRP maps of one image for 50 prototypes (straightforward: one pass each)",

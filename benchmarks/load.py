@@ -26,7 +26,8 @@ from kmex_core.base.store import Store
 from kmex_core.data.pictures import packed_relevance
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 SESSIONS, SECONDS, K = 20, 60.0, 5
 LONGEST = 120.0
@@ -129,9 +130,8 @@ def sessions(address: str, count: int, seconds: float, images: int) -> list[Answ
 def wrong(store: Store, answers: list[Answer]) -> list[str]:
     """What is wrong with answers about the digits' test images, by the engine itself."""
     info = models.describe(store, "digits")
-    data = pipeline.dataset_of(info)
-    spec = pipeline.conversion_spec(store, info, data, K, 0)
-    kmex = pipeline.kmex(models.load(store, "digits"), pipeline.convert(store, info, data, K), spec)
+    data = dataset_of(info)
+    kmex = Subject(store, info, data).explainer(KMeans(K))
     faults = []
     for image in sorted({answer.image for answer in answers}):
         right = kmex.explain(network_input(info, data.split("test").image(image)), top=3)
@@ -151,8 +151,8 @@ def measure(count: int = SESSIONS, seconds: float = SECONDS) -> list[dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         info = models.describe(store, "digits")
-        data = pipeline.dataset_of(info)
-        pipeline.convert(store, info, data, K)
+        data = dataset_of(info)
+        Subject(store, info, data).conversion(KMeans(K)).get()
         server = pages.start_server(store.root)
         try:
             pages.until_up()

@@ -23,7 +23,8 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.data.pictures import png
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import sweep
 
 IMAGES = 60_000
 NAME = "many"
@@ -51,9 +52,9 @@ def prepare(folder: Path) -> Store:
     black_box = models.load(store, "digits")
     info = dataclasses.replace(black_box.info, name=NAME, dataset=str(folder), embedded=False)
     models.save(store, info, black_box.model)
-    data = pipeline.dataset_of(info)
-    pipeline.project(store, info, data)
-    pipeline.sweep(store, info, data, range(1, 11))
+    data = dataset_of(info)
+    Subject(store, info, data).embedding_map().get()
+    sweep(Subject(store, info, data), range(1, 11))
     return store
 
 

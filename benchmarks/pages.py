@@ -24,7 +24,8 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.data.pictures import png
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8597
@@ -103,7 +104,7 @@ def measure() -> list[dict[str, Any]]:
         cache = Path(folder)
         store = Store(cache)
         info = models.describe(store, "digits")
-        pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+        Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         cold = []
         for _ in range(3):

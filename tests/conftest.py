@@ -19,9 +19,11 @@ from PIL import Image
 
 from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -39,9 +41,9 @@ def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
         if not (shared / f"converted-{name}.done").exists():
             store = Store(root)
             info = models.describe(store, name)
-            pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+            Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
             if name == "digits":
-                pipeline.project(store, info, pipeline.dataset_of(info))
+                Subject(store, info, dataset_of(info)).embedding_map().get()
             (shared / f"converted-{name}.done").touch()
     return root
 
@@ -106,7 +108,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def close_datasets() -> None:
     """Make the engine open every data set anew, as a new process would."""
-    pipeline._opened.clear()
+    opened._opened.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -32,10 +32,11 @@ APP = {
     "app.login": set(),
     "app.wording": {"kmex_core.data", "kmex_core.base.plain_text", "kmex_core.base.store"},
     "app.access": {"app.security", "kmex_core"},
-    "app.frame": {"app.cache", "app.components", "app.login", "app.state"},
+    "app.frame": {"app.read", "app.components", "app.login", "app.state"},
     "app.claims": {"kmex_core.metrics", "kmex_core.base.plain_text", "kmex_core.base.results"},
-    "app.state": {"app.addresses", "app.cache", "app.wording", "kmex_core"},
-    "app.cache": {"app.access", "kmex_core"},
+    "app.state": {"app.addresses", "app.read", "app.selection", "app.wording", "kmex_core"},
+    "app.selection": {"kmex_core.base.results", "kmex_core.prototypes.source"},
+    "app.read": {"app.access", "app.selection", "kmex_core"},
     "app.pictures": {"app.access", "app.addresses", "kmex_core"},
     "app.maps": {"app.addresses", "kmex_core"},
     "app.figures": {
@@ -50,7 +51,8 @@ APP = {
         "app.addresses",
         "app.components",
         "app.state",
-        "app.cache",
+        "app.selection",
+        "app.read",
         "app.claims",
         "app.figures",
         "app.maps",
@@ -59,7 +61,8 @@ APP = {
         "kmex_core",
     },
     "app.views": {
-        "app.claims", "app.components", "app.state", "app.cache", "app.figures", "app.wording", "kmex_core",
+        "app.claims", "app.components", "app.figures", "app.read", "app.selection", "app.state", "app.wording",
+        "kmex_core",
     },
 }  # fmt: skip
 NO_SCREEN = {"streamlit", "plotly", "starlette", "app"}
@@ -142,7 +145,7 @@ def test_figures_know_neither_streamlit_nor_torch(path: Path) -> None:
 
 def test_only_the_cache_caches() -> None:
     for path in files("app"):
-        if path.name != "cache.py":
+        if path.name != "read.py":
             assert "st.cache_" not in path.read_text(), f"{path} has a cache of its own"
 
 

@@ -12,7 +12,9 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import training
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import training_runs
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import REAL_DATA
 
 pytestmark = pytest.mark.real_data
@@ -51,8 +53,8 @@ def test_a_network_learns_quickdraw_and_is_converted(store: Store) -> None:
     assert data.class_names == ("ant", "apple", "banana", "carrot", "cat", "cow", "dog", "frog", "grapes", "lion")
     assert (data.channels, data.image_size) == (1, 32)
     recipe = training.default_recipe(data, False, epochs=2)
-    info = pipeline.train(store, pipeline.TrainRequest("quick", spec, "resnet20", recipe, "cpu", "test"))
-    summary = pipeline.convert(store, info, pipeline.dataset_of(info), 5).summary
+    info = training_runs.train(store, training_runs.TrainRequest("quick", spec, "resnet20", recipe, "cpu", "test"))
+    summary = Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get().summary
     assert summary.accuracy_black_box > 0.3
     assert summary.accuracy_kmex > 0.3
     assert summary.ghosting < 0.1  # the classes of a network after two epochs still overlap

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject, dataset_of
 
 FRAME = Path(__file__).resolve().parents[2] / "app" / "frame.py"
 
@@ -24,9 +24,9 @@ def _fresh_caches() -> Iterator[None]:
 def embed(store: Store, name: str) -> None:
     """Do what a page would start a job for."""
     info = models.describe(store, name)
-    data = pipeline.dataset_of(info)
+    data = dataset_of(info)
     for split in ("train", "test"):
-        pipeline.embeddings(store, info, data, split)
+        Subject(store, info, data).embedding(split).get()
 
 
 @pytest.fixture

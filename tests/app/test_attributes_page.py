@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import read
 from app.components import attribute_curves as shown_curves
 from app.figures.attributes import (
     CURVES,
@@ -28,7 +28,9 @@ from kmex_core.base.results import Conversion, ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.app.test_pages import healthy
 from tests.conftest import with_attributes
 
@@ -41,13 +43,13 @@ def data(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> Ima
     """The digits with attributes, and curves over few numbers."""
     monkeypatch.setattr(shown_curves, "KS", KS)
     monkeypatch.setattr(shown_curves, "SEEDS", range(2))
-    return with_attributes(pipeline.dataset_of(digits))
+    return with_attributes(dataset_of(digits))
 
 
 @pytest.fixture
 def swept(demo: Store, digits: ModelInfo, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> attributes.Curves:
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a job was started that nobody asked for"))
-    return pipeline.attribute_curves(demo, digits, data, KS, [0, 1])
+    return attribute_curves(Subject(demo, digits, data), KS, [0, 1])
 
 
 def tables(test: AppTest) -> list[pd.DataFrame]:
@@ -59,7 +61,7 @@ def test_the_page_says_first_what_there_is_to_know(
     page: Page, demo: Store, digits: ModelInfo, data: ImageDataset
 ) -> None:
     test = healthy(page("attributes"))
-    found = attributes.coverage(data.split("train"), pipeline.convert(demo, digits, data, 5).prototypes)
+    found = attributes.coverage(data.split("train"), Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes)
     assert test.markdown[1].value.startswith(f"**{attributes.finding(found, 5)[0]}**")
     shown = {metric.label: metric.value for metric in test.metric}
     assert shown["Captured ↑"] == f"{int(found.captured.sum())} of 5"
@@ -92,14 +94,14 @@ def test_a_chosen_attribute_is_in_the_link_and_shows_its_prototypes(page: Page) 
 
 @pytest.mark.usefixtures("swept")
 def test_a_planted_subgroup_is_named_first(page: Page, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = cache.conversion
+    whole = read.conversion
     test = data.split("test")
     failed = test.attributes[:, 0] & test.attributes[:, 2]
 
     def planted(info: ModelInfo, k: int, seed: int) -> Conversion:
         return replace(whole(info, k, seed), test_predicted=np.where(failed, (test.labels + 1) % 10, test.labels))
 
-    monkeypatch.setattr(cache, "conversion", planted)
+    monkeypatch.setattr(read, "conversion", planted)
     shown = healthy(page("attributes"))
     words = next(one.value for one in shown.markdown if one.value.startswith("Worst:"))
     assert words.startswith(
@@ -122,10 +124,10 @@ def test_own_prototypes_are_audited_and_marked(
     page: Page, demo: Store, data: ImageDataset, swept: attributes.Curves
 ) -> None:
     info = models.describe(demo, "digits-protopnet")
-    pipeline.attribute_curves(demo, info, data, KS, [0, 1])
+    attribute_curves(Subject(demo, info, data), KS, [0, 1])
     test = healthy(page("attributes", model="digits-protopnet", kmex="false"))
     assert f"With {info.k} prototype" in test.markdown[1].value
-    found = pipeline.built_in_attribute_curves(demo, [info], data)
+    found = built_in_attribute_curves([Subject(demo, each, data) for each in [info]])
     assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
     assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Worst:"))
 
@@ -138,7 +140,7 @@ def test_trainings_with_other_numbers_are_joined(
     monkeypatch.setattr(jobs, "start", lambda store, name, arguments: started.append(list(arguments)))
     fewer = two_trainings[0]
     for info in two_trainings:
-        pipeline.attribute_curves(store, info, data, KS, [0, 1])
+        attribute_curves(Subject(store, info, data), KS, [0, 1])
 
     drawn: list[pd.DataFrame] = []
 
@@ -152,7 +154,7 @@ def test_trainings_with_other_numbers_are_joined(
     add = next(button for button in test.button if button.label == "Add fewer alone")
     add.click().run()
     assert started == [["attributes", "--model", "fewer", "--own"]]
-    pipeline.built_in_attribute_curves(store, two_trainings, data)
+    built_in_attribute_curves([Subject(store, each, data) for each in two_trainings])
     test = healthy(page("attributes", model="fewer", kmex="false"))
     own = drawn[-1].query("model == 'fewer and 1 alike (ProtoPNet alone)'")
     assert own["k"].tolist() == [fewer.k, two_trainings[1].k]
@@ -179,7 +181,7 @@ def test_the_faces_have_attributes_from_the_start(
 
 @pytest.fixture
 def found(demo: Store, digits: ModelInfo, data: ImageDataset) -> attributes.Coverage:
-    return attributes.coverage(data.split("train"), pipeline.convert(demo, digits, data, 5).prototypes)
+    return attributes.coverage(data.split("train"), Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes)
 
 
 def test_the_matrix_has_a_mark_for_every_attribute_and_prototype(found: attributes.Coverage) -> None:
@@ -237,7 +239,9 @@ def test_a_matrix_of_correlations_is_centred_on_no_correlation(found: attributes
 
 
 def test_groups_have_intervals_around_their_accuracy(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
-    table = attributes.accuracy_table(data.split("test"), pipeline.convert(demo, digits, data, 5)).head(4)
+    table = attributes.accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(
+        4
+    )
     figure = accuracy_figure(table, "KMEx", 0.9)
     ours, black_box = figure.data
     assert list(ours.x) == pytest.approx(table["accuracy"] * 100)

@@ -17,10 +17,11 @@ from kmex_core.base.plain_text import message
 from kmex_core.base.results import TEST_IS_TRAINING, ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.networks import backbones
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import dataset_of
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import data_of, healthy
 from tests.conftest import encoded, striped, write_folder
@@ -31,8 +32,8 @@ B = "*b* $x$"  # a class whose name Markdown would change
 @pytest.fixture
 def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
     """An untrained network of a folder of pictures, whose test images may be among its training images."""
-    monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
+    monkeypatch.setattr(opened, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(opened, "LOOK_SHARE", 0.0)
     root = write_folder(tmp_path / "pets", ("a", B), 10, 0)
     for at in range(7):
         (root / "train" / B / f"{at:03}.png").unlink()
@@ -59,7 +60,7 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, sto
     test = AppTest.from_file(str(FRAME), default_timeout=120)
     test.query_params.update({"model": info.name, "k": "5"})
     healthy(test.run())
-    before = pipeline.dataset_of(info).fingerprint
+    before = dataset_of(info).fingerprint
     assert before in str(data_of(test, "gallery"))
     assert any("may be too good" in one.value for one in test.warning)
     assert not any("has changed" in one.value for one in test.warning)
@@ -74,7 +75,7 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, sto
         path.write_bytes(encoded(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
     embed(store, info.name)
     healthy(test.run())
-    after = pipeline.dataset_of(info).fingerprint
+    after = dataset_of(info).fingerprint
     assert after != before
     assert after in str(data_of(test, "gallery"))
     assert before not in str(data_of(test, "gallery"))

@@ -64,7 +64,7 @@ CLASSES = np.array([0, 0, 1, 1, 2, 2])
 
 
 def test_a_near_tie_is_named_with_both_similarities() -> None:
-    close = claims.near_tie(explained([0.7645, 0.765, 0.9, 0.772, 2, 3]), CLASSES, NAMES, own=False)
+    close = claims.near_tie(explained([0.7645, 0.765, 0.9, 0.772, 2, 3]), CLASSES, NAMES, built_in=False)
     assert close.startswith("**Near tie** with **bee**")
     assert "0.985 against 0.997" in close
     assert "5%" in close  # the rule
@@ -76,14 +76,16 @@ def test_a_near_tie_is_named_with_both_similarities() -> None:
     ids=["6 % farther", "the second of the same class is near"],
 )
 def test_a_clear_decision_is_no_near_tie(distance: list[float]) -> None:
-    assert claims.near_tie(explained(distance), CLASSES, NAMES, own=False) == ""
+    assert claims.near_tie(explained(distance), CLASSES, NAMES, built_in=False) == ""
 
 
 def test_a_model_of_its_own_ties_by_probability() -> None:
-    assert "31.0% against 35.0%" in claims.near_tie(explained([1] * 6, [0.35, 0.31, 0.3]), CLASSES, NAMES, own=True)
-    assert claims.near_tie(explained([1] * 6, [0.5, 0.3, 0.2]), CLASSES, NAMES, own=True) == ""
-    assert claims.near_tie(explained([1, 1], [1.0]), np.zeros(2, int), ("ant",), own=True) == ""
-    assert claims.near_tie(explained([1, 1]), np.zeros(2, int), ("ant",), own=False) == ""
+    assert "31.0% against 35.0%" in claims.near_tie(
+        explained([1] * 6, [0.35, 0.31, 0.3]), CLASSES, NAMES, built_in=True
+    )
+    assert claims.near_tie(explained([1] * 6, [0.5, 0.3, 0.2]), CLASSES, NAMES, built_in=True) == ""
+    assert claims.near_tie(explained([1, 1], [1.0]), np.zeros(2, int), ("ant",), built_in=True) == ""
+    assert claims.near_tie(explained([1, 1]), np.zeros(2, int), ("ant",), built_in=False) == ""
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------

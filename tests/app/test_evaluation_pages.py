@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import read
 from app.components import map_scores as shown_maps
 from app.figures.evaluation import (
     AXES,
@@ -28,11 +28,13 @@ from app.figures.evaluation import (
     shares_table,
 )
 from kmex_core.base import jobs
-from kmex_core.base.results import OWN, MapScores, ModelInfo, Prototypes
+from kmex_core.base.results import MapScores, ModelInfo, Prototypes
 from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, scores
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.test_pages import figures, healthy
 
 Page = Callable[..., AppTest]
@@ -43,7 +45,7 @@ IMAGES = 12
 def measured(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> MapScores:
     """Maps measured on a few images, which the pages offer as a choice."""
     monkeypatch.setattr(shown_maps, "IMAGES", (IMAGES, 100))
-    found = scores.map_scores(demo, digits, pipeline.dataset_of(digits), 5, images=IMAGES)
+    found = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(5), images=IMAGES).get_or_why_not()
     assert isinstance(found, MapScores)
     return found
 
@@ -68,7 +70,7 @@ def test_all_metrics_without_maps_are_there_at_once(
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a job was started that nobody asked for"))
     test = healthy(page("evaluate"))
     cheap = {name: kind for name, kind in METRICS.items() if not kind.maps}
-    found = scores.evaluate(demo, [digits], pipeline.dataset_of(digits), 5, [0], 0, list(cheap))
+    found = evaluate([Subject(demo, digits, dataset_of(digits))], KMeans(5), [0], images=0, names=list(cheap))
     expected = {
         f"{kind.title} {kind.arrow}": kind.with_unit(found.metrics[name].mean or 0) for name, kind in cheap.items()
     }
@@ -109,7 +111,7 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
 
 
 def test_a_network_without_rules_says_why_there_are_no_maps(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "why_no_maps", lambda *_: "LRP has no rules for Transformers.")
+    monkeypatch.setattr(read, "why_no_maps", lambda *_: "LRP has no rules for Transformers.")
     test = healthy(page("evaluate"))
     assert "no rules for Transformers" in test.info[0].value
     assert not [button for button in test.button if "Measure" in button.label]
@@ -142,8 +144,8 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the pages see these models alone."""
-    real = cache.models
-    monkeypatch.setattr(cache, "models", lambda: [info for info in real() if info.name in names])
+    real = read.models
+    monkeypatch.setattr(read, "models", lambda: [info for info in real() if info.name in names])
 
 
 def compared(test: AppTest) -> pd.DataFrame:
@@ -210,14 +212,14 @@ def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
 
 def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
     info = models.describe(demo, "digits-protovae")
-    made = pipeline.convert(demo, info, pipeline.dataset_of(info), OWN)
+    made = Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
     test = healthy(page("overview", model="digits-protovae", kmex="false"))
     assert [metric.label for metric in test.metric] == ["ProtoVAE accuracy ↑", "Ghost prototypes ↓"]
     assert test.metric[1].value == f"{made.prototypes.ghost.mean():.1%}" != "0.0%"
     test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
     assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
     assert test.expander[0].label == "What it says for each class"
-    wrong = int(np.flatnonzero(made.test_predicted != pipeline.dataset_of(info).split("test").labels)[0])
+    wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
     said = info.class_names[made.test_predicted[wrong]]
     assert f"ProtoVAE says **{said}**." in test.warning[-1].value
@@ -226,7 +228,7 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
 
 def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store) -> None:
     info = models.describe(demo, "digits-protopnet")
-    scores.map_scores(demo, info, pipeline.dataset_of(info), OWN, images=100)
+    Subject(demo, info, dataset_of(info)).relevance_scores(BuiltIn(), images=100).get_or_why_not()
     test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images="100"))
     shown = shown_metrics(test)
     assert shown["Divergence of maps ↓"].endswith("nats")

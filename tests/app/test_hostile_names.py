@@ -10,7 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from kmex_core.base.store import Store
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import sweep
 from tests.app.conftest import FRAME
 from tests.hostile import ATTRIBUTES, NAMES, hostile_model
 
@@ -45,12 +47,12 @@ def texts(test: AppTest) -> Iterator[str]:
 @pytest.fixture
 def hostile(store: Store, tmp_path: Path) -> Store:
     info = hostile_model(store, tmp_path)
-    data = pipeline.dataset_of(info)
+    data = dataset_of(info)
     assert set(data.class_names) == set(NAMES)
     assert data.split("train").attribute_names == ATTRIBUTES
-    pipeline.convert(store, info, data, 2)
-    pipeline.sweep(store, info, data, range(1, 21))
-    pipeline.project(store, info, data)
+    Subject(store, info, data).conversion(KMeans(2)).get()
+    sweep(Subject(store, info, data), range(1, 21))
+    Subject(store, info, data).embedding_map().get()
     return store
 
 

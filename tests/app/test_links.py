@@ -15,7 +15,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.networks import backbones
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.conftest import FRAME, embed
 from tests.conftest import write_folder
 
@@ -238,7 +238,7 @@ def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
     models.save(demo, described, backbones.build("resnet20", 2, 32))
     info = models.describe(demo, "pet")
     embed(demo, "pet")
-    pipeline.project(demo, info, pipeline.dataset_of(info))
+    Subject(demo, info, dataset_of(info)).embedding_map().get()
     yield "pets"
     models.delete(demo, "pet")
 

@@ -17,7 +17,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.networks import backbones
-from kmex_core.stages import pipeline
+from kmex_core.stages.statistics import PixelStatistics
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import cards, data_of, healthy
 
@@ -35,7 +35,7 @@ def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo
     data = datasets.load(DatasetSpec(str(root)))
     torch.manual_seed(0)
     network = backbones.build("resnet20", classes, 32).eval()
-    mean, std = pipeline.statistics(store, data)
+    mean, std = PixelStatistics(store, data).get()
     info = ModelInfo(
         "many", "blackbox", data.name, "", "resnet20", data.class_names, 32, data.channels, mean, std, None, {}
     )

@@ -14,17 +14,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 
-from app import cache, maps
+from app import maps, read
 from app.components import prototype_list
 from app.components.embedding_map import SHOWN
+from app.selection import Selection
 from app.state import prototype_index, prototype_name
 from kmex_core.analysis.projection import place
 from kmex_core.base import jobs
-from kmex_core.base.results import OWN, ModelInfo, Projection
+from kmex_core.base.results import ModelInfo, Projection
 from kmex_core.base.specs import ProjectionSpec
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, scores
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages.embedding_map import EmbeddingMap
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.test_pages import cards, data_of, healthy
 
 Page = Callable[..., AppTest]
@@ -32,7 +35,7 @@ Page = Callable[..., AppTest]
 
 @pytest.fixture
 def drawn(demo: Store, digits: ModelInfo) -> Projection:
-    return pipeline.project(demo, digits, pipeline.dataset_of(digits))
+    return Subject(demo, digits, dataset_of(digits)).embedding_map().get()
 
 
 def get(**keys: str) -> Response:
@@ -40,21 +43,21 @@ def get(**keys: str) -> Response:
 
 
 def test_the_cloud_is_served_as_the_browser_reads_it(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
-    key = pipeline.projection_spec(demo, digits, pipeline.dataset_of(digits)).key
+    key = Subject(demo, digits, dataset_of(digits)).embedding_map().spec.key
     body = bytes(get(projection=key).body)
     total = 1297 + 500
     assert len(body) == total * 12
     np.testing.assert_array_equal(np.frombuffer(body, "<f4", 2 * 1297).reshape(-1, 2), drawn.train)
     labels = np.frombuffer(body, "<u2", total, 8 * total)
-    np.testing.assert_array_equal(labels[1297:], pipeline.dataset_of(digits).split("test").labels)
+    np.testing.assert_array_equal(labels[1297:], dataset_of(digits).split("test").labels)
     np.testing.assert_array_equal(np.frombuffer(body, "<u2", total, 10 * total), drawn.black_box)
 
 
 def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert(demo, digits, data, 5)
-    projection = pipeline.projection_spec(demo, digits, data).key
-    conversion = pipeline.conversion_spec(demo, digits, data, 5, 0).key
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
+    projection = Subject(demo, digits, data).embedding_map().spec.key
+    conversion = Subject(demo, digits, data).conversion(KMeans(5)).spec.key
     answer = get(projection=projection, conversion=conversion)
     assert "immutable" in answer.headers["cache-control"]
     layer = json.loads(bytes(answer.body))
@@ -76,10 +79,10 @@ def test_what_is_not_in_the_store_is_not_served(demo: Store) -> None:
 
 
 def test_a_layer_of_another_map_is_not_served(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
-    data = pipeline.dataset_of(digits)
-    pipeline.convert(demo, digits, data, 5)
-    projection = pipeline.projection_spec(demo, digits, data).key
-    own = pipeline.conversion_spec(demo, digits, data, 5, 0)
+    data = dataset_of(digits)
+    Subject(demo, digits, data).conversion(KMeans(5)).get()
+    projection = Subject(demo, digits, data).embedding_map().spec.key
+    own = Subject(demo, digits, data).conversion(KMeans(5)).spec
     stored = demo.get("prototypes", own.key)
     assert stored is not None
     arrays, description = stored
@@ -114,14 +117,14 @@ def test_a_damaged_map_is_drawn_again_once(
     page: Page, demo: Store, digits: ModelInfo, drawn: Projection, damaged: Callable[[str, str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    data = pipeline.dataset_of(digits)
-    path = damaged("projections", pipeline.projection_spec(demo, digits, data).key)
+    data = dataset_of(digits)
+    path = damaged("projections", Subject(demo, digits, data).embedding_map().spec.key)
     started: list[str] = []
 
     def start(store: Store, name: str, arguments: list[str]) -> None:
         assert not started, "the page draws the map again and again"
         started.append(name)
-        pipeline.project(store, digits, data)
+        Subject(store, digits, data).embedding_map().get()
 
     def look(store: Store, name: str) -> jobs.Job | None:
         return jobs.Job("done") if name in started else None
@@ -136,44 +139,45 @@ def test_a_damaged_map_is_drawn_again_once(
 def test_a_damaged_result_is_found_once_it_is_made_again(
     demo: Store, digits: ModelInfo, damaged: Callable[[str, str], Path]
 ) -> None:
-    data = pipeline.dataset_of(digits)
-    key = cache.patch_key(digits, 2, 0)
-    pipeline.convert_patches(demo, digits, data, 2)
+    data = dataset_of(digits)
+    key = read.subject(digits).patches(2).key
+    Subject(demo, digits, data).patches(2).get()
     damaged("patches", key)
-    assert cache.patches(digits, 2, 0) is None
-    pipeline.convert_patches(demo, digits, data, 2)
-    assert cache.patches(digits, 2, 0) is not None
-    key = cache.map_scores_spec(digits, 2, 0, 8).key
-    scores.map_scores(demo, digits, data, 2, images=8)
+    assert read.peek(read.subject(digits).patches(2)) is None
+    Subject(demo, digits, data).patches(2).get()
+    assert read.peek(read.subject(digits).patches(2)) is not None
+    key = read.subject(digits).relevance_scores(KMeans(2), 8).key
+    Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).get_or_why_not()
     damaged("evaluations", key)
-    assert cache.map_scores(digits, 2, 0, 8) is None
-    scores.map_scores(demo, digits, data, 2, images=8)
-    assert cache.map_scores(digits, 2, 0, 8) is not None
+    assert read.scores(Selection(digits, KMeans(2)), 8) is None
+    Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).get_or_why_not()
+    assert read.scores(Selection(digits, KMeans(2)), 8) is not None
 
 
 def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
     demo: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = models.describe(demo, "digits-protopnet")
-    pipeline.convert(demo, info, pipeline.dataset_of(info), OWN)
+    Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
     loaded: list[str] = []
     load = models.load
     monkeypatch.setattr(models, "load", lambda store, name, *rest: loaded.append(name) or load(store, name, *rest))
-    first, second = (cache.similarities(info, OWN, 0, "test", index) for index in (3, 4))
-    assert len(first) == len(second) == len(cache.conversion(info, OWN, 0).prototypes)
-    assert len(cache.attracted(info, OWN, 0, 0)[0])
+    first, second = (read.similarities(read.built_in(info), "test", index) for index in (3, 4))
+    assert len(first) == len(second) == len(read.conversion(read.built_in(info)).prototypes)
+    assert len(read.attracted(read.built_in(info), 0)[0])
     assert loaded == [info.name]
 
 
 def test_a_layer_on_a_damaged_map_is_not_served(
     demo: Store, digits: ModelInfo, drawn: Projection, damaged: Callable[[str, str], Path]
 ) -> None:
-    data = pipeline.dataset_of(digits)
-    pipeline.convert(demo, digits, data, 2)
-    projection = pipeline.projection_spec(demo, digits, data).key
+    data = dataset_of(digits)
+    Subject(demo, digits, data).conversion(KMeans(2)).get()
+    projection = Subject(demo, digits, data).embedding_map().spec.key
     damaged("projections", projection)
     assert (
-        get(projection=projection, conversion=pipeline.conversion_spec(demo, digits, data, 2, 0).key).status_code == 404
+        get(projection=projection, conversion=Subject(demo, digits, data).conversion(KMeans(2)).spec.key).status_code
+        == 404
     )
 
 
@@ -194,8 +198,8 @@ def test_the_map_is_told_what_is_chosen(page: Page) -> None:
 
 
 def test_the_card_of_an_image_tells_what_both_models_say(page: Page, demo: Store, digits: ModelInfo) -> None:
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert(demo, digits, data, 5)
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
     test = healthy(page("embedding", point=f"test-{wrong}"))
     said = [text.value for text in test.markdown]
@@ -222,8 +226,8 @@ def test_an_image_is_found_by_its_number(page: Page) -> None:
 
 def test_the_table_has_what_the_map_shows(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page("embedding", show=SHOWN["wrong"], test="true", table="true"))
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert(demo, digits, data, 5)
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     shown = test.dataframe[0].value
     in_test = shown[shown["split"] == "test"]
     assert in_test["index"].tolist() == np.flatnonzero(made.test_predicted != data.split("test").labels).tolist()
@@ -241,7 +245,7 @@ def test_without_webgl_the_map_is_a_figure(page: Page) -> None:
 def test_a_map_that_is_not_drawn_is_drawn_in_the_background(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     nobody = ProjectionSpec("an embedding that nobody has mapped")
-    monkeypatch.setattr(pipeline, "projection_spec", lambda *_, **__: nobody)
+    monkeypatch.setattr(EmbeddingMap, "spec", nobody)
     monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append([name, *arguments]))
     test = healthy(page("embedding"))
     assert started
@@ -255,7 +259,7 @@ def test_a_map_that_is_not_drawn_is_drawn_in_the_background(page: Page, monkeypa
 
 def test_a_map_that_was_removed_is_drawn_again(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = ProjectionSpec("an embedding whose map was removed")
-    monkeypatch.setattr(pipeline, "projection_spec", lambda *_, **__: nobody)
+    monkeypatch.setattr(EmbeddingMap, "spec", nobody)
     states = iter(["done", "running", "running", "running"])
     started: list[str] = []
     monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job(next(states), "Fitting UMAP", 50, 200, 0, 10, 20))
@@ -265,7 +269,7 @@ def test_a_map_that_was_removed_is_drawn_again(page: Page, monkeypatch: pytest.M
 
 
 def test_prototypes_are_sorted_and_filtered(page: Page, demo: Store, digits: ModelInfo) -> None:
-    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    prototypes = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().prototypes
     assert len(cards(healthy(page("prototypes")))) == 50
     shown = cards(healthy(page("prototypes", order=prototype_list.ORDERS["importance"], classes="3")))
     assert [card["id"] for card in shown] == ["15", "16", "17", "18", "19"]
@@ -281,10 +285,10 @@ def test_prototypes_are_sorted_and_filtered(page: Page, demo: Store, digits: Mod
 def test_a_prototype_has_a_page_of_its_own(
     page: Page, demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    prototypes = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().prototypes
     p = 17
-    real = cache.attracted
-    monkeypatch.setattr(cache, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
+    real = read.attracted
+    monkeypatch.setattr(read, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
     test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
     assert test.title[0].value == f"Prototype {p}"
     assert data_of(test, "map")["selected"] == f"prototype-{p}"
@@ -325,8 +329,8 @@ def test_names_of_prototypes_mean_the_same_for_every_k() -> None:
 
 def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    real = cache.summary
-    monkeypatch.setattr(cache, "summary", lambda info, k, seed: real(info, k, seed) if k == 4 else None)
+    real = read.summary
+    monkeypatch.setattr(read, "summary", lambda info, k, seed: real(info, k, seed) if k == 4 else None)
     monkeypatch.setattr(jobs, "look", lambda *_: None)
     monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append(list(arguments)))
     test = healthy(page("sweep", k="4"))

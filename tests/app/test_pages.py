@@ -26,7 +26,9 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import ROOT, converted, encoded
 from tests.kmex_core.test_images import bomb, saved
 
@@ -57,7 +59,7 @@ def figures(test: AppTest) -> list[dict[str, Any]]:
 
 def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page())
-    summary = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).summary
+    summary = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().summary
     shown = {metric.label: metric.value for metric in test.metric}
     assert shown == {
         "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",
@@ -76,7 +78,7 @@ def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInf
     for k in (1, 20, 7):
         healthy(test.sidebar.slider(key="k").set_value(k).run())
         assert len(cards(test)) == 10 * k
-        made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), k)
+        made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get()
         assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
         for card, image, count in zip(cards(test), made.prototypes.picture, made.prototypes.count, strict=True):
             assert data_of(test, "gallery")["pictures"] == pictures.folder("digits", "digits-1")
@@ -103,8 +105,8 @@ def test_nonsense_in_the_link_is_ignored(page: Page, query: dict[str, str]) -> N
 
 def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page("explain"))
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert(demo, digits, data, 5)
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
     right = int(np.flatnonzero(made.test_predicted == data.split("test").labels)[0])
     healthy(test.number_input(key="image").set_value(right).run())
@@ -121,8 +123,8 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
 
 def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = page("explain")
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert(demo, digits, data, 5)
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
     healthy(buttons["A mistake"].click().run())
     index = test.number_input(key="image").value
@@ -136,7 +138,7 @@ def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, di
 def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page("explain", source="Training image", training="7"))
     assert test.number_input(key="training").value == 7
-    label = pipeline.dataset_of(digits).split("train").labels[7]
+    label = dataset_of(digits).split("train").labels[7]
     assert f"both say **{label}**. That is right." in test.success[0].value
     assert len(figures(test)) == 3 * 4 + 2
 
@@ -147,9 +149,9 @@ def upload(page: Page, name: str, content: bytes) -> AppTest:
 
 
 def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digits: ModelInfo) -> None:
-    image = pipeline.dataset_of(digits).split("test").image(100)
+    image = dataset_of(digits).split("test").image(100)
     test = upload(page, "four.png", encoded(image))
-    made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
     assert not test.error
     assert any(f"(number {made.test_activated[100]})" in m.value for m in test.markdown)
     assert "both say **4**" in test.info[0].value
@@ -179,7 +181,7 @@ def turned(index: int = 100) -> np.ndarray:
 
 def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo: Store, digits: ModelInfo) -> None:
     """A digit that lies on its side, in white on black, beside empty paper, is set right by the controls."""
-    made = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
     paper = np.hstack([255 - turned(), np.full((8, 8), 255, np.uint8)])
     name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
     test = upload(page, "side.png", encoded(paper))
@@ -259,7 +261,7 @@ def test_a_conversion_that_fails_is_a_message(
     def fails(*_: object, **__: object) -> None:
         raise InputError("The embedding has values that are not finite.")
 
-    monkeypatch.setattr(pipeline, "convert", fails)
+    monkeypatch.setattr(ModelConversion, "make", fails)
     test = page(k="18")
     healthy(test)
     assert "not finite" in test.error[0].value
@@ -310,7 +312,7 @@ def test_a_store_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch
 
 
 def test_ghosts_are_marked(demo: Store, digits: ModelInfo) -> None:
-    prototypes = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5).prototypes
+    prototypes = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().prototypes
     count = prototypes.count.copy()
     count[7] = 0
     ghostly = dataclasses.replace(prototypes, count=count, importance=count / prototypes.class_size[prototypes.classes])
@@ -328,7 +330,7 @@ def test_pictures_are_served_and_nothing_else(demo: Store) -> None:
     found = get("digits", "digits-1", "train", 3)
     assert found.status_code == 200
     assert found.media_type == "image/png"
-    data = pipeline.dataset_of(models.describe(demo, "digits"))
+    data = dataset_of(models.describe(demo, "digits"))
     shown = np.asarray(Image.open(io.BytesIO(bytes(found.body))))
     np.testing.assert_array_equal(shown[::12, ::12, 0], data.split("train").image(3))
     assert get("nobody", "digits-1", "train", 3).status_code == 404
@@ -348,7 +350,7 @@ def test_patches_are_found_in_the_background_and_shown(
     test = healthy(page("prototypes", k="4"))
     healthy(next(one for one in test.button if one.label == "Find patch prototypes").click().run())
     assert started == [["patches", "--model", "digits", "--k", "4", "--seed", "0"]]
-    made = pipeline.convert_patches(demo, digits, pipeline.dataset_of(digits), 4)
+    made = Subject(demo, digits, dataset_of(digits)).patches(4).get()
     test = healthy(page("prototypes", k="4"))
     assert test.metric[0].value == f"{made.accuracy:.1%}"
     assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"

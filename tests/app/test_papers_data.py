@@ -15,7 +15,9 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import training
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import training_runs
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.conftest import FRAME
 from tests.app.test_pages import cards, healthy
 from tests.kmex_core.test_attribute_tables import celeba_files, quickdraw_files
@@ -47,8 +49,8 @@ def test_it_trains_converts_and_shows_on_every_page(
     data = datasets.load(spec)
     assert (len(data.class_names), data.image_size, data.channels) == (classes, side, channels)
     recipe = training.default_recipe(data, False, epochs=1, batch_size=16)
-    info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
-    made = pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    info = training_runs.train(store, training_runs.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
+    made = Subject(store, info, dataset_of(info)).conversion(KMeans(2)).get()
     assert len(made.prototypes) == 2 * classes
     test = AppTest.from_file(str(FRAME), default_timeout=120)
     test.query_params.update({"dataset": datasets.title(name), "model": "net", "k": "2"})

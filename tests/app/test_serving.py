@@ -18,9 +18,13 @@ from app.components import model_jobs
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.results import ModelInfo
+from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.test_models_page import button
 from tests.app.test_pages import healthy
 from tests.conftest import converted, write_folder
@@ -146,17 +150,17 @@ def test_a_conversion_that_is_not_there_is_made_and_held_in_memory(
     before = snapshot(demo.root)
     test = healthy(page("prototypes", k="19"))  # which no other test has made
     assert test.title[0].value == "Prototypes"
-    data = pipeline.dataset_of(digits)
-    spec = pipeline.conversion_spec(demo, digits, data, 19, 0)
+    data = dataset_of(digits)
+    spec = Subject(demo, digits, data).conversion(KMeans(19)).spec
     assert not demo.path("prototypes", spec.key).exists()
     maps._layer.cache_clear()
-    drawn = pipeline.projection_spec(demo, digits, data).key
+    drawn = Subject(demo, digits, data).embedding_map().spec.key
     assert maps._layer(drawn, spec.key), "the map is served what is held in memory"
     assert snapshot(demo.root) == before
-    held = pipeline.stored_conversion(demo, spec.key)
+    held = ModelConversion.stored(demo, spec.key)
     monkeypatch.delenv("KMEX_READ_ONLY")
     assert held is not None
-    assert pipeline.stored_conversion(demo, spec.key) is None, "a writable process reads what is on disk"
+    assert ModelConversion.stored(demo, spec.key) is None, "a writable process reads what is on disk"
 
 
 def test_a_model_that_was_not_prepared_says_who_can(
@@ -173,7 +177,7 @@ def test_a_model_that_was_not_prepared_says_who_can(
 def test_nothing_is_downloaded_by_a_read_only_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
     with pytest.raises(InputError, match="downloads nothing"):
-        pipeline.dataset(pipeline.DatasetSpec("mnist"))
+        opened.dataset(DatasetSpec("mnist"))
     assert not store.root.exists()
 
 

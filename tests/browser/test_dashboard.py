@@ -14,7 +14,8 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.conftest import dashboard, watched
 from tests.conftest import encoded
 from tests.hostile import hostile_model
@@ -39,7 +40,7 @@ LAST = {  # what a page shows last
 def converted(demo_cache: Path) -> Conversion:
     store = Store(demo_cache)
     info = models.describe(store, "digits")
-    return pipeline.convert(store, info, pipeline.dataset_of(info), 5)
+    return Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
 
 
 def open_page(page: Page, path: str = "/") -> None:
@@ -207,7 +208,7 @@ def test_hostile_names_ask_no_other_machine_for_anything(browser: Browser, tmp_p
     """A name with an image in it is shown as it is written: nothing is fetched, and nothing of it is run."""
     store = Store(tmp_path / "store")
     info = hostile_model(store, tmp_path)
-    pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    Subject(store, info, dataset_of(info)).conversion(KMeans(2)).get()
     with dashboard(store.root, tmp_path / "log") as address:
         page = browser.new_page(base_url=address)
         page.set_default_timeout(60_000)

@@ -13,7 +13,8 @@ from playwright.sync_api import Page, expect
 from kmex_core.base.results import MapScores
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, scores
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.test_access import serious
 from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled
 
@@ -27,11 +28,11 @@ def _measured(demo_cache: Path) -> Iterator[MapScores]:
     """Maps of 100 images, measured for `K`; gone afterwards."""
     store = Store(demo_cache)
     info = models.describe(store, "digits")
-    data = pipeline.dataset_of(info)
-    found = scores.map_scores(store, info, data, K, images=100)
+    data = dataset_of(info)
+    found = Subject(store, info, data).relevance_scores(KMeans(K), images=100).get_or_why_not()
     assert isinstance(found, MapScores)
     yield found
-    store.path("evaluations", scores.map_scores_spec(store, info, data, K, 0, 100).key).unlink()
+    store.path("evaluations", Subject(store, info, data).relevance_scores(KMeans(K), images=100).spec.key).unlink()
 
 
 def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:

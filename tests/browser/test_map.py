@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import sweep
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import CARDS, open_page, settled, slide
 from tests.conftest import REAL_DATA
@@ -343,9 +344,9 @@ def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
     black_box = models.load(store, "digits")
     info = dataclasses.replace(black_box.info, name="many", dataset="mnist", root=str(root), embedded=False)
     models.save(store, info, black_box.model)
-    data = pipeline.dataset_of(info)
-    assert pipeline.project(store, info, data).trustworthiness > 0.9
-    pipeline.sweep(store, info, data, [1, 2])
+    data = dataset_of(info)
+    assert Subject(store, info, data).embedding_map().get().trustworthiness > 0.9
+    sweep(Subject(store, info, data), [1, 2])
     with dashboard(tmp_path, tmp_path / "log") as address:
         page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 900})
         open_page(page, "/embedding?dataset=MNIST&k=1")

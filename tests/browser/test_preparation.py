@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, expect
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, shards
+from kmex_core.stages import shards
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import no_sideways_scrolling
 
@@ -41,5 +42,5 @@ def test_preparation_survives_reloads_other_pages_and_a_closed_browser(browser: 
     assert json.loads(reports[0].read_text())["state"] == "done"
     store = Store(root)
     info = models.describe(store, "digits")
-    assert pipeline.is_embedded(store, info, pipeline.dataset_of(info))
+    assert Subject(store, info, dataset_of(info)).is_embedded
     assert store.names(shards.ROOM) == []

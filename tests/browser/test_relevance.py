@@ -19,7 +19,8 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.pictures import LOSSLESS, overlay, read_picture
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.test_dashboard import explained, no_sideways_scrolling, open_page
 from tests.conftest import encoded
 
@@ -50,9 +51,8 @@ def pixels_of(canvas: Locator) -> np.ndarray:
 def engine(store: Store, pixels: np.ndarray) -> Explanation:
     """What the engine says of a picture, by the digits' network with five prototypes per class."""
     info = models.describe(store, "digits")
-    data = pipeline.dataset_of(info)
-    spec = pipeline.conversion_spec(store, info, data, 5, 0)
-    kmex = pipeline.kmex(models.load(store, "digits"), pipeline.convert(store, info, data, 5), spec)
+    data = dataset_of(info)
+    kmex = Subject(store, info, data).explainer(KMeans(5))
     return kmex.explain(network_input(info, pixels), top=3)
 
 

@@ -20,12 +20,13 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.commands import app
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.annotations import boolean, read_annotations
 from kmex_core.data.sources import celeba as _celeba
 from kmex_core.data.sources import quickdraw as _quickdraw
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.stages.subject import Subject
 from tests.kmex_core.test_content import net
 
 RANDOM = np.random.default_rng(0)
@@ -417,12 +418,13 @@ def _paired(store: Store, spec: DatasetSpec, column: str) -> tuple[datasets.Imag
     """The data by its own and by another class, after the check that each embedding is that of its image."""
     info = net(store, spec)
     info = replace(info, class_column=spec.class_column)
-    data = pipeline.dataset(spec)
-    _, other, embedded = pipeline.grouped_by(store, info, data, column)
+    data = opened.dataset(spec)
+    grouped = Subject(store, info, data).grouped_by(column)
+    other = grouped.data
     for split in data.splits:
-        found = embedded(split)
+        found = grouped.embedding(split).get()
         np.testing.assert_array_equal(found.labels, other.split(split).labels)
-        right = pipeline.embeddings(store, replace(info, class_column=column), other, split)
+        right = Subject(store, replace(info, class_column=column), other).embedding(split).get()
         np.testing.assert_array_equal(found.z, right.z)
     return data, other
 
@@ -449,12 +451,12 @@ def test_grouping_computes_nothing_anew_where_the_images_are_the_same(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = _dressed(tmp_path / "pets", True, Hat=[0, 1] * 24, Tie=[0, 0, 1, 1] * 12)
-    info, data = net(store, DatasetSpec(str(root))), pipeline.dataset(DatasetSpec(str(root)))
-    z = {split: pipeline.embeddings(store, info, data, split).z for split in data.splits}
+    info, data = net(store, DatasetSpec(str(root))), opened.dataset(DatasetSpec(str(root)))
+    z = {split: Subject(store, info, data).embedding(split).get().z for split in data.splits}
     monkeypatch.setattr(models, "load", lambda *_: pytest.fail("computed again"))
-    _, _, embedded = pipeline.grouped_by(store, info, data, "Hat")
+    grouped = Subject(store, info, data).grouped_by("Hat")
     for split in data.splits:
-        np.testing.assert_array_equal(embedded(split).z, z[split])
+        np.testing.assert_array_equal(grouped.embedding(split).get().z, z[split])
 
 
 def test_grouping_leaves_out_broken_pictures_as_the_command_says(tmp_path: Path, store: Store) -> None:

@@ -14,23 +14,25 @@ from typer.testing import CliRunner
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis import export as report
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import NO_IMAGE, OWN, Conversion, ModelInfo, trained_alike
+from kmex_core.base.results import NO_IMAGE, Conversion, ModelInfo, trained_alike
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages.subject import Subject, dataset_of
+from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.conftest import ATTRIBUTES, with_attributes
 
 
 @pytest.fixture
 def data(digits: ModelInfo) -> ImageDataset:
-    return with_attributes(pipeline.dataset_of(digits))
+    return with_attributes(dataset_of(digits))
 
 
 @pytest.fixture
 def made(demo: Store, digits: ModelInfo, data: ImageDataset) -> Conversion:
-    return pipeline.convert(demo, digits, data, 5)
+    return Subject(demo, digits, data).conversion(KMeans(5)).get()
 
 
 def test_what_is_covered_is_what_the_pictures_have(data: ImageDataset, made: Conversion) -> None:
@@ -81,12 +83,12 @@ def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
 
 
 def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
-    curves = pipeline.attribute_curves(demo, digits, data, [3, 1], [0, 1])
+    curves = attribute_curves(Subject(demo, digits, data), [3, 1], [0, 1])
     assert (curves.ks, curves.seeds) == ((1, 3), (0, 1))
     assert curves.prototypes.tolist() == [10, 30]
     for s, seed in enumerate(curves.seeds):
         for j, k in enumerate(curves.ks):
-            made = pipeline.convert(demo, digits, data, k, seed)
+            made = Subject(demo, digits, data).conversion(KMeans(k, seed)).get()
             found = attributes.coverage(data.split("train"), made.prototypes)
             assert curves.captured_by[s, j].tolist() == found.captured.tolist()
             assert curves.error[s, j] == pytest.approx(found.error)
@@ -97,13 +99,13 @@ def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, 
 
 
 def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[ModelInfo], store: Store) -> None:
-    data = with_attributes(pipeline.dataset_of(two_trainings[0]))
+    data = with_attributes(dataset_of(two_trainings[0]))
     ks = tuple(info.k for info in two_trainings)
-    curves = pipeline.built_in_attribute_curves(store, two_trainings, data)
+    curves = built_in_attribute_curves([Subject(store, each, data) for each in two_trainings])
     assert curves.ks == ks
     assert curves.prototypes.tolist() == [10 * k for k in ks]
     for j, info in enumerate(two_trainings):
-        made = pipeline.convert(store, info, data, OWN)
+        made = Subject(store, info, data).conversion(BuiltIn()).get()
         assert (
             curves.captured_by[0, j].tolist()
             == attributes.coverage(data.split("train"), made.prototypes).captured.tolist()
@@ -112,7 +114,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
         replace(info, made_by={**info.made_by, "recipe": {**info.made_by["recipe"], "seed": 7}})
         for info in two_trainings
     ]
-    both = pipeline.built_in_attribute_curves(store, [*two_trainings, *seeded], data)
+    both = built_in_attribute_curves([Subject(store, each, data) for each in [*two_trainings, *seeded]])
     assert both.seeds == (0, 7)
     assert (both.captured_by == curves.captured_by).all(), "the same weights under another seed"
     answer = run("attributes", "--model", "fewer", "--own")
@@ -152,7 +154,7 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
 def test_classes_below_a_number_have_as_many_prototypes_as_images(
     demo: Store, digits: ModelInfo, data: ImageDataset
 ) -> None:
-    curves = pipeline.attribute_curves(demo, digits, data, [2, 500])
+    curves = attribute_curves(Subject(demo, digits, data), [2, 500])
     assert curves.ks == (2, 500)
     assert curves.prototypes.tolist() == [20, len(data.split("train"))]
     assert curves.captured[0, 1] == len(data.split("train").attribute_names)
@@ -160,7 +162,7 @@ def test_classes_below_a_number_have_as_many_prototypes_as_images(
 
 def test_data_without_attributes_says_how_to_get_some(demo: Store, digits: ModelInfo) -> None:
     with pytest.raises(InputError, match=r"'digits' has no attributes.*attributes.csv"):
-        pipeline.attribute_curves(demo, digits, pipeline.dataset_of(digits), [2])
+        attribute_curves(Subject(demo, digits, dataset_of(digits)), [2])
 
 
 def test_a_subgroup_on_which_the_model_fails_comes_first(data: ImageDataset, made: Conversion) -> None:
@@ -211,32 +213,32 @@ def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageD
 def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -> None:
     store = Store(faces_cache)
     info = models.describe(store, "faces")
-    data = pipeline.dataset_of(info)
-    other, grouped, embedded = pipeline.grouped_by(store, info, data, "Glasses")
-    found = embedded("train")
-    np.testing.assert_array_equal(found.z, pipeline.embeddings(store, info, data, "train").z)
-    np.testing.assert_array_equal(found.labels, grouped.split("train").labels)
+    data = dataset_of(info)
+    grouped = Subject(store, info, data).grouped_by("Glasses")
+    found = grouped.embedding("train").get()
+    np.testing.assert_array_equal(found.z, Subject(store, info, data).embedding("train").get().z)
+    np.testing.assert_array_equal(found.labels, grouped.data.split("train").labels)
     assert (found.black_box == -1).all()
-    made = pipeline.convert(store, other, grouped, 2, embedded=embedded)
-    assert other.class_names == ("not Glasses", "Glasses")
+    made = grouped.conversion(KMeans(2)).get()
+    assert grouped.info.class_names == ("not Glasses", "Glasses")
     assert made.prototypes.classes.tolist() == [0, 0, 1, 1]
     glasses = data.split("train").attribute_names.index("Glasses")
     pictures = data.split("train").attributes[made.prototypes.picture, glasses]
     assert pictures.tolist() == [False, False, True, True]
     assert made.summary.accuracy_kmex > 0.6
-    assert pipeline.convert(store, info, data, 2).prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]
+    assert Subject(store, info, data).conversion(KMeans(2)).get().prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_planted_truth_on_the_faces(faces_cache: Path) -> None:
     store = Store(faces_cache)
     info = models.describe(store, "faces")
-    data = pipeline.dataset_of(info)
+    data = dataset_of(info)
     train, random = data.split("train"), np.random.default_rng(7)
     unseen = random.random(len(train)) < 0.4  # nothing in the picture tells it
     rare = random.permutation(len(train)) < len(train) // 100
     train.attribute_names = (*train.attribute_names, "Unseen", "One_Percent")
     train.attributes = np.column_stack([train.attributes, unseen, rare])
-    made = pipeline.convert(store, info, data, 5)
+    made = Subject(store, info, data).conversion(KMeans(5)).get()
     found = attributes.coverage(train, made.prototypes)
     told = dict(zip(found.names, found.told_apart, strict=True))
     assert told["Unseen"] < attributes.HARDLY
@@ -306,7 +308,7 @@ def test_wrong_use_of_the_command_is_said(
 def test_a_report_has_no_number_that_json_lacks(
     demo: Store, digits: ModelInfo, data: ImageDataset, made: Conversion
 ) -> None:
-    curves = pipeline.attribute_curves(demo, digits, data, [5])
+    curves = attribute_curves(Subject(demo, digits, data), [5])
     answer = report.attributes(digits, data, curves, made, 5, 0, True)
     json.dumps(answer, allow_nan=False)
     assert answer["finding"][0].startswith("With 5 prototypes per class")

@@ -23,7 +23,10 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
 from kmex_core.models.catalogue import network_input
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import training_runs
+from kmex_core.stages.explainer import explainer
+from kmex_core.stages.subject import Subject
 from tests.conftest import write_folder
 
 SIDE, CLASSES, K = 32, 3, 2
@@ -291,8 +294,8 @@ def test_a_resumed_run_is_bit_for_bit_the_one_that_never_stopped(
     recipe = recipe_for(striped_data, kind, 4, **options)
 
     def train(name: str, resume: bool = False, progress: Progress = silent) -> ModelInfo:
-        request = pipeline.TrainRequest(name, DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
-        return pipeline.train(store, request, resume, progress=progress)
+        request = training_runs.TrainRequest(name, DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
+        return training_runs.train(store, request, resume, progress=progress)
 
     def stop(stage: str, done: int, total: int) -> None:
         if stage.startswith("Epoch 3/4") and done == total * 3 // 4:
@@ -312,8 +315,10 @@ def test_a_resumed_run_is_bit_for_bit_the_one_that_never_stopped(
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_trained_kept_converted_and_explained(kind: str, store: Store, striped_data: datasets.ImageDataset) -> None:
     recipe = recipe_for(striped_data, kind, 3, **({"warm": 1.0} if kind == "protopnet" else {}))
-    request = pipeline.TrainRequest("other", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "a command")
-    info = pipeline.train(store, request)
+    request = training_runs.TrainRequest(
+        "other", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "a command"
+    )
+    info = training_runs.train(store, request)
     assert (info.kind, info.k) == (kind, 2)
     assert info.options == recipe.options
     assert models.describe(store, "other") == dataclasses.replace(info, made_by=models.describe(store, "other").made_by)
@@ -321,10 +326,10 @@ def test_trained_kept_converted_and_explained(kind: str, store: Store, striped_d
     image = network_input(info, striped_data.split("test").image(0))
     with torch.no_grad():
         assert torch.equal(loaded.model(image), loaded.head(loaded.encoder(image)))
-    made = pipeline.convert(store, info, striped_data, 2)
+    made = Subject(store, info, striped_data).conversion(KMeans(2)).get()
     assert made.summary.accuracy_black_box == pytest.approx(info.accuracy)
     assert made.summary.ghosting == 0
-    kmex = pipeline.kmex(loaded, made, pipeline.conversion_spec(store, info, striped_data, 2, 0))
+    kmex = explainer(loaded, KMeans(2), made, Subject(store, info, striped_data).conversion(KMeans(2)).spec)
     found = kmex.explain(image, top=2)
     assert found.maps.method == ("integrated_gradients" if kind == "flint" else "prp")
     if kind != "flint":
@@ -338,26 +343,26 @@ def test_a_rate_that_diverges_names_the_term_and_keeps_what_was(
     store: Store, striped_data: datasets.ImageDataset
 ) -> None:
     recipe = dataclasses.replace(recipe_for(striped_data, "protovae", 3), learning_rate=1e30)
-    request = pipeline.TrainRequest("wild", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
+    request = training_runs.TrainRequest("wild", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
     with pytest.raises(TrainingError, match=r"The [a-z-]+ became (nan|inf).* lower learning rate"):
-        pipeline.train(store, request)
+        training_runs.train(store, request)
     assert "wild" not in models.known_names(store)
 
 
 def test_two_runs_do_not_write_the_same_model(store: Store, striped_data: datasets.ImageDataset) -> None:
-    request = pipeline.TrainRequest(
+    request = training_runs.TrainRequest(
         "one", DatasetSpec(striped_data.name), "resnet20", recipe_for(striped_data, "flint", 2), "cpu", ""
     )
     with store.locked("runs", "one"), pytest.raises(InputError, match="'one' is being trained or imported right now"):
-        pipeline.train(store, request)
-    assert pipeline.train(store, request).accuracy is not None
+        training_runs.train(store, request)
+    assert training_runs.train(store, request).accuracy is not None
 
 
 def test_a_full_disk_stops_a_run_and_keeps_its_checkpoint(
     store: Store, striped_data: datasets.ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_for(striped_data, "protovae", 3)
-    request = pipeline.TrainRequest("one", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
+    request = training_runs.TrainRequest("one", DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
     real, written = os.replace, []
 
     def full(part: Path, path: Path) -> None:
@@ -368,12 +373,12 @@ def test_a_full_disk_stops_a_run_and_keeps_its_checkpoint(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
-        pipeline.train(store, request)
+        training_runs.train(store, request)
     monkeypatch.undo()
     monkeypatch.setenv("KMEX_CACHE", str(store.root))
-    assert len(pipeline.unfinished(store, "one") or []) == 1
+    assert len(training_runs.unfinished(store, "one") or []) == 1
     assert [path.name for path in store.root.rglob(".*.part")] == []
-    info = pipeline.train(store, request, resume=True)
+    info = training_runs.train(store, request, resume=True)
     assert len(info.made_by["history"]) == 3
 
 

@@ -71,7 +71,7 @@ def test_data_sets_are_published_once_each() -> None:
 
 
 def test_baselines_stand_beside_their_own_rows_of_the_paper() -> None:
-    alone = dataclasses.replace(evaluation("net", kind="protovae"), own=True)
+    alone = dataclasses.replace(evaluation("net", kind="protovae"), built_in=True)
     rows = by_label(comparison.rows([alone, evaluation("net", kind="protovae")]))
     assert list(rows) == ["net", "net + KMEx", "ProtoVAE (paper)", "ProtoVAE+KMEx (paper)"]
     assert rows["ProtoVAE (paper)"].cells["diversity_reference"].mean == 0.367

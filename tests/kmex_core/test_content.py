@@ -21,12 +21,14 @@ from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, Store
 from kmex_core.data import content as _content
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.files import check_of
 from kmex_core.models import catalogue as models
 from kmex_core.networks import backbones
-from kmex_core.stages import pipeline
+from kmex_core.stages import training_runs
 from kmex_core.stages.importing import ImportRequest, import_model
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import encoded, striped, write_folder, write_parquet
 from tests.kmex_core.test_datasets import WRITERS
 
@@ -379,22 +381,22 @@ def test_a_picture_that_changed_after_opening_is_not_read(tmp_path: Path) -> Non
 def test_an_open_data_set_is_opened_again_when_its_files_change(
     quick: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "QUICK", quick)
-    monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
+    monkeypatch.setattr(opened, "QUICK", quick)
+    monkeypatch.setattr(opened, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(opened, "LOOK_SHARE", 0.0)
     spec = folder(tmp_path)
-    first = pipeline.dataset(spec)
-    assert pipeline.dataset(spec) is first
+    first = opened.dataset(spec)
+    assert opened.dataset(spec) is first
     for change in (
         lambda: alter(tmp_path / "pets/train/b/3.bmp"),
         lambda: (tmp_path / "pets/train/a/more.bmp").write_bytes(bmp(0, 70)),
         lambda: (tmp_path / "pets/test/a/0.bmp").unlink(),
         lambda: shutil.copytree(tmp_path / "pets/test", tmp_path / "pets/val"),
     ):
-        before = pipeline.dataset(spec)
+        before = opened.dataset(spec)
         change()
         until = time.monotonic() + 10
-        while (now := pipeline.dataset(spec)) is before and time.monotonic() < until:
+        while (now := opened.dataset(spec)) is before and time.monotonic() < until:
             time.sleep(0.01)
         assert now.fingerprint != before.fingerprint
 
@@ -440,10 +442,10 @@ def test_a_new_file_is_noticed_wherever_it_counts(there: str, new: str, empty: b
 
 def test_between_two_looks_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = folder(tmp_path)
-    pipeline.dataset(spec)
+    opened.dataset(spec)
     monkeypatch.setattr(datasets, "signature", lambda watched: pytest.fail("looked again"))
     for _ in range(100):
-        pipeline.dataset(spec)
+        opened.dataset(spec)
 
 
 def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -> ModelInfo:
@@ -461,24 +463,24 @@ def test_changed_data_are_said_only_where_it_is_known(tmp_path: Path, store: Sto
     data = datasets.load(spec)
     same, old = net(store, spec, "same", data=data.fingerprint), net(store, spec, "old", data="0123456789abcdef0123")
     without, imported = net(store, spec, "none"), net(store, spec, "in", data=data.fingerprint, imported={"file": "x"})
-    assert not any(pipeline.data_warnings(info, data) for info in (same, old, without, imported))
+    assert not any(Subject(Store(), info, data).warnings() for info in (same, old, without, imported))
     alter(tmp_path / "pets/train/b/3.bmp")
     now = datasets.load(spec)
-    assert pipeline.data_warnings(same, now)[0].startswith("The data set has changed since 'same' was trained.")
-    assert pipeline.data_warnings(imported, now)[0].startswith("The data set has changed since 'in' was imported.")
-    assert not pipeline.data_warnings(old, now) + pipeline.data_warnings(without, now)
-    assert pipeline.data_notes(same, now)[1:] == list(now.notes)
+    assert Subject(Store(), same, now).warnings()[0].startswith("The data set has changed since 'same' was trained.")
+    assert Subject(Store(), imported, now).warnings()[0].startswith("The data set has changed since 'in' was imported.")
+    assert not Subject(Store(), old, now).warnings() + Subject(Store(), without, now).warnings()
+    assert Subject(Store(), same, now).notes()[1:] == list(now.notes)
 
 
 def test_the_data_root_goes_before_where_the_data_were(tmp_path: Path, store: Store) -> None:
     info = net(store, folder(tmp_path / "here"))
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     here, there = str(tmp_path / "here" / "pets"), str(tmp_path / "there" / "pets")
-    assert pipeline.dataset_of(info).name == here
-    assert pipeline.dataset_of(info, str(tmp_path / "there")).name == there
-    assert pipeline.dataset_of(info, str(tmp_path)).name == here  # nothing of that name there
+    assert dataset_of(info).name == here
+    assert dataset_of(info, str(tmp_path / "there")).name == there
+    assert dataset_of(info, str(tmp_path)).name == here  # nothing of that name there
     shutil.rmtree(here)
-    assert pipeline.dataset_of(info, str(tmp_path / "there")).name == there
+    assert dataset_of(info, str(tmp_path / "there")).name == there
 
 
 def test_a_run_goes_on_with_a_copy_of_its_data(tmp_path: Path, store: Store) -> None:
@@ -492,11 +494,13 @@ def test_a_run_goes_on_with_a_copy_of_its_data(tmp_path: Path, store: Store) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.train(store, pipeline.TrainRequest("run", spec, "resnet20", recipe, "cpu", "x"), progress=stop)
+        training_runs.train(
+            store, training_runs.TrainRequest("run", spec, "resnet20", recipe, "cpu", "x"), progress=stop
+        )
     shutil.move(tmp_path / "here", tmp_path / "there")
     copy = DatasetSpec(str(tmp_path / "there" / "pets"))
-    again = pipeline.TrainRequest("run", copy, "resnet20", recipe, "cpu", "x")
-    info = pipeline.train(store, again, resume=True)
+    again = training_runs.TrainRequest("run", copy, "resnet20", recipe, "cpu", "x")
+    info = training_runs.train(store, again, resume=True)
     assert len(info.made_by["history"]) == 2
     assert info.dataset == copy.name
 
@@ -523,7 +527,7 @@ def test_an_imported_model_without_a_test_split_says_so(
     assert described.caveat == mine.caveat
     if caveat:
         assert "no test split" in mine.caveat
-        assert pipeline.data_notes(mine, pipeline.dataset_of(mine))[0] == mine.caveat
+        assert Subject(Store(), mine, dataset_of(mine)).notes()[0] == mine.caveat
         shutil.copy(models.path_of(store, "mine"), tmp_path / "export.safetensors")
         again = ImportRequest("again", "blackbox", tmp_path / "export.safetensors", DatasetSpec(str(root)), "resnet20")
         assert import_model(store, again)[0].caveat, "an export of it has not become sure"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data import content as _content
-from kmex_core.stages import pipeline
+from kmex_core.data import opened
 from tests.conftest import write_folder
 
 
@@ -28,8 +28,8 @@ def test_from_training_to_comparing_every_number_comes_with_what_is_known_of_its
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_content, "FRESH_NS", 0)
-    monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)  # a command has a process of its own, which looks at once
-    monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
+    monkeypatch.setattr(opened, "LOOK_EVERY", 0.0)  # a command has a process of its own, which looks at once
+    monkeypatch.setattr(opened, "LOOK_SHARE", 0.0)
     root = write_folder(tmp_path / "pets", ("a", "b"), 10, 0)
     for at in range(4):
         (root / "train" / "b" / f"{at:03}.png").unlink()

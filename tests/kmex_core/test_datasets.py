@@ -15,7 +15,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.data.registry import REGISTRY, ImageDataset
 from kmex_core.data.sources.official import OFFICIAL
-from kmex_core.stages import pipeline
+from kmex_core.stages.statistics import PixelStatistics
 from tests.conftest import encoded, striped, write_folder, write_parquet
 
 TRAIN, TEST = 30, 10
@@ -322,9 +322,9 @@ def test_statistics_agree_with_numpy(tmp_path: Path, channels: int) -> None:
 
 def test_statistics_are_measured_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     data = datasets.load(DatasetSpec("digits"))
-    first = pipeline.statistics(store, data)
+    first = PixelStatistics(store, data).get()
     monkeypatch.setattr(ImageDataset, "statistics", lambda *_: pytest.fail("measured again"))
-    assert pipeline.statistics(store, data) == first
+    assert PixelStatistics(store, data).get() == first
 
 
 def test_batches_come_in_order_and_whole() -> None:

@@ -22,8 +22,10 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, read_file, write_file
 from kmex_core.models import catalogue as models
 from kmex_core.networks.checkpoints import match, read_checkpoint
-from kmex_core.stages import importing, pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import importing
 from kmex_core.stages.importing import ImportRequest, import_model
+from kmex_core.stages.subject import Subject, dataset_of
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_a_state_dict_is_the_model_it_came_from(
     assert report["matched"] == len(weights)
     assert len(report["renamed"]) == {"prefixed": len(weights), "renamed": 2}.get(how, 0)
     assert info.made_by["imported"]["file"] == "weights.pt"
-    assert pipeline.convert(store, info, pipeline.dataset_of(info), 1).summary.agreement > 0.9
+    assert Subject(store, info, dataset_of(info)).conversion(KMeans(1)).get().summary.agreement > 0.9
 
 
 def test_a_protopnet_by_its_original_names(store: Store, tmp_path: Path) -> None:
@@ -265,11 +267,11 @@ def digits_file(store: Store, tmp_path: Path) -> Path:
 
 def test_models_are_renamed_and_deleted_but_not_those_of_the_product(store: Store, digits_file: Path) -> None:
     info, _ = import_model(store, ImportRequest("one", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
-    pipeline.convert(store, info, pipeline.dataset_of(info), 2)
+    Subject(store, info, dataset_of(info)).conversion(KMeans(2)).get()
     models.rename(store, "one", "two")
     assert "one" not in models.known_names(store)
     renamed = models.describe(store, "two")
-    assert pipeline.is_embedded(store, renamed, pipeline.dataset_of(renamed))
+    assert Subject(store, renamed, dataset_of(renamed)).is_embedded
     with pytest.raises(InputError, match="named 'faces' already"):
         models.rename(store, "two", "faces")
     with pytest.raises(InputError, match="letters"):

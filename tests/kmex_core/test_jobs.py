@@ -18,7 +18,8 @@ from kmex_core.base.errors import StoreError
 from kmex_core.base.jobs import Job
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 
 def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float = 90) -> Job:
@@ -36,8 +37,7 @@ def test_a_job_runs_to_its_end_and_leaves_its_results(demo: Store) -> None:
     job = until(demo, "sweep-digits", lambda job: job.state != "running")
     assert (job.state, job.share) == ("done", 1.0), jobs.last_lines(demo, "sweep-digits")
     info = models.describe(demo, "digits")
-    spec = pipeline.conversion_spec(demo, info, pipeline.dataset_of(info), 3, 0)
-    assert pipeline.stored_summary(demo, spec) is not None
+    assert Subject(demo, info, dataset_of(info)).conversion(KMeans(3)).summary() is not None
 
 
 def test_a_job_says_why_it_failed(store: Store) -> None:

@@ -213,7 +213,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, kmex_core, kmex_core.stages.pipeline; sys.exit('torch' in sys.modules)"
+    code = "import sys, kmex_core, kmex_core.stages.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kmex_core.nothing

@@ -18,7 +18,8 @@ from kmex_core.base.store import Store, read_file
 from kmex_core.commands import app
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import ROOT, encoded, write_folder
 
 
@@ -246,7 +247,7 @@ def test_a_picture_of_the_test_split_is_explained_as_the_data_set_has_it(
     demo: Store, digits: ModelInfo, seven: Path, tmp_path: Path
 ) -> None:
     found = answer("explain", "--model", "digits", "--image", str(seven), "--out", str(tmp_path / "out"), "--top", "1")
-    converted = pipeline.convert(demo, digits, pipeline.dataset_of(digits), 5)
+    converted = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
     assert found["prototypes"][0]["id"] == converted.test_activated[100]
     assert not found["unusual"]
 
@@ -347,7 +348,7 @@ def test_embedded_baselines_are_small_and_as_good_as_the_black_box(demo: Store, 
     infos = [models.describe(demo, f"digits-{kind}") for kind in ("flint", "protopnet", "protovae")]
     assert sum(models.path_of(demo, info.name).stat().st_size for info in infos) <= 5 * 2**20
     for info in infos:
-        made = pipeline.convert(demo, info, pipeline.dataset_of(info), 5)
+        made = Subject(demo, info, dataset_of(info)).conversion(KMeans(5)).get()
         assert made.summary.accuracy_black_box == pytest.approx(info.accuracy, abs=5e-3)
         assert made.summary.accuracy_black_box > (digits.accuracy or 1) - 0.03
         assert made.summary.ghosting == 0

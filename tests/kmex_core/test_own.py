@@ -10,24 +10,27 @@ from scipy.spatial.distance import cdist
 
 from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import NO_IMAGE, OWN, Conversion, ModelInfo, NotComputed
+from kmex_core.base.results import NO_IMAGE, Conversion, ModelInfo, NotComputed
 from kmex_core.base.store import Store
 from kmex_core.data.pictures import normalise
 from kmex_core.models import catalogue as models
 from kmex_core.models.builtin import BuiltInPrototypes, built_in_details
 from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.source import BuiltIn
 from kmex_core.relevance import lrp_of
-from kmex_core.stages import pipeline, scores
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.explainer import explainer
+from kmex_core.stages.subject import Subject, dataset_of
 
 KINDS = ("protopnet", "flint", "protovae")
 
 
 def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion, BuiltInPrototypes]:
     info = models.describe(store, f"digits-{kind}")
-    data = pipeline.dataset_of(info)
+    data = dataset_of(info)
     black_box = models.load(store, info.name)
-    made = pipeline.convert(store, info, data, OWN)
-    module = pipeline.kmex(black_box, made, pipeline.conversion_spec(store, info, data, OWN, 0))
+    made = Subject(store, info, data).conversion(BuiltIn()).get()
+    module = explainer(black_box, BuiltIn(), made, Subject(store, info, data).conversion(BuiltIn()).spec)
     assert isinstance(module, BuiltInPrototypes)
     return info, black_box, made, module
 
@@ -35,7 +38,7 @@ def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
     info, black_box, made, module = own(demo, kind)
-    pixels, labels = next(pipeline.dataset_of(info).batches("test", 500))
+    pixels, labels = next(dataset_of(info).batches("test", 500))
     images = normalise(pixels, info.mean, info.std)
     with torch.no_grad():
         expected = black_box.model(images)
@@ -50,7 +53,7 @@ def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind: str, demo: Store) -> None:
     info, black_box, made, _ = own(demo, kind)
-    train = pipeline.embeddings(demo, info, pipeline.dataset_of(info), "train")
+    train = Subject(demo, info, dataset_of(info)).embedding("train").get()
     centers = black_box.model.get_buffer("head.prototype_class") if kind != "flint" else None
     p = made.prototypes
     z = train.z.astype(np.float64)
@@ -67,7 +70,7 @@ def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> None:
     info, _, made, module = own(demo, kind)
-    image = network_input(info, pipeline.dataset_of(info).split("test").image(3))
+    image = network_input(info, dataset_of(info).split("test").image(3))
     found = module.explain(image, top=2)
     assert found.predicted == found.predicted_black_box == made.test_predicted[3]
     assert found.prototypes[0] == found.similarity.argmax() == made.test_activated[3]
@@ -94,7 +97,7 @@ def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
         assert (details.pushed is None, details.decoded is None) == (kind != "protopnet", kind != "protovae")
         if details.pushed is not None:  # the push made each the embedding of that image
             assert (details.pushed != NO_IMAGE).all()
-            train = pipeline.embeddings(demo, info, pipeline.dataset_of(info), "train")
+            train = Subject(demo, info, dataset_of(info)).embedding("train").get()
             np.testing.assert_allclose(train.z[details.pushed], made.prototypes.centers, atol=1e-4)
             assert details.pushed.tolist() == made.prototypes.picture.tolist()
         if details.decoded is not None:
@@ -106,15 +109,15 @@ def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
 
 def test_a_black_box_has_no_prototypes_of_its_own(demo: Store, digits: ModelInfo) -> None:
     with pytest.raises(InputError, match="'digits' is a black box: it has no prototypes of its own"):
-        pipeline.convert(demo, digits, pipeline.dataset_of(digits), OWN)
+        Subject(demo, digits, dataset_of(digits)).conversion(BuiltIn()).get()
 
 
 def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -> None:
     info, black_box, _, module = own(demo, "protovae")
-    data = pipeline.dataset_of(info)
-    found = scores.divergences(demo, info, data, seed=3, images=5)
+    data = dataset_of(info)
+    found = Subject(demo, info, data).divergences(images=5, seed=3)
     assert isinstance(found, np.ndarray)
-    reference = scores.reference_of(demo, info)
+    reference = Subject(demo, info, dataset_of(info)).reference()
     assert reference is not None
     assert reference.name == "digits"
     other = models.load(demo, "digits")
@@ -131,7 +134,7 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
         maps = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:]).maps(image, mine)
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
-    evaluated = scores.evaluate(demo, [info], data, OWN, [3], 5, ["faithfulness"])
+    evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"])
     assert "Divergence of maps of digits-protovae: beside digits" in comparison.as_text(comparison.rows([evaluated]))
     measured = evaluated.metrics["faithfulness"]
     assert measured.mean == pytest.approx(found.mean())
@@ -144,6 +147,6 @@ def test_without_a_black_box_of_the_same_data_there_is_nothing_to_compare_with(
     info = models.describe(demo, "digits-protovae")
     faces = models.describe(demo, "faces")
     monkeypatch.setattr(models, "list_models", lambda _: ([info, faces], []))
-    found = scores.divergences(demo, info, pipeline.dataset_of(info), images=5)
+    found = Subject(demo, info, dataset_of(info)).divergences(images=5)
     assert isinstance(found, NotComputed)
     assert "no black box in the store" in found.reason

@@ -21,7 +21,8 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.patches import PatchKMEx, fit_patches
-from kmex_core.stages import pipeline
+from kmex_core.stages import training_runs
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import encoded, striped
 
 
@@ -112,13 +113,13 @@ def test_networks_without_patches_say_so() -> None:
 
 
 def test_a_model_of_the_store_by_its_patches(demo: Store, digits: ModelInfo) -> None:
-    data = pipeline.dataset_of(digits)
-    made = pipeline.convert_patches(demo, digits, data, 3)
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).patches(3).get()
     assert made.prototypes.grid.tolist() == [8, 8]
     assert len(made.prototypes) == 30
     assert made.accuracy_black_box == pytest.approx(digits.accuracy)
     assert 0.7 < made.accuracy <= 1
-    again = pipeline.convert_patches(demo, digits, data, 3)
+    again = Subject(demo, digits, data).patches(3).get()
     np.testing.assert_array_equal(again.prototypes.centers, made.prototypes.centers)
     # by hand: the patch that shows a prototype is nearer to it than any other of its class that it is nearest to
     model = PatchKMEx(models.load(demo, "digits").encoder, digits.image_size)
@@ -162,8 +163,8 @@ def test_cub_in_its_official_layout_from_training_to_patches(store: Store, tmp_p
     assert (len(data.split("train")), len(data.split("test"))) == (12, 6)
     assert data.split("test").labels.tolist() == [0, 0, 1, 1, 2, 2]
     recipe = training.default_recipe(data, False, epochs=2, batch_size=6)
-    info = pipeline.train(store, pipeline.TrainRequest("birds", spec, "resnet18", recipe, "cpu", ""))
-    made = pipeline.convert_patches(store, info, pipeline.dataset_of(info), 2)
+    info = training_runs.train(store, training_runs.TrainRequest("birds", spec, "resnet18", recipe, "cpu", ""))
+    made = Subject(store, info, dataset_of(info)).patches(2).get()
     assert made.prototypes.grid.tolist() == [2, 2]
     assert set(made.prototypes.image[made.prototypes.image >= 0]) <= set(range(12))
 

@@ -21,10 +21,12 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.networks import backbones
+from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, lrp_of, similarity_relevance
 from kmex_core.relevance import lrp as lrp_module
 from kmex_core.relevance.layers import NoRules, layers_of
-from kmex_core.stages import pipeline
+from kmex_core.stages.explainer import explainer
+from kmex_core.stages.subject import Subject, dataset_of
 
 LOW, HIGH = (-0.4, -0.5, -0.6), (1.6, 1.5, 1.7)
 
@@ -296,13 +298,15 @@ def test_class_relevance_by_hand() -> None:
 
 @pytest.fixture
 def kmex(demo: Store, digits: ModelInfo) -> KMEx:
-    data = pipeline.dataset_of(digits)
-    converted = pipeline.convert(demo, digits, data, 5)
-    return pipeline.kmex(models.load(demo, "digits"), converted, pipeline.conversion_spec(demo, digits, data, 5, 0))
+    data = dataset_of(digits)
+    converted = Subject(demo, digits, data).conversion(KMeans(5)).get()
+    return explainer(
+        models.load(demo, "digits"), KMeans(5), converted, Subject(demo, digits, data).conversion(KMeans(5)).spec
+    )
 
 
 def input_of(digits: ModelInfo, index: int) -> Tensor:
-    return network_input(digits, pipeline.dataset_of(digits).split("test").image(index))
+    return network_input(digits, dataset_of(digits).split("test").image(index))
 
 
 def test_maps_of_the_trained_network_conserve(kmex: KMEx, digits: ModelInfo) -> None:
@@ -352,8 +356,8 @@ def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInf
 
 
 def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelInfo) -> None:
-    data = pipeline.dataset_of(digits)
-    converted = pipeline.convert(Store(), digits, data, 5)
+    data = dataset_of(digits)
+    converted = Subject(Store(), digits, data).conversion(KMeans(5)).get()
     for index in (0, 7, 100):
         found = kmex.explain(input_of(digits, index), top=1)
         assert found.prototypes[0] == converted.test_activated[index]
@@ -366,7 +370,7 @@ def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelI
 def test_noise_is_unlike_the_training_data_and_training_images_are_not(kmex: KMEx, digits: ModelInfo) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     assert kmex.explain(network_input(digits, noise), top=1).unusual
-    train = pipeline.dataset_of(digits).split("train")
+    train = dataset_of(digits).split("train")
     unusual = [kmex.explain(network_input(digits, train.image(i)), prototypes=[]).unusual for i in range(60)]
     assert sum(unusual) <= 3
 

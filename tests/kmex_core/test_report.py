@@ -12,12 +12,13 @@ from PIL import Image
 from kmex_core.analysis import export as report
 from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
-from kmex_core.stages import pipeline
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 
 def test_prototypes_as_files(demo: Store, digits: ModelInfo) -> None:
-    data = pipeline.dataset_of(digits)
-    prototypes = pipeline.convert(demo, digits, data, 5).prototypes
+    data = dataset_of(digits)
+    prototypes = Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes
     table = report.prototype_table(prototypes, digits.class_names)
     assert table["class"].tolist() == [name for name in digits.class_names for _ in range(5)]
     assert table["number"].tolist() == [0, 1, 2, 3, 4] * 10

@@ -15,15 +15,21 @@ from torch import nn
 
 from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import OWN, Evaluation, MapScores, ModelInfo, NotComputed
+from kmex_core.base.results import Evaluation, MapScores, ModelInfo, NotComputed
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
-from kmex_core.stages import pipeline, scores
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.stages import evaluation as evaluations
+from kmex_core.stages import relevance_scores, training_runs
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.relevance_scores import RelevanceScores
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import write_folder
 
 
@@ -38,11 +44,13 @@ CHEAP = [name for name, kind in METRICS.items() if not kind.maps]
 
 @pytest.fixture
 def data(digits: ModelInfo) -> datasets.ImageDataset:
-    return pipeline.dataset_of(digits)
+    return dataset_of(digits)
 
 
 def measured(store: Store, info: ModelInfo, k: int = 2, names: list[str] | None = None, images: int = 12) -> Evaluation:
-    return scores.evaluate(store, [info], pipeline.dataset_of(info), k, [0], images, names or list(METRICS))
+    return evaluate(
+        [Subject(store, info, dataset_of(info))], KMeans(k), [0], images=images, names=names or list(METRICS)
+    )
 
 
 def value(found: Evaluation, name: str) -> float:
@@ -68,9 +76,9 @@ def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digit
 
 def test_the_numbers_are_those_of_the_formulas(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
     found = measured(demo, digits, 3, CHEAP)
-    made = pipeline.convert(demo, digits, data, 3)
-    test = pipeline.embeddings(demo, digits, data, "test")
-    train = pipeline.embeddings(demo, digits, data, "train")
+    made = Subject(demo, digits, data).conversion(KMeans(3)).get()
+    test = Subject(demo, digits, data).embedding("test").get()
+    train = Subject(demo, digits, data).embedding("train").get()
     centers, classes = made.prototypes.centers.astype(float), made.prototypes.classes
     distance = cdist(test.z.astype(float), centers)
     nearest = distance.argmin(1)
@@ -120,13 +128,13 @@ def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scores.map_scores(demo, digits, data, 2, images=18, progress=stop)
+        Subject(demo, digits, data, progress=stop).relevance_scores(KMeans(2), images=18).get_or_why_not()
     assert seen[-1] == ("Measuring maps", 16, 18)
-    key = scores.map_scores_spec(demo, digits, data, 2, 0, 18).key
-    assert scores.stored_map_scores(demo, key) is None
-    whole = scores.map_scores(demo, digits, data, 2, images=18)
+    key = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).spec.key
+    assert RelevanceScores.stored(demo, key) is None
+    whole = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).get_or_why_not()
     assert isinstance(whole, MapScores)
-    kept = scores.stored_map_scores(demo, key)
+    kept = RelevanceScores.stored(demo, key)
     assert kept is not None
     for name, array in whole.to_arrays().items():
         np.testing.assert_array_equal(array, kept.to_arrays()[name])
@@ -136,9 +144,10 @@ def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
 
 
 def test_more_images_than_there_are_means_all(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
-    assert scores.map_scores_spec(demo, digits, data, 2, 0, 10**6).images == 500
-    assert scores.map_scores_spec(demo, digits, data, 2, 0, 10**6) == scores.map_scores_spec(
-        demo, digits, data, 2, 0, 500
+    assert Subject(demo, digits, data).relevance_scores(KMeans(2), images=10**6).spec.images == 500
+    assert (
+        Subject(demo, digits, data).relevance_scores(KMeans(2), images=10**6).spec
+        == Subject(demo, digits, data).relevance_scores(KMeans(2), images=500).spec
     )
 
 
@@ -146,8 +155,10 @@ def test_images_are_drawn_by_the_seed_without_repeats(
     demo: Store, digits: ModelInfo, data: datasets.ImageDataset
 ) -> None:
     def drawn(seed: int) -> np.ndarray:
-        spec = scores.map_scores_spec(demo, digits, data, 2, seed, 100)
-        return np.concatenate([rows for rows, _, _ in scores._chosen_images(digits, data, spec)])
+        spec = Subject(demo, digits, data).relevance_scores(KMeans(2, seed), images=100, seed=seed).spec
+        return np.concatenate(
+            [rows for rows, _, _ in relevance_scores.chosen_images(Subject(demo, digits, data), spec)]
+        )
 
     assert len(set(drawn(0))) == 100
     assert np.array_equal(drawn(0), drawn(0))
@@ -156,8 +167,8 @@ def test_images_are_drawn_by_the_seed_without_repeats(
 
 def test_runs_have_a_mean_and_a_deviation(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
     names = ["accuracy", "average_drop"]
-    found = scores.evaluate(demo, [digits], data, 2, [0, 1], 8, names)
-    alone = [scores.evaluate(demo, [digits], data, 2, [seed], 8, names) for seed in (0, 1)]
+    found = evaluate([Subject(demo, digits, data)], KMeans(2), [0, 1], images=8, names=names)
+    alone = [evaluate([Subject(demo, digits, data)], KMeans(2), [seed], images=8, names=names) for seed in (0, 1)]
     for name in (*names, "average_drop_black_box"):
         one = found.metrics[name]
         assert one.runs == (value(alone[0], name), value(alone[1], name))
@@ -165,7 +176,7 @@ def test_runs_have_a_mean_and_a_deviation(demo: Store, digits: ModelInfo, data: 
         assert one.std == pytest.approx(abs(one.runs[0] - one.runs[1]) / math.sqrt(2))
     assert set(found.metrics) == {"accuracy", "accuracy_black_box", "average_drop", "average_drop_black_box"}
     assert found.seeds == (0, 1)
-    drops = scores.stored_map_scores(demo, scores.map_scores_spec(demo, digits, data, 2, 0, 8).key)
+    drops = RelevanceScores.stored(demo, Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).spec.key)
     assert drops is not None
     assert value(alone[0], "average_drop") == pytest.approx(drops.drop.mean())
     assert alone[0].metrics["average_drop"].std_images == pytest.approx(drops.drop.std())
@@ -205,10 +216,10 @@ def test_a_network_without_rules_has_no_maps_and_says_so(
         assert (found.metrics[name].mean is None) == kind.maps
         if kind.maps:
             assert "no rules" in found.metrics[name].reason
-    answer = scores.map_scores(demo, digits, pipeline.dataset_of(digits), 2, images=9)
+    answer = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(2), images=9).get_or_why_not()
     assert isinstance(answer, NotComputed)
-    key = scores.map_scores_spec(demo, digits, pipeline.dataset_of(digits), 2, 0, 9).key
-    assert scores.stored_map_scores(demo, key) is None  # it may have rules one day
+    key = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(2), images=9).spec.key
+    assert RelevanceScores.stored(demo, key) is None  # it may have rules one day
 
 
 def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo) -> None:
@@ -216,7 +227,7 @@ def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo) -
     made = MapScores(
         np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), *[np.ones((3, 4))] * 4, 1.0, 1.0
     )
-    found = {name: mean for name, mean, _ in scores._map_metrics(made, list(METRICS))}
+    found = {name: mean for name, mean, _ in evaluations._map_metrics(made, list(METRICS))}
     assert isinstance(found["average_drop"], NotComputed)
     assert "above 0" in found["average_drop"].reason
     assert found["faithfulness"] == 0
@@ -227,7 +238,11 @@ def test_unknown_metrics_and_mixed_models_are_refused(demo: Store, digits: Model
     with pytest.raises(InputError, match="did you mean 'ghosting'"):
         measured(demo, digits, 2, ["gosting"])
     with pytest.raises(InputError, match="of one data set"):
-        scores.evaluate(demo, [digits, models.describe(demo, "faces")], pipeline.dataset_of(digits), 2, [0])
+        evaluate(
+            [Subject(demo, each, dataset_of(digits)) for each in [digits, models.describe(demo, "faces")]],
+            KMeans(2),
+            [0],
+        )
 
 
 def test_an_embedding_that_is_not_finite_is_refused(
@@ -239,25 +254,25 @@ def test_an_embedding_that_is_not_finite_is_refused(
 
 
 def test_colour_is_masked_with_noise_and_grey_with_black(demo: Store, digits: ModelInfo) -> None:
-    grey = scores._baseline(digits)
+    grey = relevance_scores._replacement(digits)
     expected = (0 - np.array(digits.mean)) / np.array(digits.std)
     assert torch.allclose(grey.amax((1, 2)), torch.tensor(expected, dtype=torch.float32).expand(len(grey)))
     assert torch.equal(grey.amin((1, 2)), grey.amax((1, 2)))
-    colour = scores._baseline(models.describe(demo, "faces"))
+    colour = relevance_scores._replacement(models.describe(demo, "faces"))
     assert colour.std() > 0.5
-    assert torch.equal(colour, scores._baseline(models.describe(demo, "faces")))
+    assert torch.equal(colour, relevance_scores._replacement(models.describe(demo, "faces")))
 
 
 @pytest.mark.parametrize("kind", ["protopnet", "flint"])
 def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Store, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", ("ant", "bee", "cat"), 20, 6, size=32)
     spec = DatasetSpec(str(folder))
-    recipe = training.default_recipe(pipeline.dataset(spec), False, kind, epochs=2, batch_size=10, k=3)
-    info = pipeline.train(store, pipeline.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
-    found = scores.evaluate(store, [info], pipeline.dataset(spec), OWN, [0], 6)
-    assert (found.kind, found.k, found.own) == (kind, 3, True)
+    recipe = training.default_recipe(opened.dataset(spec), False, kind, epochs=2, batch_size=10, k=3)
+    info = training_runs.train(store, training_runs.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
+    found = evaluate([Subject(store, info, opened.dataset(spec))], BuiltIn(), [0], images=6)
+    assert (found.kind, found.k, found.built_in) == (kind, 3, True)
     head = models.load(store, "net").head
-    z = pipeline.embeddings(store, info, pipeline.dataset(spec), "train")
+    z = Subject(store, info, opened.dataset(spec)).embedding("train").get()
     centers = head.prototypes.detach().double().numpy()
     classes = head.prototype_class.numpy()
     if kind == "flint":
@@ -275,7 +290,7 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     assert (found.metrics["average_drop"].mean is None) == (kind == "flint")
     assert (found.metrics["coverage_radius"].mean is None) == (kind == "flint")
     assert not any(name == "agreement" or name.endswith("black_box") for name in found.metrics)
-    with_kmex = scores.evaluate(store, [info], pipeline.dataset(spec), 3, [0], 6)
+    with_kmex = evaluate([Subject(store, info, opened.dataset(spec))], KMeans(3), [0], images=6)
     assert value(with_kmex, "ghosting") == 0
     assert (with_kmex.metrics["faithfulness"].mean is None) == (kind == "flint")
     rows = {row.label: row for row in comparison.rows([found, with_kmex], False)}

@@ -15,7 +15,8 @@ from kmex_core.base.results import Embeddings, ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, shards
+from kmex_core.stages import embedding, shards
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import ROOT
 
 SPLIT = "test"
@@ -25,7 +26,7 @@ SPLIT = "test"
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every section is written."""
     monkeypatch.setattr(shards, "EVERY", -1.0)
-    monkeypatch.setattr(pipeline, "BATCH", 64)
+    monkeypatch.setattr(embedding, "BATCH", 64)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -42,12 +43,12 @@ def embedded(store: Store, stop: int = 10**9) -> tuple[Embeddings, list[int]]:
         if done >= stop:
             raise Interrupted
 
-    return pipeline.embeddings(store, info, data, SPLIT, progress=progress), reports
+    return Subject(store, info, data, progress=progress).embedding(SPLIT).get(), reports
 
 
 def digits(store: Store) -> tuple[ModelInfo, ImageDataset]:
     info = models.describe(store, "digits")
-    return info, pipeline.dataset_of(info)
+    return info, dataset_of(info)
 
 
 def same(one: Embeddings, other: Embeddings) -> bool:
@@ -57,7 +58,7 @@ def same(one: Embeddings, other: Embeddings) -> bool:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "BATCH", 64)
+        patch.setattr(embedding, "BATCH", 64)
         return embedded(Store(tmp_path_factory.mktemp("whole")))[0]
 
 
@@ -119,15 +120,15 @@ def test_what_is_quick_writes_no_shards(store: Store, monkeypatch: pytest.Monkey
 
 KILLED = """
 import os, signal, sys
-from kmex_core import models, pipeline, shards
+from kmex_core.stages import embedding, shards
+from kmex_core.stages.subject import subject_of
 from kmex_core.base.store import Store
-shards.EVERY, pipeline.BATCH = -1.0, 64
+shards.EVERY, embedding.BATCH = -1.0, 64
 store = Store()
-info = models.describe(store, "digits")
 def progress(stage, done, total):
     if done >= 300:
         os.kill(os.getpid(), signal.SIGKILL)
-pipeline.embeddings(store, info, pipeline.dataset_of(info), "test", progress=progress)
+subject_of(store, "digits", progress=progress).embedding("test").get()
 """
 
 

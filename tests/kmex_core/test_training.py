@@ -11,11 +11,12 @@ from torch import nn
 from kmex_core.base.errors import InputError, StoreError, TrainingError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.networks import backbones
-from kmex_core.stages import pipeline
+from kmex_core.stages import training_runs
 from tests.conftest import write_folder
 
 
@@ -24,11 +25,11 @@ def folder(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "data", ("a", "b", "c"), 16, 6, size=32, channels=3)
 
 
-def request(folder: Path, name: str = "net", **changes: object) -> pipeline.TrainRequest:
+def request(folder: Path, name: str = "net", **changes: object) -> training_runs.TrainRequest:
     spec = DatasetSpec(str(folder))
     settings = {"epochs": 3, "batch_size": 12, "learning_rate": 0.02} | changes
-    recipe = training.default_recipe(pipeline.dataset(spec), False, **settings)
-    return pipeline.TrainRequest(name, spec, "resnet20", recipe, "cpu", "test")
+    recipe = training.default_recipe(opened.dataset(spec), False, **settings)
+    return training_runs.TrainRequest(name, spec, "resnet20", recipe, "cpu", "test")
 
 
 class Stopped(Exception):
@@ -36,17 +37,17 @@ class Stopped(Exception):
 
 
 def test_a_resumed_run_is_the_same_to_the_last_bit(store: Store, folder: Path) -> None:
-    whole = pipeline.train(store, request(folder, "whole"))
+    whole = training_runs.train(store, request(folder, "whole"))
 
     def stop(stage: str, done: int, total: int) -> None:
         if stage.startswith("Epoch 3/3") and done == total - 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        pipeline.train(store, request(folder, "parts"), progress=stop)
+        training_runs.train(store, request(folder, "parts"), progress=stop)
     assert "parts" not in models.known_names(store)
     torch.manual_seed(123)
-    parts = pipeline.train(store, request(folder, "parts"), resume=True)
+    parts = training_runs.train(store, request(folder, "parts"), resume=True)
     assert models.weights_key(store, "whole") == models.weights_key(store, "parts")
     strip = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in whole.made_by["history"]]
     assert strip == [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in parts.made_by["history"]]
@@ -54,7 +55,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(store: Store, folder: Path) -
 
 
 def test_training_learns_and_keeps_what_made_it(store: Store, folder: Path) -> None:
-    info = pipeline.train(store, request(folder, epochs=12))
+    info = training_runs.train(store, request(folder, epochs=12))
     assert info.accuracy is not None
     assert info.accuracy > 0.8
     kept = models.describe(store, "net")
@@ -70,7 +71,7 @@ def test_training_learns_and_keeps_what_made_it(store: Store, folder: Path) -> N
 def test_the_seed_decides(store: Store, folder: Path) -> None:
     keys = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        pipeline.train(store, request(folder, name, epochs=1, seed=seed))
+        training_runs.train(store, request(folder, name, epochs=1, seed=seed))
         keys.append(models.weights_key(store, name))
     assert keys[0] == keys[1] != keys[2]
 
@@ -103,7 +104,7 @@ def test_a_diverging_run_says_so_and_keeps_its_checkpoints(store: Store, folder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "build", watched)
         with pytest.raises(TrainingError, match=r"cross-entropy became nan in epoch 2 of 3.*lower learning rate"):
-            pipeline.train(store, request(folder), progress=poison)
+            training_runs.train(store, request(folder), progress=poison)
     kept = store.get("runs", "net")
     assert kept is not None
     assert kept[1]["epoch"] == 1
@@ -112,20 +113,20 @@ def test_a_diverging_run_says_so_and_keeps_its_checkpoints(store: Store, folder:
 
 def test_a_huge_learning_rate_diverges_with_a_message(store: Store, folder: Path) -> None:
     with pytest.raises(TrainingError, match="lower learning rate than 1e\\+20"):
-        pipeline.train(store, request(folder, learning_rate=1e20))
+        training_runs.train(store, request(folder, learning_rate=1e20))
 
 
 def test_nothing_is_overwritten_by_accident(store: Store, folder: Path) -> None:
-    pipeline.train(store, request(folder, epochs=1))
+    training_runs.train(store, request(folder, epochs=1))
     key = models.weights_key(store, "net")
     with pytest.raises(InputError, match="is a model named 'net' already"):
-        pipeline.train(store, request(folder, epochs=1))
+        training_runs.train(store, request(folder, epochs=1))
     with pytest.raises(InputError, match="is a model named 'digits' already"):
-        pipeline.train(store, request(folder, "digits"))
+        training_runs.train(store, request(folder, "digits"))
     with pytest.raises(InputError, match="no unfinished training run"):
-        pipeline.train(store, request(folder, "other"), resume=True)
+        training_runs.train(store, request(folder, "other"), resume=True)
     assert models.weights_key(store, "net") == key
-    pipeline.train(store, request(folder, epochs=1, seed=9), overwrite=True)
+    training_runs.train(store, request(folder, epochs=1, seed=9), overwrite=True)
     assert models.weights_key(store, "net") != key
 
 
@@ -135,18 +136,18 @@ def test_a_run_is_resumed_with_its_own_settings_only(store: Store, folder: Path)
             raise Stopped
 
     with pytest.raises(Stopped):
-        pipeline.train(store, request(folder), progress=stop)
+        training_runs.train(store, request(folder), progress=stop)
     with pytest.raises(InputError, match="has not finished"):
-        pipeline.train(store, request(folder))
+        training_runs.train(store, request(folder))
     with pytest.raises(InputError, match="epochs was 3, now 5"):
-        pipeline.train(store, request(folder, epochs=5), resume=True)
-    pipeline.train(store, request(folder), resume=True)
+        training_runs.train(store, request(folder, epochs=5), resume=True)
+    training_runs.train(store, request(folder), resume=True)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ""])
 def test_a_name_cannot_leave_the_store(store: Store, folder: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be a model's name"):
-        pipeline.train(store, request(folder, name))
+        training_runs.train(store, request(folder, name))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_large_data_sets_are_decoded_as_they_go(folder: Path, monkeypatch: pytes
 
 
 def test_weights_of_another_architecture_or_not_finite_are_refused(store: Store, folder: Path) -> None:
-    info = pipeline.train(store, request(folder, epochs=1))
+    info = training_runs.train(store, request(folder, epochs=1))
     network = models.load(store, "net").model
     models.save(store, dataclasses.replace(info, name="wrong", backbone="resnet18"), network)
     with pytest.raises(InputError, match="of another architecture.*missing"):
@@ -217,7 +218,7 @@ def test_weights_of_another_architecture_or_not_finite_are_refused(store: Store,
 def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'digits'"):
         models.describe(store, "digit")
-    pipeline.train(store, request(folder, epochs=1))
+    training_runs.train(store, request(folder, epochs=1))
     path = store.path("models", "net")
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(StoreError, match=r"net\.safetensors"):
@@ -235,7 +236,7 @@ def interrupted(store: Store, folder: Path, epoch: int) -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        pipeline.train(store, request(folder), progress=stop)
+        training_runs.train(store, request(folder), progress=stop)
 
 
 def damage(path: Path) -> None:
@@ -245,12 +246,14 @@ def damage(path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_costs_one_epoch(store: Store, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    never_stopped = pipeline.train(store, request(folder, "whole"))
+    never_stopped = training_runs.train(store, request(folder, "whole"))
     interrupted(store, folder, 3)
     assert [store.get(room, "net")[1]["epoch"] for room in models.RUNS] == [1, 2]  # type: ignore[index]
     damage(store.path(models.RUNS[1], "net"))
     stages: list[str] = []
-    info = pipeline.train(store, request(folder), resume=True, progress=lambda stage, done, total: stages.append(stage))
+    info = training_runs.train(
+        store, request(folder), resume=True, progress=lambda stage, done, total: stages.append(stage)
+    )
     assert any(stage.startswith("Epoch 2/") for stage in stages)
     assert not any(stage.startswith("Epoch 1/") for stage in stages)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
@@ -266,8 +269,8 @@ def test_checkpoints_that_are_all_damaged_get_one_message_with_a_way_out(store: 
     for room in models.RUNS:
         damage(store.path(room, "net"))
     with pytest.raises(StoreError, match="nothing to go on from. Start anew with --overwrite"):
-        pipeline.train(store, request(folder), resume=True)
-    pipeline.train(store, request(folder, epochs=1), overwrite=True)
+        training_runs.train(store, request(folder), resume=True)
+    training_runs.train(store, request(folder, epochs=1), overwrite=True)
     assert not models.has_run(store, "net")
 
 
@@ -279,13 +282,13 @@ def test_a_new_run_is_not_resumed_from_the_checkpoint_of_an_old_one(store: Store
             raise Stopped
 
     with pytest.raises(Stopped):
-        pipeline.train(store, request(folder, seed=9), overwrite=True, progress=stop)
-    assert len(pipeline.unfinished(store, "net") or []) == 1
-    assert pipeline.train(store, request(folder, seed=9), resume=True).made_by["recipe"]["seed"] == 9
+        training_runs.train(store, request(folder, seed=9), overwrite=True, progress=stop)
+    assert len(training_runs.unfinished(store, "net") or []) == 1
+    assert training_runs.train(store, request(folder, seed=9), resume=True).made_by["recipe"]["seed"] == 9
 
 
 def test_a_single_checkpoint_of_an_older_version_is_resumed(store: Store, folder: Path) -> None:
     interrupted(store, folder, 3)
     store.path(models.RUNS[0], "net").unlink()
     store.path(models.RUNS[1], "net").rename(store.path(models.RUNS[0], "net"))  # there was one room, for all epochs
-    assert len(pipeline.train(store, request(folder), resume=True).made_by["history"]) == 3
+    assert len(training_runs.train(store, request(folder), resume=True).made_by["history"]) == 3

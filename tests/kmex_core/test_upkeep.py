@@ -20,7 +20,8 @@ from kmex_core.base.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, P
 from kmex_core.base.store import Store
 from kmex_core.data.content import FILE
 from kmex_core.models import catalogue as models
-from kmex_core.stages import pipeline, shards, upkeep
+from kmex_core.stages import shards, upkeep
+from kmex_core.stages.subject import dataset_of
 from tests.conftest import ROOT, converted
 from tests.kmex_core.test_names import put, put_run
 
@@ -193,14 +194,14 @@ def test_nothing_is_judged_by_a_model_that_cannot_be_read(store: Store) -> None:
 
 def test_results_of_a_data_set_that_is_not_there_now_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     files = filled(store)
-    real = pipeline.dataset_of
+    real = dataset_of
 
     def unplugged(info: ModelInfo, root: str = "") -> object:
         if info.name == "digits":
             raise OSError("the disk with the data is not there")
         return real(info, root)
 
-    monkeypatch.setattr(pipeline, "dataset_of", unplugged)
+    monkeypatch.setattr(upkeep, "dataset_of", unplugged)
     assert str(files["old data"][0].relative_to(store.root)) not in needless(store)
 
 

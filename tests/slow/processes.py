@@ -19,8 +19,9 @@ IMPORTED = (
     "models.training",
     "relevance",
     "stages.importing",
-    "stages.pipeline",
-    "stages.scores",
+    "stages.evaluation",
+    "stages.subject",
+    "stages.training_runs",
 )
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.slow.processes", *(f"kmex_core.{name}" for name in IMPORTED)])

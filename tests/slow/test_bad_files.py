@@ -38,7 +38,7 @@ import json, resource, sys, time
 from pathlib import Path
 import torch
 from kmex_core.data import registry as datasets
-from kmex_core.stages import importing, pipeline
+from kmex_core.stages import importing
 from kmex_core.base.errors import KMExError
 from kmex_core.data.pictures import read_picture
 from kmex_core.base.specs import DatasetSpec

@@ -11,8 +11,8 @@ import pytest
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import content as _content
+from kmex_core.data import opened
 from kmex_core.data import registry as datasets
-from kmex_core.stages import pipeline
 from tests.conftest import encoded
 
 CLASSES, TRAIN, TEST = 10, 9_000, 1_000
@@ -41,13 +41,13 @@ def test_a_hundred_thousand_files_are_looked_at_again_in_seconds(
     took = time.perf_counter() - started
     assert again.fingerprint == first.fingerprint
     assert took <= SECONDS, f"{took:.1f} s"
-    monkeypatch.setattr(pipeline, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(pipeline, "LOOK_SHARE", 0.0)
-    pipeline.dataset(spec)
+    monkeypatch.setattr(opened, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(opened, "LOOK_SHARE", 0.0)
+    opened.dataset(spec)
     waits = []
     for _ in range(50):  # a slider that moves while directories are compared in the background
         started = time.perf_counter()
-        pipeline.dataset(spec)
+        opened.dataset(spec)
         waits.append(time.perf_counter() - started)
         time.sleep(0.02)
     print(f"first look {first_look:.1f} s, second {took:.1f} s, a question meanwhile {sorted(waits)[45]:.3f} s (p90)")
