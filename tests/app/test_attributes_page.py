@@ -22,6 +22,7 @@ from app.figures.attributes import (
     curves_figure,
     curves_table,
 )
+from app.selection import Selection
 from kmex_core.analysis import coverage as attributes
 from kmex_core.base import jobs
 from kmex_core.base.results import Conversion, ModelInfo
@@ -98,8 +99,8 @@ def test_a_planted_subgroup_is_named_first(page: Page, data: ImageDataset, monke
     test = data.split("test")
     failed = test.attributes[:, 0] & test.attributes[:, 2]
 
-    def planted(info: ModelInfo, k: int, seed: int) -> Conversion:
-        return replace(whole(info, k, seed), test_predicted=np.where(failed, (test.labels + 1) % 10, test.labels))
+    def planted(chosen: Selection) -> Conversion:
+        return replace(whole(chosen), test_predicted=np.where(failed, (test.labels + 1) % 10, test.labels))
 
     monkeypatch.setattr(read, "conversion", planted)
     shown = healthy(page("attributes"))

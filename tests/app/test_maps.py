@@ -330,7 +330,7 @@ def test_names_of_prototypes_mean_the_same_for_every_k() -> None:
 def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     real = read.summary
-    monkeypatch.setattr(read, "summary", lambda info, k, seed: real(info, k, seed) if k == 4 else None)
+    monkeypatch.setattr(read, "summary", lambda chosen: real(chosen) if chosen.kmeans.k == 4 else None)
     monkeypatch.setattr(jobs, "look", lambda *_: None)
     monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append(list(arguments)))
     test = healthy(page("sweep", k="4"))
