@@ -197,10 +197,10 @@ def scores(chosen: Selection, images: int, seed: int = 0) -> MapScores | None:
 
 # ---- what is computed from results ----------------------------------------------------------------------------------
 
-# what names a selection, a model and pixels in the keys of the caches below
+# what names a selection and a model in the keys of the caches below; models of equal weights have equal keys
 NAMES: dict[str | type[Any], Callable[[Any], Any]] = {
-    Selection: lambda chosen: conversion_of(chosen).key,
-    ModelInfo: lambda info: subject(info).key,
+    Selection: lambda chosen: (chosen.model.name, conversion_of(chosen).key),
+    ModelInfo: lambda info: (info.name, subject(info).key),
 }
 
 
