@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
+from kmex_core.commands._program import called
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -252,7 +253,7 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
         print(
             f"'{answer['model']}' with {answer['k']} prototypes per class: KMEx {answer['accuracy_kmex']:.1%}, "
             f"black box {answer['accuracy_black_box']:.1%} of {answer['images']:,} test images.\n"
-            "Open the pages: streamlit run app/Home.py"
+            f"Open the dashboard: {called()} app"
         )
 
     answer_with(as_json, work, show)
