@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from kmex_core.base.errors import KMExError
@@ -63,7 +63,7 @@ def called() -> str:
     return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else MODULE
 
 
-def _use_name(command: TyperGroup | TyperCommand, name: str) -> None:
+def _use_name(command: Any, name: str) -> None:  # Typer has no public name for the type of all commands
     """Have the help of a command, and of those below it, name the program as it was started."""
     command.help = (command.help or "").replace(MODULE, name)
     for inner in command.commands.values() if isinstance(command, TyperGroup) else ():

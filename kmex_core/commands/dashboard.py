@@ -1,4 +1,4 @@
-"""The command that opens the dashboard: a process of its own, since the engine imports neither the app nor Streamlit."""
+"""The command that opens the dashboard, in a process of its own: the engine imports neither the app nor Streamlit."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ def verify(as_json: Json = False) -> None:
                 print(f"{title:8} {finding['path']}: {finding['why']}")
         count = len(answer["damaged"])
         print(
-            f"{answer['files']:,} files ({_mib(answer['bytes'])}) are what was written"
+            f"{answer['files']:,} files ({_mib(answer['bytes'])}) in {answer['store']} are what was written"
             + (f", {count:,} {'is' if count == 1 else 'are'} damaged." if count else "; none is damaged.")
         )
 
@@ -342,9 +342,11 @@ def clean(
         if dry_run:
             for finding in answer["needless"]:
                 print(f"{finding['path']}: {finding['why']}")
-            print(f"{len(answer['needless']):,} files ({_mib(answer['bytes'])}) would be removed.")
+            print(
+                f"{len(answer['needless']):,} files ({_mib(answer['bytes'])}) would be removed from {answer['store']}."
+            )
         else:
-            print(f"Removed {answer['removed']:,} files ({_mib(answer['freed'])}).")
+            print(f"Removed {answer['removed']:,} files ({_mib(answer['freed'])}) from {answer['store']}.")
 
     answer_with(as_json, work, show)
 
