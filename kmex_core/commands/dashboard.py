@@ -25,7 +25,7 @@ def dashboard(
     """Serve the dashboard, for this machine only, until Ctrl-C.
 
     The server's settings are the same in any folder. Streamlit's environment variables change them:
-    STREAMLIT_SERVER_BASE_URL_PATH, for instance.
+    STREAMLIT_SERVER_BASE_URL_PATH, for instance. The exit code is Streamlit's.
 
     Example: python -m kmex_core app --port 8600
     """
