@@ -172,6 +172,18 @@ def test_the_command_works_from_any_folder_and_calls_itself_kmex(installed: Inst
     assert sorted(elsewhere.rglob("*")) == before
 
 
+def test_a_job_of_the_installed_dashboard_runs_from_any_folder(installed: Installed, elsewhere: Path) -> None:
+    program = (
+        "import time; from kmex_core.base import jobs; from kmex_core.base.store import Store\n"
+        "jobs.start(Store(), 'listing', ['models'])\n"
+        "while (job := jobs.look(Store(), 'listing')).state == 'running': time.sleep(0.1)\n"
+        "print(jobs.__file__, job.state, jobs.last_lines(Store(), 'listing'))"
+    )
+    text = installed.run("python", "-P", "-c", program, folder=elsewhere)
+    assert text.startswith(f"{installed.scripts.parent}/lib")
+    assert " done digits" in text
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
