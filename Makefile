@@ -1,5 +1,6 @@
 # make app   sets up .venv, prepares the demo and opens the pages
-# make test  the same set-up and what tests need, then all checks and tests
+# make lint  style and types alone, in seconds
+# make test  the same set-up and what tests need, then make lint and all tests
 # make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
 # make bench measures speed (slow; not part of the tests)
 # make lock  writes the lock files anew, after a change in requirements*.txt
@@ -11,16 +12,18 @@ TORCH ?= requirements-torch.lock
 # the locks are complete, and what they lock comes as wheels: nothing is built, nothing unlocked is fetched
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --only-binary :all:
 
-.PHONY: app test test-slow bench lock
+.PHONY: app lint test test-slow bench lock
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
 
-test: .venv/installed-dev
-	sh tests/install_chromium.sh
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: lint
+	sh tests/install_chromium.sh
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev

@@ -1,4 +1,4 @@
-"""The entry of the dashboard: `streamlit run app/Home.py` from the repository root."""
+"""The entry of the dashboard: `streamlit run app/Home.py` from a clone, `kmex app` where it is installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).absolute().parent
+sys.path[:0] = {str(HERE.parent)} - set(sys.path)  # a clone's root; an installed package is on the path
 
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
@@ -61,7 +60,7 @@ app = st.App(
         Route(route(pictures.ROUTE), guarded(pictures.serve)),
         Route(route(maps.CLOUD), guarded(maps.serve)),
         Route(route(maps.LAYER), guarded(maps.serve)),
-        Mount(route(ASSETS), StaticFiles(directory=ROOT / "app" / "assets" / "web")),
+        Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[
         Middleware(SecurityHeaders, policy=policy(Path(get_static_dir(), "index.html").read_text("utf-8"))),

@@ -25,10 +25,11 @@ def data_roots() -> tuple[Path, ...] | None:
     """
     if named := [part for part in os.environ.get(DATA_ROOTS, "").split(os.pathsep) if part.strip()]:
         return tuple(user_path(part.strip()).resolve() for part in named)
-    return None if _for_this_machine_only() else (datasets.data_root(),)
+    return None if for_this_machine_only() else (datasets.data_root(),)
 
 
-def _for_this_machine_only() -> bool:
+def for_this_machine_only() -> bool:
+    """Whether nobody but this machine can reach the server."""
     address = str(st.get_option("server.address") or "")
     try:
         loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback

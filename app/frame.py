@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+import streamlit as st
 
-import streamlit as st  # noqa: E402
+from app.components.messages import errors_as_messages
+from app.components.notices import show_notices
+from app.components.title import PRODUCT
+from app.login import demand
+from app.read import look_again
+from app.state import choose, come_back, remember, show_corrections
 
-from app.components.messages import errors_as_messages  # noqa: E402
-from app.components.notices import show_notices  # noqa: E402
-from app.components.title import PRODUCT  # noqa: E402
-from app.login import demand  # noqa: E402
-from app.read import look_again  # noqa: E402
-from app.state import choose, come_back, remember, show_corrections  # noqa: E402
+ASSETS = Path(__file__).parent / "assets"
 
-st.set_page_config(page_title=PRODUCT, page_icon=str(ROOT / "app" / "assets" / "icon.svg"), layout="wide")
-st.html(ROOT / "app" / "assets" / "style.css")
-logo = str(ROOT / "app" / "assets" / "logo.svg")
+st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide")
+st.html(ASSETS / "style.css")
+logo = str(ASSETS / "logo.svg")
 st.logo(logo, size="large", icon_image=logo)
 
 page = st.navigation(

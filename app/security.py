@@ -127,8 +127,8 @@ class AllowedHosts:
             return
         name = f"'{host}'" if host and len(host) <= 253 else "a request without a host name"
         await PlainTextResponse(
-            f"This server does not answer to {name}. To let it, add the name to server.allowedHosts in "
-            ".streamlit/config.toml and start the server again; docs/deploy.md says how.\n",
+            f"This server does not answer to {name}. To let it, add the name to server.allowedHosts and start the "
+            "server again; docs/deploy.md says how.\n",
             400,
         )(scope, receive, send)
 

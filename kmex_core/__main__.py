@@ -1,4 +1,4 @@
-"""The command line: `python -m kmex_core`."""
+"""The command line: `kmex`, or `python -m kmex_core`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from kmex_core import __version__
 from tests.conftest import ROOT
 
 LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
@@ -81,7 +82,7 @@ def test_the_locks_pin_what_is_listed_on_every_platform(listed: str, locks: tupl
 def test_pyproject_allows_what_is_listed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = direct("requirements.txt")
-    for text in [*project["dependencies"], *project["optional-dependencies"]["app"]]:
+    for text in project["dependencies"]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
@@ -161,3 +162,11 @@ def test_only_names_of_registries_are_left_to_the_machine() -> None:
     for name in [*LOCKS, "requirements.txt", "requirements-dev.txt", "Makefile", "pyproject.toml"]:
         text = (ROOT / name).read_text()
         assert not re.search(r"index-url|extra-index|find-links|pypi\.org|pythonhosted", text), name
+
+
+def test_every_place_that_names_the_version_names_the_same() -> None:
+    changes = re.findall(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert changes[0][0] == __version__
+    assert f"\nversion: {changes[0][0]}\ndate-released: {changes[0][1]}\n" in citation
+    assert [Version(version) for version, _ in changes] == sorted((Version(version) for version, _ in changes))[::-1]

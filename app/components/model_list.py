@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import read
+from app.access import for_this_machine_only
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
@@ -39,6 +40,12 @@ def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
             "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
         }
     )
+
+
+def show_place() -> None:
+    """Show where the store is, to whoever sits at its machine."""
+    if for_this_machine_only():
+        st.caption(f"The store is in {markdown(str(read.store().root))}.")
 
 
 def choose_model() -> ModelInfo | None:

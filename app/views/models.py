@@ -6,12 +6,13 @@ import streamlit as st
 
 from app.components.model_forms import show_import, show_training
 from app.components.model_jobs import show_jobs
-from app.components.model_list import choose_model, show_model
+from app.components.model_list import choose_model, show_model, show_place
 from app.components.title import show_title
 from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)
 st.markdown("What is in the store on this machine. Every model is converted to a KMEx when it is looked at.")
+show_place()
 if read_only():
     st.info("This server is read-only: models can be looked at, not made or changed.", icon=":material/lock:")
 else:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.paths import user_cache
 
 VARIABLE = "NUMBA_CACHE_DIR"
 DIGESTS, LOCK = "digests.json", ".lock"
@@ -46,18 +48,16 @@ def cache() -> Iterator[None]:
 
 
 def private_folder() -> Path:
-    """A folder that only this user can write to: below XDG_CACHE_HOME or ~/.cache; for this process alone where there
-    is no home, it cannot be written, or others may write to it."""
+    """A folder that only this user can write to, in the user's cache; for this process alone where there is no home,
+    it cannot be written, or others may write to it."""
     global _kept
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(home) / "kmex-explorer" / "numba"
-    if folder.is_absolute():
-        with suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass  # it can be written
-            if _is_private(folder):
-                return folder
+    with suppress(OSError, InputError):
+        folder = user_cache() / "numba"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # it can be written
+        if _is_private(folder):
+            return folder
     if _kept is None:
         _kept = tempfile.TemporaryDirectory(prefix="kmex-numba-")
     return Path(_kept.name)

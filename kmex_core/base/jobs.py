@@ -89,6 +89,9 @@ def _paths(store: Store, name: str) -> tuple[Path, Path, Path]:
 def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
     """Start `python -m kmex_core <arguments>` as the job `name`, unless it runs already.
 
+    It works in this process's folder, so relative paths mean what they mean here, and imports this package, whatever
+    lies in that folder.
+
     Returns:
         Whether it was started.
 
@@ -113,9 +116,14 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
         _write(report, Job("running", started=now, stage_started=now, changed=now, arguments=tuple(arguments)))
         with log.open("wb") as out:
             _children[report] = subprocess.Popen(
-                [sys.executable, "-m", "kmex_core", *arguments],
-                cwd=ROOT,
-                env=os.environ | {VARIABLE: name, HANDED: str(held), "KMEX_CACHE": str(store.root)},
+                [sys.executable, "-P", "-m", "kmex_core", *arguments],
+                env=os.environ
+                | {
+                    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+                    VARIABLE: name,
+                    HANDED: str(held),
+                    "KMEX_CACHE": str(store.root.resolve()),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -1,9 +1,11 @@
-"""Paths that people name."""
+"""Paths that people name, and the folder that their system has for caches."""
 
 from __future__ import annotations
 
 import errno
 from pathlib import Path
+
+import platformdirs
 
 from kmex_core.base.errors import InputError
 
@@ -30,3 +32,15 @@ def user_path(text: str | Path) -> Path:
             raise InputError(f"'{str(text)[:80]}…' cannot be a path: {error.strerror}.") from error
         raise
     return path
+
+
+def user_cache() -> Path:
+    """This program's folder in the user's cache: `~/.cache/kmex-explorer` on Linux, or in `XDG_CACHE_HOME`.
+
+    Raises:
+        InputError: when the user has no home directory.
+    """
+    try:
+        return platformdirs.user_cache_path("kmex-explorer", appauthor=False)
+    except RuntimeError as error:
+        raise InputError("There is no home directory for the store. Set KMEX_CACHE to a folder.") from error

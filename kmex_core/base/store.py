@@ -29,7 +29,7 @@ from safetensors.numpy import save as _serialise
 
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.jsontext import read_json, write_json
-from kmex_core.base.paths import user_path
+from kmex_core.base.paths import user_cache, user_path
 from kmex_core.base.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,16 @@ IN_MEMORY = 512 * 2**20
 
 
 def default_root() -> Path:
-    """`KMEX_CACHE`, else `data_cache/` beside this package's source, else `data_cache/` in the working directory."""
+    """`KMEX_CACHE`, else `data_cache/` in the clone that this package is part of, else `store/` in the user's cache.
+
+    Raises:
+        InputError: when `KMEX_CACHE` cannot be a path; when the store would be in the user's cache, and the user has
+            no home directory.
+    """
     if chosen := os.environ.get("KMEX_CACHE"):
         return user_path(chosen).resolve()
-    beside = Path(__file__).resolve().parent.parent.parent / "data_cache"
-    return beside if beside.is_dir() else Path.cwd() / "data_cache"
+    in_clone = Path(__file__).resolve().parent.parent.parent / "data_cache"
+    return in_clone if in_clone.is_dir() else user_cache() / "store"
 
 
 def read_only() -> bool:
@@ -347,7 +352,7 @@ def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Store:
-    """The folder of results (`data_cache/` by default).
+    """The folder of results.
 
     Args:
         root: the folder; `default_root()` when None. It is made when something is first written.

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ from typer.exceptions import TyperException
 from kmex_core.base.errors import KMExError
 from kmex_core.base.jsontext import write_json
 
+SCRIPT, MODULE = "kmex", "python -m kmex_core"
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 # What a terminal that knows only part of Unicode shows instead; anything else becomes its escape (\u2026).
@@ -56,6 +58,18 @@ def _make_output_safe() -> None:
             stream.reconfigure(errors="kmex-plain")
 
 
+def called() -> str:
+    """How this program was started, for texts that name a command to run."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else MODULE
+
+
+def _use_name(command: Any, name: str) -> None:  # Typer has no public name for the type of all commands
+    """Have the help of a command, and of those below it, name the program as it was started."""
+    command.help = (command.help or "").replace(MODULE, name)
+    for inner in command.commands.values() if isinstance(command, TyperGroup) else ():
+        _use_name(inner, name)
+
+
 class Program(TyperGroup):
     """The group of all commands. Whatever happens, it exits with 0, 1, 2 or 130 and prints no traceback.
 
@@ -73,6 +87,7 @@ class Program(TyperGroup):
     ) -> Any:
         """Run the command line `args` (`sys.argv` when None) and exit."""
         _make_output_safe()
+        _use_name(self, called())
         given = list(sys.argv[1:] if args is None else args)
         message = ""
         try:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=Program,
     help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
-    "Start with `python -m kmex_core demo`, then open the pages with `streamlit run app/Home.py`. Your own model takes "
-    "two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input, "
+    "Start with `python -m kmex_core demo`, then open the dashboard with `python -m kmex_core app`. Your own model "
+    "takes two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input, "
     "130 stopped (Ctrl-C).",
     no_args_is_help=True,
     add_completion=False,

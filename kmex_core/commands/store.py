@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
+from kmex_core.commands._program import called
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -252,7 +253,7 @@ def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
         print(
             f"'{answer['model']}' with {answer['k']} prototypes per class: KMEx {answer['accuracy_kmex']:.1%}, "
             f"black box {answer['accuracy_black_box']:.1%} of {answer['images']:,} test images.\n"
-            "Open the pages: streamlit run app/Home.py"
+            f"Open the dashboard: {called()} app"
         )
 
     answer_with(as_json, work, show)
@@ -291,7 +292,7 @@ def verify(as_json: Json = False) -> None:
                 print(f"{title:8} {finding['path']}: {finding['why']}")
         count = len(answer["damaged"])
         print(
-            f"{answer['files']:,} files ({_mib(answer['bytes'])}) are what was written"
+            f"{answer['files']:,} files ({_mib(answer['bytes'])}) in {answer['store']} are what was written"
             + (f", {count:,} {'is' if count == 1 else 'are'} damaged." if count else "; none is damaged.")
         )
 
@@ -341,9 +342,11 @@ def clean(
         if dry_run:
             for finding in answer["needless"]:
                 print(f"{finding['path']}: {finding['why']}")
-            print(f"{len(answer['needless']):,} files ({_mib(answer['bytes'])}) would be removed.")
+            print(
+                f"{len(answer['needless']):,} files ({_mib(answer['bytes'])}) would be removed from {answer['store']}."
+            )
         else:
-            print(f"Removed {answer['removed']:,} files ({_mib(answer['freed'])}).")
+            print(f"Removed {answer['removed']:,} files ({_mib(answer['freed'])}) from {answer['store']}.")
 
     answer_with(as_json, work, show)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.components import model_forms, model_jobs
+from app.components import model_forms, model_jobs, model_list
 from app.figures.training import history_table, loss_figure
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.jobs import Job
+from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from tests.app.test_pages import healthy
@@ -39,6 +40,15 @@ def test_all_models_are_listed(page: Page, demo: Store) -> None:
     assert (row["Kind"], row["Data set"], row["Backbone"]) == ("FLINT", "Digits", "resnet20")
     assert row["Accuracy ↑"] == pytest.approx(100 * info.accuracy)
     assert row["Size"] == pytest.approx(models.path_of(demo, info.name).stat().st_size / 2**20)
+
+
+def test_the_page_says_where_the_store_is_unless_others_can_read_it(
+    page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"The store is in {markdown(str(demo.root))}."
+    assert place in [caption.value for caption in healthy(page("models")).caption]
+    monkeypatch.setattr(model_list, "for_this_machine_only", lambda: False)
+    assert not any(str(demo.root) in caption.value for caption in healthy(page("models")).caption)
 
 
 def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tuple[str, list[str]]]) -> None:

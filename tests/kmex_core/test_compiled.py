@@ -105,7 +105,7 @@ def test_without_a_home_code_is_kept_while_the_process_lives(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    for value in (str(tmp_path / "file"), "relative/path", "/proc/nothing"):
+    for value in (str(tmp_path / "file"), "/proc/nothing"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert compiled.private_folder() == compiled.private_folder()
         assert compiled.private_folder().is_absolute()
@@ -113,6 +113,13 @@ def test_without_a_home_code_is_kept_while_the_process_lives(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
     assert compiled.private_folder().is_absolute()
+
+
+def test_a_relative_cache_home_is_ignored_as_its_specification_demands(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/path")
+    assert compiled.private_folder() == home / ".cache" / "kmex-explorer" / "numba"
 
 
 def test_the_users_own_choice_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

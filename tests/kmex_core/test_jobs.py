@@ -20,6 +20,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
+from tests.conftest import write_folder
 
 
 def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float = 90) -> Job:
@@ -46,6 +47,19 @@ def test_a_job_says_why_it_failed(store: Store) -> None:
     assert job.state == "failed"
     assert "There is no model" in job.message
     until(store, "wrong", lambda _: "nobody" in jobs.last_lines(store, "wrong"))  # its last words follow its report
+
+
+def test_a_job_works_in_the_folder_it_was_started_from_and_imports_nothing_from_there(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "elsewhere"
+    write_folder(folder / "photos", ("a", "b"), 4, 2)
+    for name in ("kmex_core", "numpy", "json"):
+        (folder / f"{name}.py").write_text("raise SystemExit('imported from where it works')")
+    monkeypatch.chdir(folder)
+    jobs.start(store, "verify", ["datasets", "--verify", "photos"])
+    job = until(store, "verify", lambda job: job.state != "running")
+    assert job.state == "done", jobs.last_lines(store, "verify")
 
 
 def test_a_job_that_dies_without_a_word_has_failed(store: Store) -> None:

@@ -254,7 +254,7 @@ def test_a_picture_of_the_test_split_is_explained_as_the_data_set_has_it(
 
 def test_the_demo_command(demo: Store) -> None:
     assert answer("demo")["model"] == "digits"
-    assert "streamlit run app/Home.py" in CliRunner().invoke(app, ["demo"]).output
+    assert "Open the dashboard: python -m kmex_core app" in CliRunner().invoke(app, ["demo"]).output
 
 
 def test_a_sweep_answers_for_each_k(demo: Store) -> None:

@@ -375,7 +375,27 @@ def test_the_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "there"))
     assert default_root() == tmp_path / "there"
     monkeypatch.delenv("KMEX_CACHE")
-    assert default_root().name == "data_cache"
+    assert default_root() == ROOT / "data_cache"
+
+
+def test_outside_a_clone_the_store_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site-packages" / "kmex_core" / "base" / "store.py"))
+    monkeypatch.delenv("KMEX_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data_cache").mkdir()
+    monkeypatch.chdir(tmp_path)  # what a folder happens to hold does not matter
+    assert default_root() == tmp_path / "cache" / "kmex-explorer" / "store"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(InputError, match="KMEX_CACHE"):
+        default_root()
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "there"))
+    assert default_root() == tmp_path / "there"
 
 
 def test_a_read_only_process_reads_and_makes_other_results_meanwhile(
