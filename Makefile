@@ -10,6 +10,8 @@ BIN := .venv/bin
 TORCH ?= requirements-torch.lock
 # the locks are complete, and what they lock comes as wheels: nothing is built, nothing unlocked is fetched
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --only-binary :all:
+# glibc keeps the memory that PyTorch frees after every layer, instead of giving it back to the system and asking anew
+KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=67108864
 
 .PHONY: app test test-slow bench lock
 
@@ -21,7 +23,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(KEEP_MEMORY) $(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
 	sh tests/install_chromium.sh
