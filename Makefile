@@ -23,7 +23,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(KEEP_MEMORY) $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(KEEP_MEMORY) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev
 	sh tests/install_chromium.sh
