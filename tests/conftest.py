@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    """A store in which a demo is embedded, converted for k = 5 and, if it is the digits, mapped.
+    """A store in which a demo is embedded, converted for k = 5 and, if it is the digits, mapped; its baselines as well.
 
     It is made once for all processes of pytest-xdist, which copy it and leave it as it is.
     """
@@ -60,6 +60,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
             pipeline.convert(store, info, pipeline.dataset_of(info), 5)
             if name == "digits":
                 pipeline.project(store, info, pipeline.dataset_of(info))
+                for kind in ("flint", "protopnet", "protovae"):
+                    pipeline.convert(store, models.describe(store, f"digits-{kind}"), pipeline.dataset_of(info), 5)
             (shared / f"converted-{name}.done").touch()
     return root
 
