@@ -11,6 +11,10 @@ BIN := .venv/bin
 TORCH ?= requirements-torch.lock
 # the locks are complete, and what they lock comes as wheels: nothing is built, nothing unlocked is fetched
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --only-binary :all:
+# numba would give PyTorch a thread for each core again once UMAP has run, and workers would wait for each other's
+ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+# glibc keeps the memory that PyTorch frees after every layer, instead of giving it back to the system and asking anew
+KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=67108864
 
 .PHONY: app lint test test-slow bench lock
 
@@ -24,7 +28,7 @@ lint: .venv/installed-dev
 
 test: lint
 	sh tests/install_chromium.sh
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	$(ONE_THREAD) $(KEEP_MEMORY) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev
 	sh tests/install_chromium.sh

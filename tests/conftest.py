@@ -29,8 +29,26 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
+# The longest, so that none of them is left to one worker at the end; the first prepare what others wait for, or need
+# nothing of it.
+FIRST = (
+    "kmex_core/test_attributes.py", "test_real_data.py", "kmex_core/test_baselines.py", "browser/test_dashboard.py",
+    "browser/test_evaluation.py", "browser/test_models.py", "browser/test_map.py", "kmex_core/test_relevance.py",
+    "browser/test_links.py", "browser/test_serving.py", "app/test_evaluation_pages.py", "browser/test_attributes.py",
+    "browser/test_access.py", "kmex_core/test_backbones.py", "app/test_papers_data.py", "kmex_core/test_main.py",
+    "browser/test_relevance.py", "app/test_links.py", "kmex_core/test_importing.py", "app/test_maps.py",
+    "app/test_attributes_page.py", "kmex_core/test_shards.py", "kmex_core/test_scores.py", "app/test_pages.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files of `FIRST` run first."""
+    rank = {ROOT / "tests" / name: at for at, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(FIRST)))
+
+
 def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    """A store in which a demo is embedded, converted for k = 5 and, if it is the digits, mapped.
+    """A store in which a demo is embedded, converted for k = 5 and, if it is the digits, mapped; its baselines as well.
 
     It is made once for all processes of pytest-xdist, which copy it and leave it as it is.
     """
@@ -44,6 +62,10 @@ def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
             Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
             if name == "digits":
                 Subject(store, info, dataset_of(info)).embedding_map().get()
+                for kind in ("flint", "protopnet", "protovae"):
+                    Subject(store, models.describe(store, f"digits-{kind}"), dataset_of(info)).conversion(
+                        KMeans(5)
+                    ).get()
             (shared / f"converted-{name}.done").touch()
     return root
 

@@ -336,13 +336,14 @@ def test_curves_are_computed_in_the_background(page: Page) -> None:
 
 @pytest.mark.real_data
 def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
-    """60,000 real images, seen by the demo's network, which knows digits from other writers."""
+    """60,000 real images, seen by the demo's network, which knows digits of 8×8 pixels from other writers."""
     root = REAL_DATA
     if not (root / "MNIST").exists():
         pytest.skip(f"MNIST is not in {root}: set KMEX_TEST_DATA to the folder that has it.")
     store = Store(tmp_path)
     black_box = models.load(store, "digits")
-    info = dataclasses.replace(black_box.info, name="many", dataset="mnist", root=str(root), embedded=False)
+    described = {"name": "many", "dataset": "mnist", "root": str(root), "image_size": 8, "embedded": False}
+    info = dataclasses.replace(black_box.info, **described)
     models.save(store, info, black_box.model)
     data = dataset_of(info)
     assert Subject(store, info, data).embedding_map().get().trustworthiness > 0.9
