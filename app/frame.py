@@ -9,9 +9,10 @@ import streamlit as st
 from app.components.messages import errors_as_messages
 from app.components.notices import show_notices
 from app.components.title import PRODUCT
+from app.links import come_back, remember, show_corrections
 from app.login import demand
 from app.read import look_again
-from app.state import choose, come_back, remember, show_corrections
+from app.state import choose
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -14,8 +14,9 @@ from app.components.figure import show_figure
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.prototype_card import open_prototype
 from app.figures.attributes import accuracy_figure, attribute_label, correlation_figure, coverage_figure
+from app.links import bound_to, pick, picked, prototype_name, refuse
 from app.selection import Selection
-from app.state import address, bound_to, pick, picked, prototype_name, refuse
+from app.state import address
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis.coverage import Coverage, Curves, attribute_table, finding, subgroup_table

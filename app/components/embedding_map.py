@@ -13,8 +13,8 @@ from app import maps, pictures, read
 from app.components.web import component
 from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
+from app.links import pick, picked, refuse
 from app.selection import Selection
-from app.state import pick, picked, refuse
 from kmex_core.base.results import Projection
 
 _map = component("map")

@@ -12,8 +12,9 @@ from app.components.notes import marked
 from app.components.sweep import KS, found_summaries
 from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
 from app.figures.sweep import sweep_figure
+from app.links import bound_to
 from app.selection import Selection
-from app.state import bound_to, query
+from app.state import query
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis import comparison

@@ -9,8 +9,9 @@ from app import read
 from app.components.gallery import Card, Group, prototype_card, show_cards
 from app.components.picture import show_picture
 from app.components.prototype_card import open_prototype
+from app.links import prototype_name
 from app.selection import Selection
-from app.state import address, prototype_name, query
+from app.state import address, query
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import Projection
 

@@ -11,8 +11,8 @@ import streamlit as st
 from app import claims, read
 from app.components.framing import choose_framing
 from app.components.messages import show_error, upload_limit
+from app.links import bound, number_in, one_of
 from app.selection import Selection
-from app.state import bound, number_in, one_of
 from app.wording import message
 from kmex_core.base.errors import InputError
 from kmex_core.base.results import Conversion, ModelInfo

@@ -14,8 +14,8 @@ from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
+from app.links import bound, on_or_off, one_of, pick
 from app.selection import Selection
-from app.state import bound, on_or_off, one_of, pick
 from kmex_core.base.plain_text import table_csv
 from kmex_core.base.results import ModelInfo, Projection
 

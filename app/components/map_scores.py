@@ -14,8 +14,9 @@ from app.components.figure import show_figure
 from app.components.job_panel import follow
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
+from app.links import bound, bound_to, one_of
 from app.selection import Selection, all_sources
-from app.state import bound, bound_to, one_of, query
+from app.state import query
 from app.wording import message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown

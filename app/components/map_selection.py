@@ -10,8 +10,8 @@ import streamlit as st
 from app import read
 from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
+from app.links import missing_prototype, pick, picked, prototype_index, prototype_name, refuse
 from app.selection import Selection
-from app.state import missing_prototype, pick, picked, prototype_index, prototype_name, refuse
 from kmex_core.base.results import Projection
 
 KIND = "point"

@@ -14,7 +14,8 @@ from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
 from app.components.notes import MARK
 from app.figures.training import history_table, loss_figure
-from app.state import pick, picked, refuse, select_model
+from app.links import pick, picked, refuse
+from app.state import select_model
 from app.wording import message
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import markdown

@@ -11,8 +11,8 @@ from app import read
 from app.components.downloads import show_download
 from app.components.wide_table import show_wide_table
 from app.figures.evaluation import AXES, radar_figure, radar_table
+from app.links import bound, one_of
 from app.selection import Selection, all_sources
-from app.state import bound, one_of
 from app.wording import message
 from kmex_core.analysis import comparison, published
 from kmex_core.analysis.comparison import Row

@@ -10,8 +10,8 @@ from app.components.downloads import show_download
 from app.components.job_panel import follow
 from app.components.notes import marked
 from app.components.picture import show_picture
+from app.links import bound, one_of
 from app.selection import Selection
-from app.state import bound, one_of
 from kmex_core.analysis import export as report
 from kmex_core.base import jobs
 from kmex_core.base.results import PatchConversion

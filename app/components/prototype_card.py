@@ -12,8 +12,8 @@ from app import read
 from app.components.gallery import Card, Group, show_cards
 from app.components.own_prototype import show_own_kind
 from app.components.picture import show_picture
+from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
 from app.selection import Selection
-from app.state import number_in, pick, picked, prototype_name, prototype_place, refuse
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.results import NO_IMAGE, ModelInfo, Prototypes
 

@@ -11,8 +11,9 @@ import streamlit as st
 from app import read
 from app.components.downloads import show_download
 from app.components.gallery import Card, Group, class_groups, prototype_card, show_cards
+from app.links import bound_to, prototype_name
 from app.selection import Selection
-from app.state import address, bound_to, prototype_name
+from app.state import address
 from kmex_core.analysis import export as report
 from kmex_core.base.plain_text import table_csv
 from kmex_core.base.results import Prototypes

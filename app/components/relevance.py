@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from app.components.web import component
-from app.state import number_in, one_of, refuse
+from app.links import number_in, one_of, refuse
 from kmex_core.base.results import RelevanceMaps
 from kmex_core.data.pictures import COLOURS, FADE, packed_relevance, picture_file, reduced
 

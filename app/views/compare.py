@@ -18,7 +18,8 @@ from app.components.model_table import (
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
 from app.components.title import show_title
-from app.state import bound, on_or_off, selection
+from app.links import bound, on_or_off
+from app.state import selection
 from kmex_core.analysis import comparison
 
 chosen = selection()

@@ -12,7 +12,8 @@ from app.components.map_selection import select_on_map, selected_on_map, show_se
 from app.components.notes import show_notes
 from app.components.preparation import prepare
 from app.components.title import show_title
-from app.state import bound, bound_to, on_or_off, selection
+from app.links import bound, bound_to, on_or_off
+from app.state import selection
 
 chosen = selection()
 info = chosen.model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import read, state
+from app import links, read, state
 from app.components.embedding_map import show_map
 from app.components.map_extras import choose_classes
 from app.components.notes import show_notes
@@ -22,14 +22,14 @@ if not read.subject(info).is_embedded:
 prepare(info)
 show_notes(chosen)
 converted = read.conversion(chosen)
-named = state.picked("prototype")
-p = state.prototype_index(named, converted.prototypes.classes)
+named = links.picked("prototype")
+p = links.prototype_index(named, converted.prototypes.classes)
 
 if p is None:
     show_title("Prototypes")
     if named:
-        why = state.missing_prototype(named, converted.prototypes.classes, info.class_names)
-        state.refuse("prototype", named, f"{why} Here are all.")
+        why = links.missing_prototype(named, converted.prototypes.classes, info.class_names)
+        links.refuse("prototype", named, f"{why} Here are all.")
     st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
@@ -41,7 +41,7 @@ if p is None:
 else:
     show_title(f"Prototype {p}")
     if st.button("All prototypes", icon=":material/arrow_back:"):
-        state.pick_prototype("")
+        links.pick_prototype("")
         st.rerun()
     left, right = st.columns([1, 2], gap="medium")
     with left:
@@ -58,5 +58,5 @@ else:
             clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)
 if clicked.isdecimal():
-    state.pick_prototype(state.prototype_name(int(clicked), converted.prototypes.classes))
+    links.pick_prototype(links.prototype_name(int(clicked), converted.prototypes.classes))
     st.rerun()

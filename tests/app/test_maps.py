@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 from app import maps, read
 from app.components import prototype_list
 from app.components.embedding_map import SHOWN
+from app.links import prototype_index, prototype_name
 from app.selection import Selection
-from app.state import prototype_index, prototype_name
 from kmex_core.analysis.projection import place
 from kmex_core.base import jobs
 from kmex_core.base.results import ModelInfo, Projection

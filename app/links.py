@@ -1,0 +1,214 @@
+"""What a page's address says: what was picked there, and what it asked for in vain."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from kmex_core.base.plain_text import markdown
+
+_CORRECTED, _NOTES, PLACE = "_corrected", "_notes", "_place"
+
+# in the session: the page of the last run, and what was chosen on each page, as its address names it
+_PAGE, _LEFT = "_page", "_left"
+
+PASSING = {"prototype", "own", "others", "view"}  # what a page that is opened again does not come back to
+
+
+def bound(
+    key: str,
+    usable: Callable[[str], bool],
+    instead: str,
+    default: object,
+    label: Callable[[Any], str] = str,
+) -> Literal["query-params"] | None:
+    """For the `bind` of a widget: it follows the address, unless that asks for what cannot be.
+
+    Then the widget shows its default, the page says so until something else is chosen, and the address is written here
+    from now on: Streamlit would go on preferring what it said at first. What was chosen here for another data set is no
+    link's: it goes without a word.
+
+    Args:
+        key: the widget's, which is its name in the address.
+        usable: whether a text in the address names something that can be chosen.
+        instead: a sentence on what can be chosen.
+        default: what the widget shows when nothing was chosen.
+        label: the text of an option, its `format_func`, which the address has.
+    """
+    asked = st.query_params.get_all(key)
+    wrong = asked if len(asked) > 1 else [text for text in asked if not usable(text)]
+    place = st.session_state.get(PLACE)
+    if place is not None:  # on a page, not in the sidebar
+        _left_on(st.session_state[_PAGE]).setdefault(key, [])
+    if wrong:
+        if place is None or not _of_another_data_set(key, asked):
+            words = _refusal(key, wrong[-1], instead)
+            notes()[key] = words, default
+            if place is not None:
+                place.warning(words, icon=":material/link_off:")
+        with contextlib.suppress(StreamlitAPIException):  # bound before: the widget that is not bound now clears it
+            st.query_params.pop(key)
+    if not wrong and key not in corrected():
+        return "query-params"
+    corrected()[key] = default, label  # of the options as they are now
+    return None
+
+
+def bound_to(key: str, labels: Mapping[str, str], default: str) -> Literal["query-params"] | None:
+    """`bound` for a choice of one option, by the options' labels."""
+    instead = f"It is one of {', '.join(map(markdown, labels.values()))}."
+    return bound(key, one_of(labels.values()), instead, default, labels.__getitem__)
+
+
+def come_back(page: str) -> None:
+    """Show on a page what was chosen there when it was left: Streamlit forgets that.
+
+    An address that names anything that can be chosen there decides; so does another data set.
+
+    Args:
+        page: what names it in the address.
+    """
+    before = st.session_state.get(_PAGE)
+    st.session_state[_PAGE] = page
+    chosen = {key: texts for key, texts in _left_on(page).items() if texts and key not in PASSING}
+    if before not in (None, page) and chosen and not any(key in st.query_params for key in _left_on(page)):
+        st.query_params.update(chosen)
+        st.rerun()  # widgets take what the address says from the beginning of a run
+
+
+def remember() -> None:
+    """Keep for `come_back` what is chosen on this page: at the end of its run, when the address names it."""
+    left = _left_on(st.session_state[_PAGE])
+    left.update({key: st.query_params.get_all(key) for key in left})
+
+
+def _left_on(page: str) -> dict[str, list[str]]:
+    return _left().setdefault((page, str(st.session_state.get("dataset"))), {})
+
+
+def _left() -> dict[tuple[str, str], dict[str, list[str]]]:
+    """What was chosen, by page and data set."""
+    left: dict[tuple[str, str], dict[str, list[str]]] = st.session_state.setdefault(_LEFT, {})
+    return left
+
+
+def _of_another_data_set(key: str, asked: list[str]) -> bool:
+    """Whether what the address asks for was chosen on this page in this session, for another data set than now."""
+    now = st.session_state[_PAGE], str(st.session_state.get("dataset"))
+    return any(left.get(key) == asked for place, left in _left().items() if place[0] == now[0] and place != now)
+
+
+def number_in(low: int, high: int) -> Callable[[str], bool]:
+    """Whether a text is a whole number from `low` to `high`, for `bound`."""
+    return lambda text: re.fullmatch(r"\d{1,9}", text, re.ASCII) is not None and low <= int(text) <= high
+
+
+def one_of(options: Iterable[object]) -> Callable[[str], bool]:
+    """Whether a text is one of some options as the widget shows them, for `bound`."""
+    texts = {str(option) for option in options}
+    return lambda text: text in texts
+
+
+def on_or_off(text: str) -> bool:
+    """Whether a text is what a switch has in the address, for `bound`."""
+    return text.lower() in ("true", "false")
+
+
+def notes() -> dict[str, tuple[str, object]]:
+    notes: dict[str, tuple[str, object]] = st.session_state.setdefault(_NOTES, {})
+    return notes
+
+
+def refuse(key: str, asked: str, instead: str) -> None:
+    """Say that the address asks for what is not here: for what no widget is bound to. The address goes on naming it.
+
+    What was picked here for another data set is no link's: the address forgets it, and nothing is said.
+    """
+    if _of_another_data_set(key, [asked]):
+        pick(key, "")
+        return
+    st.session_state[PLACE].warning(_refusal(key, asked, instead), icon=":material/link_off:")
+
+
+def _refusal(key: str, asked: str, instead: str) -> str:
+    return f"The link asks for {key} '{markdown(asked[:80])}', which is not here. {instead}"
+
+
+def corrected() -> dict[str, tuple[object, Callable[[Any], str]]]:
+    """What the address asked for in vain in this session: the widget's default, and the `label` of its options."""
+    corrected: dict[str, tuple[object, Callable[[Any], str]]] = st.session_state.setdefault(_CORRECTED, {})
+    return corrected
+
+
+def show_corrections() -> None:
+    """Say what the link asked for in vain, until something else is chosen there; pages add to it by `bound`."""
+    for key, (default, label) in corrected().items():
+        value = st.session_state.get(key, default)
+        if key in ("dataset", "k"):  # the sidebar's, which writes them itself
+            continue
+        if value == default:
+            pick(key, "")
+        else:
+            st.query_params[key] = [label(one) for one in value] if isinstance(value, list) else label(value)
+    st.session_state[PLACE] = place = st.container()
+    for key, (words, shown) in list(notes().items()):
+        if st.session_state.get(key) == shown:
+            place.warning(words, icon=":material/link_off:")
+        else:
+            del notes()[key]
+
+
+def picked(kind: str) -> str:
+    """What the link says was picked on this page, "" for nothing."""
+    _left_on(st.session_state[_PAGE]).setdefault(kind, [])
+    return str(st.query_params.get(kind, ""))
+
+
+def pick(kind: str, name: str) -> None:
+    """Remember in the link what was picked on this page; "" forgets it."""
+    if name == "":
+        st.query_params.pop(kind, None)
+    elif st.query_params.get_all(kind) != [name]:
+        st.query_params[kind] = name
+
+
+def pick_prototype(name: str) -> None:
+    """Remember in the link which prototype was picked, from the first of its images on; "" forgets it."""
+    for pages in ("own", "others"):
+        pick(pages, "")
+    pick("prototype", name)
+
+
+def prototype_place(p: int, classes: np.ndarray) -> int:
+    """The place of a prototype among those of its class, from 0; `classes` (K,) are all prototypes' classes."""
+    return int((classes[:p] == classes[p]).sum())
+
+
+def prototype_name(p: int, classes: np.ndarray) -> str:
+    """What names a prototype in links: its class and its place in it, so that it means the same for another k."""
+    return f"{classes[p]}.{prototype_place(p, classes)}"
+
+
+def prototype_index(name: str, classes: np.ndarray) -> int | None:
+    """The prototype that `prototype_name` named, None when there is none among these."""
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
+    if found is None:
+        return None
+    own = np.flatnonzero(classes == int(found[1]))
+    return int(own[int(found[2])]) if int(found[2]) < len(own) else None
+
+
+def missing_prototype(name: str, classes: np.ndarray, class_names: Sequence[str]) -> str:
+    """Why there is no prototype of such a name among those of these classes (K,), as a sentence of Markdown."""
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
+    if found is None or int(found[1]) >= len(class_names):
+        return f"A prototype is named by its class, 0 to {len(class_names) - 1:,}, and its place in it, as in 0.0."
+    count = int((classes == int(found[1])).sum())
+    label = markdown(class_names[int(found[1])])
+    return f"There is no number {int(found[2]) + 1} of class {label} now: it has {count} prototypes."
