@@ -32,7 +32,7 @@ def explain_failure(error: Exception) -> bool:
     """What a person sees when something nobody thought of goes wrong: a sentence; the log has the traceback."""
     log.error("A page failed", exc_info=error)
     st.error(
-        "Something went wrong that should not have. Nothing was lost; reload the page to go on. "
+        "Something went wrong. Nothing was lost; reload the page to continue. "
         f"The server's log has the details ({type(error).__name__})."
     )
     return True

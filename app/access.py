@@ -11,8 +11,8 @@ import streamlit as st
 from app.security import LOOPBACK
 from kmex_core.base.errors import InputError
 from kmex_core.base.paths import user_path
-from kmex_core.base.results import ModelInfo
 from kmex_core.data import registry as datasets
+from kmex_core.models.info import ModelInfo
 
 DATA_ROOTS = "KMEX_DATA_ROOTS"
 

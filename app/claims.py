@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Explanation, ModelInfo, Summary
 from kmex_core.metrics import paired_p_value
+from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.types import Summary
+from kmex_core.relevance.types import Explanation
 
 LEVEL = 0.05
 NEAR_DISTANCE = 0.05

@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.addresses import link
+from kmex_core.analysis.types import Projection
 from kmex_core.base.jsontext import write_json
-from kmex_core.base.results import Conversion, Projection
 from kmex_core.base.store import Store
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding_map import EmbeddingMap, is_on_map
 

@@ -13,7 +13,7 @@ from app.access import check_model
 from app.addresses import link
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.store import Store
-from kmex_core.data.pictures import displayed, png
+from kmex_core.data.display import displayed, png
 from kmex_core.models import catalogue as models
 from kmex_core.stages.subject import dataset_of
 

@@ -17,24 +17,18 @@ from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.results import (
-    BuiltInDetails,
-    Conversion,
-    Embeddings,
-    Evaluation,
-    Explanation,
-    MapScores,
-    ModelInfo,
-    RelevanceMaps,
-    Summary,
-)
 from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.pictures import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import Evaluation, MapScores
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
+from kmex_core.models.info import BuiltInDetails, ModelInfo
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import Conversion, Summary
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import SplitEmbedding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmex_core.base.results import KINDS, ModelInfo
+from kmex_core.models.info import KINDS, ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 
 DEFAULT_K = 5

@@ -16,9 +16,9 @@ from app.links import PLACE, bound, corrected, notes, number_in, on_or_off
 from app.selection import DEFAULT_K, Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import KINDS, ModelInfo
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as kept
+from kmex_core.models.info import KINDS, ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
 KS = (1, 20)

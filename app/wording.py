@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from kmex_core.base.location import default_root
 from kmex_core.base.plain_text import message as as_markdown
-from kmex_core.base.store import default_root
 from kmex_core.data import registry as datasets
 
 

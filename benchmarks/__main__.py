@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, pages
+from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
-from kmex_core.base.store import write_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ALL = {

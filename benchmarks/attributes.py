@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from kmex_core.analysis.coverage import CurveMaker, accuracy_table, coverage, subgroup_table
-from kmex_core.base.results import Conversion, Embeddings, Prototypes, Summary
 from kmex_core.data.registry import ArraySplit
 from kmex_core.metrics import told_apart
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import activated, fit_prototypes
+from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 
 TRAIN, TEST, DIMENSIONS, ATTRIBUTES = 162_770, 19_962, 512, 40
 KS = range(1, 21)

@@ -15,8 +15,8 @@ from kmex_core import KMEx
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.on_maps import STEPS, map_scores
 from kmex_core.metrics.robustness import keep_pixels, pixel_counts, relevance_rank
-from kmex_core.networks import backbones
-from kmex_core.relevance import class_relevance, lrp_of
+from kmex_core.networks import architectures
+from kmex_core.relevance.lrp import class_relevance, lrp_of
 
 IMAGES, FEW, CLASSES, K, SIDE = 1000, 16, 10, 5, 32
 
@@ -24,7 +24,7 @@ IMAGES, FEW, CLASSES, K, SIDE = 1000, 16, 10, 5, 32
 def measure() -> list[dict[str, Any]]:
     """All metrics on maps of a ResNet34 at 32 × 32 pixels with 5 prototypes per class, with random weights."""
     torch.manual_seed(0)
-    network = backbones.build("resnet34", CLASSES, SIDE).eval()
+    network = architectures.build("resnet34", CLASSES, SIDE).eval()
     train, labels = torch.rand(200, 3, SIDE, SIDE), torch.arange(200) % CLASSES
     model = KMEx.convert(network, [(train, labels)], K)
     images, targets = torch.rand(IMAGES, 3, SIDE, SIDE), torch.arange(IMAGES) % CLASSES

@@ -23,7 +23,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks import pages
 from kmex_core.base.store import Store
-from kmex_core.data.pictures import packed_relevance
+from kmex_core.data.display import packed_relevance
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.source import KMeans

@@ -21,7 +21,7 @@ from benchmarks.pages import ADDRESS, WAIT, row, start_server, until_up
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
-from kmex_core.data.pictures import png
+from kmex_core.data.display import png
 from kmex_core.models import catalogue as models
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import sweep

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kmex_core.networks import backbones
+from kmex_core.networks import architectures
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "155fb2e"
@@ -44,7 +44,7 @@ import sys, torch
 from kmex_core import KMEx
 from kmex_core.networks import backbones
 torch.manual_seed(0)
-network = backbones.build(sys.argv[1], 2, 224).eval()
+network = architectures.build(sys.argv[1], 2, 224).eval()
 images = torch.rand(8, 3, 224, 224)
 kmex = KMEx.convert(network, [(images, torch.arange(8) % 2)], k=1)
 kmex.explain(images[0], top=3, method="integrated_gradients")
@@ -107,7 +107,7 @@ def _commands(
     store = here / "store"
     shutil.rmtree(store, ignore_errors=True)
     checkpoint = here / f"{backbone}.pt"
-    torch.save(backbones.build(backbone, CLASSES, 224).state_dict(), checkpoint)
+    torch.save(architectures.build(backbone, CLASSES, 224).state_dict(), checkpoint)
     brought: list[str | Path] = [
         "import", "--checkpoint", checkpoint, "--backbone", backbone, "--dataset", photos, "--name", "photos",
         "--device", "cpu",

@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
-from kmex_core.data.pictures import png
+from kmex_core.data.display import png
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of

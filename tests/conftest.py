@@ -17,11 +17,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 

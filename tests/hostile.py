@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks import architectures
 from tests.conftest import encoded, striped
 
 FOREIGN = "http://foreign.invalid"
@@ -40,5 +40,5 @@ def hostile_model(store: Store, root: Path) -> ModelInfo:
         "accuracy": 0.25, "made_by": {},
     }  # fmt: skip
     info = ModelInfo(**values)  # type: ignore[arg-type]
-    models.save(store, info, backbones.build("resnet20", len(NAMES), 16))
+    models.save(store, info, architectures.build("resnet20", len(NAMES), 16))
     return replace(info, embedded=False)

@@ -15,8 +15,8 @@ from app.selection import Selection
 from app.state import KS as RANGE
 from kmex_core.analysis.coverage import Curves
 from kmex_core.base import jobs
-from kmex_core.base.results import KINDS, ModelInfo, trained_alike
 from kmex_core.base.store import read_only
+from kmex_core.models.info import KINDS, ModelInfo, trained_alike
 from kmex_core.prototypes.source import KMeans
 
 KS = range(RANGE[0], RANGE[1] + 1)
@@ -60,7 +60,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
             _job(info),
             [*_arguments(info), "--first", str(chosen.kmeans.k)],
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
-            "It takes from seconds to some minutes, once per model. What is below is there already.",
+            "Takes seconds to minutes, once per model. Finished curves are shown below.",
             key=TOP,
         )  # fmt: skip
     else:
@@ -127,7 +127,7 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     for name, arguments, label in missing:
         job = jobs.look(read.store(), name)
         if job is not None and job.state != "done":
-            follow(name, arguments, f"Looking at {label}.", "It goes on while you look at other pages.")
+            follow(name, arguments, f"Measuring {label}.", "You can leave this page meanwhile.")
         elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
             jobs.start(read.store(), name, arguments)
             st.rerun()

@@ -21,7 +21,7 @@ from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis.coverage import Coverage, Curves, attribute_table, finding, subgroup_table
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Prototypes
+from kmex_core.prototypes.types import Prototypes
 
 KIND = "attribute"
 WORST, SHOWN, NEAREST = 12, 12, 8
@@ -75,11 +75,11 @@ def choose_attribute(found: Coverage) -> str:
     names = list(found.names)
     asked = picked(KIND)
     if asked and asked not in names:
-        refuse(KIND, asked, "Choose one of those below.")
+        refuse(KIND, asked, "Choose one of the attributes listed.")
     order = [names[at] for at in _order(found)]
     return st.selectbox(
         "Attribute", order, order.index(asked) if asked in order else None, key="attribute-choice",
-        placeholder="Choose one to see its prototypes", width=340, on_change=_chosen,
+        placeholder="Choose an attribute", width=340, on_change=_chosen,
         format_func=lambda name: attribute_label(found, names.index(name)),
         help="Or click a mark in the matrix. ✕: no prototype has it.",
     ) or ""  # fmt: skip
@@ -140,8 +140,8 @@ def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
              info.class_names[labels[image]], address("explain", source=TRAINING, training=image))
         for image in _near(prototypes, has)
     ]  # fmt: skip
-    groups = [Group(cards, "Prototypes with it", f"{len(own)} in all")] if cards else []
-    groups.append(Group(images, "Images with it", "nearest to a prototype"))
+    groups = [Group(cards, "Prototypes that have it", f"{len(own)} in all")] if cards else []
+    groups.append(Group(images, "Images that have it", "nearest to a prototype"))
     if not cards:
         st.caption(f"No prototype has it; these are training images with {words}.")
     clicked = show_cards("attribute-cards", info, data.fingerprint, groups)
@@ -188,11 +188,11 @@ def show_attributes(chosen: Selection, found: Coverage, curves: Curves | None) -
                 "Lift", format="%.2f", help="Its share among prototypes divided by its share among images; 1 is alike, "
                 "below 1 it is under-represented."),
             "told_apart": st.column_config.NumberColumn(
-                "Told apart ↑", format="%.3f", help="How much of the attribute an image's nearest prototype tells: 1 "
+                "Variance explained (η²) ↑", format="%.3f", help="How much of the attribute an image's nearest prototype tells: 1 "
                 "everything, about 0 nothing (adjusted for chance, so that it can fall a little below 0). A prototype "
                 "that has what the prototypes do not tell apart has it by chance."),
             "first_k": st.column_config.NumberColumn(
-                "First with", help="The smallest number of prototypes per class that captures it, the median over "
+                "First captured at k", help="The smallest number of prototypes per class that captures it, the median over "
                 "seeds; empty when for half of them none up to 20 does, or the curves are not there yet."),
         },
     )  # fmt: skip
@@ -259,7 +259,7 @@ def show_accuracy(chosen: Selection) -> None:
     table = read.accuracy_table(chosen)
     labels = read.dataset(info).split("test").labels
     if len(table) == 0:
-        st.caption("No attribute is had by five test images or more.")
+        st.caption("No attribute occurs in at least five test images.")
         return
     overall = metrics.accuracy(read.conversion(chosen).test_predicted, labels)
     worst = table.iloc[0]

@@ -9,7 +9,8 @@ from app import read
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Explanation, Prototypes, RelevanceMaps
+from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 COLUMNS = 4
 METHODS = {

@@ -15,7 +15,7 @@ from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
 from app.links import pick, picked, refuse
 from app.selection import Selection
-from kmex_core.base.results import Projection
+from kmex_core.analysis.types import Projection
 
 _map = component("map")
 SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}
@@ -88,7 +88,7 @@ def show_map(
         on_view_change=moved,
     )
     if plain:
-        st.info("This browser has no WebGL, so that the map is drawn plainly, with a sample of the images.")
+        st.info("This browser has no WebGL, so the map is a static plot of a sample of the images.")
         rows = shown_images(chosen, drawn, which, classes, test)
         step = max(1, len(rows) // PLAIN_POINTS)
         st.plotly_chart(

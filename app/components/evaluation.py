@@ -19,8 +19,8 @@ from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
 from kmex_core.base.plain_text import markdown, table_csv
-from kmex_core.base.results import Evaluation, Measured
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
+from kmex_core.metrics.types import Evaluation, Measured
 
 WIDTH = 246
 MOST_CLASSES = 40
@@ -68,7 +68,7 @@ def show_classes(chosen: Selection) -> None:
     info = chosen.model
     made = read.conversion(chosen)
     labels = read.dataset(info).split("test").labels
-    with st.expander("Class by class", icon=":material/grid_on:"):
+    with st.expander("Confusion matrix", icon=":material/grid_on:"):
         said_by = {"predicted": chosen.title} | ({"black_box": "Black box"} if chosen.has_black_box else {})
         by = st.segmented_control(
             "Predicted by", list(said_by), format_func=said_by.__getitem__, default="predicted", required=True,
@@ -86,7 +86,9 @@ def show_classes(chosen: Selection) -> None:
             "The colour shows mistakes only."
         )
         show_figure("confusion", confusion_figure(table), "Which classes are taken for which")
-        show_download("Class by class as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv")
+        show_download(
+            "Confusion matrix as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv"
+        )
 
 
 def show_ghosts(chosen: Selection) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app.components.picture import show_picture
-from kmex_core.base.results import ModelInfo
 from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
-from kmex_core.data.pictures import to_pixels
+from kmex_core.data.network_input import to_pixels
+from kmex_core.models.info import ModelInfo
 
 PREVIEW = 180
 SQUARE = 1.02  # a picture that is nearer to a square is not worth a word
@@ -49,8 +49,8 @@ def _controls(pixels: np.ndarray, name: str) -> Framing:
             st.session_state[turns] = (st.session_state.get(turns, 0) + 1) % 4
 
         st.button("Rotate", icon=":material/rotate_90_degrees_cw:", on_click=turn, key=f"turn-{name}",
-                  help="A quarter turn clockwise.")  # fmt: skip
-        inverted = st.toggle("Invert", key=f"invert-{name}", help="Dark becomes light, and light dark.")
+                  help="Rotates the picture by 90° clockwise.")  # fmt: skip
+        inverted = st.toggle("Invert", key=f"invert-{name}", help="Swaps dark and light.")
     size, across, down = 1.0, 0.5, 0.5
     if crop == "region":
         with st.container(horizontal=True):

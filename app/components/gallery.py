@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from app import pictures
 from app.components.web import component
 from app.figures.palette import class_colours
-from kmex_core.base.results import ModelInfo, Prototypes
+from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.types import Prototypes
 
 TINY = 32
 

@@ -12,8 +12,8 @@ from app.components.prototype_card import open_prototype
 from app.links import prototype_name
 from app.selection import Selection
 from app.state import address, query
+from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Projection
 
 MOST = 4
 SIDE = 224

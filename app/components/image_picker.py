@@ -15,10 +15,11 @@ from app.links import bound, number_in, one_of
 from app.selection import Selection
 from app.wording import message
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import Conversion, ModelInfo
 from kmex_core.data.framing import framed
 from kmex_core.data.pictures import FORMATS_TEXT, MAX_BYTES, SUFFIXES
 from kmex_core.data.registry import Split
+from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.types import Conversion
 
 SOURCES = ("Test image", "Training image", "Upload")
 
@@ -64,10 +65,14 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test", data.fingerprint))
-        _jump("Any image", np.arange(len(test)), "A test image at random")
-        _jump(f"A mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random")
+        _jump("Random image", np.arange(len(test)), "A random test image")
+        _jump(
+            f"Random mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random"
+        )
         if chosen.has_black_box:
-            _jump(f"A disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ")
+            _jump(
+                f"Random disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ"
+            )
     return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
 
 
@@ -108,10 +113,10 @@ def _upload(info: ModelInfo) -> Picked | None:
         type=list(SUFFIXES),
         key="upload",
         max_upload_size=most,
-        help="It stays on this machine. Any size and colour mode; it is scaled to the network's input.",
+        help="Your picture stays on this machine. Any size and colour mode; it is scaled to the network's input.",
     )
     if file is None:
-        st.info("Choose a file, or drop it on the field above.", icon=":material/upload:")
+        st.info("Choose a file, or drop one on the field above.", icon=":material/upload:")
         return None
     content = file.getvalue()
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()

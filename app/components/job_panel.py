@@ -101,11 +101,11 @@ def _running(name: str, job: Job | None) -> None:
 
 def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None:
     if job.state == "failed":
-        show_error(job.message.splitlines()[0] if job.message else "It failed.")
-        with st.expander("What it wrote last"):
+        show_error(job.message.splitlines()[0] if job.message else "The job failed.")
+        with st.expander("Last log lines"):
             st.code(short(without_colours(jobs.last_lines(read.store(), name))) or "Nothing.", language=None)
     else:
-        st.info("Stopped. What was done is kept.", icon=":material/pause:")
+        st.info("Stopped. Finished work is kept.", icon=":material/pause:")
     if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):
         jobs.start(read.store(), name, arguments)
         st.rerun(scope="fragment")

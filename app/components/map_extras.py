@@ -16,8 +16,9 @@ from app.components.map_selection import KIND, select_on_map
 from app.figures.projection import projection_table, prototype_table
 from app.links import bound, on_or_off, one_of, pick
 from app.selection import Selection
+from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import table_csv
-from kmex_core.base.results import ModelInfo, Projection
+from kmex_core.models.info import ModelInfo
 
 MOST_ROWS = 2000
 
@@ -28,7 +29,7 @@ def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch")
         "Classes",
         list(info.class_names),
         key="classes",
-        bind=bound("classes", one_of(info.class_names), "Choose among those of this data set.", []),
+        bind=bound("classes", one_of(info.class_names), "Choose one of this data set's classes.", []),
         placeholder="All classes",
         width=width,
         help="Show only these classes. Empty shows all.",
@@ -47,7 +48,7 @@ def find_image(drawn: Projection) -> None:
     most = len(drawn.train if place == "train" else drawn.test) - 1
     st.number_input(
         "Number", 0, max(0, most), None, key="find", on_change=found, placeholder=f"0 to {most:,}", width=150,
-        help="Its place in the split. It is marked on the map, and its card is shown.",
+        help="Its index in the split. The map marks it, and its card opens.",
     )  # fmt: skip
 
 
@@ -83,9 +84,9 @@ def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
             "ghost": st.column_config.CheckboxColumn("Ghost", help="No training image of its class is nearest to it."),
             "share": st.column_config.NumberColumn("Importance", format="percent", help="Share of the class's training "
                                                    "images that have it as their nearest prototype."),
-            "count": st.column_config.NumberColumn("Images", format="localized", help="The same as a count."),
+            "count": st.column_config.NumberColumn("Images", format="localized", help="The number of those images."),
             "others": st.column_config.NumberColumn("Of other classes", format="localized",
-                                                    help="Training images of other classes that it attracts."),
+                                                    help="Training images of other classes whose nearest prototype this is."),
             "picture": st.column_config.NumberColumn("Training image", help="The nearest of its class."),
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
@@ -109,7 +110,7 @@ def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequ
         "The images on the map with class and predictions",
         {
             "split": st.column_config.TextColumn("Split"),
-            "index": st.column_config.NumberColumn("Number", help="Its place in the split."),
+            "index": st.column_config.NumberColumn("Number", help="Its index in the split."),
             "class": st.column_config.TextColumn("Class"),
             "predicted": st.column_config.TextColumn(f"{chosen.title} says"),
             "black_box": st.column_config.TextColumn("Black box says"),
@@ -155,6 +156,6 @@ def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Se
     with st.container(horizontal=True):
         show_download("Map as CSV", csv, f"{name}.csv")
         show_download(
-            "Map as a page (HTML)", html, f"{name}.html",
-            "An interactive Plotly figure that needs neither this program nor a network.",
+            "Map as HTML page", html, f"{name}.html",
+            "An interactive Plotly figure that works offline, without this program.",
         )  # fmt: skip

@@ -20,10 +20,11 @@ from app.state import query
 from app.wording import message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import MapScores, ModelInfo
 from kmex_core.base.specs import MapScoresSpec, stable_key
 from kmex_core.base.store import read_only
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import MapScores
+from kmex_core.models.info import ModelInfo
 
 IMAGES = (100, 300, 1000)
 MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
@@ -70,7 +71,7 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
         ["evaluate", "--model", info.name, *chosen.source.options, "--images", str(images), "--runs", str(runs),
          "--metrics", ",".join(MAP_METRICS)],
         f"Measuring maps of {label} on {count}.",
-        "You can look at other pages meanwhile.",
+        "You can leave this page meanwhile.",
     )  # fmt: skip
     return False
 
@@ -110,7 +111,7 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
         ["compare", "--models", *names, "--k", str(k), "--images", str(images), "--runs", str(runs),
          "--metrics", ",".join(MAP_METRICS), "--no-published"],
         f"Measuring maps of {', '.join(labels)}.",
-        "You can look at other pages meanwhile.",
+        "You can leave this page meanwhile.",
     )  # fmt: skip
 
 
@@ -142,8 +143,8 @@ def show_ordering(chosen: Selection, scores: MapScores) -> None:
 
 def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     """Show how the scores are spread over images."""
-    st.markdown("**Image by image**", help="The numbers above are means of these.")
-    names = ("KMEx", "Black box") if chosen.has_black_box else ("Own prototypes", "Prediction")
+    st.markdown("**Image by image**", help="The numbers above are the means of these values.")
+    names = ("KMEx", "Black box") if chosen.has_black_box else ("Built-in prototypes", "Prediction")
 
     def two(name: str) -> dict[str, np.ndarray]:
         return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))

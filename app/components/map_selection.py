@@ -12,7 +12,7 @@ from app.components.image_card import show_image_card
 from app.components.prototype_card import open_prototype, show_prototype_summary
 from app.links import missing_prototype, pick, picked, prototype_index, prototype_name, refuse
 from app.selection import Selection
-from kmex_core.base.results import Projection
+from kmex_core.analysis.types import Projection
 
 KIND = "point"
 
@@ -57,7 +57,7 @@ def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
     with st.container(border=True):
         if kind == "prototype":
             show_prototype_summary(chosen, int(number))
-            if st.button("Its own page", icon=":material/open_in_full:"):
+            if st.button("Open prototype", icon=":material/open_in_full:"):
                 open_prototype(chosen, int(number))
         else:
             show_image_card(chosen, drawn, kind, int(number))

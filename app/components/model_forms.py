@@ -12,10 +12,10 @@ from app.components.messages import show_error, upload_limit
 from app.components.model_jobs import is_being_made, start_import, start_training, waiting_upload
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import KINDS
 from kmex_core.base.store import checked_name
 from kmex_core.data import registry as datasets
 from kmex_core.models.catalogue import check_free
+from kmex_core.models.info import KINDS
 
 BACKBONES = ("resnet20", "resnet18", "resnet34", "resnet50", "vgg11_bn", "mobilenet_v3_small", "efficientnet_b0",
              "convnext_tiny", "vit_b_16")  # fmt: skip
@@ -91,7 +91,7 @@ def show_training() -> None:
             "scratch.",
         )  # fmt: skip
         k = second[2].number_input(
-            "Own prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
+            "Built-in prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
         )
         seed = second[3].number_input("Seed", 0, 2**31 - 1, 0, key="train-seed", help="Equal seeds, equal results.")
         asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
@@ -142,7 +142,9 @@ def show_import() -> None:
                                 "0.485,0.456,0.406 for ImageNet's.")  # fmt: skip
         std = second.text_input("Standard deviation", key="import-std", placeholder="Of the training images",
                                 help="As the mean: 0.229,0.224,0.225 for ImageNet's.")  # fmt: skip
-        k = third.number_input("Own prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model.")
+        k = third.number_input(
+            "Built-in prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model."
+        )
         ignore = st.text_input("Ignore tensors", max_chars=500, key="import-ignore", placeholder="None",
                                help="Names to leave out, with commas between them: `aux.*`, `loss*`. Losses, metrics "
                                "and auxiliary heads are left out anyway.")  # fmt: skip

@@ -16,8 +16,9 @@ from app.components.figure import show_figure
 from app.components.job_panel import watch
 from app.figures.training import history_table, loss_figure
 from kmex_core.base import jobs
+from kmex_core.base.files import write_stream
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.store import checked_name, demand_writable, write_stream
+from kmex_core.base.store import checked_name, demand_writable
 from kmex_core.stages.training_runs import unfinished
 
 TRAIN, IMPORT = "train-", "import-"

@@ -19,10 +19,10 @@ from app.state import select_model
 from app.wording import message
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import KINDS, ModelInfo
 from kmex_core.base.store import read_only
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as kept
+from kmex_core.models.info import KINDS, ModelInfo
 
 CHOSEN = "chosen"
 
@@ -91,7 +91,7 @@ def show_model(info: ModelInfo) -> None:
                     f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}")  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
-                "Look at it", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),
+                "Open", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),
                 help="Converts it to a KMEx with the chosen number of prototypes.",
             ):  # fmt: skip
                 st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to

@@ -17,9 +17,10 @@ from app.wording import message
 from kmex_core.analysis import comparison, published
 from kmex_core.analysis.comparison import Row
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Evaluation, ModelInfo
 from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
+from kmex_core.metrics.types import Evaluation
+from kmex_core.models.info import ModelInfo
 
 RUNS = (1, 3, 5)
 GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))

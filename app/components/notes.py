@@ -7,7 +7,7 @@ import streamlit as st
 from app import read
 from app.selection import Selection
 from app.wording import message
-from kmex_core.base.results import fewer_prototypes
+from kmex_core.prototypes.types import fewer_prototypes
 
 MARK = "(!)"
 

@@ -10,7 +10,7 @@ from app.components.figure import show_figure
 from app.components.picture import show_picture
 from app.figures.evaluation import weights_figure
 from app.selection import Selection
-from kmex_core.base.results import NO_IMAGE
+from kmex_core.prototypes.types import NO_IMAGE
 
 SIDE = 224
 ABOUT = {
@@ -44,6 +44,6 @@ def show_own_kind(chosen: Selection, p: int) -> None:
         )  # fmt: skip
     names = chosen.model.class_names
     weights = pd.DataFrame({"class": names, "weight": details.weights[:, p]})
-    with st.expander("What it says for each class", icon=":material/balance:"):
+    with st.expander("Class weights", icon=":material/balance:"):
         st.caption("Weights of the last layer: above 0 it speaks for the class, below 0 against it.")
         show_figure(f"weights-{p}", weights_figure(weights), "The weight of this prototype for each class")

@@ -14,9 +14,9 @@ from app.links import bound, one_of
 from app.selection import Selection
 from kmex_core.analysis import export as report
 from kmex_core.base import jobs
-from kmex_core.base.results import PatchConversion
 from kmex_core.base.store import read_only
-from kmex_core.data.pictures import boxed
+from kmex_core.data.display import boxed
+from kmex_core.prototypes.types import PatchConversion
 
 SIDE, WIDTH = 192, 150
 
@@ -48,7 +48,7 @@ def show_patches(chosen: Selection) -> None:
             name,
             ["patches", "--model", info.name, "--k", str(chosen.kmeans.k), "--seed", str(chosen.kmeans.seed)],
             "Finding patch prototypes.",
-            "You can look at other pages meanwhile.",
+            "You can leave this page meanwhile.",
         )
 
 
@@ -65,7 +65,7 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
             about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
             st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
     names = info.class_names
-    bind = bound("patch-class", one_of(names), "Choose among those of this data set.", names[0])
+    bind = bound("patch-class", one_of(names), "Choose one of this data set's classes.", names[0])
     name = st.selectbox("Class", names, key="patch-class", width=260, bind=bind)
     train = read.dataset(info).split("train")
     with st.container(horizontal=True):

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from kmex_core.base.plain_text import markdown
-from kmex_core.data.pictures import displayed
+from kmex_core.data.display import displayed
 
 
 def show_picture(

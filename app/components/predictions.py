@@ -13,7 +13,8 @@ from app.components.picture import show_picture
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import Explanation, Prototypes
+from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.types import Explanation
 
 MOST = 10
 
@@ -30,7 +31,9 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
     rows = shown_rows(table, MOST, [info.class_names[found.predicted_black_box], *([true] if true else [])])
     black_box, kmex = st.columns(2)
     with black_box:
-        st.markdown("**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the longest bar decides")
+        st.markdown(
+            "**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the prediction is the longest bar"
+        )
         show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
     with kmex:
         if not chosen.has_black_box:
@@ -41,7 +44,7 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, found: Explanati
             )
         else:
             st.markdown(
-                "**KMEx**: the longest bar decides",
+                "**KMEx**: the prediction is the longest bar",
                 help="In brackets the class's probability: a softmax over the similarities to all "
                 f"{len(prototypes)} prototypes, summed within each class. It does not decide; the largest here is "
                 f"{found.kmex.max():.1%}.",

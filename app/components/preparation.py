@@ -13,9 +13,9 @@ from app.state import selection
 from app.wording import message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import read_only
 from kmex_core.data import registry as datasets
+from kmex_core.models.info import ModelInfo
 
 CLASSES, PER_CLASS = 20, 8
 
@@ -57,7 +57,7 @@ def _follow(info: ModelInfo) -> None:
         ["convert", "--model", info.name, "--k", str(chosen.kmeans.k)],
         f"Preparing '{info.name}'.",
         f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} goes through the network once, and "
-        "the result is kept. You can look at other pages meanwhile.",
+        "the result is kept. You can leave this page meanwhile.",
     )
 
 

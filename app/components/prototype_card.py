@@ -15,7 +15,8 @@ from app.components.picture import show_picture
 from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.results import NO_IMAGE, ModelInfo, Prototypes
+from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 PAGE = 24
 SIDE = 224
@@ -81,7 +82,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         _images("any", chosen, np.array([nearest_any]), wrong=True)
     name = markdown(info.class_names[prototypes.classes[p]])
     if len(own):
-        st.header(f"What it stands for: {len(own):,} images of {name}, nearest first")
+        st.header(f"Images it stands for: {len(own):,} images of {name}, nearest first")
         _paged("own", chosen, own)
     if len(own) == 0 or not chosen.has_black_box:
         st.header(f"The images of {name} that it is most similar to")
@@ -89,7 +90,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
-        st.header(f"What it gets wrong: {len(others):,} images of other classes")
+        st.header(f"Images of other classes it attracts: {len(others):,} images of other classes")
         weighs = "" if chosen.has_black_box else " The model weighs all prototypes, and may still be right."
         st.caption(f"Training images whose nearest prototype is this one, although they are of another class.{weighs}")
         _paged("others", chosen, others, wrong=True)

@@ -16,13 +16,13 @@ from app.selection import Selection
 from app.state import address
 from kmex_core.analysis import export as report
 from kmex_core.base.plain_text import table_csv
-from kmex_core.base.results import Prototypes
+from kmex_core.prototypes.types import Prototypes
 
 ORDERS = {
     "class": "By class",
     "importance": "Most important first",
     "least": "Least important first",
-    "wrong": "Most of other classes first",
+    "wrong": "Most images of other classes first",
 }
 
 
@@ -31,7 +31,7 @@ def choose_order() -> str:
     return st.selectbox(
         "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="order", width=260,
         bind=bound_to("order", ORDERS, "class"),
-        help="Most of other classes: those that attract most training images of another class.",
+        help="Most images of other classes: prototypes that are nearest to most training images of another class.",
     )  # fmt: skip
 
 

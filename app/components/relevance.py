@@ -11,8 +11,8 @@ import streamlit as st
 
 from app.components.web import component
 from app.links import number_in, one_of, refuse
-from kmex_core.base.results import RelevanceMaps
-from kmex_core.data.pictures import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
 _SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}
@@ -71,7 +71,7 @@ def show_look(key: str) -> None:
     The browser reads them from the address; here it is said when that asks for what cannot be.
     """
     for name, usable, instead in (
-        ("colours", one_of(COLOURS), f"They are one of {', '.join(COLOURS)}."),
+        ("colours", one_of(COLOURS), f"Relevance colours are one of {', '.join(COLOURS)}."),
         ("opacity", number_in(0, 100), "It is a percentage, 0 to 100."),
     ):
         if (asked := st.query_params.get(name)) and not usable(asked):

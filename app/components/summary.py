@@ -7,8 +7,8 @@ import streamlit as st
 from app import claims, read
 from app.components.notes import marked
 from app.selection import Selection
-from kmex_core.base.results import Conversion, Summary
 from kmex_core.metrics import wilson_interval
+from kmex_core.prototypes.types import Conversion, Summary
 
 WIDTH = 222
 

@@ -14,8 +14,8 @@ from app.figures.sweep import CURVES, sweep_figure, sweep_table
 from app.selection import Selection
 from app.state import KS as RANGE
 from kmex_core.base import jobs
-from kmex_core.base.results import Summary
 from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.types import Summary
 
 KS = range(RANGE[0], RANGE[1] + 1)
 TOP = "sweep-top"
@@ -39,7 +39,7 @@ def wait_for_sweep(chosen: Selection) -> bool:
         name,
         [*arguments, "--seed", str(chosen.kmeans.seed)],
         "Converting for every number.",
-        "It takes from seconds to some minutes, once per model.",
+        "Takes seconds to minutes, once per model.",
         lambda: show_curves(chosen),
         TOP,
     )

@@ -166,7 +166,7 @@ def _by_prototype(found: Coverage, order: np.ndarray, names: Sequence[str], clas
     colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
     figure = go.Figure()
     rows, columns = np.nonzero(~found.has[:, order].T)
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it not", "circle", 3, BLACK_BOX))
+    figure.add_trace(_cells(found, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
     rows, columns = np.nonzero(found.has[:, order].T)
     marks = [colours[classes[p]] for p in columns.tolist()]
     figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))

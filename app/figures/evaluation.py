@@ -13,8 +13,9 @@ from plotly.subplots import make_subplots
 from app.figures.axis import axis_range
 from app.figures.palette import BLACK_BOX, GHOST, KMEX, class_colours
 from kmex_core.base.plain_text import chart, charts
-from kmex_core.base.results import MapScores, Prototypes
 from kmex_core.metrics.catalogue import SHARE
+from kmex_core.metrics.types import MapScores
+from kmex_core.prototypes.types import Prototypes
 
 MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import class_colours
+from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import charts
-from kmex_core.base.results import Projection, Prototypes
+from kmex_core.prototypes.types import Prototypes
 
 DENSE = 5000
 

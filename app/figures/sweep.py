@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
-from kmex_core.base.results import Summary
 from kmex_core.metrics.catalogue import METRICS, Metric
+from kmex_core.prototypes.types import Summary
 
 
 @dataclass(frozen=True)

@@ -41,21 +41,23 @@ for note in read.dataset(info).notes:
 found = read.coverage(chosen)
 show_finding(chosen, found)
 
-st.header("For whom predictions fail", help="Accuracy of each attribute's test images, and of each two attributes'.")
+st.header("For whom predictions fail", help="Accuracy per attribute and per pair of attributes, on the test split.")
 show_accuracy(chosen)
 
-st.header("What is covered", help="A filled square: the prototype's picture has the attribute. ✕: none has it.")
+st.header(
+    "Attribute coverage", help="Filled square: the prototype's exemplar has the attribute. ✕: no prototype has it."
+)
 name = choose_attribute(found)
 if name:
     show_attribute(chosen, found, name)
 show_coverage(chosen, found, name)
 show_attributes(chosen, found, kmex_curves(info) if chosen.has_black_box else None)
 
-st.header("What each number of prototypes covers", help="As in the paper's Figure 5.")
+st.header("Coverage by number of prototypes", help="As in Figure 5 of the paper.")
 show_coverage_curves(chosen, len(found.names))
 
-st.header("Subgroups of two attributes", help="Which combinations have fewer prototypes than their share.")
+st.header("Subgroups of two attributes", help="Which combinations have fewer prototypes than expected.")
 show_subgroups(chosen, found)
 
-st.header("Which attributes come together", help="Do they among the prototypes as they do in the data?")
+st.header("Attribute correlations", help="Do attributes co-occur among prototypes as they do in the data?")
 show_correlations(chosen, found)

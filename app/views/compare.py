@@ -44,5 +44,5 @@ for info in infos:
 table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)
 measure_all(infos, k, images, runs)
-st.header("Strengths and weaknesses", help="As in the paper's Figure 4.")
+st.header("Strengths and weaknesses", help="As in Figure 4 of the paper.")
 show_radar(table)

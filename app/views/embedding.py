@@ -20,7 +20,7 @@ info = chosen.model
 
 show_title("Embedding")
 st.markdown(
-    "Each dot is an image, where the network sees it: near one another means alike. "
+    "Each dot is an image, placed by its embedding: images close together look alike to the network. "
     "Each square is a prototype, larger when it stands for more images; a diamond is a ghost."
 )
 prepare(info)
@@ -31,7 +31,7 @@ if drawn is None:
         f"map-{read.subject(info).embedding_map().key}",
         ["project", "--model", info.name],
         "Drawing the map.",
-        "It takes from seconds to a minute, once per model. You can look at the other pages meanwhile.",
+        "Takes up to a minute, once per model. You can leave this page meanwhile.",
     )
     st.stop()
 
@@ -44,7 +44,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     classes = choose_classes(info, width=220)
     find_image(drawn)
     bind = bound("test", on_or_off, "It is true or false.", False)
-    test = st.toggle("Test images", key="test", bind=bind, help="Lay the test images over, as larger dots.")
+    test = st.toggle("Test images", key="test", bind=bind, help="Overlay the test images as larger dots.")
 selected = selected_on_map(chosen, drawn)
 left, right = st.columns([5, 2], gap="medium")
 with left:

@@ -11,10 +11,12 @@ from app.components.title import show_title
 from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)
-st.markdown("What is in the store on this machine. Every model is converted to a KMEx when it is looked at.")
+st.markdown("The models in the store on this machine. A model is converted to KMEx when you open it.")
 show_place()
 if read_only():
-    st.info("This server is read-only: models can be looked at, not made or changed.", icon=":material/lock:")
+    st.info(
+        "This server is read-only: you can open models, but not train, import or change them.", icon=":material/lock:"
+    )
 else:
     show_jobs()
 chosen = choose_model()

@@ -30,7 +30,7 @@ if p is None:
     if named:
         why = links.missing_prototype(named, converted.prototypes.classes, info.class_names)
         links.refuse("prototype", named, f"{why} Here are all.")
-    st.markdown("Each picture is the training image nearest to a prototype. Click one to see all that it stands for.")
+    st.markdown("Each picture is the training image nearest to a prototype. Click one for details.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)
@@ -53,7 +53,7 @@ else:
     with right:
         clicked, drawn = "", read.peek(read.subject(info).embedding_map())
         if drawn is None:
-            st.page_link("views/embedding.py", label="Draw the map, to see where it lies", query_params=state.query())
+            st.page_link("views/embedding.py", label="Draw the map to see where it is", query_params=state.query())
         else:
             clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)

@@ -9,9 +9,9 @@ from typing import Any
 
 from kmex_core.analysis.published import of_dataset, source
 from kmex_core.base.plain_text import csv_text, latex
-from kmex_core.base.results import Evaluation
 from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import Evaluation
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")

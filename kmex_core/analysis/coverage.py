@@ -10,8 +10,8 @@ import numpy as np
 
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import Conversion, Prototypes
 from kmex_core.data.registry import Split
+from kmex_core.prototypes.types import Conversion, Prototypes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,13 +21,15 @@ from kmex_core.analysis.coverage import (
     finding,
     subgroup_table,
 )
+from kmex_core.base.files import write_bytes, write_file
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import table_csv
-from kmex_core.base.results import Conversion, Explanation, ModelInfo, PatchPrototypes, Prototypes
-from kmex_core.base.store import write_bytes, write_file
-from kmex_core.data.pictures import COLOURS, boxed, displayed, overlay, png
+from kmex_core.data.display import COLOURS, boxed, displayed, overlay, png
 from kmex_core.data.registry import ImageDataset
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion, PatchPrototypes, Prototypes
+from kmex_core.relevance.types import Explanation
 
 if TYPE_CHECKING:
     import pandas as pd

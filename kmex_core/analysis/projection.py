@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from kmex_core.analysis.types import Projection
 from kmex_core.base import compiled
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import Embeddings, Projection
 from kmex_core.base.specs import ProjectionSpec
+from kmex_core.networks.types import Embeddings
 
 COMPONENTS = 50
 NEIGHBORS = 15

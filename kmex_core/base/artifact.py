@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from kmex_core.base.errors import StoreError
+from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.base.store import Arrays, Store
+from kmex_core.base.store import Store
 
 
 class Keyed(Protocol):

@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout, lock_descriptor
 
 from kmex_core.base import cores
 from kmex_core.base.errors import StoreError
+from kmex_core.base.files import make_folder, regular_files, write_bytes
 from kmex_core.base.jsontext import read_json, write_json
-from kmex_core.base.store import Store, checked_name, demand_writable, make_folder, regular_files, write_bytes
+from kmex_core.base.store import Store, checked_name, demand_writable
 
 ROOM = "jobs"
 VARIABLE, HANDED = "KMEX_JOB", "KMEX_JOB_LOCK"

@@ -8,57 +8,32 @@ so that it is computed again; nothing in it is ever executed.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import io
 import logging
 import os
 import re
-import secrets
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout, lock_descriptor
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as _serialise
+from filelock import FileLock, Timeout
 
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.jsontext import read_json, write_json
-from kmex_core.base.paths import user_cache, user_path
+from kmex_core.base.files import Arrays, make_folder, parts_of, read_description, read_file, write_file
+from kmex_core.base.location import default_root
 from kmex_core.base.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
-PIECE = 2**20
-
-Arrays = dict[str, np.ndarray]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
-HEADER = frozenset({"kmex", "digest", "description_digest"})
 LOCK = re.compile(r"\.(.+)\.lock")
 # seconds between two looks at a lock that another process holds
 PATIENCE = 0.5
 READ_ONLY = "KMEX_READ_ONLY"
 IN_MEMORY = 512 * 2**20
-
-
-def default_root() -> Path:
-    """`KMEX_CACHE`, else `data_cache/` in the clone that this package is part of, else `store/` in the user's cache.
-
-    Raises:
-        InputError: when `KMEX_CACHE` cannot be a path; when the store would be in the user's cache, and the user has
-            no home directory.
-    """
-    if chosen := os.environ.get("KMEX_CACHE"):
-        return user_path(chosen).resolve()
-    in_clone = Path(__file__).resolve().parent.parent.parent / "data_cache"
-    return in_clone if in_clone.is_dir() else user_cache() / "store"
 
 
 def read_only() -> bool:
@@ -113,17 +88,6 @@ class _Memory:
 _memory = _Memory()
 
 
-def digest(arrays: Mapping[str, np.ndarray], description: str = "") -> str:
-    """A 32-digit hexadecimal fingerprint of named arrays (names, types, shapes, bytes) and a text."""
-    seen = hashlib.blake2b(digest_size=16)
-    seen.update(description.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        seen.update(f"|{name}:{array.dtype.str}:{arrays[name].shape}|".encode())
-        seen.update(array.reshape(-1).view(np.uint8).data)
-    return seen.hexdigest()
-
-
 def checked_name(name: str) -> str:
     """`name` if it can be the name of a model, so that no path outside the store can be named.
 
@@ -136,219 +100,6 @@ def checked_name(name: str) -> str:
             "starting with a letter or a digit."
         )
     return name
-
-
-def write_file(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write arrays and their description to one safetensors file: all of it or nothing.
-
-    Raises:
-        StoreError: when the folder cannot be written (rights, full disk); what was there before is untouched.
-    """
-    text = write_json(description, sort_keys=True)
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = {"kmex": text, "digest": digest(whole, text), "description_digest": digest({}, text)}
-    write_bytes(path, _serialise(whole, metadata=header))
-
-
-def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file so that other processes see the old or the new content, never a part.
-
-    Args:
-        path, content: where and what; folders that are missing are made.
-        durable: it is on the disk when this returns, and a power cut does not take it back.
-
-    Raises:
-        StoreError: when it cannot be written.
-    """
-    write_stream(path, io.BytesIO(content), durable)
-
-
-def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
-    """`write_bytes` of what a stream gives, piece by piece.
-
-    Raises:
-        StoreError: when it cannot be written.
-    """
-    part = None
-    try:
-        make_folder(path.parent)
-        while part is None:
-            part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
-            with open(part, "xb") as file:
-                if not _claimed_part(file.fileno()):
-                    part = None
-                    continue
-                shutil.copyfileobj(source, file, PIECE)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-                if os.name == "posix":
-                    os.replace(part, path)
-            if os.name != "posix":
-                os.replace(part, path)  # Windows renames no open file
-    except BaseException as error:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            other = ", or set KMEX_CACHE to a folder that can be written" if path.is_relative_to(default_root()) else ""
-            raise StoreError(
-                f"Cannot write {path}: {error.strerror or error}. Nothing that was there has changed. Make the folder "
-                f"writable or free space{other}."
-            ) from error
-        raise
-    if durable:
-        keep_folder(path.parent)
-
-
-def _claimed_part(part: int) -> bool:
-    """Lock the part of a file that was opened just now, so that nobody takes it for a rest; False when somebody did."""
-    if os.name != "posix":
-        return True
-    try:
-        return lock_descriptor(part, blocking=False) and os.fstat(part).st_nlink > 0
-    except OSError:
-        return True  # a file system without locks, on which nobody collects rests
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, so that a power cut does not take them back.
-
-    Raises:
-        OSError: when it cannot be made.
-    """
-    missing = [folder, *folder.parents]
-    missing = missing[: next((i for i, above in enumerate(missing) if above.is_dir()), len(missing))]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        keep_folder(made.parent)
-
-
-def keep_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder (after a file was renamed or removed), where the system can do that.
-
-    Raises:
-        StoreError: when the disk reports an error.
-    """
-    if os.name != "posix":
-        return  # Windows opens no folders, and keeps their names itself
-    try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM):
-            return  # a file system that cannot, or a folder that may be written and not be read
-        raise StoreError(
-            f"{folder} was changed, but the disk did not confirm it ({error.strerror or error}): it may be lost in a "
-            "power cut. Check the disk."
-        ) from error
-
-
-def move_file(path: Path, target: Path) -> None:
-    """Give a file another name in its folder.
-
-    Raises:
-        OSError: when it cannot be renamed.
-        StoreError: see `keep_folder`.
-    """
-    os.replace(path, target)
-    keep_folder(target.parent)
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file, if it is there.
-
-    Raises:
-        OSError: when it cannot be removed.
-        StoreError: see `keep_folder`.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-        keep_folder(path.parent)
-
-
-def parts_of(folder: Path, remove: bool = False) -> list[Path]:
-    """What killed writers have left in a folder: parts of files that nobody writes any more, removed when asked."""
-    left = []
-    for path in regular_files(folder, PART) if os.name == "posix" else []:
-        with contextlib.suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb") as file:
-            if lock_descriptor(file.fileno(), blocking=False):  # its writer has died
-                left.append(path)
-                if remove:
-                    path.unlink()
-    return left
-
-
-def regular_files(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """The regular files in a folder with such names, sorted; no symbolic links, and none below such a link."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                Path(entry.path)
-                for entry in entries
-                if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-            )
-    except OSError:
-        return []
-
-
-def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Read what `write_file` wrote.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        StoreError: when it is not such a file, or is damaged (its content does not match its digest).
-    """
-    header, arrays = _opened(path, with_arrays=True)
-    description = _description(path, header)
-    if header.get("digest") != digest(arrays, header["kmex"]):
-        raise StoreError(f"{path} is damaged: its content does not match its digest.")
-    return arrays, description
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """The description of a file of the store alone, without reading (or checking) its arrays.
-
-    It is checked by a digest of its own, which files that were written before version 0.2 do not have.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        StoreError: when it is not such a file, or its description is damaged.
-    """
-    return _description(path, _opened(path, with_arrays=False)[0])
-
-
-def _opened(path: Path, with_arrays: bool) -> tuple[dict[str, str], Arrays]:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = file.keys() if with_arrays else ()
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(f"{path} is damaged or no safetensors file ({error}).") from error
-
-
-def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
-    text = header.get("kmex", "")
-    if not text:
-        raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
-    if not HEADER.issuperset(header):
-        raise StoreError(f"{path} is damaged: its header has entries that no file of the store has.")
-    try:
-        description = read_json(text)
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: its description is no JSON ({error}).") from error
-    if not isinstance(description, dict):
-        raise StoreError(f"{path} is damaged: its description is no JSON object.")
-    if header.get("description_digest", digest({}, text)) != digest({}, text):
-        raise StoreError(f"{path} is damaged: its description does not match its digest.")
-    return description
 
 
 class Store:

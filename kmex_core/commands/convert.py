@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from kmex_core.base.results import fewer_prototypes
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -31,6 +30,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import fewer_prototypes
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -114,8 +114,8 @@ def patches(
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import export as report
+        from kmex_core.base.files import write_bytes
         from kmex_core.base.outputs import check_file
-        from kmex_core.base.store import write_bytes
 
         if out is not None:
             check_file(out, overwrite)

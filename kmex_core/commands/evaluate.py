@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import fewer_prototypes, trained_alike
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -28,11 +27,13 @@ from kmex_core.commands._shared import (
     number_range,
     opened,
 )
+from kmex_core.models.info import trained_alike
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.types import fewer_prototypes
 
 if TYPE_CHECKING:
-    from kmex_core.base.results import Evaluation
     from kmex_core.base.store import Store
+    from kmex_core.metrics.types import Evaluation
     from kmex_core.stages.subject import Subject
 
 MetricNames = Annotated[

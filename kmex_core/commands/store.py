@@ -27,7 +27,7 @@ from kmex_core.commands._shared import (
 )
 
 if TYPE_CHECKING:
-    from kmex_core.base.results import ModelInfo
+    from kmex_core.models.info import ModelInfo
 
 
 @app.command()
@@ -176,8 +176,9 @@ def export(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core.base.files import write_bytes
         from kmex_core.base.outputs import check_file
-        from kmex_core.base.store import Store, write_bytes
+        from kmex_core.base.store import Store
         from kmex_core.models import catalogue as kept
 
         check_file(out, overwrite)

@@ -25,8 +25,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.location import default_root
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.store import default_root, read_only
+from kmex_core.base.store import read_only
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import stable_key
 from kmex_core.data.content import FileState, Watch, digest_of
-from kmex_core.data.pictures import DECODER, read_header, read_picture, to_channels, to_pixels
+from kmex_core.data.network_input import to_channels, to_pixels
+from kmex_core.data.pictures import DECODER, read_header, read_picture
 
 if TYPE_CHECKING:
     import torch

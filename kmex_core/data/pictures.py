@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,15 +16,13 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pi_heif
-from PIL import ExifTags, Image, ImageCms, ImageDraw, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from kmex_core.base.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import torch
+    pass
 
 pi_heif.register_heif_opener(thumbnails=False)
 # the limits below are stricter than what Pillow warns of, and damage is an error; not per call, which no thread may do
@@ -331,210 +329,3 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if np.abs(np.asarray(converted).astype(int) - colours).max() <= SAME_COLOUR:
             return None
     return transform
-
-
-def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 as (H, W, `channels`): grey by luminance (ITU-R 601, as Pillow), or grey repeated."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.shape[-1] == channels:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=-1)
-    if (pixels == pixels[..., :1]).all():
-        return pixels[..., :1]
-    return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-
-
-def to_pixels(images: Iterable[np.ndarray], channels: int, size: int) -> torch.Tensor:
-    """Pictures of any size as the network's pixels, before normalisation.
-
-    Bilinear with antialiasing to a square; the whole picture is kept, so that other shapes are squeezed. Data sets and
-    uploads go through this one function, so that the same picture gives the same pixels. Pictures that come one by one
-    are reduced one by one: no two are held at their own size.
-
-    Args:
-        images: (H, W) or (H, W, 3) uint8 arrays, at least one; sizes may differ.
-        channels: 1 or 3.
-        size: side of the square in pixels.
-
-    Returns:
-        (N, channels, size, size) uint8.
-    """
-    import torch
-
-    if isinstance(images, np.ndarray):
-        shaped = images[..., None] if images.ndim == 3 else images
-        if shaped.shape[-1] == channels:
-            return _resize(torch.from_numpy(np.ascontiguousarray(shaped)).permute(0, 3, 1, 2), size)
-    return torch.cat([
-        _resize(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], size)
-        for image in images
-    ])  # fmt: skip
-
-
-def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
-    import torch
-
-    if pixels.shape[-2:] == (size, size):
-        return pixels.contiguous()
-    resized = torch.nn.functional.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """The network's input: pixels 0…1, less `mean`, over `std`; greyscale repeated to three channels.
-
-    Args:
-        pixels: (N, 1 or 3, H, W) uint8.
-        mean, std: one number per channel.
-
-    Returns:
-        (N, 3, H, W) float32.
-    """
-    import torch
-
-    shape = (1, -1, 1, 1)
-    centre = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(shape)
-    scale = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(shape)
-    return ((pixels.float() / 255 - centre) / scale).expand(-1, 3, -1, -1)
-
-
-def pixel_bounds(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What pixels 0 and 1 become by `normalise`, for each of three channels: the box of the zB rule."""
-    low = [(0 - m) / s for m, s in zip(mean, std, strict=True)]
-    high = [(1 - m) / s for m, s in zip(mean, std, strict=True)]
-    return tuple(low if len(low) == 3 else low * 3), tuple(high if len(high) == 3 else high * 3)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# relevance as colour
-
-
-@dataclass(frozen=True)
-class Colours:
-    """A colour scale for relevance; each stays readable with colour-blind eyes.
-
-    Attributes:
-        anchors: red, green and blue (0…255), evenly spaced from the most negative to the most positive relevance.
-        names: what the two ends and the middle are called.
-        fades: pixels without relevance show the picture; otherwise they are coloured too.
-    """
-
-    anchors: tuple[tuple[int, int, int], ...]
-    names: tuple[str, str, str]
-    fades: bool
-
-
-COLOURS: dict[str, Colours] = {
-    "Red and blue": Colours(((33, 102, 242), (120, 170, 255), (247, 247, 247), (255, 130, 90), (235, 20, 30)),
-                            ("blue", "uncoloured", "red"), True),
-    "Viridis": Colours(((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)),
-                       ("purple", "teal", "yellow"), False),
-    "Grey": Colours(((0, 0, 0), (64, 64, 64), (128, 128, 128), (191, 191, 191), (255, 255, 255)),
-                    ("black", "mid-grey", "white"), False),
-}  # fmt: skip
-FADE = 0.7
-LOSSLESS = 128
-SHOWN = 512  # the longer side in pixels up to which pictures are shown; what is larger costs time and shows no more
-
-
-def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
-    """(H, W) relevance as −1…1: divided by the 99.5th percentile of its magnitude, so that 0 stays 0."""
-    scale = float(np.quantile(np.abs(relevance), 0.995))
-    largest = float(np.abs(relevance).max())
-    return np.clip(relevance / (scale or largest or 1.0), -1, 1)
-
-
-def packed_relevance(relevance: np.ndarray) -> bytes:
-    """(h, w) relevance as a signed byte per pixel, row by row, for whoever draws it.
-
-    A byte is 127 times the sign of `scaled_relevance` times its magnitude to the power `FADE`: as strongly as it covers
-    the picture, so that faint relevance has as many steps as strong.
-    """
-    scaled = scaled_relevance(relevance)
-    return np.round(127 * np.sign(scaled) * np.abs(scaled) ** FADE).astype(np.int8).tobytes()
-
-
-def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256) -> np.ndarray:
-    """A relevance map laid over its picture.
-
-    Args:
-        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8, shown in grey.
-        relevance: (h, w), stretched to the picture.
-        opacity: 0 (picture only) to 1 (map only).
-        colours: a name in `COLOURS`.
-        side: the longer side of the result in pixels, at least (and at most `SHOWN`).
-
-    Returns:
-        (H', W', 3) uint8.
-    """
-    base = displayed(pixels, side)
-    height, width = base.shape[:2]
-    grey = np.asarray(Image.fromarray(base).convert("L"), dtype=np.float32)[..., None]
-    values = Image.fromarray(scaled_relevance(relevance).astype(np.float32))
-    stretched = np.asarray(values.resize((width, height), Image.Resampling.BILINEAR))
-    scale = COLOURS[colours]
-    anchors = np.array(scale.anchors, dtype=np.float32)
-    place = np.linspace(-1, 1, len(anchors))
-    colour = np.stack([np.interp(stretched, place, anchors[:, channel]) for channel in range(3)], -1)
-    weight = opacity * (np.abs(stretched)[..., None] ** FADE if scale.fades else 1.0)
-    return np.clip(np.round((1 - weight) * grey + weight * colour), 0, 255).astype(np.uint8)
-
-
-def reduced(pixels: np.ndarray, most: int = SHOWN) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 whose longer side is at most `most`; small ones keep their pixels.
-
-    Args:
-        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8.
-        most: in pixels.
-    """
-    if max(pixels.shape[:2]) > most:
-        image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
-        image.thumbnail((most, most), Image.Resampling.LANCZOS)
-        pixels = np.asarray(image)
-    return np.ascontiguousarray(to_channels(pixels, 3))
-
-
-def displayed(pixels: np.ndarray, side: int, most: int = SHOWN) -> np.ndarray:
-    """A picture as it is shown: `reduced`, or enlarged by whole pixels until its longer side is at least `side`."""
-    shown = reduced(pixels, most)
-    factor = -(-side // max(shown.shape[:2]))
-    return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else shown
-
-
-BOX = (230, 30, 30)
-
-
-def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
-    """A picture enlarged to `side` pixels with a red rectangle in it.
-
-    Args:
-        pixels: (H, W) or (H, W, 1 or 3) uint8.
-        box: left, top, right, bottom as shares of its width and height, 0…1.
-        side: of the larger side of the result, at least.
-    """
-    image = Image.fromarray(displayed(pixels, side)).convert("RGB")
-    left, top, right, bottom = box
-    corners = (
-        left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1,
-    )  # fmt: skip
-    ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
-    return np.asarray(image)
-
-
-def picture_file(pixels: np.ndarray) -> tuple[bytes, str]:
-    """A picture to be shown, (H, W, 3) uint8, as a file and its media type: lossless when small, else WebP."""
-    if max(pixels.shape[:2]) <= LOSSLESS:
-        return png(pixels), "image/png"
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=90)
-    return buffer.getvalue(), "image/webp"
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """(H, W), (H, W, 1) or (H, W, 3) uint8 as a PNG file."""
-    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.base.location import default_root
 from kmex_core.base.paths import user_path
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.base.store import READ_ONLY, default_root, read_only
+from kmex_core.base.store import READ_ONLY, read_only
 from kmex_core.data.content import reading_again, signature
 from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, some
 from kmex_core.data.judge import judged

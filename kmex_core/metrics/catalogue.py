@@ -143,7 +143,7 @@ METRICS = {
     ),
     "relevance_ordering_random": Metric(
         "Random ordering", "", "",
-        "The same area when pixels come in at random: what relevance ordering has to beat.",
+        "The same area when pixels come in at random: the baseline for relevance ordering.",
         MAPS, "relevance_ordering_random_black_box", 0, True,
     ),
 }  # fmt: skip

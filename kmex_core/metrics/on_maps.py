@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import CONSERVATION_TOLERANCE, MapScores, NotComputed
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.robustness import (
     LEAST,
@@ -23,9 +22,11 @@ from kmex_core.metrics.robustness import (
     pixel_counts,
     relevance_rank,
 )
+from kmex_core.metrics.types import MapScores, NotComputed
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.fit import class_members
-from kmex_core.relevance import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
+from kmex_core.relevance.lrp import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
+from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 
 BATCH = 16
 STEPS = 20

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kmex_core.base.results import BuiltInDetails
 from kmex_core.models.baselines import ProtoPNet, PrototypeHead, ProtoVAE
+from kmex_core.models.info import BuiltInDetails
 from kmex_core.models.kmex import KMEx
 from kmex_core.prototypes.fit import pairwise
-from kmex_core.relevance import similarity_relevance
+from kmex_core.relevance.prp import similarity_relevance
 
 
 def built_in_distance(head: Any, z: Tensor) -> Tensor:

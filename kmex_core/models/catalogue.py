@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.errors import InputError, StoreError, unknown_name
-from kmex_core.base.results import ModelInfo
-from kmex_core.base.store import Store, checked_name, digest, move_file, read_description, read_file, remove_file
+from kmex_core.base.files import digest, move_file, read_description, read_file, remove_file
+from kmex_core.base.store import Store, checked_name
+from kmex_core.models.info import ModelInfo
 
 if TYPE_CHECKING:
     import torch
@@ -302,14 +303,14 @@ def build(info: ModelInfo) -> nn.Module:
     """The network that a model's description names, with new weights.
 
     Raises:
-        InputError: see `backbones.build`.
+        InputError: see `architectures.build`.
         StoreError: for a kind that this version does not know.
     """
     from kmex_core.models.baselines import KINDS
-    from kmex_core.networks import backbones
+    from kmex_core.networks import architectures
 
     if info.kind == "blackbox":
-        return backbones.build(info.backbone, len(info.class_names), info.image_size)
+        return architectures.build(info.backbone, len(info.class_names), info.image_size)
     if info.kind not in KINDS:
         raise StoreError(f"'{info.name}' is a '{info.kind}', which this version does not know.")
     return KINDS[info.kind](info.backbone, len(info.class_names), info.image_size, info.k, info.options)
@@ -368,6 +369,6 @@ def _shapes(name: str, expected: Mapping[str, torch.Tensor], values: Mapping[str
 
 def network_input(info: ModelInfo, pixels: np.ndarray) -> torch.Tensor:
     """One picture, (H, W) or (H, W, 3) uint8 of any size, as a model's input (1, 3, S, S)."""
-    from kmex_core.data.pictures import normalise, to_pixels
+    from kmex_core.data.network_input import normalise, to_pixels
 
     return normalise(to_pixels([pixels], info.channels, info.image_size), info.mean, info.std)

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.files import read_file, write_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.base.results import Explanation, Prototypes, RelevanceMaps, fewer_prototypes
-from kmex_core.base.store import read_file, write_file
 from kmex_core.networks import backbones, passes
-from kmex_core.networks.embedding import extract
+from kmex_core.networks.extraction import extract
 from kmex_core.networks.loaders import Batches, check_images
 from kmex_core.networks.memory import out_of_memory
 from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pairwise, similarity
+from kmex_core.prototypes.types import Prototypes, fewer_prototypes
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 FORMAT = "kmex-1"
 
@@ -140,14 +141,14 @@ class KMEx(nn.Module):
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
-        from kmex_core.relevance import similarity_relevance
+        from kmex_core.relevance.prp import similarity_relevance
 
         similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
         return similarity_relevance(z, self.prototypes[prototypes], similarity)
 
     def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
-        from kmex_core.relevance import prediction_relevance
+        from kmex_core.relevance.prp import prediction_relevance
 
         members = class_members(self.prototype_class, len(self.class_names))[target]
         filled = members.clamp(min=0)  # the place of a prototype that a smaller class lacks has no part: −1 → 0
@@ -318,7 +319,7 @@ class KMEx(nn.Module):
         Raises:
             InputError: for an image of another shape, an unknown prototype or method.
         """
-        from kmex_core.relevance import explain
+        from kmex_core.relevance.explain import explain
 
         return explain(self, image, prototypes, top, method)
 
@@ -333,7 +334,7 @@ class KMEx(nn.Module):
         Raises:
             InputError: for images of another shape, an unknown prototype or method.
         """
-        from kmex_core.relevance import pair_maps
+        from kmex_core.relevance.explain import pair_maps
 
         return pair_maps(self, images, prototypes, method)
 
@@ -353,6 +354,6 @@ class KMEx(nn.Module):
         Raises:
             InputError: for images of another shape, an unknown class or method.
         """
-        from kmex_core.relevance import class_maps
+        from kmex_core.relevance.explain import class_maps
 
         return class_maps(self, images, classes, method)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, TrainingError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.data.pictures import normalise
+from kmex_core.data.network_input import normalise
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.baselines import KINDS, Baseline, Stage, checked_options
-from kmex_core.networks import backbones
+from kmex_core.networks import architectures
 from kmex_core.networks.memory import in_portions
 
 IN_MEMORY = 256 * 2**20
@@ -124,10 +124,10 @@ def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Mo
     """The network that a recipe trains, with its first weights.
 
     Raises:
-        InputError: see `backbones.build`.
+        InputError: see `architectures.build`.
     """
     if recipe.kind == "blackbox":
-        return backbones.build(backbone, classes, image_size, recipe.imagenet)
+        return architectures.build(backbone, classes, image_size, recipe.imagenet)
     return KINDS[recipe.kind](backbone, classes, image_size, recipe.k, recipe.options, recipe.imagenet)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import NO_IMAGE, Embeddings, Prototypes
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.kmeans import kmeans
+from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 NEAREST = 12
 EPSILON = 1e-4

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import PatchPrototypes
 from kmex_core.networks.feature_maps import before_pooling
 from kmex_core.networks.memory import in_portions
 from kmex_core.prototypes.fit import EPSILON, at_most, pairwise, similarity
+from kmex_core.prototypes.types import PatchPrototypes
 
 SAMPLE = 200_000
 ROWS = 8192

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError, KMExError
-from kmex_core.base.results import Explanation, RelevanceMaps
 from kmex_core.networks.loaders import check_images
 from kmex_core.networks.memory import Portions
 from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.layers import NoRules
 from kmex_core.relevance.lrp import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
 from kmex_core.relevance.protocol import Prototypical
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 METHODS = ("auto", "prp", "integrated_gradients")
 ROWS = 64

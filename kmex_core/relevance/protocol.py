@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from torch import Tensor, nn
 
-from kmex_core.base.results import Prototypes
+from kmex_core.prototypes.types import Prototypes
 
 
 class Prototypical(Protocol):

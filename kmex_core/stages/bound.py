@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox
+from kmex_core.models.info import ModelInfo
 
 ResultT = TypeVar("ResultT")
 

@@ -13,12 +13,13 @@ from kmex_core import metrics
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Progress
-from kmex_core.base.results import Conversion, Embeddings, Prototypes, Summary
 from kmex_core.base.specs import EmbeddingSpec, PrototypeSpec
-from kmex_core.base.store import Arrays
 from kmex_core.models.catalogue import BlackBox
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 from kmex_core.stages.bound import Bound
 
 
@@ -59,7 +60,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         """Find the prototypes.
 
         Raises:
-            InputError: for built-in prototypes of a black box; see `fit_prototypes` and `embedding.extract`.
+            InputError: for built-in prototypes of a black box; see `fit_prototypes` and `extraction.extract`.
         """
         info = self._bound.info
         if isinstance(self._source, BuiltIn) and info.kind == "blackbox":

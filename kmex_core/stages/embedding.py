@@ -10,9 +10,9 @@ import numpy as np
 
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
-from kmex_core.base.results import Embeddings
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec
-from kmex_core.base.store import Arrays
+from kmex_core.networks.types import Embeddings
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.shards import Shards
 
@@ -57,7 +57,7 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         """The embedding, from the store or computed now.
 
         Raises:
-            InputError: see `embedding.extract`.
+            InputError: see `extraction.extract`.
             StoreError: when the store cannot be written.
         """
         result = super().get()
@@ -67,9 +67,9 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         return result
 
     def make(self) -> Embeddings:
-        from kmex_core.data.pictures import normalise
+        from kmex_core.data.network_input import normalise
         from kmex_core.models import catalogue
-        from kmex_core.networks.embedding import extract
+        from kmex_core.networks.extraction import extract
 
         info, data = self._bound.info, self._bound.data
         total = len(data.split(self._split))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from kmex_core.analysis.types import Projection
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.errors import StoreError
-from kmex_core.base.results import Embeddings, Projection
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec, ProjectionSpec
-from kmex_core.base.store import Arrays, Store
+from kmex_core.base.store import Store
+from kmex_core.networks.types import Embeddings
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.conversion import ModelConversion
 

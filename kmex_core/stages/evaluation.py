@@ -9,9 +9,11 @@ import numpy as np
 
 from kmex_core import metrics
 from kmex_core.base.errors import InputError, unknown_name
-from kmex_core.base.results import Conversion, Embeddings, Evaluation, MapScores, Measured, NotComputed, Prototypes
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import Evaluation, MapScores, Measured, NotComputed
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion, Prototypes
 from kmex_core.stages.subject import IMAGES, Subject
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmex_core.base.provenance import versions
-from kmex_core.base.results import Conversion
 from kmex_core.base.specs import PrototypeSpec
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion
 
 if TYPE_CHECKING:
     from kmex_core.models.kmex import KMEx
@@ -23,7 +23,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         conversion: the prototypes.
         spec: of the conversion, which says what the similarity is.
     """
-    from kmex_core.data.pictures import pixel_bounds
+    from kmex_core.data.network_input import pixel_bounds
     from kmex_core.models.builtin import BuiltInPrototypes
     from kmex_core.models.kmex import KMEx
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.files import read_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.base.results import KINDS, TEST_IS_TRAINING, ModelInfo
 from kmex_core.base.specs import MOST_SIDE, DatasetSpec
-from kmex_core.base.store import Store, checked_name, read_file
+from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry as datasets
 from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import KINDS, TEST_IS_TRAINING, ModelInfo
 from kmex_core.stages.statistics import PixelStatistics
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.training_runs import root_to_keep, test_accuracy
@@ -27,7 +28,7 @@ from kmex_core.stages.training_runs import root_to_keep, test_accuracy
 if TYPE_CHECKING:
     from torch import nn
 
-    from kmex_core.networks.checkpoints import Match
+    from kmex_core.networks.matching import Match
 
 MOST_PROTOTYPES = 1000
 
@@ -79,7 +80,7 @@ def import_model(
     """
     name = checked_name(request.name)
     if request.kind not in KINDS:
-        raise InputError(f"'{request.kind}' is no kind of model; known: {', '.join(KINDS)}.")
+        raise InputError(f"'{request.kind}' is not a model kind; known: {', '.join(KINDS)}.")
     with models.claimed(store, name):
         models.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
         imported = _imported(store, name, request, device, progress)
@@ -90,7 +91,8 @@ def import_model(
 def _imported(
     store: Store, name: str, request: ImportRequest, device: str, progress: Progress
 ) -> tuple[ModelInfo, dict[str, Any]]:
-    from kmex_core.networks.checkpoints import converted, match, read_checkpoint
+    from kmex_core.networks.checkpoints import read_checkpoint
+    from kmex_core.networks.matching import converted, match
 
     what = f"The weights in {request.checkpoint.name}"
     info = _exported(request.checkpoint) or _described(store, request, progress)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.results import PatchConversion, PatchPrototypes
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import PatchSpec
-from kmex_core.base.store import Arrays
+from kmex_core.prototypes.types import PatchConversion, PatchPrototypes
 from kmex_core.stages.bound import Bound
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
 
     def _batches(self, split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
         """Indices (n,), normalised images (n, 3, S, S) and labels (n,) of some images of a split, or of all."""
-        from kmex_core.data.pictures import normalise
+        from kmex_core.data.network_input import normalise
 
         info, data = self._bound.info, self._bound.data
         device = next(self._bound.network.model.parameters()).device

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.results import Conversion, MapScores, ModelInfo, NotComputed
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import DivergenceSpec, MapScoresSpec, PrototypeSpec
-from kmex_core.base.store import Arrays
+from kmex_core.metrics.types import MapScores, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.explainer import explainer
 
@@ -142,7 +144,7 @@ class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
     def why_not(self) -> NotComputed | None:
         """Why there is nothing to compare; None when there is."""
         from kmex_core.metrics.on_maps import why_no_maps
-        from kmex_core.relevance import has_rules
+        from kmex_core.relevance.lrp import has_rules
 
         if (why := why_no_maps(self._explainer, _size(self._bound.info))) is not None:
             return why
@@ -187,7 +189,7 @@ def chosen_images(bound: Bound, spec: MapScoresSpec) -> Iterator[tuple[np.ndarra
     """Some test images, drawn by the seed, in batches: indices (n,), normalised images (n, 3, S, S), labels (n,)."""
     import torch
 
-    from kmex_core.data.pictures import normalise, to_pixels
+    from kmex_core.data.network_input import normalise, to_pixels
 
     info, test = bound.info, bound.data.split("test")
     drawn = np.random.default_rng(spec.seed).choice(len(test), spec.images, replace=False)
@@ -206,7 +208,7 @@ def _replacement(info: ModelInfo) -> torch.Tensor:
     """(3, S, S): what pixels become that are taken away: black for greyscale, one noise image for colour (4.1.2)."""
     import torch
 
-    from kmex_core.data.pictures import normalise
+    from kmex_core.data.network_input import normalise
 
     shape = (1, info.channels, info.image_size, info.image_size)
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

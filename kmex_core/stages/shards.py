@@ -9,9 +9,9 @@ from types import TracebackType
 import numpy as np
 
 from kmex_core.base.errors import StoreError
-from kmex_core.base.results import Embeddings
 from kmex_core.base.specs import EmbeddingSpec
 from kmex_core.base.store import Store, read_only
+from kmex_core.networks.types import Embeddings
 
 ROOM = "shards"
 EVERY = 10.0

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from kmex_core.base.artifact import Artifact
+from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import stable_key
-from kmex_core.base.store import Arrays, Store
+from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]

@@ -12,13 +12,15 @@ import numpy as np
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import Embeddings, ModelInfo, NotComputed
 from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
+from kmex_core.metrics.types import NotComputed
 from kmex_core.models import catalogue
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, PrototypeSource
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion

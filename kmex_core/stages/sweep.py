@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from kmex_core.analysis.coverage import CurveMaker, Curves, checked
 from kmex_core.base.progress import silent
-from kmex_core.base.results import Conversion, Summary, training_seed
+from kmex_core.models.info import training_seed
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import Conversion, Summary
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.files import Arrays, read_description, read_file, remove_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.base.store import Arrays, Store, checked_name, read_description, read_file, remove_file
+from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue
+from kmex_core.models.info import ModelInfo
 from kmex_core.stages.statistics import PixelStatistics
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def test_accuracy(
     """
     import torch
 
-    from kmex_core.data.pictures import normalise
+    from kmex_core.data.network_input import normalise
     from kmex_core.networks.memory import in_portions
 
     right = seen = 0

@@ -19,6 +19,16 @@ from filelock import FileLock, Timeout
 
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.files import (
+    PART,
+    digest,
+    keep_folder,
+    parts_of,
+    read_description,
+    read_file,
+    regular_files,
+    remove_file,
+)
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
@@ -30,19 +40,7 @@ from kmex_core.base.specs import (
     Spec,
     stable_key,
 )
-from kmex_core.base.store import (
-    LOCK,
-    PART,
-    Store,
-    demand_writable,
-    digest,
-    keep_folder,
-    parts_of,
-    read_description,
-    read_file,
-    regular_files,
-    remove_file,
-)
+from kmex_core.base.store import LOCK, Store, demand_writable
 from kmex_core.models import catalogue as models
 from kmex_core.stages import shards
 from kmex_core.stages.subject import dataset_of

@@ -25,11 +25,12 @@ from app.figures.attributes import (
 from app.selection import Selection
 from kmex_core.analysis import coverage as attributes
 from kmex_core.base import jobs
-from kmex_core.base.results import Conversion, ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.app.test_pages import healthy

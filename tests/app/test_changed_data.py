@@ -14,13 +14,13 @@ from streamlit.testing.v1 import AppTest
 
 from app import pictures
 from kmex_core.base.plain_text import message
-from kmex_core.base.results import TEST_IS_TRAINING, ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
+from kmex_core.networks import architectures
 from kmex_core.stages.subject import dataset_of
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import data_of, healthy
@@ -46,7 +46,7 @@ def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     made_by = {"data": data.fingerprint, TEST_IS_TRAINING: True}
     described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
                           0.5, made_by)  # fmt: skip
-    models.save(store, described, backbones.build("resnet20", 2, 32))
+    models.save(store, described, architectures.build("resnet20", 2, 32))
     return models.describe(store, "pet")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from app import claims
-from kmex_core.base.results import Explanation, ModelInfo, RelevanceMaps
+from kmex_core.models.info import ModelInfo
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 from tests.app.test_figures import summary
 from tests.conftest import ROOT
 

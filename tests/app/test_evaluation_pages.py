@@ -28,11 +28,13 @@ from app.figures.evaluation import (
     shares_table,
 )
 from kmex_core.base import jobs
-from kmex_core.base.results import MapScores, ModelInfo, Prototypes
 from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import MapScores
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import Prototypes
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.test_pages import figures, healthy
@@ -218,7 +220,7 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     assert test.metric[1].value == f"{made.prototypes.ghost.mean():.1%}" != "0.0%"
     test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
     assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
-    assert test.expander[0].label == "What it says for each class"
+    assert test.expander[0].label == "Class weights"
     wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
     said = info.class_names[made.test_predicted[wrong]]

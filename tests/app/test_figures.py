@@ -6,7 +6,8 @@ import pytest
 from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
 from app.figures.projection import projection_figure, projection_table
 from app.figures.sweep import CURVES, sweep_figure, sweep_table
-from kmex_core.base.results import Projection, Prototypes, Summary
+from kmex_core.analysis.types import Projection
+from kmex_core.prototypes.types import Prototypes, Summary
 
 NAMES = ("ant", "bee", "cat")
 BLACK_BOX, KMEX = np.array([0.7, 0.1, 0.2]), np.array([0.3, 0.3, 0.4])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks import architectures
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.app.conftest import FRAME, embed
 from tests.conftest import write_folder
@@ -168,7 +168,7 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("embedding", "test", "maybe", "true or false"),
         ("evaluate", "images", "12", "It is 100, 300, 1000"),
         ("evaluate", "by", "dice", "It is one of KMEx, Black box"),
-        ("explain", "colours", "constructor", "They are one of Red and blue"),
+        ("explain", "colours", "constructor", "Relevance colours are one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
         ("embedding", "view", "0_0_0.0", "the middle and the side"),
@@ -235,7 +235,7 @@ def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
     data = datasets.load(DatasetSpec(str(write_folder(tmp_path / "pets", ("a", "b"), 10, 4))))
     described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
                           0.5, {"data": data.fingerprint})  # fmt: skip
-    models.save(demo, described, backbones.build("resnet20", 2, 32))
+    models.save(demo, described, architectures.build("resnet20", 2, 32))
     info = models.describe(demo, "pet")
     embed(demo, "pet")
     Subject(demo, info, dataset_of(info)).embedding_map().get()

@@ -11,12 +11,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.components.evaluation import MOST_CLASSES
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks import architectures
 from kmex_core.stages.statistics import PixelStatistics
 from tests.app.conftest import FRAME, embed
 from tests.app.test_pages import cards, data_of, healthy
@@ -34,7 +34,7 @@ def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo
                 Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{at}.png")
     data = datasets.load(DatasetSpec(str(root)))
     torch.manual_seed(0)
-    network = backbones.build("resnet20", classes, 32).eval()
+    network = architectures.build("resnet20", classes, 32).eval()
     mean, std = PixelStatistics(store, data).get()
     info = ModelInfo(
         "many", "blackbox", data.name, "", "resnet20", data.class_names, 32, data.channels, mean, std, None, {}

@@ -20,11 +20,12 @@ from app.components.embedding_map import SHOWN
 from app.links import prototype_index, prototype_name
 from app.selection import Selection
 from kmex_core.analysis.projection import place
+from kmex_core.analysis.types import Projection
 from kmex_core.base import jobs
-from kmex_core.base.results import ModelInfo, Projection
 from kmex_core.base.specs import ProjectionSpec
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of

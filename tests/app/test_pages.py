@@ -21,11 +21,11 @@ from streamlit.testing.v1 import AppTest
 from app import pictures
 from app.components.gallery import prototype_card
 from kmex_core.base import jobs
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
@@ -126,11 +126,11 @@ def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, di
     data = dataset_of(digits)
     made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
-    healthy(buttons["A mistake"].click().run())
+    healthy(buttons["Random mistake"].click().run())
     index = test.number_input(key="image").value
     assert made.test_predicted[index] != data.split("test").labels[index]
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
-    healthy(buttons["A disagreement"].click().run())
+    healthy(buttons["Random disagreement"].click().run())
     index = test.number_input(key="image").value
     assert made.test_predicted[index] != made.test_black_box[index]
 

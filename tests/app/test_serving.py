@@ -17,11 +17,11 @@ from app import access, maps, pictures
 from app.components import model_jobs
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
@@ -96,7 +96,7 @@ def test_nothing_changes_a_read_only_store(
     models.save(store, info, models.load(store, "digits").model)
     models.rename(store, "digits", "mine")
     (store.root / "jobs").mkdir()
-    jobs._write(store.root / "jobs" / "train-mine.json", jobs.Job("failed", message="It failed."))
+    jobs._write(store.root / "jobs" / "train-mine.json", jobs.Job("failed", message="The job failed."))
     st.cache_resource.clear()
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
     before = snapshot(store.root)

@@ -66,8 +66,8 @@ def test_a_click_on_a_mark_shows_the_attribute_and_a_link_shows_it_again(
     settled(page)
     page.mouse.click(*marks(page)[0])
     expect(page).to_have_url(re.compile("attribute="))
-    expect(page.get_by_text("Prototypes with it")).to_be_visible()
-    expect(page.get_by_text("Images with it")).to_be_visible()
+    expect(page.get_by_text("Prototypes that have it")).to_be_visible()
+    expect(page.get_by_text("Images that have it")).to_be_visible()
     name = re.search("attribute=([A-Za-z_]+)", page.url)
     assert name
     words = page.get_by_text(re.compile(f"^{name[1].replace('_', ' ')}: .* training images"))

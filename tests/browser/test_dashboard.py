@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kmex_core.base.results import Conversion
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.conftest import dashboard, watched
 from tests.conftest import encoded
@@ -122,7 +122,7 @@ def test_picking_a_mistake_says_so(page: Page) -> None:
     open_page(page, "/explain")
     explained(page)
     expect(page.get_by_text("That is right.")).to_be_visible()
-    page.get_by_role("button", name=re.compile("A mistake")).click()
+    page.get_by_role("button", name=re.compile("Random mistake")).click()
     expect(page.get_by_text(re.compile(r"The true class is \d: .* wrong\."))).to_be_visible()
     assert "image=" in page.url
 

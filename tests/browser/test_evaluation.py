@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from kmex_core.base.results import MapScores
 from kmex_core.base.store import Store
+from kmex_core.metrics.types import MapScores
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
@@ -51,7 +51,7 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
     open_page(page, "/evaluate?k=3&images=300")
     page.get_by_role("button", name="Measure maps of digits").click()
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Stopped. What was done is kept.")).to_be_visible()
+    expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
 
 

@@ -148,7 +148,7 @@ def test_hover_and_click_tell_what_something_is(page: Page) -> None:
     page.mouse.click(*place(page, "prototype", 12))
     expect(page.get_by_text("Prototype 12: number 3 of 5 of class 2")).to_be_visible()
     expect(page).to_have_url(re.compile(r"point=prototype-2\.2"))
-    page.get_by_role("button", name="Its own page").click()
+    page.get_by_role("button", name="Open prototype").click()
     expect(page.get_by_role("heading", name="Prototype 12")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/prototypes\?.*prototype=2\.2"))
 

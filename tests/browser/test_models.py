@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.networks import architectures
 from tests.browser.conftest import dashboard
 from tests.browser.test_dashboard import settled
 
@@ -64,7 +64,7 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own
     assert "--resume" in info.made_by["command"]
     settled(page)
     choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("mine"))
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Open").click()
     expect(page.get_by_text("mine is a resnet20")).to_be_visible()
     expect(page.locator(".kx-card").first).to_be_visible()
 
@@ -111,7 +111,7 @@ def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
             expect(page.get_by_text(re.compile(r"Epoch \d+/30 loss"))).to_be_visible()
             if log == "second":
                 page.get_by_role("button", name="Stop").click()
-                expect(page.get_by_text("Stopped. What was done is kept.")).to_be_visible()
+                expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
             page.close()
     job = jobs.look(own_store, "train-mine")
     assert job is not None
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, own_stor
     """The commonest network, in the commonest file: a ResNet-18 as torchvision's training script saves it."""
     torch.manual_seed(0)
     path = tmp_path / "model_best.pth"
-    state = backbones.build("resnet18", 10, 32).state_dict()
+    state = architectures.build("resnet18", 10, 32).state_dict()
     torch.save({"epoch": 9, "arch": "resnet18", "state_dict": state, "best_acc1": torch.tensor(9.0)}, path)
     assert 44 * 2**20 > path.stat().st_size > 42 * 2**20
     page = own_page

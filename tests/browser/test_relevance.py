@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
-from kmex_core.base.results import Explanation
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
-from kmex_core.data.pictures import LOSSLESS, overlay, read_picture
+from kmex_core.data.display import LOSSLESS, overlay
+from kmex_core.data.pictures import read_picture
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.source import KMeans
+from kmex_core.relevance.types import Explanation
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.browser.test_dashboard import explained, no_sideways_scrolling, open_page
 from tests.conftest import encoded

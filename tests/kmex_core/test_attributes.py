@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis import export as report
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import NO_IMAGE, Conversion, ModelInfo, trained_alike
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo, trained_alike
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import NO_IMAGE, Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.conftest import ATTRIBUTES, with_attributes

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.networks import backbones
+from kmex_core.networks import architectures, backbones
 
 # one small member of every torchvision family, its smallest sensible input, and its embedding's size
 FAMILIES = {
@@ -45,14 +45,14 @@ def family(name: str) -> str:
 
 def test_every_registered_family_is_tested() -> None:
     tested = {family(name) for name in FAMILIES}
-    assert {family(name) for name in backbones.names()} <= tested
+    assert {family(name) for name in architectures.names()} <= tested
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_encoder_and_head_make_the_whole(name: str) -> None:
     size, dimensions = FAMILIES[name]
     torch.manual_seed(0)
-    model = backbones.build(name, 7, size)
+    model = architectures.build(name, 7, size)
     before = backbones.fingerprint(model)
     images = torch.randn(2, 3, size, size)
     parts = backbones.split(model, images)
@@ -67,7 +67,7 @@ def test_encoder_and_head_make_the_whole(name: str) -> None:
 
 
 def test_parts_share_the_models_parameters() -> None:
-    model = backbones.build("resnet20", 10, 32)
+    model = architectures.build("resnet20", 10, 32)
     parts = backbones.split(model)
     ours = {id(p) for part in (parts.encoder, parts.head) for p in (*part.parameters(), *part.buffers())}
     assert ours == {id(p) for p in (*model.parameters(), *model.buffers())}
@@ -156,7 +156,7 @@ def test_what_cannot_be_split_is_refused(model: nn.Module, message: str) -> None
 
 
 def test_splitting_leaves_the_mode_alone() -> None:
-    model = backbones.build("resnet20", 10, 32).train()
+    model = architectures.build("resnet20", 10, 32).train()
     statistics = copy.deepcopy(model.state_dict())
     backbones.split(model, torch.randn(2, 3, 32, 32))
     assert all(module.training for module in model.modules())
@@ -164,7 +164,7 @@ def test_splitting_leaves_the_mode_alone() -> None:
 
 
 def test_the_fingerprint_sees_every_weight() -> None:
-    model = backbones.build("resnet20", 10, 32)
+    model = architectures.build("resnet20", 10, 32)
     before = backbones.fingerprint(model)
     with torch.no_grad():
         model.get_parameter("layer2.0.conv1.weight")[0, 0, 0, 0] += 1e-3
@@ -173,13 +173,13 @@ def test_the_fingerprint_sees_every_weight() -> None:
 
 def test_unknown_names_and_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="'resnet18'"):
-        backbones.build("resnet-18", 10, 32)
+        architectures.build("resnet-18", 10, 32)
     with pytest.raises(InputError, match="cannot take 32×32"):
-        backbones.build("inception_v3", 10, 32)
+        architectures.build("inception_v3", 10, 32)
     with pytest.raises(InputError, match="cannot be built for 30×30"):
-        backbones.build("vit_b_16", 10, 30)
+        architectures.build("vit_b_16", 10, 30)
     with pytest.raises(InputError, match="at least 2 classes"):
-        backbones.build("resnet20", 1, 32)
+        architectures.build("resnet20", 1, 32)
 
 
 def test_imagenet_weights_that_cannot_be_had_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,9 +188,9 @@ def test_imagenet_weights_that_cannot_be_had_are_an_error(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(InputError, match="could not be downloaded"):
-        backbones.build("resnet18", 10, 32, imagenet=True)
+        architectures.build("resnet18", 10, 32, imagenet=True)
     with pytest.raises(InputError, match="no ImageNet weights for 'resnet20'"):
-        backbones.build("resnet20", 10, 32, imagenet=True)
+        architectures.build("resnet20", 10, 32, imagenet=True)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_32", "squeezenet1_1", "googlenet"])
@@ -201,7 +201,7 @@ def test_imagenet_weights_get_a_new_head(name: str, monkeypatch: pytest.MonkeyPa
     options = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
     published = zoo.get_model(name, weights=None, **options).state_dict()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: copy.deepcopy(published))
-    model = backbones.build(name, 7, 64, imagenet=True)
+    model = architectures.build(name, 7, 64, imagenet=True)
     assert backbones.split(model).head.out_features == 7
     state = model.state_dict()
     first = next(iter(key for key in published if key.endswith("weight")))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, StoreError, TrainingError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -23,6 +22,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
 from kmex_core.models.catalogue import network_input
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.explainer import explainer

@@ -25,8 +25,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.networks import checkpoints
-from kmex_core.networks.checkpoints import converted, match, read_checkpoint
+from kmex_core.networks import checkpoints, matching
+from kmex_core.networks.checkpoints import read_checkpoint
+from kmex_core.networks.matching import converted, match
 
 
 class Small(nn.Module):
@@ -47,11 +48,11 @@ def weights() -> dict[str, Tensor]:
     return dict(network.state_dict())
 
 
-def fitted(path: Path, ignore: tuple[str, ...] = ()) -> checkpoints.Match:
+def fitted(path: Path, ignore: tuple[str, ...] = ()) -> matching.Match:
     return match(read_checkpoint(path), Small(), ignore)
 
 
-def is_placed(found: checkpoints.Match, weights: dict[str, Tensor]) -> bool:
+def is_placed(found: matching.Match, weights: dict[str, Tensor]) -> bool:
     network = Small()
     state = converted(found.state, network, "The weights")
     return set(state) == set(weights) and all(torch.allclose(state[name], weights[name]) for name in weights)

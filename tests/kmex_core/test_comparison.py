@@ -11,8 +11,8 @@ import re
 import pytest
 
 from kmex_core.analysis import comparison, published
-from kmex_core.base.results import Evaluation, Measured
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import Evaluation, Measured
 
 
 def evaluation(name: str = "a_b", dataset: str = "mnist", kind: str = "blackbox", **more: Measured) -> Evaluation:

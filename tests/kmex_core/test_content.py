@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, Store
 from kmex_core.data import content as _content
@@ -25,7 +24,8 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.files import check_of
 from kmex_core.models import catalogue as models
-from kmex_core.networks import backbones
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks import architectures
 from kmex_core.stages import training_runs
 from kmex_core.stages.importing import ImportRequest, import_model
 from kmex_core.stages.subject import Subject, dataset_of
@@ -454,7 +454,7 @@ def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -
     torch.manual_seed(0)
     info = ModelInfo(name, "blackbox", data.name, "", "resnet20", data.class_names, data.image_size, data.channels,
                      (0.5,) * data.channels, (0.5,) * data.channels, None, made_by)  # fmt: skip
-    models.save(store, info, backbones.build("resnet20", len(data.class_names), data.image_size))
+    models.save(store, info, architectures.build("resnet20", len(data.class_names), data.image_size))
     return models.describe(store, name)
 
 

@@ -26,16 +26,8 @@ from kmex_core.commands import app
 from kmex_core.data import pictures as images
 from kmex_core.data import registry as datasets
 from kmex_core.data.dataset import survey
-from kmex_core.data.pictures import (
-    DECODER,
-    GREY_ALPHA_DECODER,
-    MAX_BYTES,
-    SUFFIXES,
-    read_header,
-    read_picture,
-    to_channels,
-    to_pixels,
-)
+from kmex_core.data.network_input import to_channels, to_pixels
+from kmex_core.data.pictures import DECODER, GREY_ALPHA_DECODER, MAX_BYTES, SUFFIXES, read_header, read_picture
 from tests.conftest import write_parquet
 
 SIDE = 32

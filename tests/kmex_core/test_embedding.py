@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, KMExError
-from kmex_core.networks import backbones
-from kmex_core.networks.embedding import extract
+from kmex_core.networks import architectures, backbones
+from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import out_of_memory
 
 
 @pytest.fixture
 def parts() -> backbones.SplitModel:
     torch.manual_seed(0)
-    return backbones.split(backbones.build("resnet20", 10, 16))
+    return backbones.split(architectures.build("resnet20", 10, 16))
 
 
 def batches(count: int = 23, size: int = 8) -> list[tuple[Tensor, Tensor]]:

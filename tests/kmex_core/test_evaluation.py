@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from kmex_core import KMEx
 from kmex_core.base.errors import KMExError
-from kmex_core.base.results import MapScores
 from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.on_maps import map_scores
+from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
-from kmex_core.relevance import lrp_of
+from kmex_core.relevance.lrp import lrp_of
 from tests.conftest import striped
 
 SIZE, STEPS = 12, 6

@@ -5,17 +5,8 @@ import pytest
 
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data import registry as datasets
-from kmex_core.data.sources.faces import (  # fmt: skip
-    ATTRIBUTES,
-    CLASSES,
-    EYEWEAR,
-    HAIR,
-    HEADWEAR,
-    NECKWEAR,
-    FaceSplit,
-    cells,
-    frequencies,
-)
+from kmex_core.data.sources.face_painter import HAIR
+from kmex_core.data.sources.faces import ATTRIBUTES, CLASSES, EYEWEAR, HEADWEAR, NECKWEAR, FaceSplit, cells, frequencies
 
 MANY = 60_000
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
-from kmex_core.data.pictures import to_pixels
+from kmex_core.data.network_input import to_pixels
 
 WIDE = np.arange(12, dtype=np.uint8).reshape(3, 4)  # 3 high, 4 wide
 

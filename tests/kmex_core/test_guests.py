@@ -22,8 +22,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import CONSERVATION_TOLERANCE
 from kmex_core.networks import backbones
+from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 
 LABELS = torch.arange(18) % 3
 

@@ -11,18 +11,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from kmex_core.base.errors import InputError
-from kmex_core.data.pictures import (
-    COLOURS,
-    MAX_BYTES,
-    displayed,
-    normalise,
-    overlay,
-    pixel_bounds,
-    read_picture,
-    scaled_relevance,
-    to_channels,
-    to_pixels,
-)
+from kmex_core.data.display import COLOURS, displayed, overlay, scaled_relevance
+from kmex_core.data.network_input import normalise, pixel_bounds, to_channels, to_pixels
+from kmex_core.data.pictures import MAX_BYTES, read_picture
 from tests.conftest import encoded
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

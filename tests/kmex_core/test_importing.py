@@ -17,11 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.results import ModelInfo
+from kmex_core.base.files import read_file, write_file
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.base.store import Store, read_file, write_file
+from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.networks.checkpoints import match, read_checkpoint
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks.checkpoints import read_checkpoint
+from kmex_core.networks.matching import match
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import importing
 from kmex_core.stages.importing import ImportRequest, import_model

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kmex_core.base.files import read_description, write_file
 from kmex_core.base.jsontext import read_json, write_json
-from kmex_core.base.results import ModelInfo
-from kmex_core.base.store import Store, read_description, write_file
+from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

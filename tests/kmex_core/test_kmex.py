@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import kmex_core
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.store import read_file, write_file
-from kmex_core.networks import backbones
+from kmex_core.base.files import read_file, write_file
+from kmex_core.networks import architectures, backbones
 from kmex_core.prototypes.fit import similarity
 
 
@@ -148,7 +148,7 @@ def test_other_weights_or_files_are_refused(kmex: KMEx, model: Net, tmp_path: Pa
     with pytest.raises(InputError, match="made with other weights"):
         KMEx.load(path, other)
     with pytest.raises(InputError, match="another network"):
-        KMEx.load(path, backbones.build("resnet20", 3, 32))
+        KMEx.load(path, architectures.build("resnet20", 3, 32))
     with pytest.raises(InputError, match="no file"):
         KMEx.load(tmp_path / "y.safetensors", model)
     path.write_bytes(path.read_bytes()[:-3])

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kmex_core.base.results import ModelInfo
+from kmex_core.base.files import read_file
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.base.store import Store, read_file
+from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import ROOT, encoded, write_folder

@@ -13,10 +13,10 @@ from kmex_core.base.errors import KMExError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ArraySplit, EncodedSplit, ImageDataset, load
-from kmex_core.networks import backbones, memory
-from kmex_core.networks.embedding import extract
+from kmex_core.networks import architectures, memory
+from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import Portions, available, bytes_per_row, in_portions, out_of_memory
-from kmex_core.relevance import integrated_gradients
+from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.stages import importing
 from kmex_core.stages.statistics import PixelStatistics
 from tests.conftest import encoded, write_folder
@@ -228,7 +228,7 @@ def test_statistics_are_exact(channels: int) -> None:
 
 def test_given_statistics_are_not_measured(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "data", ("a", "b"), 6, 3)
-    torch.save(backbones.build("resnet20", 2, 32).state_dict(), tmp_path / "weights.pt")
+    torch.save(architectures.build("resnet20", 2, 32).state_dict(), tmp_path / "weights.pt")
     monkeypatch.setattr(PixelStatistics, "make", lambda *_: pytest.fail("the statistics were measured"))
     request = importing.ImportRequest(
         "given", "blackbox", tmp_path / "weights.pt", DatasetSpec(str(folder)), "resnet20",

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.stages.importing import ImportRequest, import_model
 
 INFO = ModelInfo(

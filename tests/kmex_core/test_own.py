@@ -10,14 +10,16 @@ from scipy.spatial.distance import cdist
 
 from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import NO_IMAGE, Conversion, ModelInfo, NotComputed
 from kmex_core.base.store import Store
-from kmex_core.data.pictures import normalise
+from kmex_core.data.network_input import normalise
+from kmex_core.metrics.types import NotComputed
 from kmex_core.models import catalogue as models
 from kmex_core.models.builtin import BuiltInPrototypes, built_in_details
 from kmex_core.models.catalogue import network_input
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn
-from kmex_core.relevance import lrp_of
+from kmex_core.prototypes.types import NO_IMAGE, Conversion
+from kmex_core.relevance.lrp import lrp_of
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.subject import Subject, dataset_of

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from kmex_core.analysis import export as report
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.catalogue import network_input
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.patches import PatchKMEx, fit_patches
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of

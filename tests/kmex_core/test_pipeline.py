@@ -8,12 +8,12 @@ import pytest
 
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.conversion import ModelConversion

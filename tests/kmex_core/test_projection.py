@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from kmex_core.analysis import projection
+from kmex_core.analysis.types import Projection
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import Embeddings, Projection
 from kmex_core.base.specs import ProjectionSpec
+from kmex_core.networks.types import Embeddings
 
 
 def blobs(count: int, seed: int = 0) -> Embeddings:

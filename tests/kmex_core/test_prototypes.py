@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import NO_IMAGE, Embeddings, Prototypes, fewer_prototypes
+from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes import fit as module
 from kmex_core.prototypes.fit import activated, attracted, fit_prototypes, pairwise
+from kmex_core.prototypes.types import NO_IMAGE, Prototypes, fewer_prototypes
 
 NAMES = ("ant", "bee", "cat")
 

@@ -16,15 +16,18 @@ from kmex_core import KMEx
 from kmex_core.analysis import export as report
 from kmex_core.base import cores
 from kmex_core.base.errors import InputError, KMExError
-from kmex_core.base.results import CONSERVATION_TOLERANCE, ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
-from kmex_core.networks import backbones
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks import architectures, backbones
 from kmex_core.prototypes.source import KMeans
-from kmex_core.relevance import LRP, class_relevance, has_rules, integrated_gradients, lrp_of, similarity_relevance
 from kmex_core.relevance import lrp as lrp_module
+from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.layers import NoRules, layers_of
+from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
+from kmex_core.relevance.prp import similarity_relevance
+from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.subject import Subject, dataset_of
 
@@ -434,7 +437,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
      ("efficientnet_b0", False)],
 )  # fmt: skip
 def test_which_families_have_rules(name: str, rules: bool) -> None:
-    encoder = backbones.split(backbones.build(name, 4, 32)).encoder
+    encoder = backbones.split(architectures.build(name, 4, 32)).encoder
     assert has_rules(encoder, (3, 32, 32)) is rules
     if not rules:
         with pytest.raises(NoRules):
@@ -450,7 +453,7 @@ def test_batch_norm_that_cannot_be_merged_has_no_rules() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn", "regnet_x_400mf"])
 def test_families_with_rules_conserve(name: str) -> None:
     torch.manual_seed(0)
-    parts = backbones.split(backbones.build(name, 4, 32))
+    parts = backbones.split(architectures.build(name, 4, 32))
     encoder = parts.encoder.eval()
     images = torch.rand(2, 3, 32, 32) * 2 - 0.4
     z = encoder(images).detach()
@@ -461,7 +464,7 @@ def test_families_with_rules_conserve(name: str) -> None:
 @pytest.fixture
 def transformer() -> tuple[KMEx, Tensor]:
     torch.manual_seed(0)
-    model = backbones.build("vit_b_32", 3, 32)
+    model = architectures.build("vit_b_32", 3, 32)
     images = torch.randn(12, 3, 32, 32)
     with torch.no_grad():
         model.get_submodule("heads.head").weight.normal_()

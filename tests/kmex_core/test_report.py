@@ -10,8 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from kmex_core.analysis import export as report
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.store import Store
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 

@@ -15,15 +15,16 @@ from torch import nn
 
 from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
-from kmex_core.base.results import Evaluation, MapScores, ModelInfo, NotComputed
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import Evaluation, MapScores, NotComputed
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages import evaluation as evaluations
 from kmex_core.stages import relevance_scores, training_runs

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmex_core.base.results import Embeddings, ModelInfo
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
+from kmex_core.networks.types import Embeddings
 from kmex_core.stages import embedding, shards
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.conftest import ROOT

@@ -19,18 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from kmex_core.base import files
 from kmex_core.base import store as store_module
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.store import (
-    Store,
-    checked_name,
-    default_root,
-    digest,
-    read_description,
-    read_file,
-    write_bytes,
-    write_file,
-)
+from kmex_core.base.files import digest, read_description, read_file, write_bytes, write_file
+from kmex_core.base.location import default_root
+from kmex_core.base.store import Store, checked_name
 from kmex_core.models import catalogue as models
 from tests.conftest import ROOT
 
@@ -236,8 +230,8 @@ def test_what_is_written_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytes
     assert steps[2][1].startswith(".x.")
     assert steps[3:] == [("name", "x"), ("sync", "room")]
     steps.clear()
-    store_module.move_file(tmp_path / "new" / "room" / "x", tmp_path / "new" / "room" / "y")
-    store_module.remove_file(tmp_path / "new" / "room" / "y")
+    files.move_file(tmp_path / "new" / "room" / "x", tmp_path / "new" / "room" / "y")
+    files.remove_file(tmp_path / "new" / "room" / "y")
     assert steps == [("name", "y"), ("sync", "room"), ("remove", "y"), ("sync", "room")]
     steps.clear()
     write_bytes(tmp_path / "new" / "room" / "report", b"{}", durable=False)

@@ -15,7 +15,7 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
-from kmex_core.networks import backbones
+from kmex_core.networks import architectures, backbones
 from kmex_core.stages import training_runs
 from tests.conftest import write_folder
 
@@ -78,7 +78,7 @@ def test_the_seed_decides(store: Store, folder: Path) -> None:
 
 def test_training_leaves_the_global_random_state_alone(folder: Path) -> None:
     data = datasets.load(DatasetSpec(str(folder)))
-    run = training.Run(backbones.build("resnet20", 3, 32))
+    run = training.Run(architectures.build("resnet20", 3, 32))
     torch.manual_seed(5)
     before = torch.get_rng_state()
     training.fit(run, data, request(folder, epochs=1).recipe, (0.5,) * 3, (0.2,) * 3)
@@ -95,14 +95,14 @@ def test_a_diverging_run_says_so_and_keeps_its_checkpoints(store: Store, folder:
                 value.data.fill_(float("nan"))
 
     network: list[nn.Module] = []
-    build = backbones.build
+    build = architectures.build
 
     def watched(*arguments: object) -> nn.Module:
         network.append(build(*arguments))  # type: ignore[arg-type]
         return network[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "build", watched)
+        patch.setattr(architectures, "build", watched)
         with pytest.raises(TrainingError, match=r"cross-entropy became nan in epoch 2 of 3.*lower learning rate"):
             training_runs.train(store, request(folder), progress=poison)
     kept = store.get("runs", "net")

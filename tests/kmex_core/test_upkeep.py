@@ -15,11 +15,11 @@ import pytest
 from filelock import FileLock
 
 from kmex_core.base import jobs
-from kmex_core.base.results import ModelInfo
 from kmex_core.base.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.base.store import Store
 from kmex_core.data.content import FILE
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo
 from kmex_core.stages import shards, upkeep
 from kmex_core.stages.subject import dataset_of
 from tests.conftest import ROOT, converted

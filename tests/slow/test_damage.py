@@ -14,8 +14,9 @@ import pytest
 
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.files import digest, read_description, read_file
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.base.store import Store, digest, read_description, read_file
+from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages.importing import ImportRequest, import_model
 from tests.conftest import write_folder

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kmex_core.base.store import Store, digest, read_file
+from kmex_core.base.files import digest, read_file
+from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from tests.conftest import write_folder
 from tests.slow.processes import Processes

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kmex_core.base.results import NO_IMAGE
 from kmex_core.models.baselines.backbone import encoder_of, insert_before
 from kmex_core.models.baselines.base import Baseline, PrototypeHead, Stage
 from kmex_core.networks.feature_maps import before_pooling
 from kmex_core.prototypes.fit import pairwise
+from kmex_core.prototypes.types import NO_IMAGE
 
 HEAD_STEP = 0.01
 

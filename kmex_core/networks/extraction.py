@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.results import Embeddings
 from kmex_core.networks.memory import Portions
+from kmex_core.networks.types import Embeddings
 
 
 def extract(

@@ -1,0 +1,21 @@
+"""Where the store is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kmex_core.base.paths import user_cache, user_path
+
+
+def default_root() -> Path:
+    """`KMEX_CACHE`, else `data_cache/` in the clone that this package is part of, else `store/` in the user's cache.
+
+    Raises:
+        InputError: when `KMEX_CACHE` cannot be a path; when the store would be in the user's cache, and the user has
+            no home directory.
+    """
+    if chosen := os.environ.get("KMEX_CACHE"):
+        return user_path(chosen).resolve()
+    in_clone = Path(__file__).resolve().parent.parent.parent / "data_cache"
+    return in_clone if in_clone.is_dir() else user_cache() / "store"

@@ -1,0 +1,147 @@
+"""Pictures and relevance as they are shown."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from kmex_core.data.network_input import to_channels
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Colours:
+    """A colour scale for relevance; each stays readable with colour-blind eyes.
+
+    Attributes:
+        anchors: red, green and blue (0…255), evenly spaced from the most negative to the most positive relevance.
+        names: what the two ends and the middle are called.
+        fades: pixels without relevance show the picture; otherwise they are coloured too.
+    """
+
+    anchors: tuple[tuple[int, int, int], ...]
+    names: tuple[str, str, str]
+    fades: bool
+
+
+COLOURS: dict[str, Colours] = {
+    "Red and blue": Colours(((33, 102, 242), (120, 170, 255), (247, 247, 247), (255, 130, 90), (235, 20, 30)),
+                            ("blue", "uncoloured", "red"), True),
+    "Viridis": Colours(((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)),
+                       ("purple", "teal", "yellow"), False),
+    "Grey": Colours(((0, 0, 0), (64, 64, 64), (128, 128, 128), (191, 191, 191), (255, 255, 255)),
+                    ("black", "mid-grey", "white"), False),
+}  # fmt: skip
+
+FADE = 0.7
+
+LOSSLESS = 128
+
+SHOWN = 512  # the longer side in pixels up to which pictures are shown; what is larger costs time and shows no more
+
+
+def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
+    """(H, W) relevance as −1…1: divided by the 99.5th percentile of its magnitude, so that 0 stays 0."""
+    scale = float(np.quantile(np.abs(relevance), 0.995))
+    largest = float(np.abs(relevance).max())
+    return np.clip(relevance / (scale or largest or 1.0), -1, 1)
+
+
+def packed_relevance(relevance: np.ndarray) -> bytes:
+    """(h, w) relevance as a signed byte per pixel, row by row, for whoever draws it.
+
+    A byte is 127 times the sign of `scaled_relevance` times its magnitude to the power `FADE`: as strongly as it covers
+    the picture, so that faint relevance has as many steps as strong.
+    """
+    scaled = scaled_relevance(relevance)
+    return np.round(127 * np.sign(scaled) * np.abs(scaled) ** FADE).astype(np.int8).tobytes()
+
+
+def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256) -> np.ndarray:
+    """A relevance map laid over its picture.
+
+    Args:
+        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8, shown in grey.
+        relevance: (h, w), stretched to the picture.
+        opacity: 0 (picture only) to 1 (map only).
+        colours: a name in `COLOURS`.
+        side: the longer side of the result in pixels, at least (and at most `SHOWN`).
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    base = displayed(pixels, side)
+    height, width = base.shape[:2]
+    grey = np.asarray(Image.fromarray(base).convert("L"), dtype=np.float32)[..., None]
+    values = Image.fromarray(scaled_relevance(relevance).astype(np.float32))
+    stretched = np.asarray(values.resize((width, height), Image.Resampling.BILINEAR))
+    scale = COLOURS[colours]
+    anchors = np.array(scale.anchors, dtype=np.float32)
+    place = np.linspace(-1, 1, len(anchors))
+    colour = np.stack([np.interp(stretched, place, anchors[:, channel]) for channel in range(3)], -1)
+    weight = opacity * (np.abs(stretched)[..., None] ** FADE if scale.fades else 1.0)
+    return np.clip(np.round((1 - weight) * grey + weight * colour), 0, 255).astype(np.uint8)
+
+
+def reduced(pixels: np.ndarray, most: int = SHOWN) -> np.ndarray:
+    """A picture as (H, W, 3) uint8 whose longer side is at most `most`; small ones keep their pixels.
+
+    Args:
+        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8.
+        most: in pixels.
+    """
+    if max(pixels.shape[:2]) > most:
+        image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+        image.thumbnail((most, most), Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+    return np.ascontiguousarray(to_channels(pixels, 3))
+
+
+def displayed(pixels: np.ndarray, side: int, most: int = SHOWN) -> np.ndarray:
+    """A picture as it is shown: `reduced`, or enlarged by whole pixels until its longer side is at least `side`."""
+    shown = reduced(pixels, most)
+    factor = -(-side // max(shown.shape[:2]))
+    return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else shown
+
+
+BOX = (230, 30, 30)
+
+
+def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
+    """A picture enlarged to `side` pixels with a red rectangle in it.
+
+    Args:
+        pixels: (H, W) or (H, W, 1 or 3) uint8.
+        box: left, top, right, bottom as shares of its width and height, 0…1.
+        side: of the larger side of the result, at least.
+    """
+    image = Image.fromarray(displayed(pixels, side)).convert("RGB")
+    left, top, right, bottom = box
+    corners = (
+        left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1,
+    )  # fmt: skip
+    ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
+    return np.asarray(image)
+
+
+def picture_file(pixels: np.ndarray) -> tuple[bytes, str]:
+    """A picture to be shown, (H, W, 3) uint8, as a file and its media type: lossless when small, else WebP."""
+    if max(pixels.shape[:2]) <= LOSSLESS:
+        return png(pixels), "image/png"
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=90)
+    return buffer.getvalue(), "image/webp"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(H, W), (H, W, 1) or (H, W, 3) uint8 as a PNG file."""
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, "PNG")
+    return buffer.getvalue()

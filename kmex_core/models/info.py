@@ -1,0 +1,107 @@
+"""What a model in the store is, without its weights. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
+
+KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model in the store, without its weights.
+
+    Attributes:
+        name: its name in the store.
+        kind: a key of `KINDS`.
+        dataset: the name or path of its data set.
+        root: the data root it was trained from ("" for the default).
+        backbone: its architecture's registered name.
+        class_names: its C classes, in the order of its outputs.
+        image_size: side of its square input in pixels.
+        channels: 1 for greyscale data, 3 for colour.
+        mean, std: what its input is normalised with, per channel, for pixels 0…1.
+        accuracy: on the test split after training, a fraction (None if not measured).
+        made_by: what made it: command, hyper-parameters, seed, versions, time.
+        embedded: True for a model that ships with the product.
+        k: prototypes per class that a prototypical model was trained with, 0 for a black box.
+        options: its hyper-parameters.
+        class_column: the column of its data set's table that is the class, "" for the data set's own class.
+        skip_broken: whether pictures that cannot be decoded are left out of its data set.
+    """
+
+    name: str
+    kind: str
+    dataset: str
+    root: str
+    backbone: str
+    class_names: tuple[str, ...]
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    accuracy: float | None
+    made_by: Mapping[str, Any]
+    embedded: bool = False
+    k: int = 0
+    options: Mapping[str, float] = field(default_factory=dict)
+    class_column: str = ""
+    skip_broken: bool = False
+
+    @property
+    def caveat(self) -> str:
+        """Why its numbers on test images may be too good, in a sentence to show beside them; "" for no reason."""
+        if self.made_by.get(TEST_IS_TRAINING) is not True:
+            return ""
+        return (
+            f"Numbers on test images may be too good: '{self.name}' was imported, and its data set has no test split. "
+            "A fifth of the training images, which it may have been trained on, is used as one."
+        )
+
+
+def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """A prototypical model, and those trained exactly as it was but with another number of prototypes per class.
+
+    One model for each number and seed, ascending: those of the model's own seed, and of every other seed that was
+    trained with all of the same numbers. An imported model stands alone: how it was trained is not known.
+    """
+
+    def training(one: ModelInfo) -> tuple[object, ...]:
+        recipe = {name: value for name, value in one.made_by["recipe"].items() if name not in ("k", "seed")}
+        data = one.dataset, one.class_column, one.class_names, one.image_size, one.made_by.get("data")
+        return one.kind, one.backbone, *data, recipe
+
+    if "recipe" not in info.made_by:
+        return [info]
+    found: dict[int, dict[int, ModelInfo]] = {}
+    for one in (info, *others):
+        if one.k and "recipe" in one.made_by and training(one) == training(info):
+            found.setdefault(training_seed(one), {}).setdefault(one.k, one)
+    ks = sorted(found[training_seed(info)])
+    return [of_seed[k] for _, of_seed in sorted(found.items()) if of_seed.keys() >= set(ks) for k in ks]
+
+
+def training_seed(info: ModelInfo) -> int:
+    """The seed that a model was trained with, 0 for an imported one."""
+    return int(info.made_by.get("recipe", {}).get("seed", 0))
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltInDetails:
+    """What only some prototypical models can say of their built-in K prototypes.
+
+    Attributes:
+        weights: (C, K) float32, of the last layer, from similarities to class scores.
+        pushed: (K,) int64, the training image that each was last moved onto, or `NO_IMAGE` (ProtoPNet, else None).
+        decoded: (K, H, W, 3) uint8, each as the decoder draws it (ProtoVAE, else None).
+    """
+
+    weights: np.ndarray
+    pushed: np.ndarray | None
+    decoded: np.ndarray | None

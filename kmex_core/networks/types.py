@@ -1,0 +1,27 @@
+"""What the rooms above know of an encoder, as arrays. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kmex_core.base.artifact import StoredResult
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings(StoredResult):
+    """What an encoder makes of a split.
+
+    Attributes:
+        z: (N, D) float32, the embedding.
+        labels: (N,) int64, the true class of each image.
+        black_box: (N,) int64, the class that the black box predicts.
+    """
+
+    z: np.ndarray
+    labels: np.ndarray
+    black_box: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.z)

@@ -1,0 +1,184 @@
+"""Prototypes, and what they make of the data, as arrays. Needs no torch.
+
+Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kmex_core.base.artifact import StoredResult
+
+NO_IMAGE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes(StoredResult):
+    """K prototypes, and what they stand for in the training split.
+
+    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's own attributes) they are that
+    similarity with its sign changed, and "nearest" means most similar.
+
+    Attributes:
+        centers: (K, D) float32; those that KMEx finds are in the order of their class.
+        classes: (K,) int64, the class of each prototype.
+        count: (K,) int64, the training images of the prototype's own class that activate it (it is their nearest of
+            all K).
+        importance: (K,) float64, `count` as a share (0…1) of the class's training images.
+        count_all: (K,) int64, the training images of any class that activate it.
+        nearest: (K, M) int64, indices of the M nearest training images of the own class, nearest first (`NO_IMAGE`
+            where the class has fewer).
+        nearest_distance: (K, M) float32, their distances (infinite where there is none).
+        nearest_any: (K,) int64, index of the nearest training image of any class.
+        distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
+            prototype.
+        class_size: (C,) int64, training images per class.
+        activated: (N,) int32, the prototype that each training image activates.
+    """
+
+    centers: np.ndarray
+    classes: np.ndarray
+    count: np.ndarray
+    importance: np.ndarray
+    count_all: np.ndarray
+    nearest: np.ndarray
+    nearest_distance: np.ndarray
+    nearest_any: np.ndarray
+    distance_quantiles: np.ndarray
+    class_size: np.ndarray
+    activated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centers)
+
+    @property
+    def ghost(self) -> np.ndarray:
+        """(K,) bool, prototypes that no training image of their own class activates (paper 4.2.2)."""
+        return self.count == 0
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(K,) int64, the training image that shows each prototype: the nearest of its own class (paper 3.2)."""
+        return self.nearest[:, 0]
+
+    @property
+    def typical_distance(self) -> float:
+        """The distance to the nearest prototype that 99 % of the training images stay within."""
+        return float(self.distance_quantiles[99])
+
+
+def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], k: int) -> str:
+    """Which classes have fewer than `k` prototypes, in a sentence; "" when none has."""
+    counts = np.bincount(prototypes.classes, minlength=len(class_names))
+    few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k).tolist()]
+    if not few:
+        return ""
+    shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+    return (
+        f"Fewer than {k} prototypes for {shown}: a class has at most as many prototypes as it has training images that "
+        "the network tells apart."
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a KMEx compares with its black box on a split. Shares are fractions 0…1.
+
+    For a prototypical model on its own, "kmex" is that model, and so is "black box".
+
+    Attributes:
+        images: how many images the shares are over.
+        accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
+        agreement: share of images for which both predict the same class (higher is better).
+        ghosting: share of prototypes that no training image of their class activates (lower is better).
+        diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
+        diversity_reference: D_dvs as the paper's released code computes it, over all prototypes, to be compared with
+            its Table 7; None for a single prototype.
+        effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).
+    """
+
+    images: int
+    accuracy_black_box: float
+    accuracy_kmex: float
+    agreement: float
+    ghosting: float
+    diversity: float | None
+    diversity_reference: float | None
+    effective: float
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion(StoredResult):
+    """A KMEx of a model in the store, or a prototypical model on its own: prototypes, and what they make of the data.
+
+    N training and M test images.
+
+    Attributes:
+        prototypes: the prototypes and what they stand for in the training split.
+        summary: accuracies, agreement and ghosting.
+        train_predicted, test_predicted: (N,) and (M,) int64, the class that is predicted for each image.
+        test_activated: (M,) int64, the nearest prototype of each test image.
+        test_black_box: (M,) int64, the class the black box predicts for it.
+        seconds: how long the conversion took, the embedding not counted.
+    """
+
+    prototypes: Prototypes
+    summary: Summary
+    train_predicted: np.ndarray
+    test_predicted: np.ndarray
+    test_activated: np.ndarray
+    test_black_box: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class PatchPrototypes(StoredResult):
+    """K prototypes of patches: places in the last feature map (paper A.4).
+
+    Attributes:
+        centers: (K, D) float32, in the order of their class.
+        classes: (K,) int64.
+        count: (K,) int64, patches of the own class's training images that are nearest to each.
+        importance: (K,) float64, `count` as a share (0…1) of the class's patches.
+        image, place: (K,) int64, the training image of the own class that has the nearest of those patches, and its
+            place in the map, row by row; −1 for a ghost.
+        grid: (2,) int64, rows and columns of the map.
+    """
+
+    centers: np.ndarray
+    classes: np.ndarray
+    count: np.ndarray
+    importance: np.ndarray
+    image: np.ndarray
+    place: np.ndarray
+    grid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.centers)
+
+    def box(self, p: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a prototype's patch, as shares (0…1) of its image."""
+        rows, columns = self.grid
+        row, column = divmod(int(self.place[p]), int(columns))
+        return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
+
+
+@dataclass(frozen=True)
+class PatchConversion(StoredResult):
+    """A patch KMEx of a model in the store.
+
+    Attributes:
+        prototypes: what was found.
+        accuracy, accuracy_black_box: share (0…1) of the test images that the vote, and the network itself, get right.
+        agreement: share of them for which both say the same.
+        seconds: how long it took.
+    """
+
+    prototypes: PatchPrototypes
+    accuracy: float
+    accuracy_black_box: float
+    agreement: float
+    seconds: float
