@@ -188,12 +188,12 @@ def show_attributes(chosen: Selection, found: Coverage, curves: Curves | None) -
                 "Lift", format="%.2f", help="Its share among prototypes divided by its share among images; 1 is alike, "
                 "below 1 it is under-represented."),
             "told_apart": st.column_config.NumberColumn(
-                "Variance explained (η²) ↑", format="%.3f", help="How much of the attribute an image's nearest prototype tells: 1 "
-                "everything, about 0 nothing (adjusted for chance, so that it can fall a little below 0). A prototype "
-                "that has what the prototypes do not tell apart has it by chance."),
+                "Variance explained (η²) ↑", format="%.3f", help="How much of the attribute's variance the nearest "
+                "prototype explains: 1 all, about 0 none (adjusted for chance, so it can fall slightly below 0). Where "
+                "it is near 0, a prototype has the attribute by chance."),
             "first_k": st.column_config.NumberColumn(
-                "First captured at k", help="The smallest number of prototypes per class that captures it, the median over "
-                "seeds; empty when for half of them none up to 20 does, or the curves are not there yet."),
+                "First captured at k", help="The smallest number of prototypes per class that captures it (median over "
+                "seeds); empty if no k up to 20 does for half of the seeds, or if the curves are not computed yet."),
         },
     )  # fmt: skip
     show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")

@@ -86,7 +86,7 @@ def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
                                                    "images that have it as their nearest prototype."),
             "count": st.column_config.NumberColumn("Images", format="localized", help="The number of those images."),
             "others": st.column_config.NumberColumn("Of other classes", format="localized",
-                                                    help="Training images of other classes whose nearest prototype this is."),
+                                                    help="Training images of other classes to which it is nearest."),
             "picture": st.column_config.NumberColumn("Training image", help="The nearest of its class."),
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
