@@ -50,10 +50,10 @@ class PrototypeHead(nn.Module):
         self.in_features, self.out_features, self.squared = dimensions, classes, squared
         self.prototypes = nn.Parameter(torch.rand(classes * k, dimensions))
         self.register_buffer("prototype_class", torch.arange(classes).repeat_interleave(k))
-        self.weight = nn.Parameter(torch.where(self.own.T, OWN, OTHER))
+        self.weight = nn.Parameter(torch.where(self.of_class.T, OWN, OTHER))
 
     @property
-    def own(self) -> Tensor:
+    def of_class(self) -> Tensor:
         """(K, C) bool, which class each prototype is of."""
         return self.prototype_class[:, None] == torch.arange(self.out_features, device=self.prototype_class.device)
 

@@ -74,7 +74,7 @@ class ProtoPNet(Baseline):
         z = self.encode(images)
         scores = self.head(z)
         squared = pairwise(z, self.head.prototypes).square()
-        own = self.head.own.T[labels]
+        own = self.head.of_class.T[labels]
         weight = self.options
         return {
             "cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(scores, labels),
@@ -85,7 +85,7 @@ class ProtoPNet(Baseline):
 
     def others(self) -> Tensor:
         """The sum of the last layer's weights between prototypes and other classes, without their signs."""
-        return (self.head.weight * ~self.head.own.T).abs().sum()
+        return (self.head.weight * ~self.head.of_class.T).abs().sum()
 
     def after_epoch(self, epoch: int, epochs: int, embedded: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Push the prototypes and train the last layer, every `push` epochs after the warm ones, and at the end."""
@@ -126,7 +126,7 @@ class ProtoPNet(Baseline):
             for _ in range(int(self.options["head_epochs"])):
                 optimiser.zero_grad()
                 loss = nn.functional.cross_entropy(nn.functional.linear(similarity, weight), labels)
-                (loss + self.options["l1"] * (weight * ~self.head.own.T).abs().sum()).backward()
+                (loss + self.options["l1"] * (weight * ~self.head.of_class.T).abs().sum()).backward()
                 optimiser.step()
         with torch.no_grad():
             self.head.weight.copy_(weight)

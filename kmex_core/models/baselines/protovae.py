@@ -77,7 +77,7 @@ class ProtoVAE(Baseline):
         """
         spread = (log_variance.exp() - 1 - log_variance).mean(1, keepdim=True)
         away = torch.cdist(mean, self.head.prototypes).square() / mean.shape[1]
-        share = similarity * self.head.own.T[labels]
+        share = similarity * self.head.of_class.T[labels]
         share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
         return (share * (spread + away) / 2).sum(1).mean()
 
