@@ -251,7 +251,7 @@ def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ..
 
 @st.cache_resource(max_entries=40, show_spinner="Reading what was found …", hash_funcs=NAMES)
 def built_in_curves(infos: Sequence[ModelInfo]) -> Curves:
-    """What the prototypes of models that were trained alike cover, see `results.trained_alike`."""
+    """What the prototypes of models that were trained alike cover, see `info.trained_alike`."""
     return built_in_attribute_curves([subject(info) for info in infos])
 
 

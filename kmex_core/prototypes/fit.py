@@ -30,7 +30,7 @@ def fit_prototypes(
     """k-means per class on the training embedding (paper 3.1), and the training images behind each prototype.
 
     Within a class the prototype of the largest cluster comes first. A class gets as many prototypes as it has different
-    embeddings where those are fewer than `k`; `results.fewer_prototypes` says so in words.
+    embeddings where those are fewer than `k`; `types.fewer_prototypes` says so in words.
 
     Args:
         embeddings: of the training split.

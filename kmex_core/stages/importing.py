@@ -39,7 +39,7 @@ class ImportRequest:
 
     Attributes:
         name: what to call it in the store.
-        kind: a key of `results.KINDS`.
+        kind: a key of `info.KINDS`.
         checkpoint: the file with its weights.
         dataset: what it was trained on; its name may be empty for a file that this product exported.
         backbone: its architecture.

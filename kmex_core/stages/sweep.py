@@ -65,7 +65,7 @@ def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
     """Which attributes prototypical models cover by themselves; each number and seed is a training of its own.
 
     Args:
-        subjects: models of one data set, see `results.trained_alike`.
+        subjects: models of one data set, see `info.trained_alike`.
 
     Raises:
         InputError: when the data set has no attributes, or for a black box.

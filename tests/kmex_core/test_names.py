@@ -30,7 +30,7 @@ INFO = ModelInfo(
 
 
 class Weights:
-    """What `models.save` needs of a network: one number, so that a model can be told from another."""
+    """What `catalogue.save` needs of a network: one number, so that a model can be told from another."""
 
     def __init__(self, value: float) -> None:
         self.value = value

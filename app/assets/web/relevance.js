@@ -2,7 +2,7 @@
 // opacity and colours change without the server; the look is one for all maps, for as long as the tab is open.
 
 const KEY = 'kmex-look';
-const SIDE = 256; // pixels that the longer side of a map has at least, as in kmex_core.images.overlay
+const SIDE = 256; // pixels that the longer side of a map has at least, as in kmex_core.data.display.overlay
 const SMALL = 96; // pictures up to this size are enlarged crisply
 
 const shown = new WeakMap();
@@ -190,7 +190,7 @@ async function loaded(address) {
   return image;
 }
 
-// one map over one picture, as kmex_core.images.overlay draws it
+// one map over one picture, as kmex_core.data.display.overlay draws it
 class Overlay {
   constructor(canvas, image, { width, height, values, fade }) {
     const { naturalWidth, naturalHeight } = image;
