@@ -29,7 +29,7 @@ from kmex_core.data.splits import SPLITS, Layout
 def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
     """A folder with one folder per split, and one per class in each; pictures may lie deeper.
 
-    A table beside them (see `_attributes.matched`) gives attributes, and with `class_column` the class: the pictures
+    A table beside them (see `annotations.matched`) gives attributes, and with `class_column` the class: the pictures
     may then lie in any way. Pictures are known by their suffix; everything else is counted in `left_out`.
 
     Args:

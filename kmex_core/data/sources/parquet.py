@@ -58,7 +58,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
 
     The compressed images are held in memory and decoded when they are read. Class names come from the Hugging Face
     schema metadata, else from the labels themselves: integers, whole floats, truth values or texts. Further boolean
-    columns are attributes, and so are those of a table beside the files (see `_attributes.matched`), whose rows name
+    columns are attributes, and so are those of a table beside the files (see `annotations.matched`), whose rows name
     the images by `image.path`.
 
     Args:
