@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -88,11 +87,10 @@ def show_jobs() -> None:
 
 def _show_loss(model: str, name: str) -> None:
     job = jobs.look(read.store(), name)
-    stage = job.stage if job else ""
-    table = history_table(unfinished(read.store(), model) or [], stage)
+    part, loss = (job.part, job.values.get("loss")) if job else (0, None)
+    table = history_table(unfinished(read.store(), model) or [], part, loss)
     if len(table) == 0:
         return
-    found = re.match(r"Epoch \d+/(\d+)", stage)
-    show_figure(f"live-{name}", loss_figure(table, int(found[1]) if found else 0), f"Loss of {model} so far")
+    show_figure(f"live-{name}", loss_figure(table, job.parts if job else 0), f"Loss of {model} so far")
     st.caption("Each point is the mean over an epoch; the last one, over what is done of it.")
     show_download("Loss so far as CSV", table, f"{model}-training.csv")

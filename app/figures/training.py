@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,22 +14,21 @@ from kmex_core.base.plain_text import chart
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
-def history_table(history: Sequence[Mapping[str, Any]], stage: str = "") -> pd.DataFrame:
+def history_table(history: Sequence[Mapping[str, Any]], epoch: int = 0, loss: float | None = None) -> pd.DataFrame:
     """A row per epoch: `epoch` (from 1), `stage`, `accuracy` (a fraction of the training images), `loss`, its weighted
     terms by name.
 
     Args:
         history: of a training run.
-        stage: what a running job says it does, for the epoch that is not done yet: "Epoch 2/10 loss 0.31 …". It counts
-            as the mean so far.
+        epoch, loss: the epoch that a running job is in, and the mean of its loss so far.
     """
     rows = [
         {"epoch": number, "stage": row.get("stage", ""), "accuracy": row["accuracy"], "loss": row["loss"],
          **row.get("terms", {})}
         for number, row in enumerate(history, start=1)
     ]  # fmt: skip
-    if found := re.match(r"Epoch (\d+)/\d+ loss (-?[\d.]+)", stage):
-        rows.append({"epoch": int(found[1]), "stage": "now", "accuracy": None, "loss": float(found[2])})
+    if epoch and loss is not None:
+        rows.append({"epoch": epoch, "stage": "now", "accuracy": None, "loss": loss})
     return pd.DataFrame(rows, columns=None if rows else ["epoch", "stage", "accuracy", "loss"])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from kmex_core.analysis.types import Projection
 from kmex_core.base import compiled
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import ProjectionSpec
 from kmex_core.networks.types import Embeddings
 
@@ -56,7 +56,7 @@ def fit(
     started = time.perf_counter()
     random = np.random.default_rng(spec.seed)
     sample = stratified_sample(train.labels, spec.sample, random)
-    progress("Finding principal components", 0, 1)
+    progress(Event("Finding principal components", 0, 1))
     mean, axes = principal_components(train.z[sample], COMPONENTS, spec.seed)
     anchors = (train.z[sample] - mean) @ axes.T
     neighbors = min(NEIGHBORS, len(sample) - 1)
@@ -78,7 +78,7 @@ def fit(
     all_train = _place(fitted, places, train.z, progress)
     all_train[sample] = places
     all_test = _place(fitted, places, test.z, progress)
-    progress("Judging the map", 0, 1)
+    progress(Event("Judging the map", 0, 1))
     judged = random.permutation(len(sample))[:JUDGED]
     rows = random.permutation(len(test))[:JUDGED]
     return replace(
@@ -111,7 +111,7 @@ def _place(projection: Projection, places: np.ndarray, points: np.ndarray, progr
     neighbors = min(NEIGHBORS, len(places))
     made = np.empty((len(points), 2), dtype=np.float32)
     for start in range(0, len(points), ROWS):
-        progress("Placing the other images", start, len(points))
+        progress(Event("Placing the other images", start, len(points)))
         rows = (points[start : start + ROWS] - projection.mean) @ projection.axes.T
         index, distance = nearest(rows, projection.anchors, neighbors)
         weight = memberships(distance)
@@ -195,7 +195,7 @@ class _Epochs(io.StringIO):
 
     def write(self, text: str) -> int:
         if found := re.search(r"(\d+)/(\d+)", text):
-            self._progress("Fitting UMAP", int(found[1]), int(found[2]))
+            self._progress(Event("Fitting UMAP", int(found[1]), int(found[2])))
         return len(text)
 
 
@@ -206,7 +206,7 @@ def _umap(
     spec: ProjectionSpec,
     progress: Progress,
 ) -> np.ndarray:
-    progress("Loading UMAP (the first time it is compiled, up to a minute)", 0, 0)
+    progress(Event("Loading UMAP (the first time it is compiled, up to a minute)", 0, 0))
     with compiled.cache():
         from umap import UMAP
 

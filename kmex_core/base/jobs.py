@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
@@ -24,6 +24,7 @@ from kmex_core.base import cores
 from kmex_core.base.errors import StoreError
 from kmex_core.base.files import make_folder, regular_files, write_bytes
 from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.progress import Event
 from kmex_core.base.store import Store, checked_name, demand_writable
 
 ROOM = "jobs"
@@ -48,6 +49,7 @@ class Job:
         pid: its process.
         message: why it failed.
         arguments: its command line, to start it again.
+        part, parts, values: as in the `Event` that it reported last.
     """
 
     state: str
@@ -61,6 +63,9 @@ class Job:
     pid: int = 0
     message: str = ""
     arguments: tuple[str, ...] = ()
+    part: int = 0
+    parts: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -252,13 +257,17 @@ def _read(path: Path) -> Job | None:
 
 
 def _sound(job: Job) -> bool:
-    texts = (job.state, job.stage, job.message, *job.arguments)
-    numbers = (job.done, job.total, job.first, job.pid, job.started, job.stage_started, job.changed)
+    if not isinstance(job.values, dict):
+        return False
+    texts = (job.state, job.stage, job.message, *job.arguments, *job.values)
+    counts = (job.done, job.total, job.first, job.pid, job.part, job.parts)
+    numbers = (*counts, job.started, job.stage_started, job.changed)
     return (
         all(isinstance(text, str) for text in texts)
         and job.state in _STATES
         and all(type(number) in (int, float) and 0 <= number < 2**53 for number in numbers)
-        and all(type(number) is int for number in numbers[:4])
+        and all(type(number) is int for number in counts)
+        and all(type(value) in (int, float) or value is None for value in job.values.values())
         and job.pid < 2**31
     )
 
@@ -280,6 +289,7 @@ class Reporter:
         self._lock: int | None = None
         self._turn: FileLock | None = None
         self._wrote = 0.0
+        self._place: tuple[str, str] | None = None
         now = time.time()
         self._job = Job("running", started=now, stage_started=now, changed=now, pid=os.getpid())
 
@@ -333,24 +343,36 @@ class Reporter:
                     turn.acquire(timeout=0)
                     self._turn = turn
                     return
-            self("Waiting for another job", 0, 0)
+            self(Event("Waiting for another job", 0, 0))
             time.sleep(EVERY)
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, event: Event) -> None:
         """Write where the job is, four times a second at most.
 
         Raises:
             KeyboardInterrupt: when it was stopped in the moment in which it began.
         """
         now = time.time()
-        new = stage.split(maxsplit=1)[:1] != self._job.stage.split(maxsplit=1)[:1]
-        if not new and (done < total or total == 0) and time.monotonic() - self._wrote < EVERY:
+        new = event.place != self._place
+        if not new and (event.done < event.total or event.total == 0) and time.monotonic() - self._wrote < EVERY:
             return
         if (before := _read(self._report)) is not None and before.state == "stopped":
             raise KeyboardInterrupt
-        began, first = (now, done) if new else (self._job.stage_started, self._job.first)
+        self._place = event.place
+        began, first = (now, event.done) if new else (self._job.stage_started, self._job.first)
         self._say(
-            replace(self._job, stage=stage, done=done, total=total, first=first, stage_started=began, changed=now)
+            replace(
+                self._job,
+                stage=event.text,
+                done=event.done,
+                total=event.total,
+                first=first,
+                part=event.part,
+                parts=event.parts,
+                values=dict(event.values),
+                stage_started=began,
+                changed=now,
+            )
         )
 
     def end(self, state: str, message: str = "") -> None:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import Arrays, make_folder, parts_of, read_description, read_file, write_file
 from kmex_core.base.location import default_root
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class Store:
                 except Timeout:
                     if busy:
                         raise InputError(busy) from None
-                    progress(f"Waiting for another process, which makes the same {room}", 0, 0)
+                    progress(Event(f"Waiting for another process, which makes the same {room}", 0, 0))
         except StoreError:
             raise
         except OSError as error:

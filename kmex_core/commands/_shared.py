@@ -14,7 +14,7 @@ from tqdm import tqdm
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.jobs import Reporter
 from kmex_core.base.jsontext import write_json
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import Program
 
@@ -87,18 +87,17 @@ class Bar:
     def __init__(self, job: Reporter | None = None) -> None:
         self._job = job
         self._bar: tqdm[Any] | None = None
-        self._stage = ""
+        self._place: tuple[str, str] | None = None
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, event: Event) -> None:
         if self._job is not None:
-            self._job(stage, done, total)
-        kind = stage.split()[0]
-        if self._bar is None or kind != self._stage:
+            self._job(event)
+        if self._bar is None or event.place != self._place:
             self.close()
-            self._stage = kind
-            self._bar = tqdm(total=total or None, file=sys.stderr, mininterval=0.5, dynamic_ncols=True)
-        self._bar.set_description(stage, refresh=False)
-        self._bar.update(done - self._bar.n)
+            self._place = event.place
+            self._bar = tqdm(total=event.total or None, file=sys.stderr, mininterval=0.5, dynamic_ncols=True)
+        self._bar.set_description(event.text, refresh=False)
+        self._bar.update(event.done - self._bar.n)
 
     def close(self) -> None:
         """Finish the current line."""

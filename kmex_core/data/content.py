@@ -26,7 +26,7 @@ import numpy as np
 
 from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.location import default_root
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.store import read_only
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _read(
         for found in pool.map(some, parts):
             yield from found
             done += len(found)
-            progress("Reading files", done, len(which))
+            progress(Event("Reading files", done, len(which)))
 
 
 def _content(file: FileState, look: Callable[[bytes | Path], str] | None) -> Content:

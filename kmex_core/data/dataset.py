@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
 from kmex_core.data.content import FileState, Watch, digest_of
 from kmex_core.data.network_input import to_channels, to_pixels
@@ -261,7 +261,7 @@ class ImageDataset:
             for channel, values in enumerate(pixels.numpy().transpose(1, 0, 2, 3)):
                 occurring[channel] += np.bincount(values.ravel(), minlength=256)
             done += len(pixels)
-            progress("Measuring mean and deviation", done, images)
+            progress(Event("Measuring mean and deviation", done, images))
         levels, count = np.arange(256) / 255, occurring.sum(1)
         mean = occurring @ levels / count
         std = np.sqrt(np.maximum(occurring @ levels**2 / count - mean**2, 0))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import KMExError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.robustness import (
     LEAST,
@@ -150,7 +150,7 @@ def map_scores(
             here = _Batch(model, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device))
             parts.append(here.scores(baseline, empty, members, steps, seed))
             done += len(indices[part])
-            progress("Measuring maps", done, max(total, done))
+            progress(Event("Measuring maps", done, max(total, done)))
     if not parts:
         raise KMExError("There are no images to measure maps on.")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -196,7 +196,7 @@ def map_divergences(
                 raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
             found.append(map_divergence(*maps))
             done += len(here)
-            progress("Comparing maps", done, done)
+            progress(Event("Comparing maps", done, done))
     return torch.cat(found).cpu().numpy()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, TrainingError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.network_input import normalise
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.baselines import KINDS, Baseline, Stage, checked_options
@@ -219,11 +219,18 @@ def fit(
                     sums[name] = sums.get(name, 0.0) + value * len(labels)
                 right += int((scores.argmax(1) == labels).sum())
                 seen += len(labels)
-                said = f"Epoch {epoch + 1}/{recipe.epochs} loss {sum(sums.values()) / seen:.4f}"
-                if stage is not None:
-                    parts = ", ".join(f"{name} {value / seen:.3g}" for name, value in sums.items())
-                    said += f" ({stage.name}: {parts})"
-                progress(said, done + 1, total)
+                means = {name: value / seen for name, value in sums.items()} if stage is not None else {}
+                progress(
+                    Event(
+                        "Epoch",
+                        done + 1,
+                        total,
+                        group=stage.name if stage is not None else "",
+                        part=epoch + 1,
+                        parts=recipe.epochs,
+                        values={"loss": sum(sums.values()) / seen, **means},
+                    )
+                )
             if isinstance(model, Baseline):
                 model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, mean, std, device))
             run.epoch = epoch + 1

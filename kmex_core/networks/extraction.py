@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.memory import Portions
 from kmex_core.networks.types import Embeddings
 
@@ -58,7 +58,7 @@ def extract(
                     portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))
             for z, predicted, own in portions.over(len(images), forward):
                 rows.add(z, own, predicted)
-                progress("Computing embeddings", rows.count, max(total, rows.count))
+                progress(Event("Computing embeddings", rows.count, max(total, rows.count)))
     finally:
         for module, mode in modes:
             module.training = mode

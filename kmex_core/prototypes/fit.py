@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.kmeans import kmeans
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
@@ -51,10 +51,10 @@ def fit_prototypes(
     labels = torch.from_numpy(embeddings.labels).to(device)
     centers = []
     for label in range(len(class_names)):
-        progress("Finding prototypes", label, len(class_names))
+        progress(Event("Finding prototypes", label, len(class_names)))
         own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
         centers.append(at_most(z[labels == label], k, own_seed))
-    progress("Finding prototypes", len(class_names), len(class_names))
+    progress(Event("Finding prototypes", len(class_names), len(class_names)))
     classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
     found = torch.cat(centers)
     return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.feature_maps import before_pooling
 from kmex_core.networks.memory import in_portions
 from kmex_core.prototypes.fit import EPSILON, at_most, pairwise, similarity
@@ -143,7 +143,7 @@ def fit_patches(
     centers = []
     with torch.no_grad():
         for label in range(classes):
-            progress("Finding patch prototypes", label, classes)
+            progress(Event("Finding patch prototypes", label, classes))
             rows = np.flatnonzero(labels == label)
             if len(rows) == 0:
                 raise InputError(f"Class {label} has no training images, and so no patches.")
@@ -152,7 +152,7 @@ def fit_patches(
                 rows = np.sort(np.random.default_rng(own_seed).choice(rows, most, replace=False))
             points = torch.cat([model.encode(images).flatten(0, 1) for _, images, _ in batches("train", rows)])
             centers.append(at_most(points, k, own_seed))
-        progress("Finding patch prototypes", classes, classes)
+        progress(Event("Finding patch prototypes", classes, classes))
         model.prototypes = torch.cat(centers)
         counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)
         model.prototype_class = torch.arange(classes, device=counts.device).repeat_interleave(counts)
@@ -189,7 +189,7 @@ def _described(
                 best[p] = far[at]
                 image[p], place[p] = int(indices[at // vote.nearest.shape[1]]), at % vote.nearest.shape[1]
         done += len(indices)
-        progress("Looking at patches", done, total)
+        progress(Event("Looking at patches", done, total))
     classes = model.prototype_class.cpu().numpy()
     return PatchPrototypes(
         centers=model.prototypes.cpu().numpy(),

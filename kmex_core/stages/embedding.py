@@ -11,6 +11,7 @@ import numpy as np
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.files import Arrays
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import EmbeddingSpec
 from kmex_core.networks.types import Embeddings
 from kmex_core.stages.bound import Bound
@@ -18,7 +19,7 @@ from kmex_core.stages.shards import Shards
 
 BATCH = 128
 SECTION = 2  # batches after which an embedding can be interrupted and go on
-STAGES = {"train": "Training images: computing embeddings", "test": "Test images: computing embeddings"}
+GROUPS = {"train": "Training images", "test": "Test images"}
 
 
 class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
@@ -73,14 +74,17 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
 
         info, data = self._bound.info, self._bound.data
         total = len(data.split(self._split))
-        stage = STAGES[self._split]
+
+        def report(done: int) -> None:
+            self.progress(Event("Computing embeddings", done, total, GROUPS[self._split]))
+
         with Shards(self.store, self.spec, total) as shards:
             black_box = catalogue.load(self.store, info.name)
             batches = (
                 (normalise(pixels, info.mean, info.std), labels)
                 for pixels, labels in data.batches(self._split, BATCH, np.arange(shards.rows, total))
             )
-            self.progress(stage, shards.rows, total)
+            report(shards.rows)
             while shards.rows < total or not total:  # `extract` says that there is nothing
                 before = shards.rows
                 part = extract(
@@ -90,7 +94,7 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
                     0,
                     checked_device(self._bound.device),
                     self._mixed_precision,
-                    lambda _, done, __, before=before: self.progress(stage, before + done, total),
+                    lambda event, before=before: report(before + event.done),
                 )
                 shards.add(part)
         self._shards = shards

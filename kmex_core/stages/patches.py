@@ -11,6 +11,7 @@ import numpy as np
 
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.files import Arrays
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import PatchSpec
 from kmex_core.prototypes.types import PatchConversion, PatchPrototypes
 from kmex_core.stages.bound import Bound
@@ -72,7 +73,7 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
                 right, same = right + int((voted == labels).sum()), same + int((voted == black_box).sum())
                 right_black_box += int((black_box == labels).sum())
                 done += len(labels)
-                self.progress("Measuring the vote", done, total)
+                self.progress(Event("Measuring the vote", done, total))
         return PatchConversion(
             prototypes,
             accuracy=right / max(1, total),

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from kmex_core.analysis.coverage import CurveMaker, Curves, checked
-from kmex_core.base.progress import silent
+from kmex_core.base.progress import Event, silent
 from kmex_core.models.info import training_seed
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Conversion, Summary
@@ -41,9 +41,9 @@ def conversions(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> It
     quiet = dataclasses.replace(subject, progress=silent)
     train, test = subject.embedding("train"), subject.embedding("test")
     for done, (seed, k) in enumerate(itertools.product(seeds, ks)):
-        subject.progress("Converting", done, len(ks) * len(seeds))
+        subject.progress(Event("Converting", done, len(ks) * len(seeds)))
         yield KMeans(k, seed), ModelConversion(quiet, KMeans(k, seed), train, test).get()
-    subject.progress("Converting", len(ks) * len(seeds), len(ks) * len(seeds))
+    subject.progress(Event("Converting", len(ks) * len(seeds), len(ks) * len(seeds)))
 
 
 def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] = (0,)) -> Curves:

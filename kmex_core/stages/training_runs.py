@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import Arrays, read_description, read_file, remove_file
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
@@ -220,5 +220,5 @@ def test_accuracy(
                 )
             right += int((scores.argmax(1).cpu() == labels).sum())
             seen += len(labels)
-            progress("Measuring test accuracy", seen, total)
+            progress(Event("Measuring test accuracy", seen, total))
     return right / seen if seen else None

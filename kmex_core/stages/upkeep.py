@@ -29,7 +29,7 @@ from kmex_core.base.files import (
     regular_files,
     remove_file,
 )
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
     EmbeddingSpec,
@@ -139,7 +139,7 @@ def verify(store: Store, progress: Progress = silent) -> Verified:
                 why = "a symbolic link, which is not followed" if path.is_symlink() else "not of this project"
                 unknown.append(_finding(store, path, why))
     for done, (room, path) in enumerate(todo):
-        progress("Verifying", done, len(todo))
+        progress(Event("Verifying", done, len(todo)))
         try:
             bytes_read = path.stat().st_size
             _check(store, room, path)
@@ -149,7 +149,7 @@ def verify(store: Store, progress: Progress = silent) -> Verified:
             damaged.append(_finding(store, path, str(error)))
             continue
         files, size = files + 1, size + bytes_read
-    progress("Verifying", len(todo), len(todo))
+    progress(Event("Verifying", len(todo), len(todo)))
     return Verified(files, size, damaged, unknown, rests)
 
 
@@ -279,12 +279,12 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     data: dict[str, set[str]] = {}  # by weights: the fingerprints of their data, where all of those can be opened now
     closed = set()
     for done, info in enumerate(infos):
-        progress("Opening data sets", done, len(infos))
+        progress(Event("Opening data sets", done, len(infos)))
         try:
             data.setdefault(weights[info.name], set()).add(dataset_of(info).fingerprint)
         except (InputError, StoreError, OSError):
             closed.add(weights[info.name])
-    progress("Opening data sets", len(infos), len(infos))
+    progress(Event("Opening data sets", len(infos), len(infos)))
     needed: dict[str, bool] = {}  # by the key of a result that others are made of
 
     def judge(room: str, why: Callable[[dict[str, Any], dict[str, Any]], str]) -> Iterator[tuple[Path, str]]:

@@ -50,7 +50,7 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own
     page.get_by_role("spinbutton", name="Epochs").fill("3")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("Training mine")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Epoch 2/3 loss"))).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(re.compile(r"Epoch 2/3, loss"))).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     job = jobs.look(own_store, "train-mine")
     assert job is not None
@@ -108,7 +108,7 @@ def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
             page = browser.new_page(base_url=address)
             page.goto("/models")
             expect(page.get_by_text("Training mine")).to_be_visible()
-            expect(page.get_by_text(re.compile(r"Epoch \d+/30 loss"))).to_be_visible()
+            expect(page.get_by_text(re.compile(r"Epoch \d+/30, loss"))).to_be_visible()
             if log == "second":
                 page.get_by_role("button", name="Stop").click()
                 expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()

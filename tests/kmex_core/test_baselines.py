@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, StoreError, TrainingError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -297,8 +297,8 @@ def test_a_resumed_run_is_bit_for_bit_the_one_that_never_stopped(
         request = training_runs.TrainRequest(name, DatasetSpec(striped_data.name), "resnet20", recipe, "cpu", "")
         return training_runs.train(store, request, resume, progress=progress)
 
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 3/4") and done == total * 3 // 4:
+    def stop(event: Event) -> None:
+        if event.part == 3 and event.done == event.total * 3 // 4:
             raise KeyboardInterrupt
 
     whole = train("whole")

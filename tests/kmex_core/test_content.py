@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, Store
 from kmex_core.data import content as _content
@@ -489,8 +490,8 @@ def test_a_run_goes_on_with_a_copy_of_its_data(tmp_path: Path, store: Store) -> 
     spec = DatasetSpec(str(write_folder(tmp_path / "here" / "pets", ("a", "b"), 6, 2)))
     recipe = training.default_recipe(datasets.load(spec), False, epochs=2, batch_size=6)
 
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 2"):
+    def stop(event: Event) -> None:
+        if event.part == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

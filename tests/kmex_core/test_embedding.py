@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.progress import Event
 from kmex_core.networks import architectures, backbones
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import out_of_memory
@@ -100,13 +101,13 @@ def test_mixed_precision_only_when_asked_for(parts: backbones.SplitModel) -> Non
 
 def test_progress_counts_images_and_can_cancel(parts: backbones.SplitModel) -> None:
     seen: list[tuple[int, int]] = []
-    extract(parts.encoder, parts.head, batches(), 23, progress=lambda stage, done, total: seen.append((done, total)))
+    extract(parts.encoder, parts.head, batches(), 23, progress=lambda event: seen.append((event.done, event.total)))
     assert seen == [(8, 23), (16, 23), (23, 23)]
 
     class Cancelled(Exception):
         pass
 
-    def cancel(stage: str, done: int, total: int) -> None:
+    def cancel(event: Event) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

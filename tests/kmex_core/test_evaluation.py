@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kmex_core import KMEx
 from kmex_core.base.errors import KMExError
+from kmex_core.base.progress import Event
 from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.on_maps import map_scores
 from kmex_core.metrics.types import MapScores
@@ -209,7 +210,7 @@ def test_no_images_are_refused(model: KMEx) -> None:
 
 
 def test_it_can_be_stopped(model: KMEx) -> None:
-    def stop(stage: str, done: int, total: int) -> None:
+    def stop(event: Event) -> None:
         raise KeyboardInterrupt
 
     x, y = images(3, 2)

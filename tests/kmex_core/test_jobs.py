@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from kmex_core.base import jobs
 from kmex_core.base.errors import StoreError
 from kmex_core.base.jobs import Job
+from kmex_core.base.progress import Event
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
@@ -129,7 +130,7 @@ def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeyp
     monkeypatch.setattr(jobs, "look", lambda *_: before)  # `stop` has looked before it began
     jobs.stop(store, "early")
     with pytest.raises(KeyboardInterrupt):
-        running("Epoch 1", 1, 2)
+        running(Event("Epoch", 1, 2, part=1, parts=2))
     running.end("stopped")
 
 
@@ -163,8 +164,8 @@ def test_the_clock_decides_nothing(store: Store, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(jobs.time, "time", lambda: real + 3600 * hours)
     assert until(store, "clock", lambda job: True).state == "running"
     monkeypatch.setattr(jobs, "EVERY", 0)
-    running("Epoch 1", 1, 4)
-    running("Epoch 1", 2, 4)
+    running(Event("Epoch", 1, 4, part=1, parts=2))
+    running(Event("Epoch", 2, 4, part=1, parts=2))
     assert until(store, "clock", lambda job: True).done == 2  # reports go on
     assert running._lock is not None
     os.close(running._lock)  # it dies
@@ -200,7 +201,9 @@ def test_a_training_does_not_hold_up_other_jobs(store: Store) -> None:
 def test_a_job_that_is_killed_while_it_has_its_turn_gives_it_back(store: Store) -> None:
     program = (
         "import time; from kmex_core.base import jobs; from kmex_core.base.store import Store\n"
-        "job = jobs.Reporter(Store(), 'x'); job.begin(); job.wait_for_turn(); job('Working', 1, 2); time.sleep(99)"
+        "from kmex_core.base.progress import Event\n"
+        "job = jobs.Reporter(Store(), 'x'); job.begin(); job.wait_for_turn(); job(Event('Working', 1, 2))\n"
+        "time.sleep(99)"
     )
     with contextlib.ExitStack() as stack:
         (store.root / jobs.ROOM).mkdir(parents=True)

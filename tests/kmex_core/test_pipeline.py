@@ -8,6 +8,7 @@ import pytest
 
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -84,7 +85,7 @@ def test_cancelling_leaves_nothing_half_done(store: Store) -> None:
     class Cancelled(Exception):
         pass
 
-    def cancel(stage: str, done: int, total: int) -> None:
+    def cancel(event: Event) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -152,9 +153,9 @@ def test_a_sweep_stores_each_k_at_once(demo: Store, digits: ModelInfo) -> None:
     data = dataset_of(digits)
     seen: list[int] = []
 
-    def progress(stage: str, done: int, total: int) -> None:
-        seen.append(done)
-        assert done == 0 or Subject(demo, digits, data).conversion(KMeans(7)).summary() is not None
+    def progress(event: Event) -> None:
+        seen.append(event.done)
+        assert event.done == 0 or Subject(demo, digits, data).conversion(KMeans(7)).summary() is not None
 
     found = sweep(Subject(demo, digits, data, progress=progress), [7, 1, 2])
     assert list(found) == [1, 2, 7]

@@ -21,9 +21,7 @@ def blobs(count: int, seed: int = 0) -> Embeddings:
 @pytest.fixture(scope="module")
 def drawn() -> Projection:
     seen: list[str] = []
-    made = projection.fit(
-        blobs(600), blobs(90, 1), ProjectionSpec("x", 300), lambda stage, done, total: seen.append(stage)
-    )
+    made = projection.fit(blobs(600), blobs(90, 1), ProjectionSpec("x", 300), lambda event: seen.append(event.text))
     assert "Fitting UMAP" in seen
     return made
 

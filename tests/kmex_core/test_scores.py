@@ -15,6 +15,7 @@ from torch import nn
 
 from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
@@ -123,9 +124,9 @@ def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
 ) -> None:
     seen = []
 
-    def stop(stage: str, done: int, total: int) -> None:
-        seen.append((stage, done, total))
-        if stage == "Measuring maps":
+    def stop(event: Event) -> None:
+        seen.append((event.text, event.done, event.total))
+        if event.text == "Measuring maps":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kmex_core.base.progress import Event
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models import catalogue as models
@@ -39,9 +40,9 @@ def embedded(store: Store, stop: int = 10**9) -> tuple[Embeddings, list[int]]:
     info, data = digits(store)
     reports: list[int] = []
 
-    def progress(stage: str, done: int, total: int) -> None:
-        reports.append(done)
-        if done >= stop:
+    def progress(event: Event) -> None:
+        reports.append(event.done)
+        if event.done >= stop:
             raise Interrupted
 
     return Subject(store, info, data, progress=progress).embedding(SPLIT).get(), reports
@@ -126,8 +127,8 @@ from kmex_core.stages.subject import subject_of
 from kmex_core.base.store import Store
 shards.EVERY, embedding.BATCH = -1.0, 64
 store = Store()
-def progress(stage, done, total):
-    if done >= 300:
+def progress(event):
+    if event.done >= 300:
         os.kill(os.getpid(), signal.SIGKILL)
 subject_of(store, "digits", progress=progress).embedding("test").get()
 """

@@ -19,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from kmex_core.base import files
+from kmex_core.base import files, location
 from kmex_core.base import store as store_module
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import digest, read_description, read_file, write_bytes, write_file
 from kmex_core.base.location import default_root
+from kmex_core.base.progress import Event
 from kmex_core.base.store import Store, checked_name
 from kmex_core.models import catalogue as models
 from tests.conftest import ROOT
@@ -273,7 +274,7 @@ def test_a_collector_that_is_faster_than_a_writer_costs_the_writer_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: str
 ) -> None:
     """It may find the part in the moment between its making and its lock."""
-    real, calls = store_module.lock_descriptor, []
+    real, calls = files.lock_descriptor, []
     held: list[int] = []
 
     def late(file: int, *, blocking: bool) -> bool:
@@ -288,7 +289,7 @@ def test_a_collector_that_is_faster_than_a_writer_costs_the_writer_nothing(
             assert real(held[0], blocking=False)
         return real(file, blocking=blocking)
 
-    monkeypatch.setattr(store_module, "lock_descriptor", late)
+    monkeypatch.setattr(files, "lock_descriptor", late)
     write_bytes(tmp_path / "x", b"content")
     assert (tmp_path / "x").read_bytes() == b"content"
     for file in held:
@@ -299,8 +300,8 @@ def test_waiting_is_told_and_can_be_stopped(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(store_module, "PATIENCE", 0.05)
     stages: list[str] = []
 
-    def stop(stage: str, done: int, total: int) -> None:
-        stages.append(stage)
+    def stop(event: Event) -> None:
+        stages.append(event.text)
         if len(stages) == 3:
             raise KeyboardInterrupt
 
@@ -373,7 +374,7 @@ def test_the_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
 
 
 def test_outside_a_clone_the_store_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site-packages" / "kmex_core" / "base" / "store.py"))
+    monkeypatch.setattr(location, "__file__", str(tmp_path / "site-packages" / "kmex_core" / "base" / "location.py"))
     monkeypatch.delenv("KMEX_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "data_cache").mkdir()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kmex_core.base.errors import InputError, StoreError, TrainingError
+from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
@@ -39,8 +40,8 @@ class Stopped(Exception):
 def test_a_resumed_run_is_the_same_to_the_last_bit(store: Store, folder: Path) -> None:
     whole = training_runs.train(store, request(folder, "whole"))
 
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 3/3") and done == total - 1:
+    def stop(event: Event) -> None:
+        if event.part == 3 and event.done == event.total - 1:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -88,9 +89,9 @@ def test_training_leaves_the_global_random_state_alone(folder: Path) -> None:
 def test_a_diverging_run_says_so_and_keeps_its_checkpoints(store: Store, folder: Path) -> None:
     epochs: list[str] = []
 
-    def poison(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 2/"):
-            epochs.append(stage)
+    def poison(event: Event) -> None:
+        if event.part == 2:
+            epochs.append(event.text)
             for value in network[0].parameters():
                 value.data.fill_(float("nan"))
 
@@ -131,8 +132,8 @@ def test_nothing_is_overwritten_by_accident(store: Store, folder: Path) -> None:
 
 
 def test_a_run_is_resumed_with_its_own_settings_only(store: Store, folder: Path) -> None:
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 2/"):
+    def stop(event: Event) -> None:
+        if event.part == 2:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -231,8 +232,8 @@ def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
 def interrupted(store: Store, folder: Path, epoch: int) -> None:
     """A run that was stopped in an epoch."""
 
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith(f"Epoch {epoch}/"):
+    def stop(event: Event) -> None:
+        if event.part == epoch:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -251,9 +252,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(store: Store, folder: Path, caplog
     assert [store.get(room, "net")[1]["epoch"] for room in models.RUNS] == [1, 2]  # type: ignore[index]
     damage(store.path(models.RUNS[1], "net"))
     stages: list[str] = []
-    info = training_runs.train(
-        store, request(folder), resume=True, progress=lambda stage, done, total: stages.append(stage)
-    )
+    info = training_runs.train(store, request(folder), resume=True, progress=lambda event: stages.append(event.text))
     assert any(stage.startswith("Epoch 2/") for stage in stages)
     assert not any(stage.startswith("Epoch 1/") for stage in stages)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
@@ -277,8 +276,8 @@ def test_checkpoints_that_are_all_damaged_get_one_message_with_a_way_out(store: 
 def test_a_new_run_is_not_resumed_from_the_checkpoint_of_an_old_one(store: Store, folder: Path) -> None:
     interrupted(store, folder, 3)  # leaves those after epochs 1 and 2
 
-    def stop(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Epoch 2/"):
+    def stop(event: Event) -> None:
+        if event.part == 2:
             raise Stopped
 
     with pytest.raises(Stopped):

@@ -13,7 +13,7 @@ import numpy as np
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, check_names, matched, read_annotations, table_beside
 from kmex_core.data.content import THREADS, Watch, as_array, digest_of, known_fact
@@ -174,7 +174,7 @@ def _examined(
                     flaws[split] += [(at + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
                     digests[split] += [digest for _, digest in part]
                     done += len(part)
-                    progress("Checking images", done, total)
+                    progress(Event("Checking images", done, total))
         joined = {split: base64.b64encode(b"".join(part)).decode() for split, part in digests.items()}
         return {"flaws": flaws, "digests": joined, "notes": list(_shared(digests))}
 
