@@ -228,10 +228,11 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     assert "Black box" not in " ".join(one.value for one in test.markdown)
 
 
-def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store) -> None:
+def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shown_maps, "IMAGES", (IMAGES, 100))
     info = models.describe(demo, "digits-protopnet")
-    Subject(demo, info, dataset_of(info)).relevance_scores(BuiltIn(), images=100).get_or_why_not()
-    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images="100"))
+    Subject(demo, info, dataset_of(info)).relevance_scores(BuiltIn(), images=IMAGES).get_or_why_not()
+    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images=str(IMAGES)))
     shown = shown_metrics(test)
     assert shown["Divergence of maps ↓"].endswith("nats")
     assert any("compared with those of **digits**" in one.value for one in test.caption)
