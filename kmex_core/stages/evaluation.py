@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from kmex_core import metrics
-from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.base.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.metric import Certainty
 from kmex_core.metrics.types import Evaluation, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
-from kmex_core.prototypes.types import Conversion, Prototypes
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import IMAGES, Subject
 
-if TYPE_CHECKING:
-    from kmex_core.models.kmex import KMEx
-
-ONE_PER_CLASS = NotComputed("With one prototype per class there is no other of its class to compare it with.")
-SINGLE = NotComputed("There is only one prototype.")
+NO_SHARE = NotComputed("No similarity is above 0, so that a share of it means nothing.")
 
 
 def evaluate(
@@ -42,9 +41,8 @@ def evaluate(
     Raises:
         InputError: for an unknown metric or models of different kinds; see `ModelConversion`.
     """
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise unknown_name("metric", unknown[0], METRICS)
+    for name in names:
+        METRICS.named(name)
     infos = [subject.info for subject in subjects]
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
@@ -99,127 +97,88 @@ def _run(
     subject: Subject, source: PrototypeSource, seed: int, images: int, names: Sequence[str]
 ) -> tuple[dict[str, float | NotComputed], dict[str, float]]:
     """One run: every metric's value, and for metrics that are means over images, their standard deviation."""
-    converted = subject.conversion(source).get()
-    summary, prototypes = converted.summary, converted.prototypes
+    run = _Run(subject, source, seed, images)
     values: dict[str, float | NotComputed] = {}
-
-    def put(name: str, *measured: float | NotComputed | None, otherwise: NotComputed = ONE_PER_CLASS) -> None:
-        for key, value in zip((name, METRICS[name].black_box), measured, strict=False):
-            values[key] = otherwise if value is None else value
-
-    # of the predictions
-    if "accuracy" in names:
-        put("accuracy", summary.accuracy_kmex, summary.accuracy_black_box)
-    if "agreement" in names:
-        put("agreement", summary.agreement)
-    if {"calibration_error", "coverage_radius"} & set(names):
-        test = subject.read(subject.embedding("test"))
-        errors, radius = _confidence(subject.explainer(source), converted, test)
-        if "calibration_error" in names:
-            put("calibration_error", *errors)
-        if "coverage_radius" in names:
-            put("coverage_radius", radius)
-    # of the prototypes
-    if "ghosting" in names:
-        put("ghosting", summary.ghosting)
-    if "vendi" in names:
-        put("vendi", summary.effective)
-    if "diversity" in names:
-        put("diversity", summary.diversity)
-    if "diversity_all" in names:
-        put("diversity_all", _diversity_of_all(subject, source, prototypes), otherwise=SINGLE)
-    if "diversity_reference" in names:
-        put("diversity_reference", summary.diversity_reference, otherwise=SINGLE)
-    if "relative_distance" in names:
-        distance = None
-        if np.bincount(prototypes.classes).max() > 1:
-            train = subject.read(subject.embedding("train"))
-            distance = metrics.relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
-        put("relative_distance", distance)
-    # of the relevance maps
     spreads: dict[str, float] = {}
-    if any(METRICS[name].maps for name in names):
-        scores = subject.relevance_scores(source, images, seed).get_or_why_not()
-        for name, value, spread in _map_metrics(scores, names):
-            values[name] = value
-            if spread is not None:
-                spreads[name] = spread
-    if not source.has_black_box:
-        of_black_box = {kind.black_box for kind in METRICS.values()} | {"agreement"}
-        values = {name: value for name, value in values.items() if name not in of_black_box}
-        if isinstance(values.get("faithfulness"), float):
-            divergences = subject.divergences(images, seed)
-            if isinstance(divergences, NotComputed):
-                values["faithfulness"] = divergences
-            else:
-                values["faithfulness"], spreads["faithfulness"] = float(divergences.mean()), float(divergences.std())
+    for name in names:
+        metric = METRICS[name]
+        if metric.beside and not source.has_black_box:
+            continue
+        measured = {name: metric.measure(run)}
+        if metric.of_both and source.has_black_box:
+            measured[metric.black_box] = metric.measure_black_box(run)
+        for key, value in measured.items():
+            if not isinstance(value, np.ndarray):
+                values[key] = value
+                continue
+            known = value[~np.isnan(value)]  # a share of a similarity of 0 or less means nothing
+            values[key] = float(known.mean()) if len(known) else NO_SHARE
+            if len(known):
+                spreads[key] = float(known.std())
     return values, spreads
 
 
-def _confidence(
-    module: KMEx, converted: Conversion, test: Embeddings
-) -> tuple[tuple[float, float], float | NotComputed]:
-    """Calibration errors of the KMEx and of the black box, and the coverage radius, over the test split."""
-    import torch
+@dataclass(frozen=True)
+class _Run:
+    """See `metric.Run`. Each part is computed when a metric first asks for it."""
 
-    from kmex_core.prototypes.fit import ROWS
+    subject: Subject
+    source: PrototypeSource
+    seed: int
+    images: int
 
-    sure, sure_black_box, nearest = [], [], []
-    for at in range(0, len(test), ROWS):
-        z = torch.from_numpy(test.z[at : at + ROWS]).to(module.prototypes.device)
-        predicted = torch.from_numpy(converted.test_predicted[at : at + ROWS]).to(z.device)
+    @cached_property
+    def converted(self) -> Conversion:
+        return self.subject.conversion(self.source).get()
+
+    @property
+    def train(self) -> Embeddings:
+        return self.subject.read(self.subject.embedding("train"))
+
+    @property
+    def test(self) -> Embeddings:
+        return self.subject.read(self.subject.embedding("test"))
+
+    @cached_property
+    def certainty(self) -> Certainty:
+        import torch
+
+        from kmex_core.prototypes.fit import ROWS
+
+        module, test, converted = self.subject.explainer(self.source), self.test, self.converted
+        probability, black_box, nearest = [], [], []
+        for start in range(0, len(test), ROWS):
+            # (n, D) embeddings and (n,) predicted classes
+            z = torch.from_numpy(test.z[start : start + ROWS]).to(module.prototypes.device)
+            predicted = torch.from_numpy(converted.test_predicted[start : start + ROWS]).to(z.device)
+            with torch.no_grad():
+                by_class = module.probabilities(module.similarity(z))
+                probability.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
+                black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
+                nearest.append(module.distance(z).amin(1).cpu().numpy())
+        return Certainty(
+            np.concatenate(probability),
+            np.concatenate(black_box),
+            np.concatenate(nearest) if module.by_distance else None,
+        )
+
+    @property
+    def similarity_among(self) -> np.ndarray | None:
+        if self.source.has_black_box:
+            return None
+        import torch
+
         with torch.no_grad():
-            by_class = module.probabilities(module.similarity(z))
-            sure.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
-            sure_black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-            nearest.append(module.distance(z).amin(1).cpu().numpy())
-    errors = (
-        metrics.expected_calibration_error(np.concatenate(sure), converted.test_predicted == test.labels),
-        metrics.expected_calibration_error(np.concatenate(sure_black_box), test.black_box == test.labels),
-    )
-    if not module.by_distance:
-        return errors, NotComputed("Its similarity is a dot product, which is not made of a distance.")
-    return errors, metrics.coverage_radius(np.concatenate(nearest))
+            head: Any = self.subject.network.head
+            among: np.ndarray = head.similarity(head.prototypes).double().cpu().numpy()
+        return among
 
+    @cached_property
+    def scores(self) -> MapScores | NotComputed:
+        return self.subject.relevance_scores(self.source, self.images, self.seed).get_or_why_not()
 
-def _diversity_of_all(subject: Subject, source: PrototypeSource, prototypes: Prototypes) -> float | None:
-    """D_dvs over the prototypes of all classes, by the similarity that the model has."""
-    import torch
-
-    if len(prototypes) < 2:
-        return None
-    if source.has_black_box:
-        return metrics.diversity(prototypes.centers, prototypes.classes, "all")
-    with torch.no_grad():
-        head: Any = subject.network.head
-        among = head.similarity(head.prototypes).double().cpu().numpy()
-    return metrics.similarity_diversity(among, prototypes.classes, "all")
-
-
-def _map_metrics(
-    scores: MapScores | NotComputed, names: Sequence[str]
-) -> Iterator[tuple[str, float | NotComputed, float | None]]:
-    """Name, mean and standard deviation over images of each metric on maps that is asked for, and the black box's."""
-    from kmex_core.metrics.robustness import curve_area
-
-    for name in (name for name in names if METRICS[name].maps):
-        for one in filter(None, (name, METRICS[name].black_box)):
-            if isinstance(scores, NotComputed):
-                yield one, scores, None
-                continue
-            per_image = {
-                "faithfulness": lambda s: s.divergence,
-                "average_drop": lambda s: s.drop,
-                "average_increase": lambda s: s.increase,
-                "relevance_ordering": lambda s: curve_area(s.curve),
-                "relevance_ordering_random": lambda s: curve_area(s.curve_random),
-                "average_drop_black_box": lambda s: s.drop_black_box,
-                "average_increase_black_box": lambda s: s.increase_black_box,
-                "relevance_ordering_black_box": lambda s: curve_area(s.curve_black_box),
-                "relevance_ordering_random_black_box": lambda s: curve_area(s.curve_black_box_random),
-            }[one](scores)
-            kept = per_image[~np.isnan(per_image)]
-            if len(kept) == 0:
-                yield one, NotComputed("No similarity is above 0, so that a share of it means nothing."), None
-            else:
-                yield one, float(kept.mean()), float(kept.std())
+    @property
+    def divergence(self) -> np.ndarray | NotComputed:
+        if isinstance(self.scores, NotComputed):
+            return self.scores
+        return self.scores.divergence if self.source.has_black_box else self.subject.divergences(self.images, self.seed)

@@ -27,7 +27,6 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
-from kmex_core.stages import evaluation as evaluations
 from kmex_core.stages import relevance_scores, training_runs
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.relevance_scores import RelevanceScores
@@ -224,16 +223,17 @@ def test_a_network_without_rules_has_no_maps_and_says_so(
     assert RelevanceScores.stored(demo, key) is None  # it may have rules one day
 
 
-def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo) -> None:
+def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.full((3, 2), np.nan)
     made = MapScores(
         np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), *[np.ones((3, 4))] * 4, 1.0, 1.0
     )
-    found = {name: mean for name, mean, _ in evaluations._map_metrics(made, list(METRICS))}
-    assert isinstance(found["average_drop"], NotComputed)
+    monkeypatch.setattr(RelevanceScores, "get_or_why_not", lambda _: made)
+    found = measured(demo, digits, 2, ["average_drop", "faithfulness", "relevance_ordering"]).metrics
+    assert found["average_drop"].mean is None
     assert "above 0" in found["average_drop"].reason
-    assert found["faithfulness"] == 0
-    assert found["relevance_ordering"] == pytest.approx(1)
+    assert found["faithfulness"].mean == 0
+    assert found["relevance_ordering"].mean == pytest.approx(1)
 
 
 def test_unknown_metrics_and_mixed_models_are_refused(demo: Store, digits: ModelInfo) -> None:

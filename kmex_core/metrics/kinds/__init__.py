@@ -1,0 +1,1 @@
+"""A file per metric; `catalogue` collects them."""

@@ -1,0 +1,29 @@
+"""Accuracy."""
+
+from __future__ import annotations
+
+from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+
+
+class Accuracy(Metric):
+    """Accuracy."""
+
+    name = "accuracy"
+    title = "Accuracy"
+    better = "higher"
+    unit = "share"
+    about = (
+        "Share of the test images that are classified correctly: by KMEx, when the nearest prototype has the "
+        "right class."
+    )
+    group, place = PREDICTIONS, 1
+    of_both = True
+    table = 3
+
+    def measure(self, run: Run) -> Value:
+        """Over the test split."""
+        return run.converted.summary.accuracy_kmex
+
+    def measure_black_box(self, run: Run) -> Value:
+        """Over the test split."""
+        return run.converted.summary.accuracy_black_box

@@ -1,0 +1,21 @@
+"""Agreement."""
+
+from __future__ import annotations
+
+from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+
+
+class Agreement(Metric):
+    """Agreement."""
+
+    name = "agreement"
+    title = "Agreement"
+    better = "higher"
+    unit = "share"
+    about = "Share of the test images for which KMEx and the black box predict the same class, right or wrong."
+    group, place = PREDICTIONS, 2
+    beside = True
+
+    def measure(self, run: Run) -> Value:
+        """Over the test split."""
+        return run.converted.summary.agreement

@@ -1,0 +1,30 @@
+"""Average increase."""
+
+from __future__ import annotations
+
+from kmex_core.metrics.metric import MAPS, Metric, Run, Value
+from kmex_core.metrics.types import NotComputed
+
+
+class AverageIncrease(Metric):
+    """Average increase."""
+
+    name = "average_increase"
+    title = "Average increase"
+    better = "higher"
+    unit = "share"
+    about = "How often the similarity grows when the less relevant half of the pixels is taken away (AI)."
+    group, place = MAPS, 3
+    of_both = True
+    table = 4
+    maps = True
+
+    def measure(self, run: Run) -> Value:
+        """(N,) image by image, or (N, k) for the prototypes of its class."""
+        scores = run.scores
+        return scores if isinstance(scores, NotComputed) else scores.increase
+
+    def measure_black_box(self, run: Run) -> Value:
+        """(N,) image by image."""
+        scores = run.scores
+        return scores if isinstance(scores, NotComputed) else scores.increase_black_box

@@ -1,0 +1,30 @@
+"""Calibration error."""
+
+from __future__ import annotations
+
+from kmex_core.metrics.calibration import expected_calibration_error
+from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+
+
+class CalibrationError(Metric):
+    """Calibration error."""
+
+    name = "calibration_error"
+    title = "Calibration error"
+    better = "lower"
+    unit = "share"
+    about = (
+        "How far the probability of the predicted class is from the share of correct predictions, on average over "
+        "the test images (ECE, 15 bins). KMEx's probability is a softmax over the similarities to all prototypes, "
+        "which training never matched to how often it is right; its prediction does not depend on it."
+    )
+    group, place = PREDICTIONS, 3
+    of_both = True
+
+    def measure(self, run: Run) -> Value:
+        """Over the test split."""
+        return expected_calibration_error(run.certainty.probability, run.converted.test_predicted == run.test.labels)
+
+    def measure_black_box(self, run: Run) -> Value:
+        """Over the test split."""
+        return expected_calibration_error(run.certainty.black_box, run.test.black_box == run.test.labels)

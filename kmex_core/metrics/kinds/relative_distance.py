@@ -1,0 +1,27 @@
+"""Distance between prototypes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kmex_core.metrics.diversity import relative_distance
+from kmex_core.metrics.metric import ANY, DIVERSITY, ONE_PER_CLASS, Metric, Run, Value
+
+
+class RelativeDistance(Metric):
+    """Distance between prototypes."""
+
+    name = "relative_distance"
+    title = "Distance between prototypes"
+    better = "higher"
+    unit = "spreads"
+    about = "How far a prototype lies from the nearest other one of its class, in units of the class's own spread."
+    group, place = DIVERSITY, 2
+    range = ANY
+
+    def measure(self, run: Run) -> Value:
+        """In spreads of the class; not computed for one prototype per class."""
+        prototypes, train = run.converted.prototypes, run.train
+        if np.bincount(prototypes.classes).max() < 2:
+            return ONE_PER_CLASS
+        return relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)

@@ -1,0 +1,23 @@
+"""Effective prototypes per class."""
+
+from __future__ import annotations
+
+from kmex_core.metrics.metric import COUNT, DIVERSITY, Metric, Run, Value
+
+
+class Vendi(Metric):
+    """Effective prototypes per class."""
+
+    name = "vendi"
+    title = "Effective prototypes per class"
+    better = "higher"
+    about = (
+        "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
+        "(Vendi score of their cosine similarities)."
+    )
+    group, place = DIVERSITY, 1
+    range = COUNT
+
+    def measure(self, run: Run) -> Value:
+        """Of the prototypes."""
+        return run.converted.summary.effective

@@ -1,0 +1,69 @@
+"""Registries: what is registered has all that people need to read it, and yields a value or says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.registry import Registry
+from kmex_core.base.store import Store
+from kmex_core.metrics import kinds
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.metric import GROUPS
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.subject import subject_of
+
+
+def test_a_registry_keeps_the_order_refuses_twins_and_suggests_names() -> None:
+    registry: Registry[int] = Registry("number")
+    registry.register("two", 2)
+    registry.register("one", 1)
+    assert list(registry.items()) == [("two", 2), ("one", 1)]
+    assert registry.named("one") == 1
+    with pytest.raises(ValueError, match="two numbers named 'one'"):
+        registry.register("one", 3)
+    with pytest.raises(InputError, match="did you mean 'two'"):
+        registry.named("tow")
+
+
+def test_each_file_of_a_metric_adds_one_in_a_place_of_its_own() -> None:
+    files = {path.stem for path in Path(kinds.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(METRICS) == files
+    places = [(GROUPS.index(metric.group), metric.place) for metric in METRICS.values()]
+    assert places == sorted(set(places))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_can_be_read(name: str) -> None:
+    metric = METRICS[name]
+    assert metric.name == name
+    assert metric.about.endswith(".")
+    assert metric.better or name == "relevance_ordering_random"
+    assert metric.range[0] < metric.range[1]
+    assert metric.heading.startswith(metric.title)
+
+
+@pytest.mark.parametrize(
+    ("model", "source"), [("digits", KMeans(2)), ("digits", KMeans(1)), ("digits-protovae", BuiltIn())]
+)
+def test_each_metric_yields_a_value_or_says_why_not(demo: Store, model: str, source: PrototypeSource) -> None:
+    subject = subject_of(demo, model)
+    names = list(METRICS)
+    measured = evaluate([subject], source, [0], 3, names).metrics
+    expected = {
+        key
+        for name in names
+        for key in (name, METRICS[name].black_box)
+        if key and (source.has_black_box or (key == name and not METRICS[name].beside))
+    }
+    assert set(measured) == expected
+    for name, value in measured.items():
+        assert (value.mean is None) == bool(value.reason), name
+        metric = METRICS[name.removesuffix("_black_box")]
+        if value.mean is not None:
+            assert np.isfinite(value.mean)
+            assert metric.range[0] - 1e-9 <= value.mean <= metric.range[1] + 1e-9, name
