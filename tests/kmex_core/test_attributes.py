@@ -310,6 +310,6 @@ def test_a_report_has_no_number_that_json_lacks(
     demo: Store, digits: ModelInfo, data: ImageDataset, made: Conversion
 ) -> None:
     curves = attribute_curves(Subject(demo, digits, data), [5])
-    answer = report.attributes(digits, data, curves, made, 5, 0, True)
+    answer = report.attributes(digits, data, curves, made, KMeans(5), 0, True)
     json.dumps(answer, allow_nan=False)
     assert answer["finding"][0].startswith("With 5 prototypes per class")
