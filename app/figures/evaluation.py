@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, GHOST, KMEX, class_colours
+from app.figures.palette import BLACK_BOX, GHOST, KMEX, LIGHT, TRANSPARENT, class_colours
 from kmex_core.base.plain_text import chart, charts
 from kmex_core.metrics.catalogue import SHARE
 from kmex_core.metrics.types import MapScores
@@ -100,7 +100,11 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 y=rows["class"],
                 x=rows["share"] * 100,
                 orientation="h",
-                marker={"color": KMEX, "opacity": 0.9 if at % 2 == 0 else 0.6, "line": {"color": "white", "width": 1}},
+                marker={
+                    "color": KMEX,
+                    "opacity": 0.9 if at % 2 == 0 else 0.6,
+                    "line": {"color": LIGHT.page, "width": 1},
+                },
                 text=rows["prototype"],
                 textposition="inside",
                 textangle=0,
@@ -119,7 +123,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 y=ghosts["class"],
                 x=place,
                 mode="markers",
-                marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": "white", "width": 1}},
+                marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": LIGHT.page, "width": 1}},
                 customdata=ghosts["prototype"],
                 hovertemplate="%{y}: prototype %{customdata} is a ghost: nothing activates it<extra></extra>",
                 cliponaxis=False,
@@ -336,7 +340,7 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
         )
     return figure.update_layout(
         height=460, margin={"l": 70, "r": 70, "t": 40, "b": 30},
-        polar={"bgcolor": "rgba(0,0,0,0)",
+        polar={"bgcolor": TRANSPARENT,
                "radialaxis": {"range": [0, 1], "tickvals": [0.25, 0.5, 0.75, 1], "angle": 90, "tickangle": 90},
                "angularaxis": {"direction": "clockwise", "rotation": 90}},
         legend={"orientation": "h", "y": -0.12, "x": 0.5, "xanchor": "center"}, showlegend=True,

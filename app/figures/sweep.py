@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
+from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
 from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.prototypes.types import Summary
 
@@ -94,7 +94,7 @@ def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], n
             text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[here]],
             textposition="top center",
             cliponaxis=False,
-            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": "#222222"}},
+            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
             hoverinfo="skip",
         )
     )

@@ -183,12 +183,12 @@ export class EmbeddingMap {
       yScale: this.y,
       colorBy: 'valueA',
       sizeBy: 'valueB',
-      pointColorActive: '#888888',
-      pointColorHover: '#888888',
+      pointColorActive: this.style('--kx-neutral'),
+      pointColorHover: this.style('--kx-neutral'),
       deselectOnDblClick: false,
       deselectOnEscape: false,
       lassoInitiator: false,
-      backgroundColor: this.style('--st-background-color', '#ffffff'),
+      backgroundColor: this.style('--st-background-color'),
     });
     scatter.subscribe('draw', () => this.paint()); // after it has moved, zoomed or changed its size
     // a prototype lies over the points, and `move` has seen it before regl-scatterplot sees the point below it
@@ -218,12 +218,9 @@ export class EmbeddingMap {
     this.component.setTriggerValue('picked', name);
   }
 
-  /**
-   * @param {string} name
-   * @param {string} otherwise
-   */
-  style(name, otherwise) {
-    return getComputedStyle(this.root).getPropertyValue(name).trim() || otherwise;
+  /** @param {string} name a custom property: Streamlit's (--st-…) or ours (app.figures.palette) */
+  style(name) {
+    return getComputedStyle(this.root).getPropertyValue(name).trim();
   }
 
   paint() {
@@ -238,9 +235,9 @@ export class EmbeddingMap {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     paint(pen, this.scene, {
-      ink: this.style('--st-text-color', '#222222'),
-      paper: this.style('--st-background-color', '#ffffff'),
-      font: this.style('--st-font', 'sans-serif'),
+      ink: this.style('--st-text-color'),
+      paper: this.style('--st-background-color'),
+      font: this.style('--st-font'),
     });
     this.point();
     const [left, right] = this.x.domain();
