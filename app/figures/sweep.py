@@ -40,8 +40,15 @@ CURVES = {  # by the name in `Summary`
 def sweep_table(found: Mapping[int, Summary]) -> pd.DataFrame:
     """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
     `diversity`, `diversity_reference` (fractions) and `effective` (prototypes per class)."""
-    columns = ("accuracy_kmex", "accuracy_black_box", "agreement", "ghosting", "diversity", "diversity_reference",
-               "effective")  # fmt: skip
+    columns = (
+        "accuracy_kmex",
+        "accuracy_black_box",
+        "agreement",
+        "ghosting",
+        "diversity",
+        "diversity_reference",
+        "effective",
+    )
     rows = [{"k": k, **{name: getattr(one, name) for name in columns}} for k, one in sorted(found.items())]
     return pd.DataFrame(rows, columns=["k", *columns])
 
