@@ -37,16 +37,10 @@ if drawn is None:
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     which = st.segmented_control(
-        "Show",
-        list(SHOWN),
-        format_func=SHOWN.__getitem__,
-        default="all",
-        required=True,
-        key="show",
-        bind=bound_to("show", SHOWN, "all"),
-        width="content",
+        "Show", list(SHOWN), format_func=SHOWN.__getitem__, default="all", required=True, key="show",
+        bind=bound_to("show", SHOWN, "all"), width="content",
         help=f"All images, those that {chosen.title} gets wrong, or those on which KMEx and the black box differ.",
-    )
+    )  # fmt: skip
     classes = choose_classes(info, width=220)
     find_image(drawn)
     bind = bound("test", on_or_off, "It is true or false.", False)
@@ -55,15 +49,9 @@ selected = selected_on_map(chosen, drawn)
 left, right = st.columns([5, 2], gap="medium")
 with left:
     clicked = show_map(
-        "map",
-        chosen,
-        drawn,
-        selected=selected,
-        which=which,
-        classes=classes,
-        test=test,
+        "map", chosen, drawn, selected=selected, which=which, classes=classes, test=test,
         instead="Show as table, below it, is for the keyboard.",
-    )
+    )  # fmt: skip
     st.caption(
         f"UMAP of {len(drawn.sample):,} training images in {drawn.axes.shape[0]} principal components, all others "
         f"placed among them; trustworthiness {drawn.trustworthiness:.3f} (0 to 1 ↑: how far neighbours on the map are "
