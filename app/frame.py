@@ -9,6 +9,7 @@ import streamlit as st
 from app.components.messages import errors_as_messages
 from app.components.notices import show_notices
 from app.components.title import PRODUCT
+from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand
 from app.read import look_again
@@ -17,7 +18,8 @@ from app.state import choose
 ASSETS = Path(__file__).parent / "assets"
 
 st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide")
-st.html(ASSETS / "style.css")
+styles = (ASSETS / "style.css").read_text()
+st.html(f"<style>{custom_properties()}\n{styles}</style>")
 logo = str(ASSETS / "logo.svg")
 st.logo(logo, size="large", icon_image=logo)
 

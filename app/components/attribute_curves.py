@@ -52,9 +52,10 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     """Show the curves of all models of the data that are there; those of the chosen one are computed when missing."""
     info = chosen.model
     comparable = [
-        one for one in read.models() if (one.dataset, one.class_column) == (info.dataset, info.class_column)
-        and one.class_names == info.class_names
-    ]  # fmt: skip
+        one
+        for one in read.models()
+        if (one.dataset, one.class_column) == (info.dataset, info.class_column) and one.class_names == info.class_names
+    ]
     if not _done(info):
         follow(
             _job(info),
@@ -62,7 +63,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
             "Takes seconds to minutes, once per model. Finished curves are shown below.",
             key=TOP,
-        )  # fmt: skip
+        )
     else:
         with st.container(border=True, key=TOP):
             st.caption(
@@ -80,9 +81,10 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
         with place:
             st.markdown(f"**{curve.title}**", help=curve.about)
             show_figure(
-                f"attribute-{name}", curves_figure(table, name, chosen.per_class, KS, total),
+                f"attribute-{name}",
+                curves_figure(table, name, chosen.per_class, KS, total),
                 f"{curve.title} for {len(lines)} models",
-            )  # fmt: skip
+            )
     show_download("Curves as CSV", table, f"{info.name}-attribute-curves.csv")
 
 
@@ -118,8 +120,9 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     to_convert = [info for info in infos if info.kind == "blackbox"] + [info for info, _ in groups]
     missing = [
         (_job(info), _arguments(info), f"{info.name} + KMEx")
-        for info in to_convert if info.name != chosen.model.name and not _done(info)
-    ]  # fmt: skip
+        for info in to_convert
+        if info.name != chosen.model.name and not _done(info)
+    ]
     for info, group in groups:
         if not all(_own_found(one) for one in group):
             name = f"own-{read.conversion_of(read.built_in(info)).key}"

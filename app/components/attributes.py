@@ -53,18 +53,27 @@ def show_finding(chosen: Selection, found: Coverage) -> None:
     caught, total, count = int(found.captured.sum()), len(found.names), len(found.has)
     row = st.container(horizontal=True)
     row.metric(
-        "Captured ↑", f"{caught} of {total}", border=True, width=190,
+        "Captured ↑",
+        f"{caught} of {total}",
+        border=True,
+        width=190,
         help="Attributes that at least one prototype has: its picture, the nearest training image of its class.",
-    )  # fmt: skip
+    )
     row.metric(
-        "Error of correlations ↓", f"{found.error:.3f}", border=True, width=220,
+        "Error of correlations ↓",
+        f"{found.error:.3f}",
+        border=True,
+        width=220,
         help="Mean absolute difference between the attributes' correlations among the prototypes' pictures and among "
         "the training images, over all pairs (0 to 2).",
-    )  # fmt: skip
+    )
     row.metric(
-        "Ghosts ↓", f"{found.ghosts} of {count}", border=True, width=190,
+        "Ghosts ↓",
+        f"{found.ghosts} of {count}",
+        border=True,
+        width=190,
         help="Prototypes that no training image of their class has as its nearest.",
-    )  # fmt: skip
+    )
 
 
 # ---- coverage -------------------------------------------------------------------------------------------------------
@@ -77,12 +86,20 @@ def choose_attribute(found: Coverage) -> str:
     if asked and asked not in names:
         refuse(KIND, asked, "Choose one of the attributes listed.")
     order = [names[at] for at in _order(found)]
-    return st.selectbox(
-        "Attribute", order, order.index(asked) if asked in order else None, key="attribute-choice",
-        placeholder="Choose an attribute", width=340, on_change=_chosen,
-        format_func=lambda name: attribute_label(found, names.index(name)),
-        help="Or click a mark in the matrix. ✕: no prototype has it.",
-    ) or ""  # fmt: skip
+    return (
+        st.selectbox(
+            "Attribute",
+            order,
+            order.index(asked) if asked in order else None,
+            key="attribute-choice",
+            placeholder="Choose an attribute",
+            width=340,
+            on_change=_chosen,
+            format_func=lambda name: attribute_label(found, names.index(name)),
+            help="Or click a mark in the matrix. ✕: no prototype has it.",
+        )
+        or ""
+    )
 
 
 def _chosen() -> None:
@@ -107,9 +124,13 @@ def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
             _chosen()
 
     st.plotly_chart(
-        figure, key="coverage", config={"displayModeBar": False}, on_select=clicked, selection_mode="points",
+        figure,
+        key="coverage",
+        config={"displayModeBar": False},
+        on_select=clicked,
+        selection_mode="points",
         alt=f"Which of {len(found.has)} prototypes have which of {len(found.names)} attributes",
-    )  # fmt: skip
+    )
     table = pd.DataFrame(found.has, columns=list(found.names))
     table.insert(0, "class", classes)
     table.insert(0, "prototype", np.arange(len(table)))
@@ -136,10 +157,15 @@ def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
         cards.append(replace(card, text=f"{info.class_names[prototypes.classes[p]]}: {card.text}"))
     labels = data.split("train").labels
     images = [
-        Card(f"image-{image}", f"train/{image}", f"Training image {image} of {info.class_names[labels[image]]}",
-             info.class_names[labels[image]], address("explain", source=TRAINING, training=image))
+        Card(
+            f"image-{image}",
+            f"train/{image}",
+            f"Training image {image} of {info.class_names[labels[image]]}",
+            info.class_names[labels[image]],
+            address("explain", source=TRAINING, training=image),
+        )
         for image in _near(prototypes, has)
-    ]  # fmt: skip
+    ]
     groups = [Group(cards, "Prototypes that have it", f"{len(own)} in all")] if cards else []
     groups.append(Group(images, "Images that have it", "nearest to a prototype"))
     if not cards:
@@ -226,10 +252,15 @@ def show_subgroups(chosen: Selection, found: Coverage) -> None:
     """Show which combinations of two attributes the prototypes leave out, or have too many of."""
     table = subgroup_table(found)
     which = st.segmented_control(
-        "Subgroups", list(WHICH), format_func=WHICH.__getitem__,
-        default="under", required=True, key="subgroups", label_visibility="collapsed",
+        "Subgroups",
+        list(WHICH),
+        format_func=WHICH.__getitem__,
+        default="under",
+        required=True,
+        key="subgroups",
+        label_visibility="collapsed",
         bind=bound_to("subgroups", WHICH, "under"),
-    )  # fmt: skip
+    )
     shown = table.head(100) if which == "under" else table.iloc[::-1].head(100)
     st.dataframe(
         shown.assign(subgroup=shown["subgroup"].str.replace("_", " ")),
@@ -271,9 +302,10 @@ def show_accuracy(chosen: Selection) -> None:
         f"{overall:.1%}.{beside}"
     )
     show_figure(
-        "group-accuracy", accuracy_figure(table.head(WORST), chosen.title, overall),
+        "group-accuracy",
+        accuracy_figure(table.head(WORST), chosen.title, overall),
         f"Accuracy of the {min(WORST, len(table))} worst groups",
-    )  # fmt: skip
+    )
     st.caption(
         f"The {min(WORST, len(table))} worst of {len(table):,} groups with five test images or more: those whose "
         "accuracy is lowest at the upper end of its 95 % Wilson interval, so that a few images prove little. Dotted: "

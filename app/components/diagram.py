@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components.own_prototype import ABOUT
-from app.figures.palette import CHOSEN, KMEX
+from app.figures.palette import CHOSEN, DARK, KMEX, LIGHT
 from app.selection import Selection
 
 _BOX = 'rx="8" fill="none" stroke="currentColor" stroke-width="1.5"'
@@ -17,7 +17,7 @@ _ALT = (
     "An image goes through the encoder, which is kept, to a point in the embedding. There, k-means has found "
     "prototypes for each class. The class of the nearest prototype is the prediction."
 )
-_SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 120" width="1440" height="240" color="#31333f"
+_SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 120" width="1440" height="240" color="{LIGHT.ink}"
 font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
 <rect width="720" height="120" rx="8" fill="currentColor" fill-opacity=".05"/>
 <defs><marker id="kx-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
@@ -59,5 +59,5 @@ def explain_model(chosen: Selection) -> None:
 
 def show_diagram() -> None:
     """Draw how KMEx predicts: image, encoder, embedding with prototypes, nearest prototype, class."""
-    ink = "#fafafa" if st.context.theme.type == "dark" else "#31333f"
-    st.image(_SVG.replace("#31333f", ink), alt=_ALT, width=760, output_format="PNG")
+    theme = DARK if st.context.theme.type == "dark" else LIGHT
+    st.image(_SVG.replace(LIGHT.ink, theme.ink), alt=_ALT, width=760, output_format="PNG")

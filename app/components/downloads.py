@@ -10,9 +10,13 @@ import streamlit as st
 from kmex_core.base.plain_text import table_csv
 
 KINDS = {
-    "csv": "text/csv", "html": "text/html", "tex": "application/x-tex", "png": "image/png", "zip": "application/zip",
+    "csv": "text/csv",
+    "html": "text/html",
+    "tex": "application/x-tex",
+    "png": "image/png",
+    "zip": "application/zip",
     "safetensors": "application/octet-stream",
-}  # fmt: skip
+}
 
 
 def show_download(

@@ -71,10 +71,15 @@ def show_classes(chosen: Selection) -> None:
     with st.expander("Confusion matrix", icon=":material/grid_on:"):
         said_by = {"predicted": chosen.title} | ({"black_box": "Black box"} if chosen.has_black_box else {})
         by = st.segmented_control(
-            "Predicted by", list(said_by), format_func=said_by.__getitem__, default="predicted", required=True,
-            key="by", help="Whose predictions the table below counts.",
+            "Predicted by",
+            list(said_by),
+            format_func=said_by.__getitem__,
+            default="predicted",
+            required=True,
+            key="by",
+            help="Whose predictions the table below counts.",
             bind=bound_to("by", said_by, "predicted"),
-        )  # fmt: skip
+        )
         predicted = made.test_predicted if by == "predicted" else made.test_black_box
         confused = metrics.confusion(predicted, labels, len(info.class_names))
         table = confusion_table(confused, info.class_names)
@@ -127,8 +132,12 @@ def show_diversity(chosen: Selection) -> None:
         figure = sweep_figure(found, chosen.kmeans.k, KS, "effective")
         show_figure("vendi", figure, "Effective prototypes for each number per class")
     if len(found) < len(KS):
-        st.page_link("views/sweep.py", label="Compute the curve for 1 to 20 per class", icon=":material/show_chart:",
-                     query_params=query())  # fmt: skip
+        st.page_link(
+            "views/sweep.py",
+            label="Compute the curve for 1 to 20 per class",
+            icon=":material/show_chart:",
+            query_params=query(),
+        )
 
 
 def show_metrics_download(found: Evaluation) -> None:

@@ -29,9 +29,12 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     seen = to_pixels([framed(pixels, framing)], info.channels, info.image_size)[0].permute(1, 2, 0).numpy()
     with preview:
         show_picture(
-            seen, f"The {info.image_size} by {info.image_size} pixels that the network sees of your picture",
-            caption="What the network sees", side=PREVIEW, width=PREVIEW,
-        )  # fmt: skip
+            seen,
+            f"The {info.image_size} by {info.image_size} pixels that the network sees of your picture",
+            caption="What the network sees",
+            side=PREVIEW,
+            width=PREVIEW,
+        )
     return framing
 
 
@@ -39,23 +42,39 @@ def _controls(pixels: np.ndarray, name: str) -> Framing:
     turns = f"turns-{name}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         crop = st.segmented_control(
-            "Crop", list(CROPS), format_func=CROPS.__getitem__, default="squeeze", required=True, key=f"crop-{name}",
+            "Crop",
+            list(CROPS),
+            format_func=CROPS.__getitem__,
+            default="squeeze",
+            required=True,
+            key=f"crop-{name}",
             width="content",
             help="A network sees a square. The model's data set is squeezed into it as a whole. Choose a region when "
             "your picture shows more than its object.",
-        )  # fmt: skip
+        )
 
         def turn() -> None:
             st.session_state[turns] = (st.session_state.get(turns, 0) + 1) % 4
 
-        st.button("Rotate", icon=":material/rotate_90_degrees_cw:", on_click=turn, key=f"turn-{name}",
-                  help="Rotates the picture by 90° clockwise.")  # fmt: skip
+        st.button(
+            "Rotate",
+            icon=":material/rotate_90_degrees_cw:",
+            on_click=turn,
+            key=f"turn-{name}",
+            help="Rotates the picture by 90° clockwise.",
+        )
         inverted = st.toggle("Invert", key=f"invert-{name}", help="Swaps dark and light.")
     size, across, down = 1.0, 0.5, 0.5
     if crop == "region":
         with st.container(horizontal=True):
-            size = _percent("Size (%)", "size", name, round(100 * SMALLEST), 100,
-                            "The region's side, in per cent of the picture's shorter side.")  # fmt: skip
+            size = _percent(
+                "Size (%)",
+                "size",
+                name,
+                round(100 * SMALLEST),
+                100,
+                "The region's side, in per cent of the picture's shorter side.",
+            )
             across = _percent("Across (%)", "across", name, 0, 50, "0 is the left edge, 100 the right one.")
             down = _percent("Down (%)", "down", name, 0, 50, "0 is the upper edge, 100 the lower one.")
     return Framing(crop, st.session_state.get(turns, 0), inverted, size, across, down)
@@ -69,11 +88,15 @@ def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
     """What happens to the picture on its way, in words."""
     height, width = pixels.shape[:2]
     stretched = distortion(pixels)
-    shape = {
-        "squeeze": f", **squeezed into a square**: one side shrinks {stretched:.2f} times as much as the other",
-        "pad": " with a border that makes it square",
-        "region": ", of which a square region",
-    }[framing.crop] if framing.crop == "region" or stretched >= SQUARE else ""  # fmt: skip
+    shape = (
+        {
+            "squeeze": f", **squeezed into a square**: one side shrinks {stretched:.2f} times as much as the other",
+            "pad": " with a border that makes it square",
+            "region": ", of which a square region",
+        }[framing.crop]
+        if framing.crop == "region" or stretched >= SQUARE
+        else ""
+    )
     colour = "grey" if info.channels == 1 else "colour"
     return (
         f"{width:,} × {height:,} pixels{shape}, seen as {info.image_size} × {info.image_size} in {colour}. The picture "

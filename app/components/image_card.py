@@ -49,8 +49,12 @@ def show_image_card(chosen: Selection, drawn: Projection, split: str, index: int
     if name := show_cards("nearest", info, data.fingerprint, [Group(cards)]):
         open_prototype(chosen, int(name))
     where = "training" if split == "train" else "image"
-    st.page_link("views/explain.py", label="Explain it with maps", icon=":material/image_search:",
-                 query_params=query(source=f"{kind} image", **{where: index}))  # fmt: skip
+    st.page_link(
+        "views/explain.py",
+        label="Explain it with maps",
+        icon=":material/image_search:",
+        query_params=query(source=f"{kind} image", **{where: index}),
+    )
 
 
 def _verdict(names: tuple[str, ...], said: int, label: int) -> str:

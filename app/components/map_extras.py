@@ -47,9 +47,16 @@ def find_image(drawn: Projection) -> None:
     place = st.selectbox("Find in", ["train", "test"], key="find-in", format_func=str.capitalize, width=110)
     most = len(drawn.train if place == "train" else drawn.test) - 1
     st.number_input(
-        "Number", 0, max(0, most), None, key="find", on_change=found, placeholder=f"0 to {most:,}", width=150,
+        "Number",
+        0,
+        max(0, most),
+        None,
+        key="find",
+        on_change=found,
+        placeholder=f"0 to {most:,}",
+        width=150,
         help="Its index in the split. The map marks it, and its card opens.",
-    )  # fmt: skip
+    )
 
 
 def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
@@ -82,16 +89,20 @@ def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
             "prototype": st.column_config.NumberColumn("Prototype", help="Its number."),
             "class": st.column_config.TextColumn("Class"),
             "ghost": st.column_config.CheckboxColumn("Ghost", help="No training image of its class is nearest to it."),
-            "share": st.column_config.NumberColumn("Importance", format="percent", help="Share of the class's training "
-                                                   "images that have it as their nearest prototype."),
+            "share": st.column_config.NumberColumn(
+                "Importance",
+                format="percent",
+                help="Share of the class's training images that have it as their nearest prototype.",
+            ),
             "count": st.column_config.NumberColumn("Images", format="localized", help="The number of those images."),
-            "others": st.column_config.NumberColumn("Of other classes", format="localized",
-                                                    help="Training images of other classes to which it is nearest."),
+            "others": st.column_config.NumberColumn(
+                "Of other classes", format="localized", help="Training images of other classes to which it is nearest."
+            ),
             "picture": st.column_config.NumberColumn("Training image", help="The nearest of its class."),
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
         },
-    )  # fmt: skip
+    )
 
 
 def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
@@ -156,6 +167,8 @@ def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Se
     with st.container(horizontal=True):
         show_download("Map as CSV", csv, f"{name}.csv")
         show_download(
-            "Map as HTML page", html, f"{name}.html",
+            "Map as HTML page",
+            html,
+            f"{name}.html",
             "An interactive Plotly figure that works offline, without this program.",
-        )  # fmt: skip
+        )

@@ -35,11 +35,14 @@ BY = {"divergence": "faithfulness", "drop": "average_drop"}
 def choose_images(info: ModelInfo) -> int:
     """Show the choice of how many test images maps are measured on."""
     return st.selectbox(
-        "Test images", IMAGES, key="images", width=160,
+        "Test images",
+        IMAGES,
+        key="images",
+        width=160,
         bind=bound("images", one_of(IMAGES), f"It is {', '.join(map(str, IMAGES))}.", IMAGES[0]),
         help=f"How many of the {len(read.dataset(info).split('test')):,} test images the metrics on maps are measured "
         "on, chosen at random by the seed. The paper takes 1,000; fewer are quicker and less certain.",
-    )  # fmt: skip
+    )
 
 
 def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
@@ -58,21 +61,39 @@ def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
     name = f"maps-{spec.key}-{runs:d}"
     job = jobs.look(read.store(), name)
     asked = st.empty()
-    if not read_only() and (job is None or job.state == "done") and not asked.button(
-        f"Measure maps of {label}", icon=":material/play_arrow:", type="primary", key=f"measure-{name}",
-        help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. What was measured is kept.",
-    ):  # fmt: skip
+    if (
+        not read_only()
+        and (job is None or job.state == "done")
+        and not asked.button(
+            f"Measure maps of {label}",
+            icon=":material/play_arrow:",
+            type="primary",
+            key=f"measure-{name}",
+            help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. "
+            "What was measured is kept.",
+        )
+    ):
         return False
     asked.empty()
     images = spec.images  # there may be fewer
     count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     follow(
         name,
-        ["evaluate", "--model", info.name, *chosen.source.options, "--images", str(images), "--runs", str(runs),
-         "--metrics", ",".join(MAP_METRICS)],
+        [
+            "evaluate",
+            "--model",
+            info.name,
+            *chosen.source.options,
+            "--images",
+            str(images),
+            "--runs",
+            str(runs),
+            "--metrics",
+            ",".join(MAP_METRICS),
+        ],
         f"Measuring maps of {label} on {count}.",
         "You can leave this page meanwhile.",
-    )  # fmt: skip
+    )
     return False
 
 
@@ -98,21 +119,39 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     job = jobs.look(read.store(), name)
     labels = [_label(one) for one in missing.values()]
     asked = st.empty()
-    if not read_only() and (job is None or job.state == "done") and not asked.button(
-        f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}", icon=":material/play_arrow:",
-        type="primary", key=f"measure-{name}",
-        help=f"{', '.join(labels)}: one after the other, in the background. What was measured is kept.",
-    ):  # fmt: skip
+    if (
+        not read_only()
+        and (job is None or job.state == "done")
+        and not asked.button(
+            f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
+            icon=":material/play_arrow:",
+            type="primary",
+            key=f"measure-{name}",
+            help=f"{', '.join(labels)}: one after the other, in the background. What was measured is kept.",
+        )
+    ):
         return
     asked.empty()
     names = list(dict.fromkeys(one.model.name for one in missing.values()))
     follow(
         name,
-        ["compare", "--models", *names, "--k", str(k), "--images", str(images), "--runs", str(runs),
-         "--metrics", ",".join(MAP_METRICS), "--no-published"],
+        [
+            "compare",
+            "--models",
+            *names,
+            "--k",
+            str(k),
+            "--images",
+            str(images),
+            "--runs",
+            str(runs),
+            "--metrics",
+            ",".join(MAP_METRICS),
+            "--no-published",
+        ],
         f"Measuring maps of {', '.join(labels)}.",
         "You can leave this page meanwhile.",
-    )  # fmt: skip
+    )
 
 
 def _spec(chosen: Selection, images: int) -> MapScoresSpec:
@@ -168,10 +207,15 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
     names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other's maps to differ from
     titles = {name: METRICS[BY[name]].title for name in names}
     by = st.segmented_control(
-        "Best and worst images by", names, format_func=titles.__getitem__, default=names[0],
-        required=True, key="extreme", help="Lower is better.",
+        "Best and worst images by",
+        names,
+        format_func=titles.__getitem__,
+        default=names[0],
+        required=True,
+        key="extreme",
+        help="Lower is better.",
         bind=bound_to("extreme", titles, names[0]),
-    )  # fmt: skip
+    )
     rows = table[table[by].notna()].sort_values(by, kind="stable")
     if rows.empty:
         st.info("No image has a score.")
@@ -192,9 +236,11 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                 said = info.class_names[predicted[image]]
                 title = f"Test image {image:,}, {markdown(one['class'])}: {kind.with_unit(one[by])}"
                 st.page_link(
-                    "views/explain.py", label=title, icon=":material/image_search:",
+                    "views/explain.py",
+                    label=title,
+                    icon=":material/image_search:",
                     query_params=query(source="Test image", image=image),
-                )  # fmt: skip
+                )
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
                 shown = [(chosen.title, mine), *([("Black box", theirs)] if chosen.has_black_box else [])]
@@ -203,8 +249,10 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                     figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":
-        st.caption("The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "
-                   "which is made of theirs.")  # fmt: skip
+        st.caption(
+            "The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "
+            "which is made of theirs."
+        )
 
 
 def scores_of(chosen: Selection, scores: MapScores) -> pd.DataFrame:

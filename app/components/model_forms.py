@@ -17,8 +17,17 @@ from kmex_core.data import registry as datasets
 from kmex_core.models.catalogue import check_free
 from kmex_core.models.info import KINDS
 
-BACKBONES = ("resnet20", "resnet18", "resnet34", "resnet50", "vgg11_bn", "mobilenet_v3_small", "efficientnet_b0",
-             "convnext_tiny", "vit_b_16")  # fmt: skip
+BACKBONES = (
+    "resnet20",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "vgg11_bn",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "vit_b_16",
+)
 MOST_MIB = 600  # a VGG-19 has 548; Streamlit holds an upload in memory while its page is open
 NAMED = "Letters, digits, dots, dashes and underscores."
 
@@ -32,39 +41,54 @@ def _dataset(key: str) -> str:
         return datasets.title(name) + ("" if datasets.available(name) else " (to be downloaded)")
 
     return st.selectbox(
-        "Data set", known, format_func=words, key=key, accept_new_options=True,
+        "Data set",
+        known,
+        format_func=words,
+        key=key,
+        accept_new_options=True,
         help="One of these, or type the path of a folder on this machine with parquet files or with train/<class>/ "
         "pictures.",
-    )  # fmt: skip
+    )
 
 
 def _backbone(key: str, index: int) -> str:
     return st.selectbox(
-        "Backbone", BACKBONES, index, key=key, accept_new_options=True,
+        "Backbone",
+        BACKBONES,
+        index,
+        key=key,
+        accept_new_options=True,
         help="resnet20 is small, for images up to 64 pixels. Any torchvision classification model can be typed.",
-    )  # fmt: skip
+    )
 
 
 def _class_column(key: str) -> str:
     return st.text_input(
-        "Class column", max_chars=200, key=key, placeholder="The data set's own class",
+        "Class column",
+        max_chars=200,
+        key=key,
+        placeholder="The data set's own class",
         help="An attribute, or other column of the data set's table, that is to be predicted: Smiling for CelebA.",
-    ).strip()  # fmt: skip
+    ).strip()
 
 
 def _skip_broken(key: str) -> bool:
     return st.toggle(
-        "Leave out broken pictures", key=key,
+        "Leave out broken pictures",
+        key=key,
         help="Off: a picture that cannot be read ends the work, with its name. On: such pictures are counted and left "
         "out. Each is then decoded to its end beforehand, which takes longer.",
-    )  # fmt: skip
+    )
 
 
 def _kind(key: str) -> str:
     return st.selectbox(
-        "Kind", list(KINDS), format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind], key=key,
+        "Kind",
+        list(KINDS),
+        format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind],
+        key=key,
         help="A black box is an ordinary classifier. The others learn prototypes of their own.",
-    )  # fmt: skip
+    )
 
 
 def show_training() -> None:
@@ -82,14 +106,25 @@ def show_training() -> None:
             backbone = _backbone("train-backbone", 0)
             imagenet = st.toggle("Start from ImageNet weights", key="train-imagenet", help="Downloaded by torchvision.")
         epochs = second[0].number_input(
-            "Epochs", 1, 1000, None, key="train-epochs", placeholder="As in the paper",
+            "Epochs",
+            1,
+            1000,
+            None,
+            key="train-epochs",
+            placeholder="As in the paper",
             help="Passes over the training images. The paper trains 10 to 60, by kind and data set (Table 10).",
-        )  # fmt: skip
+        )
         rate = second[1].number_input(
-            "Learning rate", 0.0, 10.0, None, format="%g", key="train-rate", placeholder="Default",
+            "Learning rate",
+            0.0,
+            10.0,
+            None,
+            format="%g",
+            key="train-rate",
+            placeholder="Default",
             help="At the start; it falls to 0. Default: 0.001 for prototypical models, 0.05 for a black box from "
             "scratch.",
-        )  # fmt: skip
+        )
         k = second[2].number_input(
             "Built-in prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
         )
@@ -120,10 +155,12 @@ def show_import() -> None:
         most = upload_limit(MOST_MIB)
         file = st.file_uploader(
             f"Weights: .safetensors, .pt, .pth, .ckpt, .bin or .pth.tar, up to {most} MB",
-            ["safetensors", "pt", "pth", "ckpt", "bin", "tar"], key="import-file", max_upload_size=most,
+            ["safetensors", "pt", "pth", "ckpt", "bin", "tar"],
+            key="import-file",
+            max_upload_size=most,
             help="A state dict, as `torch.save(model.state_dict(), ...)` writes it. A pickled whole model is refused, "
             "because reading one can run any code. Import larger files with `python -m kmex_core import`.",
-        )  # fmt: skip
+        )
         earlier = waiting_upload()
         if file is None and earlier:
             st.caption(f"Without another file, '{markdown(earlier)}' is used, which you uploaded before.")
@@ -137,17 +174,30 @@ def show_import() -> None:
             name = st.text_input("Name", max_chars=50, key="import-name", help=NAMED)
             backbone = _backbone("import-backbone", 2)
         first, second, third = st.columns(3)
-        mean = first.text_input("Mean", key="import-mean", placeholder="Of the training images",
-                                help="What its input was normalised with, per channel, for pixels 0 to 1: "
-                                "0.485,0.456,0.406 for ImageNet's.")  # fmt: skip
-        std = second.text_input("Standard deviation", key="import-std", placeholder="Of the training images",
-                                help="As the mean: 0.229,0.224,0.225 for ImageNet's.")  # fmt: skip
+        mean = first.text_input(
+            "Mean",
+            key="import-mean",
+            placeholder="Of the training images",
+            help="What its input was normalised with, per channel, for pixels 0 to 1: "
+            "0.485,0.456,0.406 for ImageNet's.",
+        )
+        std = second.text_input(
+            "Standard deviation",
+            key="import-std",
+            placeholder="Of the training images",
+            help="As the mean: 0.229,0.224,0.225 for ImageNet's.",
+        )
         k = third.number_input(
             "Built-in prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model."
         )
-        ignore = st.text_input("Ignore tensors", max_chars=500, key="import-ignore", placeholder="None",
-                               help="Names to leave out, with commas between them: `aux.*`, `loss*`. Losses, metrics "
-                               "and auxiliary heads are left out anyway.")  # fmt: skip
+        ignore = st.text_input(
+            "Ignore tensors",
+            max_chars=500,
+            key="import-ignore",
+            placeholder="None",
+            help="Names to leave out, with commas between them: `aux.*`, `loss*`. Losses, metrics "
+            "and auxiliary heads are left out anyway.",
+        )
         asked = st.form_submit_button("Import", icon=":material/upload:", type="primary")
     if not asked:
         return

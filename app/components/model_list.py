@@ -62,7 +62,11 @@ def choose_model() -> ModelInfo | None:
         pick(CHOSEN, names[rows[0]] if rows else "")
 
     st.dataframe(
-        model_table(infos), key="models-table", hide_index=True, on_select=choose, selection_mode="single-row",
+        model_table(infos),
+        key="models-table",
+        hide_index=True,
+        on_select=choose,
+        selection_mode="single-row",
         alt="The models in the store",
         column_config={
             "Accuracy ↑": st.column_config.NumberColumn(
@@ -70,7 +74,7 @@ def choose_model() -> ModelInfo | None:
             ),
             "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Of its file in the store."),
         },
-    )  # fmt: skip
+    )
     for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
         st.caption(message(f"{MARK} {caveat}"))
     name = picked(CHOSEN)
@@ -87,13 +91,19 @@ def show_model(info: ModelInfo) -> None:
     """Show how a model was made, and what can be done with it."""
     with st.container(border=True):
         by = f", by {markdown(info.class_column)}" if info.class_column else ""
-        st.markdown(f"**{markdown(info.name)}** · {KINDS[info.kind]}, {markdown(info.backbone)}, "
-                    f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}")  # fmt: skip
+        st.markdown(
+            f"**{markdown(info.name)}** · {KINDS[info.kind]}, {markdown(info.backbone)}, "
+            f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}"
+        )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
-                "Open", icon=":material/visibility:", type="primary", on_click=select_model, args=(info,),
+                "Open model",
+                icon=":material/visibility:",
+                type="primary",
+                on_click=select_model,
+                args=(info,),
                 help="Converts it to a KMEx with the chosen number of prototypes.",
-            ):  # fmt: skip
+            ):
                 st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
             if not read_only():
                 _offer_changes(info)
@@ -102,9 +112,11 @@ def show_model(info: ModelInfo) -> None:
 
 def _offer_changes(info: ModelInfo) -> None:
     show_download(
-        "Export", partial(kept.exported, read.store(), info.name), f"{info.name}.safetensors",
+        "Export",
+        partial(kept.exported, read.store(), info.name),
+        f"{info.name}.safetensors",
         "Its weights and what it is, for the import below or `python -m kmex_core import`.",
-    )  # fmt: skip
+    )
     if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
         _rename(info)
     if st.button("Delete", icon=":material/delete:", disabled=info.embedded, help=_why(info)):

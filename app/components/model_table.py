@@ -33,21 +33,27 @@ def choose_models(chosen: Selection) -> list[ModelInfo]:
     alike = [info.name for info in models if (info.dataset, info.class_names) == data]
     names = [info.name for info in models]
     picked = st.multiselect(
-        "Models", names, alike, key="models",
+        "Models",
+        names,
+        alike,
+        key="models",
         bind=bound("models", one_of(names), "It may have been deleted or renamed. Choose among those below.", alike),
         help="Models in the store. Numbers compare only within one data set, which the table names.",
-    )  # fmt: skip
+    )
     return [info for info in models if info.name in picked]
 
 
 def choose_runs() -> int:
     """Show the choice of how many seeds of k-means and of the images the numbers are over."""
     return st.selectbox(
-        "Runs", RUNS, key="runs", width=120,
+        "Runs",
+        RUNS,
+        key="runs",
+        width=120,
         bind=bound("runs", one_of(RUNS), f"It is {', '.join(map(str, RUNS))}.", RUNS[0]),
         help="Each run has its own seed of k-means and of the choice of test images. With more than one, ± is the "
         "standard deviation over runs, as in the paper; with one, over images.",
-    )  # fmt: skip
+    )
 
 
 def show_table(table: Sequence[Row]) -> None:
@@ -58,12 +64,15 @@ def show_table(table: Sequence[Row]) -> None:
         if not names:
             continue
         st.markdown(f"**{' · '.join(groups)}**")
-        columns = [("Model", "The model, and the data set it was measured on."),
-                   *((METRICS[name].heading, METRICS[name].about) for name in names)]  # fmt: skip
+        columns = [
+            ("Model", "The model, and the data set it was measured on."),
+            *((METRICS[name].heading, METRICS[name].about) for name in names),
+        ]
         rows = [
             [_title(row, table), *(comparison.shown(name, row.cells.get(name)) for name in names)]
-            for row in table if any(name in row.cells for name in names)
-        ]  # fmt: skip
+            for row in table
+            if any(name in row.cells for name in names)
+        ]
         show_wide_table(f"{' and '.join(groups)} of all models", columns, rows)
     st.caption(
         "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
@@ -107,18 +116,30 @@ def show_radar(table: Sequence[Row]) -> None:
     """Show the strengths and weaknesses of every KMEx as a polygon."""
     values = {
         row.label: {name: cell.mean for name, cell in row.cells.items() if cell.mean is not None}
-        for row in table if "ghosting" in row.cells
-    }  # fmt: skip
+        for row in table
+        if "ghosting" in row.cells
+    }
     kind = st.segmented_control(
-        "Save the figure as", ["png", "svg"], format_func=str.upper, default="png", required=True, key="figure-kind",
+        "Save the figure as",
+        ["png", "svg"],
+        format_func=str.upper,
+        default="png",
+        required=True,
+        key="figure-kind",
         help="The camera at the figure's upper right corner keeps it in this format.",
-    )  # fmt: skip
+    )
     places = radar_table(values)
     st.plotly_chart(
-        radar_figure(places), key="radar", alt="Models on six axes, larger is better",
-        config={"modeBarButtons": [["toImage"]], "displayModeBar": True, "displaylogo": False,
-                "toImageButtonOptions": {"format": kind, "filename": "comparison", "scale": 2}},
-    )  # fmt: skip
+        radar_figure(places),
+        key="radar",
+        alt="Models on six axes, larger is better",
+        config={
+            "modeBarButtons": [["toImage"]],
+            "displayModeBar": True,
+            "displaylogo": False,
+            "toImageButtonOptions": {"format": kind, "filename": "comparison", "scale": 2},
+        },
+    )
     st.caption(
         "Farther out is better on every axis; all go from 0 in the middle to 1. "
         + "; ".join(f"**{axis.title}**: {METRICS[axis.metric].title}, {axis.scale}" for axis in AXES)

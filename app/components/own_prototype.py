@@ -34,14 +34,17 @@ def show_own_kind(chosen: Selection, p: int) -> None:
     if details.pushed is not None:
         image = int(details.pushed[p])
         st.caption(
-            "It was never pushed onto a training image." if image == NO_IMAGE else
-            f"When it was last pushed, it became the embedding of training image {image:,}."
-        )  # fmt: skip
+            "It was never pushed onto a training image."
+            if image == NO_IMAGE
+            else f"When it was last pushed, it became the embedding of training image {image:,}."
+        )
     if details.decoded is not None:
         show_picture(
-            details.decoded[p], f"Prototype {p} as the decoder draws it",
-            caption="The prototype itself, drawn by the model's decoder", side=SIDE,
-        )  # fmt: skip
+            details.decoded[p],
+            f"Prototype {p} as the decoder draws it",
+            caption="The prototype itself, drawn by the model's decoder",
+            side=SIDE,
+        )
     names = chosen.model.class_names
     weights = pd.DataFrame({"class": names, "weight": details.weights[:, p]})
     with st.expander("Class weights", icon=":material/balance:"):

@@ -38,10 +38,17 @@ def show_patches(chosen: Selection) -> None:
         name = f"patches-{patches.key}"
         asked = st.empty()
         job = jobs.look(read.store(), name)
-        if not read_only() and (job is None or job.state == "done") and not asked.button(
-            "Find patch prototypes", icon=":material/play_arrow:", key=f"ask-{name}",
-            help="Every training image goes through the network twice: seconds for the demos, minutes for large data.",
-        ):  # fmt: skip
+        if (
+            not read_only()
+            and (job is None or job.state == "done")
+            and not asked.button(
+                "Find patch prototypes",
+                icon=":material/play_arrow:",
+                key=f"ask-{name}",
+                help="Every training image goes through the network twice: seconds for the demos, "
+                "minutes for large data.",
+            )
+        ):
             return
         asked.empty()
         follow(
@@ -57,11 +64,14 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
     rows, columns = prototypes.grid
     with st.container(horizontal=True):
         for title, value, share in (
-            ("Accuracy of the vote", found.accuracy, f"most of the {rows * columns} patches are nearest to a prototype "
-             "of the right class"),
+            (
+                "Accuracy of the vote",
+                found.accuracy,
+                f"most of the {rows * columns} patches are nearest to a prototype of the right class",
+            ),
             ("Black box accuracy", found.accuracy_black_box, "the network itself is right"),
             ("Agreement", found.agreement, "both say the same"),
-        ):  # fmt: skip
+        ):
             about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
             st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
     names = info.class_names
@@ -77,9 +87,11 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
             show_picture(
                 boxed(train.image(image), prototypes.box(p), SIDE),
                 f"Patch prototype {p} of {name}: a rectangle in training image {image}",
-                caption=f"{prototypes.importance[p]:.0%} of the class's patches", width=WIDTH,
-            )  # fmt: skip
+                caption=f"{prototypes.importance[p]:.0%} of the class's patches",
+                width=WIDTH,
+            )
     show_download(
-        "All as one picture (PNG)", lambda: report.patch_sheet(prototypes, info.class_names, read.dataset(info)),
+        "All as one picture (PNG)",
+        lambda: report.patch_sheet(prototypes, info.class_names, read.dataset(info)),
         f"{info.name}-patches.png",
-    )  # fmt: skip
+    )

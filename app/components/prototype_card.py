@@ -60,9 +60,11 @@ def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
             "images have it as their nearest prototype."
         )
     others = int(prototypes.count_all[p] - prototypes.count[p])
-    wrong = f"It also attracts **{others:,}** of other classes." if others else (
-        "It attracts no training image of another class."
-    )  # fmt: skip
+    wrong = (
+        f"It also attracts **{others:,}** of other classes."
+        if others
+        else ("It attracts no training image of another class.")
+    )
     return f"{own} {wrong}"
 
 

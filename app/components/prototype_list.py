@@ -29,10 +29,14 @@ ORDERS = {
 def choose_order() -> str:
     """Show the choice of an order; a key of `ORDERS`."""
     return st.selectbox(
-        "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="order", width=260,
+        "Order",
+        list(ORDERS),
+        format_func=ORDERS.__getitem__,
+        key="order",
+        width=260,
         bind=bound_to("order", ORDERS, "class"),
         help="Most images of other classes: prototypes that are nearest to most training images of another class.",
-    )  # fmt: skip
+    )
 
 
 def in_order(prototypes: Prototypes, order: str) -> np.ndarray:
@@ -60,8 +64,14 @@ def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> s
     else:
         kept = [p for p in numbers if classes is None or prototypes.classes[p] in classes]
         cards = [prototype_card(info, prototypes, p, href(p)) for p in kept]
-        groups = [Group([_named(card, info.class_names[prototypes.classes[p]], prototypes, p, order)
-                         for card, p in zip(cards, kept, strict=True)])]  # fmt: skip
+        groups = [
+            Group(
+                [
+                    _named(card, info.class_names[prototypes.classes[p]], prototypes, p, order)
+                    for card, p in zip(cards, kept, strict=True)
+                ]
+            )
+        ]
     return show_cards("prototypes", info, read.dataset(info).fingerprint, groups)
 
 

@@ -44,22 +44,30 @@ class Curve:
 
 CURVES = {
     "captured": Curve(
-        "Captured attributes ↑", "Attributes",
+        "Captured attributes ↑",
+        "Attributes",
         "How many attributes at least one prototype has: its picture, the nearest training image of its class. Higher "
-        "is better. The paper's Figure 5.b.", 1, None,
+        "is better. The paper's Figure 5.b.",
+        1,
+        None,
     ),
     "error": Curve(
-        "Error of correlations ↓", "Mean absolute error",
+        "Error of correlations ↓",
+        "Mean absolute error",
         "How far the attributes' correlations among the prototypes' pictures are from those among the training images: "
         "the mean absolute difference over all pairs, 0 to 2. Lower is better: attributes come together as they do in "
-        "the data. The paper's Figure 5.c.", 3, 2.0,
+        "the data. The paper's Figure 5.c.",
+        3,
+        2.0,
     ),
     "ghosted": Curve(
-        "Ghost prototypes ↓", "Prototypes",
+        "Ghost prototypes ↓",
+        "Prototypes",
         "How many prototypes no training image of their class has as its nearest. Lower is better. The paper's "
-        "Figure 5.a.", 1,
+        "Figure 5.a.",
+        1,
     ),
-}  # fmt: skip
+}
 
 
 def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
@@ -105,20 +113,33 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
             drawn.append(edge)
             figure.add_trace(
                 go.Scatter(
-                    x=np.concatenate([own["k"], own["k"][::-1]]), y=edge, fill="toself", fillcolor=colour, opacity=0.18,
-                    line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name,
+                    x=np.concatenate([own["k"], own["k"][::-1]]),
+                    y=edge,
+                    fill="toself",
+                    fillcolor=colour,
+                    opacity=0.18,
+                    line={"width": 0},
+                    mode="lines",
+                    hoverinfo="skip",
+                    showlegend=False,
+                    legendgroup=name,
                 )
-            )  # fmt: skip
+            )
         said = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
         figure.add_trace(
             go.Scatter(
-                x=own["k"], y=own[what], name=name, legendgroup=name, customdata=np.array(said, dtype=object),
-                mode="lines+markers", cliponaxis=False,
+                x=own["k"],
+                y=own[what],
+                name=name,
+                legendgroup=name,
+                customdata=np.array(said, dtype=object),
+                mode="lines+markers",
+                cliponaxis=False,
                 line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2},
                 marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
                 hovertemplate=f"{name}<br>%{{x}} per class: %{{y:.{curve.digits}f}}%{{customdata}}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     figure.add_vline(x=chosen, line={"color": CHOSEN, "dash": "dot", "width": 2})
     if what == "captured":
         figure.add_hline(y=total, line={"color": BLACK_BOX, "dash": "dash", "width": 1})
@@ -130,9 +151,11 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     below = AXIS + LEGEND_ROW * (len(names) if len(names) > 1 else 0)
     height = PLOT + below
     return figure.update_layout(
-        height=height, margin=MARGIN | {"b": below}, showlegend=len(names) > 1,
+        height=height,
+        margin=MARGIN | {"b": below},
+        showlegend=len(names) > 1,
         legend={"orientation": "h", "x": 0, "yref": "container", "y": (below - AXIS) / height, "yanchor": "top"},
-    )  # fmt: skip
+    )
 
 
 def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
@@ -148,16 +171,21 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
     """
     count, total = found.has.shape
     names, classes = [chart(attribute_label(found, at)) for at in order], charts(classes)
-    figure = _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(
-        found, order, names, classes
-    )  # fmt: skip
+    figure = (
+        _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(found, order, names, classes)
+    )
     if picked in found.names:
         at = int(np.flatnonzero(order == found.names.index(picked))[0])
         figure.add_hrect(y0=at - 0.5, y1=at + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
     figure.update_yaxes(
-        title="Attribute (share of the training images)", range=[total - 0.4, -0.6], tickmode="array",
-        tickvals=np.arange(total), ticktext=names, zeroline=False, showgrid=False,
-    )  # fmt: skip
+        title="Attribute (share of the training images)",
+        range=[total - 0.4, -0.6],
+        tickmode="array",
+        tickvals=np.arange(total),
+        ticktext=names,
+        zeroline=False,
+        showgrid=False,
+    )
     return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
 
 
@@ -182,29 +210,45 @@ def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes:
     counts = (member.astype(int) @ found.has[:, order].astype(int)).T
     figure = go.Figure(
         go.Heatmap(
-            z=np.where(counts > 0, counts, np.nan), x=of, y=np.arange(len(order)), colorscale="Blues", zmin=0,
+            z=np.where(counts > 0, counts, np.nan),
+            x=of,
+            y=np.arange(len(order)),
+            colorscale="Blues",
+            zmin=0,
             text=np.repeat(np.array(names, dtype=object)[:, None], len(of), 1),
             colorbar={"title": {"text": "Prototypes"}, "thickness": 12},
             hovertemplate="%{z} prototypes of %{x} have it: %{text}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     return figure.update_xaxes(title="Class", type="category", showticklabels=len(of) <= MANY, showgrid=False)
 
 
 def _cells(
-    found: Coverage, order: np.ndarray, names: Sequence[str], rows: np.ndarray, columns: np.ndarray,
-    classes: Sequence[str], words: str, symbol: str, size: int, colour: str | list[str],
-) -> go.Scatter:  # fmt: skip
+    found: Coverage,
+    order: np.ndarray,
+    names: Sequence[str],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    classes: Sequence[str],
+    words: str,
+    symbol: str,
+    size: int,
+    colour: str | list[str],
+) -> go.Scatter:
     told = [
         [found.names[order[row]], names[row], classes[p]]
         for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     return go.Scatter(
-        x=columns, y=rows, mode="markers", marker={"symbol": symbol, "size": size, "color": colour},
+        x=columns,
+        y=rows,
+        mode="markers",
+        marker={"symbol": symbol, "size": size, "color": colour},
         customdata=told,
         hovertemplate=f"prototype %{{x}} of %{{customdata[2]}} {words}: %{{customdata[1]}}<extra></extra>",
-        selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
-    )  # fmt: skip
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
 
 
 def attribute_label(found: Coverage, at: int) -> str:
@@ -224,12 +268,24 @@ def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> 
     plain = [chart(name.replace("_", " ")) for name in names]
     figure = go.Figure(
         go.Heatmap(
-            z=values, x=plain, y=plain, zmin=-1, zmax=1, colorscale="RdBu", reversescale=True,
-            colorbar={"title": {"text": title, "side": "top"}, "orientation": "h", "thickness": 10, "y": 1.02,
-                      "yanchor": "bottom", "len": 0.9},
+            z=values,
+            x=plain,
+            y=plain,
+            zmin=-1,
+            zmax=1,
+            colorscale="RdBu",
+            reversescale=True,
+            colorbar={
+                "title": {"text": title, "side": "top"},
+                "orientation": "h",
+                "thickness": 10,
+                "y": 1.02,
+                "yanchor": "bottom",
+                "len": 0.9,
+            },
             hovertemplate="%{y} and %{x}: %{z:+.2f}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     few = len(names) <= MANY
     figure.update_xaxes(title="Attribute", tickangle=-90, tickfont={"size": 9}, showticklabels=few, dtick=1)
     figure.update_yaxes(title="Attribute", autorange="reversed", tickfont={"size": 9}, showticklabels=few, dtick=1)
@@ -257,22 +313,37 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
     for name, value, low, high, colour, symbol, shift in sides:
         figure.add_trace(
             go.Scatter(
-                x=table[value] * 100, y=np.arange(len(table)) + shift, mode="markers", name=name,
-                marker={"color": colour, "symbol": symbol, "size": 9}, cliponaxis=False,
-                error_x={"type": "data", "symmetric": False, "array": (table[high] - table[value]) * 100,
-                         "arrayminus": (table[value] - table[low]) * 100, "color": colour, "thickness": 1.5},
-                customdata=np.stack([table[low] * 100, table[high] * 100], 1), text=names,
+                x=table[value] * 100,
+                y=np.arange(len(table)) + shift,
+                mode="markers",
+                name=name,
+                marker={"color": colour, "symbol": symbol, "size": 9},
+                cliponaxis=False,
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (table[high] - table[value]) * 100,
+                    "arrayminus": (table[value] - table[low]) * 100,
+                    "color": colour,
+                    "thickness": 1.5,
+                },
+                customdata=np.stack([table[low] * 100, table[high] * 100], 1),
+                text=names,
                 hovertemplate=f"%{{text}}<br>{name}: %{{x:.1f}} % right (%{{customdata[0]:.1f}} to "
                 "%{customdata[1]:.1f} %)<extra></extra>",
             )
-        )  # fmt: skip
+        )
     figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
     figure.update_xaxes(title="Correct (% of the group's images)", range=[0, 100])
     figure.update_yaxes(
-        title="Group (test images)", tickmode="array", tickvals=np.arange(len(table)), ticktext=names,
+        title="Group (test images)",
+        tickmode="array",
+        tickvals=np.arange(len(table)),
+        ticktext=names,
         range=[len(table) - 0.4, -0.6],
-    )  # fmt: skip
+    )
     return figure.update_layout(
-        height=110 + 30 * len(table), margin={**MARGIN, "r": 18},
+        height=110 + 30 * len(table),
+        margin={**MARGIN, "r": 18},
         legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
-    )  # fmt: skip
+    )

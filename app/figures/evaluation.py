@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, GHOST, KMEX, class_colours
+from app.figures.palette import BLACK_BOX, GHOST, KMEX, LIGHT, TRANSPARENT, class_colours
 from kmex_core.base.plain_text import chart, charts
 from kmex_core.metrics.catalogue import SHARE
 from kmex_core.metrics.types import MapScores
@@ -100,7 +100,11 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 y=rows["class"],
                 x=rows["share"] * 100,
                 orientation="h",
-                marker={"color": KMEX, "opacity": 0.9 if at % 2 == 0 else 0.6, "line": {"color": "white", "width": 1}},
+                marker={
+                    "color": KMEX,
+                    "opacity": 0.9 if at % 2 == 0 else 0.6,
+                    "line": {"color": LIGHT.page, "width": 1},
+                },
                 text=rows["prototype"],
                 textposition="inside",
                 textangle=0,
@@ -119,7 +123,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 y=ghosts["class"],
                 x=place,
                 mode="markers",
-                marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": "white", "width": 1}},
+                marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": LIGHT.page, "width": 1}},
                 customdata=ghosts["prototype"],
                 hovertemplate="%{y}: prototype %{customdata} is a ghost: nothing activates it<extra></extra>",
                 cliponaxis=False,
@@ -128,12 +132,17 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(
         title="Share of the class's training images (%)", rangemode="tozero", tickvals=[0, 20, 40, 60, 80, 100]
     )  # ghosts stand to the right, where no share is
-    figure.update_yaxes(title="Class", type="category", categoryorder="array", categoryarray=names[::-1],
-                        range=[-0.6, len(names) - 0.4])  # fmt: skip
+    figure.update_yaxes(
+        title="Class", type="category", categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4]
+    )
     return figure.update_layout(
-        barmode="stack", height=90 + 26 * len(names), margin={**MARGIN, "t": 10}, showlegend=False, bargap=0.25,
+        barmode="stack",
+        height=90 + 26 * len(names),
+        margin={**MARGIN, "t": 10},
+        showlegend=False,
+        bargap=0.25,
         uniformtext={"minsize": 9, "mode": "hide"},
-    )  # fmt: skip
+    )
 
 
 def weights_figure(table: pd.DataFrame) -> go.Figure:
@@ -145,11 +154,16 @@ def weights_figure(table: pd.DataFrame) -> go.Figure:
     colours = np.where(table["weight"] < 0, BLACK_BOX, KMEX)
     figure = go.Figure(
         go.Bar(
-            x=table["weight"], y=charts(table["class"]), orientation="h", marker_color=colours,
-            text=[f"{weight:+.2f}" for weight in table["weight"]], textposition="outside", cliponaxis=False,
+            x=table["weight"],
+            y=charts(table["class"]),
+            orientation="h",
+            marker_color=colours,
+            text=[f"{weight:+.2f}" for weight in table["weight"]],
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     most = max(1e-9, float(table["weight"].abs().max())) * 1.35
     figure.update_xaxes(title="Weight (no unit)", range=[-most, most])
     figure.update_yaxes(title="Class", type="category", autorange="reversed")
@@ -163,9 +177,11 @@ def ordering_table(scores: MapScores) -> pd.DataFrame:
     """Mean curves of relevance ordering: columns `pixels` (share, 0…1), `kmex`, `kmex_random`, `black_box` and
     `black_box_random` (probability of the predicted class, 0…1)."""
     curves = {
-        "kmex": scores.curve, "kmex_random": scores.curve_random,
-        "black_box": scores.curve_black_box, "black_box_random": scores.curve_black_box_random,
-    }  # fmt: skip
+        "kmex": scores.curve,
+        "kmex_random": scores.curve_random,
+        "black_box": scores.curve_black_box,
+        "black_box_random": scores.curve_black_box_random,
+    }
     means = {name: values.mean(0) for name, values in curves.items()}
     return pd.DataFrame({"pixels": np.linspace(0, 1, scores.curve.shape[1]), **means})
 
@@ -261,9 +277,12 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
     heights = np.concatenate([np.zeros(1), *(np.asarray(trace.y, dtype=float) for trace in figure.data)])
     figure.update_yaxes(title="Images (%)", range=axis_range(heights, (0, 100)))
     return figure.update_layout(
-        height=270, margin={**MARGIN, "t": 10}, bargap=0.08, showlegend=len(kept) > 1,
+        height=270,
+        margin={**MARGIN, "t": 10},
+        bargap=0.08,
+        showlegend=len(kept) > 1,
         legend={"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+    )
 
 
 # ---- models side by side --------------------------------------------------------------------------------------------
@@ -302,10 +321,17 @@ def radar_table(models: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         models: metrics' values by model.
     """
     rows = [
-        {"model": name, "axis": axis.title, "metric": axis.metric, "value": values[axis.metric],
-         "place": on_axis(axis, values[axis.metric])}
-        for name, values in models.items() for axis in AXES if axis.metric in values
-    ]  # fmt: skip
+        {
+            "model": name,
+            "axis": axis.title,
+            "metric": axis.metric,
+            "value": values[axis.metric],
+            "place": on_axis(axis, values[axis.metric]),
+        }
+        for name, values in models.items()
+        for axis in AXES
+        if axis.metric in values
+    ]
     return pd.DataFrame(rows, columns=["model", "axis", "metric", "value", "place"])
 
 
@@ -335,9 +361,13 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
             )
         )
     return figure.update_layout(
-        height=460, margin={"l": 70, "r": 70, "t": 40, "b": 30},
-        polar={"bgcolor": "rgba(0,0,0,0)",
-               "radialaxis": {"range": [0, 1], "tickvals": [0.25, 0.5, 0.75, 1], "angle": 90, "tickangle": 90},
-               "angularaxis": {"direction": "clockwise", "rotation": 90}},
-        legend={"orientation": "h", "y": -0.12, "x": 0.5, "xanchor": "center"}, showlegend=True,
-    )  # fmt: skip
+        height=460,
+        margin={"l": 70, "r": 70, "t": 40, "b": 30},
+        polar={
+            "bgcolor": TRANSPARENT,
+            "radialaxis": {"range": [0, 1], "tickvals": [0.25, 0.5, 0.75, 1], "angle": 90, "tickangle": 90},
+            "angularaxis": {"direction": "clockwise", "rotation": 90},
+        },
+        legend={"orientation": "h", "y": -0.12, "x": 0.5, "xanchor": "center"},
+        showlegend=True,
+    )

@@ -1,15 +1,48 @@
-"""The colours of figures: one per class, and one for each thing that is always drawn alike.
+"""Every colour of the dashboard, once: of figures, pages and components.
 
-All stand out from a white page and from Streamlit's dark one by at least 3:1 (WCAG 1.4.11).
+Styles and JavaScript take them from `custom_properties`. Streamlit's settings and the logo, which cannot, repeat some;
+`test_palette` compares them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+# what is always drawn alike; like the classes' colours, each stands out from both pages by at least 3:1 (WCAG 1.4.11)
 KMEX, BLACK_BOX, GHOST, CHOSEN = "#2f7fbf", "#7a7a7a", "#c2570c", "#c9731c"
+OUTLINE = "#222222"  # around marks
+TRANSPARENT = "rgba(0,0,0,0)"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a page.
+
+    Attributes:
+        page: its background.
+        ink: of text in pictures.
+        accent: of text that stands out.
+    """
+
+    page: str
+    ink: str
+    accent: str
+
+
+LIGHT = Theme(page="#ffffff", ink="#31333f", accent="#2f6f9f")
+# Streamlit's primary colour carries white text on a dark page, and is too dark for text of its own (WCAG 1.4.3)
+DARK = Theme(page="#171614", ink="#fafafa", accent="#8cc4f2")
+_STYLES = {
+    "neutral": "#808080",  # of lines and surfaces, mostly transparent
+    "shadow": "#000000",
+    "share": "#3f8fcf",
+    "ghost": GHOST,
+    "page": f"light-dark({LIGHT.page}, {DARK.page})",
+    "accent": f"light-dark({LIGHT.accent}, {DARK.accent})",
+}
 
 FIRST = (0, 110, 180)
 STEPS = 18
@@ -23,6 +56,11 @@ _VISIONS = (
 )
 _WEIGHTS = (0.45, 1.0, 1.0)  # most people see more differences: ask for larger ones
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def custom_properties() -> str:
+    """The colours that styles and JavaScript use, as CSS: `--kx-ghost` and so on."""
+    return ":root {" + " ".join(f"--kx-{name}: {colour};" for name, colour in _STYLES.items()) + "}"
 
 
 @lru_cache(maxsize=64)

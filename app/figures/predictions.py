@@ -59,8 +59,10 @@ def probability_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure
 def similarity_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
     """The similarity to each class's most similar prototype, with the class probability in brackets."""
     similarity, share = table["similarity"], table["probability"]
-    texts = ["no prototype" if np.isnan(value) else f"{value:.3f} ({p:.1%})"
-             for value, p in zip(similarity, share, strict=True)]  # fmt: skip
+    texts = [
+        "no prototype" if np.isnan(value) else f"{value:.3f} ({p:.1%})"
+        for value, p in zip(similarity, share, strict=True)
+    ]
     shown = [min(0.0, 1.5 * float(similarity.min())), max(1e-9, float(similarity.max()))]
     return _bars(table, true_class, similarity, texts, KMEX, "Similarity to the nearest prototype", shown, 110)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.figures.palette import class_colours
+from app.figures.palette import OUTLINE, class_colours
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import charts
 from kmex_core.prototypes.types import Prototypes
@@ -125,7 +125,7 @@ def projection_figure(
                     "size": 9 + 16 * np.sqrt(prototypes.importance[own_prototypes]),
                     "symbol": np.where(prototypes.ghost[own_prototypes], "diamond-open", "square"),
                     "color": colours[label],
-                    "line": {"width": 1.5, "color": "#222222"},
+                    "line": {"width": 1.5, "color": OUTLINE},
                 },
                 customdata=np.stack([own_prototypes, prototypes.count[own_prototypes]], 1),
                 hovertemplate="prototype %{customdata[0]}<br>nearest to %{customdata[1]} images of its class",

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
+from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
 from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.prototypes.types import Summary
 
@@ -40,8 +40,15 @@ CURVES = {  # by the name in `Summary`
 def sweep_table(found: Mapping[int, Summary]) -> pd.DataFrame:
     """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
     `diversity`, `diversity_reference` (fractions) and `effective` (prototypes per class)."""
-    columns = ("accuracy_kmex", "accuracy_black_box", "agreement", "ghosting", "diversity", "diversity_reference",
-               "effective")  # fmt: skip
+    columns = (
+        "accuracy_kmex",
+        "accuracy_black_box",
+        "agreement",
+        "ghosting",
+        "diversity",
+        "diversity_reference",
+        "effective",
+    )
     rows = [{"k": k, **{name: getattr(one, name) for name in columns}} for k, one in sorted(found.items())]
     return pd.DataFrame(rows, columns=["k", *columns])
 
@@ -94,7 +101,7 @@ def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], n
             text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[here]],
             textposition="top center",
             cliponaxis=False,
-            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": "#222222"}},
+            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
             hoverinfo="skip",
         )
     )

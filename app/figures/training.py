@@ -23,10 +23,15 @@ def history_table(history: Sequence[Mapping[str, Any]], epoch: int = 0, loss: fl
         epoch, loss: the epoch that a running job is in, and the mean of its loss so far.
     """
     rows = [
-        {"epoch": number, "stage": row.get("stage", ""), "accuracy": row["accuracy"], "loss": row["loss"],
-         **row.get("terms", {})}
+        {
+            "epoch": number,
+            "stage": row.get("stage", ""),
+            "accuracy": row["accuracy"],
+            "loss": row["loss"],
+            **row.get("terms", {}),
+        }
         for number, row in enumerate(history, start=1)
-    ]  # fmt: skip
+    ]
     if epoch and loss is not None:
         rows.append({"epoch": epoch, "stage": "now", "accuracy": None, "loss": loss})
     return pd.DataFrame(rows, columns=None if rows else ["epoch", "stage", "accuracy", "loss"])
@@ -45,13 +50,16 @@ def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
     figure = go.Figure(
         [
             go.Scatter(
-                x=table["epoch"], y=table[name], name=chart(name), mode="lines+markers",
+                x=table["epoch"],
+                y=table[name],
+                name=chart(name),
+                mode="lines+markers",
                 line={"color": colours[at], "dash": DASHES[at % len(DASHES)], "width": 3 if name == "loss" else 1.5},
                 hovertemplate=f"{chart(name)}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
             )
             for at, name in enumerate(terms)
         ]
-    )  # fmt: skip
+    )
     figure.update_xaxes(title="Epoch", range=[0.5, epochs + 0.5], dtick=max(1, epochs // 10), tick0=1)
     figure.update_yaxes(title="Loss, weighted (no unit)")
     return figure.update_layout(

@@ -47,9 +47,11 @@ else:
     with left:
         show_prototype_summary(chosen, p)
         st.page_link(
-            "views/explain.py", label="Explain its picture with maps", icon=":material/image_search:",
+            "views/explain.py",
+            label="Explain its picture with maps",
+            icon=":material/image_search:",
             query_params=state.query(source="Training image", training=int(converted.prototypes.picture[p])),
-        )  # fmt: skip
+        )
     with right:
         clicked, drawn = "", read.peek(read.subject(info).embedding_map())
         if drawn is None:

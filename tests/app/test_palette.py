@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 
 import numpy as np
 import pytest
 
-from app.figures.palette import BLACK_BOX, CHOSEN, GHOST, KMEX, class_colours
+from app.figures.palette import BLACK_BOX, CHOSEN, DARK, GHOST, KMEX, LIGHT, class_colours, custom_properties
 from tests.conftest import ROOT
 
 THEMES = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
-LIGHT, DARK = (THEMES[theme]["backgroundColor"] for theme in ("light", "dark"))
+APP = ROOT / "app"
+LITERAL = re.compile(r"#(?:[0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})\b|\b(?:rgb|hsl)a?\(\s*[\d.]", re.IGNORECASE)
 
 
 def rgb(colour: str) -> np.ndarray:
@@ -46,18 +48,18 @@ def test_every_class_has_a_colour_that_stands_out_in_both_themes(count: int) -> 
     colours = class_colours(count)
     assert len(set(colours)) == count
     for colour in colours:
-        assert contrast(colour, "#ffffff") >= 3, colour
-        assert contrast(colour, DARK) >= 3, colour
+        assert contrast(colour, LIGHT.page) >= 3, colour
+        assert contrast(colour, DARK.page) >= 3, colour
 
 
 @pytest.mark.parametrize("colour", [KMEX, BLACK_BOX, GHOST, CHOSEN])
 def test_what_is_always_drawn_alike_stands_out_in_both_themes(colour: str) -> None:
-    assert contrast(colour, "#ffffff") >= 3
-    assert contrast(colour, DARK) >= 3
+    assert contrast(colour, LIGHT.page) >= 3
+    assert contrast(colour, DARK.page) >= 3
 
 
 def test_the_themes_colour_carries_white_text() -> None:
-    for theme, page in (("light", LIGHT), ("dark", DARK)):
+    for theme, page in (("light", LIGHT.page), ("dark", DARK.page)):
         primary = THEMES[theme]["primaryColor"]
         assert contrast(primary, "#ffffff") >= 4.5
         assert contrast(primary, page) >= 3
@@ -74,5 +76,45 @@ def test_ten_classes_are_far_apart() -> None:
     assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(colours, 2)) > 15
 
 
+def test_text_can_be_read_in_both_themes() -> None:
+    for theme in (LIGHT, DARK):
+        assert contrast(theme.accent, theme.page) >= 4.5
+        assert contrast(theme.ink, theme.page) >= 4.5
+
+
+def test_the_settings_repeat_the_colours_of_pages() -> None:
+    assert THEMES["light"]["backgroundColor"] == LIGHT.page
+    assert THEMES["dark"]["backgroundColor"] == DARK.page
+    assert THEMES["light"]["primaryColor"] == LIGHT.accent
+
+
+def test_the_logo_repeats_the_colours_of_pages_and_figures() -> None:
+    icon, logo = ((APP / "assets" / name).read_text() for name in ("icon.svg", "logo.svg"))
+    assert icon.partition(">")[2].removesuffix("\n").removesuffix("</svg>") in logo
+    own = "#ffd28a"  # of the dots, nowhere else
+    assert set(LITERAL.findall(logo)) == {LIGHT.accent, "#fff", KMEX, own}
+
+
+def test_colours_stand_in_one_file() -> None:
+    elsewhere = [
+        f"{path.relative_to(APP)}: {colour}"
+        for path in sorted(APP.rglob("*"))
+        if path.suffix in (".py", ".css", ".js", ".ts", ".html") and "vendor" not in path.parts
+        if path != APP / "figures" / "palette.py"
+        for colour in LITERAL.findall(path.read_text())
+    ]
+    assert elsewhere == []
+
+
+def test_every_custom_property_that_is_used_is_defined() -> None:
+    defined = set(re.findall(r"(--kx-[\w-]+):", custom_properties()))
+    sources = [path.read_text() for kind in ("css", "js") for path in (APP / "assets").rglob(f"*.{kind}")]
+    assert set(re.findall(r"--kx-[\w-]+\b", "".join(sources))) == defined
+
+
 def test_columns_that_stay_cover_what_scrolls_below_them() -> None:
-    assert f"light-dark({LIGHT}, {DARK})" in (ROOT / "app" / "assets" / "style.css").read_text()
+    assert f"--kx-page: light-dark({LIGHT.page}, {DARK.page});" in custom_properties()
+    style = (APP / "assets" / "style.css").read_text()
+    first = re.search(r"\.kx-table th:first-child \{([^}]*)\}", style)
+    assert first is not None
+    assert "background: var(--kx-page);" in first[1]

@@ -261,7 +261,7 @@ def test_the_map_can_be_kept(page: Page, tmp_path: Path, browser: Browser) -> No
     assert len(rows) == 1297
     assert set(rows[0]) == {"split", "index", "class", "predicted", "black_box", "x", "y"}
     with page.expect_download() as download:
-        page.get_by_role("button", name="Map as a page").click()
+        page.get_by_role("button", name="Map as HTML page").click()
     kept = tmp_path / "map.html"
     download.value.save_as(kept)
     alone = browser.new_page()
@@ -296,7 +296,7 @@ def test_a_prototype_is_opened_from_the_overview_and_its_link_works(page: Page) 
     card.click()
     expect(page.get_by_role("heading", name="Prototype 31")).to_be_visible()
     expect(page).to_have_url(re.compile(r"prototype=6\.1"))
-    expect(page.get_by_text("What it stands for")).to_be_visible()
+    expect(page.get_by_text("Images it stands for")).to_be_visible()
     page.get_by_role("button", name="All prototypes").click()
     expect(page.get_by_role("heading", name="Prototypes", exact=True)).to_be_visible()
     open_page(page, f"/{address}")

@@ -64,7 +64,7 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own
     assert "--resume" in info.made_by["command"]
     settled(page)
     choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("mine"))
-    page.get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="Open model").click()
     expect(page.get_by_text("mine is a resnet20")).to_be_visible()
     expect(page.locator(".kx-card").first).to_be_visible()
 

@@ -1,94 +1,149 @@
+// @ts-check
 // Cards with pictures in rows by group: kept in place where they stay the same, so that nothing flickers.
 
+import { element } from './dom.js';
+
+/**
+ * @typedef {object} Card
+ * @property {string} id what a click on it gives
+ * @property {string} picture its address below the data set's pictures, without ".png"; "" for none
+ * @property {string} about what it is, for those who cannot see it and as a tool tip
+ * @property {string} text below the picture
+ * @property {string} href where it leads; "" when it cannot be clicked
+ * @property {number | null} share drawn as a bar, 0…1; null for no bar
+ * @property {boolean} ghost
+ * @property {boolean} wrong
+ *
+ * @typedef {{ title: string, note: string, colour: string, cards: Card[] }} Group each text may be empty
+ *
+ * @typedef {{ pictures: string, pixelated: boolean, groups: Group[] }} GalleryData
+ *
+ * @typedef {import('./dom.js').Component<GalleryData>} GalleryComponent
+ */
+
+/** @type {WeakMap<HTMLElement, Gallery>} */
 const galleries = new WeakMap();
 
+/**
+ * @param {GalleryComponent} component
+ * @returns {Promise<() => void>} what takes the gallery off the page
+ */
 export async function show(component) {
   const { parentElement } = component;
-  if (!galleries.has(parentElement)) galleries.set(parentElement, new Gallery(parentElement));
-  galleries.get(parentElement).update(component);
+  const gallery = galleries.get(parentElement) ?? new Gallery(component);
+  galleries.set(parentElement, gallery);
+  gallery.update(component);
   return () => {
     galleries.get(parentElement)?.root.remove();
     galleries.delete(parentElement);
   };
 }
 
-const element = (tag, className, parent, text) => {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  parent?.append(made);
-  return made;
-};
-
-const set = (target, name, value) => {
+/**
+ * Sets an attribute where it differs.
+ *
+ * @param {Element} target
+ * @param {string} name
+ * @param {string} value
+ */
+function set(target, name, value) {
   if (target.getAttribute(name) !== value) target.setAttribute(name, value);
-};
+}
 
-// as many children as wanted, made and removed at the end
-const fit = (parent, wanted, make) => {
-  while (parent.children.length > wanted) parent.lastElementChild.remove();
-  while (parent.children.length < wanted) parent.append(make());
-  return [...parent.children];
-};
+/**
+ * The first `wanted` of a list, which grows and shrinks at its end.
+ *
+ * @template {{ root: Element }} Part
+ * @param {Part[]} parts
+ * @param {number} wanted
+ * @param {() => Part} create
+ */
+function fit(parts, wanted, create) {
+  while (parts.length > wanted) parts.pop()?.root.remove();
+  while (parts.length < wanted) parts.push(create());
+}
 
 class Gallery {
-  constructor(parent) {
-    this.root = element('div', 'kx-gallery', parent);
+  /** @param {GalleryComponent} component */
+  constructor(component) {
+    this.component = component;
+    /** @type {Row[]} */
+    this.rows = [];
+    this.root = element('div', { class: 'kx-gallery' }, component.parentElement);
     this.root.addEventListener('click', (event) => this.click(event));
   }
 
+  /** @param {GalleryComponent} component */
   update(component) {
     this.component = component;
-    const { groups, pixelated } = component.data;
+    const { groups, pictures, pixelated } = component.data;
     this.root.classList.toggle('kx-single', groups.length === 1);
     this.root.classList.toggle('kx-smooth', !pixelated);
-    const rows = fit(this.root, groups.length, () => {
-      const row = element('div', 'kx-class');
-      const name = element('div', 'kx-name', row);
-      element('i', 'kx-swatch', name);
-      element('span', '', name);
-      element('small', '', name);
-      element('div', 'kx-cards', row);
-      return row;
-    });
-    groups.forEach((group, at) => this.fill(rows[at], group));
+    fit(this.rows, groups.length, () => new Row(this.root));
+    groups.forEach((group, i) => this.rows[i].fill(group, pictures));
   }
 
-  fill(row, { title, note, colour, cards }) {
-    const [name, list] = row.children;
-    name.hidden = !title;
-    name.children[0].style.background = colour ?? 'none';
-    name.children[0].hidden = !colour;
-    name.children[1].textContent = title ?? '';
-    name.children[2].textContent = note ?? '';
-    const shown = fit(list, cards.length, () => {
-      const card = element('a', 'kx-card');
-      element('img', '', card).setAttribute('loading', 'lazy');
-      element('span', 'kx-caption', card);
-      return card;
-    });
-    cards.forEach((card, at) => {
-      const { id, href, picture, about, text, share, ghost, wrong } = card;
-      const place = shown[at];
-      place.dataset.id = id;
-      if (href) set(place, 'href', href);
-      else place.removeAttribute('href');
-      set(place, 'title', about);
-      place.className = `kx-card${ghost ? ' kx-ghost' : ''}${wrong ? ' kx-wrong' : ''}`;
-      const [image, caption] = place.children;
-      if (picture) set(image, 'src', this.component.data.pictures + picture + '.png');
-      else image.removeAttribute('src');
-      set(image, 'alt', about);
-      if (caption.textContent !== text) caption.textContent = text;
-      caption.classList.toggle('kx-share', share !== null && share !== undefined);
-      caption.style.setProperty('--s', `${100 * (share ?? 0)}%`);
-    });
-  }
-
+  /** @param {MouseEvent} event */
   click(event) {
-    const card = event.target.closest('a.kx-card');
-    if (!card?.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    const card = event.target instanceof Element && event.target.closest('a');
+    if (!card || !card.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     this.component.setTriggerValue('picked', card.dataset.id);
+  }
+}
+
+class Row {
+  /** @param {Element} parent */
+  constructor(parent) {
+    this.root = element('div', { class: 'kx-class' }, parent);
+    this.name = element('div', { class: 'kx-name' }, this.root);
+    this.swatch = element('i', { class: 'kx-swatch' }, this.name);
+    this.title = element('span', {}, this.name);
+    this.note = element('small', {}, this.name);
+    this.list = element('div', { class: 'kx-cards' }, this.root);
+    /** @type {Place[]} */
+    this.places = [];
+  }
+
+  /**
+   * @param {Group} group
+   * @param {string} pictures
+   */
+  fill({ title, note, colour, cards }, pictures) {
+    this.name.hidden = !title;
+    this.swatch.style.background = colour || 'none';
+    this.swatch.hidden = !colour;
+    this.title.textContent = title;
+    this.note.textContent = note;
+    fit(this.places, cards.length, () => new Place(this.list));
+    cards.forEach((card, i) => this.places[i].fill(card, pictures));
+  }
+}
+
+/** Where a card is shown. */
+class Place {
+  /** @param {Element} parent */
+  constructor(parent) {
+    this.root = element('a', {}, parent);
+    this.image = element('img', { loading: 'lazy' }, this.root);
+    this.caption = element('span', { class: 'kx-caption' }, this.root);
+  }
+
+  /**
+   * @param {Card} card
+   * @param {string} pictures
+   */
+  fill({ id, href, picture, about, text, share, ghost, wrong }, pictures) {
+    this.root.dataset.id = id;
+    if (href) set(this.root, 'href', href);
+    else this.root.removeAttribute('href');
+    set(this.root, 'title', about);
+    this.root.className = `kx-card${ghost ? ' kx-ghost' : ''}${wrong ? ' kx-wrong' : ''}`;
+    if (picture) set(this.image, 'src', `${pictures}${picture}.png`);
+    else this.image.removeAttribute('src');
+    set(this.image, 'alt', about);
+    if (this.caption.textContent !== text) this.caption.textContent = text;
+    this.caption.classList.toggle('kx-share', share !== null);
+    this.caption.style.setProperty('--s', `${100 * (share ?? 0)}%`);
   }
 }

@@ -1,0 +1,45 @@
+// @ts-check
+// What every component needs: elements, and what Streamlit gives it.
+
+/**
+ * What Streamlit gives a component, and how the component answers.
+ *
+ * @template Data
+ * @typedef {object} Component
+ * @property {HTMLElement} parentElement where it draws
+ * @property {Data} data what Python sent
+ * @property {(name: string, value: unknown) => void} setTriggerValue tells Python of an event
+ * @property {(name: string, value: unknown) => void} setStateValue tells Python of a lasting value
+ */
+
+/**
+ * A new element, at the end of its parent if there is one.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string>} [attributes] "text" is its text
+ * @param {Element | null} [parent]
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function element(tag, attributes = {}, parent = null) {
+  const created = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === 'text') created.textContent = value;
+    else created.setAttribute(name, value);
+  }
+  parent?.append(created);
+  return created;
+}
+
+/**
+ * The 2D context of a canvas, which every browser that runs the dashboard has.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2DSettings} [settings]
+ * @returns {CanvasRenderingContext2D}
+ */
+export function penOf(canvas, settings) {
+  const pen = canvas.getContext('2d', settings);
+  if (!pen) throw new Error('This browser gave no 2D context.');
+  return pen;
+}
