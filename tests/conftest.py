@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +28,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 
+Result = TypeVar("Result")
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("KMEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
@@ -138,6 +142,12 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("KMEX_DATA", raising=False)
     close_datasets()
     return
+
+
+def finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine gives, in a thread of its own: Playwright has a running loop in the one that tests are in."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:

@@ -35,7 +35,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from kmex_core import __version__
 from kmex_core.base import compiled
-from tests.conftest import ROOT
+from tests.conftest import ROOT, finished
 
 SETTINGS = ".streamlit/config.toml"
 
@@ -254,7 +254,7 @@ def test_the_installed_dashboard_shows_its_first_figure_to_this_machine_only(
     command = [str(installed.scripts / "kmex"), "app", "--port", str(port)]
     with served(command, port, elsewhere, installed.environment()) as address:
         assert listening_on(port) == {"0100007F"}  # 127.0.0.1
-        gallery = asyncio.run(first_gallery(address))
+        gallery = finished(first_gallery(address))
         groups = gallery["groups"]
         assert isinstance(groups, list)
         card = groups[0]["cards"][0]

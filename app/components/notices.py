@@ -52,9 +52,7 @@ def _ready(name: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
         what = "trained" if name.startswith(TRAIN) else "imported"
         st.markdown(f":material/check_circle: **{markdown(model)}** is {what}.", width="stretch")
-        if st.button(
-            "Open model", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)
-        ):
+        if st.button("Open", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)):
             _dismiss(name)
             st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
         if st.button("Dismiss", icon=":material/close:", key=f"dismiss-notice-{name}"):

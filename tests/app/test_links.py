@@ -160,7 +160,7 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("prototypes", "prototype", "3.17", "There is no number 18 of class 3 now: it has 5 prototypes"),
         ("prototypes", "prototype", "33.0", "named by its class, 0 to 9"),
         ("prototypes", "order", "by colour", "It is one of By class"),
-        ("prototypes", "classes", "eleven", "Choose among those of this data set"),
+        ("prototypes", "classes", "eleven", "Choose one of this data set's classes"),
         ("embedding", "point", "test-99999", "The test images go from 0 to 499"),
         ("embedding", "point", "prototype-3.17", "There is no number 18 of class 3"),
         ("embedding", "point", "dog", "Click what you want"),

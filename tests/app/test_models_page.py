@@ -178,7 +178,7 @@ def test_the_end_of_a_training_is_said_on_every_page_until_it_is_dismissed(
         assert any("**digits-flint** is trained." in text for text in said)
         assert any("Importing **mine** failed." in text for text in said)
         assert not any("gone" in text for text in said)  # a model that was deleted meanwhile
-    button(test, "Open model").click()  # type: ignore[attr-defined]
+    button(test, "Open").click()  # type: ignore[attr-defined]
     healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "digits-flint"
     assert "train-digits-flint" not in there

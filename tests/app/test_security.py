@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import hashlib
@@ -19,6 +18,7 @@ from starlette.websockets import WebSocket
 from streamlit.file_util import get_static_dir
 
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, host_name, is_allowed, policy
+from tests.conftest import finished
 
 EXPECTED = {
     "content-security-policy", "x-content-type-options", "cross-origin-resource-policy", "referrer-policy",
@@ -86,7 +86,7 @@ def ask(
         sent.append(message)
 
     with contextlib.suppress(RuntimeError):
-        asyncio.run(app(scope, receive, send))
+        finished(app(scope, receive, send))
     start = [message for message in sent if message["type"].endswith("response.start")]
     assert len(start) == 1, sent
     headers: dict[str, str] = {}

@@ -211,9 +211,9 @@ def test_rests_and_locks_without_a_user_go_and_those_in_use_stay(store: Store, t
     rest = folder / ".x.safetensors.0123456789ab.part"
     rest.write_bytes(b"cut o")
     program = (
-        "import os, sys, time; from pathlib import Path; from kmex_core.base import store\n"
+        "import os, sys, time; from pathlib import Path; from kmex_core.base import files\n"
         "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
-        "store.write_bytes(Path(sys.argv[1]), b'abc')"
+        "files.write_bytes(Path(sys.argv[1]), b'abc')"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, str(folder / "y.safetensors")], stdout=subprocess.PIPE,
                               cwd=jobs.ROOT)  # fmt: skip
