@@ -16,10 +16,11 @@ from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
 
 ResultT = TypeVar("ResultT")
+RESULTS = 4  # a model's two embeddings, and what is made from them
 
 
 class Reader:
-    """Reads what other results are made from, and keeps it as long as it lives."""
+    """Reads what other results are made from, and keeps what was used last: both splits of a model, not of all."""
 
     def __init__(self) -> None:
         self._results: dict[tuple[str, str], Any] = {}
@@ -28,15 +29,16 @@ class Reader:
     def result(self, artifact: Artifact[Any, ResultT]) -> ResultT:
         """The result of an artifact, from the store or made now."""
         place = artifact.room, artifact.key
-        if place not in self._results:
-            self._results[place] = artifact.get()
-        result: ResultT = self._results[place]
+        result: ResultT = self._results.pop(place) if place in self._results else artifact.get()
+        self._results[place] = result  # the last used is the last
+        for oldest in list(self._results)[:-RESULTS]:
+            del self._results[oldest]
         return result
 
     def network(self, store: Store, name: str, device: str) -> BlackBox:
         """A model with its weights, see `catalogue.load`."""
         if (name, device) not in self._networks:
-            self._networks[name, device] = catalogue.load(store, name, device)
+            self._networks = {(name, device): catalogue.load(store, name, device)}
         return self._networks[name, device]
 
 

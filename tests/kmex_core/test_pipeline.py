@@ -17,6 +17,7 @@ from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
+from kmex_core.stages.bound import RESULTS, Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.explainer import explainer
@@ -187,3 +188,13 @@ def test_a_map_is_stored_and_read_without_umap(demo: Store, digits: ModelInfo) -
         again = Subject(demo, digits, data).embedding_map().get()
     np.testing.assert_array_equal(again.train, kept.train)
     assert EmbeddingMap.stored(demo, Subject(demo, digits, data).embedding_map(seed=5).spec.key) is None
+
+
+def test_a_reader_keeps_what_was_used_last_and_no_more(demo: Store, digits: ModelInfo) -> None:
+    reader = Reader()
+    subject = Subject(demo, digits, dataset_of(digits), reader=reader)
+    train = subject.read(subject.embedding("train"))
+    for k in range(1, RESULTS + 2):
+        subject.read(subject.conversion(KMeans(k)))
+        assert subject.read(subject.embedding("train")) is train
+    assert len(reader._results) == RESULTS
