@@ -51,7 +51,7 @@ def datasets(
     of an attributes.csv or attributes.parquet in the folder (its column `file_name` names the images), are attributes;
     `--class` makes any column the class.
     """
-    from kmex_core.data import registry as registry
+    from kmex_core.data import registry
 
     if verify:
         answer_with(as_json, lambda bar: _verified(verify, data_root, class_column, skip_broken, bar), _show_verified)
@@ -82,7 +82,7 @@ def datasets(
 def _verified(name: str, root: str, class_column: str, skip_broken: bool, bar: Bar) -> dict[str, Any]:
     from kmex_core.base.specs import DatasetSpec
     from kmex_core.base.store import Store
-    from kmex_core.data import registry as registry
+    from kmex_core.data import registry
     from kmex_core.models import catalogue as kept
 
     data, changed = registry.verified(DatasetSpec(name, root, 0, class_column, skip_broken), bar)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kmex_core.base.artifact import Artifact
+from kmex_core.base.artifact import Artifact, ResultT, SpecT
 from kmex_core.base.files import Arrays
 from kmex_core.base.specs import DivergenceSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.metrics.types import MapScores, NotComputed
@@ -32,7 +32,32 @@ ALONE = NotComputed(
 )
 
 
-class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
+class _OfMaps(Artifact[SpecT, ResultT]):
+    """What is measured on the relevance maps of a model's prototypes, if there are any."""
+
+    room = "evaluations"
+
+    def __init__(self, bound: Bound, source: PrototypeSource, conversion: Artifact[PrototypeSpec, Conversion]) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._source, self._conversion = bound, source, conversion
+
+    @cached_property
+    def _explainer(self) -> KMEx:
+        return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
+
+    def why_not(self) -> NotComputed | None:
+        """Why there are no maps to measure; None when there are."""
+        from kmex_core.metrics.on_maps import why_no_maps
+
+        return why_no_maps(self._explainer, _size(self._bound.info))
+
+    def get_or_why_not(self) -> ResultT | NotComputed:
+        """The result, or why there is none."""
+        stored = self.peek()
+        return stored if stored is not None else self.why_not() or self.get()
+
+
+class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
     """AD, AI, RO and D_fdl of a model's prototypes on test images.
 
     Args:
@@ -43,8 +68,6 @@ class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
         seed: of the choice of images and of random orders.
     """
 
-    room = "evaluations"
-
     def __init__(
         self,
         bound: Bound,
@@ -53,29 +76,13 @@ class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
         images: int,
         seed: int,
     ) -> None:
-        super().__init__(bound.store, bound.progress)
-        self._bound, self._source, self._conversion = bound, source, conversion
+        super().__init__(bound, source, conversion)
         self._images, self._seed = images, seed
 
     @cached_property
     def spec(self) -> MapScoresSpec:
         images = min(self._images, len(self._bound.data.split("test")))
         return MapScoresSpec(self._conversion.key, images, self._seed)
-
-    @cached_property
-    def _explainer(self) -> KMEx:
-        return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
-
-    def why_not(self) -> NotComputed | None:
-        """Why there are no maps to score; None when there are."""
-        from kmex_core.metrics.on_maps import why_no_maps
-
-        return why_no_maps(self._explainer, _size(self._bound.info))
-
-    def get_or_why_not(self) -> MapScores | NotComputed:
-        """The scores, or why there are none."""
-        stored = self.peek()
-        return stored if stored is not None else self.why_not() or self.get()
 
     def make(self) -> MapScores:
         """Measure them.
@@ -103,7 +110,7 @@ class RelevanceScores(Artifact[MapScoresSpec, MapScores]):
         return MapScores.from_arrays(arrays, **description["measured"])
 
 
-class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
+class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
     """(N,) D_fdl in nats between a prototypical model on its own and a black box beside it, image by image.
 
     Args:
@@ -114,8 +121,6 @@ class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
         reference: the black box, see `reference_of`.
     """
 
-    room = "evaluations"
-
     def __init__(
         self,
         bound: Bound,
@@ -124,8 +129,7 @@ class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
         scores: MapScoresSpec,
         reference: ModelInfo,
     ) -> None:
-        super().__init__(bound.store, bound.progress)
-        self._bound, self._source, self._conversion = bound, source, conversion
+        super().__init__(bound, source, conversion)
         self._scores, self._reference = scores, reference
 
     @cached_property
@@ -137,23 +141,13 @@ class ReferenceDivergence(Artifact[DivergenceSpec, np.ndarray]):
         device = str(next(self._bound.network.model.parameters()).device)
         return catalogue.load(self.store, self._reference.name, device)
 
-    @cached_property
-    def _explainer(self) -> KMEx:
-        return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
-
     def why_not(self) -> NotComputed | None:
         """Why there is nothing to compare; None when there is."""
-        from kmex_core.metrics.on_maps import why_no_maps
         from kmex_core.relevance.lrp import has_rules
 
-        if (why := why_no_maps(self._explainer, _size(self._bound.info))) is not None:
+        if (why := super().why_not()) is not None:
             return why
         return None if has_rules(self._black_box.encoder, _size(self._bound.info)) else ALONE
-
-    def get_or_why_not(self) -> np.ndarray | NotComputed:
-        """The divergences, or why there are none."""
-        stored = self.peek()
-        return stored if stored is not None else self.why_not() or self.get()
 
     def make(self) -> np.ndarray:
         from kmex_core.metrics.on_maps import map_divergences
