@@ -36,7 +36,7 @@ test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow tests/slow
 
 docs: .venv/installed-dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/installed-dev
 	sh tests/install_chromium.sh
