@@ -16,7 +16,8 @@ from app.state import KS as RANGE
 from kmex_core.analysis.coverage import Curves
 from kmex_core.base import jobs
 from kmex_core.base.store import read_only
-from kmex_core.models.info import KINDS, ModelInfo, trained_alike
+from kmex_core.models.info import ModelInfo, trained_alike
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import KMeans
 
 KS = range(RANGE[0], RANGE[1] + 1)
@@ -96,7 +97,7 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
             found[f"{info.name} + KMEx"] = shown
     for info, group in _trainings([info for info in infos if _own_found(info)], chosen):
         more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-        found[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = read.built_in_curves(group)
+        found[f"{info.name}{more} ({MODEL_KINDS[info.kind].title} alone)"] = read.built_in_curves(group)
     return found
 
 

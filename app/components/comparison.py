@@ -9,6 +9,7 @@ from app import read
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
@@ -75,7 +76,7 @@ def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) ->
 def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
     decides = ", which decides" if row == 0 and chosen.has_black_box else ""
-    dot_product = not chosen.has_black_box and chosen.model.kind == "flint"
+    dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
     distance = "" if dot_product else f" · distance ↓ {found.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"

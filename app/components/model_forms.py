@@ -15,7 +15,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name
 from kmex_core.data import registry as datasets
 from kmex_core.models.catalogue import check_free
-from kmex_core.models.info import KINDS
+from kmex_core.models.kinds import MODEL_KINDS
 
 BACKBONES = (
     "resnet20",
@@ -84,8 +84,8 @@ def _skip_broken(key: str) -> bool:
 def _kind(key: str) -> str:
     return st.selectbox(
         "Kind",
-        list(KINDS),
-        format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind],
+        list(MODEL_KINDS),
+        format_func=lambda kind: "Black box" if kind == "blackbox" else MODEL_KINDS[kind].title,
         key=key,
         help="A black box is an ordinary classifier. The others learn prototypes of their own.",
     )

@@ -12,17 +12,12 @@ from kmex_core.base.plain_text import csv_text, latex
 from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
+from kmex_core.models.kinds import MODEL_KINDS
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
 MARK = " (!)"  # after the label of a row with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
-PAPERS = {  # what the paper calls a kind of model, and its KMEx
-    "blackbox": ("ResNet34", "R34+KMEx"),
-    "protopnet": ("ProtoPNet", "ProtoPNet+KMEx"),
-    "flint": ("FLINT", "FLINT+KMEx"),
-    "protovae": ("ProtoVAE", "ProtoVAE+KMEx"),
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ def _published(kind: str, name: str) -> list[Row]:
             {one.metric: Cell(one.mean, one.std, "paper", f"Table {one.table}: {one.variant}")
              for one in known if one.model == model},
         )
-        for model in (PAPERS[kind] if known else ())
+        for model in (MODEL_KINDS[kind].paper if known else ())
     ]  # fmt: skip
 
 

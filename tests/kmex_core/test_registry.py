@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.registry import Registry
+from kmex_core.base.registry import Description, Registry, descriptions
 from kmex_core.base.store import Store
 from kmex_core.metrics import kinds
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.metric import GROUPS
+from kmex_core.models.baseline import Baseline
+from kmex_core.models.kinds import BASELINES
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import subject_of
@@ -35,6 +37,40 @@ def test_each_file_of_a_metric_adds_one_in_a_place_of_its_own() -> None:
     assert set(METRICS) == files
     places = [(GROUPS.index(metric.group), metric.place) for metric in METRICS.values()]
     assert places == sorted(set(places))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_each_baseline_is_described_as_its_class_says(name: str) -> None:
+    kind = BASELINES[name]
+    network = kind.load()
+    assert issubclass(network, Baseline)
+    for field in ("name", "title", "about", "paper", "epochs", "similarity_from", "defaults"):
+        assert getattr(network, field) == getattr(kind, field), field
+    assert kind.about.endswith(".")
+    assert set(network.options_for("cifar10")) <= set(kind.defaults)
+
+
+def test_a_description_is_read_without_importing_and_must_be_literal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "thirdparty"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "b.py").write_text("import nothing_like_this\n\nclass B(Base):\n    name = 'b'\n    place: int = 1\n")
+    (package / "a.py").write_text("class A(other.Base):\n    name = 'a'\n    place = 2\n\nclass C(C0):\n    name = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [*descriptions("thirdparty", "Base", Description), *descriptions("thirdparty", "other.Base", Description)]
+    assert [(entry.name, entry.module, entry.class_name) for entry in entries] == [
+        ("b", "thirdparty.b", "B"),
+        ("a", "thirdparty.a", "A"),
+    ]
+    with pytest.raises(ModuleNotFoundError, match="nothing_like_this"):
+        entries[0].load()
+    with pytest.raises(TypeError, match="place"):
+        descriptions("thirdparty", "C0", Description)
+    (package / "b.py").write_text("class B(Base):\n    name = 'b' + str(1)\n    place = 1\n")
+    with pytest.raises(ValueError, match=r"b\.py: B\.name must be a literal"):
+        descriptions("thirdparty", "Base", Description)
 
 
 @pytest.mark.parametrize("name", METRICS)
