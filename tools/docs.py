@@ -19,6 +19,7 @@ from typer.cli import get_docs_for_click
 
 from kmex_core.commands import app
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.models.kinds import BASELINES
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_ROOT = {  # files outside docs/, and the pages that show them
@@ -103,6 +104,15 @@ def registries() -> str:
         [f"`{metric.name}`", metric.heading, "per cent" if metric.unit == "share" else metric.unit, metric.about]
         for metric in METRICS.values()
     ]
+    baselines = [
+        [
+            f"`{kind.name}`",
+            kind.title,
+            kind.about,
+            ", ".join(f"`{key}={value:g}`" for key, value in kind.defaults.items()),
+        ]
+        for kind in BASELINES.values()
+    ]
     return "\n\n".join(
         [
             "# Registries",
@@ -110,6 +120,8 @@ def registries() -> str:
             "## Metrics",
             "Arrows point to the better side.",
             table(("Name", "Metric", "Unit", "Meaning"), metrics),
+            "## Baselines",
+            table(("Name", "Model", "Prototypes", "Options"), baselines),
         ]
     )
 

@@ -60,6 +60,16 @@ def test_the_metric_is_evaluated(tmp_path: Path, demo_cache: Path) -> None:
     assert 0 < answer["metrics"]["silhouette"]["mean"] <= 1
 
 
+def test_the_baseline_is_trained_and_evaluated(tmp_path: Path) -> None:
+    folder, cache = with_example("baseline", tmp_path / "copy"), tmp_path / "store"
+    train = ("train", "compact", "--dataset", "digits", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    kmex(folder, cache, *train)
+    answer = kmex(folder, cache, "evaluate", "--model", "mine", "--own", "--metrics", "accuracy,ghosting")
+    assert answer["kind"] == "compact"
+    assert answer["metrics"]["accuracy"]["mean"] > 0.5
+    assert answer["metrics"]["ghosting"]["mean"] is not None
+
+
 def test_the_page_opens(tmp_path: Path, demo_cache: Path) -> None:
     script = (
         "import json\nfrom streamlit.testing.v1 import AppTest\n"
