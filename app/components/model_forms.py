@@ -33,10 +33,10 @@ NAMED = "Letters, digits, dots, dashes and underscores."
 
 
 def _dataset(key: str) -> str:
-    known = [*datasets.REGISTRY, *sorted({info.dataset for info in read.models()} - set(datasets.REGISTRY))]
+    known = [*datasets.DATASETS, *sorted({info.dataset for info in read.models()} - set(datasets.DATASETS))]
 
     def words(name: str) -> str:
-        if name not in datasets.REGISTRY:
+        if name not in datasets.DATASETS:
             return name
         return datasets.title(name) + ("" if datasets.available(name) else " (to be downloaded)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,27 @@ class Registry(Mapping[str, EntryT]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+BaseT = TypeVar("BaseT")
+
+
+def subclasses(package: str, base: type[BaseT]) -> list[type[BaseT]]:
+    """The subclasses of `base` with a name that the files of a package define, in the order of the files.
+
+    Args:
+        package: dotted name; its modules are imported.
+        base: the base class.
+    """
+    folders = importlib.import_module(package).__path__
+    modules = [importlib.import_module(f"{package}.{file.name}") for file in pkgutil.iter_modules(folders)]
+    return [
+        entry
+        for module in modules
+        for entry in vars(module).values()
+        if isinstance(entry, type) and issubclass(entry, base) and entry.__module__ == module.__name__
+        if "name" in vars(entry)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

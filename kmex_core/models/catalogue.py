@@ -283,7 +283,7 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
         InputError: when there is none of that name, or its weights do not fit its architecture.
         StoreError: when its file is damaged.
     """
-    from kmex_core.networks import backbones
+    from kmex_core.networks import splitting
 
     path = path_of(store, name)
     try:
@@ -296,7 +296,7 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     model.eval().to(device)
     if info.kind != "blackbox":
         return BlackBox(info, model, model.get_submodule("encoder"), model.get_submodule("head"), "head")
-    parts = backbones.split(model)
+    parts = splitting.split(model)
     return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
 
 

@@ -105,7 +105,7 @@ def _imported(
             class_column=column,
             skip_broken=request.dataset.skip_broken,
         )
-    elif info.dataset not in datasets.REGISTRY:
+    elif info.dataset not in datasets.DATASETS:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
     info = replace(info, name=name, embedded=False)
     data = dataset_of(info, request.dataset.root)
