@@ -145,8 +145,8 @@ def resolves(name: str) -> bool:
 
 def test_names_that_do_not_exist_are_noticed() -> None:
     assert names_code("kmex_core.base.store.Store")
-    assert names_code("networks.backbones.split")
-    assert not names_code("networks.backbones.splits")
+    assert names_code("networks.splitting.split")
+    assert not names_code("networks.splitting.splits")
     assert not names_code("kmex_core.pipeline")
 
 

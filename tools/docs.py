@@ -18,8 +18,10 @@ from mkdocs.structure.pages import Page
 from typer.cli import get_docs_for_click
 
 from kmex_core.commands import app
+from kmex_core.data.registry import DATASETS
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models.kinds import BASELINES
+from kmex_core.relevance.catalogue import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_ROOT = {  # files outside docs/, and the pages that show them
@@ -120,6 +122,13 @@ def registries() -> str:
             "## Metrics",
             "Arrows point to the better side.",
             table(("Name", "Metric", "Unit", "Meaning"), metrics),
+            "## Relevance methods",
+            "`auto` is the first that can explain the network.",
+            table(("Name", "Method", "How"), [[f"`{one.name}`", one.title, one.about] for one in METHODS.values()]),
+            "## Data sets",
+            table(
+                ("Name", "Data set", "Content"), [[f"`{one.name}`", one.title, one.about] for one in DATASETS.values()]
+            ),
             "## Baselines",
             table(("Name", "Model", "Prototypes", "Options"), baselines),
         ]

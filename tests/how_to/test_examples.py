@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import load_file
 
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.data.opened import dataset
 from tests.conftest import ROOT
 
-EXAMPLES = ROOT / "docs" / "how-to" / "examples"
+GUIDES = ROOT / "docs" / "how-to"
+EXAMPLES = GUIDES / "examples"
 
 
 def with_example(name: str, folder: Path) -> Path:
@@ -68,6 +76,29 @@ def test_the_baseline_is_trained_and_evaluated(tmp_path: Path) -> None:
     assert answer["kind"] == "compact"
     assert answer["metrics"]["accuracy"]["mean"] > 0.5
     assert answer["metrics"]["ghosting"]["mean"] is not None
+
+
+def test_the_data_set_is_listed_trained_on_and_converted(tmp_path: Path) -> None:
+    folder, cache = with_example("data-set", tmp_path / "copy"), tmp_path / "store"
+    assert "shapes" in {entry["name"] for entry in kmex(folder, cache, "datasets")["datasets"]}
+    kmex(folder, cache, "train", "--dataset", "shapes", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    answer = kmex(folder, cache, "convert", "--model", "mine", "--k", "3")
+    assert answer["test_images"] == 150
+    assert answer["accuracy_kmex"] > 0.5
+
+
+def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache: Path) -> None:
+    folder, name = with_example("relevance-method", tmp_path / "copy"), "gradient_times_input"
+    picture, out = tmp_path / "seven.png", tmp_path / "out"
+    Image.fromarray(dataset(DatasetSpec("digits")).split("test").image(7)).save(picture)
+    explain = ("explain", "--model", "digits", "--image", str(picture), "--out", str(out), "--method", name)
+    assert kmex(folder, demo_cache, *explain)["method"] == name
+    maps = load_file(out / "maps.safetensors")
+    assert all(np.isfinite(values).all() and values.any() for values in maps.values())
+    (block,) = re.findall(r"^```python\n(.*?)^```", (GUIDES / "add-a-relevance-method.md").read_text(), re.M | re.S)
+    values = ast.literal_eval(run(folder, demo_cache, "-c", block.replace(", 100, ", ", 5, ")))
+    assert {"average_drop", "average_increase", "faithfulness"} <= set(values)
+    assert None not in values.values()
 
 
 def test_the_page_opens(tmp_path: Path, demo_cache: Path) -> None:
