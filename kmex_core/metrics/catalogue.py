@@ -29,3 +29,4 @@ def _collected() -> Registry[Metric]:
 
 
 METRICS = _collected()
+MAP_METRICS = tuple(name for name, metric in METRICS.items() if metric.maps)  # those on relevance maps
