@@ -9,15 +9,17 @@ import streamlit as st
 from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
-from app.components.job_panel import follow
+from app.components.job_panel import can_start, follow
 from app.figures.attributes import CURVES, curves_figure, curves_table
 from app.selection import Selection
 from app.state import KS as RANGE
+from app.wording import MEANWHILE, ONCE_PER_MODEL
 from kmex_core.analysis.coverage import Curves
 from kmex_core.base import jobs
 from kmex_core.base.store import read_only
+from kmex_core.commands.attributes import attributes_job, built_in_attributes_job
+from kmex_core.commands.requests import JobRequest
 from kmex_core.models.info import KINDS, ModelInfo, trained_alike
-from kmex_core.prototypes.source import KMeans
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)
@@ -30,21 +32,17 @@ def kmex_curves(info: ModelInfo) -> Curves | None:
 
 
 def _complete(info: ModelInfo) -> bool:
-    found = read.attribute_curves(info, KS, SEEDS)
-    return found is not None and len(found.ks) == len(KS)
+    curves = read.attribute_curves(info, KS, SEEDS)
+    return curves is not None and len(curves.ks) == len(KS)
 
 
-def _job(info: ModelInfo) -> str:
-    return f"attributes-{read.conversion_of(Selection(info, KMeans(1))).key}"
-
-
-def _arguments(info: ModelInfo) -> list[str]:
-    return ["attributes", "--model", info.name, "--k", f"{KS[0]}:{KS[-1]}", "--runs", str(len(SEEDS))]
+def _request(info: ModelInfo, first: int = 0) -> JobRequest:
+    return attributes_job(read.subject(info), KS, len(SEEDS), first)
 
 
 def _done(info: ModelInfo) -> bool:
     """Nothing more will come: all is there, or the job has ended and what is missing cannot be."""
-    job = jobs.look(read.store(), _job(info))
+    job = jobs.look(read.store(), _request(info).name)
     return _complete(info) or (job is not None and job.state == "done" and kmex_curves(info) is not None)
 
 
@@ -58,10 +56,9 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     ]
     if not _done(info):
         follow(
-            _job(info),
-            [*_arguments(info), "--first", str(chosen.kmeans.k)],
+            _request(info, chosen.kmeans.k),
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
-            "Takes seconds to minutes, once per model. Finished curves are shown below.",
+            f"{ONCE_PER_MODEL} Finished curves are shown below.",
             key=TOP,
         )
     else:
@@ -119,18 +116,16 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     groups = _trainings([info for info in infos if info.kind != "blackbox"], chosen)
     to_convert = [info for info in infos if info.kind == "blackbox"] + [info for info, _ in groups]
     missing = [
-        (_job(info), _arguments(info), f"{info.name} + KMEx")
+        (_request(info), f"{info.name} + KMEx")
         for info in to_convert
         if info.name != chosen.model.name and not _done(info)
     ]
     for info, group in groups:
         if not all(_own_found(one) for one in group):
-            name = f"own-{read.conversion_of(read.built_in(info)).key}"
-            missing.append((name, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
-    for name, arguments, label in missing:
-        job = jobs.look(read.store(), name)
-        if job is not None and job.state != "done":
-            follow(name, arguments, f"Measuring {label}.", "You can leave this page meanwhile.")
-        elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
-            jobs.start(read.store(), name, arguments)
+            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name} alone"))
+    for request, label in missing:
+        if not can_start(request):
+            follow(request, f"Measuring {label}.", MEANWHILE)
+        elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{request.name}"):
+            jobs.start(read.store(), request.name, request.arguments)
             st.rerun()

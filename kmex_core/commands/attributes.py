@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -28,6 +27,7 @@ from kmex_core.commands._shared import (
     number_range,
     open_subject,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.models.info import trained_alike
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 

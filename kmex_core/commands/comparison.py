@@ -9,7 +9,6 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import stable_key
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -27,6 +26,7 @@ from kmex_core.commands._shared import (
     open_subjects,
     sources,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import PrototypeSource
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -22,6 +21,7 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import fewer_prototypes
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -20,6 +19,7 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -25,6 +24,7 @@ from kmex_core.commands._shared import (
     open_subjects,
     sources,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.devices import checked_device
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -27,6 +26,7 @@ from kmex_core.commands._shared import (
     named_numbers,
     number_list,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
     pass

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -24,6 +23,7 @@ from kmex_core.commands._shared import (
     number_range,
     open_subject,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import KMeans
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.devices import checked_device
-from kmex_core.commands._job import JobRequest, job_of
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -26,6 +25,7 @@ from kmex_core.commands._shared import (
     command_text,
     named_numbers,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
     pass

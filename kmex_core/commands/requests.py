@@ -37,23 +37,24 @@ class JobRequest:
 
 
 def job_of(job_name: str, command: Callable[P, None], *values: P.args, **options: P.kwargs) -> JobRequest:
-    """The job that calls a command's function with these values. Defaults are left out of its arguments."""
+    """The job that calls a command's function with these values; "" and None are left to the command's defaults."""
     call = inspect.signature(command).bind(*values, **options)
     name, parameters = _parameters()[command]
     arguments = [name]
     for parameter in parameters:
-        value = call.arguments.get(parameter.name, parameter.default)
-        if value != parameter.default:
-            arguments += _arguments(parameter, value)
+        arguments += _arguments(parameter, call.arguments.get(parameter.name))
     return JobRequest(job_name, tuple(arguments))
 
 
 def _arguments(parameter: Any, value: Any) -> Iterator[str]:
-    """How the command line says that a parameter (of click's) has a value other than its default."""
+    """How the command line passes a value to a parameter (of click's)."""
+    if value is None or value == "":
+        return
     if parameter.param_type_name == "argument":
         yield str(value)
     elif parameter.is_flag:
-        yield (parameter.opts if value else parameter.secondary_opts)[0]
+        if value != parameter.default:
+            yield (parameter.opts if value else parameter.secondary_opts)[0]
     else:
         for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
             yield from (parameter.opts[0], str(item))
