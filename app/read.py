@@ -24,7 +24,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation, MapScores
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
-from kmex_core.models.info import BuiltInDetails, ModelInfo
+from kmex_core.models.info import BuiltInDetails, ModelInfo, listed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Conversion, Summary
@@ -123,7 +123,7 @@ def models_and_damaged() -> tuple[list[ModelInfo], list[str]]:
     infos, damaged = catalogue.list_models(store())
     for message in damaged:
         _log(message)
-    return sorted(infos, key=lambda info: (not info.embedded, info.name)), damaged
+    return listed(infos), damaged
 
 
 @st.cache_resource(max_entries=1000, show_spinner=False)
@@ -234,8 +234,10 @@ def coverage(chosen: Selection) -> Coverage:
 @st.cache_data(max_entries=20, show_spinner=False, hash_funcs=NAMES)
 def accuracy_table(chosen: Selection) -> pd.DataFrame:
     """How often predictions are right for each attribute's test images, the worst first."""
+    from kmex_core.analysis.tables.attributes import accuracy_table
+
     test = dataset(chosen.model).split("test")
-    return attributes.accuracy_table(test, conversion(chosen), chosen.source.has_black_box)
+    return accuracy_table(test, conversion(chosen), chosen.source.has_black_box)
 
 
 def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:

@@ -10,7 +10,7 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.notes import marked
 from app.components.sweep import KS, stored_summaries
-from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
+from app.figures.evaluation import confusion_figure, shares_figure
 from app.figures.sweep import sweep_figure
 from app.links import bound_to
 from app.selection import Selection
@@ -18,6 +18,7 @@ from app.state import query
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
+from kmex_core.analysis.tables.evaluation import confusion_table, shares_table
 from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
 from kmex_core.metrics.types import Evaluation, Measured

@@ -13,11 +13,12 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import offer
 from app.components.relevance import address, mapped, plain, show_figures, show_look
-from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
+from app.figures.evaluation import distribution_figure, ordering_figure
 from app.links import bound, bound_to, one_of
 from app.selection import Selection, all_sources
 from app.state import query
 from app.wording import message
+from kmex_core.analysis.tables.evaluation import ordering_table, scores_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.commands import comparison, evaluation
 from kmex_core.metrics.catalogue import METRICS

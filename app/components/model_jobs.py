@@ -14,7 +14,8 @@ from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import watch
-from app.figures.training import history_table, loss_figure
+from app.figures.training import loss_figure
+from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs
 from kmex_core.base.files import write_stream
 from kmex_core.base.plain_text import markdown

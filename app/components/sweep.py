@@ -10,10 +10,11 @@ from app import claims, read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import follow
-from app.figures.sweep import CURVES, sweep_figure, sweep_table
+from app.figures.sweep import CURVES, sweep_figure
 from app.selection import Selection
 from app.state import KS as RANGE
 from app.wording import ONCE_PER_MODEL
+from kmex_core.analysis.tables.prototypes import sweep_table
 from kmex_core.base import jobs
 from kmex_core.commands.sweep import sweep_job
 from kmex_core.prototypes.source import KMeans

@@ -14,6 +14,7 @@ from kmex_core.commands import (  # noqa: I001 (the order of `--help`)
     evaluation,
     comparison,
     attributes,
+    tables,
     models,
     upkeep,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "models",
     "patches",
     "sweep",
+    "tables",
     "training",
     "upkeep",
 ]

@@ -18,7 +18,7 @@ from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import MODULE, Program
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans, PrototypeSource
 from kmex_core.prototypes.types import fewer_prototypes
 
 if TYPE_CHECKING:
@@ -194,11 +194,6 @@ def fewer(subject: Subject, source: PrototypeSource) -> str:
     if not isinstance(source, KMeans):
         return ""
     return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)
-
-
-def sources(kind: str, k: int) -> list[PrototypeSource]:
-    """The prototype sources of a kind of model: built-in prototypes first, then `k` per class by KMEx."""
-    return [KMeans(k)] if kind == "blackbox" else [BuiltIn(), KMeans(k)]
 
 
 def open_subjects(

@@ -24,10 +24,9 @@ from kmex_core.commands._shared import (
     app,
     evaluate_sources,
     open_subjects,
-    sources,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource, sources_of
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -66,7 +65,7 @@ def compare(
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources(subjects[0].info.kind, k), seeds, images
+                subjects, metrics, sources_of(subjects[0].info.kind, k), seeds, images
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])

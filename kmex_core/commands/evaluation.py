@@ -20,12 +20,10 @@ from kmex_core.commands._shared import (
     SkipBroken,
     answer_with,
     app,
-    evaluate_sources,
     open_subjects,
-    sources,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -66,7 +64,7 @@ def evaluate(
         from kmex_core.models import catalogue
 
         store = Store()
-        of = [BuiltIn()] if own else sources(catalogue.describe(store, model[0]).kind, k)
+        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
         evaluations, notes = evaluate_sources(subjects, metrics, of, range(seed, seed + runs), images)
         text = comparison.as_text(comparison.rows(evaluations))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base import jobs
 from kmex_core.base.devices import checked_device
 from kmex_core.commands._shared import (
     Bar,
@@ -140,7 +141,7 @@ def train(
     answer_with(as_json, work, show)
 
 
-TRAINING = "train-"  # the jobs, by their models' names
+TRAINING = f"{jobs.TRAINING}-"  # the jobs, by their models' names
 
 
 def training_job(

@@ -100,3 +100,8 @@ class BuiltIn(PrototypeSource):
 
     def spec(self, embedding: str) -> PrototypeSpec:
         return PrototypeSpec(embedding, 0, method="own-1")
+
+
+def sources_of(kind: str, k: int) -> list[PrototypeSource]:
+    """The prototype sources of a kind of model: built-in prototypes first, then `k` per class by KMEx."""
+    return [KMeans(k)] if kind == "blackbox" else [BuiltIn(), KMeans(k)]

@@ -14,17 +14,19 @@ from streamlit.testing.v1 import AppTest
 from app import read
 from app.components import map_scores as shown_maps
 from app.figures.evaluation import (
-    AXES,
     confusion_figure,
-    confusion_table,
     distribution_figure,
-    on_axis,
     ordering_figure,
-    ordering_table,
     radar_figure,
+    shares_figure,
+)
+from kmex_core.analysis.tables.evaluation import (
+    AXES,
+    confusion_table,
+    on_axis,
+    ordering_table,
     radar_table,
     scores_table,
-    shares_figure,
     shares_table,
 )
 from kmex_core.base import jobs

@@ -8,7 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.components import model_forms, model_jobs, model_list
-from app.figures.training import history_table, loss_figure
+from app.figures.training import loss_figure
+from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.jobs import Job
