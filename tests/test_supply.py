@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from kmex_core import __version__
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
 PLATFORMS = [

@@ -18,7 +18,7 @@ from app.figures.evaluation import distribution_figure, ordering_figure, shares_
 from app.figures.predictions import prediction_table, probability_figure
 from app.figures.sweep import CURVES, sweep_figure
 from kmex_core.metrics.catalogue import METRICS
-from tests.app.test_figures import summary
+from tests.helpers.results import summary
 
 KS = range(1, 21)
 

@@ -14,8 +14,8 @@ import pytest
 from app import claims
 from kmex_core.models.info import ModelInfo
 from kmex_core.relevance.types import Explanation, RelevanceMaps
-from tests.app.test_figures import summary
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
+from tests.helpers.results import summary
 
 NAMES = ("ant", "bee", "cat")
 

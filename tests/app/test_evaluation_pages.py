@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import numpy as np
@@ -37,9 +37,8 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_pages import figures, healthy
+from tests.helpers.pages import Page, figures, healthy
 
-Page = Callable[..., AppTest]
 IMAGES = 12
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
-from streamlit.testing.v1 import AppTest
 
 from app import maps, read
 from app.components import prototype_list
@@ -29,9 +28,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_pages import cards, data_of, healthy
-
-Page = Callable[..., AppTest]
+from tests.helpers.pages import Page, cards, data_of, healthy
 
 
 @pytest.fixture

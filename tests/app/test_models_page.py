@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from app.components import model_forms, model_jobs, model_list
 from app.figures.training import history_table, loss_figure
@@ -15,9 +12,7 @@ from kmex_core.base.jobs import Job
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from tests.app.test_pages import healthy
-
-Page = Callable[..., AppTest]
+from tests.helpers.pages import Page, button, healthy
 
 
 @pytest.fixture
@@ -25,10 +20,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(jobs, "start", lambda _, name, arguments: found.append((name, list(arguments))))
     return found
-
-
-def button(test: AppTest, label: str) -> object:
-    return next(one for one in test.button if one.label == label)
 
 
 def test_all_models_are_listed(page: Page, demo: Store) -> None:

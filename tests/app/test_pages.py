@@ -4,12 +4,9 @@ import ast
 import dataclasses
 import hashlib
 import io
-import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,32 +26,10 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT, converted, encoded
-from tests.kmex_core.test_images import bomb, saved
-
-Page = Callable[..., AppTest]
-
-
-def healthy(test: AppTest) -> AppTest:
-    assert not test.exception, test.exception
-    return test
-
-
-def data_of(test: AppTest, name: str) -> dict[str, Any]:
-    """What the page sends to its component `name`."""
-    found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
-    sent: dict[str, Any] = json.loads(found[0].json)
-    return sent
-
-
-def cards(test: AppTest) -> list[dict[str, Any]]:
-    return [card for group in data_of(test, "gallery")["groups"] for card in group["cards"]]
-
-
-def figures(test: AppTest) -> list[dict[str, Any]]:
-    """The pictures and maps that the page sends to be drawn."""
-    sent = [json.loads(one.proto.json) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
-    return [figure for data in sent for figure in data.get("figures", [])]
+from tests.helpers.pages import Page, cards, data_of, figures, healthy
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import bomb, encoded, saved
+from tests.helpers.stores import converted
 
 
 def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -303,7 +278,7 @@ def test_a_damaged_model_is_named_once_and_the_others_work(
 
 
 def test_a_store_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.app.conftest import FRAME
+    from tests.helpers.paths import FRAME
 
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "file"))

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 from streamlit.file_util import get_static_dir
 
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, host_name, is_allowed, policy
-from tests.conftest import finished
+from tests.helpers.servers import finished
 
 EXPECTED = {
     "content-security-policy", "x-content-type-options", "cross-origin-resource-policy", "referrer-policy",

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from app import access, maps, pictures
 from app.components import model_jobs
@@ -25,20 +24,9 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_models_page import button
-from tests.app.test_pages import healthy
-from tests.conftest import converted, write_folder
-
-Page = Callable[..., AppTest]
-
-
-def snapshot(root: Path) -> dict[str, tuple[int, int]]:
-    """Every file of a store, with its size and the time of its last change."""
-    return {
-        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in root.rglob("*")
-        if path.is_file()
-    }
+from tests.helpers.datasets import write_folder
+from tests.helpers.pages import Page, button, healthy
+from tests.helpers.stores import converted, snapshot
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_dashboard import LAST, open_page, settled
+from tests.helpers.browser import LAST, open_page, serious, settled
 
 pytestmark = pytest.mark.browser
 
 PATHS = [*LAST, "/prototypes?prototype=3.1", "/embedding?point=test-4&table=true", "/explain?image=5&source=Upload"]
-
-
-def serious(page: Page) -> list[str]:
-    """What axe-core finds on a page that keeps people out."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
-    return [
-        f"{one['impact']}: {one['id']}, {one['help']}: {node['html'][:160]}"
-        for one in found
-        if one["impact"] in ("critical", "serious")
-        for node in one["nodes"]
-    ]
 
 
 def levels(page: Page) -> list[int]:

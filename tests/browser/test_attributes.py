@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_access import serious
-from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled, slide
+from tests.helpers.browser import no_sideways_scrolling, open_page, serious, settled, slide
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("faces_cache")]
 

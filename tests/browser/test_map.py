@@ -15,14 +15,13 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import sweep
-from tests.browser.conftest import dashboard
-from tests.browser.test_dashboard import CARDS, open_page, settled, slide
-from tests.conftest import REAL_DATA
+from tests.helpers.browser import CANVAS, CARDS, open_page, settled, slide
+from tests.helpers.paths import REAL_DATA
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
 
 MAP = ".kx-map"
-CANVAS = ".kx-map canvas[role=img]"
 
 
 def shown(page: Page, images: str, prototypes: int) -> None:

@@ -23,7 +23,7 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import NO_IMAGE, Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
-from tests.conftest import ATTRIBUTES, with_attributes
+from tests.helpers.datasets import ATTRIBUTES, with_attributes
 
 
 @pytest.fixture

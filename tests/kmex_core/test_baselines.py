@@ -27,7 +27,7 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.subject import Subject
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 SIDE, CLASSES, K = 32, 3, 2
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event
@@ -25,13 +24,13 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.files import check_of
 from kmex_core.models import catalogue as models
-from kmex_core.models.info import ModelInfo
-from kmex_core.networks import architectures
 from kmex_core.stages import training_runs
 from kmex_core.stages.importing import ImportRequest, import_model
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import encoded, striped, write_folder, write_parquet
-from tests.kmex_core.test_datasets import WRITERS
+from tests.helpers.datasets import write_folder, write_parquet
+from tests.helpers.official import WRITERS
+from tests.helpers.pictures import encoded, striped
+from tests.helpers.stores import net
 
 Kind = tuple[Callable[[Path], DatasetSpec], str]
 
@@ -447,16 +446,6 @@ def test_between_two_looks_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(datasets, "signature", lambda watched: pytest.fail("looked again"))
     for _ in range(100):
         opened.dataset(spec)
-
-
-def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -> ModelInfo:
-    """An untrained network for a data set."""
-    data = datasets.load(spec)
-    torch.manual_seed(0)
-    info = ModelInfo(name, "blackbox", data.name, "", "resnet20", data.class_names, data.image_size, data.channels,
-                     (0.5,) * data.channels, (0.5,) * data.channels, None, made_by)  # fmt: skip
-    models.save(store, info, architectures.build("resnet20", len(data.class_names), data.image_size))
-    return models.describe(store, name)
 
 
 def test_changed_data_are_said_only_where_it_is_known(tmp_path: Path, store: Store) -> None:

@@ -12,7 +12,7 @@ import pytest
 import kmex_core
 from kmex_core.base.errors import InputError
 from kmex_core.commands import dashboard
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def test_a_clones_dashboard_is_found_beside_the_engine_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:

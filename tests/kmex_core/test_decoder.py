@@ -28,7 +28,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.dataset import survey
 from kmex_core.data.network_input import to_channels, to_pixels
 from kmex_core.data.pictures import DECODER, GREY_ALPHA_DECODER, MAX_BYTES, SUFFIXES, read_header, read_picture
-from tests.conftest import write_parquet
+from tests.helpers.datasets import write_parquet
 
 SIDE = 32
 ORIENTATION = 0x0112

@@ -18,7 +18,7 @@ from kmex_core.metrics.on_maps import map_scores
 from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
 from kmex_core.relevance.lrp import lrp_of
-from tests.conftest import striped
+from tests.helpers.pictures import striped
 
 SIZE, STEPS = 12, 6
 

@@ -21,7 +21,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float = 90) -> Job:

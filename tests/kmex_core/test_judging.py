@@ -20,7 +20,8 @@ from kmex_core.data.content import digest_of
 from kmex_core.data.registry import ImageDataset
 from kmex_core.data.sources import parquet as _parquet
 from kmex_core.data.splits import layout_of, split_of
-from tests.conftest import encoded, striped, write_folder, write_parquet
+from tests.helpers.datasets import write_folder, write_parquet
+from tests.helpers.pictures import encoded, striped
 
 PICTURE = encoded(np.zeros((8, 8, 3), np.uint8))
 

@@ -31,7 +31,7 @@ from kmex_core.stages import relevance_scores, training_runs
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.relevance_scores import RelevanceScores
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 def vendi_by_hand(rows: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.stages import embedding, shards
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 SPLIT = "test"
 

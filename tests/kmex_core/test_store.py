@@ -27,7 +27,7 @@ from kmex_core.base.location import default_root
 from kmex_core.base.progress import Event
 from kmex_core.base.store import Store, checked_name
 from kmex_core.models import catalogue as models
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), "empty": np.empty((0, 4), np.int64)}
 

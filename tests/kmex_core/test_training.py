@@ -18,7 +18,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.networks import architectures, backbones
 from kmex_core.stages import training_runs
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import pytest
 import typer.main
 
 from kmex_core.commands import app
-from tests.conftest import encoded, write_folder
-from tests.slow.processes import CONTEXT
+from tests.helpers.datasets import write_folder
+from tests.helpers.pictures import encoded
+from tests.helpers.processes import CONTEXT
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import pytest
 from kmex_core.base.files import digest, read_file
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from tests.conftest import write_folder
-from tests.slow.processes import Processes
+from tests.helpers.datasets import write_folder
+from tests.helpers.processes import Processes
 
 pytestmark = pytest.mark.slow
 

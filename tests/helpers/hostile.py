@@ -9,7 +9,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
-from tests.conftest import encoded, striped
+from tests.helpers.pictures import encoded, striped
 
 FOREIGN = "http://foreign.invalid"
 NAMES = (
