@@ -159,7 +159,12 @@ def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
     Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
     loaded: list[str] = []
     load = models.load
-    monkeypatch.setattr(models, "load", lambda store, name, *rest: loaded.append(name) or load(store, name, *rest))
+
+    def spy(store: Store, name: str, device: str = "cpu") -> models.BlackBox:
+        loaded.append(name)
+        return load(store, name, device)
+
+    monkeypatch.setattr(models, "load", spy)
     first, second = (read.similarities(read.built_in(info), "test", index) for index in (3, 4))
     assert len(first) == len(second) == len(read.conversion(read.built_in(info)).prototypes)
     assert len(read.attracted(read.built_in(info), 0)[0])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.components import model_forms, model_jobs, model_list
+from app.components.job_panel import watch
 from app.figures.training import history_table, loss_figure
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
@@ -50,7 +53,7 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
     test.number_input(key="train-rate").set_value(0.002)
     test.text_input(key="train-class").set_value(" Glasses ")
     test.toggle(key="train-skip").set_value(True)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert started == [
         ("train-mine", ["train", "protovae", "--dataset", "digits", "--backbone", "resnet20", "--seed", "0", "--class",
                         "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5", "--skip-broken", "--name", "mine"])
@@ -61,7 +64,7 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
 def test_a_name_that_cannot_be_is_said(name: str, why: str, page: Page, started: list[tuple[str, list[str]]]) -> None:
     test = page("models")
     test.text_input(key="train-name").set_value(name)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert why in test.error[0].value
     assert started == []
 
@@ -75,7 +78,7 @@ def test_a_folder_that_is_refused_leaves_the_other_form(
     monkeypatch.setattr(model_forms, "dataset_to_open", refuse)
     test = page("models")
     test.text_input(key="train-name").set_value("mine")
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert "This server does not open 'digits'" in test.error[0].value
     assert button(test, "Import")
     assert started == []
@@ -84,13 +87,13 @@ def test_a_folder_that_is_refused_leaves_the_other_form(
 def test_an_upload_is_imported_in_the_background(page: Page, demo: Store, started: list[tuple[str, list[str]]]) -> None:
     test = page("models")
     content = models.path_of(demo, "digits").read_bytes()
-    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Import").click().run())
     assert "Choose a file" in test.error[0].value
     test.file_uploader(key="import-file").upload("w.safetensors", content, "application/octet-stream")
     test.text_input(key="import-name").set_value("theirs")
     test.text_input(key="import-mean").set_value("0.5")
     test.toggle(key="import-skip").set_value(True)
-    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Import").click().run())
     ((name, arguments),) = started
     assert name == "import-theirs"
     path = demo.root / "uploads" / "theirs.weights"
@@ -105,14 +108,14 @@ def test_a_form_keeps_its_entries_when_another_page_is_opened(page: Page, starte
     test.text_input(key="train-name").set_value("../out")  # which is refused
     test.number_input(key="train-epochs").set_value(7)
     test.toggle(key="train-skip").set_value(True)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     test.switch_page("views/overview.py").run()
     healthy(test.switch_page("views/models.py").run())
     assert test.text_input(key="train-name").value == "../out"
     assert test.number_input(key="train-epochs").value == 7
     assert test.toggle(key="train-skip").value
     test.text_input(key="train-name").set_value("mine")
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert started[0][1][-5:] == ["--epochs", "7", "--skip-broken", "--name", "mine"]
 
 
@@ -120,12 +123,12 @@ def test_a_job_that_failed_says_why_and_can_be_dismissed(
     page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[list[str]] = []
-    real = model_jobs.watch
-    monkeypatch.setattr(
-        model_jobs,
-        "watch",
-        lambda name, again, *rest, **more: (watched.append(again), real(name, again, *rest, **more)),
-    )
+
+    def spy(name: str, again: list[str], *rest: Any, **more: Any) -> None:
+        watched.append(again)
+        watch(name, again, *rest, **more)
+
+    monkeypatch.setattr(model_jobs, "watch", spy)
     job = Job("failed", message="The loss became nan.", arguments=("train", "--name", "wild", "--overwrite"))
     jobs._write(demo.root / jobs.ROOM / "train-wild.json", job)
     test = healthy(page("models"))
@@ -133,7 +136,7 @@ def test_a_job_that_failed_says_why_and_can_be_dismissed(
     assert any("Training wild" in one.value for one in test.markdown)
     assert watched == [["train", "--name", "wild"]]  # a new attempt overwrites nothing
     assert "Try again" in [one.label for one in test.button]
-    healthy(button(test, "Dismiss").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Dismiss").click().run())
     assert jobs.look(demo, "train-wild") is None
     assert not healthy(page("models")).error
 
@@ -147,8 +150,8 @@ def test_the_table_of_a_run_has_every_epoch_and_term() -> None:
     assert table["epoch"].tolist() == [1, 2, 3]
     assert table["loss"].tolist() == [3.0, 2.0, 1.5]
     assert table["l1"].tolist()[:2] == [1.0, 0.5]
-    assert len(history_table(history, "Measuring test accuracy")) == 2
-    assert history_table([], "Starting").empty
+    assert len(history_table(history)) == 2  # between epochs
+    assert history_table([]).empty
     figure = loss_figure(table, 9)
     assert [trace.name for trace in figure.data] == ["loss", "cross-entropy", "l1"]
     assert len({(trace.line.dash, trace.line.color) for trace in figure.data}) == 3
@@ -169,13 +172,13 @@ def test_the_end_of_a_training_is_said_on_every_page_until_it_is_dismissed(
         assert any("**digits-flint** is trained." in text for text in said)
         assert any("Importing **mine** failed." in text for text in said)
         assert not any("gone" in text for text in said)  # a model that was deleted meanwhile
-    button(test, "Open").click()  # type: ignore[attr-defined]
+    button(test, "Open").click()
     healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "digits-flint"
     assert "train-digits-flint" not in there
     there["train-digits"] = Job("done")
     test = healthy(page("overview"))
-    button(test, "Dismiss").click()  # type: ignore[attr-defined]
+    button(test, "Dismiss").click()
     healthy(test.run())
     assert not any("is trained" in one.value for one in test.markdown)
     assert "import-mine" in there  # what has failed is dismissed where it can be tried again

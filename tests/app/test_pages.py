@@ -14,6 +14,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
 
 from app import pictures
 from app.components.gallery import prototype_card
@@ -102,11 +103,11 @@ def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, di
     made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
     healthy(buttons["Random mistake"].click().run())
-    index = test.number_input(key="image").value
+    index = int(test.number_input(key="image").value or 0)
     assert made.test_predicted[index] != data.split("test").labels[index]
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
     healthy(buttons["Random disagreement"].click().run())
-    index = test.number_input(key="image").value
+    index = int(test.number_input(key="image").value or 0)
     assert made.test_predicted[index] != made.test_black_box[index]
 
 
@@ -135,9 +136,11 @@ def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digi
 def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: Page) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     test = upload(page, "noise.png", encoded(noise))
-    words = [one.value for one in test.main if one.type in ("alert", "warning", "info", "success", "error")] or [
-        one.value for column in test.columns for one in (*column.warning, *column.info)
-    ]
+    words = [
+        one.value
+        for one in test.main
+        if isinstance(one, Element) and one.type in ("alert", "warning", "info", "success", "error")
+    ] or [one.value for column in test.columns for one in (*column.warning, *column.info)]
     warned = next(at for at, text in enumerate(words) if "Unlike the training data" in text)
     verdict = next(at for at, text in enumerate(words) if "say" in text and "**Unlike" not in text)
     assert warned < verdict

@@ -65,7 +65,7 @@ def changes(store: Store, info: ModelInfo) -> dict[str, Callable[[], object]]:
     """Everything that the pages, or somebody in their place, could change in a store."""
     return {
         "train": lambda: model_jobs.start_training("forged", ["blackbox"]),
-        "import": lambda: model_jobs.start_import("forged", ["blackbox"], b"weights"),
+        "import": lambda: model_jobs.start_import("forged", ["blackbox"], None),
         "any job": lambda: jobs.start(store, "sweep-forged", ["sweep"]),
         "stop": lambda: jobs.stop(store, "train-mine"),
         "forget": lambda: jobs.forget(store, "train-mine"),
@@ -100,7 +100,7 @@ def test_forged_events_change_nothing(
 ) -> None:
     writable = page("models")
     writable.text_input(key="train-name").set_value("forged")
-    events = button(writable, "Train").click()  # type: ignore[attr-defined]
+    events = button(writable, "Train").click()
     assert events is not None
     clicked = writable._tree.get_widget_states()
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
@@ -240,7 +240,7 @@ def test_a_form_opens_allowed_folders_only(
     monkeypatch.setenv("KMEX_DATA_ROOTS", str(tmp_path))
     test = page("models")
     test.text_input(key="train-name").set_value("mine")
-    button(test, "Train").click()  # type: ignore[attr-defined]
+    button(test, "Train").click()
     events = test._tree.get_widget_states()
     (typed,) = [state for state in events.widgets if "train-data" in state.id]
     typed.string_value = "/etc"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -22,8 +23,10 @@ def levels(page: Page) -> list[int]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_and_headings_do_not_jump(browser: Browser, server: str, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server, color_scheme=scheme)  # type: ignore[arg-type]
+def test_axe_finds_nothing_serious_and_headings_do_not_jump(
+    browser: Browser, server: str, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(60_000)
     found: list[str] = []

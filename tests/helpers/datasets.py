@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def write_folder(
     return root
 
 
-def write_parquet(path: Path, images: list[bytes], labels: list[object], names: list[str] | None) -> Path:
+def write_parquet(path: Path, images: list[bytes], labels: Sequence[object], names: list[str] | None) -> Path:
     """A Hugging Face style parquet file, with class names in its metadata unless `names` is None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     column = pa.array(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from torch import nn
 
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -67,20 +68,16 @@ INFO = ModelInfo(
 )  # fmt: skip
 
 
-class Weights:
-    """What `catalogue.save` needs of a network: one number, so that a model can be told from another."""
+class Weights(nn.Module):
+    """One number, so that a model can be told from another."""
 
     def __init__(self, value: float) -> None:
-        self.value = value
-
-    def state_dict(self) -> dict[str, object]:
-        import torch
-
-        return {"w": torch.tensor([self.value])}
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([value]))
 
 
 def put(store: Store, name: str, value: float = 0.0) -> None:
-    models.save(store, replace(INFO, name=name), Weights(value))  # type: ignore[arg-type]
+    models.save(store, replace(INFO, name=name), Weights(value))
 
 
 def put_run(store: Store, name: str, epoch: int = 1) -> None:

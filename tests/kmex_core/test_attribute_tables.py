@@ -355,7 +355,7 @@ def test_quickdraw_refuses_other_files(tmp_path: Path, content: bytes | str) -> 
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "float": np.zeros((10, 784)),
             "shape": np.zeros((10, 30, 28), np.uint8),
             "object": np.array([{}], dtype=object),

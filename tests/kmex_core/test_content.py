@@ -174,6 +174,19 @@ def test_a_copy_in_another_place_has_the_same_fingerprint(write: Callable[[Path]
     assert datasets.load(there).fingerprint == before
 
 
+def contents_read(monkeypatch: pytest.MonkeyPatch, what: str = "name") -> list[str]:
+    """The names (or the places in their archive) of files whose content is read from now on."""
+    read: list[str] = []
+    real = _content._content
+
+    def spy(file: _content.FileState, look: Callable[[bytes | Path], str] | None) -> _content.Content:
+        read.append(file.place if what == "place" else file.path.name)
+        return real(file, look)
+
+    monkeypatch.setattr(_content, "_content", spy)
+    return read
+
+
 def test_a_renamed_picture_and_another_class_column_are_other_content(tmp_path: Path) -> None:
     spec = folder(tmp_path)
     before = datasets.load(spec).fingerprint
@@ -186,9 +199,7 @@ def test_a_renamed_picture_and_another_class_column_are_other_content(tmp_path: 
 
 def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = folder(tmp_path)
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.path.name), real(file, look))[1])
+    read = contents_read(monkeypatch)
     datasets.load(spec)
     assert len(read) == 17
     read.clear()
@@ -314,9 +325,7 @@ def test_verify_reads_everything_again_whatever_the_memory(
     else:
         database(store).unlink()
         database(store).mkdir()
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.place), real(file, look))[1])
+    read = contents_read(monkeypatch, "place")
     data, found = datasets.verified(spec)
     assert data.fingerprint == sound.fingerprint
     assert found == ([str(changed)] if memory != "cannot be read" else [])
@@ -331,9 +340,7 @@ def test_two_checks_of_one_folder_are_both_remembered(tmp_path: Path, monkeypatc
     both = [spec, dataclasses.replace(spec, skip_broken=True)]
     for one in both:
         datasets.load(one)
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.path.name), real(file, look))[1])
+    read = contents_read(monkeypatch)
     for one in both:
         datasets.load(one)
     assert read == []

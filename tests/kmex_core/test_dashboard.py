@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import kmex_core
 from kmex_core.base.errors import InputError
@@ -19,7 +20,7 @@ def test_a_clones_dashboard_is_found_beside_the_engine_with_its_settings(monkeyp
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, command: started.append([program, *command]))
     monkeypatch.setattr(subprocess, "call", lambda command: 0)
-    with pytest.raises(dashboard.typer.Exit):
+    with pytest.raises(typer.Exit):
         dashboard.dashboard(8600)
     run = [sys.executable, "-P", "-m", "streamlit", "run", str(ROOT / "app" / "Home.py"), "--server.port", "8600"]
     assert started == [[sys.executable, *run]]

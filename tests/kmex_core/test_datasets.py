@@ -79,7 +79,7 @@ def test_the_data_root_comes_from_argument_environment_store(
 def test_digits_are_scikit_learns() -> None:
     data = datasets.load(DatasetSpec("digits"))
     theirs = load_digits()
-    ours = np.concatenate([data.split(s).pixels for s in ("train", "test")])  # type: ignore[attr-defined]
+    ours = np.concatenate([data.split(s).image(i)[None] for s in ("train", "test") for i in range(len(data.split(s)))])
     np.testing.assert_array_equal(np.round(ours * (16 / 255)), theirs.images)
     labels = np.concatenate([data.split(s).labels for s in ("train", "test")])
     np.testing.assert_array_equal(labels, theirs.target)

@@ -62,7 +62,9 @@ def test_against_slow_loops(model: KMEx) -> None:
     base = baseline(x)
     found = scored(model, x, y)
     assert found.conserving == 1
-    lrp = lrp_of(model.encoder, *model.pixel_range, (3, SIZE, SIZE))
+    assert model.pixel_range is not None
+    low, high = model.pixel_range
+    lrp = lrp_of(model.encoder, low, high, (3, SIZE, SIZE))
     pixels = SIZE * SIZE
 
     def says(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,7 +100,7 @@ def test_against_slow_loops(model: KMEx) -> None:
             assert found.increase[i, slot] == (after > s[p] * (1 + 1e-5))
         mine = {c: sum(shares[p] * maps[p] for p in range(6) if model.prototype_class[p] == c)
                 for c in {y_model, y_black}}  # fmt: skip
-        weights = (z * model.head.weight[y_black]).detach()
+        weights = (z * model.get_parameter("head.weight")[y_black]).detach()
         theirs = lrp.maps(x[i : i + 1], weights)[0].numpy()
         divergence = scipy.stats.entropy(np.abs(mine[y_black]).max(0).ravel(), np.abs(theirs).max(0).ravel())
         assert found.divergence[i] == pytest.approx(divergence, rel=1e-3, abs=1e-5)
@@ -199,7 +201,9 @@ def test_maps_without_any_relevance(model: KMEx) -> None:
 def test_a_network_without_rules_is_refused(model: KMEx) -> None:
     model.encoder = nn.Sequential(model.encoder, nn.GELU())
     x, y = images(3, 2)
-    assert "no rules" in evaluation.why_no_maps(model, (3, SIZE, SIZE)).reason
+    refusal = evaluation.why_no_maps(model, (3, SIZE, SIZE))
+    assert refusal is not None
+    assert "no rules" in refusal.reason
     with pytest.raises(KMExError, match="no rules for Sequential"):
         scored(model, x, y)
 

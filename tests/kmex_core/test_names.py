@@ -241,9 +241,9 @@ def test_no_order_of_steps_loses_a_model(
             if possible and name in there:
                 del there[name]
         elif step == "begin" and free(name):
-            lock = store.locked(models.RUNS[0], name, "busy")  # what another process's claim is
-            lock.__enter__()
-            running[name] = lock
+            claim = store.locked(models.RUNS[0], name, "busy")  # what another process has
+            claim.__enter__()
+            running[name] = claim
             put_run(store, name, 1 + count % 2)
         elif step == "finish" and name in running:
             store.put(models.ROOM, name, {"w": np.array([float(count)])}, {"model": {}, "weights": ""})
