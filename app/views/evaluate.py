@@ -16,10 +16,12 @@ from app.components.map_scores import (
 )
 from app.components.notes import show_notes
 from app.components.preparation import prepare
+from app.components.relevance import choose_method
 from app.components.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
+from kmex_core.relevance.catalogue import METHODS
 
 chosen = selection()
 info = chosen.model
@@ -50,19 +52,21 @@ show_metrics(found, DIVERSITY)
 show_diversity(chosen)
 
 st.header(MAPS, help="Do relevance maps show what decides?")
-images = choose_images(info)
-if not measure(chosen, images):
+with st.container(horizontal=True):
+    images, method = choose_images(info), choose_method(automatic=False)
+if not measure(chosen, images, method=method):
     show_metrics_download(found)
     st.stop()
-scores = read.scores(chosen, images, chosen.kmeans.seed)
+scores = read.scores(chosen, images, chosen.kmeans.seed, method)
 assert scores is not None
-found = read.evaluation(chosen, [chosen.kmeans.seed], images)
-st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
+found = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
+conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if METHODS[method].conserves else ""
+st.caption(f"{METHODS[method].title} on {len(scores):,} test images{conserving}.")
 show_metrics(found, MAPS)
 if not chosen.has_black_box and (beside := read.reference(info)):
     st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
 show_ordering(chosen, scores)
 table = scores_of(chosen, scores)
 show_distributions(chosen, table)
-show_extremes(chosen, table)
+show_extremes(chosen, table, method)
 show_metrics_download(found)

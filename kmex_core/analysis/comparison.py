@@ -12,17 +12,12 @@ from kmex_core.base.plain_text import csv_text, latex
 from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
+from kmex_core.models.kinds import MODEL_KINDS
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
-MARK = " (!)"  # after the label of a row with a caveat
+CAVEAT = "(!)"  # marks numbers with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
-PAPERS = {  # what the paper calls a kind of model, and its KMEx
-    "blackbox": ("ResNet34", "R34+KMEx"),
-    "protopnet": ("ProtoPNet", "ProtoPNet+KMEx"),
-    "flint": ("FLINT", "FLINT+KMEx"),
-    "protovae": ("ProtoVAE", "ProtoVAE+KMEx"),
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Row:
         source: "measured" or "paper".
         dataset, images, k: what the numbers are over; images and k are 0 for black boxes and published rows.
         cells: by metric.
-        caveat: why numbers on test images may be too good, "" for no reason; its label ends in `MARK` then.
+        caveat: why numbers on test images may be too good, "" for no reason; its label ends in `CAVEAT` then.
     """
 
     label: str
@@ -81,7 +76,7 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
                 if key and key in one.metrics:
                     cells[metric] = _cell(one, key)
             data = title(one.dataset) + (f" ({one.class_column})" if one.class_column else "")
-            marked = label + MARK if one.caveat else label
+            marked = f"{label} {CAVEAT}" if one.caveat else label
             found.append(Row(marked, "measured", data, one.images, 0 if black_box else one.k, cells, one.caveat))
     if with_published:
         same = (one for one in evaluations if one.class_column in ("", PAPERS_CLASS))
@@ -107,7 +102,7 @@ def _published(kind: str, name: str) -> list[Row]:
             {one.metric: Cell(one.mean, one.std, "paper", f"Table {one.table}: {one.variant}")
              for one in known if one.model == model},
         )
-        for model in (PAPERS[kind] if known else ())
+        for model in (MODEL_KINDS[kind].paper if known else ())
     ]  # fmt: skip
 
 

@@ -20,10 +20,10 @@ from app.figures.attributes import (
     correlation_figure,
     coverage_figure,
     curves_figure,
-    curves_table,
 )
 from app.selection import Selection
 from kmex_core.analysis import coverage as attributes
+from kmex_core.analysis.tables.attributes import accuracy_table, curves_table
 from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
@@ -240,9 +240,7 @@ def test_a_matrix_of_correlations_is_centred_on_no_correlation(found: attributes
 
 
 def test_groups_have_intervals_around_their_accuracy(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
-    table = attributes.accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(
-        4
-    )
+    table = accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(4)
     figure = accuracy_figure(table, "KMEx", 0.9)
     ours, black_box = figure.data
     assert list(ours.x) == pytest.approx(table["accuracy"] * 100)

@@ -14,17 +14,19 @@ from streamlit.testing.v1 import AppTest
 from app import read
 from app.components import map_scores as shown_maps
 from app.figures.evaluation import (
-    AXES,
     confusion_figure,
-    confusion_table,
     distribution_figure,
-    on_axis,
     ordering_figure,
-    ordering_table,
     radar_figure,
+    shares_figure,
+)
+from kmex_core.analysis.tables.evaluation import (
+    AXES,
+    confusion_table,
+    on_axis,
+    ordering_table,
     radar_table,
     scores_table,
-    shares_figure,
     shares_table,
 )
 from kmex_core.base import jobs
@@ -119,10 +121,10 @@ def test_a_network_without_rules_says_why_there_are_no_maps(page: Page, monkeypa
 
 
 def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[str]] = []
+    started: list[tuple[str, ...]] = []
     known: dict[str, jobs.Job] = {}
 
-    def start(store: Store, name: str, arguments: list[str]) -> None:
+    def start(store: Store, name: str, arguments: tuple[str, ...]) -> None:
         started.append(arguments)
         known[name] = jobs.Job("running", "Measuring maps", 16, 100, started=1, stage_started=1, changed=3)
 
@@ -131,8 +133,9 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     test = page("evaluate", k="4")
     healthy(next(button for button in test.button if "Measure" in button.label).click().run())
     assert started == [
-        ["evaluate", "--model", "digits", "--k", "4", "--images", "100", "--runs", "1", "--metrics",
-         "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random"]
+        ("evaluate", "--model", "digits", "--metrics",
+         "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random",
+         "--k", "4", "--images", "100", "--runs", "1")
     ]  # fmt: skip
     again = healthy(page("evaluate", k="4"))  # another visit
     assert len(started) == 1

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
-from app.figures.projection import projection_figure, projection_table
-from app.figures.sweep import CURVES, sweep_figure, sweep_table
+from app.figures.predictions import probability_figure, shown_rows, similarity_figure
+from app.figures.projection import projection_figure
+from app.figures.sweep import CURVES, sweep_figure
+from kmex_core.analysis.tables.embedding_map import projection_table
+from kmex_core.analysis.tables.prototypes import prediction_table, sweep_table
 from kmex_core.analysis.types import Projection
 from kmex_core.prototypes.types import Prototypes
 from tests.helpers.results import summary

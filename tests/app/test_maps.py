@@ -130,7 +130,7 @@ def test_a_damaged_map_is_drawn_again_once(
     monkeypatch.setattr(jobs, "start", start)
     monkeypatch.setattr(jobs, "look", look)
     test = healthy(page("embedding"))
-    assert started == [f"map-{path.stem}"]
+    assert started == [f"embedding-map-{path.stem}"]
     assert data_of(test, "map")["cloud"]["train"] == len(drawn.train)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
+from kmex_core.commands.importing import import_job
+from kmex_core.commands.training import training_job
 from kmex_core.data import opened
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
@@ -63,9 +66,10 @@ def test_what_switches_read_only_on(value: str, on: bool, store: Store, monkeypa
 
 def changes(store: Store, info: ModelInfo) -> dict[str, Callable[[], object]]:
     """Everything that the pages, or somebody in their place, could change in a store."""
+    forged_import = partial(import_job, "forged", kind="blackbox", dataset="digits", backbone="resnet20", k=5)
     return {
-        "train": lambda: model_jobs.start_training("forged", ["blackbox"]),
-        "import": lambda: model_jobs.start_import("forged", ["blackbox"], None),
+        "train": lambda: model_jobs.start_training(training_job("forged", "digits", "blackbox", "resnet20", 0)),
+        "import": lambda: model_jobs.start_import("forged", forged_import, None),
         "any job": lambda: jobs.start(store, "sweep-forged", ["sweep"]),
         "stop": lambda: jobs.stop(store, "train-mine"),
         "forget": lambda: jobs.forget(store, "train-mine"),

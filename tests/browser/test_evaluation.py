@@ -51,7 +51,7 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
     page.get_by_role("button", name="Measure maps of digits").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
 
 
 @pytest.mark.usefixtures("_measured")

@@ -9,11 +9,13 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from kmex_core.data.registry import DATASETS
 from kmex_core.data.sources import quickdraw as _quickdraw
-from kmex_core.data.sources.official import OFFICIAL
+from kmex_core.data.sources.official import Official
 from tests.helpers.pictures import encoded, striped
 
 TRAIN, TEST = 30, 10
+OFFICIAL = {name: source for name, source in DATASETS.items() if isinstance(source, Official)}
 ROWS = 30  # pictures of CelebA
 
 

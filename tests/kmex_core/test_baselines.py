@@ -20,9 +20,13 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
-from kmex_core.models.baselines import FLINT, KINDS, Baseline, ProtoPNet, ProtoVAE
+from kmex_core.models.baseline import Baseline
+from kmex_core.models.baselines.flint import FLINT
+from kmex_core.models.baselines.protopnet import ProtoPNet
+from kmex_core.models.baselines.protovae import ProtoVAE
 from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import BASELINES
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.explainer import explainer
@@ -34,7 +38,7 @@ SIDE, CLASSES, K = 32, 3, 2
 
 def made(kind: str, backbone: str = "resnet20", size: int = SIDE, **options: float) -> Any:
     torch.manual_seed(0)
-    return KINDS[kind](backbone, CLASSES, size, K, options)
+    return BASELINES[kind].build(backbone, CLASSES, size, K, options)
 
 
 def batch(count: int = 6, size: int = SIDE) -> tuple[Tensor, Tensor, Tensor]:
@@ -259,7 +263,7 @@ def test_an_attribute_belongs_to_the_class_it_speaks_for_most() -> None:
 # ---- all of them
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(BASELINES))
 @pytest.mark.parametrize(("size", "backbone"), [(28, "resnet20"), (64, "resnet18"), (96, "resnet18"), (224, "resnet18"),
                                                 (32, "vgg11_bn"), (32, "mobilenet_v3_small")])  # fmt: skip
 def test_sizes_and_backbones(kind: str, size: int, backbone: str) -> None:
@@ -287,7 +291,7 @@ def recipe_for(data: datasets.ImageDataset, kind: str, epochs: int, **options: f
     return training.default_recipe(data, False, kind, epochs=epochs, batch_size=10, k=2, options=options)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(BASELINES))
 def test_a_resumed_run_is_bit_for_bit_the_one_that_never_stopped(
     kind: str, store: Store, striped_data: datasets.ImageDataset
 ) -> None:
@@ -313,7 +317,7 @@ def test_a_resumed_run_is_bit_for_bit_the_one_that_never_stopped(
         assert one["loss"] == pytest.approx(sum(one["terms"].values()))
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(BASELINES))
 def test_trained_kept_converted_and_explained(kind: str, store: Store, striped_data: datasets.ImageDataset) -> None:
     recipe = recipe_for(striped_data, kind, 3, **({"warm": 1.0} if kind == "protopnet" else {}))
     request = training_runs.TrainRequest(

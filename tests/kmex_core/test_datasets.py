@@ -12,17 +12,16 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
-from kmex_core.data.registry import REGISTRY, ImageDataset
-from kmex_core.data.sources.official import OFFICIAL
+from kmex_core.data.registry import DATASETS, ImageDataset
 from kmex_core.stages.statistics import PixelStatistics
 from tests.helpers.datasets import write_folder, write_parquet
-from tests.helpers.official import TEST, TRAIN, WRITERS, write_idx
+from tests.helpers.official import OFFICIAL, TEST, TRAIN, WRITERS, write_idx
 from tests.helpers.pictures import encoded, striped
 
 
 def test_every_official_data_set_has_a_writer() -> None:
     assert set(WRITERS) == set(OFFICIAL)
-    assert set(REGISTRY) == {*OFFICIAL, "digits", "faces", "quickdraw10", "celeba", "cub200"}
+    assert set(DATASETS) == {*OFFICIAL, "digits", "faces", "quickdraw10", "celeba", "cub200"}
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -216,11 +215,11 @@ def test_an_unknown_name_suggests_the_nearest(name: str, near: str) -> None:
 def test_a_title_names_a_data_set_in_any_spelling(spelling: str, name: str) -> None:
     assert datasets.registered(spelling) == name
     if name:
-        assert datasets.title(spelling) == datasets.REGISTRY[name].title
+        assert datasets.title(spelling) == datasets.DATASETS[name].title
 
 
 def test_titles_and_names_are_told_apart() -> None:
-    for name, entry in datasets.REGISTRY.items():
+    for name, entry in datasets.DATASETS.items():
         assert datasets.registered(name) == datasets.registered(entry.title) == name
 
 

@@ -22,7 +22,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError
-from kmex_core.networks import backbones
+from kmex_core.networks import splitting
 from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 
 LABELS = torch.arange(18) % 3
@@ -251,7 +251,7 @@ class Outputs(nn.Module):
     ids=["the first", "a dict", "an object with logits", "a pair with one of them"],
 )
 def test_the_layer_that_gives_the_output_is_the_head(wrap: Callable[[Tensor, Tensor], Any]) -> None:
-    parts = backbones.split(Outputs(wrap), images())
+    parts = splitting.split(Outputs(wrap), images())
     assert parts.head_path == "body.fc"
 
 
@@ -421,7 +421,7 @@ def test_a_module_is_bit_for_bit_left_as_it_was(mode: str, fail_at: int | None, 
 
 def test_ctrl_c_at_any_moment_leaves_it_as_it_was() -> None:
     model = Lightning(net()).train()
-    encoder = backbones.split(model, images()).encoder
+    encoder = splitting.split(model, images()).encoder
     before, interrupted = state_of(model), 0
     random = np.random.default_rng(0)
 
@@ -523,4 +523,4 @@ def test_the_embedding_is_torchvisions_own_feature() -> None:
     given = torch.randn(4, 3, 40, 40)
     with torch.no_grad():
         expected = create_feature_extractor(model, ["flatten"])(given)["flatten"]
-        assert torch.equal(backbones.split(model, given).encoder(given), expected)
+        assert torch.equal(splitting.split(model, given).encoder(given), expected)

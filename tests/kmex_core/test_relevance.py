@@ -20,12 +20,12 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance import lrp as lrp_module
-from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.layers import NoRules, layers_of
 from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
+from kmex_core.relevance.methods.integrated_gradients import integrated_gradients
 from kmex_core.relevance.prp import similarity_relevance
 from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 from kmex_core.stages.explainer import explainer
@@ -420,7 +420,7 @@ def test_noise_is_unlike_the_training_data_and_training_images_are_not(kmex: KME
 
 
 def test_threads_do_not_disturb_each_other_or_the_weights(kmex: KMEx, digits: ModelInfo) -> None:
-    before = backbones.fingerprint(kmex)
+    before = splitting.fingerprint(kmex)
     alone = {i: kmex.explain(input_of(digits, i), top=3).maps.values for i in range(6)}
     found: dict[tuple[int, int], np.ndarray] = {}
     errors: list[Exception] = []
@@ -441,7 +441,7 @@ def test_threads_do_not_disturb_each_other_or_the_weights(kmex: KMEx, digits: Mo
     assert len(found) == 24
     for (_, i), values in found.items():
         np.testing.assert_allclose(values, alone[i], rtol=1e-3, atol=1e-5 * np.abs(alone[i]).max())
-    assert backbones.fingerprint(kmex) == before
+    assert splitting.fingerprint(kmex) == before
 
 
 def test_new_weights_give_new_maps(kmex: KMEx, digits: ModelInfo) -> None:
@@ -456,7 +456,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
     image = input_of(digits, 0)
     with pytest.raises(InputError, match="numbered 0 to 49"):
         kmex.explain(image, prototypes=[50])
-    with pytest.raises(InputError, match="no method 'magic'"):
+    with pytest.raises(InputError, match="no relevance method named 'magic'"):
         kmex.explain(image, method="magic")
     with pytest.raises(InputError, match="One prototype for each of 1 images"):
         kmex.maps(image, [1, 2])
@@ -475,7 +475,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
      ("efficientnet_b0", False)],
 )  # fmt: skip
 def test_which_families_have_rules(name: str, rules: bool) -> None:
-    encoder = backbones.split(architectures.build(name, 4, 32)).encoder
+    encoder = splitting.split(architectures.build(name, 4, 32)).encoder
     assert has_rules(encoder, (3, 32, 32)) is rules
     if not rules:
         with pytest.raises(NoRules):
@@ -491,7 +491,7 @@ def test_batch_norm_that_cannot_be_merged_has_no_rules() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn", "regnet_x_400mf"])
 def test_families_with_rules_conserve(name: str) -> None:
     torch.manual_seed(0)
-    parts = backbones.split(architectures.build(name, 4, 32))
+    parts = splitting.split(architectures.build(name, 4, 32))
     encoder = parts.encoder.eval()
     images = torch.rand(2, 3, 32, 32) * 2 - 0.4
     z = encoder(images).detach()

@@ -17,7 +17,7 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 from kmex_core.stages import training_runs
 from tests.helpers.datasets import write_folder
 
@@ -66,7 +66,7 @@ def test_training_learns_and_keeps_what_made_it(store: Store, folder: Path) -> N
     assert kept.made_by["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(kept.made_by["history"]) == 12
     black_box = models.load(store, "net")
-    assert backbones.fingerprint(black_box.model) == backbones.fingerprint(models.load(store, "net").model)
+    assert splitting.fingerprint(black_box.model) == splitting.fingerprint(models.load(store, "net").model)
     assert not black_box.model.training
 
 

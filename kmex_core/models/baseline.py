@@ -1,4 +1,4 @@
-"""What ProtoPNet, FLINT and ProtoVAE have in common: an encoder, and a head that decides by prototypes."""
+"""A baseline: an encoder, and a head that decides by prototypes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.models.info import KINDS
 from kmex_core.prototypes.fit import pairwise, similarity
 from kmex_core.relevance.prp import similarity_relevance
 
@@ -81,6 +80,12 @@ class PrototypeHead(nn.Module):
 class Baseline(nn.Module):
     """A prototypical self-explainable model. N images, C classes, K prototypes, D dimensions.
 
+    A file in `models.baselines` with a subclass adds one. Its class attributes up to `defaults` are literals, because
+    they are read without importing the file; `ModelKind` says what they are.
+
+    Attributes:
+        aliases: what the authors' checkpoints call parameters, by their names here.
+
     Args:
         encoder: images (N, 3, S, S) to embeddings (N, D).
         head: embeddings to class scores.
@@ -90,8 +95,15 @@ class Baseline(nn.Module):
         InputError: for an option that the model does not have.
     """
 
-    kind: ClassVar[str]
+    name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]
+    paper: ClassVar[tuple[str, str]]
+    place: ClassVar[int]
+    epochs: ClassVar[tuple[int, int]]
+    similarity_from: ClassVar[str] = "distance"
     defaults: ClassVar[Mapping[str, float]]
+    aliases: ClassVar[Mapping[str, str]] = {}
     head: Any
 
     def __init__(self, encoder: nn.Module, head: nn.Module, options: Mapping[str, float]) -> None:
@@ -145,6 +157,19 @@ class Baseline(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def options_for(cls, dataset: str) -> dict[str, float]:
+        """The hyper-parameters whose default depends on the data set, by its name."""
+        return {}
+
+    def pushed(self) -> Tensor | None:
+        """(K,) int64, the training image that each prototype was last moved onto, or `NO_IMAGE`; None where none is."""
+        return None
+
+    def decoded(self) -> Tensor | None:
+        """(K, 3, S, S) pixels 0…1, the prototypes as the model draws them; None where it cannot."""
+        return None
+
     def after_epoch(self, epoch: int, epochs: int, embedded: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """What happens between epochs; nothing, if not said otherwise.
 
@@ -162,5 +187,5 @@ def checked_options(kind: type[Baseline], options: Mapping[str, float]) -> dict[
     """
     unknown = [name for name in options if name not in kind.defaults]
     if unknown:
-        raise InputError(f"{KINDS[kind.kind]} has no option '{unknown[0]}'; it has {', '.join(kind.defaults)}.")
+        raise InputError(f"{kind.title} has no option '{unknown[0]}'; it has {', '.join(kind.defaults)}.")
     return {name: float(options.get(name, default)) for name, default in kind.defaults.items()}

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 
 
 def encoder_of(backbone: str, classes: int, image_size: int, imagenet: bool = False) -> tuple[nn.Module, int]:
     """A backbone up to its head, (N, 3, S, S) to (N, D), and D."""
-    return backbones.trunk(architectures.build(backbone, classes, image_size, imagenet))
+    return splitting.trunk(architectures.build(backbone, classes, image_size, imagenet))
 
 
 def insert_before(encoder: nn.Module, name: str, extra: nn.Module) -> None:
