@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 
 DEFAULT_K = 5
 
@@ -46,4 +46,4 @@ class Selection:
 
 def all_sources(info: ModelInfo, k: int) -> list[Selection]:
     """A model by each of its sources of prototypes: built-in ones first, then KMEx with `k` per class."""
-    return ([] if info.kind == "blackbox" else [Selection(info, BuiltIn())]) + [Selection(info, KMeans(k))]
+    return [Selection(info, source) for source in sources_of(info.kind, k)]

@@ -1,4 +1,4 @@
-"""The engine's sentences on pages."""
+"""Sentences that occur on several pages, and the engine's sentences on pages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from kmex_core.base.location import default_root
 from kmex_core.base.plain_text import message as as_markdown
 from kmex_core.data import registry as datasets
+
+MEANWHILE = "You can leave this page meanwhile."
+ONCE_PER_MODEL = "Takes seconds to minutes, once per model."
 
 
 def short(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core.analysis.coverage import CurveMaker, accuracy_table, coverage, subgroup_table
+from kmex_core.analysis.coverage import CurveMaker, coverage
+from kmex_core.analysis.tables.attributes import accuracy_table, subgroup_table
 from kmex_core.data.registry import ArraySplit
 from kmex_core.metrics import told_apart
 from kmex_core.networks.types import Embeddings

@@ -9,16 +9,18 @@ import streamlit as st
 from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
-from app.components.job_panel import follow
-from app.figures.attributes import CURVES, curves_figure, curves_table
+from app.components.job_panel import can_start, follow
+from app.figures.attributes import CURVES, curves_figure
 from app.selection import Selection
 from app.state import KS as RANGE
+from app.wording import MEANWHILE, ONCE_PER_MODEL
 from kmex_core.analysis.coverage import Curves
+from kmex_core.analysis.tables.attributes import comparable, curve_lines, curves_table, trainings
 from kmex_core.base import jobs
 from kmex_core.base.store import read_only
-from kmex_core.models.info import ModelInfo, trained_alike
-from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.prototypes.source import KMeans
+from kmex_core.commands.attributes import attributes_job, built_in_attributes_job
+from kmex_core.commands.requests import JobRequest
+from kmex_core.models.info import ModelInfo
 
 KS = range(RANGE[0], RANGE[1] + 1)
 SEEDS = range(3)
@@ -26,55 +28,46 @@ TOP = "attribute-curves"
 
 
 def kmex_curves(info: ModelInfo) -> Curves | None:
-    """A model's KMEx for all numbers that were found with every seed, or with the first one."""
+    """The curves of a model's KMEx over the numbers that are stored for every seed, or else for the first one."""
     return read.attribute_curves(info, KS, SEEDS) or read.attribute_curves(info, KS, SEEDS[:1])
 
 
 def _complete(info: ModelInfo) -> bool:
-    found = read.attribute_curves(info, KS, SEEDS)
-    return found is not None and len(found.ks) == len(KS)
+    curves = read.attribute_curves(info, KS, SEEDS)
+    return curves is not None and len(curves.ks) == len(KS)
 
 
-def _job(info: ModelInfo) -> str:
-    return f"attributes-{read.conversion_of(Selection(info, KMeans(1))).key}"
-
-
-def _arguments(info: ModelInfo) -> list[str]:
-    return ["attributes", "--model", info.name, "--k", f"{KS[0]}:{KS[-1]}", "--runs", str(len(SEEDS))]
+def _request(info: ModelInfo, first: int = 0) -> JobRequest:
+    return attributes_job(read.subject(info), KS, len(SEEDS), first)
 
 
 def _done(info: ModelInfo) -> bool:
-    """Nothing more will come: all is there, or the job has ended and what is missing cannot be."""
-    job = jobs.look(read.store(), _job(info))
+    """Whether nothing more will come: all is stored, or the job has ended and what is missing cannot be computed."""
+    job = jobs.look(read.store(), _request(info).name)
     return _complete(info) or (job is not None and job.state == "done" and kmex_curves(info) is not None)
 
 
 def show_coverage_curves(chosen: Selection, total: int) -> None:
-    """Show the curves of all models of the data that are there; those of the chosen one are computed when missing."""
+    """Show the stored curves of all models of the data set; those of the chosen model are computed when missing."""
     info = chosen.model
-    comparable = [
-        one
-        for one in read.models()
-        if (one.dataset, one.class_column) == (info.dataset, info.class_column) and one.class_names == info.class_names
-    ]
+    infos = comparable(info, read.models())
     if not _done(info):
         follow(
-            _job(info),
-            [*_arguments(info), "--first", str(chosen.kmeans.k)],
+            _request(info, chosen.kmeans.k),
             f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
-            "Takes seconds to minutes, once per model. Finished curves are shown below.",
+            f"{ONCE_PER_MODEL} Finished curves are shown below.",
             key=TOP,
         )
     else:
         with st.container(border=True, key=TOP):
             st.caption(
-                f"Bands are ± one standard deviation over {len(SEEDS)} seeds of k-means. Each mark of a model's own "
-                "prototypes is a training; models trained alike with other numbers of them are joined, with a band "
-                "over the seeds of their trainings. The dotted line is the slider's number."
+                f"Bands: ± one standard deviation over {len(SEEDS)} seeds of k-means. For built-in prototypes, each "
+                "mark is a training; models trained alike with other numbers of prototypes are joined, with a band "
+                "over their training seeds. Dotted line: the number chosen in the sidebar."
             )
             if not read_only():
-                _offer(comparable, chosen)
-    lines = _lines(comparable, chosen)
+                _offer(infos, chosen)
+    lines = _lines(infos, chosen)
     if not lines:
         return
     table = curves_table(lines)
@@ -90,48 +83,30 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
 
 
 def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
-    found: dict[str, Curves] = {}
-    for info in infos:
-        shown = kmex_curves(info)
-        if shown is not None:
-            found[f"{info.name} + KMEx"] = shown
-    for info, group in _trainings([info for info in infos if _own_found(info)], chosen):
-        more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-        found[f"{info.name}{more} ({MODEL_KINDS[info.kind].title} alone)"] = read.built_in_curves(group)
-    return found
+    groups = trainings([info for info in infos if _has_built_in(info)], chosen.model.name)
+    return curve_lines(infos, kmex_curves, groups, read.built_in_curves)
 
 
-def _own_found(info: ModelInfo) -> bool:
+def _has_built_in(info: ModelInfo) -> bool:
     return info.kind != "blackbox" and read.summary(read.built_in(info)) is not None
 
 
-def _trainings(infos: list[ModelInfo], chosen: Selection) -> list[tuple[ModelInfo, list[ModelInfo]]]:
-    """Prototypical models in groups that were trained alike, each with the one that names it; the chosen one first."""
-    groups: list[tuple[ModelInfo, list[ModelInfo]]] = []
-    for info in sorted(infos, key=lambda one: one.name != chosen.model.name):
-        if not any(info in group for _, group in groups):
-            groups.append((info, trained_alike(info, infos)))
-    return groups
-
-
 def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
-    """Show a button for each line of other models that is not there yet, or where the work on it is."""
+    """Show a button, or the progress, for each missing line of other models."""
     row = st.container(horizontal=True)
-    groups = _trainings([info for info in infos if info.kind != "blackbox"], chosen)
+    groups = trainings(infos, chosen.model.name)
     to_convert = [info for info in infos if info.kind == "blackbox"] + [info for info, _ in groups]
     missing = [
-        (_job(info), _arguments(info), f"{info.name} + KMEx")
+        (_request(info), f"{info.name} + KMEx")
         for info in to_convert
         if info.name != chosen.model.name and not _done(info)
     ]
     for info, group in groups:
-        if not all(_own_found(one) for one in group):
-            name = f"own-{read.conversion_of(read.built_in(info)).key}"
-            missing.append((name, ["attributes", "--model", info.name, "--own"], f"{info.name} alone"))
-    for name, arguments, label in missing:
-        job = jobs.look(read.store(), name)
-        if job is not None and job.state != "done":
-            follow(name, arguments, f"Measuring {label}.", "You can leave this page meanwhile.")
-        elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{name}"):
-            jobs.start(read.store(), name, arguments)
+        if not all(map(_has_built_in, group)):
+            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name} alone"))
+    for request, label in missing:
+        if not can_start(request):
+            follow(request, f"Measuring {label}.", MEANWHILE)
+        elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{request.name}"):
+            jobs.start(read.store(), request.name, request.arguments)
             st.rerun()

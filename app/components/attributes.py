@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from app import read
@@ -19,7 +18,8 @@ from app.selection import Selection
 from app.state import address
 from app.wording import message
 from kmex_core import metrics
-from kmex_core.analysis.coverage import Coverage, Curves, attribute_table, finding, subgroup_table
+from kmex_core.analysis.coverage import Coverage, Curves, finding
+from kmex_core.analysis.tables.attributes import attribute_overview, correlation_table, coverage_table, subgroup_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
 
@@ -46,11 +46,11 @@ def explain_missing(chosen: Selection) -> None:
     st.code("python -m kmex_core train --dataset FOLDER --class COLUMN --backbone resnet18 --name mine", language=None)
 
 
-def show_finding(chosen: Selection, found: Coverage) -> None:
+def show_finding(chosen: Selection, covered: Coverage) -> None:
     """Show what there is to know first: in words, then as numbers."""
-    first, *others = finding(found, chosen.per_class)
+    first, *others = finding(covered, chosen.per_class)
     st.markdown(f"**{message(first)}**" + "".join(f"  \n{message(sentence)}" for sentence in others))
-    caught, total, count = int(found.captured.sum()), len(found.names), len(found.has)
+    caught, total, count = int(covered.captured.sum()), len(covered.names), len(covered.has)
     row = st.container(horizontal=True)
     row.metric(
         "Captured ↑",
@@ -61,7 +61,7 @@ def show_finding(chosen: Selection, found: Coverage) -> None:
     )
     row.metric(
         "Error of correlations ↓",
-        f"{found.error:.3f}",
+        f"{covered.error:.3f}",
         border=True,
         width=220,
         help="Mean absolute difference between the attributes' correlations among the prototypes' pictures and among "
@@ -69,7 +69,7 @@ def show_finding(chosen: Selection, found: Coverage) -> None:
     )
     row.metric(
         "Ghosts ↓",
-        f"{found.ghosts} of {count}",
+        f"{covered.ghosts} of {count}",
         border=True,
         width=190,
         help="Prototypes that no training image of their class has as its nearest.",
@@ -79,13 +79,13 @@ def show_finding(chosen: Selection, found: Coverage) -> None:
 # ---- coverage -------------------------------------------------------------------------------------------------------
 
 
-def choose_attribute(found: Coverage) -> str:
+def choose_attribute(covered: Coverage) -> str:
     """Show the choice of an attribute; a click in the matrix chooses, too."""
-    names = list(found.names)
+    names = list(covered.names)
     asked = picked(KIND)
     if asked and asked not in names:
         refuse(KIND, asked, "Choose one of the attributes listed.")
-    order = [names[at] for at in _order(found)]
+    order = [names[at] for at in _order(covered)]
     return (
         st.selectbox(
             "Attribute",
@@ -95,7 +95,7 @@ def choose_attribute(found: Coverage) -> str:
             placeholder="Choose an attribute",
             width=340,
             on_change=_chosen,
-            format_func=lambda name: attribute_label(found, names.index(name)),
+            format_func=lambda name: attribute_label(covered, names.index(name)),
             help="Or click a mark in the matrix. ✕: no prototype has it.",
         )
         or ""
@@ -106,16 +106,16 @@ def _chosen() -> None:
     pick(KIND, st.session_state["attribute-choice"] or "")
 
 
-def _order(found: Coverage) -> np.ndarray:
-    return np.argsort(-found.frequency, kind="stable")
+def _order(covered: Coverage) -> np.ndarray:
+    return np.argsort(-covered.frequency, kind="stable")
 
 
-def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
+def show_coverage(chosen: Selection, covered: Coverage, name: str) -> None:
     """Show which prototypes have which attributes; a click on a mark chooses its attribute."""
     info = chosen.model
     prototypes = read.conversion(chosen).prototypes
     classes = [info.class_names[label] for label in prototypes.classes]
-    figure = coverage_figure(found, _order(found), classes, name)
+    figure = coverage_figure(covered, _order(covered), classes, name)
 
     def clicked() -> None:
         points = st.session_state["coverage"]["selection"]["points"]
@@ -129,26 +129,23 @@ def show_coverage(chosen: Selection, found: Coverage, name: str) -> None:
         config={"displayModeBar": False},
         on_select=clicked,
         selection_mode="points",
-        alt=f"Which of {len(found.has)} prototypes have which of {len(found.names)} attributes",
+        alt=f"Which of {len(covered.has)} prototypes have which of {len(covered.names)} attributes",
     )
-    table = pd.DataFrame(found.has, columns=list(found.names))
-    table.insert(0, "class", classes)
-    table.insert(0, "prototype", np.arange(len(table)))
-    show_download("Matrix as CSV", table, f"{_file(chosen)}-coverage.csv")
+    show_download("Matrix as CSV", coverage_table(covered, classes), f"{_file(chosen)}-coverage.csv")
 
 
-def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
+def show_attribute(chosen: Selection, covered: Coverage, name: str) -> None:
     """Show the prototypes that have an attribute, and the training images with it that are nearest to a prototype."""
     info = chosen.model
     data = read.dataset(info)
     prototypes = read.conversion(chosen).prototypes
-    at = found.names.index(name)
+    at = covered.names.index(name)
     has = data.split("train").attributes[:, at]
-    own = np.flatnonzero(found.has[:, at])
+    own = np.flatnonzero(covered.has[:, at])
     words = markdown(name.replace("_", " "))
     st.markdown(
-        f"**{words}**: {found.images[at]:,} training images ({found.frequency[at]:.1%}) and {len(own)} of "
-        f"{len(found.has)} prototypes ({found.share[at]:.1%}) have it."
+        f"**{words}**: {covered.images[at]:,} training images ({covered.frequency[at]:.1%}) and {len(own)} of "
+        f"{len(covered.has)} prototypes ({covered.share[at]:.1%}) have it."
     )
     cards = []
     for p in own[:SHOWN].tolist():
@@ -172,8 +169,8 @@ def show_attribute(chosen: Selection, found: Coverage, name: str) -> None:
         st.caption(f"No prototype has it; these are training images with {words}.")
     clicked = show_cards("attribute-cards", info, data.fingerprint, groups)
     if clicked.startswith("image-"):
-        found_image = {"source": TRAINING, "training": clicked.removeprefix("image-")}
-        st.switch_page("views/explain.py", query_params=found_image)
+        chosen_image = {"source": TRAINING, "training": clicked.removeprefix("image-")}
+        st.switch_page("views/explain.py", query_params=chosen_image)
     elif clicked:
         open_prototype(chosen, int(clicked))
 
@@ -187,11 +184,9 @@ def _near(prototypes: Prototypes, has: np.ndarray) -> list[int]:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def show_attributes(chosen: Selection, found: Coverage, curves: Curves | None) -> None:
+def show_attributes(chosen: Selection, covered: Coverage, curves: Curves | None) -> None:
     """Show all attributes as a table, those that are missed first, the rarest of them on top."""
-    table = attribute_table(found, curves)
-    table["expected"] = table["frequency"] * len(found.has)
-    table = table.sort_values(["captured", "frequency"], ignore_index=True)
+    table = attribute_overview(covered, curves)
     st.dataframe(
         table.assign(attribute=table["attribute"].str.replace("_", " ")),
         key="attribute-table",
@@ -225,32 +220,23 @@ def show_attributes(chosen: Selection, found: Coverage, curves: Curves | None) -
     show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")
 
 
-def show_correlations(chosen: Selection, found: Coverage) -> None:
+def show_correlations(chosen: Selection, covered: Coverage) -> None:
     """Show which attributes come together among images and among prototypes, and the difference."""
     parts = {
-        "Training images": (found.correlation, "Correlation"),
-        "Prototypes": (found.correlation_prototypes, "Correlation"),
-        "Prototypes − images": (found.correlation_prototypes - found.correlation, "Difference"),
+        "Training images": (covered.correlation, "Correlation"),
+        "Prototypes": (covered.correlation_prototypes, "Correlation"),
+        "Prototypes − images": (covered.correlation_prototypes - covered.correlation, "Difference"),
     }
     for place, (title, (values, unit)) in zip(st.columns(3, gap="small"), parts.items(), strict=True):
         with place:
             st.markdown(f"**{title}**")
-            show_figure(f"correlation-{title}", correlation_figure(values, found.names, unit), f"{unit}s: {title}")
-    one, other = np.triu_indices(len(found.names), 1)
-    table = pd.DataFrame(
-        {
-            "attribute": [found.names[at] for at in one],
-            "other": [found.names[at] for at in other],
-            "images": found.correlation[one, other],
-            "prototypes": found.correlation_prototypes[one, other],
-        }
-    )
-    show_download("Correlations as CSV", table, f"{_file(chosen)}-correlations.csv")
+            show_figure(f"correlation-{title}", correlation_figure(values, covered.names, unit), f"{unit}s: {title}")
+    show_download("Correlations as CSV", correlation_table(covered), f"{_file(chosen)}-correlations.csv")
 
 
-def show_subgroups(chosen: Selection, found: Coverage) -> None:
+def show_subgroups(chosen: Selection, covered: Coverage) -> None:
     """Show which combinations of two attributes the prototypes leave out, or have too many of."""
-    table = subgroup_table(found)
+    table = subgroup_table(covered)
     which = st.segmented_control(
         "Subgroups",
         list(WHICH),

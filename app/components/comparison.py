@@ -11,20 +11,17 @@ from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 COLUMNS = 4
-METHODS = {
-    "prp": "prototypical relevance propagation (PRP)",
-    "integrated_gradients": "Integrated Gradients, because LRP has no rules for this kind of network",
-}
 
 
 def explain_maps(method: str) -> None:
     """Show the controls of the maps, and what the maps mean."""
     show_look("look")
     st.caption(
-        f"Maps by {METHODS[method]}. The map on the left answers: which pixels of your image make "
+        f"Method: {METHODS[method].title}. The map on the left answers: which pixels of your image make "
         "it look like this prototype? The one on the right: which pixels of the prototype's own picture do?"
     )
 

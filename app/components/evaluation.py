@@ -9,8 +9,8 @@ from app import claims, read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.notes import marked
-from app.components.sweep import KS, found_summaries
-from app.figures.evaluation import confusion_figure, confusion_table, shares_figure, shares_table
+from app.components.sweep import KS, stored_summaries
+from app.figures.evaluation import confusion_figure, shares_figure
 from app.figures.sweep import sweep_figure
 from app.links import bound_to
 from app.selection import Selection
@@ -18,6 +18,7 @@ from app.state import query
 from app.wording import message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
+from kmex_core.analysis.tables.evaluation import confusion_table, shares_table
 from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
 from kmex_core.metrics.types import Evaluation, Measured
@@ -120,7 +121,7 @@ def show_ghosts(chosen: Selection) -> None:
 
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and which of the paper's numbers compare."""
-    found = found_summaries(chosen) if chosen.has_black_box else {}
+    found = stored_summaries(chosen) if chosen.has_black_box else {}
     st.caption(
         "The paper's D_dvs compares prototypes by a softmax over their similarities. Its published numbers (0.37 to "
         "0.45 for KMEx) come from float32 rounding, which keeps a prototype from being at distance 0 from itself: "

@@ -2,86 +2,107 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Literal
 
 import streamlit as st
 
 from app import read
 from app.components.messages import show_error
-from app.wording import message, short
+from app.wording import MEANWHILE, message, short
 from kmex_core.base import jobs
 from kmex_core.base.jobs import Job
 from kmex_core.base.plain_text import markdown, without_colours
 from kmex_core.base.store import read_only
+from kmex_core.commands.requests import JobRequest
 
 EVERY = 1.0
-FOR_WHOEVER_RUNS_IT = "Whoever runs it can compute this on the command line:"
 
 
 def follow(
-    name: str,
-    arguments: Sequence[str],
-    title: str,
-    about: str,
-    show: Callable[[], None] | None = None,
-    key: str | None = None,
+    request: JobRequest, title: str, about: str, show: Callable[[], None] | None = None, key: str | None = None
 ) -> None:
-    """Start a job, and show where it is until it is done; then the whole page runs again.
+    """Start a job, and show its progress until it is done; then the whole page runs again.
 
     It survives reloads and other pages. Once stopped or failed it waits for a button. On a read-only server it is not
-    started: the page says who can have the result.
+    started: the page shows the command that whoever runs the server can run.
 
     Args:
-        name: what names the job in the store.
-        arguments: of `python -m kmex_core`.
+        request: the job.
         title, about: what it does (a text), and for how long (Markdown).
-        show: called at every look, to show what there is already.
+        show: called at every refresh, to show the results so far.
         key: names the panel, so that it takes the same room as what follows it.
     """
     if read_only():
         with st.container(border=True, key=key):
-            st.info(f"Not in the store, and this server is read-only. {FOR_WHOEVER_RUNS_IT}", icon=":material/lock:")
-            st.code(shlex.join(["python", "-m", "kmex_core", *arguments]), language=None, wrap_lines=True)
+            show_command(request, "Not in the store, and this server is read-only.")
         if show is not None:
             show()
         return
-    store = read.store()
-    job = jobs.look(store, name)
-    if job is None or job.state == "done":  # done, and yet its result is not there: it was removed
-        jobs.start(store, name, arguments)
-    watch(name, arguments, f"**{message(title)}** {about}", show, key)
+    if can_start(request):  # also when it is done, and yet its result is missing: that was removed
+        jobs.start(read.store(), request.name, request.arguments)
+    watch(request, f"**{message(title)}** {about}", show, key)
+
+
+def can_start(request: JobRequest) -> bool:
+    """Whether the job was never started, or has ended well: one that failed or was stopped waits for a button."""
+    job = jobs.look(read.store(), request.name)
+    return job is None or job.state == "done"
+
+
+def offer(
+    request: JobRequest, label: str, title: str, about: str, kind: Literal["primary", "secondary"] = "secondary"
+) -> None:
+    """Show a button that starts a job, or the job's progress.
+
+    Args:
+        request: the job.
+        label, about: of the button (texts): what it does, and for how long.
+        title: of the job, see `follow`.
+        kind: of the button.
+    """
+    place = st.empty()
+    if not read_only() and can_start(request):
+        icon = ":material/play_arrow:"
+        if not place.button(label, icon=icon, type=kind, key=f"offer-{request.name}", help=about):
+            return
+        place.empty()
+    follow(request, title, MEANWHILE)
+
+
+def show_command(request: JobRequest, why: str) -> None:
+    """Show what to run on the command line, and why."""
+    st.info(f"{why} Whoever runs it can compute this on the command line:", icon=":material/lock:")
+    st.code(request.command, language=None, wrap_lines=True)
 
 
 def watch(
-    name: str,
-    arguments: Sequence[str],
+    request: JobRequest,
     words: str,
     show: Callable[[], None] | None = None,
     key: str | None = None,
     dismiss: bool = False,
 ) -> None:
-    """Show where a job is that was started before; when it is done, the whole page runs again.
+    """Show the progress of a job that was started before; when it is done, the whole page runs again.
 
     Args:
-        name: what names the job in the store.
-        arguments: to start it again with, once it has stopped or failed.
+        request: the job, as it is started again once it has stopped or failed.
         words: what it does, in Markdown.
         show, key: see `follow`.
-        dismiss: one that has ended can be taken from the list.
+        dismiss: whether one that has ended can be removed from the list.
     """
 
     @st.fragment(run_every=EVERY)
     def panel() -> None:
-        job = jobs.look(read.store(), name)
+        job = jobs.look(read.store(), request.name)
         with st.container(border=True, key=key):
             st.markdown(words)
             if job is None or job.state == "running":
-                _running(name, job)
+                _running(request.name, job)
             elif job.state == "done":
                 st.rerun()
             else:
-                _ended(name, arguments, job, dismiss)
+                _ended(request, job, dismiss)
         if show is not None:
             show()
 
@@ -99,15 +120,18 @@ def _running(name: str, job: Job | None) -> None:
         jobs.stop(read.store(), name)
 
 
-def _ended(name: str, arguments: Sequence[str], job: Job, dismiss: bool) -> None:
+def _ended(request: JobRequest, job: Job, dismiss: bool) -> None:
+    name = request.name
     if job.state == "failed":
         show_error(job.message.splitlines()[0] if job.message else "The job failed.")
         with st.expander("Last log lines"):
             st.code(short(without_colours(jobs.last_lines(read.store(), name))) or "Nothing.", language=None)
     else:
         st.info("Stopped. Finished work is kept.", icon=":material/pause:")
-    if st.button("Try again" if job.state == "failed" else "Go on", icon=":material/play_arrow:", key=f"start-{name}"):
-        jobs.start(read.store(), name, arguments)
+    if st.button(
+        "Try again" if job.state == "failed" else "Continue", icon=":material/play_arrow:", key=f"start-{name}"
+    ):
+        jobs.start(read.store(), name, request.arguments)
         st.rerun(scope="fragment")
     if dismiss and st.button("Dismiss", icon=":material/close:", key=f"dismiss-{name}"):
         jobs.forget(read.store(), name)

@@ -13,9 +13,9 @@ from app import read
 from app.components.downloads import show_download
 from app.components.embedding_map import map_figure, predictions, shown_images
 from app.components.map_selection import KIND, select_on_map
-from app.figures.projection import projection_table, prototype_table
 from app.links import bound, on_or_off, one_of, pick
 from app.selection import Selection
+from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import table_csv
 from kmex_core.models.info import ModelInfo
@@ -73,7 +73,7 @@ def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequen
 def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
     info = chosen.model
     prototypes = read.conversion(chosen).prototypes
-    table = prototype_table(prototypes, read.prototype_places(chosen), info.class_names)
+    table = prototype_places(prototypes, read.prototype_places(chosen), info.class_names)
     if classes is not None:
         table = table[np.isin(prototypes.classes, list(classes))]
 

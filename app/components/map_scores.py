@@ -11,23 +11,23 @@ import streamlit as st
 from app import claims, read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
-from app.components.job_panel import follow
+from app.components.job_panel import offer
 from app.components.relevance import address, mapped, plain, show_figures, show_look
-from app.figures.evaluation import distribution_figure, ordering_figure, ordering_table, scores_table
+from app.figures.evaluation import distribution_figure, ordering_figure
 from app.links import bound, bound_to, one_of
 from app.selection import Selection, all_sources
 from app.state import query
 from app.wording import message
-from kmex_core.base import jobs
+from kmex_core.analysis.tables.evaluation import ordering_table, scores_table
 from kmex_core.base.plain_text import markdown
-from kmex_core.base.specs import MapScoresSpec, stable_key
-from kmex_core.base.store import read_only
+from kmex_core.commands import comparison, evaluation
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import MapScores
 from kmex_core.models.info import ModelInfo
+from kmex_core.relevance.catalogue import DEFAULT, METHODS
+from kmex_core.stages.relevance_scores import RelevanceScores
 
 IMAGES = (100, 300, 1000)
-MAP_METRICS = [name for name, kind in METRICS.items() if kind.maps]
 SHOWN = 3
 BY = {"divergence": "faithfulness", "drop": "average_drop"}
 
@@ -45,122 +45,82 @@ def choose_images(info: ModelInfo) -> int:
     )
 
 
-def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
-    """Show a button that measures maps, or where the work is; True when there is nothing to do.
+def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT) -> bool:
+    """Show a button that measures relevance maps, or the job's progress; True when there is nothing to do.
 
-    The work goes on while other pages are looked at, and this page finds it again when it is reloaded.
+    The work continues while other pages are open, and this page finds it again when it is reloaded.
     """
-    info = chosen.model
-    if all(read.scores(chosen, images, seed) is not None for seed in range(runs)):
+    if _are_measured(chosen, images, runs, method):
         return True
     label = _label(chosen)
-    if why := read.why_no_maps(chosen):
+    if why := read.why_no_maps(chosen, method):
         st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
         return False
-    spec = _spec(chosen, images)
-    name = f"maps-{spec.key}-{runs:d}"
-    job = jobs.look(read.store(), name)
-    asked = st.empty()
-    if (
-        not read_only()
-        and (job is None or job.state == "done")
-        and not asked.button(
-            f"Measure maps of {label}",
-            icon=":material/play_arrow:",
-            type="primary",
-            key=f"measure-{name}",
-            help="Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. "
-            "What was measured is kept.",
-        )
-    ):
-        return False
-    asked.empty()
-    images = spec.images  # there may be fewer
-    count = f"{images:,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
-    follow(
-        name,
-        [
-            "evaluate",
-            "--model",
-            info.name,
-            *chosen.source.options,
-            "--images",
-            str(images),
-            "--runs",
-            str(runs),
-            "--metrics",
-            ",".join(MAP_METRICS),
-        ],
+    subject = read.subject(chosen.model)
+    count = f"{_counted(chosen, images):,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
+    offer(
+        evaluation.relevance_maps_job(subject, chosen.source, images, runs, method),
+        f"Measure maps of {label}",
         f"Measuring maps of {label} on {count}.",
-        "You can leave this page meanwhile.",
+        "Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are kept.",
+        "primary",
     )
     return False
 
 
 def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
-    """Show one button that measures the maps of all models that lack them, or where the work is; and who has none.
+    """Show one button that measures the relevance maps of all models that lack them, or the job's progress; and why
+    some cannot have any.
 
     Models of equal weights have equal results, and are measured once.
     """
     missing: dict[str, Selection] = {}
     without: dict[str, list[str]] = {}
-    for one in (each for info in infos for each in all_sources(info, k)):
-        if all(read.scores(one, images, seed) is not None for seed in range(runs)):
+    for chosen in (each for info in infos for each in all_sources(info, k)):
+        if _are_measured(chosen, images, runs):
             continue
-        if why := read.why_no_maps(one):
-            without.setdefault(why, []).append(_label(one))
+        if why := read.why_no_maps(chosen):
+            without.setdefault(why, []).append(_label(chosen))
         else:
-            missing.setdefault(_spec(one, images).key, one)
+            missing.setdefault(_scores(chosen, images).key, chosen)
     for why, labels in without.items():
-        st.info(f"No maps of {', '.join(labels)}. {why}", icon=":material/block:")
+        st.info(message(f"No maps of {', '.join(labels)}. {why}"), icon=":material/block:")
     if not missing:
         return
-    name = f"maps-{stable_key([sorted(missing), runs])}"
-    job = jobs.look(read.store(), name)
-    labels = [_label(one) for one in missing.values()]
-    asked = st.empty()
-    if (
-        not read_only()
-        and (job is None or job.state == "done")
-        and not asked.button(
-            f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
-            icon=":material/play_arrow:",
-            type="primary",
-            key=f"measure-{name}",
-            help=f"{', '.join(labels)}: one after the other, in the background. What was measured is kept.",
-        )
-    ):
-        return
-    asked.empty()
-    names = list(dict.fromkeys(one.model.name for one in missing.values()))
-    follow(
-        name,
-        [
-            "compare",
-            "--models",
-            *names,
-            "--k",
-            str(k),
-            "--images",
-            str(images),
-            "--runs",
-            str(runs),
-            "--metrics",
-            ",".join(MAP_METRICS),
-            "--no-published",
-        ],
+    labels = [_label(chosen) for chosen in missing.values()]
+    offer(
+        comparison.relevance_maps_job(
+            [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], k, images, runs
+        ),
+        f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
         f"Measuring maps of {', '.join(labels)}.",
-        "You can leave this page meanwhile.",
+        f"{', '.join(labels)}: one after the other, in the background. Finished measurements are kept.",
+        "primary",
     )
 
 
-def _spec(chosen: Selection, images: int) -> MapScoresSpec:
-    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images).spec
+def _are_measured(chosen: Selection, images: int, runs: int, method: str = DEFAULT) -> bool:
+    return all(read.scores(chosen, images, seed, method) is not None for seed in range(runs))
 
 
-def _label(one: Selection) -> str:
-    kind = " alone" if not one.source.has_black_box else " + KMEx" if one.model.kind != "blackbox" else ""
-    return f"{one.model.name}{kind}"
+def _scores(chosen: Selection, images: int) -> RelevanceScores:
+    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images)
+
+
+def _counted(chosen: Selection, images: int) -> int:
+    return _scores(chosen, images).spec.images  # there may be fewer test images
+
+
+def _label(chosen: Selection) -> str:
+    kind = " alone" if not chosen.source.has_black_box else " + KMEx" if chosen.model.kind != "blackbox" else ""
+    return f"{chosen.model.name}{kind}"
+
+
+def show_conservation(scores: MapScores, method: str) -> None:
+    """Show what the maps were made by, on how many images, and how many of them conserve relevance."""
+    described = METHODS[method]
+    conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if described.conserves else ""
+    st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
 
 
 def show_ordering(chosen: Selection, scores: MapScores) -> None:
@@ -174,8 +134,8 @@ def show_ordering(chosen: Selection, scores: MapScores) -> None:
     st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
     show_figure("ordering", ordering_figure(table, titles), "Probability as pixels come in")
     st.caption(
-        "Pixels are put into an empty image, the most relevant first, and the probability of the predicted class is "
-        "watched; dashed: in random order. Mind the axes. " + " ".join(verdicts)
+        "Pixels are added to an empty image, most relevant first; the curve is the probability of the predicted class. "
+        "Dashed: random order. The two axes differ. " + " ".join(verdicts)
     )
     show_download("Curves as CSV", table, f"{chosen.model.name}-ordering.csv")
 
@@ -201,7 +161,7 @@ def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     show_download("Scores of each image as CSV", table, f"{chosen.model.name}-map-scores.csv")
 
 
-def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
+def show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
     names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other's maps to differ from
@@ -222,19 +182,19 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    mine, theirs = read.class_maps(chosen, picked["image"].tolist())
+    mine, theirs = read.class_maps(chosen, picked["image"].tolist(), method)
     test = read.dataset(info).split("test")
     predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]
     show_look("look")
-    for at, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
+    for column, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
         with place.container(border=True):
             st.markdown(f"**{title}**")
-            for row in range(at * few, min((at + 1) * few, len(picked))):
-                one = picked.iloc[row]
-                image = int(one["image"])
-                said = info.class_names[predicted[image]]
-                title = f"Test image {image:,}, {markdown(one['class'])}: {kind.with_unit(one[by])}"
+            for row in range(column * few, min((column + 1) * few, len(picked))):
+                scored = picked.iloc[row]
+                image = int(scored["image"])
+                name = info.class_names[predicted[image]]
+                title = f"Test image {image:,}, {markdown(scored['class'])}: {kind.with_unit(scored[by])}"
                 st.page_link(
                     "views/explain.py",
                     label=title,
@@ -245,7 +205,7 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
                 shown = [(chosen.title, mine), *([("Black box", theirs)] if chosen.has_black_box else [])]
                 for by_whom, maps in shown:
-                    caption = f"{by_whom}: why {said}"
+                    caption = f"{by_whom}: why {name}"
                     figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -13,6 +14,8 @@ from app.components.model_jobs import is_being_made, start_import, start_trainin
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name
+from kmex_core.commands.importing import import_job
+from kmex_core.commands.training import training_job
 from kmex_core.data import registry as datasets
 from kmex_core.models.catalogue import check_free
 from kmex_core.models.kinds import MODEL_KINDS
@@ -136,15 +139,22 @@ def show_training() -> None:
     opened = _opened(data)
     if opened is None:
         return
-    arguments = [kind, "--dataset", opened, "--backbone", backbone, "--seed", str(seed)]
-    arguments += ["--class", column] if column else []
-    arguments += ["--epochs", str(epochs)] if epochs else []
-    arguments += ["--lr", str(rate)] if rate is not None else []
-    arguments += ["--k", str(k)] if kind != "blackbox" else []
-    arguments += ["--imagenet"] if imagenet else []
-    arguments += ["--skip-broken"] if skip_broken else []
     if _free(name):
-        start_training(name, arguments)
+        start_training(
+            training_job(
+                name,
+                opened,
+                kind,
+                backbone,
+                seed,
+                class_column=column,
+                epochs=epochs,
+                learning_rate=rate,
+                k=None if kind == "blackbox" else k,
+                imagenet=imagenet,
+                skip_broken=skip_broken,
+            )
+        )
         st.rerun()
 
 
@@ -203,21 +213,27 @@ def show_import() -> None:
         return
     remember_entries("import-")
     if file is None and not earlier:
+        request = import_job(name or "NAME", Path("FILE"), kind, data or "NAME", backbone or "NAME", k)
         show_error(
-            "No file has arrived. Choose a file above. If you did, the server refused it, and the line with its name "
-            f"says why: files above {most} MB, for example. Import those on the command line: "
-            f"`python -m kmex_core import {kind} --checkpoint FILE --dataset {shlex.quote(data or 'NAME')} "
-            f"--backbone {shlex.quote(backbone or 'NAME')} --name {shlex.quote(name or 'NAME')}`."
+            "No file was received. Choose a file above. If you did, the server refused it, for example because it is "
+            f"larger than {most} MB; see the line with its name. Import such files on the command line: "
+            f"`{request.command}`."
         )
     elif (opened := _opened(data)) is not None and _free(name):
-        arguments = [kind, "--dataset", opened, "--backbone", backbone, "--k", str(k)]
-        arguments += ["--class", column] if column else []
-        arguments += ["--mean", mean] if mean else []
-        arguments += ["--std", std] if std else []
-        arguments += ["--skip-broken"] if skip_broken else []
-        for pattern in filter(None, map(str.strip, ignore.split(","))):
-            arguments += ["--ignore", pattern]
-        start_import(name, arguments, file)
+        of_file = partial(
+            import_job,
+            name,
+            kind=kind,
+            dataset=opened,
+            backbone=backbone,
+            k=k,
+            class_column=column,
+            mean=mean,
+            std=std,
+            ignore=[pattern for pattern in map(str.strip, ignore.split(",")) if pattern],
+            skip_broken=skip_broken,
+        )
+        start_import(name, of_file, file)
         st.rerun()
 
 

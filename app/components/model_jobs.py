@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,26 +14,34 @@ from app import read
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.job_panel import watch
-from app.figures.training import history_table, loss_figure
+from app.figures.training import loss_figure
+from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs
 from kmex_core.base.files import write_stream
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name, demand_writable
+from kmex_core.commands.importing import IMPORT, import_again
+from kmex_core.commands.requests import JobRequest
+from kmex_core.commands.training import TRAINING, training_again
 from kmex_core.stages.training_runs import unfinished
 
-TRAIN, IMPORT = "train-", "import-"
 UPLOADS, UPLOADED = "uploads", "_uploaded"
 
 
-def start_training(name: str, arguments: list[str]) -> None:
+def start_training(request: JobRequest) -> None:
     """Start a training run in the background."""
-    jobs.start(read.store(), f"{TRAIN}{name}", ["train", *arguments, "--name", name])
+    jobs.start(read.store(), request.name, request.arguments)
 
 
-def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> None:
-    """Start to import an uploaded file in the background; without one, the file that was uploaded before."""
+def start_import(name: str, request: Callable[[Path], JobRequest], file: UploadedFile | None) -> None:
+    """Start to import an uploaded file in the background; without one, the file that was uploaded before.
+
+    Args:
+        name: of the model.
+        request: gives the job that imports a file.
+        file: what was uploaded just now.
+    """
     demand_writable(f"'{name}' cannot be imported")
-    store = read.store()
     path = _upload(name)
     earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
     if file is not None:
@@ -41,13 +50,14 @@ def start_import(name: str, arguments: list[str], file: UploadedFile | None) -> 
     elif earlier is not None and earlier[1] != name:
         shutil.copyfile(_upload(earlier[1]), path)  # another import may be reading it
         st.session_state[UPLOADED] = (earlier[0], name)
-    jobs.start(store, f"{IMPORT}{name}", ["import", *arguments, "--checkpoint", str(path), "--name", name])
+    job = request(path)
+    jobs.start(read.store(), job.name, job.arguments)
 
 
 def is_being_made(name: str) -> bool:
     """Whether a model of this name is being trained or imported by a job."""
-    made = (jobs.look(read.store(), f"{kind}{name}") for kind in (TRAIN, IMPORT))
-    return any(job is not None and job.state == "running" for job in made)
+    states = (jobs.look(read.store(), f"{kind}{name}") for kind in (TRAINING, IMPORT))
+    return any(job is not None and job.state == "running" for job in states)
 
 
 def waiting_upload() -> str:
@@ -63,23 +73,21 @@ def _upload(name: str) -> Path:
 def show_jobs() -> None:
     """Show every model that is being made, or could not be."""
     store = read.store()
-    for name in [*jobs.names(store, TRAIN), *jobs.names(store, IMPORT)]:
+    for name in [*jobs.names(store, TRAINING), *jobs.names(store, IMPORT)]:
         job = jobs.look(store, name)
         if job is None:
             continue
-        model = name.removeprefix(TRAIN).removeprefix(IMPORT)
+        model = name.removeprefix(TRAINING).removeprefix(IMPORT)
         if job.state == "done":
             _upload(model).unlink(missing_ok=True)
             continue  # every page has a notice of it
-        training = name.startswith(TRAIN)
-        again = [one for one in job.arguments if one not in ("--resume", "--overwrite")]
-        if training and unfinished(store, model) is not None:
-            again.append("--resume")
+        training = name.startswith(TRAINING)
         watch(
-            name,
-            again,
-            f"**{'Training' if training else 'Importing'} {markdown(model)}.** It goes on while you look at other "
-            "pages, and when the pages are closed.",
+            training_again(model, job.arguments, unfinished(store, model) is not None)
+            if training
+            else import_again(model, job.arguments),
+            f"**{'Training' if training else 'Importing'} {markdown(model)}.** It continues while you use other pages, "
+            "and after you close them.",
             partial(_show_loss, model, name) if training else None,
             dismiss=True,
         )
@@ -92,5 +100,5 @@ def _show_loss(model: str, name: str) -> None:
     if len(table) == 0:
         return
     show_figure(f"live-{name}", loss_figure(table, job.parts if job else 0), f"Loss of {model} so far")
-    st.caption("Each point is the mean over an epoch; the last one, over what is done of it.")
+    st.caption("Each point is the mean over an epoch, the last one over its finished part.")
     show_download("Loss so far as CSV", table, f"{model}-training.csv")

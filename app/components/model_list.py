@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
 from app import read
@@ -12,36 +11,21 @@ from app.access import for_this_machine_only
 from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.messages import errors_as_messages
-from app.components.notes import MARK
-from app.figures.training import history_table, loss_figure
+from app.figures.training import loss_figure
 from app.links import pick, picked, refuse
 from app.state import select_model
 from app.wording import message
+from kmex_core.analysis.comparison import CAVEAT
+from kmex_core.analysis.tables.models import history_table, model_table
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
 from kmex_core.data import registry as datasets
-from kmex_core.models import catalogue as kept
+from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 
 CHOSEN = "chosen"
-
-
-def model_table(infos: list[ModelInfo]) -> pd.DataFrame:
-    """A row per model."""
-    return pd.DataFrame(
-        {
-            "Name": [info.name for info in infos],
-            "Kind": [MODEL_KINDS[info.kind].title for info in infos],
-            "Data set": [datasets.title(info.dataset) for info in infos],
-            "Backbone": [info.backbone for info in infos],
-            "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],
-            "": [MARK if info.caveat else "" for info in infos],
-            "Size": [kept.path_of(read.store(), info.name).stat().st_size / 2**20 for info in infos],
-            "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
-        }
-    )
 
 
 def show_place() -> None:
@@ -63,7 +47,7 @@ def choose_model() -> ModelInfo | None:
         pick(CHOSEN, names[rows[0]] if rows else "")
 
     st.dataframe(
-        model_table(infos),
+        model_table(read.store(), infos),
         key="models-table",
         hide_index=True,
         on_select=choose,
@@ -77,7 +61,7 @@ def choose_model() -> ModelInfo | None:
         },
     )
     for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
-        st.caption(message(f"{MARK} {caveat}"))
+        st.caption(message(f"{CAVEAT} {caveat}"))
     name = picked(CHOSEN)
     if name in names:
         return infos[names.index(name)]
@@ -114,7 +98,7 @@ def show_model(info: ModelInfo) -> None:
 def _offer_changes(info: ModelInfo) -> None:
     show_download(
         "Export",
-        partial(kept.exported, read.store(), info.name),
+        partial(catalogue.exported, read.store(), info.name),
         f"{info.name}.safetensors",
         "Its weights and what it is, for the import below or `python -m kmex_core import`.",
     )
@@ -133,7 +117,7 @@ def _rename(info: ModelInfo) -> None:
     new = st.text_input("New name", info.name, max_chars=50)
     if st.button("Rename", type="primary", key="rename-now") and new != info.name:
         with errors_as_messages():
-            kept.rename(read.store(), info.name, new)
+            catalogue.rename(read.store(), info.name, new)
             pick(CHOSEN, new)
             st.rerun()
 
@@ -145,22 +129,22 @@ def _delete(info: ModelInfo) -> None:
     )
     if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
         with errors_as_messages():
-            kept.delete(read.store(), info.name)
+            catalogue.delete(read.store(), info.name)
             pick(CHOSEN, "")
             st.rerun()
 
 
 def _show_making(info: ModelInfo) -> None:
-    made = info.made_by
-    if warning := made.get("imported", {}).get("warning"):
+    provenance = info.made_by
+    if warning := provenance.get("imported", {}).get("warning"):
         st.warning(message(str(warning)), icon=":material/warning:")
-    if command := made.get("command") or made.get("imported", {}).get("command"):
-        st.caption("Made by this command:")
+    if command := provenance.get("command") or provenance.get("imported", {}).get("command"):
+        st.caption("Created by this command:")
         st.code(command, language=None, wrap_lines=True)
-    if history := made.get("history"):
+    if history := provenance.get("history"):
         table = history_table(history)
         show_figure(f"loss-{info.name}", loss_figure(table), "Loss over epochs")
         show_download("Training as CSV", table, f"{info.name}-training.csv")
-    rest = {name: value for name, value in made.items() if name not in ("command", "history")}
+    other = {name: value for name, value in provenance.items() if name not in ("command", "history")}
     with st.expander("Hyper-parameters, data, versions", icon=":material/info:"):
-        st.code(write_json(rest, indent=1), language="json")
+        st.code(write_json(other, indent=1), language="json")

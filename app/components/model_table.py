@@ -10,12 +10,13 @@ import streamlit as st
 from app import read
 from app.components.downloads import show_download
 from app.components.wide_table import show_wide_table
-from app.figures.evaluation import AXES, radar_figure, radar_table
+from app.figures.evaluation import radar_figure
 from app.links import bound, one_of
 from app.selection import Selection, all_sources
 from app.wording import message
 from kmex_core.analysis import comparison, published
 from kmex_core.analysis.comparison import Row
+from kmex_core.analysis.tables.evaluation import AXES, radar_table, radar_values
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
@@ -114,11 +115,6 @@ def _title(row: Row, table: Sequence[Row]) -> str:
 
 def show_radar(table: Sequence[Row]) -> None:
     """Show the strengths and weaknesses of every KMEx as a polygon."""
-    values = {
-        row.label: {name: cell.mean for name, cell in row.cells.items() if cell.mean is not None}
-        for row in table
-        if "ghosting" in row.cells
-    }
     kind = st.segmented_control(
         "Save the figure as",
         ["png", "svg"],
@@ -128,7 +124,7 @@ def show_radar(table: Sequence[Row]) -> None:
         key="figure-kind",
         help="The camera at the figure's upper right corner keeps it in this format.",
     )
-    places = radar_table(values)
+    places = radar_table(radar_values(table))
     st.plotly_chart(
         radar_figure(places),
         key="radar",

@@ -7,9 +7,8 @@ import streamlit as st
 from app import read
 from app.selection import Selection
 from app.wording import message
+from kmex_core.analysis.comparison import CAVEAT
 from kmex_core.prototypes.types import fewer_prototypes
-
-MARK = "(!)"
 
 
 def show_notes(chosen: Selection, of_data: bool = False) -> None:
@@ -38,4 +37,4 @@ def show_warnings(chosen: Selection, name: bool = False) -> None:
 
 def marked(label: str, caveat: str) -> str:
     """A number's label, marked when there is a caveat."""
-    return f"{label} {MARK}" if caveat else label
+    return f"{label} {CAVEAT}" if caveat else label

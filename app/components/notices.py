@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.model_jobs import IMPORT, TRAIN, UPLOADS
+from app.components.model_jobs import UPLOADS
 from app.state import select_model
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
+from kmex_core.commands.importing import IMPORT
+from kmex_core.commands.training import TRAINING
 
 EVERY = 4.0
 
@@ -22,10 +24,10 @@ def show_notices() -> None:
 
     @st.fragment(run_every=EVERY if running else None)
     def panel() -> None:
-        found = {name: job for name in _names() if (job := jobs.look(read.store(), name))}
-        if any(name not in found or found[name].state != "running" for name in running):
+        known = {name: job for name in _names() if (job := jobs.look(read.store(), name))}
+        if any(name not in known or known[name].state != "running" for name in running):
             st.rerun()  # the lists of models have changed
-        for name, job in found.items():
+        for name, job in known.items():
             if job.state == "done":
                 _ready(name)
             elif job.state == "failed":
@@ -36,11 +38,11 @@ def show_notices() -> None:
 
 def _names() -> list[str]:
     store = read.store()
-    return [*jobs.names(store, TRAIN), *jobs.names(store, IMPORT)]
+    return [*jobs.names(store, TRAINING), *jobs.names(store, IMPORT)]
 
 
 def _model(name: str) -> str:
-    return name.removeprefix(TRAIN).removeprefix(IMPORT)
+    return name.removeprefix(TRAINING).removeprefix(IMPORT)
 
 
 def _ready(name: str) -> None:
@@ -50,7 +52,7 @@ def _ready(name: str) -> None:
         jobs.forget(read.store(), name)
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
-        what = "trained" if name.startswith(TRAIN) else "imported"
+        what = "trained" if name.startswith(TRAINING) else "imported"
         st.markdown(f":material/check_circle: **{markdown(model)}** is {what}.", width="stretch")
         if st.button("Open", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)):
             _dismiss(name)
@@ -62,7 +64,7 @@ def _ready(name: str) -> None:
 
 def _failed(name: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
-        what = "Training" if name.startswith(TRAIN) else "Importing"
+        what = "Training" if name.startswith(TRAINING) else "Importing"
         st.markdown(f":material/error: {what} **{markdown(_model(name))}** failed.", width="stretch")
         st.page_link("views/models.py", label="What happened", icon=":material/arrow_forward:")
 

@@ -7,14 +7,13 @@ import streamlit as st
 
 from app import read
 from app.components.downloads import show_download
-from app.components.job_panel import follow
+from app.components.job_panel import offer
 from app.components.notes import marked
 from app.components.picture import show_picture
 from app.links import bound, one_of
 from app.selection import Selection
-from kmex_core.analysis import export as report
-from kmex_core.base import jobs
-from kmex_core.base.store import read_only
+from kmex_core.analysis import export as exports
+from kmex_core.commands.patches import patches_job
 from kmex_core.data.display import boxed
 from kmex_core.prototypes.types import PatchConversion
 
@@ -31,46 +30,30 @@ def show_patches(chosen: Selection) -> None:
             "A.4)."
         )
         patches = read.subject(info).patches(chosen.kmeans.k, chosen.kmeans.seed)
-        found = read.peek(patches)
-        if found is not None:
-            _show(chosen, found)
+        conversion = read.peek(patches)
+        if conversion is not None:
+            _show(chosen, conversion)
             return
-        name = f"patches-{patches.key}"
-        asked = st.empty()
-        job = jobs.look(read.store(), name)
-        if (
-            not read_only()
-            and (job is None or job.state == "done")
-            and not asked.button(
-                "Find patch prototypes",
-                icon=":material/play_arrow:",
-                key=f"ask-{name}",
-                help="Every training image goes through the network twice: seconds for the demos, "
-                "minutes for large data.",
-            )
-        ):
-            return
-        asked.empty()
-        follow(
-            name,
-            ["patches", "--model", info.name, "--k", str(chosen.kmeans.k), "--seed", str(chosen.kmeans.seed)],
+        offer(
+            patches_job(read.subject(info), chosen.kmeans.k, chosen.kmeans.seed),
+            "Find patch prototypes",
             "Finding patch prototypes.",
-            "You can leave this page meanwhile.",
+            "Every training image passes through the network twice: seconds for the demos, minutes for large data.",
         )
 
 
-def _show(chosen: Selection, found: PatchConversion) -> None:
-    info, prototypes = chosen.model, found.prototypes
+def _show(chosen: Selection, conversion: PatchConversion) -> None:
+    info, prototypes = chosen.model, conversion.prototypes
     rows, columns = prototypes.grid
     with st.container(horizontal=True):
         for title, value, share in (
             (
                 "Accuracy of the vote",
-                found.accuracy,
+                conversion.accuracy,
                 f"most of the {rows * columns} patches are nearest to a prototype of the right class",
             ),
-            ("Black box accuracy", found.accuracy_black_box, "the network itself is right"),
-            ("Agreement", found.agreement, "both say the same"),
+            ("Black box accuracy", conversion.accuracy_black_box, "the network itself is right"),
+            ("Agreement", conversion.agreement, "both predict the same class"),
         ):
             about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
             st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
@@ -92,6 +75,6 @@ def _show(chosen: Selection, found: PatchConversion) -> None:
             )
     show_download(
         "All as one picture (PNG)",
-        lambda: report.patch_sheet(prototypes, info.class_names, read.dataset(info)),
+        lambda: exports.patch_sheet(prototypes, info.class_names, read.dataset(info)),
         f"{info.name}-patches.png",
     )

@@ -10,8 +10,9 @@ from app.components.downloads import show_download
 from app.components.figure import show_figure
 from app.components.image_picker import Picked
 from app.components.picture import show_picture
-from app.figures.predictions import prediction_table, probability_figure, shown_rows, similarity_figure
+from app.figures.predictions import probability_figure, shown_rows, similarity_figure
 from app.selection import Selection
+from kmex_core.analysis.tables.prototypes import prediction_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.types import Explanation

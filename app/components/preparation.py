@@ -7,13 +7,15 @@ import streamlit as st
 
 from app import read
 from app.components.gallery import Card, Group, show_cards
-from app.components.job_panel import FOR_WHOEVER_RUNS_IT, follow
+from app.components.job_panel import follow, show_command
 from app.figures.palette import class_colours
 from app.state import selection
-from app.wording import message
+from app.wording import MEANWHILE, message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
+from kmex_core.commands.conversion import preparation_job
+from kmex_core.commands.requests import JobRequest
 from kmex_core.data import registry as datasets
 from kmex_core.models.info import ModelInfo
 
@@ -21,43 +23,37 @@ CLASSES, PER_CLASS = 20, 8
 
 
 def prepare(*infos: ModelInfo) -> None:
-    """Go on when the models' embeddings are in the store; else show where their computation is, and the data.
+    """Return if the models' embeddings are in the store; otherwise show the progress of computing them, and the data.
 
-    It is a job: it goes on when the page is left or reloaded, all sessions share it, and when it was interrupted it
-    goes on where it was. The page runs again when it is done.
+    It is a job: it continues when the page is left or reloaded, all sessions share it, and an interrupted one continues
+    where it stopped. The page runs again when it is done.
     """
     missing = [info for info in infos if not read.subject(info).is_embedded]
     if not missing:
         return
     for info in missing:
+        request = preparation_job(read.subject(info), selection().kmeans.k)
         if read_only():
-            st.info(
-                f"'{info.name}' has not been prepared, and this server is read-only. {FOR_WHOEVER_RUNS_IT}",
-                icon=":material/lock:",
-            )
-            st.code(f"python -m kmex_core convert --model {info.name}", language=None, wrap_lines=True)
+            show_command(request, message(f"'{info.name}' has not been prepared, and this server is read-only."))
         else:
-            _follow(info)
+            _follow(info, request)
     _show_data(missing[0])
     st.stop()
 
 
-def _follow(info: ModelInfo) -> None:
+def _follow(info: ModelInfo, request: JobRequest) -> None:
     data = read.dataset(info)
     images = sum(len(data.split(split)) for split in ("train", "test"))
-    name = f"prepare-{read.subject(info).key}"
-    job = jobs.look(read.store(), name)
+    job = jobs.look(read.store(), request.name)
     if job is not None and job.state == "done":  # without a result: that was removed, or the data changed meanwhile
-        st.info(f"What was prepared for '{info.name}' is no longer in the store.")
-        if not st.button(f"Prepare '{info.name}' again", icon=":material/play_arrow:", key=f"again-{name}"):
+        st.info(message(f"The prepared results of '{info.name}' are no longer in the store."))
+        if not st.button(f"Prepare '{info.name}' again", icon=":material/play_arrow:", key=f"again-{request.name}"):
             return
-    chosen = selection()
     follow(
-        name,
-        ["convert", "--model", info.name, "--k", str(chosen.kmeans.k)],
+        request,
         f"Preparing '{info.name}'.",
-        f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} goes through the network once, and "
-        "the result is kept. You can leave this page meanwhile.",
+        f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} passes through the network once; "
+        f"the result is kept. {MEANWHILE}",
     )
 
 

@@ -14,8 +14,8 @@ from app.components.gallery import Card, Group, class_groups, prototype_card, sh
 from app.links import bound_to, prototype_name
 from app.selection import Selection
 from app.state import address
-from kmex_core.analysis import export as report
-from kmex_core.base.plain_text import table_csv
+from kmex_core.analysis import export as exports
+from kmex_core.analysis.tables.prototypes import prototype_table
 from kmex_core.prototypes.types import Prototypes
 
 ORDERS = {
@@ -87,18 +87,15 @@ def show_downloads(chosen: Selection) -> None:
     prototypes = read.conversion(chosen).prototypes
     name = f"{info.name}-{chosen.source.slug}-prototypes"
 
-    def csv() -> bytes:
-        return table_csv(report.prototype_table(prototypes, info.class_names)).encode()
-
     with st.container(horizontal=True):
         show_download(
             "All as one picture (PNG)",
-            lambda: report.prototype_sheet(prototypes, info.class_names, data),
+            lambda: exports.prototype_sheet(prototypes, info.class_names, data),
             f"{name}.png",
         )
-        show_download("Table (CSV)", csv, f"{name}.csv")
+        show_download("Table (CSV)", prototype_table(prototypes, info.class_names), f"{name}.csv")
         show_download(
             "Pictures and table (ZIP)",
-            lambda: report.prototype_archive(prototypes, info.class_names, data),
+            lambda: exports.prototype_archive(prototypes, info.class_names, data),
             f"{name}.zip",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from app.figures.axis import axis_range
 from app.figures.evaluation import DASHES, SYMBOLS
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
-from kmex_core.analysis.coverage import Coverage, Curves
+from kmex_core.analysis.coverage import Coverage
 from kmex_core.base.plain_text import chart, charts
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
@@ -70,31 +70,11 @@ CURVES = {
 }
 
 
-def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
-    """One row per model and number of prototypes per class.
-
-    Returns:
-        Columns `model`, `k`, `prototypes`, `seeds` and, for each of `CURVES`, its mean over seeds and `<name>_std`
-        (missing for one seed).
-    """
-    rows = []
-    for name, one in lines.items():
-        values = {"captured": one.captured, "error": one.error, "ghosted": one.ghosted}
-        for at, k in enumerate(one.ks):
-            row = {"model": name, "k": k, "prototypes": int(one.prototypes[at]), "seeds": len(one.seeds)}
-            for what, found in values.items():
-                row[what] = float(found[:, at].mean())
-                row[f"{what}_std"] = float(found[:, at].std(ddof=1)) if len(one.seeds) > 1 else np.nan
-            rows.append(row)
-    columns = ["model", "k", "prototypes", "seeds", *(f"{name}{end}" for name in CURVES for end in ("", "_std"))]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int], total: int) -> go.Figure:
     """One of `CURVES` against the number of prototypes per class: a line and a band (± standard deviation) per model.
 
     Args:
-        table: see `curves_table`.
+        table: see `analysis.tables.attributes.curves_table`.
         what: a key of `CURVES`.
         chosen: the number to mark.
         ks: all there will be, so that the axis does not jump while they come.
@@ -296,7 +276,7 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
     """The accuracy of groups of test images with 95 % intervals, the first on top.
 
     Args:
-        table: see `kmex_core.analysis.coverage.accuracy_table`; some rows of it.
+        table: see `analysis.tables.attributes.accuracy_table`; some rows of it.
         title: what predicts beside the black box.
         overall: accuracy on all test images, 0…1.
     """

@@ -12,45 +12,18 @@ from app.figures.palette import BLACK_BOX, KMEX
 from kmex_core.base.plain_text import chart
 
 
-def prediction_table(
-    class_names: Sequence[str],
-    black_box: np.ndarray,
-    probability: np.ndarray,
-    similarity: np.ndarray,
-    prototype_classes: np.ndarray,
-) -> pd.DataFrame:
-    """One row per class, most similar first.
-
-    Args:
-        class_names: C names.
-        black_box, probability: (C,) of the black box, and of the model that has the prototypes.
-        similarity: (K,) to each prototype.
-        prototype_classes: (K,) their classes.
-
-    Returns:
-        Columns `class`, `black_box_probability`, `similarity` (of the class's most similar prototype; empty for a class
-        without any), `probability` (fractions both).
-    """
-    best = np.full(len(class_names), -np.inf)
-    np.maximum.at(best, prototype_classes, similarity)
-    table = pd.DataFrame(
-        {
-            "class": list(class_names),
-            "black_box_probability": black_box,
-            "similarity": np.where(np.isfinite(best), best, np.nan),
-            "probability": probability,
-        }
-    )
-    return table.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
-
-
 def shown_rows(table: pd.DataFrame, most: int, always: Sequence[str]) -> pd.DataFrame:
     """The first `most` rows, and those of the classes in `always`."""
     return table[(table.index < most) | table["class"].isin(list(always))]
 
 
 def probability_figure(table: pd.DataFrame, true_class: str | None) -> go.Figure:
-    """The black box's probability of each class, from rows of `prediction_table`; the true class has a tick."""
+    """The black box's probability of each class; the true class has a tick.
+
+    Args:
+        table: rows of `analysis.tables.prototypes.prediction_table`.
+        true_class: its name, None when unknown.
+    """
     percent = table["black_box_probability"] * 100
     texts = [f"{value:.1f} %" for value in percent]
     return _bars(table, true_class, percent, texts, BLACK_BOX, "Probability (%)", [0, 100], 60)

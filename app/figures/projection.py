@@ -5,72 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.palette import OUTLINE, class_colours
+from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import charts
 from kmex_core.prototypes.types import Prototypes
 
 DENSE = 5000
-
-
-def projection_table(
-    drawn: Projection, class_names: Sequence[str], rows: np.ndarray, predicted: np.ndarray
-) -> pd.DataFrame:
-    """One line per image: where it lies and what both models say.
-
-    Args:
-        drawn: the map of N training and M test images.
-        class_names: C names.
-        rows: which of the N + M images.
-        predicted: (N + M,) the class that KMEx, or a prototypical model itself, predicts.
-
-    Returns:
-        Columns `split`, `index`, `class`, `predicted`, `black_box`, `x`, `y`.
-    """
-    train = len(drawn.train)
-    places = np.concatenate([drawn.train, drawn.test])[rows]
-    names = np.array(class_names, dtype=object)
-    return pd.DataFrame(
-        {
-            "split": np.where(rows < train, "train", "test"),
-            "index": np.where(rows < train, rows, rows - train),
-            "class": names[drawn.labels[rows]],
-            "predicted": names[predicted[rows]],
-            "black_box": names[drawn.black_box[rows]],
-            "x": places[:, 0],
-            "y": places[:, 1],
-        }
-    )
-
-
-def prototype_table(prototypes: Prototypes, places: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """One line per prototype: where it lies and what it stands for.
-
-    Args:
-        prototypes: K prototypes.
-        places: (K, 2) where they lie.
-        class_names: C names.
-
-    Returns:
-        Columns `prototype`, `class`, `ghost`, `share` (0…1 of the class's training images), `count`, `others` (training
-        images of other classes), `picture` (a training image), `x`, `y`.
-    """
-    return pd.DataFrame(
-        {
-            "prototype": np.arange(len(prototypes)),
-            "class": np.array(class_names, dtype=object)[prototypes.classes],
-            "ghost": prototypes.ghost,
-            "share": prototypes.importance,
-            "count": prototypes.count,
-            "others": prototypes.count_all - prototypes.count,
-            "picture": prototypes.picture,
-            "x": places[:, 0],
-            "y": places[:, 1],
-        }
-    )
 
 
 def projection_figure(
@@ -86,7 +29,7 @@ def projection_figure(
     """The map as a Plotly figure, to keep or where there is no WebGL.
 
     Args:
-        drawn, class_names, rows, predicted: see `projection_table`.
+        drawn, class_names, rows, predicted: see `analysis.tables.embedding_map.projection_table`.
         prototypes: K prototypes.
         places: (K, 2) where they lie.
         by: what predicts.

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
+from kmex_core.analysis.tables.prototypes import sweep_table
 from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.prototypes.types import Summary
 
@@ -37,32 +37,16 @@ CURVES = {  # by the name in `Summary`
 }
 
 
-def sweep_table(found: Mapping[int, Summary]) -> pd.DataFrame:
-    """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
-    `diversity`, `diversity_reference` (fractions) and `effective` (prototypes per class)."""
-    columns = (
-        "accuracy_kmex",
-        "accuracy_black_box",
-        "agreement",
-        "ghosting",
-        "diversity",
-        "diversity_reference",
-        "effective",
-    )
-    rows = [{"k": k, **{name: getattr(one, name) for name in columns}} for k, one in sorted(found.items())]
-    return pd.DataFrame(rows, columns=["k", *columns])
-
-
-def sweep_figure(found: Mapping[int, Summary], chosen: int, ks: Sequence[int], name: str) -> go.Figure:
+def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int], name: str) -> go.Figure:
     """One of `CURVES` against the number of prototypes per class.
 
     Args:
-        found: summaries by k, one at least, some of `ks`.
+        summaries: by k, one at least, some of `ks`.
         chosen: the k to mark.
         ks: all that will be there, so that the axis does not jump while they come.
         name: a key of `CURVES`.
     """
-    curve, table = CURVES[name], sweep_table(found)
+    curve, table = CURVES[name], sweep_table(summaries)
     scale, unit = (100, " %") if curve.kind.unit == "share" else (1, "")
     values = table[name].to_numpy(float) * scale
     shown = [values]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -14,34 +11,11 @@ from kmex_core.base.plain_text import chart
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
-def history_table(history: Sequence[Mapping[str, Any]], epoch: int = 0, loss: float | None = None) -> pd.DataFrame:
-    """A row per epoch: `epoch` (from 1), `stage`, `accuracy` (a fraction of the training images), `loss`, its weighted
-    terms by name.
-
-    Args:
-        history: of a training run.
-        epoch, loss: the epoch that a running job is in, and the mean of its loss so far.
-    """
-    rows = [
-        {
-            "epoch": number,
-            "stage": row.get("stage", ""),
-            "accuracy": row["accuracy"],
-            "loss": row["loss"],
-            **row.get("terms", {}),
-        }
-        for number, row in enumerate(history, start=1)
-    ]
-    if epoch and loss is not None:
-        rows.append({"epoch": epoch, "stage": "now", "accuracy": None, "loss": loss})
-    return pd.DataFrame(rows, columns=None if rows else ["epoch", "stage", "accuracy", "loss"])
-
-
 def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
     """The loss and its terms over epochs.
 
     Args:
-        table: see `history_table`.
+        table: see `analysis.tables.models.history_table`.
         epochs: how many there will be; as many as there are when 0.
     """
     epochs = max(epochs, int(table["epoch"].max()))

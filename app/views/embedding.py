@@ -14,6 +14,8 @@ from app.components.preparation import prepare
 from app.components.title import show_title
 from app.links import bound, bound_to, on_or_off
 from app.state import selection
+from app.wording import MEANWHILE
+from kmex_core.commands.embedding_map import embedding_map_job
 
 chosen = selection()
 info = chosen.model
@@ -27,12 +29,8 @@ prepare(info)
 show_notes(chosen)
 drawn = read.peek(read.subject(info).embedding_map())
 if drawn is None:
-    follow(
-        f"map-{read.subject(info).embedding_map().key}",
-        ["project", "--model", info.name],
-        "Drawing the map.",
-        "Takes up to a minute, once per model. You can leave this page meanwhile.",
-    )
+    request = embedding_map_job(read.subject(info))
+    follow(request, "Drawing the map.", f"Takes up to a minute, once per model. {MEANWHILE}")
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):

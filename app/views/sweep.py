@@ -9,7 +9,7 @@ import streamlit as st
 from app import read
 from app.components.notes import show_warnings
 from app.components.preparation import prepare
-from app.components.sweep import KS, found_summaries, show_sweep, wait_for_sweep
+from app.components.sweep import KS, show_sweep, stored_summaries, wait_for_sweep
 from app.components.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
@@ -31,6 +31,6 @@ if not chosen.has_black_box:
 prepare(info)
 show_warnings(kmex)
 read.conversion(kmex)  # the chosen number first, whatever else is missing
-if len(found_summaries(kmex)) < len(KS) and not wait_for_sweep(kmex):
+if len(stored_summaries(kmex)) < len(KS) and not wait_for_sweep(kmex):
     st.stop()
 show_sweep(kmex)

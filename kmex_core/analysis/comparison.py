@@ -16,7 +16,7 @@ from kmex_core.models.kinds import MODEL_KINDS
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
-MARK = " (!)"  # after the label of a row with a caveat
+CAVEAT = "(!)"  # marks numbers with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
 
 
@@ -46,7 +46,7 @@ class Row:
         source: "measured" or "paper".
         dataset, images, k: what the numbers are over; images and k are 0 for black boxes and published rows.
         cells: by metric.
-        caveat: why numbers on test images may be too good, "" for no reason; its label ends in `MARK` then.
+        caveat: why numbers on test images may be too good, "" for no reason; its label ends in `CAVEAT` then.
     """
 
     label: str
@@ -76,7 +76,7 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
                 if key and key in one.metrics:
                     cells[metric] = _cell(one, key)
             data = title(one.dataset) + (f" ({one.class_column})" if one.class_column else "")
-            marked = label + MARK if one.caveat else label
+            marked = f"{label} {CAVEAT}" if one.caveat else label
             found.append(Row(marked, "measured", data, one.images, 0 if black_box else one.k, cells, one.caveat))
     if with_published:
         same = (one for one in evaluations if one.class_column in ("", PAPERS_CLASS))

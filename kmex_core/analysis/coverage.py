@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,12 @@ import numpy as np
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
 from kmex_core.data.registry import Split
-from kmex_core.prototypes.types import Conversion, Prototypes
+from kmex_core.prototypes.types import Prototypes
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 HARDLY = 0.01
-LEAST_IMAGES = 5
-BOTH = " + "
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +182,7 @@ class CurveMaker:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# in words and tables
+# in words
 
 
 def finding(found: Coverage, per_class: int) -> list[str]:
@@ -222,94 +219,6 @@ def finding(found: Coverage, per_class: int) -> list[str]:
             "variance): a prototype that has it has it by chance."
         )
     return sentences
-
-
-def attribute_table(found: Coverage, curves: Curves | None = None) -> pd.DataFrame:
-    """One row per attribute, in order.
-
-    Returns:
-        Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `captured`, `lift`, `told_apart`
-        and, with curves, `first_k`, the median over seeds (missing where half of them never capture it).
-    """
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "attribute": found.names,
-            "images": found.images,
-            "frequency": found.frequency,
-            "among_prototypes": found.share,
-            "prototypes": found.has.sum(0),
-            "captured": found.captured,
-            "lift": metrics.lift(found.share, found.frequency),
-            "told_apart": found.told_apart,
-        }
-    )
-    if curves is not None:
-        first = curves.first.astype(float)
-        first[first == 0] = np.inf
-        middle = np.median(first, axis=0)
-        table["first_k"] = np.where(np.isinf(middle), np.nan, middle)
-    return table
-
-
-def subgroup_table(found: Coverage) -> pd.DataFrame:
-    """One row per combination of two attributes that some training image has, the most under-represented first:
-    `subgroup`, `images`, `frequency`, `expected` (prototypes, if drawn from the images), `prototypes` and `surplus`."""
-    import pandas as pd
-
-    groups, count = found.subgroups, len(found.has)
-    table = pd.DataFrame(
-        {
-            "subgroup": [group_name(found.names, pair) for pair in groups.pairs],
-            "images": groups.images,
-            "frequency": groups.expected / count,
-            "expected": groups.expected,
-            "prototypes": groups.prototypes,
-            "surplus": groups.surplus,
-        }
-    )
-    return table[table["images"] > 0].sort_values("surplus", kind="stable", ignore_index=True)
-
-
-def accuracy_table(test: Split, converted: Conversion, black_box: bool = True) -> pd.DataFrame:
-    """One row per attribute and per combination of two that at least `LEAST_IMAGES` test images have, worst first.
-
-    Columns: `group`, `images`, `accuracy`, `low`, `high` (95 % Wilson interval), `difference` (to all test images), and
-    with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the one whose accuracy is
-    lowest at best, at the upper end of its interval, so that a few images prove little.
-
-    Args:
-        test: M images.
-        converted: what was predicted for them.
-        black_box: whether the black box predicts the same classes.
-    """
-    import pandas as pd
-
-    def measured(predicted: np.ndarray) -> metrics.GroupAccuracy:
-        return metrics.group_accuracy(predicted == test.labels, test.attributes, LEAST_IMAGES)
-
-    found = measured(converted.test_predicted)
-    table = pd.DataFrame(
-        {
-            "group": [group_name(test.attribute_names, pair) for pair in found.groups],
-            "images": found.images,
-            "accuracy": found.accuracy,
-            "low": found.low,
-            "high": found.high,
-            "difference": found.accuracy - float(np.mean(converted.test_predicted == test.labels)),
-        }
-    )
-    if black_box:
-        other = measured(converted.test_black_box)
-        table = table.assign(accuracy_black_box=other.accuracy, low_black_box=other.low, high_black_box=other.high)
-    return table.iloc[found.order].reset_index(drop=True)
-
-
-def group_name(names: Sequence[str], pair: np.ndarray) -> str:
-    """What to call a group of one or two attributes."""
-    one, other = (names[int(at)] for at in pair)
-    return one if one == other else one + BOTH + other
 
 
 def as_rows(curves: Curves) -> list[dict[str, Any]]:

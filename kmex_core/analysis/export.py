@@ -14,13 +14,12 @@ from PIL import Image, ImageDraw
 
 from kmex_core.analysis.coverage import (
     Curves,
-    accuracy_table,
     as_rows,
-    attribute_table,
     coverage,
     finding,
-    subgroup_table,
 )
+from kmex_core.analysis.tables.attributes import accuracy_table, attribute_table, subgroup_table
+from kmex_core.analysis.tables.prototypes import prototype_table
 from kmex_core.base.files import write_bytes, write_file
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import table_csv
@@ -165,33 +164,6 @@ def write(
 
 SHEET_SIDE = 96
 SHEET_TEXT = 28
-
-
-def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataFrame:
-    """One line per prototype.
-
-    Returns:
-        Columns `prototype`, `class`, `number` (within the class), `importance` (share of the class's training images),
-        `training_images` (of the class), `other_classes` (training images of other classes that it attracts), `ghost`,
-        `picture` and `nearest_of_any_class` (training images).
-    """
-    import pandas as pd  # half a second, which no page needs before a download
-
-    names = np.array(class_names, dtype=object)
-    number = np.arange(len(prototypes)) - np.searchsorted(prototypes.classes, prototypes.classes)
-    return pd.DataFrame(
-        {
-            "prototype": np.arange(len(prototypes)),
-            "class": names[prototypes.classes],
-            "number": number,
-            "importance": prototypes.importance,
-            "training_images": prototypes.count,
-            "other_classes": prototypes.count_all - prototypes.count,
-            "ghost": prototypes.ghost,
-            "picture": prototypes.picture,
-            "nearest_of_any_class": prototypes.nearest_any,
-        }
-    )
 
 
 def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:

@@ -59,7 +59,7 @@ def _make_output_safe() -> None:
 
 
 def called() -> str:
-    """How this program was started, for texts that name a command to run."""
+    """How this program was started, for texts that name a command."""
     return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else MODULE
 
 
@@ -88,20 +88,20 @@ class Program(TyperGroup):
         """Run the command line `args` (`sys.argv` when None) and exit."""
         _make_output_safe()
         _use_name(self, called())
-        given = list(sys.argv[1:] if args is None else args)
+        arguments = list(sys.argv[1:] if args is None else args)
         message = ""
         try:
-            code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra) or 0
+            code = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra) or 0
         except TyperException as error:
             error.show()  # type: ignore[attr-defined]  # usage and message, which every error of click's has
-            self._answer(given, error.format_message())
+            self._answer(arguments, error.format_message())
             sys.exit(WRONG_USE)
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         except KMExError as error:
             code, message = error.exit_code, str(error)
         except MemoryError:
-            code, message = FAILED, "There is not enough memory for this. Free some, or use smaller inputs."
+            code, message = FAILED, "Not enough memory. Free some, or use smaller inputs."
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             code, message = FAILED, f"{where}{error.strerror or error}."
@@ -111,22 +111,21 @@ class Program(TyperGroup):
             message = "Stopped."
         if message:
             print(message if code == INTERRUPTED else f"Error: {message}", file=sys.stderr)
-            self._answer(given, message)
+            self._answer(arguments, message)
         sys.exit(code)
 
     @staticmethod
-    def _answer(given: list[str], error: str) -> None:
-        if "--json" in given:
+    def _answer(arguments: list[str], error: str) -> None:
+        if "--json" in arguments:
             with contextlib.suppress(OSError):  # nobody can be answered: a full disk, a reader that is gone
                 print(write_json({"error": error}), flush=True)
 
 
 def _unexpected(error: Exception) -> str:
-    """A sentence for an error that nobody thought of; its traceback goes to a file that the sentence names."""
+    """A sentence for an error that nobody foresaw; it names the file with the traceback."""
     descriptor, path = tempfile.mkstemp(prefix="kmex-error-", suffix=".log")
     with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         traceback.print_exception(error, file=file)
     return (
-        f"Something went wrong that should not have ({type(error).__name__}). Nothing in the store was lost. "
-        f"Details for a bug report: {path}"
+        f"Unexpected error ({type(error).__name__}). The store is intact. Please report it with the details in {path}"
     )

@@ -1,11 +1,12 @@
-"""What all commands share: the program, its options, its progress bar, and how an answer or an error is shown."""
+"""What all commands share: the program, its options, its progress bar, and how a result is shown."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,17 +17,22 @@ from kmex_core.base.jobs import Reporter
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import MOST_SIDE
-from kmex_core.commands._program import Program
+from kmex_core.commands._program import MODULE, Program
+from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.types import fewer_prototypes
+from kmex_core.relevance.catalogue import METHODS
 
 if TYPE_CHECKING:
+    from kmex_core.base.store import Store
+    from kmex_core.metrics.types import Evaluation
     from kmex_core.stages.subject import Subject
 
 app = typer.Typer(
     cls=Program,
-    help="Turn a trained image classifier into one that explains itself by prototypes (KMEx).\n\n"
-    "Start with `python -m kmex_core demo`, then open the dashboard with `python -m kmex_core app`. Your own model "
-    "takes two steps: `train`, then `convert`. Exit codes: 0 done, 1 failure, 2 wrong usage or input, "
-    "130 stopped (Ctrl-C).",
+    help="Turn a trained image classifier into a self-explainable model based on prototypes (KMEx).\n\n"
+    "Start with `python -m kmex_core demo`, then open the dashboard with `python -m kmex_core app`. For a model of "
+    "your own: `train` or `import`, then `convert`. Exit codes: 0 success, 1 failure, 2 invalid usage or input, "
+    "130 interrupted (Ctrl-C).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,27 +42,27 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; progress goes to stderr.")]
 DataRoot = Annotated[
     str,
-    typer.Option("--data-root", metavar="DIR", help="Where data sets lie (else KMEX_DATA, else data/ in the store)."),
+    typer.Option(
+        "--data-root", metavar="DIR", help="Directory of the data sets. Default: KMEX_DATA, else data/ in the store."
+    ),
 ]
 ClassColumn = Annotated[
     str,
     typer.Option(
-        "--class", metavar="COLUMN", help="The attribute, or other column of the data set's table, that is the class."
+        "--class", metavar="COLUMN", help="Attribute or other column of the data set's table to use as the class."
     ),
 ]
 ImageSize = Annotated[
     int,
     typer.Option(
-        "--image-size", min=0, max=MOST_SIDE, help="Side of the network's input. Default (0): the data set's."
+        "--image-size", min=0, max=MOST_SIDE, help="Side of the network's input in pixels. Default (0): the data set's."
     ),
 ]
-SkipBroken = Annotated[
-    bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be decoded, and list them.")
-]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Skip images that cannot be decoded, and list them.")]
 
 
 def _device(name: str) -> str:
-    """Refuse a device that cannot be used, even where the answer is in the store already; "" asks for none."""
+    """Refuse a device that cannot be used, even where the result is already stored; "" asks for none."""
     if not name:
         return name
     from kmex_core.base.devices import checked_device
@@ -66,19 +72,32 @@ def _device(name: str) -> str:
 
 Device = Annotated[
     str,
-    typer.Option("--device", callback=_device, help="A torch device: cpu, cuda, … Default: a GPU if there is one."),
+    typer.Option("--device", callback=_device, help="Torch device: cpu, cuda, … Default: a GPU if available."),
 ]
-First = Annotated[int, typer.Option("--first", help="The number to start with, when one is waiting for it.")]
-ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store; `models` lists them.")]
+First = Annotated[int, typer.Option("--first", help="Number of prototypes per class to start with.")]
+ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
 Own = Annotated[
-    bool, typer.Option("--own", help="The prototypes that a ProtoPNet, FLINT or ProtoVAE has itself, not KMEx's.")
+    bool, typer.Option("--own", help="Use the built-in prototypes of a ProtoPNet, FLINT or ProtoVAE instead of KMEx's.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier --out.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=NUMBER", help="Set an option of a prototypical model. Repeatable."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Runs = Annotated[
-    int, typer.Option(min=1, max=1000, help="How many runs; each has seeds of its own for k-means and images.")
+    int,
+    typer.Option(
+        min=1, max=1000, help="Number of runs, each with its own seed for k-means and for the choice of images."
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1001, help="Seed: equal seeds give equal results.")]
+MetricNames = Annotated[str, typer.Option(metavar="NAME,…", help="Comma-separated metrics. Default: all.")]
+Method = Annotated[str, typer.Option(metavar="NAME", help=f"How relevance maps are made: {', '.join(METHODS)}.")]
+Images = Annotated[int, typer.Option(min=1, help="Number of test images for the metrics on relevance maps.")]
+KRange = Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Range of prototypes per class.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1001, help="Random seed; equal seeds give equal results.")
+]
 
 
 class Bar:
@@ -106,7 +125,7 @@ class Bar:
             self._bar = None
 
 
-def opened(
+def open_subject(
     model: str, data_root: str = "", skip_broken: bool = False, device: str = "", progress: Progress = silent
 ) -> Subject:
     """A model of the default store with the data it was trained on, see `stages.subject.subject_of`."""
@@ -117,7 +136,7 @@ def opened(
 
 
 def about(subject: Subject, *more: str) -> dict[str, Any]:
-    """What belongs beside every number: notes (`more` first), what the test split is, and what is left out."""
+    """What accompanies every number: notes (`more` first), the origin of the test split, and the images left out."""
     data = subject.data
     return {
         "notes": [*filter(None, more), *subject.notes()],
@@ -127,10 +146,10 @@ def about(subject: Subject, *more: str) -> dict[str, Any]:
 
 
 def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
-    """Do the work and show its answer; `Program` shows its errors. A job's report says how it ended."""
+    """Do the work and print its answer; `Program` prints its errors. A job also reports how it ended."""
     job = Reporter.here()
     if job is not None and not job.begin():
-        print("This job runs already, or was stopped before it began.", file=sys.stderr)
+        print("This job is already running, or was stopped before it started.", file=sys.stderr)
         raise typer.Exit(0)
     bar, state, why = Bar(job), "failed", ""
     try:
@@ -160,8 +179,88 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
 
 
 def number_range(text: str) -> list[int]:
-    found = re.fullmatch(r"(\d+)(?::(\d+))?", text)
-    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    """The numbers of "FIRST:LAST", or the one of "N".
+
+    Raises:
+        InputError: unless they ascend from at least 1 to at most 1000.
+    """
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= low <= high <= 1000:
-        raise InputError(f"--k {text} is no range: give FIRST:LAST, for instance 1:20.")
+        raise InputError(f"Invalid --k '{text}': expected FIRST:LAST, for example 1:20.")
     return list(range(low, high + 1))
+
+
+def fewer(subject: Subject, source: PrototypeSource) -> str:
+    """Which classes have fewer prototypes than requested of k-means, in a sentence; "" for none."""
+    if not isinstance(source, KMeans):
+        return ""
+    return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)
+
+
+def open_subjects(
+    store: Store, names: Sequence[str], root: str, skip_broken: bool, device: str, bar: Bar
+) -> list[Subject]:
+    """Models with the data that the first was trained on."""
+    from kmex_core.models import catalogue
+    from kmex_core.stages.subject import subject_of
+
+    first = subject_of(store, names[0], root, skip_broken, device, bar)
+    return [first, *(dataclasses.replace(first, info=catalogue.describe(store, name)) for name in names[1:])]
+
+
+def evaluate_sources(
+    subjects: list[Subject], metrics: str, of: Sequence[PrototypeSource], seeds: range, images: int, method: str
+) -> tuple[list[Evaluation], dict[str, Any]]:
+    """An evaluation per prototype source, and what accompanies them (see `about`).
+
+    Args:
+        subjects, seeds, images, method: see `stages.evaluation.evaluate`.
+        metrics: comma-separated names; "" for all.
+        of: the prototype sources.
+    """
+    from kmex_core.metrics.catalogue import METRICS
+    from kmex_core.stages.evaluation import evaluate
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()] or list(METRICS)
+    evaluations = [evaluate(subjects, source, list(seeds), images, names, method) for source in of]
+    few = [fewer(subjects[0], source.seeded(seeds[0])) for source in of]
+    return evaluations, about(subjects[0], *few)
+
+
+def command_text() -> str:
+    """The command line of this process, to be kept with what it makes."""
+    return shlex.join([*MODULE.split(), *sys.argv[1:]])
+
+
+def accuracy_text(accuracy: float | None) -> str:
+    """An accuracy in words."""
+    return "accuracy not measured." if accuracy is None else f"accuracy {accuracy:.2%} on the test split."
+
+
+def number_list(text: str) -> tuple[float, ...]:
+    """Comma-separated numbers; none for "".
+
+    Raises:
+        InputError: for anything else.
+    """
+    try:
+        return tuple(float(value) for value in text.split(",")) if text else ()
+    except ValueError:
+        raise InputError(f"Expected comma-separated numbers, got '{text}'.") from None
+
+
+def named_numbers(pairs: list[str] | None) -> dict[str, float]:
+    """The numbers of NAME=NUMBER pairs by name.
+
+    Raises:
+        InputError: for anything else.
+    """
+    numbers = {}
+    for pair in pairs or ():
+        name, _, value = pair.partition("=")
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise InputError(f"Expected NAME=NUMBER, got '{pair}'.") from None
+    return numbers

@@ -17,3 +17,4 @@ _KINDS = subclasses(kinds.__name__, Metric)  # type: ignore[type-abstract]  # th
 METRICS: Registry[Metric] = Registry(
     "metric", ((metric.name, metric) for metric in sorted((kind() for kind in _KINDS), key=_place))
 )
+MAP_METRICS = tuple(name for name, metric in METRICS.items() if metric.maps)  # those on relevance maps

@@ -63,6 +63,11 @@ class ModelInfo:
         )
 
 
+def listed(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """Models in the order of lists: those of the embedded demo first, by name."""
+    return sorted(infos, key=lambda info: (not info.embedded, info.name))
+
+
 def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:
     """A prototypical model, and those trained exactly as it was but with another number of prototypes per class.
 

@@ -16,7 +16,6 @@ class PrototypeSource(ABC):
     Attributes:
         has_black_box: whether they explain a black box, whose accuracy and agreement mean something beside theirs.
         slug: in file names, the number of prototypes per class or "own".
-        options: what chooses this source on the command line.
         query: what chooses this source in a page's address.
     """
 
@@ -25,10 +24,6 @@ class PrototypeSource(ABC):
     @property
     @abstractmethod
     def slug(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def options(self) -> tuple[str, ...]: ...
 
     @property
     @abstractmethod
@@ -64,10 +59,6 @@ class KMeans(PrototypeSource):
         return str(self.k)
 
     @property
-    def options(self) -> tuple[str, ...]:
-        return "--k", str(self.k)
-
-    @property
     def query(self) -> dict[str, str]:
         return {"k": str(self.k)}
 
@@ -95,10 +86,6 @@ class BuiltIn(PrototypeSource):
         return "own"
 
     @property
-    def options(self) -> tuple[str, ...]:
-        return ("--own",)
-
-    @property
     def query(self) -> dict[str, str]:
         return {"kmex": "false"}
 
@@ -113,3 +100,8 @@ class BuiltIn(PrototypeSource):
 
     def spec(self, embedding: str) -> PrototypeSpec:
         return PrototypeSpec(embedding, 0, method="own-1")
+
+
+def sources_of(kind: str, k: int) -> list[PrototypeSource]:
+    """The prototype sources of a kind of model: built-in prototypes first, then `k` per class by KMEx."""
+    return [KMeans(k)] if kind == "blackbox" else [BuiltIn(), KMeans(k)]

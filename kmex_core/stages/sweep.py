@@ -61,6 +61,15 @@ def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] =
     return maker.made()
 
 
+def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
+    """`attribute_curves` over the numbers that are stored for every seed, or else for the first one; None for none."""
+    for some in (seeds, seeds[:1]):
+        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in some)]
+        if stored:
+            return attribute_curves(subject, stored, some)
+    return None
+
+
 def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
     """Which attributes prototypical models cover by themselves; each number and seed is a training of its own.
 

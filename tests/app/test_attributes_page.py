@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from app.figures.attributes import (
     correlation_figure,
     coverage_figure,
     curves_figure,
-    curves_table,
 )
 from app.selection import Selection
 from kmex_core.analysis import coverage as attributes
+from kmex_core.analysis.tables.attributes import accuracy_table, curves_table
 from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
@@ -33,10 +33,9 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
-from tests.app.test_pages import healthy
-from tests.conftest import with_attributes
+from tests.helpers.datasets import with_attributes
+from tests.helpers.pages import Page, healthy
 
-Page = Callable[..., AppTest]
 KS = range(4, 6)
 
 
@@ -241,9 +240,7 @@ def test_a_matrix_of_correlations_is_centred_on_no_correlation(found: attributes
 
 
 def test_groups_have_intervals_around_their_accuracy(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
-    table = attributes.accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(
-        4
-    )
+    table = accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(4)
     figure = accuracy_figure(table, "KMEx", 0.9)
     ours, black_box = figure.data
     assert list(ours.x) == pytest.approx(table["accuracy"] * 100)

@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 from kmex_core.base import jobs
 from kmex_core.base.jobs import Job
 from kmex_core.base.store import Store
-from tests.app.conftest import FRAME, embed
-from tests.app.test_pages import cards, healthy
+from tests.helpers.pages import cards, healthy
+from tests.helpers.paths import FRAME
+from tests.helpers.stores import embed
 
 
 def opened(view: str = "overview", **query: str) -> AppTest:
@@ -93,7 +94,7 @@ def test_compare_prepares_each_model_that_needs_it(fake: Jobs, store: Store) -> 
 
 @pytest.mark.parametrize(
     ("state", "button", "words"),
-    [("failed", "Try again", "The disk is full."), ("stopped", "Go on", "Stopped.")],
+    [("failed", "Try again", "The disk is full."), ("stopped", "Continue", "Stopped.")],
 )
 def test_a_job_that_has_ended_waits_for_a_button(fake: Jobs, store: Store, state: str, button: str, words: str) -> None:
     fake.before = Job(state, message="The disk is full.")

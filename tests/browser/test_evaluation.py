@@ -15,8 +15,7 @@ from kmex_core.metrics.types import MapScores
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.browser.test_access import serious
-from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled
+from tests.helpers.browser import no_sideways_scrolling, open_page, serious, settled
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +51,7 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
     page.get_by_role("button", name="Measure maps of digits").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
 
 
 @pytest.mark.usefixtures("_measured")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis import export as report
+from kmex_core.analysis.tables import attributes as tables
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.commands import app
@@ -23,7 +24,7 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import NO_IMAGE, Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
-from tests.conftest import ATTRIBUTES, with_attributes
+from tests.helpers.datasets import ATTRIBUTES, with_attributes
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
     assert (both.captured_by == curves.captured_by).all(), "the same weights under another seed"
     answer = run("attributes", "--model", "fewer", "--own")
     assert answer["models"] == ["fewer", "digits-protopnet"]
-    assert [row["k"] for row in answer["rows"]] == list(ks)  # type: ignore[attr-defined]
+    assert [row["k"] for row in answer["rows"]] == list(ks)
     assert answer["k"] == 2
     assert (
         "Each number is a training of its own: fewer, digits-protopnet"
@@ -133,7 +134,8 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
 
     def other(recipe: dict[str, object] | None = None, **changed: Any) -> ModelInfo:
         made_by = {**info.made_by, "recipe": {**info.made_by["recipe"], "k": info.k + 1, **(recipe or {})}}
-        return replace(info, **{"name": "other", "k": info.k + 1, "made_by": made_by} | changed)
+        values: dict[str, Any] = {"name": "other", "k": info.k + 1, "made_by": made_by}
+        return replace(info, **values | changed)
 
     fewer, longer = other(k=info.k - 1), other({"epochs": 99})
     imported = other(made_by={"imported": {}})
@@ -170,23 +172,23 @@ def test_a_subgroup_on_which_the_model_fails_comes_first(data: ImageDataset, mad
     test = data.split("test")
     failed = test.attributes[:, 0] & test.attributes[:, 2]  # even and round
     predicted = np.where(failed, (test.labels + 1) % 10, test.labels)
-    table = attributes.accuracy_table(test, replace(made, test_predicted=predicted))
+    table = tables.accuracy_table(test, replace(made, test_predicted=predicted))
     assert table["group"][0] == "Even + Round"
     assert table["accuracy"][0] == 0
     assert table["images"][0] == failed.sum()
     assert table["difference"][0] == pytest.approx(-(predicted == test.labels).mean())
     black_box = (made.test_black_box == test.labels)[failed].mean()
     assert table["accuracy_black_box"][0] == pytest.approx(black_box)
-    assert "accuracy_black_box" not in attributes.accuracy_table(test, made, black_box=False)
-    assert (table["images"] >= attributes.LEAST_IMAGES).all()
+    assert "accuracy_black_box" not in tables.accuracy_table(test, made, black_box=False)
+    assert (table["images"] >= tables.LEAST_IMAGES).all()
 
 
 def test_tables_have_a_row_for_each_attribute_and_pair(data: ImageDataset, made: Conversion) -> None:
     found = attributes.coverage(data.split("train"), made.prototypes)
-    table = attributes.attribute_table(found)
+    table = tables.attribute_table(found)
     assert table["attribute"].tolist() == list(ATTRIBUTES)
     assert "first_k" not in table
-    groups = attributes.subgroup_table(found)
+    groups = tables.subgroup_table(found)
     assert (np.diff(groups["surplus"]) >= 0).all()
     assert (groups["images"] > 0).all()
     assert groups["expected"].to_numpy() == pytest.approx(groups["frequency"] * len(found.has))
@@ -200,7 +202,7 @@ def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageD
     curves = attributes.Curves(
         ATTRIBUTES, found.frequency, (1, 5), (0, 1, 2), np.array([10, 50]), np.zeros((3, 2), int), by, np.zeros((3, 2))
     )
-    first = attributes.attribute_table(found, curves)["first_k"]
+    first = tables.attribute_table(found, curves)["first_k"]
     assert first[0] == 1
     assert first[1:].isna().all()
     rows = attributes.as_rows(curves)
@@ -250,16 +252,16 @@ def test_planted_truth_on_the_faces(faces_cache: Path) -> None:
     assert "by chance" in second
     assert first.startswith("With 5 prototypes per class, ")
     assert "the rarest missed is One Percent (1.0% of training images)" in first
-    table = attributes.attribute_table(found).set_index("attribute")
+    table = tables.attribute_table(found).set_index("attribute")
     assert table.loc["One_Percent", "images"] == 60
     assert not table.loc["One_Percent", "captured"]
     assert table.loc["One_Percent", "lift"] == 0
-    groups = attributes.subgroup_table(found).set_index("subgroup")
+    groups = tables.subgroup_table(found).set_index("subgroup")
     expected = 15 * float((unseen & rare).mean())
     assert groups.loc["Unseen + One_Percent", "expected"] == pytest.approx(expected)
 
 
-def run(*arguments: str) -> dict[str, object]:
+def run(*arguments: str) -> dict[str, Any]:
     answer = CliRunner().invoke(app, [*arguments, "--json"])
     assert answer.exit_code == 0, answer.output
     return dict(json.loads(answer.stdout))

@@ -19,7 +19,7 @@ from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
 from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import lrp_of
-from tests.conftest import striped
+from tests.helpers.pictures import striped
 
 SIZE, STEPS = 12, 6
 PRP = METHODS["prp"].make()
@@ -64,7 +64,9 @@ def test_against_slow_loops(model: KMEx) -> None:
     base = baseline(x)
     found = scored(model, x, y)
     assert found.conserving == 1
-    lrp = lrp_of(model.encoder, *model.pixel_range, (3, SIZE, SIZE))
+    assert model.pixel_range is not None
+    low, high = model.pixel_range
+    lrp = lrp_of(model.encoder, low, high, (3, SIZE, SIZE))
     pixels = SIZE * SIZE
 
     def says(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,7 +102,7 @@ def test_against_slow_loops(model: KMEx) -> None:
             assert found.increase[i, slot] == (after > s[p] * (1 + 1e-5))
         mine = {c: sum(shares[p] * maps[p] for p in range(6) if model.prototype_class[p] == c)
                 for c in {y_model, y_black}}  # fmt: skip
-        weights = (z * model.head.weight[y_black]).detach()
+        weights = (z * model.get_parameter("head.weight")[y_black]).detach()
         theirs = lrp.maps(x[i : i + 1], weights)[0].numpy()
         divergence = scipy.stats.entropy(np.abs(mine[y_black]).max(0).ravel(), np.abs(theirs).max(0).ravel())
         assert found.divergence[i] == pytest.approx(divergence, rel=1e-3, abs=1e-5)

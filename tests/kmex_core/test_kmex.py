@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,9 +187,9 @@ def test_a_whole_file_that_lacks_something_is_refused(
         ([torch.zeros(4, 1, 8, 8)], "pairs of images and labels"),
     ],
 )
-def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: object, message: str) -> None:
+def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        KMEx.convert(model, loader, k=1)  # type: ignore[arg-type]
+        KMEx.convert(model, loader, k=1)
 
 
 def test_names_dimensions_and_epsilon_must_fit(kmex: KMEx) -> None:

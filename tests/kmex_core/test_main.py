@@ -21,7 +21,9 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT, encoded, write_folder
+from tests.helpers.datasets import write_folder
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import encoded
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

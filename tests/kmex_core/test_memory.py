@@ -19,7 +19,8 @@ from kmex_core.networks.memory import Portions, available, bytes_per_row, in_por
 from kmex_core.relevance.methods.integrated_gradients import integrated_gradients
 from kmex_core.stages import importing
 from kmex_core.stages.statistics import PixelStatistics
-from tests.conftest import encoded, write_folder
+from tests.helpers.datasets import write_folder
+from tests.helpers.pictures import encoded
 
 GIB = 2**30
 

@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from kmex_core.analysis import export as report
+from kmex_core.analysis.tables.prototypes import prototype_table
 from kmex_core.base.store import Store
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
@@ -19,7 +20,7 @@ from kmex_core.stages.subject import Subject, dataset_of
 def test_prototypes_as_files(demo: Store, digits: ModelInfo) -> None:
     data = dataset_of(digits)
     prototypes = Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes
-    table = report.prototype_table(prototypes, digits.class_names)
+    table = prototype_table(prototypes, digits.class_names)
     assert table["class"].tolist() == [name for name in digits.class_names for _ in range(5)]
     assert table["number"].tolist() == [0, 1, 2, 3, 4] * 10
     assert table["training_images"].sum() + table["other_classes"].sum() == 1297

@@ -19,7 +19,7 @@ class PrototypicalRelevancePropagation(RelevanceMethod):
     propagated to the pixels by LRP. A class score starts at the head, as in LRP itself."""
 
     name = "prp"
-    title = "prototypical relevance propagation (PRP)"
+    title = "Prototypical relevance propagation (PRP)"
     about = "Layer-wise relevance propagation from the similarity to the pixels, for networks like ResNet and VGG."
     place = 0
 

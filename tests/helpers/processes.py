@@ -24,7 +24,7 @@ IMPORTED = (
     "stages.training_runs",
 )
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.slow.processes", *(f"kmex_core.{name}" for name in IMPORTED)])
+CONTEXT.set_forkserver_preload(["tests.helpers.processes", *(f"kmex_core.{name}" for name in IMPORTED)])
 
 
 def _command(arguments: list[str], root: str, out: str) -> None:

@@ -9,7 +9,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
-from tests.conftest import encoded, striped
+from tests.helpers.pictures import encoded, striped
 
 FOREIGN = "http://foreign.invalid"
 NAMES = (
@@ -34,11 +34,10 @@ def hostile_model(store: Store, root: Path) -> ModelInfo:
                 flags = ",".join(str((number + at) % 2) for at in range(len(ATTRIBUTES)))
                 rows.append(f'"{split}/{name}/{number}.png",{flags}')
     (folder / "attributes.csv").write_text("\n".join(rows))
-    values = {
-        "name": "hostile", "kind": "blackbox", "dataset": str(folder), "root": "", "backbone": "resnet20",
-        "class_names": tuple(sorted(NAMES)), "image_size": 16, "channels": 3, "mean": (0.5,) * 3, "std": (0.5,) * 3,
-        "accuracy": 0.25, "made_by": {},
-    }  # fmt: skip
-    info = ModelInfo(**values)  # type: ignore[arg-type]
+    info = ModelInfo(
+        name="hostile", kind="blackbox", dataset=str(folder), root="", backbone="resnet20",
+        class_names=tuple(sorted(NAMES)), image_size=16, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, accuracy=0.25,
+        made_by={},
+    )  # fmt: skip
     models.save(store, info, architectures.build("resnet20", len(NAMES), 16))
     return replace(info, embedded=False)

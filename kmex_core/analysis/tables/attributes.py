@@ -1,0 +1,202 @@
+"""Tables of the attributes that prototypes cover, and of the groups of images for which predictions fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kmex_core import metrics
+from kmex_core.analysis.coverage import Coverage, Curves
+from kmex_core.data.registry import Split
+from kmex_core.models.info import ModelInfo, trained_alike
+from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.prototypes.types import Conversion
+
+CURVES = ("captured", "error", "ghosted")
+LEAST_IMAGES = 5
+BOTH = " + "
+
+
+def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
+    """One row per model and number of prototypes per class.
+
+    Returns:
+        Columns `model`, `k`, `prototypes`, `seeds` and, for each of `CURVES`, its mean over seeds and `<name>_std`
+        (missing for one seed).
+    """
+    rows = []
+    for label, curves in lines.items():
+        for column, k in enumerate(curves.ks):
+            row = {
+                "model": label,
+                "k": k,
+                "prototypes": int(curves.prototypes[column]),
+                "seeds": len(curves.seeds),
+            }
+            for name in CURVES:
+                of_seeds = getattr(curves, name)[:, column]  # (S,)
+                row[name] = float(of_seeds.mean())
+                row[f"{name}_std"] = float(of_seeds.std(ddof=1)) if len(curves.seeds) > 1 else np.nan
+            rows.append(row)
+    columns = ["model", "k", "prototypes", "seeds", *(f"{name}{end}" for name in CURVES for end in ("", "_std"))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def attribute_table(covered: Coverage, curves: Curves | None = None) -> pd.DataFrame:
+    """One row per attribute, in order.
+
+    Returns:
+        Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `captured`, `lift`, `told_apart`
+        and, with curves, `first_k`, the median over seeds (missing where half of them never capture it).
+    """
+    table = pd.DataFrame(
+        {
+            "attribute": covered.names,
+            "images": covered.images,
+            "frequency": covered.frequency,
+            "among_prototypes": covered.share,
+            "prototypes": covered.has.sum(0),
+            "captured": covered.captured,
+            "lift": metrics.lift(covered.share, covered.frequency),
+            "told_apart": covered.told_apart,
+        }
+    )
+    if curves is not None:
+        first = curves.first.astype(float)
+        first[first == 0] = np.inf
+        middle = np.median(first, axis=0)
+        table["first_k"] = np.where(np.isinf(middle), np.nan, middle)
+    return table
+
+
+def subgroup_table(covered: Coverage) -> pd.DataFrame:
+    """One row per combination of two attributes that some training image has, the most under-represented first:
+    `subgroup`, `images`, `frequency`, `expected` (prototypes, if drawn from the images), `prototypes` and `surplus`."""
+    groups, count = covered.subgroups, len(covered.has)
+    table = pd.DataFrame(
+        {
+            "subgroup": [group_name(covered.names, pair) for pair in groups.pairs],
+            "images": groups.images,
+            "frequency": groups.expected / count,
+            "expected": groups.expected,
+            "prototypes": groups.prototypes,
+            "surplus": groups.surplus,
+        }
+    )
+    return table[table["images"] > 0].sort_values("surplus", kind="stable", ignore_index=True)
+
+
+def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) -> pd.DataFrame:
+    """One row per attribute and per combination of two that at least `LEAST_IMAGES` test images have, worst first.
+
+    Columns: `group`, `images`, `accuracy`, `low`, `high` (95 % Wilson interval), `difference` (to all test images), and
+    with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the one whose accuracy is
+    lowest at best, at the upper end of its interval, so that a few images prove little.
+
+    Args:
+        test: M images.
+        conversion: what was predicted for them.
+        black_box: whether the black box predicts the same classes.
+    """
+
+    def measured(predicted: np.ndarray) -> metrics.GroupAccuracy:
+        return metrics.group_accuracy(predicted == test.labels, test.attributes, LEAST_IMAGES)
+
+    accuracy = measured(conversion.test_predicted)
+    table = pd.DataFrame(
+        {
+            "group": [group_name(test.attribute_names, pair) for pair in accuracy.groups],
+            "images": accuracy.images,
+            "accuracy": accuracy.accuracy,
+            "low": accuracy.low,
+            "high": accuracy.high,
+            "difference": accuracy.accuracy - float(np.mean(conversion.test_predicted == test.labels)),
+        }
+    )
+    if black_box:
+        beside = measured(conversion.test_black_box)
+        table = table.assign(accuracy_black_box=beside.accuracy, low_black_box=beside.low, high_black_box=beside.high)
+    return table.iloc[accuracy.order].reset_index(drop=True)
+
+
+def group_name(names: Sequence[str], pair: np.ndarray) -> str:
+    """What to call a group of one or two attributes."""
+    first, second = (names[int(attribute)] for attribute in pair)
+    return first if first == second else first + BOTH + second
+
+
+def attribute_overview(covered: Coverage, curves: Curves | None = None) -> pd.DataFrame:
+    """`attribute_table` with the column `expected` (prototypes, if drawn from the images): missed attributes first,
+    the rarest on top."""
+    table = attribute_table(covered, curves)
+    table["expected"] = table["frequency"] * len(covered.has)
+    return table.sort_values(["captured", "frequency"], ignore_index=True)
+
+
+def coverage_table(covered: Coverage, classes: Sequence[str]) -> pd.DataFrame:
+    """One row per prototype: columns `prototype`, `class` and, for each attribute, whether its exemplar has it.
+
+    Args:
+        covered: what K prototypes cover.
+        classes: K names of their classes.
+    """
+    table = pd.DataFrame(covered.has, columns=list(covered.names))
+    table.insert(0, "class", list(classes))
+    table.insert(0, "prototype", np.arange(len(table)))
+    return table
+
+
+def correlation_table(covered: Coverage) -> pd.DataFrame:
+    """One row per pair of attributes: columns `attribute`, `other`, and their correlation among the training `images`
+    and among the `prototypes`."""
+    first, second = np.triu_indices(len(covered.names), 1)
+    return pd.DataFrame(
+        {
+            "attribute": [covered.names[attribute] for attribute in first],
+            "other": [covered.names[attribute] for attribute in second],
+            "images": covered.correlation[first, second],
+            "prototypes": covered.correlation_prototypes[first, second],
+        }
+    )
+
+
+def curve_lines(
+    infos: Sequence[ModelInfo],
+    of_kmex: Callable[[ModelInfo], Curves | None],
+    groups: Sequence[tuple[ModelInfo, Sequence[ModelInfo]]],
+    of_built_in: Callable[[Sequence[ModelInfo]], Curves],
+) -> dict[str, Curves]:
+    """The curves of models side by side, by their labels: KMEx of each, then built-in prototypes.
+
+    Args:
+        infos: models of one data set.
+        of_kmex: gives the curves of a model's KMEx, None for none.
+        groups: of those with stored built-in prototypes, see `trainings`.
+        of_built_in: gives the curves of the built-in prototypes of a group.
+    """
+    lines: dict[str, Curves] = {}
+    for info in infos:
+        if (curves := of_kmex(info)) is not None:
+            lines[f"{info.name} + KMEx"] = curves
+    for info, group in groups:
+        more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
+        lines[f"{info.name}{more} ({MODEL_KINDS[info.kind].title} alone)"] = of_built_in(group)
+    return lines
+
+
+def comparable(info: ModelInfo, others: Sequence[ModelInfo]) -> list[ModelInfo]:
+    """Those of the models that predict the same classes of the same data."""
+    key = info.dataset, info.class_column, info.class_names
+    return [other for other in others if (other.dataset, other.class_column, other.class_names) == key]
+
+
+def trainings(infos: Sequence[ModelInfo], chosen: str) -> list[tuple[ModelInfo, list[ModelInfo]]]:
+    """Prototypical models in groups that were trained alike, each with the one that names it; the chosen one first."""
+    groups: list[tuple[ModelInfo, list[ModelInfo]]] = []
+    prototypical = [info for info in infos if info.kind != "blackbox"]
+    for info in sorted(prototypical, key=lambda info: info.name != chosen):
+        if not any(info in group for _, group in groups):
+            groups.append((info, trained_alike(info, prototypical)))
+    return groups

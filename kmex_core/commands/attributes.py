@@ -1,0 +1,149 @@
+"""The attributes that prototypes cover."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kmex_core.base.errors import InputError
+from kmex_core.commands._shared import (
+    Bar,
+    DataRoot,
+    Device,
+    First,
+    Json,
+    KRange,
+    ModelName,
+    Own,
+    Runs,
+    Seed,
+    SkipBroken,
+    about,
+    answer_with,
+    app,
+    fewer,
+    number_range,
+    open_subject,
+)
+from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.models.info import trained_alike
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+
+if TYPE_CHECKING:
+    from kmex_core.stages.subject import Subject
+
+
+@app.command()
+def attributes(
+    model: ModelName,
+    k: KRange = "1:20",
+    class_column: Annotated[
+        str,
+        typer.Option(
+            "--class", metavar="COLUMN", help="Find prototypes for this column's values instead of the model's classes."
+        ),
+    ] = "",
+    own: Own = False,
+    runs: Runs = 1,
+    first: First = 0,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Show which attributes the prototypes cover, and for which images predictions fail (paper 4.3, Figure 5).
+
+    For every number of prototypes per class: ghost prototypes, attributes captured (at least one prototype's exemplar
+    has them), the error of the attribute correlations among the exemplars, and the attributes missed. With several
+    runs, numbers are means ± standard deviation, and an attribute counts as missed only if every run misses it. Then,
+    for 5 prototypes per class (or the last number): the least represented subgroups, and the worst predicted images.
+
+    With --own, every number of prototypes is a separate training: the rows are this model and the models in the store
+    that were trained alike with another number of prototypes, over the seeds they all share.
+
+    Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core.analysis import export as exports
+        from kmex_core.models import catalogue
+        from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
+
+        whole = subject = open_subject(model, data_root, skip_broken, device, bar)
+        info = subject.info
+        regrouped = class_column not in ("", info.class_column)
+        if own and (regrouped or info.kind == "blackbox"):
+            raise InputError("--own needs a ProtoPNet, FLINT or ProtoVAE model and its own classes; omit --class.")
+        if regrouped:
+            subject = subject.grouped_by(class_column, data_root, skip_broken)
+        source: PrototypeSource
+        if own:
+            alike = trained_alike(info, catalogue.list_models(subject.store)[0])
+            curves = built_in_attribute_curves([dataclasses.replace(subject, info=other) for other in alike])
+            source, more = BuiltIn(), {"models": [other.name for other in alike]}
+        else:
+            ks = sorted(number_range(k), key=lambda value: (value != first, value))
+            curves = attribute_curves(subject, ks, range(seed, seed + runs))
+            source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed), {}
+        conversion = subject.conversion(source).get()
+        return (
+            exports.attributes(subject.info, subject.data, curves, conversion, source, seed, not (own or regrouped))
+            | more
+            | about(whole, fewer(subject, source))
+        )
+
+    def show(answer: dict[str, Any]) -> None:
+        several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
+        print(
+            f"'{answer['model']}'{' (built-in prototypes)' if answer['own'] else ' + KMEx'}, class {answer['class']}, "
+            f"{len(answer['attributes'])} attributes{several}"
+        )
+        print("  k  prototypes   ghosts ↓    captured ↑  correlation MAE ↓  missed (rarest first)")
+        for row in answer["rows"]:
+
+            def mean(name: str, digits: int, row: dict[str, Any] = row) -> str:
+                spread = f" ± {row[f'{name}_std']:.{digits}f}" if f"{name}_std" in row else ""
+                return f"{row[name]:.{digits}f}{spread}"
+
+            places = 1 if several else 0
+            missed = ", ".join(row["missed"][:3]) + (
+                f" and {len(row['missed']) - 3} more" if len(row["missed"]) > 3 else ""
+            )
+            print(
+                f"{row['k']:3}  {row['prototypes']:10}  {mean('ghosted', places):>9}  {mean('captured', places):>12}  "
+                f"{mean('correlation_mae', 4):>17}  {missed or '–'}"
+            )
+        if len(answer.get("models", [])) > 1:
+            print(f"One training per number of prototypes: {', '.join(answer['models'])}")
+        print()
+        for sentence in answer["finding"]:
+            print(sentence)
+        print(
+            f"\nLeast represented subgroups with {answer['k']} per class (expected: in a random sample of the images):"
+        )
+        for group in answer["subgroups"][:5]:
+            print(f"  {group['subgroup']}: {group['prototypes']} prototypes, {group['expected']:.1f} expected")
+        print("\nWorst predicted groups of test images (95 % Wilson interval):")
+        for group in answer["accuracy"][:5]:
+            black_box = f", black box {group['accuracy_black_box']:.1%}" if "accuracy_black_box" in group else ""
+            print(
+                f"  {group['group']}: {group['accuracy']:.1%} of {group['images']:,} correct ({group['low']:.1%} to "
+                f"{group['high']:.1%}){black_box}"
+            )
+
+    answer_with(as_json, work, show)
+
+
+def attributes_job(subject: Subject, ks: range, runs: int, first: int = 0) -> JobRequest:
+    """Convert a model for each of `ks` prototypes per class in several runs, `first` before the others."""
+    name = f"attributes-{subject.conversion(KMeans(1)).key}-{ks[0]}-{ks[-1]}-{runs}"
+    return job_of(name, attributes, model=subject.info.name, k=f"{ks[0]}:{ks[-1]}", runs=runs, first=first)
+
+
+def built_in_attributes_job(subject: Subject) -> JobRequest:
+    """Find the attributes that the built-in prototypes of a model, and of those trained alike, cover."""
+    name = f"attributes-built-in-{subject.conversion(BuiltIn()).key}"
+    return job_of(name, attributes, model=subject.info.name, own=True)

@@ -1,0 +1,106 @@
+"""Models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.specs import stable_key
+from kmex_core.commands._shared import (
+    Bar,
+    DataRoot,
+    Device,
+    Images,
+    Json,
+    K,
+    Method,
+    MetricNames,
+    Runs,
+    Seed,
+    SkipBroken,
+    answer_with,
+    app,
+    evaluate_sources,
+    open_subjects,
+)
+from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.source import PrototypeSource, sources_of
+from kmex_core.relevance.catalogue import DEFAULT
+
+if TYPE_CHECKING:
+    from kmex_core.stages.subject import Subject
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Option("--models", metavar="NAME [NAME …]", help="Models in the store.")],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    format: Annotated[str, typer.Option(help="Output format: text, csv or latex.")] = "text",
+    metrics: MetricNames = "",
+    published: Annotated[bool, typer.Option(help="Include the paper's figures for the same data sets.")] = True,
+    k: K = 5,
+    images: Images = 1000,
+    method: Method = DEFAULT,
+    runs: Runs = 1,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Print models, their KMEx and the paper's figures side by side. Missing measurements are made first.
+
+    Example: python -m kmex_core compare --models digits faces --images 200 --format latex
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core.analysis import comparison
+        from kmex_core.base.store import Store
+
+        if format not in comparison.FORMATS:
+            raise InputError(f"Unknown format '{format}'; expected {', '.join(comparison.FORMATS)}.")
+        names = list(dict.fromkeys([*models, *(more or [])]))
+        store, seeds = Store(), range(seed, seed + runs)
+        evaluations, notes = [], dict[str, None]()
+        for name in names:
+            subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
+            of_model, accompanying = evaluate_sources(
+                subjects, metrics, sources_of(subjects[0].info.kind, k), seeds, images, method
+            )
+            evaluations += of_model
+            notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])
+        table = comparison.rows(evaluations, published)
+        write = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
+        if as_json:
+            return {"rows": comparison.as_values(table), "notes": list(notes)}
+        return {"text": write[format](table), **({"notes": list(notes)} if format == "text" else {})}
+
+    answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))
+
+
+def relevance_maps_job(
+    compared: Sequence[tuple[Subject, PrototypeSource]], k: int, images: int, runs: int
+) -> JobRequest:
+    """Measure the metrics on relevance maps of several models, by each of their prototype sources.
+
+    Args:
+        compared: what lacks them.
+        k: prototypes per class of KMEx.
+        images, runs: as in `compare`.
+    """
+    from kmex_core.metrics.catalogue import MAP_METRICS
+
+    keys = sorted(subject.relevance_scores(source.seeded(0), images).key for subject, source in compared)
+    return job_of(
+        f"relevance-maps-{stable_key([keys, runs])}",
+        compare,
+        models=list(dict.fromkeys(subject.info.name for subject, _ in compared)),
+        metrics=",".join(MAP_METRICS),
+        published=False,
+        k=k,
+        images=images,
+        runs=runs,
+    )

@@ -1,0 +1,91 @@
+"""Converting a model to a KMEx."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kmex_core.commands._shared import (
+    Bar,
+    DataRoot,
+    Device,
+    Json,
+    K,
+    ModelName,
+    Seed,
+    SkipBroken,
+    about,
+    answer_with,
+    app,
+    open_subject,
+)
+from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.types import fewer_prototypes
+
+if TYPE_CHECKING:
+    from kmex_core.stages.subject import Subject
+
+
+@app.command()
+def convert(
+    model: ModelName,
+    k: K = 5,
+    seed: Seed = 0,
+    data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
+    device: Device = "",
+    mixed_precision: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-precision", help="Embed with 16-bit floats where torch considers it safe (faster on GPUs)."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a trained model to a KMEx: k-means per class on its training embedding.
+
+    The embedding is computed once per model and stored. Converting for another k then takes moments.
+
+    Example: python -m kmex_core convert --model digits --k 5
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        started = time.perf_counter()
+        subject = open_subject(model, data_root, skip_broken, device, bar)
+        info = subject.info
+        conversion = subject.conversion(KMeans(k, seed), mixed_precision).get()
+        summary = conversion.summary
+        return {
+            "model": info.name,
+            "dataset": info.dataset,
+            "k": k,
+            "seed": seed,
+            "test_images": summary.images,
+            "accuracy_black_box": summary.accuracy_black_box,
+            "accuracy_kmex": summary.accuracy_kmex,
+            "agreement": summary.agreement,
+            "ghosting": summary.ghosting,
+            "prototypes": len(conversion.prototypes),
+            "seconds": round(time.perf_counter() - started, 3),
+        } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
+
+    def show(answer: dict[str, Any]) -> None:
+        print(
+            f"'{answer['model']}' with {answer['k']} prototypes per class, "
+            f"on {answer['test_images']:,} test images:\n"
+            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
+            f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
+            f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n"
+            f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
+            f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
+        )
+
+    answer_with(as_json, work, show)
+
+
+def preparation_job(subject: Subject, k: int) -> JobRequest:
+    """Embed a model's images, and convert it for `k` prototypes per class."""
+    return job_of(f"prepare-{subject.key}", convert, model=subject.info.name, k=k)

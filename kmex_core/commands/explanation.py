@@ -1,0 +1,108 @@
+"""Explaining an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kmex_core.commands._shared import (
+    Bar,
+    DataRoot,
+    Device,
+    Json,
+    K,
+    ModelName,
+    Overwrite,
+    Own,
+    Seed,
+    SkipBroken,
+    about,
+    answer_with,
+    app,
+    open_subject,
+)
+from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.types import fewer_prototypes
+from kmex_core.relevance.catalogue import AUTO, METHODS
+
+
+@app.command()
+def explain(
+    model: ModelName,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="Image file: PNG, JPEG, WebP, AVIF, HEIC, …")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output directory, created if necessary.")],
+    k: K = 5,
+    own: Own = False,
+    seed: Seed = 0,
+    top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"How relevance maps are made: {', '.join(METHODS)}; {AUTO} is the first that explains the model.",
+        ),
+    ] = AUTO,
+    overwrite: Overwrite = False,
+    data_root: DataRoot = "",
+    skip_broken: SkipBroken = False,
+    device: Device = "",
+    as_json: Json = False,
+) -> None:
+    """Explain an image: the predictions, the most similar prototypes, and the pixels that make it similar to them.
+
+    Writes explanation.json, maps.safetensors (the relevance of every pixel) and three images per prototype to DIR: the
+    relevance map over your image, the prototype's exemplar, and the relevance map over that.
+
+    Example: python -m kmex_core explain --model digits --image seven.png --out explained
+    """
+
+    def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core.analysis import export as exports
+        from kmex_core.base.outputs import check_folder
+        from kmex_core.data.pictures import read_picture
+
+        picture = read_picture(image)
+        check_folder(out, exports.FILES, overwrite)
+        subject = open_subject(model, data_root, skip_broken, device, bar)
+        info, data = subject.info, subject.data
+        source = BuiltIn() if own else KMeans(k, seed)
+        conversion = subject.read(subject.conversion(source))
+        module = subject.explainer(source)
+        explained = module.explain(network_input(info, picture.pixels), top=top, method=method)
+        answer = exports.explanation(explained, conversion.prototypes, info) | {
+            "model": model,
+            "k": source.per_class(info.k),
+            "own": own,
+            "seed": seed,
+            "image": str(image),
+            "out": str(out),
+        }
+        few = "" if own else fewer_prototypes(conversion.prototypes, info.class_names, k)
+        answer |= about(subject, *picture.notes, few)
+        exports.write(out, answer, explained, conversion.prototypes, module, info, data, picture.pixels)
+        return answer
+
+    def show(answer: dict[str, Any]) -> None:
+        prediction = f"{answer['kmex']['class']} ({answer['kmex']['probability']:.1%})."
+        if answer["own"]:
+            print(f"'{answer['model']}' predicts {prediction}")
+        else:
+            print(
+                f"The black box predicts {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
+                f"KMEx predicts {prediction}"
+            )
+        if answer["unusual"]:
+            print("Unusual: this image is farther from every prototype than 99 % of the training images are.")
+        for prototype in answer["prototypes"]:
+            ratio = "undefined" if prototype["conservation"] is None else f"{prototype['conservation']:.2f}"
+            warning = "" if prototype["conserves"] else f"; relevance is not conserved (ratio {ratio})"
+            print(
+                f"  similar to prototype {prototype['id']} of {prototype['class']}: similarity "
+                f"{prototype['similarity']:.3f}, training image {prototype['training_image']}{warning}"
+            )
+        print(f"Wrote the relevance maps ({answer['method']}) to {answer['out']}.")
+
+    answer_with(as_json, work, show)
