@@ -248,6 +248,7 @@ def test_the_tutorial_shows_what_its_commands_print(faces_cache: Path, tmp_path:
 def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
     """Faces with sunglasses: rare, without a prototype at 5 per class, with one at 6, and wrong as often with both."""
     from kmex_core.analysis import coverage
+    from kmex_core.analysis.tables.attributes import accuracy_table
     from kmex_core.base.store import Store
     from kmex_core.prototypes.source import KMeans
     from kmex_core.stages.subject import subject_of
