@@ -70,21 +70,48 @@ def test_the_metric_is_evaluated(tmp_path: Path, demo_cache: Path) -> None:
 
 def test_the_baseline_is_trained_and_evaluated(tmp_path: Path) -> None:
     folder, cache = with_example("baseline", tmp_path / "copy"), tmp_path / "store"
-    train = ("train", "compact", "--dataset", "digits", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    train = (
+        "train",
+        "compact",
+        "--dataset",
+        "digits",
+        "--backbone",
+        "resnet20",
+        "--image-size",
+        "16",
+        "--epochs",
+        "2",
+        "--name",
+        "mine",
+    )
     kmex(folder, cache, *train)
     answer = kmex(folder, cache, "evaluate", "--model", "mine", "--own", "--metrics", "accuracy,ghosting")
     assert answer["kind"] == "compact"
-    assert answer["metrics"]["accuracy"]["mean"] > 0.5
+    assert answer["metrics"]["accuracy"]["mean"] > 0.4  # chance: a tenth
     assert answer["metrics"]["ghosting"]["mean"] is not None
 
 
 def test_the_data_set_is_listed_trained_on_and_converted(tmp_path: Path) -> None:
     folder, cache = with_example("data-set", tmp_path / "copy"), tmp_path / "store"
     assert "shapes" in {entry["name"] for entry in kmex(folder, cache, "datasets")["datasets"]}
-    kmex(folder, cache, "train", "--dataset", "shapes", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    kmex(
+        folder,
+        cache,
+        "train",
+        "--dataset",
+        "shapes",
+        "--backbone",
+        "resnet20",
+        "--image-size",
+        "16",
+        "--epochs",
+        "2",
+        "--name",
+        "mine",
+    )
     answer = kmex(folder, cache, "convert", "--model", "mine", "--k", "3")
     assert answer["test_images"] == 150
-    assert answer["accuracy_kmex"] > 0.5
+    assert answer["accuracy_kmex"] > 0.45  # chance: a third
 
 
 def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache: Path) -> None:
