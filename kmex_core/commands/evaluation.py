@@ -20,6 +20,7 @@ from kmex_core.commands._shared import (
     SkipBroken,
     answer_with,
     app,
+    evaluate_sources,
     open_subjects,
 )
 from kmex_core.commands.requests import JobRequest, job_of
