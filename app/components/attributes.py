@@ -85,7 +85,7 @@ def choose_attribute(covered: Coverage) -> str:
     asked = picked(KIND)
     if asked and asked not in names:
         refuse(KIND, asked, "Choose one of the attributes listed.")
-    order = [names[at] for at in _order(covered)]
+    order = [names[attribute] for attribute in _order(covered)]
     return (
         st.selectbox(
             "Attribute",
@@ -139,13 +139,13 @@ def show_attribute(chosen: Selection, covered: Coverage, name: str) -> None:
     info = chosen.model
     data = read.dataset(info)
     prototypes = read.conversion(chosen).prototypes
-    at = covered.names.index(name)
-    has = data.split("train").attributes[:, at]
-    own = np.flatnonzero(covered.has[:, at])
+    column = covered.names.index(name)
+    has = data.split("train").attributes[:, column]
+    own = np.flatnonzero(covered.has[:, column])
     words = markdown(name.replace("_", " "))
     st.markdown(
-        f"**{words}**: {covered.images[at]:,} training images ({covered.frequency[at]:.1%}) and {len(own)} of "
-        f"{len(covered.has)} prototypes ({covered.share[at]:.1%}) have it."
+        f"**{words}**: {covered.images[column]:,} training images ({covered.frequency[column]:.1%}) and {len(own)} of "
+        f"{len(covered.has)} prototypes ({covered.share[column]:.1%}) have it."
     )
     cards = []
     for p in own[:SHOWN].tolist():

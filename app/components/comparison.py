@@ -29,56 +29,56 @@ def explain_maps(method: str) -> None:
 
 
 def show_comparison(
-    chosen: Selection, prototypes: Prototypes, found: Explanation, own: RelevanceMaps, pixels: np.ndarray
+    chosen: Selection, prototypes: Prototypes, explained: Explanation, own: RelevanceMaps, pixels: np.ndarray
 ) -> None:
     """Show a row of four pictures for each of the explained prototypes, most similar first.
 
     Args:
         chosen: the model.
         prototypes: its prototypes.
-        found: the image's explanation.
+        explained: the image's explanation.
         own: each prototype's map on its own picture.
         pixels: the image.
     """
     info = chosen.model
     train = read.dataset(info).split("train")
     mine = address(pixels)
-    for row, p in enumerate(found.prototypes.tolist()):
+    for row, p in enumerate(explained.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.picture[p])
         theirs = address(train.image(index))
         with st.container(border=True):
-            st.markdown(_heading(chosen, row, p, name, found, prototypes))
+            st.markdown(_heading(chosen, row, p, name, explained, prototypes))
             figures = [
                 plain(mine, "Your image"),
-                mapped(mine, found.maps, row, f"Where it looks like prototype {p}"),
+                mapped(mine, explained.maps, row, f"Where it looks like prototype {p}"),
                 plain(theirs, f"Prototype {p}: training image {index}"),
                 mapped(theirs, own, row, f"Where prototype {p}'s picture does"),
             ]
             show_figures(f"pair-{row}", figures, COLUMNS)
 
 
-def show_black_box(chosen: Selection, found: Explanation, pixels: np.ndarray) -> None:
+def show_black_box(chosen: Selection, explained: Explanation, pixels: np.ndarray) -> None:
     """Show which pixels the score of the black box's (or the model's own) predicted class comes from."""
-    name = chosen.model.class_names[found.predicted_black_box]
+    name = chosen.model.class_names[explained.predicted_black_box]
     mine = address(pixels)
     with st.container(border=True):
         what = "For comparison, the black box" if chosen.has_black_box else "The prediction, from all prototypes"
-        st.markdown(f"**{what}: {markdown(name)}** · probability {found.black_box.max():.1%}")
+        st.markdown(f"**{what}: {markdown(name)}** · probability {explained.black_box.max():.1%}")
         figures = [
             plain(mine, "Your image"),
-            mapped(mine, found.black_box_map, 0, f"Where its score for {name} comes from"),
+            mapped(mine, explained.black_box_map, 0, f"Where its score for {name} comes from"),
         ]
         show_figures("pair-black-box", figures, COLUMNS)
 
 
-def _heading(chosen: Selection, row: int, p: int, name: str, found: Explanation, prototypes: Prototypes) -> str:
+def _heading(chosen: Selection, row: int, p: int, name: str, explained: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
     decides = ", which decides" if row == 0 and chosen.has_black_box else ""
     dot_product = not chosen.has_black_box and chosen.model.kind == "flint"
-    distance = "" if dot_product else f" · distance ↓ {found.distance[p]:.2f}"
+    distance = "" if dot_product else f" · distance ↓ {explained.distance[p]:.2f}"
     return (
-        f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ **{found.similarity[p]:.3f}**"
-        f"{distance} · importance {prototypes.importance[p]:.0%} "
+        f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ "
+        f"**{explained.similarity[p]:.3f}**{distance} · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )

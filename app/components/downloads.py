@@ -26,13 +26,13 @@ def show_download(
 
     Args:
         label: what it says.
-        content: a table (kept as CSV without its index), or what makes the file's content.
+        content: a table (saved as CSV without its index), or what makes the file's content.
         name: the file's, with a suffix of `KINDS`.
         about: its help text.
     """
 
-    def made() -> str | bytes:
+    def file_content() -> str | bytes:
         return table_csv(content) if isinstance(content, pd.DataFrame) else content()
 
     kind = KINDS[name.rpartition(".")[2]]
-    st.download_button(label, made, name, kind, icon=":material/download:", on_click="ignore", help=about)
+    st.download_button(label, file_content, name, kind, icon=":material/download:", on_click="ignore", help=about)

@@ -27,14 +27,14 @@ WIDTH = 246
 MOST_CLASSES = 40
 
 
-def show_metrics(found: Evaluation, group: str) -> None:
+def show_metrics(evaluation: Evaluation, group: str) -> None:
     """Show a card for each metric of a group, with what it means, and why one could not be computed."""
-    names = [name for name, kind in METRICS.items() if kind.group == group and name in found.metrics]
+    names = [name for name, kind in METRICS.items() if kind.group == group and name in evaluation.metrics]
     row = st.container(horizontal=True)
     for name in names:
-        kind, value = METRICS[name], found.metrics[name]
-        caveat = found.caveat if group == PREDICTIONS else ""
-        black_box = found.metrics.get(kind.black_box)
+        kind, value = METRICS[name], evaluation.metrics[name]
+        caveat = evaluation.caveat if group == PREDICTIONS else ""
+        black_box = evaluation.metrics.get(kind.black_box)
         beside = f"black box {kind.shown(black_box.mean)}" if black_box and black_box.mean is not None else None
         row.metric(
             marked(f"{kind.title} {kind.arrow}", caveat),
@@ -47,7 +47,7 @@ def show_metrics(found: Evaluation, group: str) -> None:
             width=WIDTH,
             height="stretch",
         )
-    for reason in dict.fromkeys(found.metrics[name].reason for name in names if found.metrics[name].reason):
+    for reason in dict.fromkeys(evaluation.metrics[name].reason for name in names if evaluation.metrics[name].reason):
         st.caption(f"Not computed: {message(reason)}")
 
 
@@ -67,27 +67,27 @@ def _spread(kind: Metric, value: Measured) -> str:
 def show_classes(chosen: Selection) -> None:
     """Show which classes are taken for which, by the model or by its black box."""
     info = chosen.model
-    made = read.conversion(chosen)
+    conversion = read.conversion(chosen)
     labels = read.dataset(info).split("test").labels
     with st.expander("Confusion matrix", icon=":material/grid_on:"):
-        said_by = {"predicted": chosen.title} | ({"black_box": "Black box"} if chosen.has_black_box else {})
+        predictors = {"predicted": chosen.title} | ({"black_box": "Black box"} if chosen.has_black_box else {})
         by = st.segmented_control(
             "Predicted by",
-            list(said_by),
-            format_func=said_by.__getitem__,
+            list(predictors),
+            format_func=predictors.__getitem__,
             default="predicted",
             required=True,
             key="by",
             help="Whose predictions the table below counts.",
-            bind=bound_to("by", said_by, "predicted"),
+            bind=bound_to("by", predictors, "predicted"),
         )
-        predicted = made.test_predicted if by == "predicted" else made.test_black_box
+        predicted = conversion.test_predicted if by == "predicted" else conversion.test_black_box
         confused = metrics.confusion(predicted, labels, len(info.class_names))
         table = confusion_table(confused, info.class_names)
         right = metrics.class_accuracy(confused)
         worst = int(np.nanargmin(right))
         st.caption(
-            f"Test images by true class (row) and predicted class (column). {said_by[by]} is least often right on "
+            f"Test images by true class (row) and predicted class (column). {predictors[by]} is least often right on "
             f"**{markdown(info.class_names[worst])}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
             "The colour shows mistakes only."
         )
@@ -121,18 +121,18 @@ def show_ghosts(chosen: Selection) -> None:
 
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and which of the paper's numbers compare."""
-    found = stored_summaries(chosen) if chosen.has_black_box else {}
+    summaries = stored_summaries(chosen) if chosen.has_black_box else {}
     st.caption(
         "The paper's D_dvs compares prototypes by a softmax over their similarities. Its published numbers (0.37 to "
         "0.45 for KMEx) come from float32 rounding, which keeps a prototype from being at distance 0 from itself: "
-        f"compare only *D_dvs as published* with them. {claims.diversity_over_k(found)}"
+        f"compare only *D_dvs as published* with them. {claims.diversity_over_k(summaries)}"
     )
     if not chosen.has_black_box:
         return
-    if len(found) > 1:
-        figure = sweep_figure(found, chosen.kmeans.k, KS, "effective")
+    if len(summaries) > 1:
+        figure = sweep_figure(summaries, chosen.kmeans.k, KS, "effective")
         show_figure("vendi", figure, "Effective prototypes for each number per class")
-    if len(found) < len(KS):
+    if len(summaries) < len(KS):
         st.page_link(
             "views/sweep.py",
             label="Compute the curve for 1 to 20 per class",
@@ -141,10 +141,10 @@ def show_diversity(chosen: Selection) -> None:
         )
 
 
-def show_metrics_download(found: Evaluation) -> None:
+def show_metrics_download(evaluation: Evaluation) -> None:
     """Show the button that keeps all numbers of the page."""
     show_download(
         "All numbers as CSV",
-        lambda: comparison.as_csv(comparison.rows([found], False)),
-        f"{found.models[0]}-metrics.csv",
+        lambda: comparison.as_csv(comparison.rows([evaluation], False)),
+        f"{evaluation.models[0]}-metrics.csv",
     )

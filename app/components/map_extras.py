@@ -40,7 +40,7 @@ def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch")
 def find_image(drawn: Projection) -> None:
     """Show the search by index."""
 
-    def found() -> None:
+    def select() -> None:
         if st.session_state["find"] is not None:
             pick(KIND, f"{st.session_state['find-in']}-{int(st.session_state['find'])}")
 
@@ -52,7 +52,7 @@ def find_image(drawn: Projection) -> None:
         max(0, most),
         None,
         key="find",
-        on_change=found,
+        on_change=select,
         placeholder=f"0 to {most:,}",
         width=150,
         help="Its index in the split. The map marks it, and its card opens.",

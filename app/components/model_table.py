@@ -163,4 +163,4 @@ def explain_alone(info: ModelInfo) -> None:
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
     """The evaluations of some models; prototypical ones on their own, then with KMEx."""
-    return [read.evaluation(one, range(runs), images) for info in infos for one in all_sources(info, k)]
+    return [read.evaluation(chosen, range(runs), images) for info in infos for chosen in all_sources(info, k)]

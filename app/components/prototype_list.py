@@ -62,13 +62,13 @@ def show_list(chosen: Selection, order: str, classes: Sequence[int] | None) -> s
     if order == "class":
         groups = class_groups(info, prototypes, numbers, href, classes)
     else:
-        kept = [p for p in numbers if classes is None or prototypes.classes[p] in classes]
-        cards = [prototype_card(info, prototypes, p, href(p)) for p in kept]
+        shown = [p for p in numbers if classes is None or prototypes.classes[p] in classes]
+        cards = [prototype_card(info, prototypes, p, href(p)) for p in shown]
         groups = [
             Group(
                 [
                     _named(card, info.class_names[prototypes.classes[p]], prototypes, p, order)
-                    for card, p in zip(cards, kept, strict=True)
+                    for card, p in zip(cards, shown, strict=True)
                 ]
             )
         ]

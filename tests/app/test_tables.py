@@ -69,7 +69,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("prototypes", ()): {"digits-5-prototypes.csv": ["prototypes", *DIGITS]},
     ("explain", (("image", "100"),)): {"predictions.csv": ["predictions", *DIGITS, "--image", "test-100.png"]},
     ("attributes", (("model", "faces"),)): {
-        "faces-attribute-curves.csv": ["attribute-curves", *FACES, "--k", "4:5"],  # first: what it stores is in the next
+        "faces-attribute-curves.csv": ["attribute-curves", *FACES, "--k", "4:5"],  # stores what the next reads
         "faces-5-attributes.csv": ["attributes", *FACES],
         "faces-5-coverage.csv": ["attribute-coverage", *FACES],
         "faces-5-correlations.csv": ["attribute-correlations", *FACES],

@@ -81,7 +81,7 @@ def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
     every = replace(found, has=np.ones_like(found.has), told_apart=np.array([1, 1, 1, 0.004, -0.01]))
     first, second = attributes.finding(every, 3)
     assert first == "With 3 prototypes per class, all 5 attributes are captured."
-    assert second.startswith("The prototypes hardly tell images with Coin or Rare from those without")
+    assert second.startswith("The prototypes hardly distinguish images with Coin or Rare from those without")
 
 
 def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
