@@ -28,6 +28,7 @@ from kmex_core.models.info import BuiltInDetails, ModelInfo, listed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Conversion, Summary
+from kmex_core.relevance.catalogue import AUTO, DEFAULT
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
@@ -184,9 +185,9 @@ def _summaries() -> dict[str, Summary]:
     return {}  # filled as a background job writes them, so that what is missing is never remembered
 
 
-def scores(chosen: Selection, images: int, seed: int = 0) -> MapScores | None:
+def scores(chosen: Selection, images: int, seed: int = 0, method: str = DEFAULT) -> MapScores | None:
     """The metrics on relevance maps image by image, None when they were not measured yet."""
-    return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed))
+    return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed, method))
 
 
 # ---- what is computed from results ----------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def picture(digest: str, _content: bytes, _name: str) -> Picture:
 
 
 @st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …", hash_funcs=NAMES)
-def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int) -> Explanation:
+def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, method: str) -> Explanation:
     """Why a picture is classified as it is.
 
     Args:
@@ -298,24 +299,26 @@ def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int) 
         picture: what names the picture (a digest, or a place in a data set).
         _pixels: the picture, (H, W) or (H, W, 3) uint8.
         top: how many prototypes get a map.
+        method: how it is made, or `AUTO`.
     """
     with cores.shared():
-        return subject(chosen.model).explainer(chosen.source).explain(network_input(chosen.model, _pixels), top=top)
+        explainer = subject(chosen.model).explainer(chosen.source)
+        return explainer.explain(network_input(chosen.model, _pixels), top=top, method=method)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=NAMES)
-def prototype_maps(chosen: Selection, prototypes: Sequence[int]) -> RelevanceMaps:
+def prototype_maps(chosen: Selection, prototypes: Sequence[int], method: str = AUTO) -> RelevanceMaps:
     """The relevance map of each prototype on its own picture."""
     import torch
 
     pictures, train = conversion(chosen).prototypes.picture, dataset(chosen.model).split("train")
     inputs = torch.cat([network_input(chosen.model, train.image(int(pictures[p]))) for p in prototypes])
     with cores.shared():
-        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes)
+        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, method)
 
 
 @st.cache_data(max_entries=64, show_spinner="Drawing maps …", hash_funcs=NAMES)
-def class_maps(chosen: Selection, images: Sequence[int]) -> tuple[RelevanceMaps, RelevanceMaps]:
+def class_maps(chosen: Selection, images: Sequence[int], method: str) -> tuple[RelevanceMaps, RelevanceMaps]:
     """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
     import torch
 
@@ -323,13 +326,13 @@ def class_maps(chosen: Selection, images: Sequence[int]) -> tuple[RelevanceMaps,
     inputs = torch.cat([network_input(chosen.model, test.image(int(image))) for image in images])
     with cores.shared():
         module = subject(chosen.model).explainer(chosen.source)
-        return module.class_maps(inputs, [int(predicted[image]) for image in images])
+        return module.class_maps(inputs, [int(predicted[image]) for image in images], method)
 
 
 @st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def why_no_maps(chosen: Selection) -> str:
+def why_no_maps(chosen: Selection, method: str = DEFAULT) -> str:
     """Why there cannot be relevance maps, "" when there can."""
-    why = subject(chosen.model).relevance_scores(chosen.source).why_not()
+    why = subject(chosen.model).relevance_scores(chosen.source, method=method).why_not()
     return why.reason if why is not None else ""
 
 
@@ -339,17 +342,19 @@ def reference(info: ModelInfo) -> str:
     return black_box.name if black_box else ""
 
 
-def evaluation(chosen: Selection, seeds: Sequence[int], images: int) -> Evaluation:
+def evaluation(chosen: Selection, seeds: Sequence[int], images: int, method: str = DEFAULT) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
-    with_maps = all(scores(chosen, images, seed) is not None for seed in seeds)
+    with_maps = all(scores(chosen, images, seed, method) is not None for seed in seeds)
     beside = "" if chosen.source.has_black_box else reference(chosen.model)
-    return _evaluation(chosen, tuple(seeds), images, with_maps, beside)
+    return _evaluation(chosen, tuple(seeds), images, with_maps, beside, method)
 
 
 @st.cache_data(max_entries=100, show_spinner="Measuring …", hash_funcs=NAMES)
-def _evaluation(chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str) -> Evaluation:
+def _evaluation(
+    chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str, method: str
+) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
-    return evaluate([subject(chosen.model)], chosen.source, seeds, images, names)
+    return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, method)
 
 
 def built_in(info: ModelInfo) -> Selection:

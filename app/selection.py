@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmex_core.models.info import KINDS, ModelInfo
+from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 
 DEFAULT_K = 5
@@ -25,7 +26,7 @@ class Selection:
     @property
     def title(self) -> str:
         """What decides by the prototypes: "KMEx", or the kind of model."""
-        return self.source.title(KINDS[self.model.kind])
+        return self.source.title(MODEL_KINDS[self.model.kind].title)
 
     @property
     def has_black_box(self) -> bool:

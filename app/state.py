@@ -18,7 +18,8 @@ from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue as kept
-from kmex_core.models.info import KINDS, ModelInfo
+from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
 KS = (1, 20)
@@ -209,7 +210,7 @@ def _datasets(models: list[ModelInfo]) -> list[str]:
 
 def _choose_kmex(model: ModelInfo) -> bool:
     """Show the choice between a prototypical model and the KMEx of its embedding."""
-    kind = KINDS[model.kind]
+    kind = MODEL_KINDS[model.kind].title
     converted = st.toggle(
         "+ KMEx",
         True,

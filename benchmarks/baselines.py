@@ -11,7 +11,7 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.models import training
-from kmex_core.models.baselines import KINDS
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.evaluation import evaluate
@@ -27,7 +27,7 @@ def measure() -> list[dict[str, Any]]:
     data = opened.dataset(spec)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        for kind in ("blackbox", *KINDS):
+        for kind in MODEL_KINDS:
             found: dict[tuple[str, str], list[float]] = {}
             for seed in SEEDS:
                 recipe = training.default_recipe(data, False, kind, seed=seed)

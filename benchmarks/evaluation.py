@@ -16,6 +16,7 @@ from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.on_maps import STEPS, map_scores
 from kmex_core.metrics.robustness import keep_pixels, pixel_counts, relevance_rank
 from kmex_core.networks import architectures
+from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import class_relevance, lrp_of
 
 IMAGES, FEW, CLASSES, K, SIDE = 1000, 16, 10, 5, 32
@@ -31,13 +32,13 @@ def measure() -> list[dict[str, Any]]:
     baseline = torch.rand(3, SIDE, SIDE)
     rows = pair(
         f"all metrics on maps, ResNet34, {FEW} images of 32 × 32, k = 5 (straightforward: one pass per map and mask)",
-        lambda: map_scores(model, [(np.arange(FEW), images[:FEW], targets[:FEW])], baseline),
+        lambda: map_scores(model, [(np.arange(FEW), images[:FEW], targets[:FEW])], baseline, METHODS["prp"].make()),
         lambda: _plain(model, images[:FEW], targets[:FEW], baseline),
         3,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    map_scores(model, [(np.arange(IMAGES), images, targets)], baseline)
+    map_scores(model, [(np.arange(IMAGES), images, targets)], baseline, METHODS["prp"].make())
     seconds = time.perf_counter() - started
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     what = f"all metrics on maps, ResNet34, {IMAGES:,} images"

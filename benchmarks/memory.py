@@ -42,7 +42,7 @@ for _ in range(12):
 GRADIENTS = """
 import sys, torch
 from kmex_core import KMEx
-from kmex_core.networks import backbones
+from kmex_core.networks import splitting
 torch.manual_seed(0)
 network = architectures.build(sys.argv[1], 2, 224).eval()
 images = torch.rand(8, 3, 224, 224)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 WEB = ROOT / "app" / "assets" / "web"
 OURS = sorted(path for path in WEB.rglob("*.js") if "vendor" not in path.parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.paths import ROOT
 
 # a folder imports only folders that stand above it here; its own modules import each other without circles
 ORDER = (
@@ -131,6 +131,13 @@ def test_only_the_reader_caches() -> None:
 def test_views_are_thin() -> None:
     for path in files("app/views"):
         assert len(path.read_text().splitlines()) <= 70, f"{path} is no longer thin"
+
+
+@pytest.mark.parametrize("path", files("tests"), ids=name_of)
+def test_tests_share_helpers_and_nothing_else(path: Path) -> None:
+    """A test can be moved, renamed or deleted without another one noticing; fixtures come by their names."""
+    ours = {name for name in imported(path, for_types=True) if name.split(".")[0] == "tests"}
+    assert all(name.startswith("tests.helpers") for name in ours), f"{name_of(path)}: what it shares goes to helpers"
 
 
 def test_nothing_unpickles() -> None:

@@ -15,7 +15,7 @@ from kmex_core.models import training
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import REAL_DATA
+from tests.helpers.paths import REAL_DATA
 
 pytestmark = pytest.mark.real_data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
@@ -13,11 +14,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from kmex_core import __version__
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
-PLATFORMS = [
-    default_environment() | {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1", **system}
+PLATFORMS: list[dict[str, str]] = [
+    {name: str(value) for name, value in default_environment().items()}
+    | {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1", **system}
     for minor in (11, 12, 13, 14)
     for system in (
         {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"},
@@ -45,7 +47,7 @@ def locked(name: str) -> list[tuple[Requirement, list[str]]]:
     return entries
 
 
-def versions(environment: dict[str, str], *locks: str) -> dict[str, Version]:
+def versions(environment: Mapping[str, str], *locks: str) -> dict[str, Version]:
     """What the locks install on a platform: one version of each package, or none."""
     found: dict[str, Version] = {}
     for lock in locks:
@@ -89,7 +91,7 @@ def test_pyproject_allows_what_is_listed() -> None:
 
 def test_the_locks_are_complete() -> None:
     """They are installed with --no-deps: whatever a locked package requires here must be locked, too."""
-    environment = dict(default_environment())
+    environment = {name: str(value) for name, value in default_environment().items()}
     there = versions(environment, *LOCKS)
     for name, version in there.items():
         try:
@@ -128,10 +130,14 @@ ALIKE = {  # how packages that have no SPDX expression say it
 def licence_of(name: str) -> str:
     """What an installed package says its licence is, as SPDX has it; "" when it says nothing short."""
     metadata = distribution(name).metadata
-    if expression := metadata.get("License-Expression"):
+
+    def field(key: str) -> str:
+        return next(iter(metadata.get_all(key) or ()), "")
+
+    if expression := field("License-Expression"):
         return expression
     classifiers = [one.rpartition(" :: ")[2] for one in metadata.get_all("Classifier") or () if "License ::" in one]
-    short = [text for text in (metadata.get("License") or "", *classifiers) if text and "\n" not in text]
+    short = [text for text in (field("License"), *classifiers) if text and "\n" not in text]
     return next((named for text in short if (named := ALIKE.get(text, text))), "")
 
 
@@ -139,7 +145,7 @@ def test_every_direct_dependency_is_listed_with_its_licence() -> None:
     rows = re.findall(r"^\| ([a-z][a-z0-9-]*) \| ([^|]+) \|", (ROOT / "docs/licences.md").read_text(), re.MULTILINE)
     listed = {canonicalize_name(name): licence.strip() for name, licence in rows}
     assert set(listed) == {*direct("requirements.txt"), *direct("requirements-dev.txt")}
-    assert listed["zennit"] == "LGPL-3.0-or-later"
+    assert listed[canonicalize_name("zennit")] == "LGPL-3.0-or-later"
     unsaid = set()
     for name, licence in listed.items():
         said = licence_of(name)

@@ -15,10 +15,8 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -35,7 +33,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from kmex_core import __version__
 from kmex_core.base import compiled
-from tests.conftest import ROOT, finished
+from tests.helpers.paths import ROOT
+from tests.helpers.servers import finished, free_port, wait_until_healthy
 
 SETTINGS = ".streamlit/config.toml"
 
@@ -184,13 +183,6 @@ def test_a_job_of_the_installed_dashboard_runs_from_any_folder(installed: Instal
     assert " done digits" in text
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def listening_on(port: int) -> set[str]:
     """The addresses at which this machine takes connections at a port, as Linux writes them."""
     if not Path("/proc/net/tcp").exists():
@@ -206,15 +198,7 @@ def served(command: list[str], port: int, folder: Path, environment: Mapping[str
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"The server did not start:\n{log.read_text()}")
+        wait_until_healthy(process, f"http://127.0.0.1:{port}", log)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -9,21 +9,19 @@ from app import read
 from app.components.relevance import address, mapped, plain, show_figures, show_look
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 COLUMNS = 4
-METHODS = {
-    "prp": "prototypical relevance propagation (PRP)",
-    "integrated_gradients": "Integrated Gradients, because LRP has no rules for this kind of network",
-}
 
 
 def explain_maps(method: str) -> None:
     """Show the controls of the maps, and what the maps mean."""
     show_look("look")
     st.caption(
-        f"Maps by {METHODS[method]}. The map on the left answers: which pixels of your image make "
+        f"Method: {METHODS[method].title}. The map on the left answers: which pixels of your image make "
         "it look like this prototype? The one on the right: which pixels of the prototype's own picture do?"
     )
 
@@ -75,7 +73,7 @@ def show_black_box(chosen: Selection, explained: Explanation, pixels: np.ndarray
 def _heading(chosen: Selection, row: int, p: int, name: str, explained: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
     decides = ", which decides" if row == 0 and chosen.has_black_box else ""
-    dot_product = not chosen.has_black_box and chosen.model.kind == "flint"
+    dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
     distance = "" if dot_product else f" · distance ↓ {explained.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.own_prototype import ABOUT
 from app.figures.palette import CHOSEN, DARK, KMEX, LIGHT
 from app.selection import Selection
+from kmex_core.models.kinds import MODEL_KINDS
 
 _BOX = 'rx="8" fill="none" stroke="currentColor" stroke-width="1.5"'
 _ARROW = 'stroke="currentColor" stroke-width="1.5" marker-end="url(#kx-tip)"'
@@ -46,7 +46,7 @@ font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
 def explain_model(chosen: Selection) -> None:
     """Say how KMEx, or a prototypical model on its own, predicts."""
     if not chosen.has_black_box:
-        st.markdown(ABOUT[chosen.model.kind])
+        st.markdown(MODEL_KINDS[chosen.model.kind].about)
         return
     st.markdown(
         "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "

@@ -24,6 +24,7 @@ from kmex_core.commands import comparison, evaluation
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import MapScores
 from kmex_core.models.info import ModelInfo
+from kmex_core.relevance.catalogue import DEFAULT, METHODS
 from kmex_core.stages.relevance_scores import RelevanceScores
 
 IMAGES = (100, 300, 1000)
@@ -44,21 +45,21 @@ def choose_images(info: ModelInfo) -> int:
     )
 
 
-def measure(chosen: Selection, images: int, runs: int = 1) -> bool:
+def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT) -> bool:
     """Show a button that measures relevance maps, or the job's progress; True when there is nothing to do.
 
     The work continues while other pages are open, and this page finds it again when it is reloaded.
     """
-    if _are_measured(chosen, images, runs):
+    if _are_measured(chosen, images, runs, method):
         return True
     label = _label(chosen)
-    if why := read.why_no_maps(chosen):
+    if why := read.why_no_maps(chosen, method):
         st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
         return False
     subject = read.subject(chosen.model)
     count = f"{_counted(chosen, images):,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     offer(
-        evaluation.relevance_maps_job(subject, chosen.source, images, runs),
+        evaluation.relevance_maps_job(subject, chosen.source, images, runs, method),
         f"Measure maps of {label}",
         f"Measuring maps of {label} on {count}.",
         "Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are kept.",
@@ -98,8 +99,8 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     )
 
 
-def _are_measured(chosen: Selection, images: int, runs: int) -> bool:
-    return all(read.scores(chosen, images, seed) is not None for seed in range(runs))
+def _are_measured(chosen: Selection, images: int, runs: int, method: str = DEFAULT) -> bool:
+    return all(read.scores(chosen, images, seed, method) is not None for seed in range(runs))
 
 
 def _scores(chosen: Selection, images: int) -> RelevanceScores:
@@ -113,6 +114,13 @@ def _counted(chosen: Selection, images: int) -> int:
 def _label(chosen: Selection) -> str:
     kind = " alone" if not chosen.source.has_black_box else " + KMEx" if chosen.model.kind != "blackbox" else ""
     return f"{chosen.model.name}{kind}"
+
+
+def show_conservation(scores: MapScores, method: str) -> None:
+    """Show what the maps were made by, on how many images, and how many of them conserve relevance."""
+    described = METHODS[method]
+    conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if described.conserves else ""
+    st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
 
 
 def show_ordering(chosen: Selection, scores: MapScores) -> None:
@@ -153,7 +161,7 @@ def show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     show_download("Scores of each image as CSV", table, f"{chosen.model.name}-map-scores.csv")
 
 
-def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
+def show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
     """Show the images with the best and the worst score, with the maps of both models."""
     info = chosen.model
     names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other's maps to differ from
@@ -174,7 +182,7 @@ def show_extremes(chosen: Selection, table: pd.DataFrame) -> None:
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    mine, theirs = read.class_maps(chosen, picked["image"].tolist())
+    mine, theirs = read.class_maps(chosen, picked["image"].tolist(), method)
     test = read.dataset(info).split("test")
     predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]

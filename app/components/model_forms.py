@@ -18,7 +18,7 @@ from kmex_core.commands.importing import import_job
 from kmex_core.commands.training import training_job
 from kmex_core.data import registry as datasets
 from kmex_core.models.catalogue import check_free
-from kmex_core.models.info import KINDS
+from kmex_core.models.kinds import MODEL_KINDS
 
 BACKBONES = (
     "resnet20",
@@ -36,10 +36,10 @@ NAMED = "Letters, digits, dots, dashes and underscores."
 
 
 def _dataset(key: str) -> str:
-    known = [*datasets.REGISTRY, *sorted({info.dataset for info in read.models()} - set(datasets.REGISTRY))]
+    known = [*datasets.DATASETS, *sorted({info.dataset for info in read.models()} - set(datasets.DATASETS))]
 
     def words(name: str) -> str:
-        if name not in datasets.REGISTRY:
+        if name not in datasets.DATASETS:
             return name
         return datasets.title(name) + ("" if datasets.available(name) else " (to be downloaded)")
 
@@ -87,8 +87,8 @@ def _skip_broken(key: str) -> bool:
 def _kind(key: str) -> str:
     return st.selectbox(
         "Kind",
-        list(KINDS),
-        format_func=lambda kind: "Black box" if kind == "blackbox" else KINDS[kind],
+        list(MODEL_KINDS),
+        format_func=lambda kind: "Black box" if kind == "blackbox" else MODEL_KINDS[kind].title,
         key=key,
         help="A black box is an ordinary classifier. The others learn prototypes of their own.",
     )

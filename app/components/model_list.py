@@ -22,7 +22,8 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue
-from kmex_core.models.info import KINDS, ModelInfo
+from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 
 CHOSEN = "chosen"
 
@@ -76,7 +77,7 @@ def show_model(info: ModelInfo) -> None:
     with st.container(border=True):
         by = f", by {markdown(info.class_column)}" if info.class_column else ""
         st.markdown(
-            f"**{markdown(info.name)}** · {KINDS[info.kind]}, {markdown(info.backbone)}, "
+            f"**{markdown(info.name)}** · {MODEL_KINDS[info.kind].title}, {markdown(info.backbone)}, "
             f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}"
         )
         with st.container(horizontal=True, vertical_alignment="center"):

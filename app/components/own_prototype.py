@@ -1,4 +1,4 @@
-"""What a prototype of ProtoPNet, FLINT or ProtoVAE is in that model's own terms."""
+"""What a built-in prototype is in its model's own terms."""
 
 from __future__ import annotations
 
@@ -13,17 +13,6 @@ from app.selection import Selection
 from kmex_core.prototypes.types import NO_IMAGE
 
 SIDE = 224
-ABOUT = {
-    "protopnet": "ProtoPNet learns **prototypes** together with its network, and moves each onto a training image of "
-    "its class from time to time. A new image is compared with all of them, and a last layer weighs the similarities "
-    "into a score for each class.",
-    "flint": "FLINT learns **attributes** of the network's inner maps together with the network. A new image has each "
-    "attribute to some degree, which is called its similarity here, and a last layer weighs them into a score for each "
-    "class. An attribute is counted to the class that it speaks for most.",
-    "protovae": "ProtoVAE learns **prototypes** as centres in the space of an autoencoder, so that each can be turned "
-    "back into a picture. A new image is compared with all of them, and a last layer weighs the similarities into a "
-    "score for each class.",
-}
 
 
 def show_own_kind(chosen: Selection, p: int) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import streamlit as st
 
 from app.components.web import component
-from app.links import number_in, one_of, refuse
+from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.relevance.catalogue import AUTO, METHODS
 from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
@@ -77,6 +78,26 @@ def show_look(key: str) -> None:
         if (asked := st.query_params.get(name)) and not usable(asked):
             refuse(name, asked, instead)
     _relevance(key=key, data={"scales": _SCALES})
+
+
+def choose_method(automatic: bool) -> str:
+    """Show the choice of a relevance method.
+
+    Args:
+        automatic: offer the first method that explains the model, and take it by default.
+    """
+    labels = {name: method.title for name, method in METHODS.items()}
+    if automatic:
+        labels = {AUTO: "Automatic", **labels}
+    return st.selectbox(
+        "Relevance method",
+        list(labels),
+        format_func=labels.__getitem__,
+        key="method",
+        width=340,
+        bind=bound_to("method", labels, next(iter(labels))),
+        help="  \n".join(f"{method.title}: {method.about}" for method in METHODS.values()),
+    )
 
 
 def show_figures(key: str, figures: Sequence[Figure], columns: int) -> None:

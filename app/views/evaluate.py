@@ -10,19 +10,20 @@ from app.components.map_scores import (
     choose_images,
     measure,
     scores_of,
+    show_conservation,
     show_distributions,
     show_extremes,
     show_ordering,
 )
 from app.components.notes import show_notes
 from app.components.preparation import prepare
+from app.components.relevance import choose_method
 from app.components.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
 
 chosen = selection()
-info = chosen.model
 
 show_title("Evaluate")
 st.markdown(
@@ -33,36 +34,37 @@ st.markdown(
     )
     + "↑ means that higher is better, ↓ that lower is."
 )
-prepare(info)
+prepare(chosen.model)
 show_notes(chosen)
-found = read.evaluation(chosen, [chosen.kmeans.seed], 0)
+evaluation = read.evaluation(chosen, [chosen.kmeans.seed], 0)
 
 st.header(PREDICTIONS)
-show_metrics(found, PREDICTIONS)
+show_metrics(evaluation, PREDICTIONS)
 show_classes(chosen)
 
 st.header(TRANSPARENCY, help="Does every prototype take part in decisions?")
-show_metrics(found, TRANSPARENCY)
+show_metrics(evaluation, TRANSPARENCY)
 show_ghosts(chosen)
 
 st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
-show_metrics(found, DIVERSITY)
+show_metrics(evaluation, DIVERSITY)
 show_diversity(chosen)
 
 st.header(MAPS, help="Do relevance maps show what decides?")
-images = choose_images(info)
-if not measure(chosen, images):
-    show_metrics_download(found)
+with st.container(horizontal=True):
+    images, method = choose_images(chosen.model), choose_method(automatic=False)
+if not measure(chosen, images, method=method):
+    show_metrics_download(evaluation)
     st.stop()
-scores = read.scores(chosen, images, chosen.kmeans.seed)
+scores = read.scores(chosen, images, chosen.kmeans.seed, method)
 assert scores is not None
-found = read.evaluation(chosen, [chosen.kmeans.seed], images)
-st.caption(f"Maps by PRP and LRP on {len(scores):,} test images; {scores.conserving:.1%} of them conserve relevance.")
-show_metrics(found, MAPS)
-if not chosen.has_black_box and (beside := read.reference(info)):
+evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
+show_conservation(scores, method)
+show_metrics(evaluation, MAPS)
+if not chosen.has_black_box and (beside := read.reference(chosen.model)):
     st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
 show_ordering(chosen, scores)
-table = scores_of(chosen, scores)
-show_distributions(chosen, table)
-show_extremes(chosen, table)
-show_metrics_download(found)
+image_scores = scores_of(chosen, scores)
+show_distributions(chosen, image_scores)
+show_extremes(chosen, image_scores, method)
+show_metrics_download(evaluation)

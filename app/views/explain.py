@@ -10,6 +10,7 @@ from app.components.image_picker import pick_image
 from app.components.notes import show_notes
 from app.components.predictions import show_predictions
 from app.components.preparation import prepare
+from app.components.relevance import choose_method
 from app.components.title import show_title
 from app.state import selection
 
@@ -26,11 +27,14 @@ converted = read.conversion(chosen)
 picked = pick_image(chosen, converted)
 if picked is None:
     st.stop()
-found = read.explanation(chosen, picked.name, picked.pixels, TOP)
-show_predictions(chosen, converted.prototypes, found, picked)
-
-st.header("This looks like that")
-explain_maps(found.maps.method)
-own = read.prototype_maps(chosen, found.prototypes.tolist())
-show_comparison(chosen, converted.prototypes, found, own, picked.pixels)
-show_black_box(chosen, found, picked.pixels)
+predictions, maps = st.container(), st.container()
+with maps:
+    st.header("This looks like that")
+    method = choose_method(automatic=True)
+explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, method)
+with predictions:
+    show_predictions(chosen, converted.prototypes, explanation, picked)
+explain_maps(explanation.maps.method)
+prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), explanation.maps.method)
+show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
+show_black_box(chosen, explanation, picked.pixels)

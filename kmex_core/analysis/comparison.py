@@ -12,17 +12,12 @@ from kmex_core.base.plain_text import csv_text, latex
 from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
+from kmex_core.models.kinds import MODEL_KINDS
 
 FORMATS = ("text", "csv", "latex")
 COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
 CAVEAT = "(!)"  # marks numbers with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
-PAPERS = {  # what the paper calls a kind of model, and its KMEx
-    "blackbox": ("ResNet34", "R34+KMEx"),
-    "protopnet": ("ProtoPNet", "ProtoPNet+KMEx"),
-    "flint": ("FLINT", "FLINT+KMEx"),
-    "protovae": ("ProtoVAE", "ProtoVAE+KMEx"),
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def _published(kind: str, name: str) -> list[Row]:
             {figure.metric: Cell(figure.mean, figure.std, "paper", f"Table {figure.table}: {figure.variant}")
              for figure in known if figure.model == model},
         )
-        for model in (PAPERS[kind] if known else ())
+        for model in (MODEL_KINDS[kind].paper if known else ())
     ]  # fmt: skip
 
 

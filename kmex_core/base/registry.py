@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+import ast
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 from kmex_core.base.errors import unknown_name
 
@@ -15,11 +21,14 @@ class Registry(Mapping[str, EntryT]):
 
     Args:
         what: what an entry is called in messages, as in "metric".
+        entries: names with entries, registered in this order.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, entries: Iterable[tuple[str, EntryT]] = ()) -> None:
         self._what = what
         self._entries: dict[str, EntryT] = {}
+        for name, entry in entries:
+            self.register(name, entry)
 
     def register(self, name: str, entry: EntryT) -> None:
         """Add an entry.
@@ -49,3 +58,92 @@ class Registry(Mapping[str, EntryT]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+BaseT = TypeVar("BaseT")
+
+
+def subclasses(package: str, base: type[BaseT]) -> list[type[BaseT]]:
+    """The subclasses of `base` with a name that the files of a package define, in the order of the files.
+
+    Args:
+        package: dotted name; its modules are imported.
+        base: the base class.
+    """
+    folders = importlib.import_module(package).__path__
+    modules = [importlib.import_module(f"{package}.{file.name}") for file in pkgutil.iter_modules(folders)]
+    return [
+        entry
+        for module in modules
+        for entry in vars(module).values()
+        if isinstance(entry, type) and issubclass(entry, base) and entry.__module__ == module.__name__
+        if "name" in vars(entry)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a class without importing it.
+
+    Attributes:
+        name: of the entry.
+        place: its place in lists, from 0.
+        module, class_name: where the class is.
+    """
+
+    name: str
+    place: int
+    module: str
+    class_name: str
+
+    def load(self) -> Any:
+        """The class; imports what it needs."""
+        return getattr(importlib.import_module(self.module), self.class_name)
+
+
+DescriptionT = TypeVar("DescriptionT", bound=Description)
+
+
+def descriptions(package: str, base: str, description: type[DescriptionT]) -> list[DescriptionT]:
+    """Every subclass of `base` in the files of a package, described by its class attributes, by place.
+
+    They are read from the source, as setuptools reads a version: what a page lists must not wait for PyTorch, and all
+    that is known of an entry is on its class.
+
+    Args:
+        package: dotted name; its `__init__` is imported, its modules are not.
+        base: the name of the base class, as the files write it.
+        description: has a field for each class attribute that is read.
+
+    Raises:
+        ValueError: when such an attribute is not a literal.
+        TypeError: when one is missing.
+    """
+    fields = {field.name for field in dataclasses.fields(description)}
+    described = []
+    for folder in importlib.import_module(package).__path__:
+        for path in sorted(Path(folder).glob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and base in (ast.unparse(parent) for parent in node.bases):
+                    attributes = {name: _literal(value, f"{path.name}: {node.name}.{name}")
+                                  for name, value in _assigned(node) if name in fields}  # fmt: skip
+                    described.append(description(module=f"{package}.{path.stem}", class_name=node.name, **attributes))
+    return sorted(described, key=lambda entry: entry.place)
+
+
+def _assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """The names that a class's body gives a value, with the value."""
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            yield statement.target.id, statement.value
+        if isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, statement.value
+
+
+def _literal(value: ast.expr, where: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise ValueError(f"{where} must be a literal: it is read without importing the module.") from error

@@ -16,6 +16,7 @@ from kmex_core.commands._shared import (
     Images,
     Json,
     K,
+    Method,
     MetricNames,
     Runs,
     Seed,
@@ -27,6 +28,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import PrototypeSource, sources_of
+from kmex_core.relevance.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -41,6 +43,7 @@ def compare(
     published: Annotated[bool, typer.Option(help="Include the paper's figures for the same data sets.")] = True,
     k: K = 5,
     images: Images = 1000,
+    method: Method = DEFAULT,
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
@@ -65,7 +68,7 @@ def compare(
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources_of(subjects[0].info.kind, k), seeds, images
+                subjects, metrics, sources_of(subjects[0].info.kind, k), seeds, images, method
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])

@@ -60,7 +60,7 @@ def datasets(
                     "about": entry.about,
                     "available": registry.available(name, data_root),
                 }
-                for name, entry in registry.REGISTRY.items()
+                for name, entry in registry.DATASETS.items()
             ],
         }
 

@@ -13,6 +13,7 @@ from kmex_core.commands._shared import (
     Images,
     Json,
     K,
+    Method,
     MetricNames,
     Own,
     Runs,
@@ -25,6 +26,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
+from kmex_core.relevance.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -44,6 +46,7 @@ def evaluate(
     k: K = 5,
     own: Own = False,
     images: Images = 1000,
+    method: Method = DEFAULT,
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
@@ -67,7 +70,7 @@ def evaluate(
         store = Store()
         of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
-        evaluations, notes = evaluate_sources(subjects, metrics, of, range(seed, seed + runs), images)
+        evaluations, notes = evaluate_sources(subjects, metrics, of, range(seed, seed + runs), images, method)
         text = comparison.as_text(comparison.rows(evaluations))
         return comparison.evaluation_values(evaluations[-1]) | {"text": text} | notes
 
@@ -83,11 +86,13 @@ def evaluate(
     answer_with(as_json, work, show)
 
 
-def relevance_maps_job(subject: Subject, source: PrototypeSource, images: int, runs: int) -> JobRequest:
+def relevance_maps_job(
+    subject: Subject, source: PrototypeSource, images: int, runs: int, method: str = DEFAULT
+) -> JobRequest:
     """Measure the metrics on relevance maps of one model."""
     from kmex_core.metrics.catalogue import MAP_METRICS
 
-    spec = subject.relevance_scores(source.seeded(0), images).spec
+    spec = subject.relevance_scores(source.seeded(0), images, method=method).spec
     return job_of(
         f"relevance-maps-{spec.key}-{runs}",
         evaluate,
@@ -95,5 +100,6 @@ def relevance_maps_job(subject: Subject, source: PrototypeSource, images: int, r
         metrics=",".join(MAP_METRICS),
         **({"k": source.k} if isinstance(source, KMeans) else {"own": True}),
         images=spec.images,  # there may be fewer test images
+        method=method,
         runs=runs,
     )

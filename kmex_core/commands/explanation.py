@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +26,7 @@ from kmex_core.commands._shared import (
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import fewer_prototypes
-
-if TYPE_CHECKING:
-    pass
+from kmex_core.relevance.catalogue import AUTO, METHODS
 
 
 @app.command()
@@ -41,8 +39,12 @@ def explain(
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
     method: Annotated[
-        str, typer.Option(help="auto, prp (ResNet and VGG) or integrated_gradients (any network).")
-    ] = "auto",
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"How relevance maps are made: {', '.join(METHODS)}; {AUTO} is the first that explains the model.",
+        ),
+    ] = AUTO,
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,

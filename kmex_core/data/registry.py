@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from kmex_core.base.errors import InputError, unknown_name
 from kmex_core.base.location import default_root
 from kmex_core.base.paths import user_path
 from kmex_core.base.progress import Progress, silent
+from kmex_core.base.registry import Registry, subclasses
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, read_only
+from kmex_core.data import sources
 from kmex_core.data.content import reading_again, signature
 from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, some
 from kmex_core.data.judge import judged
-from kmex_core.data.sources import celeba as _celeba
-from kmex_core.data.sources import cub as _cub
-from kmex_core.data.sources import quickdraw as _quickdraw
-from kmex_core.data.sources.celeba import load_celeba
-from kmex_core.data.sources.cub import load_cub
-from kmex_core.data.sources.digits import load_digits
-from kmex_core.data.sources.faces import load_faces
+from kmex_core.data.source import DataSource
 from kmex_core.data.sources.folder import load_folder
-from kmex_core.data.sources.official import OFFICIAL, is_there, load_official
 from kmex_core.data.sources.parquet import load_parquet
-from kmex_core.data.sources.quickdraw import load_quickdraw
 from kmex_core.data.splits import layout_of
 
 __all__ = [
-    "REGISTRY",
+    "DATASETS",
     "ArraySplit",
     "EncodedSplit",
-    "Entry",
     "ImageDataset",
     "LeftOut",
     "Split",
@@ -51,45 +43,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A registered data set: how to load it, what to say about it, and whether its files lie under a data root."""
-
-    load: Callable[[DatasetSpec, Progress], ImageDataset]
-    title: str
-    about: str
-    is_there: Callable[[Path], bool] = lambda root: True
-
-
-def _quick(load: Callable[[DatasetSpec], ImageDataset]) -> Callable[[DatasetSpec, Progress], ImageDataset]:
-    """A loader that takes no time worth reporting."""
-    return lambda spec, _progress: load(spec)
-
-
-def _official(name: str, about: str) -> Entry:
-    return Entry(_quick(load_official), OFFICIAL[name].title, about, lambda root: is_there(OFFICIAL[name], root))
-
-
-REGISTRY: dict[str, Entry] = {
-    "digits": Entry(_quick(load_digits), "Digits", "1,797 handwritten digits, 8×8 grey; comes with the product"),
-    "faces": Entry(_quick(load_faces), "Faces", "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn here"),
-    "mnist": _official("mnist", "70,000 handwritten digits, 28×28 grey"),
-    "fashion-mnist": _official("fashion-mnist", "70,000 pieces of clothing, 28×28 grey"),
-    "svhn": _official("svhn", "99,289 house numbers, 32×32 colour"),
-    "cifar10": _official("cifar10", "60,000 animals and vehicles, 32×32 colour"),
-    "stl10": _official("stl10", "13,000 animals and vehicles, 96×96 colour"),
-    "quickdraw10": Entry(
-        _quick(load_quickdraw), "QuickDraw-10", "10,000 drawings of ten things, 28×28 grey; to be downloaded by hand",
-        _quickdraw.is_there,
-    ),
-    "celeba": Entry(
-        load_celeba, "CelebA", "182,732 faces with 40 attributes, 224×224 colour; to be downloaded by hand",
-        _celeba.is_there,
-    ),
-    "cub200": Entry(
-        load_cub, "CUB-200", "11,788 birds of 200 species, 224×224 colour; to be downloaded by hand", _cub.is_there
-    ),
-}  # fmt: skip
+_KINDS = subclasses(sources.__name__, DataSource)  # type: ignore[type-abstract]  # those that are found are concrete
+DATASETS: Registry[DataSource] = Registry(
+    "data set", ((source.name, source) for source in sorted((kind() for kind in _KINDS), key=lambda kind: kind.place))
+)
 
 
 def data_root(chosen: str = "") -> Path:
@@ -104,20 +61,20 @@ def registered(name: str) -> str:
     def plain(text: str) -> str:
         return re.sub(r"[\s_-]", "", text).casefold()
 
-    spellings = {plain(text): known for known, entry in REGISTRY.items() for text in (known, entry.title)}
+    spellings = {plain(text): known for known, entry in DATASETS.items() for text in (known, entry.title)}
     return spellings.get(plain(name), "")
 
 
 def available(name: str, root: str = "") -> bool:
     """Whether a registered data set can be loaded without downloading anything."""
     known = registered(name)
-    return not known or REGISTRY[known].is_there(data_root(root))
+    return not known or DATASETS[known].is_there(data_root(root))
 
 
 def title(name: str) -> str:
     """What to call a data set: a registered one's title, else the folder's name."""
     known = registered(name)
-    return REGISTRY[known].title if known else Path(name).name
+    return DATASETS[known].title if known else Path(name).name
 
 
 def places(name: str, root: str = "") -> tuple[Path, ...]:
@@ -176,7 +133,7 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
                 f"The files of {title(known)} are not in {placed.root}, and a read-only server or command "
                 f"({READ_ONLY} is set) downloads nothing."
             )
-        return REGISTRY[known].load(placed, progress)
+        return DATASETS[known].load(placed, progress)
     for folder in places(spec.name, spec.root):
         if not folder.is_dir():
             continue
@@ -191,4 +148,4 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
             "names, "
             f"or 'train/<class>/*' with pictures.{unused}"
         )
-    raise unknown_name("data set", spec.name, REGISTRY, "Or give the path of a folder.")
+    raise unknown_name("data set", spec.name, DATASETS, "Or give the path of a folder.")

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
-from kmex_core.base.registry import Registry
+from kmex_core.base.registry import Registry, subclasses
 from kmex_core.metrics import kinds
 from kmex_core.metrics.metric import DIVERSITY, GROUPS, MAPS, PREDICTIONS, SHARE, TRANSPARENCY, Metric
 
 __all__ = ["DIVERSITY", "MAPS", "METRICS", "PREDICTIONS", "SHARE", "TRANSPARENCY", "Metric"]
 
 
-def _collected() -> Registry[Metric]:
-    """The metrics by group and place."""
-    registry: Registry[Metric] = Registry("metric")
-    names = (file.name for file in pkgutil.iter_modules(kinds.__path__))
-    modules = [importlib.import_module(f"{kinds.__name__}.{name}") for name in names]
-    metrics = [
-        entry()
-        for module in modules
-        for entry in vars(module).values()
-        if isinstance(entry, type) and issubclass(entry, Metric) and entry.__module__ == module.__name__
-    ]
-    for metric in sorted(metrics, key=lambda metric: (GROUPS.index(metric.group), metric.place)):
-        registry.register(metric.name, metric)
-    return registry
+def _place(metric: Metric) -> tuple[int, int]:
+    return GROUPS.index(metric.group), metric.place
 
 
-METRICS = _collected()
+_KINDS = subclasses(kinds.__name__, Metric)  # type: ignore[type-abstract]  # those that are found are concrete
+METRICS: Registry[Metric] = Registry(
+    "metric", ((metric.name, metric) for metric in sorted((kind() for kind in _KINDS), key=_place))
+)
 MAP_METRICS = tuple(name for name, metric in METRICS.items() if metric.maps)  # those on relevance maps

@@ -22,10 +22,11 @@ from kmex_core.metrics.robustness import (
     pixel_counts,
     relevance_rank,
 )
-from kmex_core.metrics.types import MapScores, NotComputed
+from kmex_core.metrics.types import MapScores
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.fit import class_members
-from kmex_core.relevance.lrp import LRP_COPIES, class_relevance, has_rules, lrp_of, no_rules
+from kmex_core.relevance.method import CannotExplain, RelevanceMethod, Targets
+from kmex_core.relevance.protocol import Explainable
 from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 
 BATCH = 16
@@ -33,37 +34,14 @@ STEPS = 20
 PIXELS_AT_ONCE = 2**18
 
 
-class Prototypical(Protocol):
-    """A model that decides by prototypes on top of an encoder: N images, K prototypes, C classes, D dimensions.
+class Decider(Explainable, Protocol):
+    """A model that decides by prototypes: N images, K prototypes, C classes."""
 
-    `similarity` may be of any sign (a dot product, say). `head` is the black box on the same encoder.
-    """
-
-    encoder: nn.Module
-    head: nn.Module
     prototype_class: Tensor
 
-    @property
-    def pixel_range(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """The lowest and the highest value of each input channel; None where it is not known."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, channels, H, W) to (N, D)."""
-
-    def similarity(self, z: Tensor) -> Tensor:
-        """(N, D) to (N, K)."""
-
     def classify(self, similarity: Tensor) -> Tensor:
-        """(N, K) to (N, C) class scores."""
-
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        """(N, K) to (N, C)."""
-
-    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(N, D) and (N,) to (N, D): relevance of the dimensions for the similarity to one prototype each."""
-
-    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
-        """(N, D) and (N,) to (N, D): relevance of the dimensions for the prediction of one class each."""
+        """(N, K) similarities to (N, C) class scores."""
+        ...
 
 
 class Classifier(Protocol):
@@ -78,16 +56,39 @@ class Classifier(Protocol):
         """(N, D) to (N, C)."""
 
 
-def why_no_maps(model: Prototypical, size: Sequence[int]) -> NotComputed | None:
-    """Why there are no relevance maps for a model; None when there are.
+@dataclass(frozen=True, eq=False)
+class BlackBoxAlone:
+    """A black box with a network of its own, as relevance methods see it: it has no prototypes.
 
-    Args:
-        model: see `Prototypical`.
-        size: of an image, (channels, H, W).
+    Attributes:
+        encoder, head: see `Classifier`.
+        pixel_range: see `Explainable`.
     """
-    if model.pixel_range is not None and has_rules(model.encoder, size):
-        return None
-    return NotComputed(no_rules(model.encoder))
+
+    encoder: nn.Module
+    head: nn.Module
+    pixel_range: tuple[Sequence[float], Sequence[float]] | None
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, D)."""
+        z: Tensor = self.encoder(images)
+        return z
+
+    def similarity(self, z: Tensor) -> Tensor:
+        """(N, 0)."""
+        return z[:, :0]
+
+    def probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, 0)."""
+        return similarity
+
+    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """(0, D): nothing can ask for any."""
+        return z
+
+    def prediction_relevance(self, z: Tensor, classes: Tensor) -> Tensor:
+        """(0, D): nothing can ask for any."""
+        return z
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,17 @@ class _Outputs:
     black_box: Tensor
 
 
-def _outputs(model: Prototypical, images: Tensor) -> _Outputs:
+def _outputs(model: Explainable, images: Tensor) -> _Outputs:
     z = model.encode(images)
     similarity = model.similarity(z)
     return _Outputs(z, similarity, model.probabilities(similarity), model.head(z).softmax(1))
 
 
 def map_scores(
-    model: Prototypical,
+    model: Decider,
     batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
     baseline: Tensor,
+    method: RelevanceMethod,
     *,
     total: int = 0,
     seed: int = 0,
@@ -118,24 +120,25 @@ def map_scores(
 ) -> MapScores:
     """AD, AI, RO and D_fdl of a model and its black box, from one pass: maps and masked images are shared.
 
-    Per image: a PRP map for each prototype of its class (AD, AI), an LRP map of the model's own prediction (RO), one
-    of the black box's prediction by the model and one by the black box (D_fdl, and the black box's AD, AI, RO).
+    Per image: a map for each prototype of its class (AD, AI), one of the model's own prediction (RO), one of the black
+    box's prediction by the model and one by the black box (D_fdl, and the black box's AD, AI, RO).
     Masked images go through the encoder in batches, once for the model and its black box. Memory is bounded by a
     batch; its size does not change the result.
 
     Args:
-        model: see `Prototypical`; in evaluation mode.
+        model: see `Decider`; in evaluation mode.
         batches: indices (n,), normalised images (n, channels, H, W) and labels (n,).
         baseline: (channels, H, W), what pixels become that are taken away.
+        method: how maps are made.
         total: how many images there are (0 when unknown), for progress.
         seed: of the random order of pixels, which depends on it and on the image's index alone.
         steps: of relevance ordering.
         progress: called after every batch; it may raise to stop.
 
     Raises:
-        KMExError: when a map has values that are not finite, or there are no images or no rules for the encoder.
+        KMExError: when a map has values that are not finite, or there are no images or no maps of the model.
     """
-    started = time.perf_counter()
+    began = time.perf_counter()
     parts: list[dict[str, np.ndarray]] = []
     baseline = baseline.to(model.prototype_class.device)
     with torch.no_grad():
@@ -143,11 +146,13 @@ def map_scores(
     members = class_members(model.prototype_class, empty.black_box.shape[1])
     done = 0
     for indices, images, labels in batches:
-        if not parts and (why := why_no_maps(model, images.shape[1:])) is not None:
-            raise KMExError(why.reason)
+        if not parts and (why := method.why_not(model, images.shape[1:])):
+            raise KMExError(why)
         for at in range(0, len(images), BATCH):
             part = slice(at, at + BATCH)
-            here = _Batch(model, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device))
+            here = _Batch(
+                model, method, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
+            )
             parts.append(here.scores(baseline, empty, members, steps, seed))
             done += len(indices[part])
             progress(Event("Measuring maps", done, max(total, done)))
@@ -155,64 +160,77 @@ def map_scores(
         raise KMExError("There are no images to measure maps on.")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     conserving = float(joined.pop("conserving").mean())
-    return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - started)
+    return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - began)
 
 
 def map_divergences(
-    model: Prototypical, other: Classifier, batches: Iterable[tuple[np.ndarray, Tensor, Tensor]], progress: Progress
+    model: Decider,
+    other: Classifier,
+    batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
+    method: RelevanceMethod,
+    progress: Progress,
 ) -> np.ndarray:
     """(N,) D_fdl of a model and a black box with a network of its own, image by image, in nats (paper 4.1.2).
 
     For the class that the black box predicts: the model's map of that class beside the black box's.
 
     Args:
-        model: see `Prototypical`.
+        model: see `Decider`.
         other: the black box.
         batches: see `map_scores`; both networks take the same input.
+        method: how maps are made.
         progress: called after every batch; it may raise to stop.
 
     Raises:
         KMExError: when a map has values that are not finite.
     """
-    found: list[Tensor] = []
+    black_box = BlackBoxAlone(other.encoder, other.head, model.pixel_range)
+    divergences: list[Tensor] = []
     done = 0
-    pixel_range = model.pixel_range
-    assert pixel_range is not None
     for _, images, _ in batches:
-        for at in range(0, len(images), BATCH):
-            here = images[at : at + BATCH].to(model.prototype_class.device)
+        for start in range(0, len(images), BATCH):
+            here = images[start : start + BATCH].to(model.prototype_class.device)
             with torch.no_grad():
-                theirs = other.encoder(here)
-                said = other.head(theirs).argmax(1)
-                mine = model.prediction_relevance(model.encode(here), said)
-            maps = [
-                _propagated(encoder, pixel_range, here, relevance)
-                for encoder, relevance in (
-                    (model.encoder, mine),
-                    (other.encoder, class_relevance(other.head, theirs, said)),
-                )
-            ]
-            if not all(bool(one.isfinite().all()) for one in maps):
-                raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
-            found.append(map_divergence(*maps))
+                z, z_black_box = model.encode(here), black_box.encode(here)
+                scores = other.head(z_black_box)
+                prototypes = model.similarity(z).shape[1]
+            # the class that the black box predicts, by the model and by the black box
+            each, classes = torch.arange(len(here), device=here.device), scores.shape[1]
+            predicted = scores.argmax(1)
+            by_model = Targets(each, prototypes + classes + predicted, prototypes, classes)
+            by_black_box = Targets(each, predicted, 0, classes)
+            maps, _ = _finite_maps(method, model, here, z, by_model, BATCH)
+            maps_black_box, _ = _finite_maps(method, black_box, here, z_black_box, by_black_box, BATCH)
+            divergences.append(map_divergence(maps, maps_black_box))
             done += len(here)
             progress(Event("Comparing maps", done, done))
-    return torch.cat(found).cpu().numpy()
+    return torch.cat(divergences).cpu().numpy()
 
 
-def _propagated(
-    encoder: nn.Module, pixel_range: tuple[Sequence[float], Sequence[float]], images: Tensor, relevance: Tensor
-) -> Tensor:
-    lrp = lrp_of(encoder, *pixel_range, images.shape[1:])
-    portions = Portions.fitting(encoder, images, backward=True, copies=LRP_COPIES)
-    return torch.cat(list(portions.over(len(images), lambda part: lrp.maps(images[part], relevance[part]))))
+def _finite_maps(
+    method: RelevanceMethod, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int
+) -> tuple[Tensor, Tensor]:
+    """See `RelevanceMethod.maps`.
+
+    Raises:
+        KMExError: when a map has values that are not finite, or there are none of these images.
+    """
+    try:
+        maps, expected = method.maps(model, images, z, targets, rows)
+    except CannotExplain as reason:
+        raise KMExError(str(reason)) from reason
+    if not bool(maps.isfinite().all()):
+        raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
+    return maps, expected
 
 
 class _Batch:
     """A few images with what is needed to score them."""
 
-    def __init__(self, model: Prototypical, indices: np.ndarray, images: Tensor, labels: Tensor) -> None:
-        self.model, self.indices, self.images, self.labels = model, indices, images, labels
+    def __init__(
+        self, model: Decider, method: RelevanceMethod, indices: np.ndarray, images: Tensor, labels: Tensor
+    ) -> None:
+        self.model, self.method, self.indices, self.images, self.labels = model, method, indices, images, labels
         self.pixels = images.shape[2] * images.shape[3]
         self.rows = max(16, PIXELS_AT_ONCE // self.pixels)
         with torch.no_grad():
@@ -286,27 +304,23 @@ class _Batch:
     def _maps(self, image: Tensor, prototype: Tensor, other: Tensor) -> tuple[Tensor, np.ndarray]:
         """Maps of all prototypes' similarities, of each image's prediction, of the black box's, and, for the images in
         `other`, of the black box's prediction by the model."""
-        model, z = self.model, self.outputs.z
-        with torch.no_grad():
-            relevance = torch.cat([
-                model.prototype_relevance(z[image], prototype),
-                model.prediction_relevance(z, self.predicted),
-                class_relevance(model.head, z, self.black_box),
-                model.prediction_relevance(z[other], self.black_box[other]),
-            ])  # fmt: skip
-        each = torch.arange(len(z), device=z.device)
-        rows = torch.cat([image, each, each, other])
-        assert model.pixel_range is not None
-        lrp = lrp_of(model.encoder, *model.pixel_range, self.images.shape[1:])
-        portions = Portions.fitting(model.encoder, self.images, self.rows, backward=True, copies=LRP_COPIES)
-        maps = torch.cat(
-            list(portions.over(len(rows), lambda part: lrp.maps(self.images[rows[part]], relevance[part])))
-        )
-        if not bool(maps.isfinite().all()):
-            raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
-        expected = relevance.double().sum(1)
-        kept = (maps.double().sum((1, 2, 3)) - expected).abs() <= CONSERVATION_TOLERANCE * expected.abs()
-        return maps, kept.cpu().numpy()
+        each = torch.arange(len(self.images), device=image.device)
+        count, classes = self.outputs.similarity.shape[1], self.outputs.black_box.shape[1]
+        targets = Targets(
+            images=torch.cat([image, each, each, other]),
+            outputs=torch.cat([
+                prototype,
+                count + classes + self.predicted,
+                count + self.black_box,
+                count + classes + self.black_box[other],
+            ]),
+            prototypes=count,
+            classes=classes,
+        )  # fmt: skip
+        maps, expected = _finite_maps(self.method, self.model, self.images, self.outputs.z, targets, self.rows)
+        expected = expected.double()
+        conserves = (maps.double().sum((1, 2, 3)) - expected).abs() <= CONSERVATION_TOLERANCE * expected.abs()
+        return maps, conserves.cpu().numpy()
 
     def _random_ranks(self, seed: int) -> Tensor:
         drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]

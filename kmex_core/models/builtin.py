@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from kmex_core.models.baselines import ProtoPNet, PrototypeHead, ProtoVAE
+from kmex_core.models.baseline import Baseline, PrototypeHead
 from kmex_core.models.info import BuiltInDetails
 from kmex_core.models.kmex import KMEx
 from kmex_core.prototypes.fit import pairwise
@@ -15,7 +15,7 @@ from kmex_core.relevance.prp import similarity_relevance
 
 
 def built_in_distance(head: Any, z: Tensor) -> Tensor:
-    """(N, D) embeddings to (N, K): how far each own prototype is, the lowest being the most similar one.
+    """(N, D) embeddings to (N, K): how far each built-in prototype is; the lowest is the most similar.
 
     Euclidean where the similarity is made of a distance; else (FLINT) the similarity with its sign changed.
 
@@ -28,22 +28,23 @@ def built_in_distance(head: Any, z: Tensor) -> Tensor:
     return -torch.as_tensor(head.similarity(z))
 
 
-def built_in_details(model: Any) -> BuiltInDetails:
-    """What a ProtoPNet, FLINT or ProtoVAE can say of its own prototypes.
+def built_in_details(model: nn.Module) -> BuiltInDetails:
+    """What only a baseline knows of its built-in prototypes.
 
     Args:
         model: the whole network, on any device.
     """
-    pushed = model.picture.cpu().numpy() if isinstance(model, ProtoPNet) else None
-    decoded = None
-    if isinstance(model, ProtoVAE):
-        pixels = model.decode(model.prototypes).clamp(0, 1)
-        decoded = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return BuiltInDetails(model.head.weight.detach().cpu().numpy(), pushed, decoded)
+    assert isinstance(model, Baseline)
+    pushed, pixels = model.pushed(), model.decoded()
+    return BuiltInDetails(
+        model.head.weight.detach().cpu().numpy(),
+        None if pushed is None else pushed.cpu().numpy(),
+        None if pixels is None else (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy(),
+    )
 
 
 class BuiltInPrototypes(KMEx):
-    """A ProtoPNet, FLINT or ProtoVAE on its own: its similarity, and its classification by all similarities.
+    """A baseline on its own: its similarity, and its classification by all similarities.
 
     The head of the model is what KMEx calls its black box, so that the two never differ.
     """

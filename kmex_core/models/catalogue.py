@@ -16,6 +16,7 @@ from kmex_core.base.errors import InputError, StoreError, unknown_name
 from kmex_core.base.files import digest, move_file, read_description, read_file, remove_file
 from kmex_core.base.store import Store, checked_name
 from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -282,7 +283,7 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
         InputError: when there is none of that name, or its weights do not fit its architecture.
         StoreError: when its file is damaged.
     """
-    from kmex_core.networks import backbones
+    from kmex_core.networks import splitting
 
     path = path_of(store, name)
     try:
@@ -295,7 +296,7 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     model.eval().to(device)
     if info.kind != "blackbox":
         return BlackBox(info, model, model.get_submodule("encoder"), model.get_submodule("head"), "head")
-    parts = backbones.split(model)
+    parts = splitting.split(model)
     return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
 
 
@@ -306,14 +307,13 @@ def build(info: ModelInfo) -> nn.Module:
         InputError: see `architectures.build`.
         StoreError: for a kind that this version does not know.
     """
-    from kmex_core.models.baselines import KINDS
     from kmex_core.networks import architectures
 
     if info.kind == "blackbox":
         return architectures.build(info.backbone, len(info.class_names), info.image_size)
-    if info.kind not in KINDS:
+    if info.kind not in MODEL_KINDS:
         raise StoreError(f"'{info.name}' is a '{info.kind}', which this version does not know.")
-    return KINDS[info.kind](info.backbone, len(info.class_names), info.image_size, info.k, info.options)
+    return MODEL_KINDS[info.kind].build(info.backbone, len(info.class_names), info.image_size, info.k, info.options)
 
 
 def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:

@@ -10,8 +10,6 @@ import numpy as np
 
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 
-KINDS = {"blackbox": "black box", "protopnet": "ProtoPNet", "flint": "FLINT", "protovae": "ProtoVAE"}
-
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -19,7 +17,7 @@ class ModelInfo:
 
     Attributes:
         name: its name in the store.
-        kind: a key of `KINDS`.
+        kind: a key of `kinds.MODEL_KINDS`.
         dataset: the name or path of its data set.
         root: the data root it was trained from ("" for the default).
         backbone: its architecture's registered name.
@@ -103,8 +101,8 @@ class BuiltInDetails:
 
     Attributes:
         weights: (C, K) float32, of the last layer, from similarities to class scores.
-        pushed: (K,) int64, the training image that each was last moved onto, or `NO_IMAGE` (ProtoPNet, else None).
-        decoded: (K, H, W, 3) uint8, each as the decoder draws it (ProtoVAE, else None).
+        pushed: (K,) int64, the training image that each was last moved onto, or `NO_IMAGE`; None where none is.
+        decoded: (K, H, W, 3) uint8, each as the model draws it; None where it cannot.
     """
 
     weights: np.ndarray

@@ -18,7 +18,7 @@ from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file, write_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.networks import backbones, passes
+from kmex_core.networks import passes, splitting
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.loaders import Batches, check_images
 from kmex_core.networks.memory import out_of_memory
@@ -97,7 +97,7 @@ class KMEx(nn.Module):
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            raise backbones.not_run(getattr(self.encoder, "model", self.encoder), images, error) from error
+            raise splitting.not_run(getattr(self.encoder, "model", self.encoder), images, error) from error
         return z.to(self.prototypes.dtype)
 
     def distance(self, z: Tensor) -> Tensor:
@@ -225,13 +225,13 @@ class KMEx(nn.Module):
             network = copy.deepcopy(network).to(device)
             place = torch.empty(0, device=device).device
         batches = Batches(loader)
-        parts = backbones.split(network, batches.first.to(place), head)
+        parts = splitting.split(network, batches.first.to(place), head)
         names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
         batches.classes = parts.head.out_features
         try:
             embeddings = extract(parts.encoder, parts.head, batches, batches.total, place, progress=progress)
         except RuntimeError as error:
-            raise backbones.not_run(network, batches.last, error) from error
+            raise splitting.not_run(network, batches.last, error) from error
         prototypes = fit_prototypes(embeddings, names, k, seed, str(place), progress)
         if few := fewer_prototypes(prototypes, names, k):
             warnings.warn(few, stacklevel=2)
@@ -261,7 +261,7 @@ class KMEx(nn.Module):
                 "squared": self.squared,
                 "pixel_range": self.pixel_range,
                 "made_by": self.made_by,
-                "weights": backbones.fingerprint(self.encoder, self.head),
+                "weights": splitting.fingerprint(self.encoder, self.head),
             },
         )
 
@@ -297,8 +297,8 @@ class KMEx(nn.Module):
             weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
         except (KeyError, IndexError, TypeError, ValueError) as error:  # whole, and yet not what `save` writes
             raise StoreError(f"{path} lacks what a KMEx file has ({type(error).__name__}: {error}).") from error
-        parts = backbones.split_at(model, head_path) if head is None else backbones.split(model, head=head)
-        if backbones.fingerprint(parts.encoder, parts.head) != weights:
+        parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
+        if splitting.fingerprint(parts.encoder, parts.head) != weights:
             raise InputError(
                 f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} that was given: "
                 "its prototypes would mean nothing. Give the classifier that was converted."

@@ -16,7 +16,8 @@ from kmex_core.base.errors import InputError, TrainingError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.network_input import normalise
 from kmex_core.data.registry import ImageDataset
-from kmex_core.models.baselines import KINDS, Baseline, Stage, checked_options
+from kmex_core.models.baseline import Baseline, Stage, checked_options
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.networks import architectures
 from kmex_core.networks.memory import in_portions
 
@@ -40,7 +41,7 @@ class Recipe:
         augmentation: "none", or "flip-crop": flip with probability 0.5, pad with 2 black pixels and crop (A.1).
         seed: of initial weights, order and augmentation.
         imagenet: start from ImageNet weights.
-        kind: what is trained: "blackbox", or a key of `baselines.KINDS`.
+        kind: what is trained: a key of `MODEL_KINDS`.
         optimiser: "sgd" or "adam".
         k: prototypes per class of a baseline.
         options: of a baseline: its loss weights and stages by name; its defaults where they are missing.
@@ -88,17 +89,15 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
     Args:
         dataset: gives epochs and augmentation.
         imagenet: whether training starts from ImageNet weights.
-        kind: "blackbox", or a key of `baselines.KINDS`.
+        kind: a key of `MODEL_KINDS`.
         changes: values that are not the default; None is ignored. `options` adds to the defaults of the kind.
 
     Raises:
         InputError: for a value out of range, an unknown kind or an option that it does not have.
     """
-    epochs = {"blackbox": (10, 30), "protopnet": (20, 20), "flint": (10, 30), "protovae": (20, 60)}
-    if kind not in epochs:
-        raise InputError(f"'{kind}' cannot be trained; known: {', '.join(epochs)}.")
+    model_kind = MODEL_KINDS.named(kind)
     values: dict[str, Any] = {
-        "epochs": epochs[kind][dataset.name not in SHORT],
+        "epochs": model_kind.epochs[dataset.name not in SHORT],
         "batch_size": 128,
         "augmentation": dataset.augmentation,
         "seed": 0,
@@ -113,8 +112,9 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
         values |= {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
     values |= {name: value for name, value in changes.items() if value is not None}
     if kind != "blackbox":
-        named = {"kl": 1.0 if dataset.name in ("mnist", "digits") else 100.0} if kind == "protovae" else {}
-        values["options"] = checked_options(KINDS[kind], named | dict(values.get("options", {})))
+        network: type[Baseline] = model_kind.load()
+        options = network.options_for(dataset.name) | dict(values.get("options", {}))
+        values["options"] = checked_options(network, options)
     elif values.get("options"):
         raise InputError("A black box has no options of its own.")
     return Recipe(**values)
@@ -128,7 +128,8 @@ def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Mo
     """
     if recipe.kind == "blackbox":
         return architectures.build(backbone, classes, image_size, recipe.imagenet)
-    return KINDS[recipe.kind](backbone, classes, image_size, recipe.k, recipe.options, recipe.imagenet)
+    kind = MODEL_KINDS[recipe.kind]
+    return kind.build(backbone, classes, image_size, recipe.k, recipe.options, recipe.imagenet)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,7 @@ from torch import Tensor, nn
 from kmex_core.base.errors import InputError
 from kmex_core.networks.checkpoints import _first_line
 
-# what the original ProtoPNet and ProtoVAE call their parts, and what they keep that needs no place here
-ALIASES = {"head.prototypes": "prototype_vectors", "head.weight": "last_layer.weight"}
-
+# buffers of the original ProtoPNet and ProtoVAE that need no place here
 UNNEEDED = ("ones", "prototype_class_identity")
 
 # buffers that a checkpoint may lack: they start as a new network has them
@@ -57,7 +56,7 @@ def match(
     state: Mapping[str, Tensor],
     module: nn.Module,
     ignore: Sequence[str] = (),
-    aliases: Mapping[str, str] = ALIASES,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Match:
     """Find the place of each tensor of a checkpoint in a network, by its name or what is left of it.
 

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, Self
+from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from kmex_core.prototypes.types import Prototypes
 
 
-class Prototypical(Protocol):
-    """An encoder, a head beside it and prototypes: `KMEx`, or a model with built-in prototypes.
+class Explainable(Protocol):
+    """An encoder, a head beside it, and prototypes that decide.
 
-    N images, C classes, K prototypes, D embedding dimensions.
+    N images, C classes, K prototypes, D embedding dimensions. A similarity may be of any sign (a dot product, say).
     """
 
-    encoder: nn.Module
-    head: nn.Module
-    prototypes: Tensor
-    details: Prototypes
-    class_names: tuple[str, ...]
-    pixel_range: tuple[Sequence[float], Sequence[float]] | None
-
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) images to (N, D) embeddings."""
+    @property
+    def encoder(self) -> nn.Module:
+        """(N, channels, H, W) images to (N, D) embeddings."""
         ...
 
-    def distance(self, z: Tensor) -> Tensor:
-        """(N, D) embeddings to (N, K) distances to the prototypes."""
+    @property
+    def head(self) -> nn.Module:
+        """(N, D) embeddings to (N, C) class scores of the black box on the same encoder."""
+        ...
+
+    @property
+    def pixel_range(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """The lowest and the highest value of each input channel; None where it is not known."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) images to (N, D) embeddings."""
         ...
 
     def similarity(self, z: Tensor) -> Tensor:
@@ -39,10 +43,6 @@ class Prototypical(Protocol):
         """(N, K) similarities to (N, C) class probabilities."""
         ...
 
-    def predict(self, z: Tensor) -> Tensor:
-        """(N, D) embeddings to (N,) predicted classes."""
-        ...
-
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D): what the similarity of each embedding to a prototype of its own, by index (N,), starts from."""
         ...
@@ -51,10 +51,18 @@ class Prototypical(Protocol):
         """(N, D): what the probability of a class for each embedding, by index (N,), starts from."""
         ...
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """All parameters."""
+
+class Prototypical(Explainable, Protocol):
+    """`KMEx`, or a model with built-in prototypes."""
+
+    prototypes: Tensor
+    details: Prototypes
+    class_names: tuple[str, ...]
+
+    def distance(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) distances to the prototypes."""
         ...
 
-    def float(self) -> Self:
-        """The model, its parameters in 32-bit floats."""
+    def predict(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N,) predicted classes."""
         ...

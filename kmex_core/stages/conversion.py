@@ -128,7 +128,7 @@ def built_in(train: Embeddings, test: Embeddings, model: BlackBox) -> Conversion
     """The prototypes that a model has itself, by its own similarity; it is its own black box."""
     import torch
 
-    from kmex_core.models.baselines import PrototypeHead
+    from kmex_core.models.baseline import PrototypeHead
     from kmex_core.models.builtin import built_in_distance
     from kmex_core.prototypes.fit import ROWS, describe_prototypes
 

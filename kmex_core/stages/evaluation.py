@@ -17,6 +17,7 @@ from kmex_core.metrics.types import Evaluation, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
+from kmex_core.relevance.catalogue import DEFAULT, METHODS
 from kmex_core.stages.subject import IMAGES, Subject
 
 NO_SHARE = NotComputed("No similarity is above 0, so that a share of it means nothing.")
@@ -28,6 +29,7 @@ def evaluate(
     seeds: Sequence[int],
     images: int = IMAGES,
     names: Sequence[str] = tuple(METRICS),
+    method: str = DEFAULT,
 ) -> Evaluation:
     """Metrics of a model's prototypes over several runs. What was measured before comes from the store.
 
@@ -37,12 +39,14 @@ def evaluate(
         seeds: of k-means and of the choice of images.
         images: how many test images the metrics on maps are over; all when there are fewer.
         names: of `METRICS`. The black box's own come with them.
+        method: how relevance maps are made, a name of `relevance.catalogue.METHODS`.
 
     Raises:
-        InputError: for an unknown metric or models of different kinds; see `ModelConversion`.
+        InputError: for an unknown metric or method, or models of different kinds; see `ModelConversion`.
     """
     for name in names:
         METRICS.named(name)
+    METHODS.named(method)
     infos = [subject.info for subject in subjects]
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
@@ -51,7 +55,7 @@ def evaluate(
     spreads: list[dict[str, float]] = []
     for subject in subjects:
         for seed in seeds:
-            values, spread = _run(subject, source.seeded(seed), seed, images, names)
+            values, spread = _run(_Run(subject, source.seeded(seed), seed, images, method), names)
             runs.append(values)
             spreads.append(spread)
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
@@ -66,7 +70,7 @@ def evaluate(
         seeds=tuple(seeds),
         images=min(images, test) if wants_maps else 0,
         test_images=test,
-        method="prp" if wants_maps else "",
+        method=method if wants_maps else "",
         metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
         built_in=not source.has_black_box,
         reference=reference.name if reference else "",
@@ -93,11 +97,9 @@ def _measured(
     )
 
 
-def _run(
-    subject: Subject, source: PrototypeSource, seed: int, images: int, names: Sequence[str]
-) -> tuple[dict[str, float | NotComputed], dict[str, float]]:
+def _run(run: _Run, names: Sequence[str]) -> tuple[dict[str, float | NotComputed], dict[str, float]]:
     """One run: every metric's value, and for metrics that are means over images, their standard deviation."""
-    run = _Run(subject, source, seed, images)
+    source = run.source
     values: dict[str, float | NotComputed] = {}
     spreads: dict[str, float] = {}
     for name in names:
@@ -126,6 +128,7 @@ class _Run:
     source: PrototypeSource
     seed: int
     images: int
+    method: str
 
     @cached_property
     def converted(self) -> Conversion:
@@ -175,10 +178,12 @@ class _Run:
 
     @cached_property
     def scores(self) -> MapScores | NotComputed:
-        return self.subject.relevance_scores(self.source, self.images, self.seed).get_or_why_not()
+        return self.subject.relevance_scores(self.source, self.images, self.seed, self.method).get_or_why_not()
 
     @property
     def divergence(self) -> np.ndarray | NotComputed:
         if isinstance(self.scores, NotComputed):
             return self.scores
-        return self.scores.divergence if self.source.has_black_box else self.subject.divergences(self.images, self.seed)
+        if self.source.has_black_box:
+            return self.scores.divergence
+        return self.subject.divergences(self.images, self.seed, self.method)

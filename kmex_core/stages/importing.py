@@ -20,7 +20,8 @@ from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry as datasets
 from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue as models
-from kmex_core.models.info import KINDS, TEST_IS_TRAINING, ModelInfo
+from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.stages.statistics import PixelStatistics
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.training_runs import root_to_keep, test_accuracy
@@ -39,7 +40,7 @@ class ImportRequest:
 
     Attributes:
         name: what to call it in the store.
-        kind: a key of `info.KINDS`.
+        kind: a key of `MODEL_KINDS`.
         checkpoint: the file with its weights.
         dataset: what it was trained on; its name may be empty for a file that this product exported.
         backbone: its architecture.
@@ -79,8 +80,7 @@ def import_model(
         StoreError: when the store cannot be written.
     """
     name = checked_name(request.name)
-    if request.kind not in KINDS:
-        raise InputError(f"'{request.kind}' is not a model kind; known: {', '.join(KINDS)}.")
+    MODEL_KINDS.named(request.kind)
     with models.claimed(store, name):
         models.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
         imported = _imported(store, name, request, device, progress)
@@ -105,14 +105,14 @@ def _imported(
             class_column=column,
             skip_broken=request.dataset.skip_broken,
         )
-    elif info.dataset not in datasets.REGISTRY:
+    elif info.dataset not in datasets.DATASETS:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
     info = replace(info, name=name, embedded=False)
     data = dataset_of(info, request.dataset.root)
     info = replace(info, dataset=data.name, class_column=data.class_column)
     state = read_checkpoint(request.checkpoint)
     network = models.build(info)
-    fitted = match(state, network, request.ignore)
+    fitted = match(state, network, request.ignore, getattr(network, "aliases", {}))
     _check_fit(fitted, network, data, what)
     weights = converted(fitted.state, network, what)
     models.load_state(network, weights, what)
@@ -167,7 +167,7 @@ def _exported(path: Path) -> ModelInfo | None:
     info = models.info_of(described, "imported", path)
     numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
     fine = (
-        info.kind in KINDS
+        info.kind in MODEL_KINDS
         and all(
             isinstance(text, str)
             for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
@@ -186,8 +186,7 @@ def _exported(path: Path) -> ModelInfo | None:
 
 
 def _described(store: Store, request: ImportRequest, progress: Progress) -> ModelInfo:
-    from kmex_core.models.baselines import KINDS as BASELINES
-    from kmex_core.models.baselines import checked_options
+    from kmex_core.models.baseline import checked_options
 
     if not request.dataset.name:
         raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
@@ -216,7 +215,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         accuracy=None,
         made_by={},
         k=0 if black_box else request.k,
-        options={} if black_box else checked_options(BASELINES[request.kind], request.options),
+        options={} if black_box else checked_options(MODEL_KINDS[request.kind].load(), request.options),
         class_column=data.class_column,
         skip_broken=request.dataset.skip_broken,
     )

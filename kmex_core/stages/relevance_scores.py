@@ -17,6 +17,7 @@ from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
+from kmex_core.relevance.catalogue import METHODS
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.explainer import explainer
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from kmex_core.models.kmex import KMEx
+    from kmex_core.relevance.method import RelevanceMethod
 
 BATCH = 64
 ALONE = NotComputed(
@@ -37,19 +39,25 @@ class _OfMaps(Artifact[SpecT, ResultT]):
 
     room = "evaluations"
 
-    def __init__(self, bound: Bound, source: PrototypeSource, conversion: Artifact[PrototypeSpec, Conversion]) -> None:
+    def __init__(
+        self, bound: Bound, source: PrototypeSource, conversion: Artifact[PrototypeSpec, Conversion], method: str
+    ) -> None:
         super().__init__(bound.store, bound.progress)
         self._bound, self._source, self._conversion = bound, source, conversion
+        self._described = METHODS.named(method)
 
     @cached_property
     def _explainer(self) -> KMEx:
         return explainer(self._bound.network, self._source, self._bound.read(self._conversion), self._conversion.spec)
 
+    @cached_property
+    def _method(self) -> RelevanceMethod:
+        return self._described.make()
+
     def why_not(self) -> NotComputed | None:
         """Why there are no maps to measure; None when there are."""
-        from kmex_core.metrics.on_maps import why_no_maps
-
-        return why_no_maps(self._explainer, _size(self._bound.info))
+        why = self._method.why_not(self._explainer, _size(self._bound.info))
+        return NotComputed(why) if why else None
 
     def get_or_why_not(self) -> ResultT | NotComputed:
         """The result, or why there is none."""
@@ -66,6 +74,7 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         conversion: its prototypes.
         images: how many test images; all when there are fewer.
         seed: of the choice of images and of random orders.
+        method: how maps are made, a name of `METHODS`.
     """
 
     def __init__(
@@ -75,14 +84,15 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         conversion: Artifact[PrototypeSpec, Conversion],
         images: int,
         seed: int,
+        method: str,
     ) -> None:
-        super().__init__(bound, source, conversion)
+        super().__init__(bound, source, conversion, method)
         self._images, self._seed = images, seed
 
     @cached_property
     def spec(self) -> MapScoresSpec:
         images = min(self._images, len(self._bound.data.split("test")))
-        return MapScoresSpec(self._conversion.key, images, self._seed)
+        return MapScoresSpec(self._conversion.key, images, self._seed, method=self._described.key)
 
     def make(self) -> MapScores:
         """Measure them.
@@ -96,6 +106,7 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
             self._explainer,
             chosen_images(self._bound, self.spec),
             _replacement(self._bound.info),
+            self._method,
             total=self.spec.images,
             seed=self._seed,
             steps=self.spec.steps,
@@ -119,6 +130,7 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
         conversion: those prototypes, described.
         scores: the spec of its own scores, which says which images.
         reference: the black box, see `reference_of`.
+        method: how maps are made, that of the scores.
     """
 
     def __init__(
@@ -128,8 +140,9 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
         conversion: Artifact[PrototypeSpec, Conversion],
         scores: MapScoresSpec,
         reference: ModelInfo,
+        method: str,
     ) -> None:
-        super().__init__(bound, source, conversion)
+        super().__init__(bound, source, conversion, method)
         self._scores, self._reference = scores, reference
 
     @cached_property
@@ -143,18 +156,18 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
 
     def why_not(self) -> NotComputed | None:
         """Why there is nothing to compare; None when there is."""
-        from kmex_core.relevance.lrp import has_rules
+        from kmex_core.metrics.on_maps import BlackBoxAlone
 
         if (why := super().why_not()) is not None:
             return why
-        return None if has_rules(self._black_box.encoder, _size(self._bound.info)) else ALONE
+        black_box = BlackBoxAlone(self._black_box.encoder, self._black_box.head, self._explainer.pixel_range)
+        return ALONE if self._method.why_not(black_box, _size(self._bound.info)) else None
 
     def make(self) -> np.ndarray:
         from kmex_core.metrics.on_maps import map_divergences
 
-        return map_divergences(
-            self._explainer, self._black_box, chosen_images(self._bound, self._scores), self.progress
-        )
+        images = chosen_images(self._bound, self._scores)
+        return map_divergences(self._explainer, self._black_box, images, self._method, self.progress)
 
     def pack(self, result: np.ndarray) -> tuple[Arrays, dict[str, Any]]:
         return {"divergence": result}, {"reference": self._reference.name}

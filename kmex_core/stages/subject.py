@@ -22,6 +22,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, PrototypeSource
+from kmex_core.relevance.catalogue import DEFAULT
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import RegroupedEmbedding, SplitEmbedding
@@ -67,21 +68,23 @@ class Subject(Bound):
         """The embedding in two dimensions, see `EmbeddingMap`."""
         return EmbeddingMap(self, self.embedding("train"), self.embedding("test"), sample, seed)
 
-    def relevance_scores(self, source: PrototypeSource, images: int = IMAGES, seed: int = 0) -> RelevanceScores:
+    def relevance_scores(
+        self, source: PrototypeSource, images: int = IMAGES, seed: int = 0, method: str = DEFAULT
+    ) -> RelevanceScores:
         """The metrics on relevance maps, see `RelevanceScores`."""
-        return RelevanceScores(self, source, self.conversion(source), images, seed)
+        return RelevanceScores(self, source, self.conversion(source), images, seed, method)
 
     def reference(self) -> ModelInfo | None:
         """The black box that a prototypical model's maps are compared with, see `reference_of`."""
         return reference_of(self)
 
-    def divergences(self, images: int = IMAGES, seed: int = 0) -> np.ndarray | NotComputed:
+    def divergences(self, images: int = IMAGES, seed: int = 0, method: str = DEFAULT) -> np.ndarray | NotComputed:
         """(N,) D_fdl in nats between a prototypical model on its own and its `reference`, or why there are none."""
         reference, source = self.reference(), BuiltIn()
         if reference is None:
             return ALONE
-        scores = self.relevance_scores(source, images, seed).spec
-        return ReferenceDivergence(self, source, self.conversion(source), scores, reference).get_or_why_not()
+        scores, conversion = self.relevance_scores(source, images, seed, method).spec, self.conversion(source)
+        return ReferenceDivergence(self, source, conversion, scores, reference, method).get_or_why_not()
 
     def explainer(self, source: PrototypeSource) -> KMEx:
         """The self-explaining module of a source's prototypes, on the device."""
@@ -175,7 +178,7 @@ def dataset_of(info: ModelInfo, root: str = "", skip_broken: bool = False, progr
     name = info.dataset
     if not root and registry.available(info.dataset, info.root):
         root = info.root
-    elif root and name not in registry.REGISTRY:
+    elif root and name not in registry.DATASETS:
         copy = registry.data_root(root) / Path(name).name
         name = str(copy) if copy.is_dir() else name
     skip = skip_broken or info.skip_broken

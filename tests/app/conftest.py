@@ -1,36 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.stages.subject import Subject, dataset_of
-
-FRAME = Path(__file__).resolve().parents[2] / "app" / "frame.py"
+from tests.helpers.pages import Page, clear_caches
+from tests.helpers.paths import FRAME
+from tests.helpers.stores import embed
 
 
 @pytest.fixture(autouse=True)
 def _fresh_caches() -> Iterator[None]:
     yield
-    st.cache_data.clear()
-    st.cache_resource.clear()
-
-
-def embed(store: Store, name: str) -> None:
-    """Do what a page would start a job for."""
-    info = models.describe(store, name)
-    data = dataset_of(info)
-    for split in ("train", "test"):
-        Subject(store, info, data).embedding(split).get()
+    clear_caches()
 
 
 @pytest.fixture
-def page(demo: Store) -> Callable[..., AppTest]:
+def page(demo: Store) -> Page:
     """Opens a page of the dashboard on the converted demo: `page("explain", k="3")`."""
 
     def opened(view: str = "overview", **query: str) -> AppTest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,10 +33,9 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
-from tests.app.test_pages import healthy
-from tests.conftest import with_attributes
+from tests.helpers.datasets import with_attributes
+from tests.helpers.pages import Page, healthy
 
-Page = Callable[..., AppTest]
 KS = range(4, 6)
 
 

@@ -19,7 +19,7 @@ from app.figures.predictions import probability_figure
 from app.figures.sweep import CURVES, sweep_figure
 from kmex_core.analysis.tables.prototypes import prediction_table
 from kmex_core.metrics.catalogue import METRICS
-from tests.app.test_figures import summary
+from tests.helpers.results import summary
 
 KS = range(1, 21)
 

@@ -22,9 +22,11 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.subject import dataset_of
-from tests.app.conftest import FRAME, embed
-from tests.app.test_pages import data_of, healthy
-from tests.conftest import encoded, striped, write_folder
+from tests.helpers.datasets import write_folder
+from tests.helpers.pages import data_of, healthy
+from tests.helpers.paths import FRAME
+from tests.helpers.pictures import encoded, striped
+from tests.helpers.stores import embed
 
 B = "*b* $x$"  # a class whose name Markdown would change
 

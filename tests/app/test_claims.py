@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,8 @@ import pytest
 from app import claims
 from kmex_core.models.info import ModelInfo
 from kmex_core.relevance.types import Explanation, RelevanceMaps
-from tests.app.test_figures import summary
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
+from tests.helpers.results import summary
 
 NAMES = ("ant", "bee", "cat")
 
@@ -49,7 +49,7 @@ def test_a_difference_counts_beyond_a_paired_test(gained: int, lost: int, beyond
 # ---- near ties ------------------------------------------------------------------------------------------------------
 
 
-def explained(distance: list[float], probability: list[float] = (0.4, 0.3, 0.3)) -> Explanation:  # type: ignore[assignment]
+def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0.3)) -> Explanation:
     away = np.array(distance, np.float32)
     similarity = np.log((away**2 + 1) / (away**2 + 1e-4))
     maps = RelevanceMaps(np.zeros((0, 8, 8), np.float32), np.zeros(0), "prp")

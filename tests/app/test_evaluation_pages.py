@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import numpy as np
@@ -39,9 +39,8 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_pages import figures, healthy
+from tests.helpers.pages import Page, figures, healthy
 
-Page = Callable[..., AppTest]
 IMAGES = 12
 
 
@@ -98,7 +97,7 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
     assert shown_metrics(test)["Divergence of maps ↓"] == f"{measured.divergence.mean():.3f} nats"
     charts = {chart.key for chart in test.get("plotly_chart")}
     assert charts >= {"confusion", "shares", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
-    links = [link.label for link in test.get("page_link") if "Test image" in link.label]
+    links = image_links(test)
     order = np.argsort(measured.divergence, kind="stable")
     expected = [*order[:3], *order[::-1][:3]]
     for at, label in zip(expected, links, strict=True):
@@ -109,7 +108,7 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
     linked = healthy(page("evaluate", extreme=METRICS["average_drop"].title))
     assert linked.segmented_control(key="extreme").value == "drop"
     drops = measured.drop.mean(1)
-    links = [link.label for link in test.get("page_link") if "Test image" in link.label]
+    links = image_links(test)
     assert f": {drops.min():.1%}" in links[0]
     assert f": {drops.max():.1%}" in links[3]
 
@@ -153,6 +152,11 @@ def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(read, "models", lambda: [info for info in real() if info.name in names])
 
 
+def image_links(test: AppTest) -> list[str]:
+    """What the page's links to test images say."""
+    return [link.proto.label for link in test.get("page_link") if "Test image" in link.proto.label]
+
+
 def compared(test: AppTest) -> pd.DataFrame:
     """The tables of the page Compare as one: models by metrics."""
     parts = []
@@ -181,11 +185,11 @@ def test_compare_shows_models_side_by_side(
     assert not test.info
     table = compared(test)
     assert table.index.tolist() == ["digits", "digits + KMEx", "second", "second + KMEx"]
-    assert "±" in table.loc["digits + KMEx", "Average drop ↓"]
+    assert "±" in str(table.loc["digits + KMEx", "Average drop ↓"])
     assert not [button for button in test.button if "Measure" in button.label]
     healthy(test.selectbox(key="runs").set_value(3).run())
     table = compared(test)
-    assert "±" in table.loc["digits + KMEx", "Accuracy ↑"]
+    assert "±" in str(table.loc["digits + KMEx", "Accuracy ↑"])
     assert "Average drop ↓" not in table.columns  # measured for one seed only
     assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
     healthy(test.multiselect(key="models").set_value([]).run())

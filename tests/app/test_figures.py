@@ -9,7 +9,8 @@ from app.figures.sweep import CURVES, sweep_figure
 from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.tables.prototypes import prediction_table, sweep_table
 from kmex_core.analysis.types import Projection
-from kmex_core.prototypes.types import Prototypes, Summary
+from kmex_core.prototypes.types import Prototypes
+from tests.helpers.results import summary
 
 NAMES = ("ant", "bee", "cat")
 BLACK_BOX, KMEX = np.array([0.7, 0.1, 0.2]), np.array([0.3, 0.3, 0.4])
@@ -47,12 +48,6 @@ def test_two_hundred_classes_make_a_figure_of_sensible_size() -> None:
     names = [f"class {i}" for i in range(200)]
     table = prediction_table(names, np.full(200, 0.005), np.full(200, 0.005), np.arange(200) / 200, np.arange(200))
     assert similarity_figure(shown_rows(table, 10, ["class 3"]), None).layout.height < 500
-
-
-def summary(**values: float | None) -> Summary:
-    usual = {"images": 100, "accuracy_black_box": 0.9, "accuracy_kmex": 0.89, "agreement": 0.95, "ghosting": 0.0,
-             "diversity": 0.01, "diversity_reference": 0.4, "effective": 1.2}  # fmt: skip
-    return Summary(**{**usual, **values})  # type: ignore[arg-type]
 
 
 def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:

@@ -13,8 +13,8 @@ from kmex_core.base.store import Store
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import sweep
-from tests.app.conftest import FRAME
-from tests.hostile import ATTRIBUTES, NAMES, hostile_model
+from tests.helpers.hostile import ATTRIBUTES, NAMES, hostile_model
+from tests.helpers.paths import FRAME
 
 # what a name must not leave bare: an image or link, bold of theirs, a colour, a formula, HTML, an icon, code of theirs
 ACTIVE = re.compile(

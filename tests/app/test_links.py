@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,23 +16,16 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.conftest import FRAME, embed
-from tests.conftest import write_folder
-
-Page = Callable[..., AppTest]
+from tests.helpers.datasets import write_folder
+from tests.helpers.pages import Page, address, open_link, said
+from tests.helpers.stores import embed
 
 
 @pytest.fixture
 def page(demo: Store) -> Page:
     """Opens a page by a link, without another page before it."""
 
-    def opened(view: str, /, **query: str) -> AppTest:
-        test = AppTest.from_file(str(FRAME), default_timeout=60)
-        for name, value in query.items():
-            test.query_params[name] = value
-        return test.switch_page(f"views/{view}.py").run()
-
-    return opened
+    return open_link
 
 
 def healthy(test: AppTest) -> AppTest:
@@ -41,17 +34,10 @@ def healthy(test: AppTest) -> AppTest:
     return test
 
 
-def address(test: AppTest) -> dict[str, str]:
-    return {key: value if isinstance(value, str) else value[-1] for key, value in test.query_params.items()}
-
-
-def said(test: AppTest) -> str:
-    return "\n".join(warning.value.replace("\\", "").replace("\u2060", "") for warning in test.warning)
-
-
-def selected(test: AppTest) -> tuple[str, str, float]:
-    return test.sidebar.selectbox(key="dataset").value, test.sidebar.selectbox(key="model").value, \
-        test.sidebar.slider(key="k").value  # fmt: skip
+def selected(test: AppTest) -> tuple[object, object, object]:
+    """Data set, model and k as the sidebar has them."""
+    side = test.sidebar
+    return side.selectbox(key="dataset").value, side.selectbox(key="model").value, side.slider(key="k").value
 
 
 @pytest.mark.parametrize(
@@ -145,7 +131,7 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
     assert selected(healthy(test))[:2] == ("Faces", "faces")
     test.sidebar.selectbox(key="dataset").set_value("Digits").run()
     assert selected(healthy(test))[0] == "Digits"
-    assert selected(test)[1].startswith("digits")
+    assert str(selected(test)[1]).startswith("digits")
 
 
 @pytest.mark.parametrize(

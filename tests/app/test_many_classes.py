@@ -18,8 +18,9 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.statistics import PixelStatistics
-from tests.app.conftest import FRAME, embed
-from tests.app.test_pages import cards, data_of, healthy
+from tests.helpers.pages import cards, data_of, healthy
+from tests.helpers.paths import FRAME
+from tests.helpers.stores import embed
 
 
 def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
-from streamlit.testing.v1 import AppTest
 
 from app import maps, read
 from app.components import prototype_list
@@ -29,9 +28,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_pages import cards, data_of, healthy
-
-Page = Callable[..., AppTest]
+from tests.helpers.pages import Page, cards, data_of, healthy
 
 
 @pytest.fixture
@@ -162,7 +159,12 @@ def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
     Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
     loaded: list[str] = []
     load = models.load
-    monkeypatch.setattr(models, "load", lambda store, name, *rest: loaded.append(name) or load(store, name, *rest))
+
+    def spy(store: Store, name: str, device: str = "cpu") -> models.BlackBox:
+        loaded.append(name)
+        return load(store, name, device)
+
+    monkeypatch.setattr(models, "load", spy)
     first, second = (read.similarities(read.built_in(info), "test", index) for index in (3, 4))
     assert len(first) == len(second) == len(read.conversion(read.built_in(info)).prototypes)
     assert len(read.attracted(read.built_in(info), 0)[0])

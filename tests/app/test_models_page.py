@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from app.components import model_forms, model_jobs, model_list
+from app.components.job_panel import watch
 from app.figures.training import loss_figure
 from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs
@@ -15,10 +15,9 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.jobs import Job
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import Store
+from kmex_core.commands.requests import JobRequest
 from kmex_core.models import catalogue as models
-from tests.app.test_pages import healthy
-
-Page = Callable[..., AppTest]
+from tests.helpers.pages import Page, button, healthy
 
 
 @pytest.fixture
@@ -26,10 +25,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(jobs, "start", lambda _, name, arguments: found.append((name, list(arguments))))
     return found
-
-
-def button(test: AppTest, label: str) -> object:
-    return next(one for one in test.button if one.label == label)
 
 
 def test_all_models_are_listed(page: Page, demo: Store) -> None:
@@ -60,7 +55,7 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
     test.number_input(key="train-rate").set_value(0.002)
     test.text_input(key="train-class").set_value(" Glasses ")
     test.toggle(key="train-skip").set_value(True)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert started == [
         ("train-mine", ["train", "--dataset", "digits", "--name", "mine", "protovae", "--backbone", "resnet20",
                         "--skip-broken", "--class", "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5",
@@ -72,7 +67,7 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
 def test_a_name_that_cannot_be_is_said(name: str, why: str, page: Page, started: list[tuple[str, list[str]]]) -> None:
     test = page("models")
     test.text_input(key="train-name").set_value(name)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert why in test.error[0].value
     assert started == []
 
@@ -86,7 +81,7 @@ def test_a_folder_that_is_refused_leaves_the_other_form(
     monkeypatch.setattr(model_forms, "dataset_to_open", refuse)
     test = page("models")
     test.text_input(key="train-name").set_value("mine")
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert "This server does not open 'digits'" in test.error[0].value
     assert button(test, "Import")
     assert started == []
@@ -95,13 +90,13 @@ def test_a_folder_that_is_refused_leaves_the_other_form(
 def test_an_upload_is_imported_in_the_background(page: Page, demo: Store, started: list[tuple[str, list[str]]]) -> None:
     test = page("models")
     content = models.path_of(demo, "digits").read_bytes()
-    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Import").click().run())
     assert "Choose a file" in test.error[0].value
     test.file_uploader(key="import-file").upload("w.safetensors", content, "application/octet-stream")
     test.text_input(key="import-name").set_value("theirs")
     test.text_input(key="import-mean").set_value("0.5")
     test.toggle(key="import-skip").set_value(True)
-    healthy(button(test, "Import").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Import").click().run())
     ((name, arguments),) = started
     assert name == "import-theirs"
     path = demo.root / "uploads" / "theirs.weights"
@@ -116,14 +111,14 @@ def test_a_form_keeps_its_entries_when_another_page_is_opened(page: Page, starte
     test.text_input(key="train-name").set_value("../out")  # which is refused
     test.number_input(key="train-epochs").set_value(7)
     test.toggle(key="train-skip").set_value(True)
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     test.switch_page("views/overview.py").run()
     healthy(test.switch_page("views/models.py").run())
     assert test.text_input(key="train-name").value == "../out"
     assert test.number_input(key="train-epochs").value == 7
     assert test.toggle(key="train-skip").value
     test.text_input(key="train-name").set_value("mine")
-    healthy(button(test, "Train").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Train").click().run())
     assert {"--epochs", "7", "--skip-broken"} <= set(started[0][1])
 
 
@@ -131,12 +126,12 @@ def test_a_job_that_failed_says_why_and_can_be_dismissed(
     page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[list[str]] = []
-    real = model_jobs.watch
-    monkeypatch.setattr(
-        model_jobs,
-        "watch",
-        lambda request, *rest, **more: (watched.append([*request.arguments]), real(request, *rest, **more)),
-    )
+
+    def spy(request: JobRequest, *rest: Any, **more: Any) -> None:
+        watched.append([*request.arguments])
+        watch(request, *rest, **more)
+
+    monkeypatch.setattr(model_jobs, "watch", spy)
     job = Job("failed", message="The loss became nan.", arguments=("train", "--name", "wild", "--overwrite"))
     jobs._write(demo.root / jobs.ROOM / "train-wild.json", job)
     test = healthy(page("models"))
@@ -144,7 +139,7 @@ def test_a_job_that_failed_says_why_and_can_be_dismissed(
     assert any("Training wild" in one.value for one in test.markdown)
     assert watched == [["train", "--name", "wild"]]  # a new attempt overwrites nothing
     assert "Try again" in [one.label for one in test.button]
-    healthy(button(test, "Dismiss").click().run())  # type: ignore[attr-defined]
+    healthy(button(test, "Dismiss").click().run())
     assert jobs.look(demo, "train-wild") is None
     assert not healthy(page("models")).error
 
@@ -158,8 +153,8 @@ def test_the_table_of_a_run_has_every_epoch_and_term() -> None:
     assert table["epoch"].tolist() == [1, 2, 3]
     assert table["loss"].tolist() == [3.0, 2.0, 1.5]
     assert table["l1"].tolist()[:2] == [1.0, 0.5]
-    assert len(history_table(history, "Measuring test accuracy")) == 2
-    assert history_table([], "Starting").empty
+    assert len(history_table(history)) == 2  # between epochs
+    assert history_table([]).empty
     figure = loss_figure(table, 9)
     assert [trace.name for trace in figure.data] == ["loss", "cross-entropy", "l1"]
     assert len({(trace.line.dash, trace.line.color) for trace in figure.data}) == 3
@@ -180,13 +175,13 @@ def test_the_end_of_a_training_is_said_on_every_page_until_it_is_dismissed(
         assert any("**digits-flint** is trained." in text for text in said)
         assert any("Importing **mine** failed." in text for text in said)
         assert not any("gone" in text for text in said)  # a model that was deleted meanwhile
-    button(test, "Open").click()  # type: ignore[attr-defined]
+    button(test, "Open").click()
     healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "digits-flint"
     assert "train-digits-flint" not in there
     there["train-digits"] = Job("done")
     test = healthy(page("overview"))
-    button(test, "Dismiss").click()  # type: ignore[attr-defined]
+    button(test, "Dismiss").click()
     healthy(test.run())
     assert not any("is trained" in one.value for one in test.markdown)
     assert "import-mine" in there  # what has failed is dismissed where it can be tried again

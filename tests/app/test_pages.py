@@ -4,12 +4,9 @@ import ast
 import dataclasses
 import hashlib
 import io
-import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
 
 from app import pictures
 from app.components.gallery import prototype_card
@@ -29,32 +27,10 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT, converted, encoded
-from tests.kmex_core.test_images import bomb, saved
-
-Page = Callable[..., AppTest]
-
-
-def healthy(test: AppTest) -> AppTest:
-    assert not test.exception, test.exception
-    return test
-
-
-def data_of(test: AppTest, name: str) -> dict[str, Any]:
-    """What the page sends to its component `name`."""
-    found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
-    sent: dict[str, Any] = json.loads(found[0].json)
-    return sent
-
-
-def cards(test: AppTest) -> list[dict[str, Any]]:
-    return [card for group in data_of(test, "gallery")["groups"] for card in group["cards"]]
-
-
-def figures(test: AppTest) -> list[dict[str, Any]]:
-    """The pictures and maps that the page sends to be drawn."""
-    sent = [json.loads(one.proto.json) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
-    return [figure for data in sent for figure in data.get("figures", [])]
+from tests.helpers.pages import Page, cards, data_of, figures, healthy
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import bomb, encoded, saved
+from tests.helpers.stores import converted
 
 
 def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -127,11 +103,11 @@ def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, di
     made = Subject(demo, digits, data).conversion(KMeans(5)).get()
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
     healthy(buttons["Random mistake"].click().run())
-    index = test.number_input(key="image").value
+    index = int(test.number_input(key="image").value or 0)
     assert made.test_predicted[index] != data.split("test").labels[index]
     buttons = {re.sub(r"\W*\d.*", "", button.label): button for button in test.button}
     healthy(buttons["Random disagreement"].click().run())
-    index = test.number_input(key="image").value
+    index = int(test.number_input(key="image").value or 0)
     assert made.test_predicted[index] != made.test_black_box[index]
 
 
@@ -160,9 +136,11 @@ def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digi
 def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: Page) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     test = upload(page, "noise.png", encoded(noise))
-    words = [one.value for one in test.main if one.type in ("alert", "warning", "info", "success", "error")] or [
-        one.value for column in test.columns for one in (*column.warning, *column.info)
-    ]
+    words = [
+        one.value
+        for one in test.main
+        if isinstance(one, Element) and one.type in ("alert", "warning", "info", "success", "error")
+    ] or [one.value for column in test.columns for one in (*column.warning, *column.info)]
     warned = next(at for at, text in enumerate(words) if "Unlike the training data" in text)
     verdict = next(at for at, text in enumerate(words) if "say" in text and "**Unlike" not in text)
     assert warned < verdict
@@ -303,7 +281,7 @@ def test_a_damaged_model_is_named_once_and_the_others_work(
 
 
 def test_a_store_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.app.conftest import FRAME
+    from tests.helpers.paths import FRAME
 
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "file"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.figures.palette import BLACK_BOX, CHOSEN, DARK, GHOST, KMEX, LIGHT, class_colours, custom_properties
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 THEMES = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
 APP = ROOT / "app"

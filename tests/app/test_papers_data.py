@@ -18,12 +18,9 @@ from kmex_core.models import training
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.conftest import FRAME
-from tests.app.test_pages import cards, healthy
-from tests.kmex_core.test_attribute_tables import celeba_files, quickdraw_files
-from tests.kmex_core.test_datasets import WRITERS
-from tests.kmex_core.test_datasets import any_content as any_content
-from tests.kmex_core.test_patches import write_cub
+from tests.helpers.official import WRITERS, celeba_files, quickdraw_files, write_cub
+from tests.helpers.pages import cards, healthy
+from tests.helpers.paths import FRAME
 
 DATA: dict[str, tuple[Callable[[Path], object], int, int, int]] = {  # writer, classes, side, channels
     "svhn": (WRITERS["svhn"], 10, 32, 3),

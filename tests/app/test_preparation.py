@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 from kmex_core.base import jobs
 from kmex_core.base.jobs import Job
 from kmex_core.base.store import Store
-from tests.app.conftest import FRAME, embed
-from tests.app.test_pages import cards, healthy
+from tests.helpers.pages import cards, healthy
+from tests.helpers.paths import FRAME
+from tests.helpers.stores import embed
 
 
 def opened(view: str = "overview", **query: str) -> AppTest:

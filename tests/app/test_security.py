@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.websockets import WebSocket
 from streamlit.file_util import get_static_dir
 
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, host_name, is_allowed, policy
-from tests.conftest import finished
+from tests.helpers.servers import finished
 
 EXPECTED = {
     "content-security-policy", "x-content-type-options", "cross-origin-resource-policy", "referrer-policy",
@@ -35,7 +36,7 @@ async def fails(request: Request) -> Response:
 
 
 async def fails_late(request: Request) -> Response:
-    async def parts():  # type: ignore[no-untyped-def]
+    async def parts() -> AsyncIterator[bytes]:
         yield b"begun"
         raise RuntimeError("nobody thought of this")
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from app import access, maps, pictures
 from app.components import model_jobs
@@ -28,20 +27,9 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.app.test_models_page import button
-from tests.app.test_pages import healthy
-from tests.conftest import converted, write_folder
-
-Page = Callable[..., AppTest]
-
-
-def snapshot(root: Path) -> dict[str, tuple[int, int]]:
-    """Every file of a store, with its size and the time of its last change."""
-    return {
-        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in root.rglob("*")
-        if path.is_file()
-    }
+from tests.helpers.datasets import write_folder
+from tests.helpers.pages import Page, button, healthy
+from tests.helpers.stores import converted, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +69,7 @@ def changes(store: Store, info: ModelInfo) -> dict[str, Callable[[], object]]:
     forged_import = partial(import_job, "forged", kind="blackbox", dataset="digits", backbone="resnet20", k=5)
     return {
         "train": lambda: model_jobs.start_training(training_job("forged", "digits", "blackbox", "resnet20", 0)),
-        "import": lambda: model_jobs.start_import("forged", forged_import, b"weights"),
+        "import": lambda: model_jobs.start_import("forged", forged_import, None),
         "any job": lambda: jobs.start(store, "sweep-forged", ["sweep"]),
         "stop": lambda: jobs.stop(store, "train-mine"),
         "forget": lambda: jobs.forget(store, "train-mine"),
@@ -116,7 +104,7 @@ def test_forged_events_change_nothing(
 ) -> None:
     writable = page("models")
     writable.text_input(key="train-name").set_value("forged")
-    events = button(writable, "Train").click()  # type: ignore[attr-defined]
+    events = button(writable, "Train").click()
     assert events is not None
     clicked = writable._tree.get_widget_states()
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
@@ -256,7 +244,7 @@ def test_a_form_opens_allowed_folders_only(
     monkeypatch.setenv("KMEX_DATA_ROOTS", str(tmp_path))
     test = page("models")
     test.text_input(key="train-name").set_value("mine")
-    button(test, "Train").click()  # type: ignore[attr-defined]
+    button(test, "Train").click()
     events = test._tree.get_widget_states()
     (typed,) = [state for state in events.widgets if "train-data" in state.id]
     typed.string_value = "/etc"

@@ -23,8 +23,8 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.tables import TABLES
-from tests.app.test_pages import healthy
-from tests.conftest import encoded
+from tests.helpers.pages import healthy
+from tests.helpers.pictures import encoded
 
 Page = Callable[..., AppTest]
 IMAGES = 12

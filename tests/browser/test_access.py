@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_dashboard import LAST, open_page, settled
+from tests.helpers.browser import LAST, open_page, serious, settled
 
 pytestmark = pytest.mark.browser
 
 PATHS = [*LAST, "/prototypes?prototype=3.1", "/embedding?point=test-4&table=true", "/explain?image=5&source=Upload"]
-
-
-def serious(page: Page) -> list[str]:
-    """What axe-core finds on a page that keeps people out."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
-    return [
-        f"{one['impact']}: {one['id']}, {one['help']}: {node['html'][:160]}"
-        for one in found
-        if one["impact"] in ("critical", "serious")
-        for node in one["nodes"]
-    ]
 
 
 def levels(page: Page) -> list[int]:
@@ -34,8 +23,10 @@ def levels(page: Page) -> list[int]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_and_headings_do_not_jump(browser: Browser, server: str, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server, color_scheme=scheme)  # type: ignore[arg-type]
+def test_axe_finds_nothing_serious_and_headings_do_not_jump(
+    browser: Browser, server: str, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(60_000)
     found: list[str] = []

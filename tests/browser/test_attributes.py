@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_access import serious
-from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled, slide
+from tests.helpers.browser import no_sideways_scrolling, open_page, serious, settled, slide
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("faces_cache")]
 
@@ -98,8 +98,10 @@ def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page,
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light")])
-def test_the_page_fits_and_keeps_nobody_out(browser: Browser, server: str, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, base_url=server)  # type: ignore[arg-type]
+def test_the_page_fits_and_keeps_nobody_out(
+    browser: Browser, server: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, base_url=server)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(f"{FACES}&attribute=Glasses")

@@ -16,24 +16,12 @@ from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.browser.conftest import dashboard, watched
-from tests.conftest import encoded
-from tests.hostile import hostile_model
+from tests.helpers.browser import CARDS, LAST, explained, no_sideways_scrolling, open_page, settled, slide, watched
+from tests.helpers.hostile import hostile_model
+from tests.helpers.pictures import encoded
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
-
-CARDS = ".kx-card"
-LAST = {  # what a page shows last
-    "/": ".kx-card",
-    "/embedding": "[data-testid=stDownloadButton]",
-    "/prototypes": ".kx-card",
-    "/sweep": "[data-testid=stDownloadButton]",
-    "/evaluate": "text=All numbers as CSV",
-    "/attributes": "text=has no attributes",
-    "/compare": "text=Radar as CSV",
-    "/explain": "text=Third prototype:",
-    "/models": "text=Start from ImageNet weights",
-}
 
 
 @pytest.fixture(scope="module")
@@ -41,34 +29,6 @@ def converted(demo_cache: Path) -> Conversion:
     store = Store(demo_cache)
     info = models.describe(store, "digits")
     return Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
-
-
-def open_page(page: Page, path: str = "/") -> None:
-    page.goto(path)
-    expect(page.get_by_role("slider", name="Prototypes per class")).to_be_visible()
-
-
-def settled(page: Page) -> None:
-    """Wait until the server has answered all that was asked of it, and nothing of the run before is left."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-
-
-def slide(page: Page, steps: int) -> None:
-    slider = page.get_by_role("slider", name="Prototypes per class")
-    slider.focus()
-    for _ in range(abs(steps)):
-        slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
-
-
-def explained(page: Page) -> None:
-    expect(page.get_by_text("Third prototype:")).to_be_visible()
-    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
-    settled(page)
-
-
-def no_sideways_scrolling(page: Page) -> bool:
-    return bool(page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth <= "
-                              "document.querySelector('[data-testid=stMain]').clientWidth + 1"))  # fmt: skip
 
 
 def test_the_overview_is_complete(page: Page, converted: Conversion) -> None:

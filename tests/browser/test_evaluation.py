@@ -15,8 +15,7 @@ from kmex_core.metrics.types import MapScores
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.browser.test_access import serious
-from tests.browser.test_dashboard import no_sideways_scrolling, open_page, settled
+from tests.helpers.browser import no_sideways_scrolling, open_page, serious, settled
 
 pytestmark = pytest.mark.browser
 

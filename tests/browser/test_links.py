@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_dashboard import CARDS, explained, settled, slide
+from tests.helpers.browser import CARDS, explained, settled, slide
 
 pytestmark = pytest.mark.browser
 

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -15,14 +16,13 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import sweep
-from tests.browser.conftest import dashboard
-from tests.browser.test_dashboard import CARDS, open_page, settled, slide
-from tests.conftest import REAL_DATA
+from tests.helpers.browser import CANVAS, CARDS, open_page, settled, slide
+from tests.helpers.paths import REAL_DATA
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
 
 MAP = ".kx-map"
-CANVAS = ".kx-map canvas[role=img]"
 
 
 def shown(page: Page, images: str, prototypes: int) -> None:
@@ -310,7 +310,7 @@ def test_prototypes_are_sorted_filtered_and_kept(page: Page) -> None:
     page.get_by_role("combobox", name=re.compile("Order")).click()
     page.get_by_role("option", name="Least important first").click()
     expect(page.locator(CARDS).first).to_contain_text(": ")
-    shares = [int(re.search(r"(\d+)%", text)[1]) for text in page.locator(CARDS).all_inner_texts()]  # type: ignore[index]
+    shares = [int(share) for text in page.locator(CARDS).all_inner_texts() for share in re.findall(r"(\d+)%", text)[:1]]
     assert shares == sorted(shares)
     with page.expect_download() as download:
         page.get_by_role("button", name="Pictures and table").click()
@@ -342,7 +342,13 @@ def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
         pytest.skip(f"MNIST is not in {root}: set KMEX_TEST_DATA to the folder that has it.")
     store = Store(tmp_path)
     black_box = models.load(store, "digits")
-    described = {"name": "many", "dataset": "mnist", "root": str(root), "image_size": 8, "embedded": False}
+    described: dict[str, Any] = {
+        "name": "many",
+        "dataset": "mnist",
+        "root": str(root),
+        "image_size": 8,
+        "embedded": False,
+    }
     info = dataclasses.replace(black_box.info, **described)
     models.save(store, info, black_box.model)
     data = dataset_of(info)

@@ -16,8 +16,8 @@ from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.networks import architectures
-from tests.browser.conftest import dashboard
-from tests.browser.test_dashboard import settled
+from tests.helpers.browser import settled
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
 

@@ -12,8 +12,8 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages import shards
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.browser.conftest import dashboard
-from tests.browser.test_dashboard import no_sideways_scrolling
+from tests.helpers.browser import no_sideways_scrolling
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
 

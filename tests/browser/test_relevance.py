@@ -22,8 +22,8 @@ from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance.types import Explanation
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.browser.test_dashboard import explained, no_sideways_scrolling, open_page
-from tests.conftest import encoded
+from tests.helpers.browser import explained, no_sideways_scrolling, open_page
+from tests.helpers.pictures import encoded
 
 pytestmark = pytest.mark.browser
 SIDE = 256  # relevance.js

@@ -17,11 +17,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.app.test_serving import snapshot
-from tests.browser.conftest import dashboard, watched
-from tests.browser.proxy import stripping_proxy
-from tests.browser.test_dashboard import CARDS, LAST, settled
-from tests.browser.test_map import CANVAS
+from tests.helpers.browser import CANVAS, CARDS, LAST, settled, watched
+from tests.helpers.proxy import stripping_proxy
+from tests.helpers.servers import dashboard
+from tests.helpers.stores import snapshot
 
 pytestmark = pytest.mark.browser
 

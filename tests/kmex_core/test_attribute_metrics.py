@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from random import Random
 
 import numpy as np
 import pandas as pd
@@ -52,8 +53,8 @@ def test_correlation_is_pandas(has: np.ndarray) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
-def test_correlation_of_what_is_known_is_pandas_pairwise(has: np.ndarray, random: object) -> None:
-    known = np.array([[random.random() < 0.7 for _ in row] for row in has])  # type: ignore[attr-defined]
+def test_correlation_of_what_is_known_is_pandas_pairwise(has: np.ndarray, random: Random) -> None:
+    known = np.array([[random.random() < 0.7 for _ in row] for row in has])
     expected = pd.DataFrame(np.where(known, has, np.nan)).corr(min_periods=1).to_numpy(copy=True)
     expected[np.isnan(expected)] = 0
     np.fill_diagonal(expected, 1)
@@ -147,9 +148,9 @@ def test_told_apart_of_what_is_constant_or_too_little_is_not_a_number() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
-def test_the_order_of_images_changes_nothing(has: np.ndarray, random: object) -> None:
+def test_the_order_of_images_changes_nothing(has: np.ndarray, random: Random) -> None:
     order = list(range(len(has)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     np.testing.assert_allclose(metrics.correlation(has), metrics.correlation(has[order]), atol=1e-9)
     np.testing.assert_array_equal(metrics.captured(has), metrics.captured(has[order]))
     np.testing.assert_allclose(metrics.frequency(has), metrics.frequency(has[order]))

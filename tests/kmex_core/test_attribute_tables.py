@@ -27,9 +27,8 @@ from kmex_core.data.sources import celeba as _celeba
 from kmex_core.data.sources import quickdraw as _quickdraw
 from kmex_core.models import catalogue as models
 from kmex_core.stages.subject import Subject
-from tests.kmex_core.test_content import net
-
-RANDOM = np.random.default_rng(0)
+from tests.helpers.official import celeba_files, quickdraw_files
+from tests.helpers.stores import net
 
 
 def _png(value: int = 0) -> bytes:
@@ -161,7 +160,11 @@ def test_images_without_a_class_are_left_out_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["Same", "Float"])
 def test_a_column_that_cannot_be_the_class_is_refused(tmp_path: Path, column: str) -> None:
     count = 1200
-    values = {"Same": [True] * count, "Float": RANDOM.random(count).tolist(), "Hat": [True, False] * (count // 2)}
+    values = {
+        "Same": [True] * count,
+        "Float": np.random.default_rng(0).random(count).tolist(),
+        "Hat": [True, False] * (count // 2),
+    }
     _parquet(tmp_path / "train.parquet", count, values)
     with pytest.raises(InputError, match="cannot be the class"):
         datasets.load(DatasetSpec(str(tmp_path), class_column=column))
@@ -289,28 +292,6 @@ def test_an_attribute_of_the_faces_can_be_the_class_and_they_stay_the_same_pictu
 # ---- CelebA ---------------------------------------------------------------------------------------------------------
 
 
-ROWS = 30
-
-
-def celeba_files(root: Path) -> np.ndarray:
-    """CelebA's official layout with 30 images; gives their 40 attributes."""
-    here = root / "celeba"
-    (here / "img_align_celeba").mkdir(parents=True)
-    has = RANDOM.random((ROWS, 40)) < 0.5
-    has[:2] = [[True] * 40, [False] * 40]
-    names = ["Male", *(f"Attribute_{at}" for at in range(1, 40))]
-    files = [f"{at + 1:06d}.jpg" for at in range(ROWS)]
-    for at, name in enumerate(files):
-        Image.fromarray(np.full((218, 178, 3), at, np.uint8)).save(here / "img_align_celeba" / name, quality=95)
-    lines = [f"{name}  {' '.join(' 1' if value else '-1' for value in has[at])}" for at, name in enumerate(files)]
-    (here / "list_attr_celeba.txt").write_text("\n".join([str(ROWS), " ".join(names) + " ", *lines]) + "\n")
-    parts = [0] * 20 + [1] * 4 + [2] * 6
-    (here / "list_eval_partition.txt").write_text(
-        "".join(f"{name} {part}\n" for name, part in zip(files, parts, strict=True))
-    )
-    return has
-
-
 def test_celeba_in_its_official_layout(tmp_path: Path) -> None:
     has = celeba_files(tmp_path)
     data = datasets.load(DatasetSpec("celeba", str(tmp_path)))
@@ -344,17 +325,6 @@ def test_celeba_says_what_is_missing(tmp_path: Path) -> None:
 # ---- QuickDraw-10 ---------------------------------------------------------------------------------------------------
 
 
-def quickdraw_files(root: Path, count: int) -> None:
-    (root / "quickdraw").mkdir(parents=True, exist_ok=True)
-    for at, name in enumerate(_quickdraw.CLASSES):
-        drawings = np.zeros((count, 784), np.uint8)
-        drawings[:, 0] = at
-        drawings[:, 1] = np.arange(count) % 256
-        drawings[:, 2] = np.arange(count) // 256
-        file = f"full_numpy_bitmap_{name}.npy" if at % 2 else f"{name}.npy"
-        np.save(root / "quickdraw" / file, drawings)
-
-
 def test_quickdraw_takes_the_first_thousand_of_each_class(tmp_path: Path) -> None:
     quickdraw_files(tmp_path, 1100)
     data = datasets.load(DatasetSpec("quickdraw10", str(tmp_path)))
@@ -385,7 +355,7 @@ def test_quickdraw_refuses_other_files(tmp_path: Path, content: bytes | str) -> 
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "float": np.zeros((10, 784)),
             "shape": np.zeros((10, 30, 28), np.uint8),
             "object": np.array([{}], dtype=object),

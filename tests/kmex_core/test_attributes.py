@@ -24,7 +24,7 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import NO_IMAGE, Conversion
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
-from tests.conftest import ATTRIBUTES, with_attributes
+from tests.helpers.datasets import ATTRIBUTES, with_attributes
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
     assert (both.captured_by == curves.captured_by).all(), "the same weights under another seed"
     answer = run("attributes", "--model", "fewer", "--own")
     assert answer["models"] == ["fewer", "digits-protopnet"]
-    assert [row["k"] for row in answer["rows"]] == list(ks)  # type: ignore[attr-defined]
+    assert [row["k"] for row in answer["rows"]] == list(ks)
     assert answer["k"] == 2
     assert (
         "Each number is a training of its own: fewer, digits-protopnet"
@@ -134,7 +134,8 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
 
     def other(recipe: dict[str, object] | None = None, **changed: Any) -> ModelInfo:
         made_by = {**info.made_by, "recipe": {**info.made_by["recipe"], "k": info.k + 1, **(recipe or {})}}
-        return replace(info, **{"name": "other", "k": info.k + 1, "made_by": made_by} | changed)
+        values: dict[str, Any] = {"name": "other", "k": info.k + 1, "made_by": made_by}
+        return replace(info, **values | changed)
 
     fewer, longer = other(k=info.k - 1), other({"epochs": 99})
     imported = other(made_by={"imported": {}})
@@ -260,7 +261,7 @@ def test_planted_truth_on_the_faces(faces_cache: Path) -> None:
     assert groups.loc["Unseen + One_Percent", "expected"] == pytest.approx(expected)
 
 
-def run(*arguments: str) -> dict[str, object]:
+def run(*arguments: str) -> dict[str, Any]:
     answer = CliRunner().invoke(app, [*arguments, "--json"])
     assert answer.exit_code == 0, answer.output
     return dict(json.loads(answer.stdout))

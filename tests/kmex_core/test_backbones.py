@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 
 # one small member of every torchvision family, its smallest sensible input, and its embedding's size
 FAMILIES = {
@@ -53,22 +53,22 @@ def test_encoder_and_head_make_the_whole(name: str) -> None:
     size, dimensions = FAMILIES[name]
     torch.manual_seed(0)
     model = architectures.build(name, 7, size)
-    before = backbones.fingerprint(model)
+    before = splitting.fingerprint(model)
     images = torch.randn(2, 3, size, size)
-    parts = backbones.split(model, images)
-    assert backbones.split(model).head_path == parts.head_path
+    parts = splitting.split(model, images)
+    assert splitting.split(model).head_path == parts.head_path
     model.eval()
     parts.encoder.eval()
     with torch.no_grad():
         z = parts.encoder(images)
         assert z.shape == (2, dimensions)
         torch.testing.assert_close(parts.head(z), model(images))
-    assert backbones.fingerprint(model) == before
+    assert splitting.fingerprint(model) == before
 
 
 def test_parts_share_the_models_parameters() -> None:
     model = architectures.build("resnet20", 10, 32)
-    parts = backbones.split(model)
+    parts = splitting.split(model)
     ours = {id(p) for part in (parts.encoder, parts.head) for p in (*part.parameters(), *part.buffers())}
     assert ours == {id(p) for p in (*model.parameters(), *model.buffers())}
     parts.encoder.eval()
@@ -89,16 +89,16 @@ class Late(nn.Module):
 
 
 def test_the_last_layer_to_run_counts() -> None:
-    assert backbones.split(Late(), torch.randn(4, 3, 2, 2)).head_path == "last"
-    assert backbones.split_at(Late(), "last").head.in_features == 6
+    assert splitting.split(Late(), torch.randn(4, 3, 2, 2)).head_path == "last"
+    assert splitting.split_at(Late(), "last").head.in_features == 6
     with pytest.raises(InputError, match="no Linear layer 'middle'"):
-        backbones.split_at(Late(), "middle")
+        splitting.split_at(Late(), "middle")
 
 
 def test_a_softmax_after_the_head_is_no_obstacle() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1))
     images = torch.randn(5, 3, 2, 2)
-    parts = backbones.split(model, images)
+    parts = splitting.split(model, images)
     assert parts.head_path == "3"
     torch.testing.assert_close(parts.encoder(images), model[:3](images))
     torch.testing.assert_close(parts.head(parts.encoder(images)).softmax(1), model(images))
@@ -116,7 +116,7 @@ class Detour(nn.Module):
 
 
 def test_a_pass_that_misses_the_head_is_an_error() -> None:
-    encoder = backbones.split(Detour()).encoder
+    encoder = splitting.split(Detour()).encoder
     assert encoder(torch.ones(2, 3, 2, 2)).shape == (2, 12)
     with pytest.raises(RuntimeError, match="did not come to its head"):
         encoder(-torch.ones(2, 3, 2, 2))
@@ -152,23 +152,23 @@ class Spatial(nn.Module):
 def test_what_cannot_be_split_is_refused(model: nn.Module, message: str) -> None:
     torch.manual_seed(0)
     with pytest.raises(InputError, match=message):
-        backbones.split(model, torch.randn(5, 3, 2, 2))
+        splitting.split(model, torch.randn(5, 3, 2, 2))
 
 
 def test_splitting_leaves_the_mode_alone() -> None:
     model = architectures.build("resnet20", 10, 32).train()
     statistics = copy.deepcopy(model.state_dict())
-    backbones.split(model, torch.randn(2, 3, 32, 32))
+    splitting.split(model, torch.randn(2, 3, 32, 32))
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, statistics[name]) for name, value in model.state_dict().items())
 
 
 def test_the_fingerprint_sees_every_weight() -> None:
     model = architectures.build("resnet20", 10, 32)
-    before = backbones.fingerprint(model)
+    before = splitting.fingerprint(model)
     with torch.no_grad():
         model.get_parameter("layer2.0.conv1.weight")[0, 0, 0, 0] += 1e-3
-    assert backbones.fingerprint(model) != before
+    assert splitting.fingerprint(model) != before
 
 
 def test_unknown_names_and_sizes_are_refused() -> None:
@@ -202,7 +202,7 @@ def test_imagenet_weights_get_a_new_head(name: str, monkeypatch: pytest.MonkeyPa
     published = zoo.get_model(name, weights=None, **options).state_dict()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: copy.deepcopy(published))
     model = architectures.build(name, 7, 64, imagenet=True)
-    assert backbones.split(model).head.out_features == 7
+    assert splitting.split(model).head.out_features == 7
     state = model.state_dict()
     first = next(iter(key for key in published if key.endswith("weight")))
     assert torch.equal(state[first], published[first])

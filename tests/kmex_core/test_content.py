@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event
@@ -25,13 +24,13 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.files import check_of
 from kmex_core.models import catalogue as models
-from kmex_core.models.info import ModelInfo
-from kmex_core.networks import architectures
 from kmex_core.stages import training_runs
 from kmex_core.stages.importing import ImportRequest, import_model
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import encoded, striped, write_folder, write_parquet
-from tests.kmex_core.test_datasets import WRITERS
+from tests.helpers.datasets import write_folder, write_parquet
+from tests.helpers.official import WRITERS
+from tests.helpers.pictures import encoded, striped
+from tests.helpers.stores import net
 
 Kind = tuple[Callable[[Path], DatasetSpec], str]
 
@@ -175,6 +174,19 @@ def test_a_copy_in_another_place_has_the_same_fingerprint(write: Callable[[Path]
     assert datasets.load(there).fingerprint == before
 
 
+def contents_read(monkeypatch: pytest.MonkeyPatch, what: str = "name") -> list[str]:
+    """The names (or the places in their archive) of files whose content is read from now on."""
+    read: list[str] = []
+    real = _content._content
+
+    def spy(file: _content.FileState, look: Callable[[bytes | Path], str] | None) -> _content.Content:
+        read.append(file.place if what == "place" else file.path.name)
+        return real(file, look)
+
+    monkeypatch.setattr(_content, "_content", spy)
+    return read
+
+
 def test_a_renamed_picture_and_another_class_column_are_other_content(tmp_path: Path) -> None:
     spec = folder(tmp_path)
     before = datasets.load(spec).fingerprint
@@ -187,9 +199,7 @@ def test_a_renamed_picture_and_another_class_column_are_other_content(tmp_path: 
 
 def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = folder(tmp_path)
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.path.name), real(file, look))[1])
+    read = contents_read(monkeypatch)
     datasets.load(spec)
     assert len(read) == 17
     read.clear()
@@ -315,9 +325,7 @@ def test_verify_reads_everything_again_whatever_the_memory(
     else:
         database(store).unlink()
         database(store).mkdir()
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.place), real(file, look))[1])
+    read = contents_read(monkeypatch, "place")
     data, found = datasets.verified(spec)
     assert data.fingerprint == sound.fingerprint
     assert found == ([str(changed)] if memory != "cannot be read" else [])
@@ -332,9 +340,7 @@ def test_two_checks_of_one_folder_are_both_remembered(tmp_path: Path, monkeypatc
     both = [spec, dataclasses.replace(spec, skip_broken=True)]
     for one in both:
         datasets.load(one)
-    read: list[str] = []
-    real = _content._content
-    monkeypatch.setattr(_content, "_content", lambda file, look: (read.append(file.path.name), real(file, look))[1])
+    read = contents_read(monkeypatch)
     for one in both:
         datasets.load(one)
     assert read == []
@@ -447,16 +453,6 @@ def test_between_two_looks_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(datasets, "signature", lambda watched: pytest.fail("looked again"))
     for _ in range(100):
         opened.dataset(spec)
-
-
-def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -> ModelInfo:
-    """An untrained network for a data set."""
-    data = datasets.load(spec)
-    torch.manual_seed(0)
-    info = ModelInfo(name, "blackbox", data.name, "", "resnet20", data.class_names, data.image_size, data.channels,
-                     (0.5,) * data.channels, (0.5,) * data.channels, None, made_by)  # fmt: skip
-    models.save(store, info, architectures.build("resnet20", len(data.class_names), data.image_size))
-    return models.describe(store, name)
 
 
 def test_changed_data_are_said_only_where_it_is_known(tmp_path: Path, store: Store) -> None:

@@ -8,18 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import kmex_core
 from kmex_core.base.errors import InputError
 from kmex_core.commands import dashboard
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def test_a_clones_dashboard_is_found_beside_the_engine_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, command: started.append([program, *command]))
     monkeypatch.setattr(subprocess, "call", lambda command: 0)
-    with pytest.raises(dashboard.typer.Exit):
+    with pytest.raises(typer.Exit):
         dashboard.dashboard(8600)
     run = [sys.executable, "-P", "-m", "streamlit", "run", str(ROOT / "app" / "Home.py"), "--server.port", "8600"]
     assert started == [[sys.executable, *run]]

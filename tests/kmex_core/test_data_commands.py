@@ -15,7 +15,7 @@ from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data import content as _content
 from kmex_core.data import opened
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 def run(*arguments: object, code: int = 0) -> Any:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
 from sklearn.datasets import load_digits
 
@@ -13,92 +12,16 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
-from kmex_core.data.registry import REGISTRY, ImageDataset
-from kmex_core.data.sources.official import OFFICIAL
+from kmex_core.data.registry import DATASETS, ImageDataset
 from kmex_core.stages.statistics import PixelStatistics
-from tests.conftest import encoded, striped, write_folder, write_parquet
-
-TRAIN, TEST = 30, 10
-
-
-def _idx(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(int(n).to_bytes(4, "big") for n in array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-def _write_idx(root: Path, name: str) -> np.ndarray:
-    random = np.random.default_rng(0)
-    train = random.integers(0, 256, (TRAIN, 28, 28), dtype=np.uint8)
-    raw = root / name / "raw"
-    _idx(raw / "train-images-idx3-ubyte", train)
-    _idx(raw / "train-labels-idx1-ubyte", np.arange(TRAIN) % 10)
-    _idx(raw / "t10k-images-idx3-ubyte", train[:TEST])
-    _idx(raw / "t10k-labels-idx1-ubyte", np.arange(TEST) % 10)
-    return train
-
-
-def _write_svhn(root: Path) -> np.ndarray:
-    images = np.random.default_rng(0).integers(0, 256, (TRAIN, 32, 32, 3), dtype=np.uint8)
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        labels = np.arange(count) % 10
-        labels[labels == 0] = 10  # as the official files write the digit 0
-        scipy.io.savemat(root / f"{split}_32x32.mat", {"X": images[:count].transpose(1, 2, 3, 0), "y": labels[:, None]})
-    return images
-
-
-def _write_cifar(root: Path) -> np.ndarray:
-    import pickle
-
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(0, 256, (TRAIN, 32, 32, 3), dtype=np.uint8)
-    flat = images.transpose(0, 3, 1, 2).reshape(TRAIN, -1)
-    labels = [i % 10 for i in range(TRAIN)]
-    for i in range(5):
-        part = slice(i * 6, i * 6 + 6)
-        (folder / f"data_batch_{i + 1}").write_bytes(pickle.dumps({"data": flat[part], "labels": labels[part]}))
-    (folder / "test_batch").write_bytes(pickle.dumps({"data": flat[:TEST], "labels": labels[:TEST]}))
-    names = OFFICIAL["cifar10"].class_names
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(names)}))
-    return images
-
-
-def _write_stl(root: Path) -> np.ndarray:
-    folder = root / "stl10_binary"
-    folder.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(0, 256, (TRAIN, 96, 96, 3), dtype=np.uint8)
-    stored = images.transpose(0, 3, 2, 1)  # the official files are column-major
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        (folder / f"{split}_X.bin").write_bytes(stored[:count].tobytes())
-        (folder / f"{split}_y.bin").write_bytes((np.arange(count) % 10 + 1).astype(np.uint8).tobytes())
-    (folder / "unlabeled_X.bin").write_bytes(stored[:1].tobytes())
-    (folder / "class_names.txt").write_text("\n".join(OFFICIAL["stl10"].class_names))
-    (folder / "fold_indices.txt").write_text("0 1 2\n")
-    return images
-
-
-WRITERS = {
-    "mnist": lambda root: _write_idx(root, "MNIST"),
-    "fashion-mnist": lambda root: _write_idx(root, "FashionMNIST"),
-    "svhn": _write_svhn,
-    "cifar10": _write_cifar,
-    "stl10": _write_stl,
-}
-
-
-@pytest.fixture
-def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let torchvision read files of the official layout whose content is not the official one."""
-    for module in ("cifar", "stl10", "svhn"):
-        if hasattr(__import__(f"torchvision.datasets.{module}", fromlist=["x"]), "check_integrity"):
-            monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda path, md5=None: True)
-    monkeypatch.setattr("torchvision.datasets.svhn.verify_str_arg", lambda value, *_: value)
+from tests.helpers.datasets import write_folder, write_parquet
+from tests.helpers.official import OFFICIAL, TEST, TRAIN, WRITERS, write_idx
+from tests.helpers.pictures import encoded, striped
 
 
 def test_every_official_data_set_has_a_writer() -> None:
     assert set(WRITERS) == set(OFFICIAL)
-    assert set(REGISTRY) == {*OFFICIAL, "digits", "faces", "quickdraw10", "celeba", "cub200"}
+    assert set(DATASETS) == {*OFFICIAL, "digits", "faces", "quickdraw10", "celeba", "cub200"}
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -137,7 +60,7 @@ def test_missing_files_are_named_when_nothing_can_be_downloaded(
 
 
 def test_damaged_official_files_are_refused(tmp_path: Path) -> None:
-    _write_idx(tmp_path, "MNIST")
+    write_idx(tmp_path, "MNIST")
     (tmp_path / "MNIST/raw/train-images-idx3-ubyte").write_bytes(b"\x00\x00\x08\x03 nonsense")
     with pytest.raises(InputError, match="damaged or incomplete"):
         datasets.load(DatasetSpec("mnist", str(tmp_path)))
@@ -155,7 +78,7 @@ def test_the_data_root_comes_from_argument_environment_store(
 def test_digits_are_scikit_learns() -> None:
     data = datasets.load(DatasetSpec("digits"))
     theirs = load_digits()
-    ours = np.concatenate([data.split(s).pixels for s in ("train", "test")])  # type: ignore[attr-defined]
+    ours = np.concatenate([data.split(s).image(i)[None] for s in ("train", "test") for i in range(len(data.split(s)))])
     np.testing.assert_array_equal(np.round(ours * (16 / 255)), theirs.images)
     labels = np.concatenate([data.split(s).labels for s in ("train", "test")])
     np.testing.assert_array_equal(labels, theirs.target)
@@ -292,11 +215,11 @@ def test_an_unknown_name_suggests_the_nearest(name: str, near: str) -> None:
 def test_a_title_names_a_data_set_in_any_spelling(spelling: str, name: str) -> None:
     assert datasets.registered(spelling) == name
     if name:
-        assert datasets.title(spelling) == datasets.REGISTRY[name].title
+        assert datasets.title(spelling) == datasets.DATASETS[name].title
 
 
 def test_titles_and_names_are_told_apart() -> None:
-    for name, entry in datasets.REGISTRY.items():
+    for name, entry in datasets.DATASETS.items():
         assert datasets.registered(name) == datasets.registered(entry.title) == name
 
 
@@ -347,7 +270,7 @@ def test_the_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
 
 
 def test_gzip_copies_do_not_count_as_the_files(tmp_path: Path) -> None:
-    _write_idx(tmp_path, "MNIST")
+    write_idx(tmp_path, "MNIST")
     raw = tmp_path / "MNIST" / "raw"
     for file in list(raw.iterdir()):
         (raw / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))

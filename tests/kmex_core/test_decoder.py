@@ -28,7 +28,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.dataset import survey
 from kmex_core.data.network_input import to_channels, to_pixels
 from kmex_core.data.pictures import DECODER, GREY_ALPHA_DECODER, MAX_BYTES, SUFFIXES, read_header, read_picture
-from tests.conftest import write_parquet
+from tests.helpers.datasets import write_parquet
 
 SIDE = 32
 ORIENTATION = 0x0112
@@ -230,9 +230,10 @@ LARGE, WIDE = np.repeat(np.repeat(SCENE, 66, 0), 44, 1), np.repeat(np.repeat(SCE
 INKED = np.select([ALPHA == 0, ALPHA == 255], [255, 119], 185).astype(np.uint8)
 SIXTEEN = np.random.default_rng(0).integers(0, 65536, (32, 48, 3)).astype(np.uint16)
 CMYK = Image.fromarray(SCENE).convert("CMYK")
-LAB = ImageCms.profileToProfile(
+LAB_PICTURE = ImageCms.profileToProfile(
     Image.fromarray(SCENE), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
 )
+assert LAB_PICTURE is not None
 FLOAT = np.linspace(0, 1, 32 * 48, dtype=np.float32).reshape(32, 48)
 EIGHT = np.round(DEEP / 257).astype(np.uint8)
 XMP = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:'
@@ -307,7 +308,7 @@ COLOUR_CASES = [
          file(Image.fromarray(np.stack([ALPHA, *[np.zeros_like(ALPHA)] * 3], -1), "CMYK"), "TIFF",
               icc_profile=ink_profile()), np.dstack([INKED] * 3), 1),
     Case("YCbCr TIFF", "tif", file(Image.fromarray(SCENE).convert("YCbCr"), "TIFF"), SCENE, 1.5),
-    Case("LAB TIFF", "tif", file(LAB, "TIFF"), SCENE, 2),
+    Case("LAB TIFF", "tif", file(LAB_PICTURE, "TIFF"), SCENE, 2),
     *(Case(f"JPEG, orientation {turn}", "jpg", file(SCENE, "JPEG", quality=95, subsampling=0, exif=exif(turn)),
            turned(SCENE, turn), 3) for turn in range(1, 9)),
     Case("PNG, turned", "png", file(SCENE, "PNG", exif=exif(8)), turned(SCENE, 8)),

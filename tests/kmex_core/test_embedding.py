@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.progress import Event
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import out_of_memory
 
 
 @pytest.fixture
-def parts() -> backbones.SplitModel:
+def parts() -> splitting.SplitModel:
     torch.manual_seed(0)
-    return backbones.split(architectures.build("resnet20", 10, 16))
+    return splitting.split(architectures.build("resnet20", 10, 16))
 
 
 def batches(count: int = 23, size: int = 8) -> list[tuple[Tensor, Tensor]]:
@@ -24,7 +24,7 @@ def batches(count: int = 23, size: int = 8) -> list[tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize("total", [0, 23])
-def test_embeddings_are_what_the_encoder_gives(parts: backbones.SplitModel, total: int) -> None:
+def test_embeddings_are_what_the_encoder_gives(parts: splitting.SplitModel, total: int) -> None:
     found = extract(parts.encoder, parts.head, batches(), total)
     parts.encoder.eval()
     with torch.no_grad():
@@ -35,12 +35,12 @@ def test_embeddings_are_what_the_encoder_gives(parts: backbones.SplitModel, tota
     assert found.z.dtype == np.float32
 
 
-def test_the_networks_mode_and_statistics_are_left_alone(parts: backbones.SplitModel) -> None:
+def test_the_networks_mode_and_statistics_are_left_alone(parts: splitting.SplitModel) -> None:
     parts.encoder.train()
-    before = backbones.fingerprint(parts.encoder)
+    before = splitting.fingerprint(parts.encoder)
     extract(parts.encoder, parts.head, batches())
     assert parts.encoder.training
-    assert backbones.fingerprint(parts.encoder) == before
+    assert splitting.fingerprint(parts.encoder) == before
 
 
 class Tight(nn.Module):
@@ -78,28 +78,28 @@ def test_other_errors_of_torch_are_not_swallowed() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_noticed(parts: backbones.SplitModel, value: float) -> None:
+def test_weights_that_are_not_finite_are_noticed(parts: splitting.SplitModel, value: float) -> None:
     with torch.no_grad():
         parts.encoder.get_parameter("model.conv1.weight")[0, 0, 0, 0] = value
     with pytest.raises(InputError, match="23 of 23 images are not finite"):
         extract(parts.encoder, parts.head, batches())
 
 
-def test_no_images_and_a_wrong_count_are_errors(parts: backbones.SplitModel) -> None:
+def test_no_images_and_a_wrong_count_are_errors(parts: splitting.SplitModel) -> None:
     with pytest.raises(InputError, match="no images"):
         extract(parts.encoder, parts.head, [])
     with pytest.raises(InputError, match="30 images were expected, 23 came"):
         extract(parts.encoder, parts.head, batches(), 30)
 
 
-def test_mixed_precision_only_when_asked_for(parts: backbones.SplitModel) -> None:
+def test_mixed_precision_only_when_asked_for(parts: splitting.SplitModel) -> None:
     exact = extract(parts.encoder, parts.head, batches())
     mixed = extract(parts.encoder, parts.head, batches(), mixed_precision=True)
     assert mixed.z.dtype == np.float32
     assert 0 < np.abs(mixed.z - exact.z).max() < 0.2
 
 
-def test_progress_counts_images_and_can_cancel(parts: backbones.SplitModel) -> None:
+def test_progress_counts_images_and_can_cancel(parts: splitting.SplitModel) -> None:
     seen: list[tuple[int, int]] = []
     extract(parts.encoder, parts.head, batches(), 23, progress=lambda event: seen.append((event.done, event.total)))
     assert seen == [(8, 23), (16, 23), (23, 23)]

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from kmex_core import KMEx
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event
-from kmex_core.metrics import on_maps as evaluation
+from kmex_core.metrics import on_maps
 from kmex_core.metrics.on_maps import map_scores
 from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
+from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import lrp_of
-from tests.conftest import striped
+from tests.helpers.pictures import striped
 
 SIZE, STEPS = 12, 6
+PRP = METHODS["prp"].make()
 
 
 def network(classes: int, size: int = SIZE) -> nn.Sequential:
@@ -50,7 +52,7 @@ def some(x: Tensor, y: Tensor, by: int = 64) -> Iterator[tuple[np.ndarray, Tenso
 
 
 def scored(model: KMEx, x: Tensor, y: Tensor, by: int = 64, seed: int = 0) -> MapScores:
-    return map_scores(model, some(x, y, by), baseline(x), seed=seed, steps=STEPS)
+    return map_scores(model, some(x, y, by), baseline(x), PRP, seed=seed, steps=STEPS)
 
 
 def baseline(x: Tensor) -> Tensor:
@@ -62,7 +64,9 @@ def test_against_slow_loops(model: KMEx) -> None:
     base = baseline(x)
     found = scored(model, x, y)
     assert found.conserving == 1
-    lrp = lrp_of(model.encoder, *model.pixel_range, (3, SIZE, SIZE))
+    assert model.pixel_range is not None
+    low, high = model.pixel_range
+    lrp = lrp_of(model.encoder, low, high, (3, SIZE, SIZE))
     pixels = SIZE * SIZE
 
     def says(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,7 +102,7 @@ def test_against_slow_loops(model: KMEx) -> None:
             assert found.increase[i, slot] == (after > s[p] * (1 + 1e-5))
         mine = {c: sum(shares[p] * maps[p] for p in range(6) if model.prototype_class[p] == c)
                 for c in {y_model, y_black}}  # fmt: skip
-        weights = (z * model.head.weight[y_black]).detach()
+        weights = (z * model.get_parameter("head.weight")[y_black]).detach()
         theirs = lrp.maps(x[i : i + 1], weights)[0].numpy()
         divergence = scipy.stats.entropy(np.abs(mine[y_black]).max(0).ravel(), np.abs(theirs).max(0).ravel())
         assert found.divergence[i] == pytest.approx(divergence, rel=1e-3, abs=1e-5)
@@ -128,11 +132,11 @@ def test_batches_and_order_change_nothing(model: KMEx, monkeypatch: pytest.Monke
     x, y = images(3, 8)
     whole = scored(model, x, y)
     same(whole, scored(model, x, y, by=5))
-    monkeypatch.setattr(evaluation, "BATCH", 3)
-    monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(on_maps, "BATCH", 3)
+    monkeypatch.setattr(on_maps, "PIXELS_AT_ONCE", 1)
     same(whole, scored(model, x, y))
     order = np.random.default_rng(0).permutation(len(x))
-    mixed = map_scores(model, [(order, x[order], y[order])], baseline(x), steps=STEPS)
+    mixed = map_scores(model, [(order, x[order], y[order])], baseline(x), PRP, steps=STEPS)
     same(whole, mixed, order)
 
 
@@ -158,7 +162,7 @@ def test_the_order_of_prototypes_changes_nothing(model: KMEx) -> None:
 
 
 def test_a_mask_that_removes_nothing_loses_and_gains_nothing(model: KMEx, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "LEAST", 0.0)
+    monkeypatch.setattr(on_maps, "LEAST", 0.0)
     x, y = images(3, 3)
     found = scored(model, x, y)
     for values in (found.drop, found.drop_black_box):
@@ -170,7 +174,7 @@ def test_a_mask_that_removes_nothing_loses_and_gains_nothing(model: KMEx, monkey
 def test_images_of_one_pixel() -> None:
     x, y = images(2, 20, size=1)
     model = KMEx.convert(network(2, size=1), [(x + torch.rand(40, 3, 1, 1), y)], k=2)
-    found = map_scores(model, some(x[::10], y[::10]), torch.zeros(3, 1, 1), steps=2)
+    found = map_scores(model, some(x[::10], y[::10]), torch.zeros(3, 1, 1), PRP, steps=2)
     assert np.abs(found.drop).max() < 1e-5  # half of one pixel is none
     assert found.divergence == pytest.approx(np.zeros(4), abs=1e-9)
 
@@ -199,14 +203,14 @@ def test_maps_without_any_relevance(model: KMEx) -> None:
 def test_a_network_without_rules_is_refused(model: KMEx) -> None:
     model.encoder = nn.Sequential(model.encoder, nn.GELU())
     x, y = images(3, 2)
-    assert "no rules" in evaluation.why_no_maps(model, (3, SIZE, SIZE)).reason
+    assert "no rules" in PRP.why_not(model, (3, SIZE, SIZE))
     with pytest.raises(KMExError, match="no rules for Sequential"):
         scored(model, x, y)
 
 
 def test_no_images_are_refused(model: KMEx) -> None:
     with pytest.raises(KMExError, match="no images"):
-        map_scores(model, [], torch.zeros(3, SIZE, SIZE))
+        map_scores(model, [], torch.zeros(3, SIZE, SIZE), PRP)
 
 
 def test_it_can_be_stopped(model: KMEx) -> None:
@@ -215,7 +219,7 @@ def test_it_can_be_stopped(model: KMEx) -> None:
 
     x, y = images(3, 2)
     with pytest.raises(KeyboardInterrupt):
-        map_scores(model, some(x, y), baseline(x), progress=stop)
+        map_scores(model, some(x, y), baseline(x), PRP, progress=stop)
 
 
 class DotProduct:
@@ -248,7 +252,7 @@ class DotProduct:
 
 def test_any_prototypical_model_is_measured(model: KMEx) -> None:
     x, y = images(3, 3)
-    found = map_scores(DotProduct(model), some(x, y), baseline(x), steps=STEPS)
+    found = map_scores(DotProduct(model), some(x, y), baseline(x), PRP, steps=STEPS)
     assert found.drop.shape == (9, 3)
     assert np.isnan(found.drop[0, 1:]).tolist() == [True, True]  # below 0, and filled up: no share of it
     assert np.isfinite(found.drop[0, 0])

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError
-from kmex_core.networks import backbones
+from kmex_core.networks import splitting
 from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 
 LABELS = torch.arange(18) % 3
@@ -57,6 +57,8 @@ class Net(nn.Module):
         self.fc = nn.Linear(6, 3)
         for part in self.modules():
             if isinstance(part, nn.BatchNorm2d):
+                assert part.running_mean is not None
+                assert part.running_var is not None
                 nn.init.uniform_(part.running_mean, -0.3, 0.3)
                 nn.init.uniform_(part.running_var, 0.5, 1.5)
 
@@ -100,6 +102,9 @@ class Lightning(nn.Module):
 
 
 class Normalising(nn.Module):
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, side: int | None = None) -> None:
         super().__init__()
         self.model, self.side = model, side
@@ -123,8 +128,18 @@ class Grey(nn.Module):
         return self.model(x.expand(-1, 3, -1, -1))
 
 
+def compiled(model: nn.Module) -> nn.Module:
+    return cast(nn.Module, torch.compile(model, backend="eager"))  # what its annotation does not say
+
+
+def compiled_and_run(model: nn.Module) -> nn.Module:
+    wrapped = compiled(model)
+    wrapped(images())
+    return wrapped
+
+
 def compiled_inside(model: Net) -> nn.Module:
-    model.block = torch.compile(model.block, backend="eager")
+    model.__setattr__("block", compiled(model.block))
     return model
 
 
@@ -135,12 +150,12 @@ def compiled_in_place(model: Net) -> nn.Module:
 
 
 WRAPPERS: dict[str, Callable[[Net], nn.Module]] = {
-    "compiled": lambda model: torch.compile(model, backend="eager"),
-    "compiled and run before": lambda model: (made := torch.compile(model, backend="eager"), made(images()))[0],
+    "compiled": compiled,
+    "compiled and run before": compiled_and_run,
     "a compiled part": compiled_inside,
     "a part compiled in place": compiled_in_place,
     "DataParallel": nn.DataParallel,
-    "compiled DataParallel": lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
+    "compiled DataParallel": lambda model: compiled(nn.DataParallel(model)),
     "a LightningModule": Lightning,
     "a sequence": nn.Sequential,
     "closures and lists of registered layers": lambda model: Closures(model),
@@ -154,7 +169,13 @@ class Closures(nn.Module):
     def __init__(self, model: Net) -> None:
         super().__init__()
         self.stem, self.bn, self.block, self.fc = model.stem, model.bn, model.block, model.fc
-        self.steps = [self.stem, self.bn, lambda x: relu(x), self.block, lambda x: x.mean((2, 3))]
+        self.steps: list[Callable[[Tensor], Tensor]] = [
+            self.stem,
+            self.bn,
+            lambda x: relu(x),
+            self.block,
+            lambda x: x.mean((2, 3)),
+        ]
         self.last = lambda x: self.fc(x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -230,7 +251,7 @@ class Outputs(nn.Module):
     ids=["the first", "a dict", "an object with logits", "a pair with one of them"],
 )
 def test_the_layer_that_gives_the_output_is_the_head(wrap: Callable[[Tensor, Tensor], Any]) -> None:
-    parts = backbones.split(Outputs(wrap), images())
+    parts = splitting.split(Outputs(wrap), images())
     assert parts.head_path == "body.fc"
 
 
@@ -383,10 +404,11 @@ def counted(model: nn.Module, fail_at: int, error: type[BaseException]) -> None:
 @pytest.mark.parametrize("fail_at", [None, 1, 3, 5, 8, 14, 23])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_module_is_bit_for_bit_left_as_it_was(mode: str, fail_at: int | None, error: type[BaseException]) -> None:
-    model = Lightning(net()).train(mode != "eval")
+    inner = net()
+    model = Lightning(inner).train(mode != "eval")
     if mode == "mixed":
-        model.model.bn.eval()
-        model.model.stem.weight.requires_grad_(False)
+        inner.bn.eval()
+        inner.stem.weight.requires_grad_(False)
     cross_entropy(model(images()), LABELS).backward()
     counted(model, fail_at or -1, error)
     before = state_of(model)
@@ -399,7 +421,7 @@ def test_a_module_is_bit_for_bit_left_as_it_was(mode: str, fail_at: int | None, 
 
 def test_ctrl_c_at_any_moment_leaves_it_as_it_was() -> None:
     model = Lightning(net()).train()
-    encoder = backbones.split(model, images()).encoder
+    encoder = splitting.split(model, images()).encoder
     before, interrupted = state_of(model), 0
     random = np.random.default_rng(0)
 
@@ -428,6 +450,7 @@ def test_a_classifier_goes_on_training_beside_its_kmex() -> None:
     kmex = KMEx.convert(model, loader(), k=2)
     given = images()
     before = kmex(given).detach()
+    assert model.bn.running_mean is not None
     statistics = model.bn.running_mean.clone()
     assert torch.equal(kmex(given), before)
     assert torch.equal(model.bn.running_mean, statistics)
@@ -468,7 +491,7 @@ def test_threads_share_a_classifier_and_leave_it_as_it_was() -> None:
 
 def test_names_in_a_state_dict_are_those_of_the_network_without_its_head() -> None:
     model = net()
-    kmex = KMEx.convert(torch.compile(model, backend="eager"), loader(), k=2)
+    kmex = KMEx.convert(compiled(model), loader(), k=2)
     names = [f"encoder.model.{name}" for name in model.state_dict() if not name.startswith("fc.")]
     assert list(kmex.state_dict()) == ["prototypes", "prototype_class", *names, "head.weight", "head.bias"]
     state = copy.deepcopy(kmex.state_dict())
@@ -481,9 +504,9 @@ def test_names_in_a_state_dict_are_those_of_the_network_without_its_head() -> No
 
 
 def test_saved_from_a_wrapped_model_it_is_loaded_with_the_plain_one(tmp_path: Any) -> None:
-    kmex = KMEx.convert(torch.compile(nn.DataParallel(net()), backend="eager"), loader(), k=2)
+    kmex = KMEx.convert(compiled(nn.DataParallel(net())), loader(), k=2)
     kmex.save(tmp_path / "x.safetensors")
-    for model in (net(), nn.DataParallel(net()), torch.compile(net(), backend="eager")):
+    for model in (net(), nn.DataParallel(net()), compiled(net())):
         again = KMEx.load(tmp_path / "x.safetensors", model)
         assert again.made_by["head_path"] == "fc"
         assert torch.equal(again(images()), kmex(images()))
@@ -500,4 +523,4 @@ def test_the_embedding_is_torchvisions_own_feature() -> None:
     given = torch.randn(4, 3, 40, 40)
     with torch.no_grad():
         expected = create_feature_extractor(model, ["flatten"])(given)["flatten"]
-        assert torch.equal(backbones.split(model, given).encoder(given), expected)
+        assert torch.equal(splitting.split(model, given).encoder(given), expected)

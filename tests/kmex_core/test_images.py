@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-
 import numpy as np
 import pytest
 import torch
@@ -14,25 +10,9 @@ from kmex_core.base.errors import InputError
 from kmex_core.data.display import COLOURS, displayed, overlay, scaled_relevance
 from kmex_core.data.network_input import normalise, pixel_bounds, to_channels, to_pixels
 from kmex_core.data.pictures import MAX_BYTES, read_picture
-from tests.conftest import encoded
+from tests.helpers.pictures import bomb, encoded, saved
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A valid PNG header that announces more pixels than fit in memory."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])

@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
         import_model(store, request(path, backbone="resnet18"))
     with pytest.raises(InputError, match="of another architecture"):
         import_model(store, request(path, kind="protovae"))
-    with pytest.raises(InputError, match="not a model kind"):
+    with pytest.raises(InputError, match="no model kind named 'senn'"):
         import_model(store, request(path, kind="senn"))
     with pytest.raises(InputError, match="Name the data set"):
         import_model(store, request(path, dataset=""))

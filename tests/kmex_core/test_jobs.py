@@ -21,7 +21,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float = 90) -> Job:
@@ -87,7 +87,8 @@ class OnItsWay:
     """A process that was started and has not come to its first line: it has the lock, and no number yet."""
 
     def __init__(self, *_: object, env: dict[str, str], pass_fds: tuple[int], **__: object) -> None:
-        self.lock, self.ended = os.dup(pass_fds[0]), None
+        self.lock = os.dup(pass_fds[0])
+        self.ended: int | None = None
         self.env = env | {jobs.HANDED: str(self.lock)}
         OnItsWay.last = self
 
@@ -107,7 +108,7 @@ class OnItsWay:
 
 
 def test_a_job_that_is_stopped_before_it_begins_never_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     assert jobs.start(store, "early", ["models"])
     assert not jobs.start(store, "early", ["models"])
     jobs.stop(store, "early")
@@ -122,7 +123,7 @@ def test_a_job_that_is_stopped_before_it_begins_never_does(store: Store, monkeyp
 
 
 def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "early", ["models"])
     before = jobs.look(store, "early")
     running = OnItsWay.last.arrives(store, "early", monkeypatch)
@@ -135,7 +136,7 @@ def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeyp
 
 
 def test_an_early_death_is_noticed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "early", ["models"])
     assert until(store, "early", lambda job: True).state == "running"
     jobs._children.clear()  # another process, which did not start it, sees the same
@@ -145,10 +146,10 @@ def test_an_early_death_is_noticed_at_once(store: Store, monkeypatch: pytest.Mon
 
 
 def test_a_program_that_cannot_start_is_noticed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     jobs.start(store, "broken", ["models"])
     assert until(store, "broken", lambda job: job.state != "running", 3).state == "failed"
-    monkeypatch.setattr(jobs.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(StoreError, match="cannot be started"):
         jobs.start(store, "broken", ["models"])
     assert until(store, "broken", lambda job: True).state == "failed"
@@ -156,12 +157,12 @@ def test_a_program_that_cannot_start_is_noticed_at_once(store: Store, monkeypatc
 
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_the_clock_decides_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "clock", ["models"])
     running = OnItsWay.last.arrives(store, "clock", monkeypatch)
     assert running is not None
     real = time.time()
-    monkeypatch.setattr(jobs.time, "time", lambda: real + 3600 * hours)
+    monkeypatch.setattr(time, "time", lambda: real + 3600 * hours)
     assert until(store, "clock", lambda job: True).state == "running"
     monkeypatch.setattr(jobs, "EVERY", 0)
     running(Event("Epoch", 1, 4, part=1, parts=2))
@@ -224,7 +225,7 @@ def test_a_job_that_is_killed_while_it_has_its_turn_gives_it_back(store: Store) 
 def test_what_is_forgotten_can_start_again_and_what_runs_is_not_forgotten(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.subprocess, "Popen", OnItsWay)
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "again", ["models"])
     jobs.forget(store, "again")
     assert jobs.look(store, "again") is not None
@@ -243,22 +244,36 @@ def test_pace_gives_the_time_left() -> None:
     assert Job("running").left is None
 
 
-SOUND = {"state": "failed", "stage": "Epoch 1", "done": 1, "total": 2, "started": 1.0, "arguments": ["a"]}
+SOUND: dict[str, object] = {
+    "state": "failed",
+    "stage": "Epoch 1",
+    "done": 1,
+    "total": 2,
+    "started": 1.0,
+    "arguments": ["a"],
+}
+WRONG: list[dict[str, object]] = [
+    {"state": 3}, {"state": "dancing"}, {"state": []}, {"stage": None}, {"stage": 7}, {"done": "1"},
+    {"done": 1.5}, {"done": -1}, {"total": None}, {"total": {}}, {"total": 10**400}, {"started": "now"},
+    {"started": [1]}, {"started": True}, {"changed": float("nan")}, {"changed": float("inf")}, {"pid": "1"},
+    {"pid": 2**40}, {"message": 1}, {"message": None}, {"arguments": "ab"}, {"arguments": [1]},
+    {"arguments": None}, {"arguments": {"a": 1}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "", "[]", "null", "{", "[" * 100_000, "\ud800", json.dumps({"state": "running", "rights": "all"}),
-        *(json.dumps({**SOUND, **wrong}) for wrong in (
-            {"state": 3}, {"state": "dancing"}, {"state": []}, {"stage": None}, {"stage": 7}, {"done": "1"},
-            {"done": 1.5}, {"done": -1}, {"total": None}, {"total": {}}, {"total": 10**400}, {"started": "now"},
-            {"started": [1]}, {"started": True}, {"changed": float("nan")}, {"changed": float("inf")}, {"pid": "1"},
-            {"pid": 2**40}, {"message": 1}, {"message": None}, {"arguments": "ab"}, {"arguments": [1]},
-            {"arguments": None}, {"arguments": {"a": 1}},
-        )),
+        "",
+        "[]",
+        "null",
+        "{",
+        "[" * 100_000,
+        "\ud800",
+        json.dumps({"state": "running", "rights": "all"}),
+        *(json.dumps(SOUND | wrong) for wrong in WRONG),
     ],
-)  # fmt: skip
+)
 def test_nonsense_in_the_store_is_no_job(store: Store, content: str) -> None:
     (store.root / "jobs").mkdir(parents=True)
     (store.root / "jobs" / "odd.json").write_bytes(content.encode(errors="surrogatepass"))

@@ -15,8 +15,7 @@ from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.helpers.paths import ROOT
 
 
 def strict(text: str) -> Any:

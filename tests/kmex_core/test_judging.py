@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +19,12 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.data.content import digest_of
+from kmex_core.data.dataset import Subset
 from kmex_core.data.registry import ImageDataset
 from kmex_core.data.sources import parquet as _parquet
 from kmex_core.data.splits import layout_of, split_of
-from tests.conftest import encoded, striped, write_folder, write_parquet
+from tests.helpers.datasets import write_folder, write_parquet
+from tests.helpers.pictures import encoded, striped
 
 PICTURE = encoded(np.zeros((8, 8, 3), np.uint8))
 
@@ -53,13 +57,20 @@ def table(path: Path, labels: object, kind: object = None, names: list[str] | No
     return path
 
 
-def load(root: Path, **more: object) -> ImageDataset:
-    return datasets.load(DatasetSpec(str(root), **more))  # type: ignore[arg-type]
+def load(root: Path, **more: Any) -> ImageDataset:
+    return datasets.load(DatasetSpec(str(root), **more))
 
 
 def counts(data: ImageDataset, split: str) -> dict[str, int]:
     return dict(zip(data.class_names, np.bincount(data.split(split).labels, minlength=len(data.class_names)).tolist(),
                     strict=True))  # fmt: skip
+
+
+def indices(data: ImageDataset, name: str) -> np.ndarray:
+    """Which images of the whole a split that was held out has."""
+    split = data.split(name)
+    assert isinstance(split, Subset)
+    return split.indices
 
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -267,7 +278,7 @@ def test_without_copies_held_out_images_and_fingerprints_are_those_of_earlier_ve
 
     alone = folder("alone", {})
     assert alone.fingerprint == "c1-8f1b6cdd3778a464b184"
-    assert alone.split("test").indices.tolist() == [2, 10, 17, 18, 24, 33]  # type: ignore[attr-defined]
+    assert indices(alone, "test").tolist() == [2, 10, 17, 18, 24, 33]
     assert folder("tested", {"a": 2, "b": 2}).fingerprint == "c1-0d01d86c2eab1c51eed7"
     monkeypatch.setattr(
         _parquet, "file_digests", lambda paths, progress=None: [digest_of([name.encode()]) for _, name in paths]
@@ -277,12 +288,12 @@ def test_without_copies_held_out_images_and_fingerprints_are_those_of_earlier_ve
     write_parquet(tables / "train.parquet", [plain(shade) for shade in range(35)], list(labels), list(numbers))
     data = load(tables)
     assert data.fingerprint == "c1-fcdc7baa589645f877e0"
-    assert data.split("test").indices.tolist() == [2, 10, 17, 18, 24, 33]  # type: ignore[attr-defined]
+    assert indices(data, "test").tolist() == [2, 10, 17, 18, 24, 33]
     hats = [f"{at}.png,{('red', 'blue', 'green', '')[at % 4]},{at % 2}\n" for at in range(35)]
     (tables / "attributes.csv").write_text("file_name,Hat,Odd\n" + "".join(hats))
     by_hat = load(tables, class_column="Hat")
     assert by_hat.fingerprint == "c1-7ae96f6a7b3fa4bdd427"
-    assert by_hat.split("test").indices.tolist() == [8, 13, 24]  # type: ignore[attr-defined]
+    assert indices(by_hat, "test").tolist() == [8, 13, 24]
 
 
 def sides(data: ImageDataset) -> tuple[set[bytes], set[bytes]]:
@@ -372,13 +383,13 @@ def test_shards_that_are_missing_are_said(tmp_path: Path) -> None:
     ids=lambda value: "",
 )
 def test_labels_of_every_kind(
-    tmp_path: Path, labels: object, kind: object, names: list[str] | None, expected: dict[str, int]
+    tmp_path: Path, labels: Sequence[Any], kind: object, names: list[str] | None, expected: dict[str, int]
 ) -> None:
     table(tmp_path / "train.parquet", labels, kind, names)
     table(tmp_path / "test.parquet", labels, kind, names, start=500)
     data = load(tmp_path)
     assert counts(data, "train") == counts(data, "test") == expected
-    missing = len(labels) - sum(expected.values())  # type: ignore[arg-type]
+    missing = len(labels) - sum(expected.values())
     assert sum(item.count for item in data.left_out) == 2 * missing
     assert all("label" in item.reason for item in data.left_out)
 
@@ -400,7 +411,7 @@ def test_labels_of_every_kind(
     ids=lambda value: "",
 )
 def test_labels_that_are_not_one_class_each_are_refused(
-    tmp_path: Path, labels: object, kind: object, names: list[str] | None, message: str
+    tmp_path: Path, labels: Sequence[Any], kind: object, names: list[str] | None, message: str
 ) -> None:
     table(tmp_path / "train.parquet", labels, kind, names)
     with pytest.raises(InputError, match=message):

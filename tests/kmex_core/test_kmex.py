@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import kmex_core
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file, write_file
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 from kmex_core.prototypes.fit import similarity
 
 
@@ -108,9 +109,9 @@ def test_a_prototype_is_at_distance_zero_from_itself(kmex: KMEx) -> None:
 
 
 def test_the_model_is_not_changed(model: Net, data: TensorDataset) -> None:
-    before, state = backbones.fingerprint(model), copy.deepcopy(model.state_dict())
+    before, state = splitting.fingerprint(model), copy.deepcopy(model.state_dict())
     KMEx.convert(model, DataLoader(data, 16), k=2).explain(data.tensors[0][0])
-    assert backbones.fingerprint(model) == before
+    assert splitting.fingerprint(model) == before
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in state.items())
 
@@ -186,9 +187,9 @@ def test_a_whole_file_that_lacks_something_is_refused(
         ([torch.zeros(4, 1, 8, 8)], "pairs of images and labels"),
     ],
 )
-def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: object, message: str) -> None:
+def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        KMEx.convert(model, loader, k=1)  # type: ignore[arg-type]
+        KMEx.convert(model, loader, k=1)
 
 
 def test_names_dimensions_and_epsilon_must_fit(kmex: KMEx) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -83,7 +83,9 @@ def read(loader: Any) -> tuple[Batches, list[int], list[int]]:
     return batches, [n for numbers, _ in pairs for n in numbers], [n for _, labels in pairs for n in labels]
 
 
-WEIGHTS = torch.tensor([0.0, 1.0, 3.0]).repeat(10)
+# tensors are taken as well, which annotations do not say
+WEIGHTS = cast(Sequence[float], torch.tensor([0.0, 1.0, 3.0]).repeat(10))
+NUMBERS = cast(Sequence[int], torch.tensor([5, 4]))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ WEIGHTS = torch.tensor([0.0, 1.0, 3.0]).repeat(10)
         (DataLoader(DATA, 7), range(SIZE)),
         (DataLoader(DATA, 7, shuffle=True, drop_last=True), range(SIZE)),
         (DataLoader(DATA, 7, sampler=SubsetRandomSampler([9, 3, 28, 3])), [3, 9, 28]),
-        (DataLoader(DATA, 7, sampler=SubsetRandomSampler(torch.tensor([5, 4]))), [4, 5]),
+        (DataLoader(DATA, 7, sampler=SubsetRandomSampler(NUMBERS)), [4, 5]),
         (DataLoader(DATA, 7, sampler=WeightedRandomSampler(WEIGHTS, 100)), [i for i in range(SIZE) if i % 3]),
         (DataLoader(DATA, 7, sampler=RandomSampler(DATA, replacement=True, num_samples=90)), range(SIZE)),
         (DataLoader(DATA, 7, sampler=EveryThird()), range(0, SIZE, 3)),
@@ -134,7 +136,7 @@ def test_a_random_part_is_a_part_and_leaves_its_generator_alone() -> None:
         (DataLoader(Subset(DATA, [20, 10]), 5), [20, 10]),
         ([(images()[:4], [0, 1, 2, 0])], range(4)),
         (iter([(images()[:2], np.array([0, 1])), (images()[2:3], (2,))]), range(3)),
-        (((x[None], y[None]) for x, y in DATA), range(SIZE)),
+        (((x[None], y[None]) for x, y in (DATA[at] for at in range(SIZE))), range(SIZE)),
         (DataLoader(Named("image", "label"), 9), range(SIZE)),
         (DataLoader(Named("pixel_values", "labels"), 9, shuffle=True, num_workers=1), range(SIZE)),
         (DataLoader(DATA, 9, pin_memory=torch.cuda.is_available(), num_workers=2), range(SIZE)),

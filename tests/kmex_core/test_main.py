@@ -21,7 +21,9 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT, encoded, write_folder
+from tests.helpers.datasets import write_folder
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import encoded
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -185,7 +187,7 @@ def test_help_teaches(command: list[str]) -> None:
 
 def test_data_sets_and_models_are_listed(demo: Store) -> None:
     listed = {entry["name"]: entry for entry in answer("datasets")["datasets"]}
-    assert set(listed) == set(datasets.REGISTRY)
+    assert set(listed) == set(datasets.DATASETS)
     assert listed["digits"]["available"]
     assert not listed["svhn"]["available"]
     found = [
@@ -312,7 +314,7 @@ def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, se
     fails(2, "not a picture", "explain", "--model", "digits", "--image", str(tmp_path / "text.png"), *out)
     fails(2, "is empty", "explain", "--model", "digits", "--image", str(tmp_path / "empty.png"), *out)
     fails(2, "No such file", "explain", "--model", "digits", "--image", str(tmp_path / "none.png"), *out)
-    fails(2, "no method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
+    fails(2, "no relevance method", "explain", "--model", "digits", "--image", str(seven), "--method", "magic", *out)
     fails(2, "did you mean 'ghosting'", "evaluate", "--model", "digits", "--metrics", "gosting")
     fails(2, "did you mean 'digits'", "compare", "--models", "digits", "digit", "--metrics", "accuracy")
     fails(2, "Unknown format 'word'", "compare", "--models", "digits", "--format", "word")

@@ -16,10 +16,11 @@ from kmex_core.data.registry import ArraySplit, EncodedSplit, ImageDataset, load
 from kmex_core.networks import architectures, memory
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import Portions, available, bytes_per_row, in_portions, out_of_memory
-from kmex_core.relevance.gradients import integrated_gradients
+from kmex_core.relevance.methods.integrated_gradients import integrated_gradients
 from kmex_core.stages import importing
 from kmex_core.stages.statistics import PixelStatistics
-from tests.conftest import encoded, write_folder
+from tests.helpers.datasets import write_folder
+from tests.helpers.pictures import encoded
 
 GIB = 2**30
 

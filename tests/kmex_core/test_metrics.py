@@ -115,7 +115,8 @@ def test_rounding_in_float32_makes_prototypes_look_alike() -> None:
     # a prototype of an embedding of usual size is not at distance 0 from itself by float32 matrix products
     centers = np.random.default_rng(0).gamma(1.0, 1.0, size=(50, 512)).astype(np.float32)
     classes = np.repeat(np.arange(10), 5)
-    self_distance = torch.cdist(*[torch.from_numpy(centers)] * 2, compute_mode="use_mm_for_euclid_dist").diagonal()
+    points = torch.from_numpy(centers)
+    self_distance = torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist").diagonal()
     assert 1e-3 < float(self_distance.max()) < 1e-1
     exact, reference = diversity(centers, classes, "all"), diversity(centers, classes, "all", "reference")
     assert exact < 0.05

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +19,14 @@ from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from kmex_core.models.info import ModelInfo
 from kmex_core.stages.importing import ImportRequest, import_model
-
-INFO = ModelInfo(
-    name="x", kind="blackbox", dataset="digits", root="", backbone="resnet20", class_names=("0", "1"), image_size=32,
-    channels=1, mean=(0.5,), std=(0.5,), accuracy=0.9, made_by={}, k=0, options={}, class_column="",
-)  # fmt: skip
-
-
-class Weights:
-    """What `catalogue.save` needs of a network: one number, so that a model can be told from another."""
-
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def state_dict(self) -> dict[str, object]:
-        import torch
-
-        return {"w": torch.tensor([self.value])}
-
-
-def put(store: Store, name: str, value: float = 0.0) -> None:
-    models.save(store, replace(INFO, name=name), Weights(value))  # type: ignore[arg-type]
+from tests.helpers.stores import put, put_run
 
 
 def value_of(store: Store, name: str) -> float:
     stored = store.get(models.ROOM, name)
     assert stored is not None, name
     return float(stored[0]["w"][0])
-
-
-def put_run(store: Store, name: str, epoch: int = 1) -> None:
-    store.put(models.RUNS[(epoch - 1) % 2], name, {"a": np.zeros(1)}, {"asked": {}, "epoch": epoch, "history": []})
 
 
 @contextmanager
@@ -267,9 +241,9 @@ def test_no_order_of_steps_loses_a_model(
             if possible and name in there:
                 del there[name]
         elif step == "begin" and free(name):
-            lock = store.locked(models.RUNS[0], name, "busy")  # what another process's claim is
-            lock.__enter__()
-            running[name] = lock
+            claim = store.locked(models.RUNS[0], name, "busy")  # what another process has
+            claim.__enter__()
+            running[name] = claim
             put_run(store, name, 1 + count % 2)
         elif step == "finish" and name in running:
             store.put(models.ROOM, name, {"w": np.array([float(count)])}, {"model": {}, "weights": ""})

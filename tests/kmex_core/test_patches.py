@@ -23,7 +23,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.patches import PatchKMEx, fit_patches
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import encoded, striped
+from tests.helpers.official import write_cub
 
 
 class Blocks(nn.Module):
@@ -131,26 +131,6 @@ def test_a_model_of_the_store_by_its_patches(demo: Store, digits: ModelInfo) -> 
     assert int((z - center).norm(dim=1).argmin()) == made.prototypes.place[p]
     sheet = np.asarray(Image.open(io.BytesIO(report.patch_sheet(made.prototypes, digits.class_names, data))))
     assert ((sheet[..., 0] == 230) & (sheet[..., 1] == 30)).sum() > 1000  # red rectangles
-
-
-def write_cub(root: Path, classes: int = 3, each: int = 6) -> Path:
-    """The official layout, with striped pictures of different shapes."""
-    here = root / "CUB_200_2011"
-    tables: dict[str, list[str]] = {"images": [], "image_class_labels": [], "train_test_split": [], "classes": []}
-    number = 0
-    for label in range(classes):
-        name = f"{label + 1:03}.Black_footed_Albatross{label}"
-        tables["classes"].append(f"{label + 1} {name}")
-        (here / "images" / name).mkdir(parents=True)
-        for at, image in enumerate(striped(label, each, 64, 3)):
-            number += 1
-            (here / "images" / name / f"bird_{at}.jpg").write_bytes(encoded(image[: 48 + 4 * (at % 3)], "JPEG"))
-            tables["images"].append(f"{number} {name}/bird_{at}.jpg")
-            tables["image_class_labels"].append(f"{number} {label + 1}")
-            tables["train_test_split"].append(f"{number} {int(at < each - 2)}")
-    for name, lines in tables.items():
-        (here / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return here
 
 
 def test_cub_in_its_official_layout_from_training_to_patches(store: Store, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import sweep
-from tests.conftest import close_datasets, write_folder
+from tests.helpers.datasets import close_datasets, write_folder
 
 
 def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits: ModelInfo) -> None:
@@ -122,7 +122,7 @@ def test_data_with_other_classes_than_the_models_is_refused(store: Store, tmp_pa
 def test_data_that_has_moved_is_found_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: ModelInfo
 ) -> None:
-    from tests.kmex_core.test_datasets import WRITERS
+    from tests.helpers.official import WRITERS
 
     WRITERS["mnist"](tmp_path / "here")
     info = dataclasses.replace(digits, dataset="mnist", root=str(tmp_path / "here"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_each_stage_ends_its_bar_at_100_percent(capsys: pytest.CaptureFixture[st
 
 def test_a_jobs_time_left_belongs_to_its_stage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(jobs.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     monkeypatch.setattr(jobs, "EVERY", 0)
     reporter = Reporter(store, "job")
     (store.root / jobs.ROOM).mkdir(parents=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,12 +20,12 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
-from kmex_core.networks import architectures, backbones
+from kmex_core.networks import architectures, splitting
 from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance import lrp as lrp_module
-from kmex_core.relevance.gradients import integrated_gradients
 from kmex_core.relevance.layers import NoRules, layers_of
 from kmex_core.relevance.lrp import LRP, class_relevance, has_rules, lrp_of
+from kmex_core.relevance.methods.integrated_gradients import integrated_gradients
 from kmex_core.relevance.prp import similarity_relevance
 from kmex_core.relevance.types import CONSERVATION_TOLERANCE
 from kmex_core.stages.explainer import explainer
@@ -53,9 +53,31 @@ def small_network() -> nn.Sequential:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.2, 0.3)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.3, 0.3)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return network.double().eval()
+
+
+def parts_of(network: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d, BasicBlock, BasicBlock, nn.Linear]:
+    """The parts of `small_network` that have weights."""
+    conv, bn, _, _, one, two, _, _, linear, _, _ = network
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(bn, nn.BatchNorm2d)
+    assert isinstance(one, BasicBlock)
+    assert isinstance(two, BasicBlock)
+    assert isinstance(linear, nn.Linear)
+    return conv, bn, one, two, linear
+
+
+def shortcut_of(block: BasicBlock) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
+    if block.downsample is None:
+        return None
+    conv, bn = block.downsample
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(bn, nn.BatchNorm2d)
+    return conv, bn
 
 
 # ---- an independent, slow implementation of the rules: explicit sums over patches, no autograd, no zennit
@@ -63,6 +85,15 @@ def small_network() -> nn.Sequential:
 
 def signed(x: np.ndarray) -> np.ndarray:
     return np.where(x < 0, -1.0, 1.0)
+
+
+Contribution = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Back = Callable[[np.ndarray], np.ndarray]
+
+
+def padding(conv: nn.Conv2d) -> int:
+    assert not isinstance(conv.padding, str)
+    return conv.padding[0]
 
 
 class Slow:
@@ -77,14 +108,16 @@ class Slow:
         weight = conv.weight.detach().numpy()
         bias = np.zeros(len(weight))
         if bn is not None:
+            assert bn.running_mean is not None
+            assert bn.running_var is not None
             scale = (bn.weight / torch.sqrt(bn.running_var + bn.eps)).detach().numpy()
             weight = weight * scale[:, None, None, None]
             bias = bn.bias.detach().numpy() - bn.running_mean.numpy() * scale
         out = self.apply(weight, x, conv) + bias[:, None, None]
         return weight, bias, out
 
-    def places(self, conv: nn.Conv2d, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
-        size, stride, pad = conv.kernel_size[0], conv.stride[0], conv.padding[0]
+    def places(self, conv: nn.Conv2d, shape: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
+        size, stride, pad = conv.kernel_size[0], conv.stride[0], padding(conv)
         height = (shape[1] + 2 * pad - size) // stride + 1
         width = (shape[2] + 2 * pad - size) // stride + 1
         for i in range(height):
@@ -92,7 +125,7 @@ class Slow:
                 yield i, j, slice(i * stride, i * stride + size), slice(j * stride, j * stride + size)
 
     def apply(self, weight: np.ndarray, x: np.ndarray, conv: nn.Conv2d) -> np.ndarray:
-        pad = conv.padding[0]
+        pad = padding(conv)
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         found = {
             (i, j): (weight * padded[:, rows, cols]).sum((1, 2, 3)) for i, j, rows, cols in self.places(conv, x.shape)
@@ -100,9 +133,9 @@ class Slow:
         height, width = max(found)[0] + 1, max(found)[1] + 1
         return np.array([[found[i, j] for j in range(width)] for i in range(height)]).transpose(2, 0, 1)
 
-    def spread(self, conv: nn.Conv2d, x: np.ndarray, relevance: np.ndarray, contribution) -> np.ndarray:  # type: ignore[no-untyped-def]
+    def spread(self, conv: nn.Conv2d, x: np.ndarray, relevance: np.ndarray, contribution: Contribution) -> np.ndarray:
         """Each output's relevance over its patch, in proportion to `contribution(patch, inside)`, (O, C, k, k)."""
-        pad = conv.padding[0]
+        pad = padding(conv)
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         inside = np.pad(np.ones(x.shape), ((0, 0), (pad, pad), (pad, pad)))
         out = np.zeros_like(padded)
@@ -121,13 +154,12 @@ class Slow:
         return self.spread(conv, x, relevance, lambda patch, inside: weight * patch
                            - np.maximum(weight, 0) * low * inside - np.minimum(weight, 0) * high * inside)  # fmt: skip
 
-    def block(self, block: BasicBlock, x: np.ndarray):  # type: ignore[no-untyped-def]
+    def block(self, block: BasicBlock, x: np.ndarray) -> tuple[np.ndarray, Back]:
         w1, _, a = self.conv(block.conv1, block.bn1, x)
         a = np.maximum(a, 0)
         w2, _, b = self.conv(block.conv2, block.bn2, a)
-        w3, skip = None, x
-        if block.downsample is not None:
-            w3, _, skip = self.conv(block.downsample[0], block.downsample[1], x)
+        shortcut = shortcut_of(block)
+        w3, _, skip = (None, None, x) if shortcut is None else self.conv(*shortcut, x)
 
         def back(relevance: np.ndarray) -> np.ndarray:
             total = skip + b
@@ -135,12 +167,14 @@ class Slow:
             inner = self.alpha_one(block.conv2, w2, a, b * share)
             inner = self.alpha_one(block.conv1, w1, x, inner)
             outer = skip * share
-            return inner + (outer if w3 is None else self.alpha_one(block.downsample[0], w3, x, outer))
+            if shortcut is None or w3 is None:
+                return inner + outer
+            return inner + self.alpha_one(shortcut[0], w3, x, outer)
 
         return np.maximum(skip + b, 0), back
 
     def relevance(self, network: nn.Sequential, image: np.ndarray, at_output: np.ndarray) -> np.ndarray:
-        conv, bn, _, _, one, two, _, _, linear, _, _ = network
+        conv, bn, one, two, linear = parts_of(network)
         w0, _, a0 = self.conv(conv, bn, image)
         a0 = np.maximum(a0, 0)
         channels, height, width = a0.shape
@@ -196,18 +230,21 @@ def test_the_slow_implementation_computes_the_network() -> None:
     network = small_network()
     image = torch.rand(3, 8, 8, dtype=torch.float64)
     slow = Slow()
-    _, _, a0 = slow.conv(network[0], network[1], image.numpy())
+    conv, bn, one, _, _ = parts_of(network)
+    _, _, a0 = slow.conv(conv, bn, image.numpy())
     np.testing.assert_allclose(np.maximum(a0, 0), network[:3](image[None])[0].detach().numpy(), atol=1e-12)
-    a1, _ = slow.block(network[4], network[:4](image[None])[0].detach().numpy())
+    a1, _ = slow.block(one, network[:4](image[None])[0].detach().numpy())
     np.testing.assert_allclose(a1, network[:5](image[None])[0].detach().numpy(), atol=1e-12)
 
 
 def test_relevance_of_a_dead_channel_is_not_lost_in_pooling() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    network = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert conv.bias is not None
     with torch.no_grad():
-        network[0].weight[1] = network[0].weight[1].abs()
-        network[0].bias[1] = -100
+        conv.weight[1] = conv.weight[1].abs()
+        conv.bias[1] = -100
     images = torch.rand(2, 3, 8, 8) * 2 - 0.4
     assert (network(images)[:, 1] == 0).all()
     relevance = torch.zeros(2, 4)
@@ -228,13 +265,14 @@ class ByFunctions(nn.Module):
         return nn.functional.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias)
 
     def block(self, block: BasicBlock, x: Tensor) -> Tensor:
-        shortcut = x if block.downsample is None else self.conv(*block.downsample, x)
+        parts = shortcut_of(block)
+        shortcut = x if parts is None else self.conv(*parts, x)
         x = self.conv(block.conv2, block.bn2, torch.relu(self.conv(block.conv1, block.bn1, x)))
         x += shortcut
         return x.relu_()
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, bn, _, _, one, two, _, _, linear, _, _ = self.network
+        conv, bn, one, two, linear = parts_of(self.network)
         x = self.block(two, self.block(one, nn.functional.max_pool2d(self.first(self.conv(conv, bn, x)), 2)))
         return (x.mean((-1, -2), keepdim=True).view(len(x), -1) @ linear.weight.T + linear.bias).relu()
 
@@ -382,7 +420,7 @@ def test_noise_is_unlike_the_training_data_and_training_images_are_not(kmex: KME
 
 
 def test_threads_do_not_disturb_each_other_or_the_weights(kmex: KMEx, digits: ModelInfo) -> None:
-    before = backbones.fingerprint(kmex)
+    before = splitting.fingerprint(kmex)
     alone = {i: kmex.explain(input_of(digits, i), top=3).maps.values for i in range(6)}
     found: dict[tuple[int, int], np.ndarray] = {}
     errors: list[Exception] = []
@@ -403,7 +441,7 @@ def test_threads_do_not_disturb_each_other_or_the_weights(kmex: KMEx, digits: Mo
     assert len(found) == 24
     for (_, i), values in found.items():
         np.testing.assert_allclose(values, alone[i], rtol=1e-3, atol=1e-5 * np.abs(alone[i]).max())
-    assert backbones.fingerprint(kmex) == before
+    assert splitting.fingerprint(kmex) == before
 
 
 def test_new_weights_give_new_maps(kmex: KMEx, digits: ModelInfo) -> None:
@@ -418,7 +456,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
     image = input_of(digits, 0)
     with pytest.raises(InputError, match="numbered 0 to 49"):
         kmex.explain(image, prototypes=[50])
-    with pytest.raises(InputError, match="no method 'magic'"):
+    with pytest.raises(InputError, match="no relevance method named 'magic'"):
         kmex.explain(image, method="magic")
     with pytest.raises(InputError, match="One prototype for each of 1 images"):
         kmex.maps(image, [1, 2])
@@ -437,7 +475,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
      ("efficientnet_b0", False)],
 )  # fmt: skip
 def test_which_families_have_rules(name: str, rules: bool) -> None:
-    encoder = backbones.split(architectures.build(name, 4, 32)).encoder
+    encoder = splitting.split(architectures.build(name, 4, 32)).encoder
     assert has_rules(encoder, (3, 32, 32)) is rules
     if not rules:
         with pytest.raises(NoRules):
@@ -453,7 +491,7 @@ def test_batch_norm_that_cannot_be_merged_has_no_rules() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn", "regnet_x_400mf"])
 def test_families_with_rules_conserve(name: str) -> None:
     torch.manual_seed(0)
-    parts = backbones.split(architectures.build(name, 4, 32))
+    parts = splitting.split(architectures.build(name, 4, 32))
     encoder = parts.encoder.eval()
     images = torch.rand(2, 3, 32, 32) * 2 - 0.4
     z = encoder(images).detach()
@@ -467,7 +505,7 @@ def transformer() -> tuple[KMEx, Tensor]:
     model = architectures.build("vit_b_32", 3, 32)
     images = torch.randn(12, 3, 32, 32)
     with torch.no_grad():
-        model.get_submodule("heads.head").weight.normal_()
+        model.get_parameter("heads.head.weight").normal_()
     return KMEx.convert(model, [(images, torch.arange(12) % 3)], k=2), images
 
 
@@ -506,7 +544,7 @@ def test_a_map_that_does_not_conserve_is_labelled(
 
 
 def test_a_score_of_zero_has_no_ratio_and_json_says_null(kmex: KMEx, digits: ModelInfo) -> None:
-    nn.init.zeros_(kmex.head.weight)
+    nn.init.zeros_(kmex.get_parameter("head.weight"))
     found = kmex.explain(input_of(digits, 0), top=1)
     assert np.isnan(found.black_box_map.conservation[0])
     assert not found.black_box_map.conserves[0]
@@ -516,7 +554,7 @@ def test_a_score_of_zero_has_no_ratio_and_json_says_null(kmex: KMEx, digits: Mod
 
 
 def test_maps_that_overflow_are_refused(kmex: KMEx, digits: ModelInfo) -> None:
-    nn.init.constant_(kmex.head.weight, 1e38)
+    nn.init.constant_(kmex.get_parameter("head.weight"), 1e38)
     with pytest.raises(KMExError, match="no finite values"):
         kmex.explain(input_of(digits, 0), top=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from kmex_core.stages import relevance_scores, training_runs
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.relevance_scores import RelevanceScores
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import write_folder
+from tests.helpers.datasets import write_folder
 
 
 def vendi_by_hand(rows: np.ndarray) -> float:
@@ -196,8 +197,8 @@ def changed_when_loaded(monkeypatch: pytest.MonkeyPatch, change: Callable[[model
     """Let models come out of the store with a change."""
     real = models.load
 
-    def load(*arguments: object) -> models.BlackBox:
-        found = real(*arguments)  # type: ignore[arg-type]
+    def load(*arguments: Any) -> models.BlackBox:
+        found = real(*arguments)
         change(found)
         return found
 
@@ -225,8 +226,9 @@ def test_a_network_without_rules_has_no_maps_and_says_so(
 
 def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.full((3, 2), np.nan)
+    curve = np.ones((3, 4))
     made = MapScores(
-        np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), *[np.ones((3, 4))] * 4, 1.0, 1.0
+        np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), curve, curve, curve, curve, 1.0, 1.0
     )
     monkeypatch.setattr(RelevanceScores, "get_or_why_not", lambda _: made)
     found = measured(demo, digits, 2, ["average_drop", "faithfulness", "relevance_ordering"]).metrics
@@ -273,7 +275,7 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     info = training_runs.train(store, training_runs.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
     found = evaluate([Subject(store, info, opened.dataset(spec))], BuiltIn(), [0], images=6)
     assert (found.kind, found.k, found.built_in) == (kind, 3, True)
-    head = models.load(store, "net").head
+    head: Any = models.load(store, "net").head  # of any kind: all have prototypes
     z = Subject(store, info, opened.dataset(spec)).embedding("train").get()
     centers = head.prototypes.detach().double().numpy()
     classes = head.prototype_class.numpy()

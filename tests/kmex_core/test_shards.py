@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.stages import embedding, shards
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 SPLIT = "test"
 
@@ -111,9 +112,9 @@ def test_what_is_quick_writes_no_shards(store: Store, monkeypatch: pytest.Monkey
     written: list[str] = []
     put = Store.put
 
-    def spy(self: Store, room: str, *rest: object) -> None:
+    def spy(self: Store, room: str, *rest: Any) -> None:
         written.append(room)
-        put(self, room, *rest)  # type: ignore[arg-type]
+        put(self, room, *rest)
 
     monkeypatch.setattr(Store, "put", spy)
     embedded(store)

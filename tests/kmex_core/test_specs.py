@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 from kmex_core.base.specs import EmbeddingSpec, PrototypeSpec, stable_key
 
@@ -10,7 +11,7 @@ SPEC = EmbeddingSpec("resnet18", "w", "d", "train", 32, (0.5,), (0.2,))
 
 
 def test_every_field_changes_the_key() -> None:
-    changed = {
+    changed: dict[str, Any] = {
         "backbone": "x", "weights": "x", "data": "x", "split": "x", "image_size": 1, "mean": (0.4,), "std": (0.1,),
         "mixed_precision": True,
     }  # fmt: skip

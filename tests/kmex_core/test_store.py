@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import lock_descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
@@ -27,7 +28,7 @@ from kmex_core.base.location import default_root
 from kmex_core.base.progress import Event
 from kmex_core.base.store import Store, checked_name
 from kmex_core.models import catalogue as models
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), "empty": np.empty((0, 4), np.int64)}
 
@@ -274,7 +275,8 @@ def test_a_collector_that_is_faster_than_a_writer_costs_the_writer_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: str
 ) -> None:
     """It may find the part in the moment between its making and its lock."""
-    real, calls = files.lock_descriptor, []
+    real = lock_descriptor
+    calls: list[int] = []
     held: list[int] = []
 
     def late(file: int, *, blocking: bool) -> bool:
@@ -356,7 +358,7 @@ def test_sensible_names_are_kept(name: str) -> None:
 
 def test_the_digest_sees_names_shapes_types_and_values() -> None:
     base = {"a": np.zeros((2, 3), np.float32)}
-    others = [
+    others: list[dict[str, np.ndarray]] = [
         {"b": np.zeros((2, 3), np.float32)},
         {"a": np.zeros((3, 2), np.float32)},
         {"a": np.zeros((2, 3), np.int32)},

@@ -22,8 +22,8 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.stages import shards, upkeep
 from kmex_core.stages.subject import dataset_of
-from tests.conftest import ROOT, converted
-from tests.kmex_core.test_names import put, put_run
+from tests.helpers.paths import ROOT
+from tests.helpers.stores import converted, put, put_run
 
 
 def cli(store: Store, *arguments: str) -> tuple[int, str, str]:

@@ -16,8 +16,9 @@ import pytest
 import typer.main
 
 from kmex_core.commands import app
-from tests.conftest import encoded, write_folder
-from tests.slow.processes import CONTEXT
+from tests.helpers.datasets import write_folder
+from tests.helpers.pictures import encoded
+from tests.helpers.processes import CONTEXT
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +122,9 @@ def test_every_argument_set_ends_well(demo_cache: Path, tmp_path: Path, monkeypa
     (tmp_path / "text").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")
     files = [str(data), str(picture), *(str(tmp_path / name) for name in ("text", "pipe", "new", "data/train/left"))]
-    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    commands = dict(group.commands)
     del commands["app"]  # becomes Streamlit's server, which ends by that one's rules (tests/test_wheel.py)
     draw = random.Random(20261126)
     wrong: list[str] = []

@@ -25,8 +25,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save as save_safetensors
 
-from tests.conftest import ROOT, encoded, write_folder
-from tests.kmex_core.test_checkpoints import FOREIGN
+from tests.helpers.checkpoints import FOREIGN
+from tests.helpers.datasets import write_folder
+from tests.helpers.paths import ROOT
+from tests.helpers.pictures import encoded
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages.importing import ImportRequest, import_model
-from tests.conftest import write_folder
-from tests.slow.processes import Processes
+from tests.helpers.datasets import write_folder
+from tests.helpers.processes import Processes
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import pytest
 from kmex_core.base.files import digest, read_file
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from tests.conftest import write_folder
-from tests.slow.processes import Processes
+from tests.helpers.datasets import write_folder
+from tests.helpers.processes import Processes
 
 pytestmark = pytest.mark.slow
 
@@ -71,9 +71,9 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
         # all of a file or nothing of it, whoever was killed
         for path in root.rglob("*.safetensors"):
             read_file(path)
-        held = [name for name in ("precious", "renamed") if store.path("models", name).is_file()]
-        assert held, f"the model was lost by a kill of {arguments}"
-        assert {weights(store, name) for name in held} == {precious}
+        kept_under = [name for name in ("precious", "renamed") if store.path("models", name).is_file()]
+        assert kept_under, f"the model was lost by a kill of {arguments}"
+        assert {weights(store, name) for name in kept_under} == {precious}
         for name in held[1:]:  # a rename was killed between its two steps
             run.finish(["delete", "--model", name, "--yes"])
     if list((root / "runs").glob("run*.safetensors")):

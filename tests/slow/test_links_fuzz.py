@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,10 +11,7 @@ from hypothesis import strategies as st
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from tests.app.conftest import _fresh_caches
-from tests.app.test_links import Page, address, page, said
-
-__all__ = ["_fresh_caches", "page"]  # fixtures
+from tests.helpers.pages import address, clear_caches, open_link, said
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +30,18 @@ KEYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> Iterator[None]:
+    yield
+    clear_caches()
+
+
 @pytest.mark.parametrize("view", KEYS)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_link_breaks_a_page(page: Page, demo: Store, view: str, data: st.DataObject) -> None:
+def test_no_link_breaks_a_page(demo: Store, view: str, data: st.DataObject) -> None:
     query = {key: data.draw(TEXTS) for key in data.draw(st.sets(st.sampled_from(KEYS[view]), min_size=1, max_size=3))}
-    test = page(view, **query)
+    test = open_link(view, **query)
     assert not test.exception, (query, test.exception)
     assert not test.error, (query, test.error)
     test.run()

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import load
 from kmex_core.base.store import Store
-from tests.browser.conftest import dashboard
+from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.slow
 SECONDS = float(os.environ.get("KMEX_LOAD_SECONDS", "180"))

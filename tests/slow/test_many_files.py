@@ -13,7 +13,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import content as _content
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
-from tests.conftest import encoded
+from tests.helpers.pictures import encoded
 
 CLASSES, TRAIN, TEST = 10, 9_000, 1_000
 SECONDS = 5.0

@@ -10,7 +10,8 @@ import pandas as pd
 from kmex_core import metrics
 from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.data.registry import Split
-from kmex_core.models.info import KINDS, ModelInfo, trained_alike
+from kmex_core.models.info import ModelInfo, trained_alike
+from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Conversion
 
 CURVES = ("captured", "error", "ghosted")
@@ -181,7 +182,7 @@ def curve_lines(
             lines[f"{info.name} + KMEx"] = curves
     for info, group in groups:
         more = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-        lines[f"{info.name}{more} ({KINDS[info.kind]} alone)"] = of_built_in(group)
+        lines[f"{info.name}{more} ({MODEL_KINDS[info.kind].title} alone)"] = of_built_in(group)
     return lines
 
 

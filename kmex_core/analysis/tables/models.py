@@ -11,7 +11,8 @@ from kmex_core.analysis.comparison import CAVEAT
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue
-from kmex_core.models.info import KINDS, ModelInfo
+from kmex_core.models.info import ModelInfo
+from kmex_core.models.kinds import MODEL_KINDS
 
 
 def model_table(store: Store, infos: Sequence[ModelInfo]) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def model_table(store: Store, infos: Sequence[ModelInfo]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Name": [info.name for info in infos],
-            "Kind": [KINDS[info.kind] for info in infos],
+            "Kind": [MODEL_KINDS[info.kind].title for info in infos],
             "Data set": [datasets.title(info.dataset) for info in infos],
             "Backbone": [info.backbone for info in infos],
             "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Progress
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, read_annotations
 from kmex_core.data.content import FileState, Watch, state_of
 from kmex_core.data.dataset import EncodedSplit, ImageDataset, Split, fingerprint
 from kmex_core.data.files import Tally, examine, file_digests
 from kmex_core.data.pictures import DECODER
+from kmex_core.data.source import DataSource
 
 FOLDER, PICTURES = "celeba", "img_align_celeba"
 ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -24,84 +25,97 @@ IMAGE_SIZE = 224
 PARTS = {"train": 0, "test": 2, "validation": 1}  # the paper does not use the last
 
 
-def is_there(root: Path) -> bool:
-    """Whether both tables and the folder of pictures lie under `root`."""
-    return not _missing(root / FOLDER)
-
-
 def _missing(here: Path) -> list[str]:
     lost = [name for name in (ATTRIBUTES, PARTITION) if not (here / name).is_file()]
     return lost + ([] if (here / PICTURES).is_dir() else [f"{PICTURES}/"])
 
 
-def load_celeba(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
-    """The official training and test images (162,770 and 19,962); class: `Male`, or any other of the 40 attributes.
+class CelebA(DataSource):
+    """CelebA."""
 
-    The validation images (19,867) are kept where all of them are there.
+    name = "celeba"
+    title = "CelebA"
+    about = "182,732 faces with 40 attributes, 224×224 colour; to be downloaded by hand"
+    place = 8
 
-    Raises:
-        InputError: when files are missing (it says which, and where to get them), or the tables do not fit each other.
-    """
-    import pandas as pd
+    def is_there(self, root: Path) -> bool:
+        """Whether both tables and the folder of pictures lie under `root`."""
+        return not _missing(root / FOLDER)
 
-    here, class_column = Path(spec.root) / FOLDER, spec.class_column or CLASS
-    if missing := _missing(here):
-        raise InputError(
-            f"CelebA is not complete in {here}; missing: {', '.join(missing)}. Its licence is for you to accept: get "
-            "img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
-            "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, unpack the first, and put all three into celeba/ in "
-            "the data root: --data-root or KMEX_DATA names that."
+    def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
+        """The official training and test images (162,770 and 19,962); class: `Male`, or any other of the 40 attributes.
+
+        The validation images (19,867) are kept where all of them are there.
+
+        Raises:
+            InputError: when files are missing (it says which, and where to get them), or the tables do not fit each
+                other.
+        """
+        import pandas as pd
+
+        here, class_column = Path(spec.root) / FOLDER, spec.class_column or CLASS
+        if missing := _missing(here):
+            raise InputError(
+                f"CelebA is not complete in {here}; missing: {', '.join(missing)}. Its licence is for you to accept. "
+                "Get img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
+                "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, unpack the first, and put all three into celeba/ "
+                "in the data root (--data-root or KMEX_DATA)."
+            )
+        try:
+            values = pd.read_csv(here / ATTRIBUTES, sep=r"\s+", skiprows=1, header=0)
+            partition = pd.read_csv(here / PARTITION, sep=r"\s+", header=None, names=["file", "part"], index_col="file")
+        except (ValueError, OSError) as error:
+            raise InputError(f"The tables in {here} cannot be read ({error}). Get them anew.") from error
+        if not partition.index.equals(values.index) and set(partition.index) != set(values.index):
+            raise InputError(
+                f"The tables in {here} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, {PARTITION} "
+                f"{len(partition):,}. Get them anew."
+            )
+        rows = {split: partition.index[partition["part"] == part] for split, part in PARTS.items()}
+        there = _pictures(here / PICTURES, (name for names in rows.values() for name in names))
+        if any(name not in there for name in rows["validation"]):
+            del rows["validation"]
+        lost = [name for names in rows.values() for name in names if name not in there]
+        if lost:
+            raise InputError(
+                f"{len(lost):,} pictures are missing in {here / PICTURES}, the first is {lost[0]}. Unpack the "
+                "archive again."
+            )
+        tally = Tally()
+        files = {split: [there[name] for name in names] for split, names in rows.items()}
+        examined = examine(files, spec.skip_broken, str(here), tally, progress)
+        rows = {split: names[examined.sound[split]] for split, names in rows.items()}
+        splits: dict[str, Split] = {
+            split: EncodedSplit(
+                [there[name] for name in names],
+                np.zeros(len(names), dtype=np.int64),
+                examined.digests[split],
+                3,
+                str(here),
+            )
+            for split, names in rows.items()
+        }
+        table = values.loc[[name for names in rows.values() for name in names]].reset_index(drop=True)
+        said = read_annotations(table, len(rows["train"]), class_column, ATTRIBUTES)
+        splits, left_out = annotate(splits, said, ATTRIBUTES)
+        return ImageDataset(
+            name=spec.name,
+            splits=splits,
+            class_names=said.class_names,
+            channels=3,
+            image_size=spec.image_size or IMAGE_SIZE,
+            augmentation="flip-crop",
+            fingerprint=fingerprint(
+                [*examined.identity, *file_digests([(here / name, name) for name in (ATTRIBUTES, PARTITION)])],
+                spec.name,
+                DECODER,
+                class_column,
+            ),
+            notes=(*left_out, *examined.notes, *said.notes),
+            class_column=class_column,
+            left_out=tally.result(),
+            watched=(Watch(here / ATTRIBUTES), Watch(here / PARTITION), Watch(here / PICTURES)),
         )
-    try:
-        values = pd.read_csv(here / ATTRIBUTES, sep=r"\s+", skiprows=1, header=0)
-        partition = pd.read_csv(here / PARTITION, sep=r"\s+", header=None, names=["file", "part"], index_col="file")
-    except (ValueError, OSError) as error:
-        raise InputError(f"The tables in {here} cannot be read ({error}). Get them anew.") from error
-    if not partition.index.equals(values.index) and set(partition.index) != set(values.index):
-        raise InputError(
-            f"The tables in {here} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, {PARTITION} "
-            f"{len(partition):,}. Get them anew."
-        )
-    rows = {split: partition.index[partition["part"] == part] for split, part in PARTS.items()}
-    there = _pictures(here / PICTURES, (name for names in rows.values() for name in names))
-    if any(name not in there for name in rows["validation"]):
-        del rows["validation"]
-    lost = [name for names in rows.values() for name in names if name not in there]
-    if lost:
-        raise InputError(
-            f"{len(lost):,} pictures are missing in {here / PICTURES}, the first is {lost[0]}. Unpack the archive anew."
-        )
-    tally = Tally()
-    files = {split: [there[name] for name in names] for split, names in rows.items()}
-    examined = examine(files, spec.skip_broken, str(here), tally, progress)
-    rows = {split: names[examined.sound[split]] for split, names in rows.items()}
-    splits: dict[str, Split] = {
-        split: EncodedSplit(
-            [there[name] for name in names], np.zeros(len(names), dtype=np.int64), examined.digests[split], 3, str(here)
-        )
-        for split, names in rows.items()
-    }
-    table = values.loc[[name for names in rows.values() for name in names]].reset_index(drop=True)
-    said = read_annotations(table, len(rows["train"]), class_column, ATTRIBUTES)
-    splits, left_out = annotate(splits, said, ATTRIBUTES)
-    return ImageDataset(
-        name=spec.name,
-        splits=splits,
-        class_names=said.class_names,
-        channels=3,
-        image_size=spec.image_size or IMAGE_SIZE,
-        augmentation="flip-crop",
-        fingerprint=fingerprint(
-            [*examined.identity, *file_digests([(here / name, name) for name in (ATTRIBUTES, PARTITION)])],
-            spec.name,
-            DECODER,
-            class_column,
-        ),
-        notes=(*left_out, *examined.notes, *said.notes),
-        class_column=class_column,
-        left_out=tally.result(),
-        watched=(Watch(here / ATTRIBUTES), Watch(here / PARTITION), Watch(here / PICTURES)),
-    )
 
 
 def _pictures(folder: Path, wanted: Iterable[str]) -> dict[str, FileState]:

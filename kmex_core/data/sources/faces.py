@@ -13,9 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from kmex_core.base.progress import Progress
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, read_annotations
 from kmex_core.data.dataset import ImageDataset, Split
+from kmex_core.data.source import DataSource
 from kmex_core.data.sources.face_painter import HAIR, SIDE, Painter
 
 TRAIN, TEST = 6000, 2000
@@ -158,33 +160,43 @@ def _draw_attributes(random: np.random.Generator, kinds: Sequence[Cell], chosen:
     return np.stack([columns[name] for name in ATTRIBUTES], 1)
 
 
-def load_faces(spec: DatasetSpec) -> ImageDataset:
-    """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints.
+class Faces(DataSource):
+    """Cartoon faces whose attributes are known."""
 
-    With `spec.class_column` one of the attributes is the class.
+    name = "faces"
+    title = "Faces"
+    about = "8,000 cartoon faces with 30 attributes, 64×64 colour; drawn here"
+    place = 1
 
-    Raises:
-        InputError: when there is no such attribute.
-    """
-    splits: dict[str, Split] = {"train": FaceSplit(TRAIN, [SEED, 0]), "test": FaceSplit(TEST, [SEED, 1])}
-    names: tuple[str, ...] = CLASSES
-    if spec.class_column:
-        import pandas as pd
+    def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
+        """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints.
 
-        whole = np.concatenate([split.attributes for split in splits.values()])
-        said = read_annotations(pd.DataFrame(whole, columns=list(ATTRIBUTES)), TRAIN, spec.class_column, "the faces")
-        splits, _ = annotate(splits, said, "the faces")
-        names = said.class_names
-    return ImageDataset(
-        name="faces",
-        splits=splits,
-        class_names=names,
-        channels=3,
-        image_size=spec.image_size or SIDE,
-        augmentation="none",
-        fingerprint=f"faces-1-{TRAIN}-{TEST}-{SEED}" + (f"-{spec.class_column}" if spec.class_column else ""),
-        class_column=spec.class_column,
-    )
+        With `spec.class_column` one of the attributes is the class.
+
+        Raises:
+            InputError: when there is no such attribute.
+        """
+        splits: dict[str, Split] = {"train": FaceSplit(TRAIN, [SEED, 0]), "test": FaceSplit(TEST, [SEED, 1])}
+        names: tuple[str, ...] = CLASSES
+        if spec.class_column:
+            import pandas as pd
+
+            whole = np.concatenate([split.attributes for split in splits.values()])
+            said = read_annotations(
+                pd.DataFrame(whole, columns=list(ATTRIBUTES)), TRAIN, spec.class_column, "the faces"
+            )
+            splits, _ = annotate(splits, said, "the faces")
+            names = said.class_names
+        return ImageDataset(
+            name="faces",
+            splits=splits,
+            class_names=names,
+            channels=3,
+            image_size=spec.image_size or SIDE,
+            augmentation="none",
+            fingerprint=f"faces-1-{TRAIN}-{TEST}-{SEED}" + (f"-{spec.class_column}" if spec.class_column else ""),
+            class_column=spec.class_column,
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,16 +7,17 @@ import io
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.content import Watch
 from kmex_core.data.dataset import ArraySplit, ImageDataset, Split, array_fingerprint
+from kmex_core.data.source import DataSource
 
 CONNECT_SECONDS = 20.0
 
@@ -27,109 +28,111 @@ _STL = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "shi
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-@dataclass(frozen=True)
-class Official:
-    """How torchvision reads one of these data sets.
+class Official(DataSource):
+    """A data set that torchvision downloads and reads.
 
     Attributes:
-        title: its name for people.
         reader: its class in `torchvision.datasets`.
-        files: what must lie under the data root.
+        files: what must be under the data root.
         arguments: the reader's arguments for "train" and "test".
         class_names, channels, image_size, augmentation: as in `ImageDataset`.
     """
 
-    title: str
-    reader: str
-    files: tuple[str, ...]
-    arguments: tuple[dict[str, Any], dict[str, Any]]
-    class_names: tuple[str, ...]
-    channels: int
-    image_size: int
-    augmentation: str
+    reader: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    arguments: ClassVar[tuple[dict[str, Any], dict[str, Any]]]
+    class_names: ClassVar[tuple[str, ...]]
+    channels: ClassVar[int]
+    image_size: ClassVar[int]
+    augmentation: ClassVar[str]
+
+    def is_there(self, root: Path) -> bool:
+        """Whether all of its files are under `root`."""
+        return all((root / name).is_file() for name in self.files)
+
+    def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
+        """The data set, downloaded to `spec.root` when its files are not there and the internet is.
+
+        Raises:
+            InputError: when the files are missing and cannot be downloaded (it lists them), or are damaged.
+        """
+        root = Path(spec.root)
+        if not self.is_there(root):
+            _download(self, root)
+        train, test = (_read(self, root, arguments) for arguments in self.arguments)
+        splits: dict[str, Split] = {"train": train, "test": test}
+        return ImageDataset(
+            name=spec.name,
+            splits=splits,
+            class_names=self.class_names,
+            channels=self.channels,
+            image_size=spec.image_size or self.image_size,
+            augmentation=self.augmentation,
+            fingerprint=array_fingerprint(splits, spec.name),
+            watched=tuple(Watch(root / name) for name in self.files),
+        )
 
 
 _BY_FLAG: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
 _BY_NAME: tuple[dict[str, Any], dict[str, Any]] = ({"split": "train"}, {"split": "test"})
 
-OFFICIAL: dict[str, Official] = {
-    "mnist": Official("MNIST", "MNIST", tuple(f"MNIST/raw/{name}" for name in _IDX), _BY_FLAG, _DIGITS, 1, 32, "none"),
-    "fashion-mnist": Official(
-        "Fashion-MNIST",
-        "FashionMNIST",
-        tuple(f"FashionMNIST/raw/{name}" for name in _IDX),
-        _BY_FLAG,
-        _FASHION,
-        1,
-        32,
-        "none",
-    ),
-    "svhn": Official("SVHN", "SVHN", ("train_32x32.mat", "test_32x32.mat"), _BY_NAME, _DIGITS, 3, 32, "none"),
-    "cifar10": Official(
-        "CIFAR-10",
-        "CIFAR10",
-        (
-            *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
-            "cifar-10-batches-py/test_batch",
-            "cifar-10-batches-py/batches.meta",
-        ),
-        _BY_FLAG,
-        _CIFAR,
-        3,
-        32,
-        "flip-crop",
-    ),
-    "stl10": Official(
-        "STL-10",
-        "STL10",
-        tuple(
-            f"stl10_binary/{name}"
-            for name in (
-                "train_X.bin",
-                "train_y.bin",
-                "test_X.bin",
-                "test_y.bin",
-                "unlabeled_X.bin",
-                "class_names.txt",
-                "fold_indices.txt",
-            )
-        ),
-        _BY_NAME,
-        _STL,
-        3,
-        96,
-        "flip-crop",
-    ),
-}
+
+class MNIST(Official):
+    """MNIST."""
+
+    name, title, place = "mnist", "MNIST", 2
+    about = "70,000 handwritten digits, 28×28 grey"
+    reader, arguments = "MNIST", _BY_FLAG
+    files = tuple(f"MNIST/raw/{name}" for name in _IDX)
+    class_names, channels, image_size, augmentation = _DIGITS, 1, 32, "none"
 
 
-def is_there(official: Official, root: Path) -> bool:
-    """Whether all files of a data set lie under `root`."""
-    return all((root / name).is_file() for name in official.files)
+class FashionMNIST(Official):
+    """Fashion-MNIST."""
+
+    name, title, place = "fashion-mnist", "Fashion-MNIST", 3
+    about = "70,000 pieces of clothing, 28×28 grey"
+    reader, arguments = "FashionMNIST", _BY_FLAG
+    files = tuple(f"FashionMNIST/raw/{name}" for name in _IDX)
+    class_names, channels, image_size, augmentation = _FASHION, 1, 32, "none"
 
 
-def load_official(spec: DatasetSpec) -> ImageDataset:
-    """One of `OFFICIAL`, downloaded to `spec.root` when its files are not there and the internet is.
+class SVHN(Official):
+    """SVHN."""
 
-    Raises:
-        InputError: when the files are missing and cannot be downloaded (it lists them), or are damaged.
-    """
-    official = OFFICIAL[spec.name]
-    root = Path(spec.root)
-    if not is_there(official, root):
-        _download(official, root)
-    train, test = (_read(official, root, arguments) for arguments in official.arguments)
-    splits: dict[str, Split] = {"train": train, "test": test}
-    return ImageDataset(
-        name=spec.name,
-        splits=splits,
-        class_names=official.class_names,
-        channels=official.channels,
-        image_size=spec.image_size or official.image_size,
-        augmentation=official.augmentation,
-        fingerprint=array_fingerprint(splits, spec.name),
-        watched=tuple(Watch(root / name) for name in official.files),
+    name, title, place = "svhn", "SVHN", 4
+    about = "99,289 house numbers, 32×32 colour"
+    reader, arguments = "SVHN", _BY_NAME
+    files = ("train_32x32.mat", "test_32x32.mat")
+    class_names, channels, image_size, augmentation = _DIGITS, 3, 32, "none"
+
+
+class CIFAR10(Official):
+    """CIFAR-10."""
+
+    name, title, place = "cifar10", "CIFAR-10", 5
+    about = "60,000 animals and vehicles, 32×32 colour"
+    reader, arguments = "CIFAR10", _BY_FLAG
+    files = (
+        *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
+        "cifar-10-batches-py/test_batch",
+        "cifar-10-batches-py/batches.meta",
     )
+    class_names, channels, image_size, augmentation = _CIFAR, 3, 32, "flip-crop"
+
+
+class STL10(Official):
+    """STL-10."""
+
+    name, title, place = "stl10", "STL-10", 6
+    about = "13,000 animals and vehicles, 96×96 colour"
+    reader, arguments = "STL10", _BY_NAME
+    files = tuple(
+        f"stl10_binary/{name}"
+        for name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "unlabeled_X.bin", "class_names.txt",
+                     "fold_indices.txt")
+    )  # fmt: skip
+    class_names, channels, image_size, augmentation = _STL, 3, 96, "flip-crop"
 
 
 def _reader(official: Official) -> Callable[..., Any]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.content import Watch
 from kmex_core.data.dataset import ArraySplit, ImageDataset, Split, array_fingerprint
+from kmex_core.data.source import DataSource
 
 FOLDER = "quickdraw"
 CLASSES = ("ant", "apple", "banana", "carrot", "cat", "cow", "dog", "frog", "grapes", "lion")
@@ -17,51 +19,58 @@ PER_CLASS, TRAIN = 1000, 0.8
 SIDE, IMAGE_SIZE = 28, 32
 
 
-def is_there(root: Path) -> bool:
-    """Whether a file of each class lies under `root`."""
-    return all(_file(root / FOLDER, name) for name in CLASSES)
-
-
 def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / f"{name}.npy", folder / f"full_numpy_bitmap_{name}.npy")
                  if path.is_file()), None)  # fmt: skip
 
 
-def load_quickdraw(spec: DatasetSpec) -> ImageDataset:
-    """The first 1,000 drawings of each class, 800 to train and 200 to test (paper A.1).
+class QuickDraw(DataSource):
+    """QuickDraw-10."""
 
-    Raises:
-        InputError: when files are missing (it says which, and where to get them), or hold no such drawings.
-    """
-    folder = Path(spec.root) / FOLDER
-    found = {name: _file(folder, name) for name in CLASSES}
-    paths = {name: path for name, path in found.items() if path is not None}
-    if len(paths) < len(CLASSES):
-        raise InputError(
-            f"QuickDraw-10 is not complete in {folder}; missing: "
-            f"{', '.join(f'{name}.npy' for name in CLASSES if name not in paths)}. Get the NumPy bitmaps of these "
-            "classes from https://github.com/googlecreativelab/quickdraw-dataset and put them into quickdraw/ in the "
-            "data root: --data-root or KMEX_DATA names that."
+    name = "quickdraw10"
+    title = "QuickDraw-10"
+    about = "10,000 drawings of ten things, 28×28 grey; to be downloaded by hand"
+    place = 7
+
+    def is_there(self, root: Path) -> bool:
+        """Whether a file of each class lies under `root`."""
+        return all(_file(root / FOLDER, name) for name in CLASSES)
+
+    def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
+        """The first 1,000 drawings of each class, 800 to train and 200 to test (paper A.1).
+
+        Raises:
+            InputError: when files are missing (it says which, and where to get them), or hold no such drawings.
+        """
+        folder = Path(spec.root) / FOLDER
+        found = {name: _file(folder, name) for name in CLASSES}
+        paths = {name: path for name, path in found.items() if path is not None}
+        if len(paths) < len(CLASSES):
+            raise InputError(
+                f"QuickDraw-10 is not complete in {folder}; missing: "
+                f"{', '.join(f'{name}.npy' for name in CLASSES if name not in paths)}. Get the NumPy bitmaps of these "
+                "classes from https://github.com/googlecreativelab/quickdraw-dataset and put them into quickdraw/ in "
+                "the data root (--data-root or KMEX_DATA)."
+            )
+        drawings = [_drawings(path) for path in paths.values()]
+        cuts = [min(round(TRAIN * len(one)), len(one) - 1) for one in drawings]  # one to test, of however few
+        few = [f"{name} {len(one):,}" for name, one in zip(CLASSES, drawings, strict=True) if len(one) < PER_CLASS]
+        note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are for training."
+        splits: dict[str, Split] = {
+            "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
+            "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
+        }
+        return ImageDataset(
+            name=spec.name,
+            splits=splits,
+            class_names=CLASSES,
+            channels=1,
+            image_size=spec.image_size or IMAGE_SIZE,
+            augmentation="none",
+            fingerprint=array_fingerprint(splits, spec.name),
+            notes=(note,) if few else (),
+            watched=tuple(Watch(path) for path in paths.values()),
         )
-    drawings = [_drawings(path) for path in paths.values()]
-    cuts = [min(round(TRAIN * len(one)), len(one) - 1) for one in drawings]  # one to test, of however few
-    few = [f"{name} {len(one):,}" for name, one in zip(CLASSES, drawings, strict=True) if len(one) < PER_CLASS]
-    note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are for training."
-    splits: dict[str, Split] = {
-        "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
-        "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
-    }
-    return ImageDataset(
-        name=spec.name,
-        splits=splits,
-        class_names=CLASSES,
-        channels=1,
-        image_size=spec.image_size or IMAGE_SIZE,
-        augmentation="none",
-        fingerprint=array_fingerprint(splits, spec.name),
-        notes=(note,) if few else (),
-        watched=tuple(Watch(path) for path in paths.values()),
-    )
 
 
 def _drawings(path: Path) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kmex_core.models.baselines.backbone import Decoder, encoder_of
-from kmex_core.models.baselines.base import Baseline, Stage
+from kmex_core.models.baseline import Baseline, Stage
+from kmex_core.models.baseline_parts import Decoder, encoder_of
 from kmex_core.networks.feature_maps import last_maps
 
 WIDEST = 256
@@ -117,7 +117,17 @@ class FLINT(Baseline):
     few attributes speak for an image, and all for some.
     """
 
-    kind = "flint"
+    name = "flint"
+    title = "FLINT"
+    about = (
+        "FLINT learns **attributes** of the network's inner maps together with the network. A new image has each "
+        "attribute to some degree, which is called its similarity here, and a last layer weighs them into a score for "
+        "each class. An attribute is counted to the class that it speaks for most."
+    )
+    place = 2
+    paper = ("FLINT", "FLINT+KMEx")
+    epochs = (10, 30)
+    similarity_from = "dot product"
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 0.8,
         "input_fidelity": 0.8,

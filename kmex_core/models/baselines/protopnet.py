@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kmex_core.models.baselines.backbone import encoder_of, insert_before
-from kmex_core.models.baselines.base import Baseline, PrototypeHead, Stage
+from kmex_core.models.baseline import Baseline, PrototypeHead, Stage
+from kmex_core.models.baseline_parts import encoder_of, insert_before
 from kmex_core.networks.feature_maps import before_pooling
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.types import NO_IMAGE
@@ -29,7 +29,16 @@ class ProtoPNet(Baseline):
     over the embedding (the original makes 20).
     """
 
-    kind = "protopnet"
+    name = "protopnet"
+    title = "ProtoPNet"
+    about = (
+        "ProtoPNet learns **prototypes** together with its network, and moves each onto a training image of its class "
+        "from time to time. A new image is compared with all of them, and a last layer weighs the similarities into a "
+        "score for each class."
+    )
+    place = 1
+    paper = ("ProtoPNet", "ProtoPNet+KMEx")
+    epochs = (20, 20)
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 1.0,
         "clustering": 0.8,
@@ -38,6 +47,10 @@ class ProtoPNet(Baseline):
         "warm": 5,
         "push": 5,
         "head_epochs": 20,
+    }
+    aliases: ClassVar[Mapping[str, str]] = {
+        "head.prototypes": "prototype_vectors",
+        "head.weight": "last_layer.weight",
     }
 
     head: PrototypeHead
@@ -94,6 +107,10 @@ class ProtoPNet(Baseline):
             z, labels = embedded()
             self.push(z, labels)
             self.train_head(z, labels)
+
+    def pushed(self) -> Tensor:
+        """(K,) int64, the training image that each prototype was last pushed onto, or `NO_IMAGE`."""
+        return self.picture
 
     def push(self, z: Tensor, labels: Tensor) -> None:
         """Move each prototype to the nearest training embedding of its class, and remember which image it is of.

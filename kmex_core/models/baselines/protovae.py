@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kmex_core.models.baselines.backbone import Decoder, encoder_of
-from kmex_core.models.baselines.base import Baseline, PrototypeHead, Stage
+from kmex_core.models.baseline import Baseline, PrototypeHead, Stage
+from kmex_core.models.baseline_parts import Decoder, encoder_of
 
 WIDEST = 256
 
@@ -22,12 +22,25 @@ class ProtoVAE(Baseline):
     class scores, and a decoder turns z into pixels.
     """
 
-    kind = "protovae"
+    name = "protovae"
+    title = "ProtoVAE"
+    about = (
+        "ProtoVAE learns **prototypes** as centres in the space of an autoencoder, so each can be turned back into a "
+        "picture. A new image is compared with all of them, and a last layer weighs the similarities into a score for "
+        "each class."
+    )
+    place = 3
+    paper = ("ProtoVAE", "ProtoVAE+KMEx")
+    epochs = (20, 60)
     defaults: ClassVar[Mapping[str, float]] = {
         "cross_entropy": 1.0,
         "reconstruction": 0.1,
-        "kl": 1.0,  # Table 10: 1 for MNIST, 100 for all others
+        "kl": 1.0,
         "orthogonality": 0.1,
+    }
+    aliases: ClassVar[Mapping[str, str]] = {
+        "head.prototypes": "prototype_vectors",
+        "head.weight": "last_layer.weight",
     }
 
     head: PrototypeHead
@@ -41,6 +54,11 @@ class ProtoVAE(Baseline):
         nn.init.normal_(self.head.prototypes)
         self.to_log_variance = nn.Linear(dimensions, dimensions)
         self.decoder = Decoder(dimensions, image_size, min(WIDEST, dimensions))
+
+    @classmethod
+    def options_for(cls, dataset: str) -> dict[str, float]:
+        """The weight of the KL divergence: 1 for MNIST, 100 for all others (Table 10); the digits are as simple."""
+        return {"kl": 1.0 if dataset in ("mnist", "digits") else 100.0}
 
     def stage(self, epoch: int, epochs: int) -> Stage:
         """All of it, always."""
@@ -93,3 +111,7 @@ class ProtoVAE(Baseline):
         with torch.no_grad():
             pixels: Tensor = self.decoder(z)
         return pixels
+
+    def decoded(self) -> Tensor:
+        """(K, 3, S, S) pixels 0…1: the prototypes as the decoder draws them."""
+        return self.decode(self.prototypes)

@@ -1,0 +1,92 @@
+"""Integrated Gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from kmex_core.base.errors import InputError
+from kmex_core.networks.memory import Portions
+from kmex_core.relevance.method import ROWS, RelevanceMethod, Targets, all_outputs
+from kmex_core.relevance.protocol import Explainable
+
+STEPS = 32
+
+
+class IntegratedGradients(RelevanceMethod):
+    """Integrated Gradients (Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017) of the number
+    that is explained, from a black image."""
+
+    name = "integrated_gradients"
+    title = "Integrated Gradients"
+    about = "Gradients summed along the way from a black image to the image, for any network."
+    place = 1
+
+    def maps(
+        self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS
+    ) -> tuple[Tensor, Tensor]:
+        """See `RelevanceMethod.maps`; a map sums to the number's value for the image less that for the black image."""
+        exact = _exact(model, images)
+        black = images.amin((0, 2, 3)) if exact.pixel_range is None else images.new_tensor(exact.pixel_range[0])
+        baseline = black.view(1, -1, 1, 1).expand(1, *images.shape[1:])
+        return integrated_gradients(
+            lambda batch: all_outputs(exact, batch), images[targets.images], targets.outputs, baseline, rows
+        )
+
+
+def integrated_gradients(
+    function: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, baseline: Tensor, rows: int = ROWS
+) -> tuple[Tensor, Tensor]:
+    """Integrated Gradients of a function, with captum.
+
+    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps. As many steps and images go through
+    the network at once as fit into the memory that is free, `rows` at most.
+
+    Args:
+        function: images (N, C, H, W) to outputs (N, T).
+        images: (N, C, H, W).
+        targets: (N,) which output of each image.
+        baseline: (1, C, H, W), a black image.
+        rows: see above.
+
+    Returns:
+        Attributions (N, C, H, W), and what they should sum to: output of the image less output of the baseline, (N,).
+    """
+    from captum.attr import IntegratedGradients as Captum
+
+    method = Captum(function)
+    portions = Portions.fitting(function, images, rows, backward=True)
+
+    def some(part: slice) -> tuple[Tensor, Tensor]:
+        here, target = images[part], targets[part]
+        start = baseline.expand_as(here)
+        steps = max(len(here), min(portions.rows, STEPS * len(here)))
+        attribution = method.attribute(here, start, target=target, n_steps=STEPS, internal_batch_size=steps)
+        with torch.no_grad():
+            each = torch.arange(len(here), device=here.device)
+            expected = function(here)[each, target] - function(start)[each, target]
+        return attribution.detach().float(), expected
+
+    parts = list(portions.over(len(images), some))
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _exact(model: Explainable, images: Tensor) -> Explainable:
+    """A model of 16-bit floats as a copy in float32, because gradients need the precision; others as they are.
+
+    One that cannot be copied, or that fails on float32, stays as it is: the maps' conservation then says how exact.
+    """
+    if not isinstance(model, nn.Module) or not any(
+        value.dtype in (torch.float16, torch.bfloat16) for value in model.parameters()
+    ):
+        return model
+    try:
+        exact = copy.deepcopy(model).float()
+        with torch.no_grad():
+            exact.encode(images[:1])
+    except (RuntimeError, TypeError, InputError):
+        return model
+    return exact

@@ -1,0 +1,97 @@
+"""What the browser's tests wait for and hold a page to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
+
+CARDS = ".kx-card"
+CANVAS = ".kx-map canvas[role=img]"
+LAST = {  # what a page shows last
+    "/": ".kx-card",
+    "/embedding": "[data-testid=stDownloadButton]",
+    "/prototypes": ".kx-card",
+    "/sweep": "[data-testid=stDownloadButton]",
+    "/evaluate": "text=All numbers as CSV",
+    "/attributes": "text=has no attributes",
+    "/compare": "text=Radar as CSV",
+    "/explain": "text=Third prototype:",
+    "/models": "text=Start from ImageNet weights",
+}
+
+expect.set_options(timeout=60_000)
+
+
+def _bad(answer: Response) -> bool:
+    # on a page below the root, Streamlit looks for its server below that page first
+    return answer.status >= 400 and "/_stcore/" not in answer.url
+
+
+def _bad_message(message: ConsoleMessage) -> bool:
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
+@contextmanager
+def watched(browser: Browser, server: str, **options: Any) -> Iterator[Page]:
+    """A page in a session of its own, with `options` of Playwright's. At its end, it must neither have logged an error
+    (a breach of the Content-Security-Policy is one) nor have asked any other machine for anything.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "base_url": server, **options})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    asked: list[str] = []
+    errors: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("response", lambda answer: errors.append(f"{answer.status} {answer.url}") if _bad(answer) else None)
+    opened.on("console", lambda message: errors.append(message.text) if _bad_message(message) else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        yield opened
+    finally:
+        context.close()
+    elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:", server.replace("http", "ws")))]
+    assert elsewhere == []
+    assert errors == []
+
+
+def open_page(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    expect(page.get_by_role("slider", name="Prototypes per class")).to_be_visible()
+
+
+def settled(page: Page) -> None:
+    """Wait until the server has answered all that was asked of it, and nothing of the run before is left."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+def slide(page: Page, steps: int) -> None:
+    slider = page.get_by_role("slider", name="Prototypes per class")
+    slider.focus()
+    for _ in range(abs(steps)):
+        slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def explained(page: Page) -> None:
+    expect(page.get_by_text("Third prototype:")).to_be_visible()
+    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
+    settled(page)
+
+
+def no_sideways_scrolling(page: Page) -> bool:
+    return bool(page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth <= "
+                              "document.querySelector('[data-testid=stMain]').clientWidth + 1"))  # fmt: skip
+
+
+def serious(page: Page) -> list[str]:
+    """What axe-core finds on a page that keeps people out."""
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
+    return [
+        f"{one['impact']}: {one['id']}, {one['help']}: {node['html'][:160]}"
+        for one in found
+        if one["impact"] in ("critical", "serious")
+        for node in one["nodes"]
+    ]

@@ -1,0 +1,63 @@
+"""Pages of the dashboard, run by Streamlit's AppTest without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
+
+from tests.helpers.paths import FRAME
+
+Page = Callable[..., AppTest]
+
+
+def clear_caches() -> None:
+    """Let pages compute all anew, as in a new process."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+def open_link(view: str, /, **query: str) -> AppTest:
+    """A page opened by a link, without another page before it."""
+    test = AppTest.from_file(str(FRAME), default_timeout=60)
+    for name, value in query.items():
+        test.query_params[name] = value
+    return test.switch_page(f"views/{view}.py").run()
+
+
+def healthy(test: AppTest) -> AppTest:
+    assert not test.exception, test.exception
+    return test
+
+
+def data_of(test: AppTest, name: str) -> dict[str, Any]:
+    """What the page sends to its component `name`."""
+    found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
+    sent: dict[str, Any] = json.loads(found[0].json)
+    return sent
+
+
+def cards(test: AppTest) -> list[dict[str, Any]]:
+    return [card for group in data_of(test, "gallery")["groups"] for card in group["cards"]]
+
+
+def figures(test: AppTest) -> list[dict[str, Any]]:
+    """The pictures and maps that the page sends to be drawn."""
+    sent = [json.loads(one.proto.json) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
+    return [figure for data in sent for figure in data.get("figures", [])]
+
+
+def button(test: AppTest, label: str) -> Button:
+    return next(one for one in test.button if one.label == label)
+
+
+def address(test: AppTest) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else value[-1] for key, value in test.query_params.items()}
+
+
+def said(test: AppTest) -> str:
+    return "\n".join(warning.value.replace("\\", "").replace("\u2060", "") for warning in test.warning)
