@@ -323,7 +323,7 @@ def test_wrong_input_exits_with_2_and_a_sentence(demo: Store, tmp_path: Path, se
     fails(2, "cannot be a model's name", "convert", "--model", "../../etc/passwd")
     fails(2, "did you mean 'mnist'", "train", "--dataset", "minst", "--name", "x")
     fails(2, "did you mean 'resnet20'", "train", "--dataset", "digits", "--backbone", "resnet21", "--name", "x")
-    fails(2, "cannot be trained", "train", "whitebox", "--dataset", "digits", "--name", "x")
+    fails(2, "no model kind named 'whitebox'", "train", "whitebox", "--dataset", "digits", "--name", "x")
     fails(2, "already", "train", "--dataset", "digits", "--backbone", "resnet20", "--name", "digits")
     assert not (tmp_path / "out").exists()
 
