@@ -2,6 +2,7 @@
 # make lint  style and types alone, in seconds
 # make test  the same set-up and what tests need, then make lint and all tests
 # make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
+# make docs  builds the documentation into build/docs; any warning fails
 # make bench measures speed (slow; not part of the tests)
 # make lock  writes the lock files anew, after a change in requirements*.txt
 # TORCH=FILE installs PyTorch from a requirements file of yours instead of requirements-torch.lock
@@ -16,7 +17,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # glibc keeps the memory that PyTorch frees after every layer, instead of giving it back to the system and asking anew
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=67108864
 
-.PHONY: app lint test test-slow bench lock
+.PHONY: app lint test test-slow docs bench lock
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
@@ -33,6 +34,9 @@ test: lint
 test-slow: .venv/installed-dev
 	sh tests/install_chromium.sh
 	$(BIN)/pytest -m slow tests/slow
+
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/installed-dev
 	sh tests/install_chromium.sh

@@ -44,6 +44,10 @@ def main() -> None:
         versions = Path(folder, "versions")
         versions.write_text("\n".join(everything))
         product = resolve(ROOT / "requirements.txt", "--constraint", str(versions))
+    # what tests need on more platforms than the product (watchdog, on macOS too) is locked once, with the product
+    everywhere = {pinned.partition(" ;")[0]: pinned for pinned in everything}
+    wider = (everywhere[pinned.partition(" ;")[0]] for pinned in product)
+    product = {pinned: everything[pinned] for pinned in wider}
     torch = {pinned: entry for pinned, entry in product.items() if TORCH.match(pinned)}
     write(
         "requirements.lock",

@@ -24,7 +24,7 @@ from kmex_core.commands import comparison, evaluation
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import MapScores
 from kmex_core.models.info import ModelInfo
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import DEFAULT, METHODS
 from kmex_core.stages.relevance_scores import RelevanceScores
 
 IMAGES = (100, 300, 1000)
@@ -114,6 +114,13 @@ def _counted(chosen: Selection, images: int) -> int:
 def _label(chosen: Selection) -> str:
     kind = " alone" if not chosen.source.has_black_box else " + KMEx" if chosen.model.kind != "blackbox" else ""
     return f"{chosen.model.name}{kind}"
+
+
+def show_conservation(scores: MapScores, method: str) -> None:
+    """Show what the maps were made by, on how many images, and how many of them conserve relevance."""
+    described = METHODS[method]
+    conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if described.conserves else ""
+    st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
 
 
 def show_ordering(chosen: Selection, scores: MapScores) -> None:

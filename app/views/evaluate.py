@@ -10,6 +10,7 @@ from app.components.map_scores import (
     choose_images,
     measure,
     scores_of,
+    show_conservation,
     show_distributions,
     show_extremes,
     show_ordering,
@@ -21,10 +22,8 @@ from app.components.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
-from kmex_core.relevance.catalogue import METHODS
 
 chosen = selection()
-info = chosen.model
 
 show_title("Evaluate")
 st.markdown(
@@ -35,38 +34,37 @@ st.markdown(
     )
     + "↑ means that higher is better, ↓ that lower is."
 )
-prepare(info)
+prepare(chosen.model)
 show_notes(chosen)
-found = read.evaluation(chosen, [chosen.kmeans.seed], 0)
+evaluation = read.evaluation(chosen, [chosen.kmeans.seed], 0)
 
 st.header(PREDICTIONS)
-show_metrics(found, PREDICTIONS)
+show_metrics(evaluation, PREDICTIONS)
 show_classes(chosen)
 
 st.header(TRANSPARENCY, help="Does every prototype take part in decisions?")
-show_metrics(found, TRANSPARENCY)
+show_metrics(evaluation, TRANSPARENCY)
 show_ghosts(chosen)
 
 st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
-show_metrics(found, DIVERSITY)
+show_metrics(evaluation, DIVERSITY)
 show_diversity(chosen)
 
 st.header(MAPS, help="Do relevance maps show what decides?")
 with st.container(horizontal=True):
-    images, method = choose_images(info), choose_method(automatic=False)
+    images, method = choose_images(chosen.model), choose_method(automatic=False)
 if not measure(chosen, images, method=method):
-    show_metrics_download(found)
+    show_metrics_download(evaluation)
     st.stop()
 scores = read.scores(chosen, images, chosen.kmeans.seed, method)
 assert scores is not None
-found = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
-conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if METHODS[method].conserves else ""
-st.caption(f"{METHODS[method].title} on {len(scores):,} test images{conserving}.")
-show_metrics(found, MAPS)
-if not chosen.has_black_box and (beside := read.reference(info)):
+evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
+show_conservation(scores, method)
+show_metrics(evaluation, MAPS)
+if not chosen.has_black_box and (beside := read.reference(chosen.model)):
     st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
 show_ordering(chosen, scores)
-table = scores_of(chosen, scores)
-show_distributions(chosen, table)
-show_extremes(chosen, table, method)
-show_metrics_download(found)
+image_scores = scores_of(chosen, scores)
+show_distributions(chosen, image_scores)
+show_extremes(chosen, image_scores, method)
+show_metrics_download(evaluation)
