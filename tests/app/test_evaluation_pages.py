@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import read
-from app.components import map_scores as shown_maps
+from app.components.shared import relevance_scores as shown_maps
 from app.figures.evaluation import (
     confusion_figure,
     distribution_figure,
