@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from kmex_core.commands import app
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 AT_ROOT = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "data_cache/README.md")
 PAGES = [*sorted(ROOT.joinpath("docs").rglob("*.md")), *(ROOT / name for name in AT_ROOT)]
@@ -248,6 +248,7 @@ def test_the_tutorial_shows_what_its_commands_print(faces_cache: Path, tmp_path:
 def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
     """Faces with sunglasses: rare, without a prototype at 5 per class, with one at 6, and wrong as often with both."""
     from kmex_core.analysis import coverage
+    from kmex_core.analysis.tables.attributes import accuracy_table
     from kmex_core.base.store import Store
     from kmex_core.prototypes.source import KMeans
     from kmex_core.stages.subject import subject_of
@@ -261,7 +262,7 @@ def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
         conversion = subject.conversion(KMeans(k)).get()
         covered = coverage.coverage(train, conversion.prototypes)
         assert covered.has[:, column].sum() == wearing
-        table = coverage.accuracy_table(test, conversion, True).set_index("group")
+        table = accuracy_table(test, conversion, True).set_index("group")
         row = table.loc["Sunglasses"]
         assert row["images"] == 53
         assert f"{row['accuracy']:.1%}".replace("%", " %") in text

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.opened import dataset
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 GUIDES = ROOT / "docs" / "how-to"
 EXAMPLES = GUIDES / "examples"
