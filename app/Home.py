@@ -20,9 +20,9 @@ from starlette.routing import Mount, Route  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
-from app import maps, pictures  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.login import guarded  # noqa: E402
+from app.routes import embedding_map, pictures  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -58,8 +58,8 @@ app = st.App(
     lifespan=warm_up,
     routes=[
         Route(route(pictures.ROUTE), guarded(pictures.serve)),
-        Route(route(maps.CLOUD), guarded(maps.serve)),
-        Route(route(maps.LAYER), guarded(maps.serve)),
+        Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
+        Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

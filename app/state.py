@@ -13,7 +13,7 @@ from streamlit.errors import StreamlitAPIException
 from app import read
 from app.addresses import link
 from app.links import PLACE, bound, corrected, notes, number_in, on_or_off
-from app.selection import DEFAULT_K, Selection
+from app.selection import DEFAULT_K, KS, Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
@@ -22,7 +22,6 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
-KS = (1, 20)
 MOST_OFFERED = 6
 NO_MODEL = "none"
 # in the session: what is selected, the data set and the weights of the last run, what links asked for in vain, what the
@@ -155,7 +154,7 @@ def _write(values: dict[str, str]) -> None:
 
 
 def _choose_k(disabled: bool) -> float:
-    low, high = KS
+    low, high = KS[0], KS[-1]
     bind = bound("k", number_in(low, high), f"{low} to {high} prototypes per class can be shown.", float(DEFAULT_K))
     if "k" not in st.session_state and (bind is None or "k" not in st.query_params):
         st.session_state["k"] = float(DEFAULT_K)

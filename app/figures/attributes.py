@@ -85,7 +85,7 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     drawn = [np.zeros(1), table[what].to_numpy(float)]
     figure = go.Figure()
     names = list(dict.fromkeys(table["model"]))
-    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+    for line, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         own, name = table[table["model"] == name], chart(name)
         spread = own[f"{what}_std"].fillna(0).to_numpy()
         if len(own) > 1 and spread.any():
@@ -105,18 +105,18 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
                     legendgroup=name,
                 )
             )
-        said = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
+        spreads = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
         figure.add_trace(
             go.Scatter(
                 x=own["k"],
                 y=own[what],
                 name=name,
                 legendgroup=name,
-                customdata=np.array(said, dtype=object),
+                customdata=np.array(spreads, dtype=object),
                 mode="lines+markers",
                 cliponaxis=False,
-                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2},
-                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
+                line={"color": colour, "dash": DASHES[line % len(DASHES)], "width": 2},
+                marker={"symbol": SYMBOLS[line % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
                 hovertemplate=f"{name}<br>%{{x}} per class: %{{y:.{curve.digits}f}}%{{customdata}}<extra></extra>",
             )
         )
@@ -138,25 +138,27 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     )
 
 
-def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
+def coverage_figure(covered: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
     """Attributes by prototypes: a filled square where the prototype's picture has the attribute, else a dot.
 
     More than `MOST_COLUMNS` prototypes are counted by class instead.
 
     Args:
-        found: what is covered.
+        covered: what prototypes cover.
         order: (A,) the attributes from top to bottom.
         classes: K names of the prototypes' classes.
         picked: an attribute to mark.
     """
-    count, total = found.has.shape
-    names, classes = [chart(attribute_label(found, at)) for at in order], charts(classes)
+    count, total = covered.has.shape
+    names, classes = [chart(attribute_label(covered, attribute)) for attribute in order], charts(classes)
     figure = (
-        _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(found, order, names, classes)
+        _by_class(covered, order, names, classes)
+        if count > MOST_COLUMNS
+        else _by_prototype(covered, order, names, classes)
     )
-    if picked in found.names:
-        at = int(np.flatnonzero(order == found.names.index(picked))[0])
-        figure.add_hrect(y0=at - 0.5, y1=at + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
+    if picked in covered.names:
+        row = int(np.flatnonzero(order == covered.names.index(picked))[0])
+        figure.add_hrect(y0=row - 0.5, y1=row + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
     figure.update_yaxes(
         title="Attribute (share of the training images)",
         range=[total - 0.4, -0.6],
@@ -169,25 +171,25 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
     return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
 
 
-def _by_prototype(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
-    count = len(found.has)
+def _by_prototype(covered: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+    count = len(covered.has)
     colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
     figure = go.Figure()
-    rows, columns = np.nonzero(~found.has[:, order].T)
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
-    rows, columns = np.nonzero(found.has[:, order].T)
+    rows, columns = np.nonzero(~covered.has[:, order].T)
+    figure.add_trace(_cells(covered, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
+    rows, columns = np.nonzero(covered.has[:, order].T)
     marks = [colours[classes[p]] for p in columns.tolist()]
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))
-    for at in range(1, count):
-        if classes[at] != classes[at - 1]:
-            figure.add_vline(x=at - 0.5, line={"color": BLACK_BOX, "width": 1})
+    figure.add_trace(_cells(covered, order, names, rows, columns, classes, "has it", "square", 11, marks))
+    for p in range(1, count):
+        if classes[p] != classes[p - 1]:
+            figure.add_vline(x=p - 0.5, line={"color": BLACK_BOX, "width": 1})
     return figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
 
 
-def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+def _by_class(covered: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
     of = np.array(list(dict.fromkeys(classes)), dtype=object)
     member = np.array(classes, dtype=object)[None] == of[:, None]
-    counts = (member.astype(int) @ found.has[:, order].astype(int)).T
+    counts = (member.astype(int) @ covered.has[:, order].astype(int)).T
     figure = go.Figure(
         go.Heatmap(
             z=np.where(counts > 0, counts, np.nan),
@@ -204,7 +206,7 @@ def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes:
 
 
 def _cells(
-    found: Coverage,
+    covered: Coverage,
     order: np.ndarray,
     names: Sequence[str],
     rows: np.ndarray,
@@ -216,7 +218,7 @@ def _cells(
     colour: str | list[str],
 ) -> go.Scatter:
     told = [
-        [found.names[order[row]], names[row], classes[p]]
+        [covered.names[order[row]], names[row], classes[p]]
         for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     return go.Scatter(
@@ -231,10 +233,10 @@ def _cells(
     )
 
 
-def attribute_label(found: Coverage, at: int) -> str:
+def attribute_label(covered: Coverage, attribute: int) -> str:
     """An attribute's name, how frequent it is, and a mark when it is missed."""
-    mark = "" if found.captured[at] else "✕ "
-    return f"{mark}{found.names[at].replace('_', ' ')} ({found.frequency[at]:.1%})"
+    mark = "" if covered.captured[attribute] else "✕ "
+    return f"{mark}{covered.names[attribute].replace('_', ' ')} ({covered.frequency[attribute]:.1%})"
 
 
 def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> go.Figure:

@@ -1,4 +1,4 @@
-"""What an evaluation found: prototypes' shares, relevance ordering, scores over images, and models side by side."""
+"""What an evaluation measured: prototypes' shares, relevance ordering, scores over images, and models side by side."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
     table = table.assign(**{"class": charts(table["class"])})
     names = list(dict.fromkeys(table["class"]))
     rank = table.groupby("class").cumcount().to_numpy()
-    for at in range(int(rank.max()) + 1):
-        rows = table[(rank == at) & ~table["ghost"].to_numpy()]
+    for place in range(int(rank.max()) + 1):
+        rows = table[(rank == place) & ~table["ghost"].to_numpy()]
         figure.add_trace(
             go.Bar(
                 y=rows["class"],
@@ -78,7 +78,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 orientation="h",
                 marker={
                     "color": KMEX,
-                    "opacity": 0.9 if at % 2 == 0 else 0.6,
+                    "opacity": 0.9 if place % 2 == 0 else 0.6,
                     "line": {"color": LIGHT.page, "width": 1},
                 },
                 text=rows["prototype"],
@@ -193,16 +193,20 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
         most: the largest value there can be; None for the largest there is.
         bins: how many.
     """
-    kept = {name: one[~np.isnan(one)] for name, one in values.items()}
-    top = most if most is not None else max((float(one.max()) for one in kept.values() if len(one)), default=1.0)
+    finite = {name: scores[~np.isnan(scores)] for name, scores in values.items()}
+    top = (
+        most
+        if most is not None
+        else max((float(scores.max()) for scores in finite.values() if len(scores)), default=1.0)
+    )
     edges = np.linspace(0, top or 1.0, bins + 1)
     figure = go.Figure()
-    for (name, one), (colour, pattern) in zip(kept.items(), ((KMEX, ""), (BLACK_BOX, "/")), strict=False):
-        counts = np.histogram(one, edges)[0]
+    for (name, scores), (colour, pattern) in zip(finite.items(), ((KMEX, ""), (BLACK_BOX, "/")), strict=False):
+        counts = np.histogram(scores, edges)[0]
         figure.add_trace(
             go.Bar(
                 x=(edges[:-1] + edges[1:]) / 2,
-                y=counts / max(1, len(one)) * 100,
+                y=counts / max(1, len(scores)) * 100,
                 name=name,
                 marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
                 customdata=np.stack([edges[:-1], edges[1:], counts], 1),
@@ -217,7 +221,7 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
         height=270,
         margin={**MARGIN, "t": 10},
         bargap=0.08,
-        showlegend=len(kept) > 1,
+        showlegend=len(finite) > 1,
         legend={"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right"},
     )
 
@@ -234,7 +238,7 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     titles = [axis.title for axis in AXES]
     names = list(dict.fromkeys(table["model"]))
-    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+    for line, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         own = table[table["model"] == name].set_index("axis").reindex(titles)
         name = chart(name)
         whole = pd.concat([own, own.iloc[:1]])
@@ -244,8 +248,8 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
                 r=whole["place"],
                 name=name,
                 mode="lines+markers",
-                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2.5},
-                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 9},
+                line={"color": colour, "dash": DASHES[line % len(DASHES)], "width": 2.5},
+                marker={"symbol": SYMBOLS[line % len(SYMBOLS)], "size": 9},
                 customdata=whole["value"],
                 hovertemplate=f"{name}<br>%{{theta}}: %{{r:.2f}} (value %{{customdata:.3f}})<extra></extra>",
             )

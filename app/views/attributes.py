@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.attribute_curves import kmex_curves, show_coverage_curves
-from app.components.attributes import (
+from app.components.attributes.audit import (
     choose_attribute,
     explain_missing,
     show_accuracy,
@@ -17,9 +16,10 @@ from app.components.attributes import (
     show_finding,
     show_subgroups,
 )
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.title import show_title
+from app.components.attributes.curves import kmex_curves, show_coverage_curves
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.title import show_title
 from app.state import selection
 from app.wording import message
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app.components.map_scores import choose_images, measure_all
-from app.components.model_table import (
+from app.components.compare.model_table import (
     choose_models,
     choose_runs,
     evaluations,
@@ -15,9 +14,10 @@ from app.components.model_table import (
     show_radar,
     show_table,
 )
-from app.components.notes import show_warnings
-from app.components.preparation import prepare
-from app.components.title import show_title
+from app.components.shared.notes import show_warnings
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance_scores import choose_images, measure_all
+from app.components.shared.title import show_title
 from app.links import bound, on_or_off
 from app.state import selection
 from kmex_core.analysis import comparison

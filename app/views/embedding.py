@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.embedding_map import SHOWN, show_map
-from app.components.job_panel import follow
-from app.components.map_extras import choose_classes, find_image, show_downloads, show_table
-from app.components.map_selection import select_on_map, selected_on_map, show_selected
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.title import show_title
+from app.components.embedding.map_selection import select_on_map, selected_on_map, show_selected
+from app.components.embedding.map_tools import find_image, show_downloads, show_table
+from app.components.shared.class_filter import choose_classes
+from app.components.shared.embedding_map import SHOWN, show_map
+from app.components.shared.job_panel import follow
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.title import show_title
 from app.links import bound, bound_to, on_or_off
 from app.state import selection
 from app.wording import MEANWHILE

@@ -5,20 +5,19 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.evaluation import show_classes, show_diversity, show_ghosts, show_metrics, show_metrics_download
-from app.components.map_scores import (
-    choose_images,
-    measure,
-    scores_of,
-    show_conservation,
-    show_distributions,
-    show_extremes,
-    show_ordering,
+from app.components.evaluate.metrics import (
+    show_classes,
+    show_diversity,
+    show_ghosts,
+    show_metrics,
+    show_metrics_download,
 )
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.relevance import choose_method
-from app.components.title import show_title
+from app.components.evaluate.relevance_maps import show_conservation, show_scores
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance import choose_method
+from app.components.shared.relevance_scores import choose_images, measure
+from app.components.shared.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
@@ -63,8 +62,5 @@ show_conservation(scores, method)
 show_metrics(evaluation, MAPS)
 if not chosen.has_black_box and (beside := read.reference(chosen.model)):
     st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
-show_ordering(chosen, scores)
-image_scores = scores_of(chosen, scores)
-show_distributions(chosen, image_scores)
-show_extremes(chosen, image_scores, method)
+show_scores(chosen, scores, method)
 show_metrics_download(evaluation)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.comparison import explain_maps, show_black_box, show_comparison
-from app.components.image_picker import pick_image
-from app.components.notes import show_notes
-from app.components.predictions import show_predictions
-from app.components.preparation import prepare
-from app.components.relevance import choose_method
-from app.components.title import show_title
+from app.components.explain.explanation import explain_maps, show_black_box, show_comparison
+from app.components.explain.image_picker import pick_image
+from app.components.explain.predictions import show_predictions
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance import choose_method
+from app.components.shared.title import show_title
 from app.state import selection
 
 TOP = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.model_forms import show_import, show_training
-from app.components.model_jobs import show_jobs
-from app.components.model_list import choose_model, show_model, show_place
-from app.components.title import show_title
+from app.components.models.forms import show_import, show_training
+from app.components.models.jobs import show_jobs
+from app.components.models.model_list import choose_model, show_model, show_place
+from app.components.shared.title import show_title
 from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)

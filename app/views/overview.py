@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.diagram import explain_model
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.prototype_card import open_prototype
-from app.components.prototype_list import show_list
-from app.components.summary import show_summary
-from app.components.title import show_title
+from app.components.overview.diagram import explain_model
+from app.components.overview.summary import show_summary
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.prototype_card import open_prototype
+from app.components.shared.prototype_list import show_list
+from app.components.shared.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets

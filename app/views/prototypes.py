@@ -5,14 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from app import links, read, state
-from app.components.embedding_map import show_map
-from app.components.map_extras import choose_classes
-from app.components.notes import show_notes
-from app.components.patches import show_patches
-from app.components.preparation import prepare
-from app.components.prototype_card import show_prototype_images, show_prototype_summary
-from app.components.prototype_list import choose_order, show_downloads, show_list
-from app.components.title import show_title
+from app.components.prototypes.patches import show_patches
+from app.components.shared.class_filter import choose_classes
+from app.components.shared.embedding_map import show_map
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.prototype_card import show_prototype_images, show_prototype_summary
+from app.components.shared.prototype_list import choose_order, show_downloads, show_list
+from app.components.shared.title import show_title
 
 chosen = state.selection()
 info = chosen.model

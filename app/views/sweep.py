@@ -7,10 +7,12 @@ from dataclasses import replace
 import streamlit as st
 
 from app import read
-from app.components.notes import show_warnings
-from app.components.preparation import prepare
-from app.components.sweep import KS, show_sweep, stored_summaries, wait_for_sweep
-from app.components.title import show_title
+from app.components.shared.notes import show_warnings
+from app.components.shared.preparation import prepare
+from app.components.shared.summaries import stored_summaries
+from app.components.shared.title import show_title
+from app.components.sweep.curves import show_sweep, wait_for_sweep
+from app.selection import KS
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 

@@ -1,0 +1,159 @@
+"""Around the map: the filter, the search, tables of what it shows, and downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import read
+from app.components.embedding.map_selection import KIND, select_on_map
+from app.components.shared.downloads import show_download
+from app.components.shared.embedding_map import map_figure, predictions, shown_images
+from app.links import bound, on_or_off, pick
+from app.selection import Selection
+from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
+from kmex_core.analysis.types import Projection
+from kmex_core.base.plain_text import table_csv
+
+MOST_ROWS = 2000
+
+
+def find_image(drawn: Projection) -> None:
+    """Show the search by index."""
+
+    def select() -> None:
+        if st.session_state["find"] is not None:
+            pick(KIND, f"{st.session_state['find-in']}-{int(st.session_state['find'])}")
+
+    place = st.selectbox("Find in", ["train", "test"], key="find-in", format_func=str.capitalize, width=110)
+    most = len(drawn.train if place == "train" else drawn.test) - 1
+    st.number_input(
+        "Number",
+        0,
+        max(0, most),
+        None,
+        key="find",
+        on_change=select,
+        placeholder=f"0 to {most:,}",
+        width=150,
+        help="Its index in the split. The map marks it, and its card opens.",
+    )
+
+
+def show_table(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
+    """Show what the map shows as tables, when asked for; choosing a row selects it on the map."""
+    if not st.toggle("Show as table", key="table", bind=bound("table", on_or_off, "It is true or false.", False)):
+        return
+    images, prototypes = st.tabs(["Images", "Prototypes"])
+    with images:
+        _show_images(chosen, drawn, which, classes, test)
+    with prototypes:
+        _show_prototypes(chosen, classes)
+
+
+def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
+    info = chosen.model
+    prototypes = read.conversion(chosen).prototypes
+    table = prototype_places(prototypes, read.prototype_places(chosen), info.class_names)
+    if classes is not None:
+        table = table[np.isin(prototypes.classes, list(classes))]
+
+    def choose(row: int) -> None:
+        select_on_map(chosen, f"prototype-{table['prototype'].iloc[row]}")
+
+    _show_table(
+        "prototype-table",
+        table,
+        choose,
+        "The prototypes on the map with class, importance and place",
+        {
+            "prototype": st.column_config.NumberColumn("Prototype", help="Its number."),
+            "class": st.column_config.TextColumn("Class"),
+            "ghost": st.column_config.CheckboxColumn("Ghost", help="No training image of its class is nearest to it."),
+            "share": st.column_config.NumberColumn(
+                "Importance",
+                format="percent",
+                help="Share of the class's training images that have it as their nearest prototype.",
+            ),
+            "count": st.column_config.NumberColumn("Images", format="localized", help="The number of those images."),
+            "others": st.column_config.NumberColumn(
+                "Of other classes", format="localized", help="Training images of other classes to which it is nearest."
+            ),
+            "picture": st.column_config.NumberColumn("Training image", help="The nearest of its class."),
+            "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
+            "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
+        },
+    )
+
+
+def _show_images(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
+    rows = shown_images(chosen, drawn, which, classes, test)
+    if len(rows) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} images. Choose classes above to see others.")
+    table = projection_table(drawn, chosen.model.class_names, rows[:MOST_ROWS], predictions(chosen))
+
+    def choose(row: int) -> None:
+        pick(KIND, f"{table['split'].iloc[row]}-{table['index'].iloc[row]}")
+
+    _show_table(
+        "map-table",
+        table,
+        choose,
+        "The images on the map with class and predictions",
+        {
+            "split": st.column_config.TextColumn("Split"),
+            "index": st.column_config.NumberColumn("Number", help="Its index in the split."),
+            "class": st.column_config.TextColumn("Class"),
+            "predicted": st.column_config.TextColumn(f"{chosen.title} says"),
+            "black_box": st.column_config.TextColumn("Black box says"),
+            "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
+            "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
+        },
+    )
+
+
+def _show_table(
+    key: str, table: pd.DataFrame, choose: Callable[[int], None], alt: str, columns: dict[str, Any]
+) -> None:
+    """Show a table of which one row can be chosen."""
+
+    def chosen_row() -> None:
+        if rows := st.session_state[key]["selection"]["rows"]:
+            choose(rows[0])
+
+    st.dataframe(
+        table,
+        key=key,
+        height=320,
+        hide_index=True,
+        on_select=chosen_row,
+        selection_mode="single-row",
+        alt=alt,
+        column_config=columns,
+    )
+
+
+def show_downloads(chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool) -> None:
+    """Show the buttons that keep what the map shows."""
+
+    def csv() -> bytes:
+        rows = shown_images(chosen, drawn, which, classes, test)
+        return table_csv(projection_table(drawn, chosen.model.class_names, rows, predictions(chosen))).encode()
+
+    def html() -> bytes:
+        rows = shown_images(chosen, drawn, which, classes, test)
+        return str(map_figure(chosen, drawn, rows).to_html(include_plotlyjs=True)).encode()
+
+    name = f"{chosen.model.name}-map"
+    with st.container(horizontal=True):
+        show_download("Map as CSV", csv, f"{name}.csv")
+        show_download(
+            "Map as HTML page",
+            html,
+            f"{name}.html",
+            "An interactive Plotly figure that works offline, without this program.",
+        )
