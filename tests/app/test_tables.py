@@ -13,7 +13,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app.components import attribute_curves, map_scores, sweep
+from app.components.attributes import curves as attribute_curves
+from app.components.evaluate import metrics
+from app.components.shared import relevance_scores, summaries
+from app.components.sweep import curves as sweep_curves
 from kmex_core.base import jobs
 from kmex_core.base.files import write_file
 from kmex_core.base.plain_text import table_csv
@@ -106,8 +109,9 @@ def picture(digits: ModelInfo, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(faces_cache: Path, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages over few numbers of prototypes and few images, which start no job."""
-    monkeypatch.setattr(map_scores, "IMAGES", (IMAGES, 100))
-    monkeypatch.setattr(sweep, "KS", range(4, 7))
+    monkeypatch.setattr(relevance_scores, "IMAGES", (IMAGES, 100))
+    for module in (sweep_curves, summaries, metrics):
+        monkeypatch.setattr(module, "KS", range(4, 7))
     monkeypatch.setattr(attribute_curves, "KS", range(4, 6))
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a result is missing that the command has made"))
 
