@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from app import selection
 from app.components.attributes import curves as attribute_curves
 from app.components.evaluate import metrics
 from app.components.shared import relevance_scores, summaries
@@ -110,7 +111,7 @@ def picture(digits: ModelInfo, tmp_path: Path) -> Path:
 def quick(faces_cache: Path, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages over few numbers of prototypes and few images, which start no job."""
     monkeypatch.setattr(relevance_scores, "IMAGES", (IMAGES, 100))
-    for module in (sweep_curves, summaries, metrics):
+    for module in (selection, sweep_curves, summaries, metrics):
         monkeypatch.setattr(module, "KS", range(4, 7))
     monkeypatch.setattr(attribute_curves, "KS", range(4, 6))
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a result is missing that the command has made"))
