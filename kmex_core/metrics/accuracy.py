@@ -22,7 +22,7 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(predicted == labels))
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> float:
+def agreement(predicted: np.ndarray, black_box: np.ndarray) -> float:
     """Share of images for which two models predict the same class, 0…1, higher is better.
 
     Args:
@@ -31,7 +31,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     Raises:
         ValueError: when the shapes differ or there are no images.
     """
-    return accuracy(one, other)
+    return accuracy(predicted, black_box)
 
 
 MANY = 1000
@@ -70,9 +70,9 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     """
     if predicted.shape != labels.shape or predicted.ndim != 1:
         raise ValueError(f"Expected two vectors of one length, got {predicted.shape} and {labels.shape}.")
-    both = np.concatenate([predicted, labels])
-    if len(both) and not (both.min() >= 0 and both.max() < classes):
-        raise ValueError(f"Expected classes 0 to {classes - 1}, got {both.min()} to {both.max()}.")
+    values = np.concatenate([predicted, labels])
+    if len(values) and not (values.min() >= 0 and values.max() < classes):
+        raise ValueError(f"Expected classes 0 to {classes - 1}, got {values.min()} to {values.max()}.")
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -87,16 +87,16 @@ def correlation(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     x, m = has.astype(np.float64), known.astype(np.float64)
     count = np.maximum(m.T @ m, 1)
     mean = (x.T @ m) / count  # of the row's attribute, where the column's is known; x² = x
-    both = (x.T @ x) / count
-    covariance = both - mean * mean.T
+    product_mean = (x.T @ x) / count
+    covariance = product_mean - mean * mean.T
     variance = np.maximum(mean - mean**2, 0)
     scale = np.sqrt(variance * variance.T)
-    found = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
-    np.fill_diagonal(found, 1.0)
-    return np.clip(found, -1, 1)
+    correlations = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
+    np.fill_diagonal(correlations, 1.0)
+    return np.clip(correlations, -1, 1)
 
 
-def correlation_error(one: np.ndarray, other: np.ndarray) -> float:
+def correlation_error(among_prototypes: np.ndarray, in_training: np.ndarray) -> float:
     """Mean absolute difference of two correlation matrices over all A² entries, 0…2, lower is better (Figure 5.c).
 
     Args:
@@ -105,9 +105,9 @@ def correlation_error(one: np.ndarray, other: np.ndarray) -> float:
     Raises:
         ValueError: when the shapes differ or are empty.
     """
-    if one.shape != other.shape or one.size == 0:
-        raise ValueError(f"Expected two matrices of one shape, got {one.shape} and {other.shape}.")
-    return float(np.abs(one - other).mean())
+    if among_prototypes.shape != in_training.shape or among_prototypes.size == 0:
+        raise ValueError(f"Expected two matrices of one shape, got {among_prototypes.shape} and {in_training.shape}.")
+    return float(np.abs(among_prototypes - in_training).mean())
 
 
 def told_apart(has: np.ndarray, activated: np.ndarray, prototypes: int, known: np.ndarray | None = None) -> np.ndarray:
@@ -137,8 +137,8 @@ def told_apart(has: np.ndarray, activated: np.ndarray, prototypes: int, known: n
     within = (positive - positive**2 / np.maximum(count, 1)).sum(0)  # Σ x² − n x̄², with x² = x
     whole = total * mean * (1 - mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = 1 - within / whole * (total - 1) / (total - used)
-    return np.where((whole > 1e-9) & (total > used), found, np.nan)
+        explained = 1 - within / whole * (total - 1) / (total - used)
+    return np.where((whole > 1e-9) & (total > used), explained, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ def group_accuracy(right: np.ndarray, has: np.ndarray, least: int = 1) -> GroupA
     first, second = np.triu_indices(has.shape[1])
     images = _both(has)[first, second]
     correct = _both(has & right[:, None])[first, second]
-    kept = images >= max(1, least)
-    images, correct = images[kept], correct[kept]
+    large_enough = images >= max(1, least)
+    images, correct = images[large_enough], correct[large_enough]
     low, high = wilson_interval(correct / np.maximum(images, 1), images)
-    return GroupAccuracy(np.stack([first, second], 1)[kept], images, correct, np.asarray(low), np.asarray(high))
+    return GroupAccuracy(np.stack([first, second], 1)[large_enough], images, correct, np.asarray(low), np.asarray(high))

@@ -59,12 +59,12 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
         raise ValueError(f"Expected scope class or all, got {scope}.")
     entropies = []
     for rows in _rows(classes) if scope == "class" else [np.arange(len(classes))]:
-        own = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
-        if len(own) < 2:
+        compared = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
+        if len(compared) < 2:
             continue
-        log_share = own - own.max(1, keepdims=True)
+        log_share = compared - compared.max(1, keepdims=True)
         log_share -= np.log(np.exp(log_share).sum(1, keepdims=True))
-        entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(own)))
+        entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(compared)))
     if not entropies:
         raise ValueError("Diversity compares prototypes, but there is only one in each class.")
     return float(np.concatenate(entropies).mean())
@@ -78,10 +78,10 @@ def _exact(centers: np.ndarray) -> np.ndarray:
     return np.asarray(cdist(centers.astype(np.float64), centers.astype(np.float64)))
 
 
-def _reference(own: np.ndarray) -> np.ndarray:
+def _reference(centers: np.ndarray) -> np.ndarray:
     import torch
 
-    points = torch.from_numpy(np.ascontiguousarray(own, dtype=np.float32))
+    points = torch.from_numpy(np.ascontiguousarray(centers, dtype=np.float32))
     return torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist").double().numpy()
 
 
@@ -97,11 +97,11 @@ def effective_prototypes(centers: np.ndarray, classes: np.ndarray) -> float:
         classes: (K,).
     """
     scores = []
-    for own in (centers[rows].astype(np.float64) for rows in _rows(classes)):
-        unit = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+    for of_class in (centers[rows].astype(np.float64) for rows in _rows(classes)):
+        unit = of_class / np.maximum(np.linalg.norm(of_class, axis=1, keepdims=True), 1e-12)
         kernel = unit @ unit.T
         np.fill_diagonal(kernel, 1)
-        values = np.linalg.eigvalsh(kernel / len(own)).clip(1e-15)
+        values = np.linalg.eigvalsh(kernel / len(of_class)).clip(1e-15)
         scores.append(np.exp(-(values * np.log(values)).sum()))
     return float(np.mean(scores))
 
@@ -123,15 +123,15 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
     """
     parts = []
     for label in np.unique(classes):
-        own, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
+        of_class, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
         if len(images) == 0:
             raise ValueError(f"Class {label} has no images.")
-        if len(own) < 2:
+        if len(of_class) < 2:
             continue
         spread = np.sqrt(((images - images.mean(0)) ** 2).sum(1).mean())
-        apart = cdist(own, own)
+        apart = cdist(of_class, of_class)
         np.fill_diagonal(apart, np.inf)
-        parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(own)))
+        parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(of_class)))
     if not parts:
         raise ValueError("Every prototype is alone in its class: there is no other to measure a distance to.")
     return float(np.concatenate(parts).mean())

@@ -35,5 +35,5 @@ def map_divergence(relevance: Tensor, black_box: Tensor) -> Tensor:
     Returns:
         (N,) float64.
     """
-    own, other = normalised_relevance(relevance), normalised_relevance(black_box)
-    return (own * (own.clamp_min(FLOOR).log() - other.clamp_min(FLOOR).log())).sum(1)
+    model, reference = normalised_relevance(relevance), normalised_relevance(black_box)
+    return (model * (model.clamp_min(FLOOR).log() - reference.clamp_min(FLOOR).log())).sum(1)

@@ -148,12 +148,12 @@ def map_scores(
     for indices, images, labels in batches:
         if not parts and (why := method.why_not(model, images.shape[1:])):
             raise KMExError(why)
-        for at in range(0, len(images), BATCH):
-            part = slice(at, at + BATCH)
-            here = _Batch(
+        for start in range(0, len(images), BATCH):
+            part = slice(start, start + BATCH)
+            batch = _Batch(
                 model, method, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
             )
-            parts.append(here.scores(baseline, empty, members, steps, seed))
+            parts.append(batch.scores(baseline, empty, members, steps, seed))
             done += len(indices[part])
             progress(Event("Measuring maps", done, max(total, done)))
     if not parts:
@@ -189,20 +189,20 @@ def map_divergences(
     done = 0
     for _, images, _ in batches:
         for start in range(0, len(images), BATCH):
-            here = images[start : start + BATCH].to(model.prototype_class.device)
+            inputs = images[start : start + BATCH].to(model.prototype_class.device)
             with torch.no_grad():
-                z, z_black_box = model.encode(here), black_box.encode(here)
+                z, z_black_box = model.encode(inputs), black_box.encode(inputs)
                 scores = other.head(z_black_box)
                 prototypes = model.similarity(z).shape[1]
             # the class that the black box predicts, by the model and by the black box
-            each, classes = torch.arange(len(here), device=here.device), scores.shape[1]
+            each, classes = torch.arange(len(inputs), device=inputs.device), scores.shape[1]
             predicted = scores.argmax(1)
             by_model = Targets(each, prototypes + classes + predicted, prototypes, classes)
             by_black_box = Targets(each, predicted, 0, classes)
-            maps, _ = _finite_maps(method, model, here, z, by_model, BATCH)
-            maps_black_box, _ = _finite_maps(method, black_box, here, z_black_box, by_black_box, BATCH)
+            maps, _ = _finite_maps(method, model, inputs, z, by_model, BATCH)
+            maps_black_box, _ = _finite_maps(method, black_box, inputs, z_black_box, by_black_box, BATCH)
             divergences.append(map_divergence(maps, maps_black_box))
-            done += len(here)
+            done += len(inputs)
             progress(Event("Comparing maps", done, done))
     return torch.cat(divergences).cpu().numpy()
 
@@ -244,9 +244,9 @@ class _Batch:
         """The rows of `MapScores` for these images, and which of their maps conserve relevance."""
         count, device = len(self.images), self.images.device
         each = torch.arange(count, device=device)
-        own = members[self.labels]
-        image, slot = torch.nonzero(own >= 0, as_tuple=True)
-        prototype = own[image, slot]
+        of_class = members[self.labels]
+        image, slot = torch.nonzero(of_class >= 0, as_tuple=True)
+        prototype = of_class[image, slot]
         other = torch.nonzero(self.predicted != self.black_box)[:, 0]
         maps, conserving = self._maps(image, prototype, other)
         of_prototype, of_prediction, of_black_box, of_other = maps.split([len(image), count, count, len(other)])
@@ -280,7 +280,7 @@ class _Batch:
             return whole.float().cpu().numpy()
 
         def by_slot(values: np.ndarray) -> np.ndarray:
-            table = np.full(own.shape, np.nan)
+            table = np.full(of_class.shape, np.nan)
             table[image.cpu().numpy(), slot.cpu().numpy()] = values
             return table
 
@@ -326,14 +326,16 @@ class _Batch:
         drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]
         return torch.from_numpy(np.stack(drawn)).to(self.images.device)
 
-    def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, kept: Tensor) -> _Outputs:
+    def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, counts: Tensor) -> _Outputs:
         """What is said of masked images: row r is image `image[r]` with the `kept[r]` first pixels by `rank[r]`."""
 
-        def some(part: slice) -> _Outputs:
-            return _outputs(self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], kept[part]))
+        def outputs_of(part: slice) -> _Outputs:
+            return _outputs(
+                self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], counts[part])
+            )
 
         with torch.no_grad():
             portions = Portions.fitting(self.model.encoder, self.images, self.rows)
-            found = list(portions.over(len(image), some))
-        return _Outputs(*(torch.cat([getattr(one, name) for one in found])
+            parts = list(portions.over(len(image), outputs_of))
+        return _Outputs(*(torch.cat([getattr(outputs, name) for outputs in parts])
                           for name in ("z", "similarity", "probability", "black_box")))  # fmt: skip

@@ -21,7 +21,7 @@ def relevance_rank(relevance: Tensor) -> Tensor:
     )
 
 
-def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, kept: Tensor) -> Tensor:
+def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
     """Images of which only the most relevant pixels are kept.
 
     Args:
@@ -33,7 +33,7 @@ def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, kept: Tensor) ->
     Returns:
         (N, channels, H, W).
     """
-    mask = (rank < kept[:, None]).view(len(images), 1, *images.shape[2:])
+    mask = (rank < counts[:, None]).view(len(images), 1, *images.shape[2:])
     return torch.where(mask, images, baseline)
 
 

@@ -56,8 +56,8 @@ def extract(
             if portions is None:
                 with torch.autocast(torch.device(device).type, enabled=mixed_precision):
                     portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))
-            for z, predicted, own in portions.over(len(images), forward):
-                rows.add(z, own, predicted)
+            for z, predicted, own_labels in portions.over(len(images), forward):
+                rows.add(z, own_labels, predicted)
                 progress(Event("Computing embeddings", rows.count, max(total, rows.count)))
     finally:
         for module, mode in modes:
@@ -92,8 +92,8 @@ class _Rows:
                     np.empty(self._total, np.int64),
                     np.empty(self._total, np.int64),
                 )
-            here = slice(self.count, self.count + len(z))
-            self._whole.z[here], self._whole.labels[here], self._whole.black_box[here] = z, labels, predicted
+            rows = slice(self.count, self.count + len(z))
+            self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows] = z, labels, predicted
         else:
             self._parts.append(Embeddings(z, labels.astype(np.int64), predicted.astype(np.int64)))
         self.count += len(z)

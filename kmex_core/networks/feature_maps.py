@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 def before_pooling(encoder: nn.Module, image_size: int) -> str:
     """The dotted name of the global pooling that makes the embedding; "" where there is none (VGG, transformers)."""
-    found = ""
+    pool = ""
     pools = {name: part for name, part in encoder.named_modules() if isinstance(part, nn.AdaptiveAvgPool2d)}
     pooled: dict[str, Tensor] = {}
     handles = [
@@ -21,8 +21,8 @@ def before_pooling(encoder: nn.Module, image_size: int) -> str:
     z = _quietly(encoder, handles, image_size)
     for name, out in pooled.items():
         if out.flatten(1).shape == z.shape and torch.equal(out.flatten(1), z):
-            found = name
-    return found
+            pool = name
+    return pool
 
 
 def last_maps(encoder: nn.Module, image_size: int, count: int = 2) -> list[tuple[str, int, int]]:
@@ -40,7 +40,7 @@ def last_maps(encoder: nn.Module, image_size: int, count: int = 2) -> list[tuple
         if name and name != pool and not isinstance(part, nn.AdaptiveAvgPool2d)
     ]
     _quietly(encoder, handles, image_size)
-    return sorted(seen.values(), key=lambda one: -one[2])[-count:]
+    return sorted(seen.values(), key=lambda feature_map: -feature_map[2])[-count:]
 
 
 def _quietly(encoder: nn.Module, handles: Sequence[RemovableHandle], image_size: int) -> Tensor:

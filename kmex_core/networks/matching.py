@@ -86,26 +86,26 @@ def match(
     }
     places = {name: name for name in expected if name in given and given[name].shape == expected[name].shape}
     for name, other in aliases.items():
-        same = [candidate for candidate in given if candidate == other or candidate.endswith(f".{other}")]
-        if name in expected and name not in places and len(same) == 1:
-            if given[same[0]].numel() == expected[name].numel():
-                given[same[0]] = given[same[0]].reshape(expected[name].shape)
-            places[name] = same[0]
+        candidates = [candidate for candidate in given if candidate == other or candidate.endswith(f".{other}")]
+        if name in expected and name not in places and len(candidates) == 1:
+            if given[candidates[0]].numel() == expected[name].numel():
+                given[candidates[0]] = given[candidates[0]].reshape(expected[name].shape)
+            places[name] = candidates[0]
     by_prefix, rivals = _by_prefix(given, expected, places)
     places |= by_prefix
     taken = set(places.values())
     places |= {name: name for name in expected if name in given and name not in places and name not in taken}
     taken = set(places.values())
-    kept = tuple(name for name in expected if name not in places and name.rpartition(".")[2] in OPTIONAL)
+    defaults = tuple(name for name in expected if name not in places and name.rpartition(".")[2] in OPTIONAL)
     left = {name: value for name, value in given.items() if name not in taken}
     idle = {name for name in left if not {*IGNORED}.isdisjoint(name.split("."))}
     return Match(
         {name: given[other] for name, other in places.items()}
-        | {name: expected[name] for name in kept}
+        | {name: expected[name] for name in defaults}
         | {name: value for name, value in left.items() if name not in idle},
         len(places),
         {name: other for name, other in places.items() if name != other},
-        kept,
+        defaults,
         tuple(name for name in state if name not in given or name in idle),
         rivals,
     )
@@ -131,10 +131,10 @@ def _by_prefix(
         chosen: dict[str, str] = {}
         for size in sorted({len(names) for names in pairs.values()}, reverse=True):
             alike = {beginnings: names for beginnings, names in pairs.items() if len(names) == size}
-            here = Counter(name for names in alike.values() for name in names)
-            there = Counter(name for names in alike.values() for name in names.values())
+            names_used = Counter(name for names in alike.values() for name in names)
+            others_used = Counter(name for names in alike.values() for name in names.values())
             for names in alike.values():
-                if all(here[name] == 1 and there[other] == 1 for name, other in names.items()):
+                if all(names_used[name] == 1 and others_used[other] == 1 for name, other in names.items()):
                     chosen |= names
             if chosen:
                 break
@@ -165,7 +165,7 @@ def _pairs(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[
 
 def _cuts(name: str) -> list[tuple[str, str]]:
     parts = name.split(".")
-    return [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts))]
+    return [(".".join(parts[:position]), ".".join(parts[position:])) for position in range(len(parts))]
 
 
 def converted(state: Mapping[str, Tensor], module: nn.Module, what: str) -> dict[str, Tensor]:

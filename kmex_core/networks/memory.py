@@ -46,8 +46,8 @@ def available(system: Path = Path("/")) -> int:
             continue
         root = system / "sys/fs/cgroup" / ("memory" if controllers else "")
         # inside a container the path may be the host's: its own group then lies at the root
-        here = root / place.strip("/")
-        groups = [here, *here.parents]
+        own_group = root / place.strip("/")
+        groups = [own_group, *own_group.parents]
         free += [left for group in groups if group.is_relative_to(root) and (left := _group(group)) is not None]
     return max(0, min(free))
 
@@ -98,9 +98,9 @@ class _Sizes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {_place(value) for value in _tensors([args, kwargs])}
-        made = func(*args, **(kwargs or {}))
-        self.sizes += [value.nbytes for value in _tensors(made) if _place(value) not in given]  # a view takes none
-        return made
+        outputs = func(*args, **(kwargs or {}))
+        self.sizes += [value.nbytes for value in _tensors(outputs) if _place(value) not in given]  # a view takes none
+        return outputs
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -199,7 +199,7 @@ class Portions:
         while start < total:
             part = slice(start, min(total, start + self.rows))
             try:
-                made = work(part)
+                result = work(part)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -210,7 +210,7 @@ class Portions:
                     ) from error
                 self.rows //= 2
                 continue
-            yield made
+            yield result
             start = part.stop
 
 

@@ -331,10 +331,10 @@ def _chosen(
     """The call of the head, and the classifier's scores where its output has them."""
     scores = _scores(output)
     if path:
-        own = [call for call in calls if call.name == path]
-        if not own:
+        calls_of_path = [call for call in calls if call.name == path]
+        if not calls_of_path:
             raise InputError(f"'{path}' does not run in {type(network).__name__}{_candidates(linear)}.")
-        return own[-1], scores
+        return calls_of_path[-1], scores
     if not calls:
         raise InputError(
             f"{type(network).__name__} does not call any of its Linear layers, so that none can be its head; a layer "

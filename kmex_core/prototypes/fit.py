@@ -56,8 +56,8 @@ def fit_prototypes(
         centers.append(at_most(z[labels == label], k, own_seed))
     progress(Event("Finding prototypes", len(class_names), len(class_names)))
     classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
-    found = torch.cat(centers)
-    return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))
+    prototypes = torch.cat(centers)
+    return _described(z, labels, prototypes, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, prototypes))
 
 
 def describe_prototypes(
@@ -147,11 +147,11 @@ def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True)
 def class_members(prototype_class: Tensor, classes: int) -> Tensor:
     """(C, k) int64, the prototypes of each of C classes; −1 fills up classes that have fewer than others."""
     counts = torch.bincount(prototype_class, minlength=classes)
-    found = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
+    members = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
     order = prototype_class.argsort(stable=True)
     place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[prototype_class[order]]
-    found[prototype_class[order], place] = order
-    return found
+    members[prototype_class[order], place] = order
+    return members
 
 
 def attracted(
@@ -174,8 +174,8 @@ def attracted(
         far = (pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0] if distance is None
                else distance(z)[:, p]).cpu().numpy()  # fmt: skip
     rows = rows[far.argsort(kind="stable")]
-    own = embeddings.labels[rows] == prototypes.classes[p]
-    return rows[own], rows[~own]
+    same_class = embeddings.labels[rows] == prototypes.classes[p]
+    return rows[same_class], rows[~same_class]
 
 
 def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.ndarray:
@@ -199,8 +199,8 @@ def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.nda
     Returns:
         Two (K,) int64 arrays: images of the own class, images of any class.
     """
-    own = labels == classes[activated]
-    return np.bincount(activated[own], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
+    same_class = labels == classes[activated]
+    return np.bincount(activated[same_class], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
 
 
 def _described(
@@ -214,7 +214,7 @@ def _described(
 ) -> Prototypes:
     """One pass over the images, in blocks of rows, so that memory does not grow with N times K."""
     count = len(centers)
-    own = torch.from_numpy(classes).to(z.device)
+    prototype_class = torch.from_numpy(classes).to(z.device)
     best_distance = torch.full((count, NEAREST), torch.inf, device=z.device)
     best_index = torch.full((count, NEAREST), NO_IMAGE, device=z.device)
     any_distance = torch.full((count,), torch.inf, device=z.device)
@@ -229,7 +229,7 @@ def _described(
         closer = low < any_distance
         any_distance = torch.where(closer, low, any_distance)
         any_index = torch.where(closer, row + start, any_index)
-        distances[labels[start : start + ROWS, None] != own] = torch.inf
+        distances[labels[start : start + ROWS, None] != prototype_class] = torch.inf
         low, row = distances.topk(min(NEAREST, len(distances)), dim=0, largest=False)
         merged = torch.cat([best_distance, low.T], 1)
         index = torch.cat([best_index, row.T + start], 1)

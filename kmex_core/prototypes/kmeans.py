@@ -70,10 +70,10 @@ def kmeans(points: Tensor, k: int, seed: int, starts: int = STARTS) -> Clusters:
         centers, inertia = _lloyd_batch(sample, weights, centers, ROUNDS)
         centers = centers[inertia.argsort()[: max(1, len(centers) // 2)]]
     few = len(points) <= SUBSET
-    some = slice(None) if few else torch.randperm(len(points), generator=random)[:SUBSET].to(points.device)
-    part, part_squares = centred[some], squares[some]
+    rows = slice(None) if few else torch.randperm(len(points), generator=random)[:SUBSET].to(points.device)
+    part, part_squares = centred[rows], squares[rows]
     tried = [_lloyd(part, part_squares, start, ROUNDS) for start in centers]
-    best = min(tried, key=lambda found: found.inertia)
+    best = min(tried, key=lambda clusters: clusters.inertia)
     best = _lloyd(part, part_squares, best.centers, FINAL_ROUNDS, 0.0 if few else TOLERANCE / 4)
     return _ordered(best if few else _lloyd(centred, squares, best.centers, FINAL_ROUNDS, TOLERANCE), mean)
 
@@ -178,21 +178,21 @@ def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolera
 def _two_nearest(points: Tensor, squares: Tensor, centers: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of some points, (n,) each: distance to the nearest center, to the second nearest, and which is the nearest."""
     parts = []
-    for some in rows.split(ROWS):
-        low, which = _squared(points[some], squares[some], centers).topk(2, dim=1, largest=False)
+    for chunk in rows.split(ROWS):
+        low, which = _squared(points[chunk], squares[chunk], centers).topk(2, dim=1, largest=False)
         parts.append((low[:, 0].sqrt(), low[:, 1].sqrt(), which[:, 0]))
     if not parts:
         return points.new_empty(0), points.new_empty(0), rows
-    one, two, which = (torch.cat(values) for values in zip(*parts, strict=True))
-    return one, two, which
+    nearest, second, which = (torch.cat(values) for values in zip(*parts, strict=True))
+    return nearest, second, which
 
 
 def _summed(points: Tensor, rows: Tensor, member: Tensor) -> Tensor:
     """(k, D) float64, the sums of some points weighted by `member` (n, k)."""
-    found = torch.zeros(member.shape[1], points.shape[1], dtype=torch.float64, device=points.device)
-    for some, weights in zip(rows.split(ROWS), member.split(ROWS), strict=True):
-        found += weights.to(points.dtype).T @ points[some]
-    return found
+    sums = torch.zeros(member.shape[1], points.shape[1], dtype=torch.float64, device=points.device)
+    for chunk, weights in zip(rows.split(ROWS), member.split(ROWS), strict=True):
+        sums += weights.to(points.dtype).T @ points[chunk]
+    return sums
 
 
 def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -214,11 +214,11 @@ def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
     return labels
 
 
-def _ordered(found: Clusters, mean: Tensor) -> Clusters:
+def _ordered(clusters: Clusters, mean: Tensor) -> Clusters:
     """The largest cluster first; centers moved back to the points' own place."""
-    counts = torch.bincount(found.labels, minlength=len(found.centers))
+    counts = torch.bincount(clusters.labels, minlength=len(clusters.centers))
     order = counts.argsort(descending=True, stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
-    centers = (found.centers[order].double() + mean.double()).float()
-    return Clusters(centers, place[found.labels], found.inertia)
+    centers = (clusters.centers[order].double() + mean.double()).float()
+    return Clusters(centers, place[clusters.labels], clusters.inertia)

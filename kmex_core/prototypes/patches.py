@@ -78,14 +78,14 @@ class PatchKMEx(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, D, h, w), the last map before pooling."""
-        found: list[Tensor] = []
+        feature_maps: list[Tensor] = []
         pool = self.encoder.get_submodule(self._pool)
-        handle = pool.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+        handle = pool.register_forward_pre_hook(lambda _module, inputs: feature_maps.append(inputs[0]))
         try:
             self.encoder(images)
         finally:
             handle.remove()
-        return found[0]
+        return feature_maps[0]
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, P, D), row by row of the map."""
@@ -98,12 +98,14 @@ class PatchKMEx(nn.Module):
     def vote(self, z: Tensor) -> Vote:
         """(N, P, D) patches to what they say together."""
         flat = z.flatten(0, 1)
-        parts = [pairwise(flat[at : at + ROWS], self.prototypes).min(1) for at in range(0, len(flat), ROWS)]
+        parts = [pairwise(flat[start : start + ROWS], self.prototypes).min(1) for start in range(0, len(flat), ROWS)]
         distance = torch.cat([part.values for part in parts]).view(z.shape[:2])
         nearest = torch.cat([part.indices for part in parts]).view(z.shape[:2])
-        said = self.prototype_class[nearest]
-        votes = torch.zeros(len(z), self.classes, device=z.device).scatter_add(1, said, torch.ones_like(distance))
-        far = torch.zeros_like(votes).scatter_add(1, said, distance) / votes.clamp(min=1)
+        voted_class = self.prototype_class[nearest]
+        votes = torch.zeros(len(z), self.classes, device=z.device).scatter_add(
+            1, voted_class, torch.ones_like(distance)
+        )
+        far = torch.zeros_like(votes).scatter_add(1, voted_class, distance) / votes.clamp(min=1)
         leading = votes == votes.amax(1, keepdim=True)
         return Vote(far.masked_fill(~leading, torch.inf).argmin(1), votes.long(), nearest, distance)
 
@@ -177,17 +179,17 @@ def _described(
     sizes = np.zeros(model.classes, np.int64)
     done = 0
     for indices, labels, vote in voted:
-        own = model.prototype_class[vote.nearest] == labels[:, None]
-        own_count += torch.bincount(vote.nearest[own], minlength=count).cpu().numpy()
+        same_class = model.prototype_class[vote.nearest] == labels[:, None]
+        own_count += torch.bincount(vote.nearest[same_class], minlength=count).cpu().numpy()
         sizes += torch.bincount(labels, minlength=model.classes).cpu().numpy() * vote.nearest.shape[1]
-        far = vote.distance.masked_fill(~own, torch.inf).flatten()
+        far = vote.distance.masked_fill(~same_class, torch.inf).flatten()
         order = far.argsort(stable=True)
         nearest = vote.nearest.flatten()[order]
         for p in torch.unique(nearest[far[order].isfinite()]).tolist():
-            at = int(order[int((nearest == p).nonzero()[0])])
-            if far[at] < best[p]:
-                best[p] = far[at]
-                image[p], place[p] = int(indices[at // vote.nearest.shape[1]]), at % vote.nearest.shape[1]
+            closest = int(order[int((nearest == p).nonzero()[0])])
+            if far[closest] < best[p]:
+                best[p] = far[closest]
+                image[p], place[p] = int(indices[closest // vote.nearest.shape[1]]), closest % vote.nearest.shape[1]
         done += len(indices)
         progress(Event("Looking at patches", done, total))
     classes = model.prototype_class.cpu().numpy()

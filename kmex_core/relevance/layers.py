@@ -182,8 +182,8 @@ class Front(nn.Module):
             with torch.no_grad():
                 slope = self(torch.ones_like(inputs)) - self(torch.zeros_like(inputs))
                 share = torch.where(slope.abs() > 1e-9, relevance / slope, torch.zeros_like(relevance))
-            (found,) = torch.autograd.grad(outputs, inputs, share)
-        return found.detach()
+            (of_pixels,) = torch.autograd.grad(outputs, inputs, share)
+        return of_pixels.detach()
 
 
 class Reshape(nn.Module):
@@ -227,7 +227,7 @@ class _Builder:
     recorder: _Recorder
     z: Tensor
     count: int
-    made: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
+    entries: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
     place: dict[int, int] = field(default_factory=dict)  # of each step's result among those of the layers
     dtype: torch.dtype = torch.float32
 
@@ -246,8 +246,8 @@ class _Builder:
         for number in needed:
             if number > 0 and number not in before:
                 self._add(number, steps[number])
-        network = Network(self.made)
-        if self.place[last] != len(self.made):
+        network = Network(self.entries)
+        if self.place[last] != len(self.entries):
             raise NoRules("an order of layers that cannot be told")
         network = network.to(self.z.device).eval().requires_grad_(False)
         kinds = {step.output.dtype for step in steps if isinstance(step.output, Tensor)}
@@ -257,17 +257,17 @@ class _Builder:
 
     def _needed(self, last: int) -> list[int]:
         """The steps that a step's result depends on, in order."""
-        found: set[int] = set()
+        needed: set[int] = set()
         waiting = [last]
         while waiting:
             number = waiting.pop()
-            if number not in found:
-                found.add(number)
+            if number not in needed:
+                needed.add(number)
                 waiting += self.recorder.steps[number].sources
-        for number in found:
+        for number in needed:
             for source in set(self.recorder.steps[number].sources):
                 self.recorder.steps[source].uses += 1
-        return sorted(found)
+        return sorted(needed)
 
     def _front(self, numbers: list[int]) -> Front | None:
         steps = [self.recorder.steps[number] for number in numbers]
@@ -281,8 +281,8 @@ class _Builder:
         return Front(steps, numbers)
 
     def _layer(self, number: int, layer: nn.Module, sources: Sequence[int]) -> None:
-        self.made.append((layer, [self._placed(source) for source in sources]))
-        self.place[number] = len(self.made)
+        self.entries.append((layer, [self._placed(source) for source in sources]))
+        self.place[number] = len(self.entries)
 
     def _placed(self, step: int) -> int:
         if step not in self.place:
@@ -336,7 +336,7 @@ class _Builder:
     def _merge(self, number: int, step: _Step) -> None:
         before = self._placed(step.sources[0])
         source = self.recorder.steps[step.sources[0]]
-        layer = self.made[before - 1][0] if before else None
+        layer = self.entries[before - 1][0] if before else None
         weight, bias, mean, variance = (
             value if value is None else value.to(self.dtype) for value in step.arguments[1:5]
         )
@@ -368,14 +368,14 @@ class _Builder:
         if len(shapes) != 1:
             raise NoRules("a sum of different shapes")
         self._layer(-number, Stack(), step.sources)
-        self.made.append((Sum(), [len(self.made)]))
-        self.place[number] = len(self.made)
+        self.entries.append((Sum(), [len(self.entries)]))
+        self.place[number] = len(self.entries)
 
     def _shift(self, number: int, step: _Step) -> None:
         """A constant added to what a layer gives is part of its bias."""
         before = self._placed(step.sources[0])
         constant = next((value for value in step.arguments[:2] if isinstance(value, Tensor)), None)
-        layer = self.made[before - 1][0] if before else None
+        layer = self.entries[before - 1][0] if before else None
         alone = self.recorder.steps[step.sources[0]].uses == 1
         if not isinstance(layer, nn.Conv2d | nn.Linear) or not alone or constant is None:
             raise NoRules("a sum with a constant")

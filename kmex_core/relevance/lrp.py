@@ -116,14 +116,14 @@ def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float], size
     Raises:
         NoRules: for an encoder without rules.
     """
-    layers, made = _layers(encoder, size)
+    layers, by_box = _layers(encoder, size)
     if isinstance(layers, NoRules):
         raise layers
     box = (tuple(low), tuple(high))
     with _preparing:
-        if box not in made:
-            made[box] = LRP(layers, low, high, size)
-        return made[box]
+        if box not in by_box:
+            by_box[box] = LRP(layers, low, high, size)
+        return by_box[box]
 
 
 def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, dict[object, LRP]]:
@@ -155,8 +155,8 @@ def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
         (N, D), which sums to the class score without its bias.
     """
     if not isinstance(head, nn.Linear):
-        found: Tensor = head.relevance(z, target)  # type: ignore[operator]
-        return found
+        relevance: Tensor = head.relevance(z, target)  # type: ignore[operator]
+        return relevance
     with torch.no_grad():
         parts = z * head.weight[target].to(z.dtype)
         score = parts.sum(1, keepdim=True)

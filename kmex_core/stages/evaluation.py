@@ -86,14 +86,14 @@ def _measured(
     missing = [value for value in values if isinstance(value, NotComputed)]
     if missing:
         return Measured(name, (), reason=missing[0].reason)
-    found = tuple(float(value) for value in values if not isinstance(value, NotComputed))
+    numbers = tuple(float(value) for value in values if not isinstance(value, NotComputed))
     over_images = [spread[name] for spread in spreads if name in spread]
     shares = name in ("accuracy", "accuracy_black_box", "agreement")
     return Measured(
         name,
-        found,
+        numbers,
         std_images=float(np.mean(over_images)) if over_images else None,
-        interval=metrics.wilson_interval(float(np.mean(found)), test) if shares else None,
+        interval=metrics.wilson_interval(float(np.mean(numbers)), test) if shares else None,
     )
 
 

@@ -228,8 +228,8 @@ def _check_fit(fitted: Match, network: nn.Module, data: datasets.ImageDataset, w
     surplus = {name for name in fitted.state if name not in expected}
     other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
     if fitted.rivals and missing:
-        one, two = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
-        raise InputError(f"{what} fit twice, as '{one}' and as '{two}'. Leave one out: --ignore '{two}'.")
+        first, second = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
+        raise InputError(f"{what} fit twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
     head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
     # all the rest has its place, and the last layer differs in nothing but its number of outputs
     if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):

@@ -205,9 +205,9 @@ def size(store: Store) -> tuple[list[RoomSize], int]:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    for here, _, names in os.walk(folder):
+    for directory, _, names in os.walk(folder):
         for name in names:
-            path = Path(here, name)
+            path = Path(directory, name)
             try:
                 if not path.is_symlink() and path.is_file():
                     yield path.stat().st_size
@@ -228,17 +228,17 @@ def needless(store: Store, progress: Progress = silent) -> list[Finding]:
         InputError: when there is no such store.
     """
     _check_there(store)
-    found = []
+    findings = []
     for room in _KNOWN:
         folder = store.root / room
         if folder.is_symlink():
             continue
-        found += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
-        found += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
+        findings += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
+        findings += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
     for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
         if not _is_imported(store, path) and time.time() - path.stat().st_mtime > HOUR:
-            found.append(_finding(store, path, "an upload that no import waits for"))
-    return [*found, *(_finding(store, path, why) for path, why in _gone(store, progress))]
+            findings.append(_finding(store, path, "an upload that no import waits for"))
+    return [*findings, *(_finding(store, path, why) for path, why in _gone(store, progress))]
 
 
 def _is_imported(store: Store, path: Path) -> bool:
@@ -252,13 +252,13 @@ def _is_imported(store: Store, path: Path) -> bool:
 
 def _idle_locks(store: Store, room: str) -> Iterator[Path]:
     folder = store.root / room
-    there = {path.stem.lower() for path in regular_files(folder, _KNOWN[room])}
+    names = {path.stem.lower() for path in regular_files(folder, _KNOWN[room])}
     if room == models.RUNS[0]:  # the claims of models' names
-        there |= {name.lower() for name in models.known_names(store)}
-        there |= {name.lower() for name in store.names(models.RUNS[1])}
+        names |= {name.lower() for name in models.known_names(store)}
+        names |= {name.lower() for name in store.names(models.RUNS[1])}
     for path in regular_files(folder, LOCK):
         name = LOCK.fullmatch(path.name)
-        if name is not None and name[1].lower() not in there and not _in_use(path):
+        if name is not None and name[1].lower() not in names and not _in_use(path):
             yield path
 
 

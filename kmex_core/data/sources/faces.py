@@ -60,7 +60,7 @@ class Cell:
 @lru_cache
 def cells() -> tuple[Cell, ...]:
     """The twelve kinds of people and what they tend to have."""
-    made = []
+    cells_of_class = []
     for age, feminine, dark in itertools.product(range(3), (False, True), (False, True)):
         grey = (0.0, 0.06, 0.75)[age]
         colours = np.array((0.8, 0.15, 0.03, 0.02) if dark else (0.22, 0.4, 0.28, 0.1)) * (1 - grey)
@@ -79,7 +79,7 @@ def cells() -> tuple[Cell, ...]:
             "Thick_Brows": 0.12 if feminine else (0.2, 0.4, 0.45)[age],
             "Earrings": (0.15, 0.5, 0.45)[age] if feminine else (0.01, 0.08, 0.01)[age],
         }
-        made.append(
+        cells_of_class.append(
             Cell(
                 age,
                 feminine,
@@ -98,7 +98,7 @@ def cells() -> tuple[Cell, ...]:
                 ((0.03, 0.2, 0.25)[age] if feminine else 0.01, 0.07, 0.004 if feminine else (0.01, 0.03, 0.05)[age]),
             )
         )
-    return tuple(made)
+    return tuple(cells_of_class)
 
 
 def frequencies() -> dict[str, float]:
@@ -141,7 +141,7 @@ class FaceSplit(Split):
         self._looks = random.random((count, 24))
 
     def image(self, index: int) -> np.ndarray:
-        has = {name for name, there in zip(ATTRIBUTES, self._has[index], strict=True) if there}
+        has = {name for name, present in zip(ATTRIBUTES, self._has[index], strict=True) if present}
         return Painter(int(self._ages[index]), has, self._looks[index]).paint()
 
 
@@ -182,11 +182,11 @@ class Faces(DataSource):
             import pandas as pd
 
             whole = np.concatenate([split.attributes for split in splits.values()])
-            said = read_annotations(
+            annotations = read_annotations(
                 pd.DataFrame(whole, columns=list(ATTRIBUTES)), TRAIN, spec.class_column, "the faces"
             )
-            splits, _ = annotate(splits, said, "the faces")
-            names = said.class_names
+            splits, _ = annotate(splits, annotations, "the faces")
+            names = annotations.class_names
         return ImageDataset(
             name="faces",
             splits=splits,

@@ -16,7 +16,7 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    some,
+    listed,
     survey,
     usual_size,
     with_test_split,
@@ -50,11 +50,11 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         )
     tally, files, empty = Tally(), dict[str, list[FileState]](), set[str]()
     for split, place in places.items():
-        found = scan(place, folder, tally)
-        files[split] = found.files if spec.class_column else _in_classes(found.files, tally)
+        scanned = scan(place, folder, tally)
+        files[split] = scanned.files if spec.class_column else _in_classes(scanned.files, tally)
         if not spec.class_column:
-            empty |= set(found.folders) - {_class_of(file) for file in files[split]}
-        if split == "train" and not spec.class_column and not found.folders:
+            empty |= set(scanned.folders) - {_class_of(file) for file in files[split]}
+        if split == "train" and not spec.class_column and not scanned.folders:
             raise InputError(f"{place} has no subfolders: one folder of pictures per class was expected.")
     if not files["train"]:
         raise InputError(f"{places['train']} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
@@ -80,15 +80,15 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     if beside is not None:
         images = [file.name for part in files.values() for file in part]
         table, unmatched = matched(beside, images, ())
-        said = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
-        splits, without = annotate(splits, said, beside.name)
-        names = list(said.class_names) or names
-        notes += [*without, *unmatched, *said.notes]
+        annotations = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
+        splits, without = annotate(splits, annotations, beside.name)
+        names = list(annotations.class_names) or names
+        notes += [*without, *unmatched, *annotations.notes]
         identity += file_digests([(beside, beside.name)])
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
-        notes.append(f"Left out, because there are no pictures in them: {some(quoted)}.")
+        notes.append(f"Left out, because there are no pictures in them: {listed(quoted)}.")
     divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,

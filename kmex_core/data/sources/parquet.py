@@ -22,7 +22,7 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    some,
+    listed,
     survey,
     usual_size,
     with_test_split,
@@ -111,7 +111,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         notes += unmatched
         identity += file_digests([(beside, beside.name)])
     whole = pd.concat(list(frames.values()), ignore_index=True)
-    said = read_annotations(
+    annotations = read_annotations(
         whole, len(rows["train"]), class_column, where, _feature_names(tables["train"], class_column)
     )
     splits: dict[str, Split] = {
@@ -124,8 +124,8 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         )
         for split in tables
     }
-    splits, without = annotate(splits, said, where)
-    names = list(said.class_names) if class_column else names
+    splits, without = annotate(splits, annotations, where)
+    names = list(annotations.class_names) if class_column else names
     divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
@@ -142,7 +142,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
             {split: part.tolist() for split, part in broken.items()},
             *divided.marks,
         ),
-        notes=(*divided.notes, *layout.notes, *without, *notes, *said.notes),
+        notes=(*divided.notes, *layout.notes, *without, *notes, *annotations.notes),
         class_column=class_column,
         test_from=divided.test_from,
         left_out=tally.result(),
@@ -170,8 +170,8 @@ def _examined(
             flaws[split], digests[split] = [], []
             with ThreadPoolExecutor(THREADS) as pool:
                 for part in pool.map(some_rows, range(0, len(column), ROWS)):
-                    at = len(digests[split])
-                    flaws[split] += [(at + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
+                    first = len(digests[split])
+                    flaws[split] += [(first + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
                     digests[split] += [digest for _, digest in part]
                     done += len(part)
                     progress(Event("Checking images", done, total))
@@ -266,12 +266,12 @@ def _joined(
 
     taken = [name for name in frames["train"].columns if name != "label"]
     whole, notes = matched(beside, [path for part in images.values() for path in part], taken)
-    made, at = {}, 0
+    joined, start = {}, 0
     for split, frame in frames.items():
-        rows = whole.iloc[at : at + len(frame)].reset_index(drop=True)
-        at += len(frame)
-        made[split] = pd.concat([frame, rows], axis=1)
-    return made, list(notes)
+        rows = whole.iloc[start : start + len(frame)].reset_index(drop=True)
+        start += len(frame)
+        joined[split] = pd.concat([frame, rows], axis=1)
+    return joined, list(notes)
 
 
 def _check_label(kind: Any, path: Path) -> None:
@@ -303,17 +303,17 @@ def _feature_names(table: Any, column: str) -> list[str]:
 
 def _labels(tables: dict[str, Any], folder: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Each split's labels (−1 where there is none), and the class names."""
-    found = {split: _label_values(table, folder, split) for split, table in tables.items()}
+    columns = {split: _label_values(table, folder, split) for split, table in tables.items()}
     order: dict[Any, int] = {}
     if named := _feature_names(tables["train"], "label"):
         order = {name: label for label, name in enumerate(named)}
         if len(order) < len(named):
-            raise InputError(f"{folder}: two classes have the same name in the schema ({some(named)}).")
-    seen = {value for values, _ in found.values() for value in values if value is not None} - set(order)
+            raise InputError(f"{folder}: two classes have the same name in the schema ({listed(named)}).")
+    seen = {value for values, _ in columns.values() for value in values if value is not None} - set(order)
     for value in sorted(seen, key=lambda value: (isinstance(value, str), value)):
         order[value] = len(order)
     labels = {}
-    for split, (values, which) in found.items():
+    for split, (values, which) in columns.items():
         place = np.array([-1 if value is None else order[value] for value in values] + [-1], dtype=np.int64)
         labels[split] = place[which]
     return labels, [str(value) for value in order]

@@ -43,8 +43,8 @@ class QuickDraw(DataSource):
             InputError: when files are missing (it says which, and where to get them), or hold no such drawings.
         """
         folder = Path(spec.root) / FOLDER
-        found = {name: _file(folder, name) for name in CLASSES}
-        paths = {name: path for name, path in found.items() if path is not None}
+        candidates = {name: _file(folder, name) for name in CLASSES}
+        paths = {name: path for name, path in candidates.items() if path is not None}
         if len(paths) < len(CLASSES):
             raise InputError(
                 f"QuickDraw-10 is not complete in {folder}; missing: "
@@ -53,12 +53,14 @@ class QuickDraw(DataSource):
                 "the data root (--data-root or KMEX_DATA)."
             )
         drawings = [_drawings(path) for path in paths.values()]
-        cuts = [min(round(TRAIN * len(one)), len(one) - 1) for one in drawings]  # one to test, of however few
-        few = [f"{name} {len(one):,}" for name, one in zip(CLASSES, drawings, strict=True) if len(one) < PER_CLASS]
+        cuts = [min(round(TRAIN * len(images)), len(images) - 1) for images in drawings]  # one to test, of however few
+        few = [
+            f"{name} {len(images):,}" for name, images in zip(CLASSES, drawings, strict=True) if len(images) < PER_CLASS
+        ]
         note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are for training."
         splits: dict[str, Split] = {
-            "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
-            "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
+            "train": _split([images[:cut] for images, cut in zip(drawings, cuts, strict=True)]),
+            "test": _split([images[cut:] for images, cut in zip(drawings, cuts, strict=True)]),
         }
         return ImageDataset(
             name=spec.name,
@@ -89,4 +91,6 @@ def _drawings(path: Path) -> np.ndarray:
 
 
 def _split(drawings: list[np.ndarray]) -> ArraySplit:
-    return ArraySplit(np.concatenate(drawings), np.repeat(np.arange(len(drawings)), [len(one) for one in drawings]))
+    return ArraySplit(
+        np.concatenate(drawings), np.repeat(np.arange(len(drawings)), [len(images) for images in drawings])
+    )

@@ -60,17 +60,17 @@ def integrated_gradients(
     method = Captum(function)
     portions = Portions.fitting(function, images, rows, backward=True)
 
-    def some(part: slice) -> tuple[Tensor, Tensor]:
-        here, target = images[part], targets[part]
-        start = baseline.expand_as(here)
-        steps = max(len(here), min(portions.rows, STEPS * len(here)))
-        attribution = method.attribute(here, start, target=target, n_steps=STEPS, internal_batch_size=steps)
+    def attribute_part(part: slice) -> tuple[Tensor, Tensor]:
+        inputs, target = images[part], targets[part]
+        start = baseline.expand_as(inputs)
+        steps = max(len(inputs), min(portions.rows, STEPS * len(inputs)))
+        attribution = method.attribute(inputs, start, target=target, n_steps=STEPS, internal_batch_size=steps)
         with torch.no_grad():
-            each = torch.arange(len(here), device=here.device)
-            expected = function(here)[each, target] - function(start)[each, target]
+            each = torch.arange(len(inputs), device=inputs.device)
+            expected = function(inputs)[each, target] - function(start)[each, target]
         return attribution.detach().float(), expected
 
-    parts = list(portions.over(len(images), some))
+    parts = list(portions.over(len(images), attribute_part))
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
