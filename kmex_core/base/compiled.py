@@ -57,7 +57,7 @@ def private_folder() -> Path:
         folder = user_cache() / "numba"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-    pass  # writable
+            pass  # writable
         if _is_private(folder):
             return folder
     if _kept is None:

@@ -29,11 +29,11 @@ class TrainingError(KMExError):
 def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
     """An error for a name that is not in `known`, with the nearest known names.
 
-    Args:
-        what: the kind of thing, in words ("data set", "model").
-        name: the name that was given.
-        known: the names that exist.
-hint: a sentence with an alternative.
+        Args:
+            what: the kind of thing, in words ("data set", "model").
+            name: the name that was given.
+            known: the names that exist.
+    hint: a sentence with an alternative.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)

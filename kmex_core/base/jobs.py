@@ -95,15 +95,15 @@ def _paths(store: Store, name: str) -> tuple[Path, Path, Path]:
 def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
     """Start `python -m kmex_core <arguments>` as the job `name`, unless it is already running.
 
-    It runs in this process's working directory, so relative paths keep their meaning, and imports this package even
-    if that directory contains another one of the same name.
+        It runs in this process's working directory, so relative paths keep their meaning, and imports this package even
+        if that directory contains another one of the same name.
 
-    Returns:
-Whether the job was started.
+        Returns:
+    Whether the job was started.
 
-    Raises:
-        InputError: when the store is read-only.
-        StoreError: when it cannot be written.
+        Raises:
+            InputError: when the store is read-only.
+            StoreError: when it cannot be written.
     """
     demand_writable(f"The job '{name}' cannot be started")
     report, log, lock = _paths(store, name)

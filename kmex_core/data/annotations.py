@@ -171,8 +171,8 @@ def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]
             or (numbers.max(initial=-1) >= len(given) or numbers.min(initial=-1) < -1)
         ):
             raise InputError(
-                f"Column '{name}' of {where} does not fit its {len(given)} class names: 0 to {len(given) - 1} were "
-                "expected."
+                f"Column '{name}' of {where} does not match its {len(given)} class names: expected 0 to "
+                f"{len(given) - 1}."
             )
         labels, names = numbers.astype(np.int64), list(given)
     elif values is not None:
@@ -185,7 +185,7 @@ def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]
         if len(different) > MOST_CLASSES:
             raise InputError(
                 f"Column '{name}' of {where} has {len(different):,} different values, over {MOST_CLASSES:,}: "
-                "it cannot be the class."
+                "it cannot be used as the class."
             )
         place = {value: label for label, value in enumerate(different)}
         labels = np.array(
@@ -210,8 +210,8 @@ def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[
     """A table's rows in the order of the images, and notes on what did not match.
 
     Args:
-        path: a CSV or parquet file with a column from `KEYS` that names each image: by its path in the folder, its path in
-            the split's folder, or its file name where that is unique.
+        path: a CSV or parquet file with a column from `KEYS` that names each image: by its path in the folder, its path
+            in the split's folder, or its file name where that is unique.
         images: N paths in the folder, such as `train/cat/1.png`.
         taken: column names already in use.
 
@@ -239,7 +239,9 @@ def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[
     lost = np.flatnonzero(rows < 0)
     if len(lost) == len(rows):
         first = f"'{named[0]}'" if named else "nothing"
-        raise InputError(f"No row of {path} matches an image: '{key}' contains {first}, but images are named like '{images[0]}'.")
+        raise InputError(
+            f"No row of {path} matches an image: '{key}' contains {first}, images are named like '{images[0]}'."
+        )
     twice = [image for image, count in Counter(rows[rows >= 0].tolist()).items() if count > 1]
     if twice:
         raise InputError(f"{path} has more than one row for {images[twice[0]]} (and {len(twice) - 1:,} others).")

@@ -272,7 +272,7 @@ class ImageDataset:
 def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
     """A name for contents, from `identity` (such as names and digests of files) and `more`; the same everywhere.
 
-    It begins with `CONTENT`. Fingerprints of older versions, made from dates and paths, do not: they are not comparable.
+    It begins with `CONTENT`. Fingerprints of older versions, made from dates and paths, do not and cannot be compared.
     """
     return CONTENT + stable_key([digest_of(identity).hex(), list(more)])
 

@@ -1,4 +1,4 @@
-"""Framing: a picture of any shape becomes the network's square by cropping, padding or squeezing, turning, inverting."""
+"""Framing: a picture of any shape becomes the network's square by cropping, padding, squeezing, turning, inverting."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def judged(data: ImageDataset) -> ImageDataset:
     Classes without training images are left out, together with their test images.
 
     Raises:
-        InputError: when a label is out of range, there are fewer than two classes or no test images, classes differ only
-            in case and one has no training images, or every image is its own class.
+        InputError: when a label is out of range, there are fewer than two classes or no test images, classes differ
+            only in case and one has no training images, or every image is its own class.
     """
     counts = {name: _counted(data, name, split) for name, split in data.splits.items()}
     alike = _lookalikes(data, counts)

@@ -118,8 +118,8 @@ def read_picture(source: bytes | Path, name: str = "") -> Picture:
         name: its name in messages; the path when empty.
 
     Raises:
-        InputError: when it is empty, not a regular file, over `MAX_BYTES` or `MAX_PIXELS`, of another format, damaged, or
-            refused as described above. Size and format are checked before any pixel is decoded.
+        InputError: when it is empty, not a regular file, over `MAX_BYTES` or `MAX_PIXELS`, of another format, damaged,
+            or refused as described above. Size and format are checked before any pixel is decoded.
     """
     with _opened(source, name) as image:
         return _decoded(image)
@@ -268,16 +268,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         low, high = float(values.min()), float(values.max())
         if not (low >= -FLOAT_SLACK and high <= 1 + FLOAT_SLACK):  # not finite ones, too
             raise _Refused(
-                f"has float values from {low:g} to {high:g}; expected 0 (black) to 1 (white). Scale all files of a data "
-                "set alike, or save them with 16 bits."
+                f"has float values from {low:g} to {high:g}; expected 0 (black) to 1 (white). Scale all files of a "
+                "data set alike, or save them with 16 bits."
             )
         eight = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > WHITE:
             raise _Refused(
-                f"has grey values from {low:,} to {high:,}; 0 (black) to {WHITE:,} (white) was expected. Scale them, "
-                "all files of a data set alike, or save them with 16 bits."
+                f"has grey values from {low:,} to {high:,}; expected 0 (black) to {WHITE:,} (white). Scale all "
+                "files of a data set alike, or save them with 16 bits."
             )
         bits = tags.get(_BITS, (16,))[0]
         white = 2**bits - 1 if bits < 16 else WHITE

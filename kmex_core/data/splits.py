@@ -26,7 +26,7 @@ _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 
 
 def split_of(name: str) -> str:
-    """The split named by a file or folder, "" for none: `Train`, `my-train-2.parquet`, `validation-00000-of-00002.parquet`.
+    """The split in a name, "" for none: `Train`, `my-train-2.parquet`, `validation-00000-of-00002.parquet`.
 
     Only whole words count: `latest_train` is "train", `contest` names no split.
 

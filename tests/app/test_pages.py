@@ -190,7 +190,7 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     ("name", "content", "message"),
     [
         ("empty.png", b"", "empty"),
-        ("text.png", b"hello", "not a picture"),
+        ("text.png", b"hello", "not a readable picture"),
         ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or cut off"),
         ("bomb.png", bomb(20_000, 20_000), "at most 40 million"),
         ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),

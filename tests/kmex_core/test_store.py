@@ -309,7 +309,7 @@ def test_waiting_is_told_and_can_be_stopped(store: Store, monkeypatch: pytest.Mo
 
     with store.locked("embeddings", "key"), pytest.raises(KeyboardInterrupt):
         store.get_or_make("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)
-    assert stages == ["Waiting for another process, which makes the same embeddings"] * 3
+    assert stages == ["Waiting for another process that computes the same embeddings"] * 3
     store.get_or_make("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)  # and nothing is held
     assert len(stages) == 3
 
@@ -347,7 +347,7 @@ def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a" * 65, "a\n", "x.", "ü", "a b"])
 def test_no_name_leads_out_of_the_store(store: Store, name: str) -> None:
-    with pytest.raises(InputError, match="cannot be a model's name"):
+    with pytest.raises(InputError, match="Invalid model name"):
         store.path("models", name)
 
 

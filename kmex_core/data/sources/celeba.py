@@ -1,4 +1,4 @@
-"""CelebA (Liu et al. 2015), in the layout that torchvision and its authors use: faces with 40 binary attributes."""
+"""CelebA (Liu et al. 2015), in the layout of torchvision and its authors: faces with 40 binary attributes."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class CelebA(DataSource):
     place = 8
 
     def is_there(self, root: Path) -> bool:
-        """Whether both tables and the folder of pictures lie under `root`."""
+        """Whether both tables and the folder of pictures are under `root`."""
         return not _missing(root / FOLDER)
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         """The official training and test images (162,770 and 19,962); class: `Male`, or any other of the 40 attributes.
 
-        The validation images (19,867) are kept where all of them are there.
+        The validation images (19,867) are included if all of them are present.
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them), or the tables do not fit each
-                other.
+            InputError: when files are missing (the message says which, and where to get them), or the tables do not
+                match.
         """
         import pandas as pd
 
@@ -67,11 +67,11 @@ class CelebA(DataSource):
                 folder / PARTITION, sep=r"\s+", header=None, names=["file", "part"], index_col="file"
             )
         except (ValueError, OSError) as error:
-            raise InputError(f"The tables in {folder} cannot be read ({error}). Get them anew.") from error
+            raise InputError(f"The tables in {folder} cannot be read ({error}). Download them again.") from error
         if not partition.index.equals(values.index) and set(partition.index) != set(values.index):
             raise InputError(
                 f"The tables in {folder} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, "
-                f"{PARTITION} {len(partition):,}. Get them anew."
+                f"{PARTITION} {len(partition):,}. Download them again."
             )
         rows = {split: partition.index[partition["part"] == part] for split, part in PARTS.items()}
         paths = _pictures(folder / PICTURES, (name for names in rows.values() for name in names))
@@ -80,7 +80,7 @@ class CelebA(DataSource):
         lost = [name for names in rows.values() for name in names if name not in paths]
         if lost:
             raise InputError(
-                f"{len(lost):,} pictures are missing in {folder / PICTURES}, the first is {lost[0]}. Unpack the "
+                f"{len(lost):,} pictures are missing in {folder / PICTURES}, for example {lost[0]}. Unpack the "
                 "archive again."
             )
         tally = Tally()
@@ -121,7 +121,7 @@ class CelebA(DataSource):
 
 
 def _pictures(folder: Path, wanted: Iterable[str]) -> dict[str, FileState]:
-    """The wanted files of a folder, by name, from one look at it."""
+    """The wanted files of a folder, by name, listing it once."""
     names = set(wanted)
     with os.scandir(folder) as entries:
         return {

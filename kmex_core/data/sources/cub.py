@@ -29,7 +29,7 @@ class CUB200(DataSource):
     place = 9
 
     def is_there(self, root: Path) -> bool:
-        """Whether the four tables and the folder of pictures lie under `root`."""
+        """Whether the four tables and the folder of pictures are under `root`."""
         folder = root / FOLDER
         return all((folder / name).is_file() for name in TABLES) and (folder / "images").is_dir()
 
@@ -37,8 +37,8 @@ class CUB200(DataSource):
         """The official training and test images, whole (without the bounding boxes).
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them), or the tables do not fit each
-                other.
+            InputError: when files are missing (the message says which, and where to get them), or the tables do not
+                match.
         """
         folder = Path(spec.root) / FOLDER
         if not self.is_there(Path(spec.root)):
@@ -53,12 +53,12 @@ class CUB200(DataSource):
         if set(paths) != set(classes) or set(paths) != set(training):
             raise InputError(
                 f"The tables in {folder} do not list the same images ({len(paths):,} paths, {len(classes):,} classes, "
-                f"{len(training):,} splits). Unpack the archive anew."
+                f"{len(training):,} splits). Unpack the archive again."
             )
         numbers = {number: label for label, number in enumerate(sorted(names, key=int))}
         unknown = sorted(set(classes.values()) - set(numbers))
         if unknown:
-            raise InputError(f"{folder / TABLES[1]} has class {unknown[0]}, which {TABLES[3]} does not name.")
+            raise InputError(f"{folder / TABLES[1]} has class {unknown[0]}, which is missing in {TABLES[3]}.")
         files: dict[str, list[FileState]] = {"train": [], "test": []}
         lost: list[Path] = []
         labels: dict[str, list[int]] = {"train": [], "test": []}
@@ -74,7 +74,7 @@ class CUB200(DataSource):
                 continue
             labels[split].append(numbers[classes[number]])
         if lost:
-            raise InputError(f"{len(lost):,} pictures are missing, the first is {lost[0]}. Unpack the archive anew.")
+            raise InputError(f"{len(lost):,} pictures are missing, for example {lost[0]}. Unpack the archive again.")
         shown = tuple(names[number].partition(".")[2].replace("_", " ") or names[number] for number in numbers)
         tally = Tally()
         examined = examine(files, spec.skip_broken, str(folder), tally, progress)
@@ -105,13 +105,13 @@ class CUB200(DataSource):
 
 
 def _table(path: Path) -> dict[str, str]:
-    """A file of lines with a number and a word."""
+    """The words by number from a file with a number and a word per line."""
     values: dict[str, str] = {}
     for line_number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         number, _, rest = line.strip().partition(" ")
         if not number.isdecimal() or not rest:
-            raise InputError(f"Line {line_number} of {path} is '{line[:60]}'; a number and a word were expected.")
+            raise InputError(f"Line {line_number} of {path}: expected a number and a word, got '{line[:60]}'.")
         values[number] = rest.strip()
     return values

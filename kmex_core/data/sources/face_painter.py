@@ -1,4 +1,4 @@
-"""How the faces are drawn."""
+"""Drawing of the cartoon faces."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Painter:
     Args:
         age: the class.
         has: names of its attributes.
-        looks: numbers in 0…1 that decide everything else.
+        looks: numbers in 0…1 that determine everything else.
     """
 
     def __init__(self, age: int, has: set[str], looks: np.ndarray) -> None:
@@ -99,7 +99,7 @@ class Painter:
     def _part(
         self, x: float, y: float, rx: float, ry: float, start: int, end: int, fill: Colour, width: float = 0
     ) -> None:
-        """A piece of an oval, from angle to angle (clockwise from the right): its edge, or filled without a width."""
+        """A piece of an oval, from angle to angle (clockwise from the right): an edge, or filled without a width."""
         box = [(x - rx) * SCALE, (y - ry) * SCALE, (x + rx) * SCALE, (y + ry) * SCALE]
         if width:
             self.draw.arc(box, start, end, fill, round(width * SCALE))

@@ -1,7 +1,7 @@
 """The second embedded demo: cartoon faces, drawn by this module, with an age group to predict and 30 attributes.
 
-Everything follows from a seed: who has what is drawn from the chances in `cells`, so that every frequency is known
-exactly (`frequencies`), and each picture is painted when it is asked for.
+Everything follows from a seed: attributes are drawn with the probabilities in `cells`, so every frequency is known exactly
+(`frequencies`), and each picture is painted on access.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Cell:
     """People of one age group (0…2), presentation and skin: within a cell, groups of attributes are independent.
 
     Attributes:
-        alone: the chance of each of `ALONE`.
-        hair, eyewear, headwear, neckwear: the chance of each of a group, of which a face has one at most. Hair colour,
-            fringe, curls, long hair and hair bow are for those who are not bald.
+        alone: the probability of each attribute in `ALONE`.
+        hair, eyewear, headwear, neckwear: the probability of each attribute in a group; a face has at most one of them.
+            Hair colour, fringe, curls, long hair and hair bow require that the face is not bald.
     """
 
     age: int
@@ -59,7 +59,7 @@ class Cell:
 
 @lru_cache
 def cells() -> tuple[Cell, ...]:
-    """The twelve kinds of people and what they tend to have."""
+    """The twelve kinds of people and the probabilities of their attributes."""
     cells_of_class = []
     for age, feminine, dark in itertools.product(range(3), (False, True), (False, True)):
         grey = (0.0, 0.06, 0.75)[age]
@@ -123,10 +123,10 @@ def frequencies() -> dict[str, float]:
 
 
 class FaceSplit(Split):
-    """Faces that are painted when they are read: only who has what is held.
+    """Faces painted on access; only their attributes are held.
 
     Args:
-        count: how many.
+        count: number of faces.
         seed: equal seeds give equal faces.
     """
 
@@ -169,9 +169,9 @@ class Faces(DataSource):
     place = 1
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
-        """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints.
+        """6,000 + 2,000 faces, 64×64 colour; class: the age group, visible in proportions, wrinkles and grey hair.
 
-        With `spec.class_column` one of the attributes is the class.
+        `spec.class_column` makes one of the attributes the class.
 
         Raises:
             InputError: when there is no such attribute.
