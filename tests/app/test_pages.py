@@ -56,7 +56,7 @@ def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInf
         assert len(cards(test)) == 10 * k
         made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get()
         assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
-        for card, image, count in zip(cards(test), made.prototypes.picture, made.prototypes.count, strict=True):
+        for card, image, count in zip(cards(test), made.prototypes.exemplar, made.prototypes.count, strict=True):
             assert data_of(test, "gallery")["pictures"] == pictures.folder("digits", "digits-1")
             assert card["picture"] == f"train/{image}"
             assert f"· {count:,}" in card["text"]

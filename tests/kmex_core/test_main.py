@@ -287,7 +287,7 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
     assert found["metrics"]["average_drop"]["std_images"] > 0
     text = CliRunner().invoke(app, asked).output
     assert "12 images" in text
-    for words in ("Accuracy ↑", "Ghost prototypes ↓", "Divergence of maps (nats) ↓", "Random ordering"):
+    for words in ("Accuracy ↑", "Ghost prototypes ↓", "Divergence of relevance maps (nats) ↓", "Random ordering"):
         assert words in text
     runs = answer(*asked[:3], "--metrics", "accuracy, ghosting", "--runs", "3", "--seed", "5")
     assert runs["seeds"] == [5, 6, 7]

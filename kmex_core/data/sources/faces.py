@@ -1,7 +1,7 @@
 """The second embedded demo: cartoon faces, drawn by this module, with an age group to predict and 30 attributes.
 
-Everything follows from a seed: attributes are drawn with the probabilities in `cells`, so every frequency is known exactly
-(`frequencies`), and each picture is painted on access.
+Everything follows from a seed: attributes are drawn with the probabilities in `cells`, so every frequency is known
+exactly (`frequencies`), and each picture is painted on access.
 """
 
 from __future__ import annotations

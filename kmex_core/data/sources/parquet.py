@@ -332,7 +332,7 @@ def _label_values(table: Any, folder: Path, split: str) -> tuple[list[Any], np.n
             if not value.is_integer():
                 raise InputError(
                     f"{folder}: the {split} labels are numbers such as {value:g}. {OUT_OF_SCOPE} Regression is not "
-                    "scope; name a column that is the class (--class)."
+                    "supported; name a column that is the class (--class)."
                 )
             value = int(value)
         if isinstance(value, bool):
