@@ -1,4 +1,4 @@
-"""The feature maps of an encoder: which module pools the last of them, and which modules give the last ones."""
+"""The feature maps of an encoder: the module that pools the last one, and the modules that compute the last ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 
 def before_pooling(encoder: nn.Module, image_size: int) -> str:
-    """The dotted name of the global pooling that makes the embedding; "" where there is none (VGG, transformers)."""
+    """The dotted name of the global pooling before the embedding; "" if there is none (VGG, transformers)."""
     pool = ""
     pools = {name: part for name, part in encoder.named_modules() if isinstance(part, nn.AdaptiveAvgPool2d)}
     pooled: dict[str, Tensor] = {}
@@ -26,7 +26,7 @@ def before_pooling(encoder: nn.Module, image_size: int) -> str:
 
 
 def last_maps(encoder: nn.Module, image_size: int, count: int = 2) -> list[tuple[str, int, int]]:
-    """The modules that give the last maps of different sizes, the later last: name, channels and side of each."""
+    """The modules with the last feature maps of different sizes, in order: name, channels and side of each."""
     seen: dict[int, tuple[str, int, int]] = {}
 
     def look(name: str, out: object) -> None:

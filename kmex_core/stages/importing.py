@@ -121,7 +121,7 @@ def _imported(
     report = {
         "matched": fitted.matched,
         "renamed": fitted.renamed,
-        "kept": list(fitted.kept),
+        "kept": list(fitted.defaults),
         "ignored": list(fitted.ignored),
         "warning": chance_warning(accuracy, data),
     }
