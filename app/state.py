@@ -17,7 +17,7 @@ from app.selection import DEFAULT_K, KS, Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
-from kmex_core.models import catalogue as kept
+from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import BuiltIn, KMeans
@@ -94,7 +94,7 @@ def choose() -> None:
     if model is None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
-    st.session_state[_WEIGHTS] = {model.name: kept.weights_key(read.store(), model.name)}
+    st.session_state[_WEIGHTS] = {model.name: catalogue.weights_key(read.store(), model.name)}
     st.session_state[_KEY] = Selection(model, KMeans(int(k)) if converted else BuiltIn())
 
 
@@ -180,7 +180,7 @@ def _choose_k(disabled: bool) -> float:
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:
     """What to say of a model or a data set that is selected and is not there."""
     weights = st.session_state.get(_WEIGHTS, {}).get(name)
-    renamed = [model for model in models if weights and kept.weights_key(read.store(), model.name) == weights]
+    renamed = [model for model in models if weights and catalogue.weights_key(read.store(), model.name) == weights]
     if renamed:
         now = ", ".join(f"**{markdown(model.name)}**" for model in renamed)
         return Missing(f"The model '{markdown(name)}' was renamed: it is {now} now.", renamed)

@@ -50,7 +50,7 @@ else:
             "views/explain.py",
             label="Explain its picture with maps",
             icon=":material/image_search:",
-            query_params=state.query(source="Training image", training=int(converted.prototypes.picture[p])),
+            query_params=state.query(source="Training image", training=int(converted.prototypes.exemplar[p])),
         )
     with right:
         clicked, drawn = "", read.peek(read.subject(info).embedding_map())

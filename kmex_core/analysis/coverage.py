@@ -28,7 +28,7 @@ class Coverage:
         frequency: (A,) share 0…1 of the training images that have it.
         has: (K, A) bool, what the prototypes' nearest training images have.
         share: (A,) share 0…1 of the prototypes that have it.
-        told_apart: (A,) see `metrics.told_apart`.
+        told_apart: (A,) see `metrics.correlation_ratio`.
         correlation, correlation_prototypes: (A, A), of the training images and of the prototypes' images.
         error: mean absolute difference of the two.
         subgroups: combinations of two attributes.
@@ -126,7 +126,7 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
         metrics.frequency(train.attributes, train.known),
         has,
         metrics.frequency(has, known),
-        metrics.told_apart(train.attributes, prototypes.activated, len(prototypes), train.known),
+        metrics.correlation_ratio(train.attributes, prototypes.activated, len(prototypes), train.known),
         whole,
         among,
         metrics.correlation_error(whole, among),
@@ -137,9 +137,9 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
 
 def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
     """(K, A) what the prototypes' pictures have, and what of it is known; one without a picture has nothing."""
-    there = (prototypes.picture >= 0)[:, None]
-    has = train.attributes[prototypes.picture] & there
-    return has, None if train.known is None else train.known[prototypes.picture] & there
+    there = (prototypes.exemplar >= 0)[:, None]
+    has = train.attributes[prototypes.exemplar] & there
+    return has, None if train.known is None else train.known[prototypes.exemplar] & there
 
 
 class CurveMaker:

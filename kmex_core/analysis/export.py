@@ -66,7 +66,7 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
                 "distance": float(explained.distance[p]),
                 "importance": float(prototypes.importance[p]),
                 "training_images": int(prototypes.count[p]),
-                "training_image": int(prototypes.picture[p]),
+                "training_image": int(prototypes.exemplar[p]),
                 "method": explained.maps.method,
                 "conservation": _finite(ratio),
                 "conserves": bool(conserved),
@@ -150,7 +150,7 @@ def write(
     from kmex_core.models.catalogue import network_input
 
     colours = next(iter(COLOURS))
-    pictures = [data.split("train").image(int(prototypes.picture[p])) for p in explained.prototypes]
+    pictures = [data.split("train").image(int(prototypes.exemplar[p])) for p in explained.prototypes]
     inputs = torch.cat([network_input(info, picture) for picture in pictures])
     theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method)
     maps = {"black-box": explained.black_box_map.values[0]}
@@ -174,7 +174,7 @@ def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: Im
     """All prototypes as one PNG: a row per class, each picture with its share of the class."""
 
     def picture(p: int) -> np.ndarray | None:
-        index = int(prototypes.picture[p])
+        index = int(prototypes.exemplar[p])
         return displayed(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
 
     return _sheet(prototypes, class_names, picture)
@@ -220,7 +220,7 @@ def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("prototypes.csv", table_csv(prototype_table(prototypes, class_names)))
-        for p, image in enumerate(prototypes.picture):
+        for p, image in enumerate(prototypes.exemplar):
             if image >= 0:
                 archive.writestr(f"prototype-{p}.png", png(data.split("train").image(int(image))))
     return buffer.getvalue()

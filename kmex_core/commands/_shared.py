@@ -147,7 +147,7 @@ def about(subject: Subject, *more: str) -> dict[str, Any]:
 
 def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
     """Do the work and print its answer; `Program` prints its errors. A job also reports how it ended."""
-    job = Reporter.here()
+    job = Reporter.of_this_process()
     if job is not None and not job.begin():
         print("This job is already running, or was stopped before it started.", file=sys.stderr)
         raise typer.Exit(0)

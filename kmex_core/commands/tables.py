@@ -26,7 +26,7 @@ from kmex_core.commands._shared import (
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
     "--k": "ks",
-    "--own": "own",
+    "--own": "built_in",
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",

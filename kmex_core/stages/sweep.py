@@ -63,10 +63,10 @@ def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] =
 
 def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
     """`attribute_curves` over the numbers that are stored for every seed, or else for the first one; None for none."""
-    for some in (seeds, seeds[:1]):
-        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in some)]
+    for subset in (seeds, seeds[:1]):
+        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in subset)]
         if stored:
-            return attribute_curves(subject, stored, some)
+            return attribute_curves(subject, stored, subset)
     return None
 
 

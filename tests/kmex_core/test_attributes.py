@@ -40,7 +40,7 @@ def made(demo: Store, digits: ModelInfo, data: ImageDataset) -> Conversion:
 def test_what_is_covered_is_what_the_pictures_have(data: ImageDataset, made: Conversion) -> None:
     train = data.split("train")
     found = attributes.coverage(train, made.prototypes)
-    for p, image in enumerate(made.prototypes.picture):
+    for p, image in enumerate(made.prototypes.exemplar):
         assert found.has[p].tolist() == train.attributes[image].tolist()
     assert found.names == ATTRIBUTES
     np.testing.assert_allclose(found.frequency, train.attributes.mean(0))
@@ -226,7 +226,7 @@ def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -
     assert grouped.info.class_names == ("not Glasses", "Glasses")
     assert made.prototypes.classes.tolist() == [0, 0, 1, 1]
     glasses = data.split("train").attribute_names.index("Glasses")
-    pictures = data.split("train").attributes[made.prototypes.picture, glasses]
+    pictures = data.split("train").attributes[made.prototypes.exemplar, glasses]
     assert pictures.tolist() == [False, False, True, True]
     assert made.summary.accuracy_kmex > 0.6
     assert Subject(store, info, data).conversion(KMeans(2)).get().prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]

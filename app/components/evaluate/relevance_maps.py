@@ -71,7 +71,7 @@ def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     }
     if chosen.has_black_box:
         divergence = {"KMEx": table["divergence"].to_numpy()}
-        figures["divergence"] = distribution_figure(divergence, "Divergence of maps (nats)", None)
+        figures["divergence"] = distribution_figure(divergence, "Divergence of relevance maps (nats)", None)
     for place, (name, figure) in zip(st.columns(len(figures), gap="medium"), figures.items(), strict=True):
         with place:
             show_figure(f"spread-{name}", figure, f"How {name} is spread over images")

@@ -43,7 +43,7 @@ def show_comparison(
     mine = address(pixels)
     for row, p in enumerate(explained.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
-        index = int(prototypes.picture[p])
+        index = int(prototypes.exemplar[p])
         theirs = address(train.image(index))
         with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, explained, prototypes))
