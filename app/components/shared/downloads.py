@@ -1,4 +1,4 @@
-"""The button under a figure or table that keeps its data."""
+"""The button under a figure or table that downloads its data."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def show_download(
         about: its help text.
     """
 
-    def made() -> str | bytes:
+    def file_content() -> str | bytes:
         return table_csv(content) if isinstance(content, pd.DataFrame) else content()
 
     kind = KINDS[name.rpartition(".")[2]]
-    st.download_button(label, made, name, kind, icon=":material/download:", on_click="ignore", help=about)
+    st.download_button(label, file_content, name, kind, icon=":material/download:", on_click="ignore", help=about)
