@@ -170,7 +170,7 @@ def diversity_over_k(summaries: Mapping[int, Summary]) -> str:
         return ""
     low, high = min(values), max(values)
     moves = "hardly changes, staying" if high - low < STILL else "varies"
-    return f"Over the {len(values)} numbers of prototypes measured so far, it {moves} between {low:.4f} and {high:.4f}."
+    return f"Over the {len(values)} numbers of prototypes measured, it {moves} between {low:.4f} and {high:.4f}."
 
 
 # ---- maps -----------------------------------------------------------------------------------------------------------

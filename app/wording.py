@@ -12,7 +12,7 @@ from kmex_core.data import registry as datasets
 MEANWHILE = "You can leave this page; the work continues."
 ONCE_PER_MODEL = "Takes seconds to minutes, once per model."
 GHOST = "A ghost is not the nearest prototype of any training image of its class."
-EXEMPLAR = "A prototype's exemplar is the nearest training image of its class."
+EXEMPLARS = "Each image is the exemplar of a prototype: the nearest training image of its class."
 EXPLAIN = "Explain with relevance maps"
 MAY_BE_GONE = "It may have been deleted or renamed."
 A_CLASS = "Choose one of this data set's classes."

@@ -13,6 +13,7 @@ from app.components.shared.prototype_card import open_prototype
 from app.components.shared.prototype_list import show_list
 from app.components.shared.title import show_title
 from app.state import selection
+from app.wording import EXEMPLARS
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
 
@@ -37,9 +38,8 @@ with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lig
 slider = "Change their number with the slider in the sidebar."
 st.header("Prototypes", help=slider if chosen.has_black_box else None)
 st.caption(
-    "Each image is the exemplar of a prototype, the nearest training image of its class. Below it is the prototype's "
-    "importance: the share and the number of the class's training images that it is the nearest prototype of. If there "
-    "are none, the prototype is a **ghost**. Click a prototype for details."
+    f"{EXEMPLARS} Below it is the prototype's importance: the share and the number of the class's training images that "
+    "it is the nearest prototype of. If there are none, the prototype is a **ghost**. Click a prototype for details."
 )
 if clicked := show_list(chosen, "class", None):
     open_prototype(chosen, int(clicked))

@@ -13,7 +13,7 @@ from app.components.shared.preparation import prepare
 from app.components.shared.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.shared.prototype_list import choose_order, show_downloads, show_list
 from app.components.shared.title import show_title
-from app.wording import EXEMPLAR, EXPLAIN
+from app.wording import EXEMPLARS, EXPLAIN
 
 chosen = state.selection()
 info = chosen.model
@@ -31,7 +31,7 @@ if p is None:
     if named:
         why = links.missing_prototype(named, converted.prototypes.classes, info.class_names)
         links.refuse("prototype", named, f"{why} All prototypes are shown instead.")
-    st.markdown(f"Each image is the exemplar of a prototype. {EXEMPLAR} Click a prototype for details.")
+    st.markdown(f"{EXEMPLARS} Click a prototype for details.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)

@@ -201,13 +201,13 @@ def show_attributes(chosen: Selection, coverage: Coverage, curves: Curves | None
             "captured": st.column_config.CheckboxColumn("Captured", help="At least one prototype has it."),
             "frequency": st.column_config.NumberColumn("Frequency", format="percent",
                                                        help="Share of the training images that have it."),
-            "images": st.column_config.NumberColumn("Images", format="localized", help="Number of training images that have it."),
+            "images": st.column_config.NumberColumn("Images", format="localized", help="Number of training images."),
             "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes that have it."),
             "expected": st.column_config.NumberColumn(
-                "Expected", format="%.1f", help="Number of prototypes that would have it if they were random training images."
+                "Expected", format="%.1f", help="Number of prototypes if they were random training images."
             ),
             "lift": st.column_config.NumberColumn(
-                "Lift", format="%.2f", help="Share among prototypes divided by share among images: 1 is equal, below 1 is "
+                "Lift", format="%.2f", help="Share among prototypes divided by share among images; below 1, it is "
                 "under-represented."),
             "told_apart": st.column_config.NumberColumn(
                 "Variance explained (η²) ↑", format="%.3f", help="Share of the attribute's variance that the nearest "

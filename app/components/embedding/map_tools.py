@@ -15,7 +15,7 @@ from app.components.shared.downloads import show_download
 from app.components.shared.embedding_map import map_figure, predictions, shown_images
 from app.links import bound_switch, pick
 from app.selection import Selection
-from app.wording import EXEMPLAR, GHOST
+from app.wording import GHOST
 from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import table_csv
@@ -88,7 +88,7 @@ def _show_prototypes(chosen: Selection, classes: Sequence[int] | None) -> None:
                 format="localized",
                 help="Training images of other classes that it is the nearest prototype of.",
             ),
-            "picture": st.column_config.NumberColumn("Exemplar", help=EXEMPLAR),
+            "picture": st.column_config.NumberColumn("Exemplar", help="Number of the training image."),
             "x": st.column_config.NumberColumn("UMAP 1", format="%.2f"),
             "y": st.column_config.NumberColumn("UMAP 2", format="%.2f"),
         },

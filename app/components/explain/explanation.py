@@ -54,9 +54,21 @@ def show_comparison(
             st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
             figures = [
                 plain(image, "Your image"),
-                mapped(image, explanation.maps, row, f"Relevance for prototype {p}"),
+                mapped(
+                    image,
+                    explanation.maps,
+                    row,
+                    "Relevance in your image",
+                    f"Relevance for prototype {p} in your image",
+                ),
                 plain(exemplar, f"Exemplar: training image {index:,}"),
-                mapped(exemplar, exemplar_maps, row, f"Relevance for prototype {p}"),
+                mapped(
+                    exemplar,
+                    exemplar_maps,
+                    row,
+                    "Relevance in the exemplar",
+                    f"Relevance for prototype {p} in its exemplar",
+                ),
             ]
             show_figures(f"pair-{row}", figures, COLUMNS)
 

@@ -98,11 +98,9 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
         st.info(tie, icon=":material/balance:")
     nearest = int(np.argmax(explanation.similarity))
     decides = (
-        "weighs the similarities to all prototypes. The most similar is"
+        "weighs the similarities to all prototypes. The most similar one is number"
         if not chosen.has_black_box
-        else "decides by the nearest one,"
+        else "decides by the nearest prototype, number"
     )
     similarity = explanation.similarity[nearest]
-    st.caption(
-        f"{chosen.title} {decides} prototype {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}."
-    )
+    st.caption(f"{chosen.title} {decides} {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}.")

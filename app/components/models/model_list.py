@@ -46,8 +46,11 @@ def choose_model() -> ModelInfo | None:
         rows = st.session_state["models-table"]["selection"]["rows"]
         pick(CHOSEN, names[rows[0]] if rows else "")
 
+    table = model_table(read.store(), infos)
+    if not any(info.caveat for info in infos):
+        table = table.drop(columns="")
     st.dataframe(
-        model_table(read.store(), infos),
+        table,
         key="models-table",
         hide_index=True,
         on_select=choose,

@@ -19,7 +19,7 @@ from app.selection import Selection
 from kmex_core.analysis.types import Projection
 
 _map = component("map")
-SHOWN = {"all": "All", "wrong": "Misclassified", "disagree": "Disagreement"}
+SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}
 PLAIN_POINTS = 3000
 VIEW = re.compile(r"(-?\d{1,9}(\.\d{1,9})?_){2}(?=.*[1-9])\d{1,9}(\.\d{1,9})?", re.ASCII)  # as map.js writes it
 
