@@ -29,11 +29,11 @@ log = logging.getLogger("kmex")
 
 
 def explain_failure(error: Exception) -> bool:
-    """What a person sees when something nobody thought of goes wrong: a sentence; the log has the traceback."""
+    """Show an unexpected error as a sentence; the log has the traceback."""
     log.error("A page failed", exc_info=error)
     st.error(
-        "Something went wrong. Nothing was lost; reload the page to continue. "
-        f"The server's log has the details ({type(error).__name__})."
+        "Something went wrong. No data was lost; reload the page to continue. "
+        f"Details are in the server's log ({type(error).__name__})."
     )
     return True
 

@@ -29,13 +29,13 @@ def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
                 name=chart(name),
                 mode="lines+markers",
                 line={
-                    "color": colours[line],
-                    "dash": DASHES[line % len(DASHES)],
+                    "color": colours[index],
+                    "dash": DASHES[index % len(DASHES)],
                     "width": 3 if name == "loss" else 1.5,
                 },
                 hovertemplate=f"{chart(name)}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
             )
-            for line, name in enumerate(terms)
+            for index, name in enumerate(terms)
         ]
     )
     figure.update_xaxes(title="Epoch", range=[0.5, epochs + 0.5], dtick=max(1, epochs // 10), tick0=1)

@@ -1,4 +1,4 @@
-"""Evaluate: how far predictions, prototypes and maps can be trusted, in numbers."""
+"""Evaluate: metrics of predictions, prototypes and relevance maps."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ chosen = selection()
 show_title("Evaluate")
 st.markdown(
     (
-        "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+        "How faithful is KMEx to its black box, and how far can you trust its prototypes and relevance maps? "
         if chosen.has_black_box
-        else "How far can predictions, prototypes and maps be trusted? "
+        else "How far can you trust the predictions, prototypes and relevance maps? "
     )
-    + "↑ means that higher is better, ↓ that lower is."
+    + "↑ higher is better, ↓ lower is better."
 )
 prepare(chosen.model)
 show_notes(chosen)
@@ -49,7 +49,7 @@ st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
 show_metrics(evaluation, DIVERSITY)
 show_diversity(chosen)
 
-st.header(MAPS, help="Do relevance maps show what decides?")
+st.header(MAPS, help="Do the relevance maps show what the prediction depends on?")
 with st.container(horizontal=True):
     images, method = choose_images(chosen.model), choose_method(automatic=False)
 if not measure(chosen, images, method=method):
@@ -61,6 +61,6 @@ evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
 show_conservation(scores, method)
 show_metrics(evaluation, MAPS)
 if not chosen.has_black_box and (beside := read.reference(chosen.model)):
-    st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
+    st.caption(f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data.")
 show_scores(chosen, scores, method)
 show_metrics_download(evaluation)

@@ -11,11 +11,11 @@ from app.components.shared.title import show_title
 from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)
-st.markdown("The models in the store on this machine. A model is converted to KMEx when you open it.")
+st.markdown("The models in the store. Opening a model converts it to KMEx.")
 show_place()
 if read_only():
     st.info(
-        "This server is read-only: you can open models, but not train, import or change them.", icon=":material/lock:"
+        "This server is read-only: you can open models but not train, import or change them.", icon=":material/lock:"
     )
 else:
     show_jobs()

@@ -16,7 +16,7 @@ from app.figures.attributes import accuracy_figure, attribute_label, correlation
 from app.links import bound_to, pick, picked, prototype_name, refuse
 from app.selection import Selection
 from app.state import address
-from app.wording import message
+from app.wording import GHOST, message
 from kmex_core import metrics
 from kmex_core.analysis.coverage import Coverage, Curves, finding
 from kmex_core.analysis.tables.attributes import attribute_overview, correlation_table, coverage_table, subgroup_table
@@ -30,73 +30,74 @@ WHICH = {"under": "Under-represented", "over": "Over-represented"}
 
 
 def explain_missing(chosen: Selection) -> None:
-    """Say how a data set gets attributes, where it has none."""
+    """Explain how to add attributes to a data set that has none."""
     st.info(
-        f"The data set of **{markdown(chosen.model.name)}** has no attributes. Look at **Faces**, which comes "
-        "with 30, or add a table to your own:",
+        f"The data set of **{markdown(chosen.model.name)}** has no attributes. Select **Faces** in the sidebar, which "
+        "has "
+        "30, or add attributes to your own data set:",
         icon=":material/label_off:",
     )
     st.markdown(
-        "- a folder of pictures: put `attributes.csv` beside `train/`, with a column `file_name` (`train/cat/1.png`) "
-        "and a column of yes/no, true/false, 1/0 or 1/−1 for each attribute;\n"
-        "- parquet files: boolean columns beside `image` and `label` are attributes;\n"
-        "- CelebA: `--dataset celeba`, once its files are in the data root.\n\n"
-        "`--class COLUMN` makes one of the columns the class that is predicted."
+        "- Image folders: put `attributes.csv` beside `train/`, with a column `file_name` (`train/cat/1.png`) "
+        "and one column per attribute (yes/no, true/false, 1/0 or 1/−1).\n"
+        "- Parquet files: boolean columns beside `image` and `label` are attributes.\n"
+        "- CelebA: use `--dataset celeba` once its files are in the data root.\n\n"
+        "`--class COLUMN` makes a column the class to predict."
     )
     st.code("python -m kmex_core train --dataset FOLDER --class COLUMN --backbone resnet18 --name mine", language=None)
 
 
-def show_finding(chosen: Selection, covered: Coverage) -> None:
-    """Show what there is to know first: in words, then as numbers."""
-    first, *others = finding(covered, chosen.per_class)
+def show_finding(chosen: Selection, coverage: Coverage) -> None:
+    """Show the main result in words, then as numbers."""
+    first, *others = finding(coverage, chosen.per_class)
     st.markdown(f"**{message(first)}**" + "".join(f"  \n{message(sentence)}" for sentence in others))
-    caught, total, count = int(covered.captured.sum()), len(covered.names), len(covered.has)
+    caught, total, count = int(coverage.captured.sum()), len(coverage.names), len(coverage.has)
     row = st.container(horizontal=True)
     row.metric(
         "Captured ↑",
         f"{caught} of {total}",
         border=True,
         width=190,
-        help="Attributes that at least one prototype has: its picture, the nearest training image of its class.",
+        help="Attributes of at least one prototype's exemplar.",
     )
     row.metric(
         "Error of correlations ↓",
-        f"{covered.error:.3f}",
+        f"{coverage.error:.3f}",
         border=True,
         width=220,
-        help="Mean absolute difference between the attributes' correlations among the prototypes' pictures and among "
+        help="Mean absolute difference between the attributes' correlations among the prototypes' exemplars and among "
         "the training images, over all pairs (0 to 2).",
     )
     row.metric(
         "Ghosts ↓",
-        f"{covered.ghosts} of {count}",
+        f"{coverage.ghosts} of {count}",
         border=True,
         width=190,
-        help="Prototypes that no training image of their class has as its nearest.",
+        help=GHOST,
     )
 
 
 # ---- coverage -------------------------------------------------------------------------------------------------------
 
 
-def choose_attribute(covered: Coverage) -> str:
-    """Show the choice of an attribute; a click in the matrix chooses, too."""
-    names = list(covered.names)
-    asked = picked(KIND)
-    if asked and asked not in names:
-        refuse(KIND, asked, "Choose one of the attributes listed.")
-    order = [names[attribute] for attribute in _order(covered)]
+def choose_attribute(coverage: Coverage) -> str:
+    """Show the choice of an attribute, which a click in the matrix makes, too."""
+    names = list(coverage.names)
+    requested = picked(KIND)
+    if requested and requested not in names:
+        refuse(KIND, requested, "Choose one of the attributes listed.")
+    order = [names[attribute] for attribute in _order(coverage)]
     return (
         st.selectbox(
             "Attribute",
             order,
-            order.index(asked) if asked in order else None,
+            order.index(requested) if requested in order else None,
             key="attribute-choice",
             placeholder="Choose an attribute",
             width=340,
             on_change=_chosen,
-            format_func=lambda name: attribute_label(covered, names.index(name)),
-            help="Or click a mark in the matrix. ✕: no prototype has it.",
+            format_func=lambda name: attribute_label(coverage, names.index(name)),
+            help="You can also click a mark in the matrix. ✕: no prototype has the attribute.",
         )
         or ""
     )
@@ -106,16 +107,16 @@ def _chosen() -> None:
     pick(KIND, st.session_state["attribute-choice"] or "")
 
 
-def _order(covered: Coverage) -> np.ndarray:
-    return np.argsort(-covered.frequency, kind="stable")
+def _order(coverage: Coverage) -> np.ndarray:
+    return np.argsort(-coverage.frequency, kind="stable")
 
 
-def show_coverage(chosen: Selection, covered: Coverage, name: str) -> None:
+def show_coverage(chosen: Selection, coverage: Coverage, name: str) -> None:
     """Show which prototypes have which attributes; a click on a mark chooses its attribute."""
     info = chosen.model
     prototypes = read.conversion(chosen).prototypes
     classes = [info.class_names[label] for label in prototypes.classes]
-    figure = coverage_figure(covered, _order(covered), classes, name)
+    figure = coverage_figure(coverage, _order(coverage), classes, name)
 
     def clicked() -> None:
         points = st.session_state["coverage"]["selection"]["points"]
@@ -129,26 +130,26 @@ def show_coverage(chosen: Selection, covered: Coverage, name: str) -> None:
         config={"displayModeBar": False},
         on_select=clicked,
         selection_mode="points",
-        alt=f"Which of {len(covered.has)} prototypes have which of {len(covered.names)} attributes",
+        alt=f"Which of {len(coverage.has)} prototypes have which of {len(coverage.names)} attributes",
     )
-    show_download("Matrix as CSV", coverage_table(covered, classes), f"{_file(chosen)}-coverage.csv")
+    show_download("Matrix as CSV", coverage_table(coverage, classes), f"{_file(chosen)}-coverage.csv")
 
 
-def show_attribute(chosen: Selection, covered: Coverage, name: str) -> None:
+def show_attribute(chosen: Selection, coverage: Coverage, name: str) -> None:
     """Show the prototypes that have an attribute, and the training images with it that are nearest to a prototype."""
     info = chosen.model
     data = read.dataset(info)
     prototypes = read.conversion(chosen).prototypes
-    column = covered.names.index(name)
+    column = coverage.names.index(name)
     has = data.split("train").attributes[:, column]
-    own = np.flatnonzero(covered.has[:, column])
+    having = np.flatnonzero(coverage.has[:, column])
     words = markdown(name.replace("_", " "))
     st.markdown(
-        f"**{words}**: {covered.images[column]:,} training images ({covered.frequency[column]:.1%}) and {len(own)} of "
-        f"{len(covered.has)} prototypes ({covered.share[column]:.1%}) have it."
+        f"**{words}** occurs in {coverage.images[column]:,} training images ({coverage.frequency[column]:.1%}) and in "
+        f"{len(having)} of {len(coverage.has)} prototypes ({coverage.share[column]:.1%})."
     )
     cards = []
-    for p in own[:SHOWN].tolist():
+    for p in having[:SHOWN].tolist():
         href = address("prototypes", prototype=prototype_name(p, prototypes.classes))
         card = prototype_card(info, prototypes, p, href)
         cards.append(replace(card, text=f"{info.class_names[prototypes.classes[p]]}: {card.text}"))
@@ -163,10 +164,10 @@ def show_attribute(chosen: Selection, covered: Coverage, name: str) -> None:
         )
         for image in _near(prototypes, has)
     ]
-    groups = [Group(cards, "Prototypes that have it", f"{len(own)} in all")] if cards else []
-    groups.append(Group(images, "Images that have it", "nearest to a prototype"))
+    groups = [Group(cards, "Prototypes", f"{len(having)} with this attribute")] if cards else []
+    groups.append(Group(images, "Training images", "nearest to a prototype"))
     if not cards:
-        st.caption(f"No prototype has it; these are training images with {words}.")
+        st.caption("No prototype has this attribute. These are training images with it.")
     clicked = show_cards("attribute-cards", info, data.fingerprint, groups)
     if clicked.startswith("image-"):
         chosen_image = {"source": TRAINING, "training": clicked.removeprefix("image-")}
@@ -184,59 +185,59 @@ def _near(prototypes: Prototypes, has: np.ndarray) -> list[int]:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def show_attributes(chosen: Selection, covered: Coverage, curves: Curves | None) -> None:
-    """Show all attributes as a table, those that are missed first, the rarest of them on top."""
-    table = attribute_overview(covered, curves)
+def show_attributes(chosen: Selection, coverage: Coverage, curves: Curves | None) -> None:
+    """Show all attributes as a table, missed ones first, the rarest on top."""
+    table = attribute_overview(coverage, curves)
     st.dataframe(
         table.assign(attribute=table["attribute"].str.replace("_", " ")),
         key="attribute-table",
         height=340,
         hide_index=True,
-        alt="All attributes with how frequent they are among images and prototypes",
+        alt="All attributes with their frequency among images and prototypes",
         column_order=["attribute", "captured", "frequency", "images", "prototypes", "expected", "lift", "told_apart",
                       "first_k"],
         column_config={
             "attribute": st.column_config.TextColumn("Attribute"),
             "captured": st.column_config.CheckboxColumn("Captured", help="At least one prototype has it."),
-            "frequency": st.column_config.NumberColumn("Of images", format="percent",
+            "frequency": st.column_config.NumberColumn("Frequency", format="percent",
                                                        help="Share of the training images that have it."),
-            "images": st.column_config.NumberColumn("Images", format="localized", help="Training images that have it."),
-            "prototypes": st.column_config.NumberColumn("Prototypes", help="How many have it."),
+            "images": st.column_config.NumberColumn("Images", format="localized", help="Number of training images."),
+            "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes that have it."),
             "expected": st.column_config.NumberColumn(
-                "Expected", format="%.1f", help="How many prototypes would have it if they were drawn from the images."
+                "Expected", format="%.1f", help="Number of prototypes if they were random training images."
             ),
             "lift": st.column_config.NumberColumn(
-                "Lift", format="%.2f", help="Its share among prototypes divided by its share among images; 1 is alike, "
-                "below 1 it is under-represented."),
+                "Lift", format="%.2f", help="Share among prototypes divided by share among images; below 1, it is "
+                "under-represented."),
             "told_apart": st.column_config.NumberColumn(
-                "Variance explained (η²) ↑", format="%.3f", help="How much of the attribute's variance the nearest "
-                "prototype explains: 1 all, about 0 none (adjusted for chance, so it can fall slightly below 0). Where "
-                "it is near 0, a prototype has the attribute by chance."),
+                "Variance explained (η²) ↑", format="%.3f", help="Share of the attribute's variance that the nearest "
+                "prototype explains, adjusted for chance (it can be slightly below 0). Near 0, a prototype has the "
+                "attribute by chance."),
             "first_k": st.column_config.NumberColumn(
-                "First captured at k", help="The smallest number of prototypes per class that captures it (median over "
-                "seeds); empty if no k up to 20 does for half of the seeds, or if the curves are not computed yet."),
+                "First captured at k", help="Smallest number of prototypes per class that captures it (median over "
+                "seeds). Empty if no k up to 20 does for half of the seeds, or if the curves are not computed yet."),
         },
     )  # fmt: skip
     show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")
 
 
-def show_correlations(chosen: Selection, covered: Coverage) -> None:
-    """Show which attributes come together among images and among prototypes, and the difference."""
+def show_correlations(chosen: Selection, coverage: Coverage) -> None:
+    """Show the correlations of attributes among images and among prototypes, and the difference."""
     parts = {
-        "Training images": (covered.correlation, "Correlation"),
-        "Prototypes": (covered.correlation_prototypes, "Correlation"),
-        "Prototypes − images": (covered.correlation_prototypes - covered.correlation, "Difference"),
+        "Training images": (coverage.correlation, "Correlation"),
+        "Prototypes": (coverage.correlation_prototypes, "Correlation"),
+        "Prototypes − images": (coverage.correlation_prototypes - coverage.correlation, "Difference"),
     }
     for place, (title, (values, unit)) in zip(st.columns(3, gap="small"), parts.items(), strict=True):
         with place:
             st.markdown(f"**{title}**")
-            show_figure(f"correlation-{title}", correlation_figure(values, covered.names, unit), f"{unit}s: {title}")
-    show_download("Correlations as CSV", correlation_table(covered), f"{_file(chosen)}-correlations.csv")
+            show_figure(f"correlation-{title}", correlation_figure(values, coverage.names, unit), f"{unit}s: {title}")
+    show_download("Correlations as CSV", correlation_table(coverage), f"{_file(chosen)}-correlations.csv")
 
 
-def show_subgroups(chosen: Selection, covered: Coverage) -> None:
-    """Show which combinations of two attributes the prototypes leave out, or have too many of."""
-    table = subgroup_table(covered)
+def show_subgroups(chosen: Selection, coverage: Coverage) -> None:
+    """Show which pairs of attributes have too few prototypes, or too many."""
+    table = subgroup_table(coverage)
     which = st.segmented_control(
         "Subgroups",
         list(WHICH),
@@ -253,17 +254,21 @@ def show_subgroups(chosen: Selection, covered: Coverage) -> None:
         key="subgroup-table",
         height=300,
         hide_index=True,
-        alt="Combinations of two attributes with counts among images and prototypes",
+        alt="Pairs of attributes with counts among images and prototypes",
         column_config={
-            "subgroup": st.column_config.TextColumn("Subgroup", help="Images with both attributes."),
-            "images": st.column_config.NumberColumn("Images", format="localized", help="Training images with both."),
-            "frequency": st.column_config.NumberColumn("Of images", format="percent"),
-            "expected": st.column_config.NumberColumn(
-                "Expected", format="%.1f", help="Prototypes with both, if they were drawn from the training images."
+            "subgroup": st.column_config.TextColumn("Subgroup", help="A pair of attributes."),
+            "images": st.column_config.NumberColumn(
+                "Images", format="localized", help="Number of training images with both attributes."
             ),
-            "prototypes": st.column_config.NumberColumn("Prototypes", help="How many have both."),
+            "frequency": st.column_config.NumberColumn(
+                "Frequency", format="percent", help="Share of the training images with both."
+            ),
+            "expected": st.column_config.NumberColumn(
+                "Expected", format="%.1f", help="Number of prototypes with both if they were random training images."
+            ),
+            "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes with both."),
             "surplus": st.column_config.NumberColumn(
-                "Surplus", format="%+.1f", help="Prototypes beyond those expected; below 0 there are too few."
+                "Surplus", format="%+.1f", help="Prototypes minus expected prototypes; negative values mean too few."
             ),
         },
     )
@@ -271,7 +276,7 @@ def show_subgroups(chosen: Selection, covered: Coverage) -> None:
 
 
 def show_accuracy(chosen: Selection) -> None:
-    """Show for which groups of test images predictions fail most."""
+    """Show the groups of test images with the lowest accuracy."""
     info = chosen.model
     table = read.accuracy_table(chosen)
     labels = read.dataset(info).split("test").labels
@@ -281,21 +286,22 @@ def show_accuracy(chosen: Selection) -> None:
     overall = metrics.accuracy(read.conversion(chosen).test_predicted, labels)
     worst = table.iloc[0]
     group = markdown(worst["group"].replace("_", " "))
-    beside = f" The black box is right on {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
+    beside = f" The black box reaches {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
     st.markdown(
-        f"Worst: **{group}**. {chosen.title} is right on {worst['accuracy']:.1%} of its "
-        f"{int(worst['images']):,} test images ({worst['low']:.1%} to {worst['high']:.1%}), on all it is right on "
-        f"{overall:.1%}.{beside}"
+        f"Least accurate: **{group}**. {chosen.title} is correct on {worst['accuracy']:.1%} of its "
+        f"{int(worst['images']):,} test images (95 % interval {worst['low']:.1%} to {worst['high']:.1%}), against "
+        f"{overall:.1%} of all test images.{beside}"
     )
     show_figure(
         "group-accuracy",
         accuracy_figure(table.head(WORST), chosen.title, overall),
-        f"Accuracy of the {min(WORST, len(table))} worst groups",
+        f"Accuracy of the {min(WORST, len(table))} least accurate groups",
     )
     st.caption(
-        f"The {min(WORST, len(table))} worst of {len(table):,} groups with five test images or more: those whose "
-        "accuracy is lowest at the upper end of its 95 % Wilson interval, so that a few images prove little. Dotted: "
-        "all test images. Among many groups some are low by chance."
+        f"The {min(WORST, len(table))} least accurate of {len(table):,} groups with at least five test images, ranked "
+        "by "
+        "the upper end of the 95 % Wilson interval, which keeps small groups from dominating. Dotted line: all test "
+        "images. Among many groups, some are low by chance."
     )
     show_download("All groups as CSV", table, f"{_file(chosen)}-accuracy.csv")
 

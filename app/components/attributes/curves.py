@@ -1,4 +1,4 @@
-"""Coverage over the number of prototypes per class, for models and their KMEx side by side."""
+"""Attribute coverage over the number of prototypes per class, for models and their KMEx side by side."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     if not _done(info):
         follow(
             _request(info, chosen.kmeans.k),
-            f"Converting {info.name} for every number, with {len(SEEDS)} seeds.",
+            f"Converting {info.name} for 1 to 20 prototypes per class, with {len(SEEDS)} seeds.",
             f"{ONCE_PER_MODEL} Finished curves are shown below.",
             key=TOP,
         )
@@ -60,8 +60,8 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
         with st.container(border=True, key=TOP):
             st.caption(
                 f"Bands: ± one standard deviation over {len(SEEDS)} seeds of k-means. For built-in prototypes, each "
-                "mark is a training; models trained alike with other numbers of prototypes are joined, with a band "
-                "over their training seeds. Dotted line: the number chosen in the sidebar."
+                "mark is a trained model; lines join models that differ only in their number of prototypes, with bands "
+                "over training seeds. Dotted line: the number in the sidebar."
             )
             if not read_only():
                 _offer(infos, chosen)
@@ -101,10 +101,10 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     ]
     for info, group in groups:
         if not all(map(_has_built_in, group)):
-            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name} alone"))
+            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name}, built-in prototypes"))
     for request, label in missing:
         if not can_start(request):
-            follow(request, f"Measuring {label}.", MEANWHILE)
+            follow(request, f"Computing the curves of {label}.", MEANWHILE)
         elif row.button(f"Add {label}", icon=":material/add:", key=f"add-{request.name}"):
             jobs.start(read.store(), request.name, request.arguments)
             st.rerun()

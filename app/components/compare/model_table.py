@@ -13,7 +13,7 @@ from app.components.shared.downloads import show_download
 from app.figures.evaluation import radar_figure
 from app.links import bound, one_of
 from app.selection import Selection, all_sources
-from app.wording import message
+from app.wording import MAY_BE_GONE, message
 from kmex_core.analysis import comparison, published
 from kmex_core.analysis.comparison import Row
 from kmex_core.analysis.tables.evaluation import AXES, radar_table, radar_values
@@ -38,22 +38,23 @@ def choose_models(chosen: Selection) -> list[ModelInfo]:
         names,
         alike,
         key="models",
-        bind=bound("models", one_of(names), "It may have been deleted or renamed. Choose among those below.", alike),
-        help="Models in the store. Numbers compare only within one data set, which the table names.",
+        bind=bound("models", one_of(names), MAY_BE_GONE, alike),
+        help="Models in the store. Numbers are comparable only within one data set.",
     )
     return [info for info in models if info.name in picked]
 
 
 def choose_runs() -> int:
-    """Show the choice of how many seeds of k-means and of the images the numbers are over."""
+    """Show the choice of how many runs the numbers are over."""
     return st.selectbox(
         "Runs",
         RUNS,
         key="runs",
         width=120,
-        bind=bound("runs", one_of(RUNS), f"It is {', '.join(map(str, RUNS))}.", RUNS[0]),
-        help="Each run has its own seed of k-means and of the choice of test images. With more than one, ± is the "
-        "standard deviation over runs, as in the paper; with one, over images.",
+        bind=bound("runs", one_of(RUNS), f"Choose one of {', '.join(map(str, RUNS))}.", RUNS[0]),
+        help="Each run has its own seed for k-means and for the choice of test images. With several runs, ± is the "
+        "standard "
+        "deviation over runs, as in the paper; with one, over images.",
     )
 
 
@@ -66,7 +67,7 @@ def show_table(table: Sequence[Row]) -> None:
             continue
         st.markdown(f"**{' · '.join(groups)}**")
         columns = [
-            ("Model", "The model, and the data set it was measured on."),
+            ("Model", "Model, and its data set if there are several."),
             *((METRICS[name].heading, METRICS[name].about) for name in names),
         ]
         rows = [
@@ -76,23 +77,24 @@ def show_table(table: Sequence[Row]) -> None:
         ]
         show_wide_table(f"{' and '.join(groups)} of all models", columns, rows)
     st.caption(
-        "↑ higher is better, ↓ lower. – was not measured or does not exist. ± is the standard deviation over runs, or "
-        "over images when there is one run."
+        "↑ higher is better, ↓ lower is better. –: not measured or not applicable. ±: standard deviation over runs, or "
+        "over "
+        "images if there is one run."
     )
     st.caption(markdown(_sizes([row for row in table if row.source == "measured"])))
     for note in comparison.measured_notes(table):
         st.caption(f"{message(note)}.")
     if notes := comparison.published_notes(table):
         st.caption(
-            "What is called *(paper)* was published, not measured here. Never mix the two. "
+            "Rows marked *(paper)* are published figures, not measured here. Do not mix the two. "
             f"{published.source()[1]}. " + ". ".join(notes) + "."
         )
     for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
         st.caption(f"Not computed: {message(reason)}")
     with st.container(horizontal=True):
-        show_download("Table as CSV", lambda: comparison.as_csv(table), "comparison.csv", "Every number, as fractions.")
+        show_download("Table as CSV", lambda: comparison.as_csv(table), "comparison.csv", "Shares are fractions.")
         show_download(
-            "Table as LaTeX", lambda: comparison.as_latex(table), "comparison.tex", "For the package booktabs."
+            "Table as LaTeX", lambda: comparison.as_latex(table), "comparison.tex", "Uses the booktabs package."
         )
 
 
@@ -101,7 +103,7 @@ def _sizes(measured: Sequence[Row]) -> str:
     models: dict[str, list[str]] = {}
     for row in measured:
         if row.k:
-            maps = f", maps on {row.images:,} test images" if row.images else ""
+            maps = f", relevance maps on {row.images:,} test images" if row.images else ""
             models.setdefault(f"{row.k} prototypes per class{maps}", []).append(row.label)
     of_each = "; ".join(f"{', '.join(labels)}: {size}" for size, labels in models.items())
     data = ", ".join(dict.fromkeys(row.dataset for row in measured))
@@ -122,13 +124,13 @@ def show_radar(table: Sequence[Row]) -> None:
         default="png",
         required=True,
         key="figure-kind",
-        help="The camera at the figure's upper right corner keeps it in this format.",
+        help="Format of the file that the camera button at the figure's top right saves.",
     )
     places = radar_table(radar_values(table))
     st.plotly_chart(
         radar_figure(places),
         key="radar",
-        alt="Models on six axes, larger is better",
+        alt="Models on six axes; farther out is better",
         config={
             "modeBarButtons": [["toImage"]],
             "displayModeBar": True,
@@ -137,22 +139,23 @@ def show_radar(table: Sequence[Row]) -> None:
         },
     )
     st.caption(
-        "Farther out is better on every axis; all go from 0 in the middle to 1. "
+        "Every axis runs from 0 at the centre to 1; farther out is better. "
         + "; ".join(f"**{axis.title}**: {METRICS[axis.metric].title}, {axis.scale}" for axis in AXES)
-        + ". An axis that was not measured for a model is left out of its line. Black boxes have no prototypes, and so "
-        "no place here."
+        + ". Axes not measured for a model are left out of its line. Black boxes have no prototypes and are not "
+        "shown."
     )
     show_download("Radar as CSV", places, "radar.csv")
 
 
 def explain_alone(info: ModelInfo) -> None:
-    """Say how to get a second model of the same data set, where there is none."""
+    """Explain how to get a second model of the same data set, where there is none."""
     if sum(other.dataset == info.dataset for other in read.models()) > 1:
         return
     title = markdown(datasets.title(info.dataset))
     st.info(
-        f"**{markdown(info.name)}** is the only model of {title} here, so it is compared "
-        "with its own KMEx, and with the paper where the paper has the data set. Train another, and it appears here:",
+        f"**{markdown(info.name)}** is the only model of {title} in the store, so it is compared with its KMEx, and "
+        "with "
+        "the paper's figures if there are any for this data set. Train another model to compare them:",
         icon=":material/add:",
     )
     st.code(
@@ -163,4 +166,4 @@ def explain_alone(info: ModelInfo) -> None:
 
 def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
     """The evaluations of some models; prototypical ones on their own, then with KMEx."""
-    return [read.evaluation(chosen, range(runs), images) for info in infos for chosen in all_sources(info, k)]
+    return [read.evaluation(selection, range(runs), images) for info in infos for selection in all_sources(info, k)]

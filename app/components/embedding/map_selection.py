@@ -1,4 +1,4 @@
-"""What is selected on the map, and the card that tells of it."""
+"""What is selected on the embedding map, and its card."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def _classes(chosen: Selection) -> np.ndarray:
     return read.conversion(chosen).prototypes.classes
 
 
-def selected_on_map(chosen: Selection, drawn: Projection) -> str:
-    """What the link selects, as the map names it; "" for nothing, and for what does not exist, which is said."""
+def selected_on_map(chosen: Selection, projection: Projection) -> str:
+    """What the link selects, as the embedding map names it; "" for nothing, and for what does not exist."""
     name = picked(KIND)
     if not name:
         return ""
-    instead = "Click what you want to look at."
-    if found := re.fullmatch(r"(train|test)-(\d{1,9})", name, re.ASCII):
-        there = len(drawn.train if found[1] == "train" else drawn.test)
-        if int(found[2]) < there:
+    instead = "Click a dot or a square to select it."
+    if numbered := re.fullmatch(r"(train|test)-(\d{1,9})", name, re.ASCII):
+        count = len(projection.train if numbered[1] == "train" else projection.test)
+        if int(numbered[2]) < count:
             return name
-        instead = f"The {found[1]} images go from 0 to {there - 1:,}."
+        instead = f"The {numbered[1]} images are numbered 0 to {count - 1:,}."
     elif name.startswith("prototype-"):
         named = name.removeprefix("prototype-")
         index = prototype_index(named, _classes(chosen))
@@ -43,15 +43,15 @@ def selected_on_map(chosen: Selection, drawn: Projection) -> str:
 
 
 def select_on_map(chosen: Selection, clicked: str) -> None:
-    """Remember a click on the map in the link."""
+    """Put a click on the embedding map into the link."""
     kind, _, number = clicked.partition("-")
     pick(KIND, f"prototype-{prototype_name(int(number), _classes(chosen))}" if kind == "prototype" else clicked)
 
 
-def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
-    """Show the card of what is selected, or what to do."""
+def show_selected(chosen: Selection, projection: Projection, selected: str) -> None:
+    """Show the card of what is selected, or a hint."""
     if not selected:
-        st.info("Click a dot or a square on the map to see what it is.", icon=":material/touch_app:")
+        st.info("Click a dot or a square for details.", icon=":material/touch_app:")
         return
     kind, _, number = selected.partition("-")
     with st.container(border=True):
@@ -60,7 +60,7 @@ def show_selected(chosen: Selection, drawn: Projection, selected: str) -> None:
             if st.button("Open prototype", icon=":material/open_in_full:"):
                 open_prototype(chosen, int(number))
         else:
-            show_image_card(chosen, drawn, kind, int(number))
+            show_image_card(chosen, projection, kind, int(number))
         if st.button("Close", icon=":material/close:"):
             pick(KIND, "")
             st.rerun()

@@ -1,4 +1,4 @@
-"""An evaluation as cards, figures and downloads, predicate by predicate."""
+"""An evaluation as cards, figures and downloads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.figures.sweep import sweep_figure
 from app.links import bound_to
 from app.selection import KS, Selection
 from app.state import query
-from app.wording import message
+from app.wording import interval, message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
 from kmex_core.analysis.tables.evaluation import confusion_table, shares_table
@@ -57,15 +57,14 @@ def _direction(better: str) -> str:
 
 def _spread(kind: Metric, value: Measured) -> str:
     if value.interval is not None:
-        low, high = value.interval
-        return f"On other images like these it would lie between {low:.1%} and {high:.1%} (95 % Wilson interval)."
+        return interval(*value.interval)
     if value.std_images is not None:
         return f"Standard deviation over images: {kind.shown(value.std_images)}."
     return ""
 
 
 def show_classes(chosen: Selection) -> None:
-    """Show which classes are taken for which, by the model or by its black box."""
+    """Show the confusion matrix, of the model or of its black box."""
     info = chosen.model
     conversion = read.conversion(chosen)
     labels = read.dataset(info).split("test").labels
@@ -78,7 +77,7 @@ def show_classes(chosen: Selection) -> None:
             default="predicted",
             required=True,
             key="by",
-            help="Whose predictions the table below counts.",
+            help="The model whose predictions the matrix counts.",
             bind=bound_to("by", predictors, "predicted"),
         )
         predicted = conversion.test_predicted if by == "predicted" else conversion.test_black_box
@@ -87,11 +86,11 @@ def show_classes(chosen: Selection) -> None:
         right = metrics.class_accuracy(confused)
         worst = int(np.nanargmin(right))
         st.caption(
-            f"Test images by true class (row) and predicted class (column). {predictors[by]} is least often right on "
-            f"**{markdown(info.class_names[worst])}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
-            "The colour shows mistakes only."
+            f"Test images by true class (row) and predicted class (column). The lowest accuracy of {predictors[by]} is "
+            f"on **{markdown(info.class_names[worst])}**: {right[worst]:.1%} of {confused[worst].sum():,} images. "
+            "Only mistakes are coloured."
         )
-        show_figure("confusion", confusion_figure(table), "Which classes are taken for which")
+        show_figure("confusion", confusion_figure(table), "Confusion matrix")
         show_download(
             "Confusion matrix as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv"
         )
@@ -103,46 +102,43 @@ def show_ghosts(chosen: Selection) -> None:
     table = shares_table(read.conversion(chosen).prototypes, info.class_names)
     ghosts = int(table["ghost"].sum())
     st.caption(
-        "Each piece is a prototype: the share of its class's training images that have it as their nearest prototype. "
-        "What is missing to 100 % is nearest to a prototype of another class. "
-        + (
-            f"A diamond marks a ghost; there are {ghosts}."
-            if ghosts
-            else "There is no ghost, which a diamond would mark."
-        )
+        "Each segment is a prototype: the share of its class's training images that it is the nearest prototype of. "
+        "The rest, up to 100 %, is nearest to prototypes of other classes. "
+        + (f"Diamonds mark ghosts ({ghosts})." if ghosts else "There are no ghosts.")
     )
     by_class = table.groupby("class", sort=False)
     shown = by_class["ghost"].sum().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]
     if by_class.ngroups > MOST_CLASSES:
-        st.caption(f"{MOST_CLASSES} of {by_class.ngroups} classes, those with most ghosts; the table has all.")
+        st.caption(f"The {MOST_CLASSES} of {by_class.ngroups} classes with the most ghosts; the CSV has all.")
     show_figure("shares", shares_figure(table[table["class"].isin(shown)]), "Share of training images per prototype")
     show_download("Shares as CSV", table, f"{info.name}-prototypes-{chosen.source.slug}.csv")
 
 
 def show_diversity(chosen: Selection) -> None:
-    """Show diversity over the number of prototypes, and which of the paper's numbers compare."""
+    """Show diversity over the number of prototypes, and how to compare it with the paper."""
     summaries = stored_summaries(chosen) if chosen.has_black_box else {}
     st.caption(
-        "The paper's D_dvs compares prototypes by a softmax over their similarities. Its published numbers (0.37 to "
-        "0.45 for KMEx) come from float32 rounding, which keeps a prototype from being at distance 0 from itself: "
-        f"compare only *D_dvs as published* with them. {claims.diversity_over_k(summaries)}"
+        "The paper's D_dvs is a softmax over the similarities between prototypes. The published values (0.37 to 0.45 "
+        "for "
+        "KMEx) depend on float32 rounding, which keeps the distance of a prototype to itself above 0, so compare them "
+        f"with *D_dvs as published* only. {claims.diversity_over_k(summaries)}"
     )
     if not chosen.has_black_box:
         return
     if len(summaries) > 1:
         figure = sweep_figure(summaries, chosen.kmeans.k, KS, "effective")
-        show_figure("vendi", figure, "Effective prototypes for each number per class")
+        show_figure("vendi", figure, "Effective prototypes for each number of prototypes per class")
     if len(summaries) < len(KS):
         st.page_link(
             "views/sweep.py",
-            label="Compute the curve for 1 to 20 per class",
+            label="Compute the curve for 1 to 20 prototypes per class",
             icon=":material/show_chart:",
             query_params=query(),
         )
 
 
 def show_metrics_download(evaluation: Evaluation) -> None:
-    """Show the button that keeps all numbers of the page."""
+    """Show the button that downloads all numbers of the page."""
     show_download(
         "All numbers as CSV",
         lambda: comparison.as_csv(comparison.rows([evaluation], False)),

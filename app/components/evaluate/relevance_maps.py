@@ -25,9 +25,9 @@ BY = {"divergence": "faithfulness", "drop": "average_drop"}
 
 
 def show_conservation(scores: MapScores, method: str) -> None:
-    """Show what the maps were made by, on how many images, and how many of them conserve relevance."""
+    """Show the method, the number of images, and the share of relevance maps that conserve relevance."""
     described = METHODS[method]
-    conserving = f"; {scores.conserving:.1%} of the maps conserve relevance" if described.conserves else ""
+    conserving = f"; {scores.conserving:.1%} of the relevance maps conserve relevance" if described.conserves else ""
     st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
 
 
@@ -49,39 +49,39 @@ def _show_ordering(chosen: Selection, scores: MapScores) -> None:
         for name, title in zip(("kmex", "black_box"), titles, strict=False)
     ]
     st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
-    show_figure("ordering", ordering_figure(table, titles), "Probability as pixels come in")
+    show_figure("ordering", ordering_figure(table, titles), "Probability of the predicted class as pixels are added")
     st.caption(
-        "Pixels are added to an empty image, most relevant first; the curve is the probability of the predicted class. "
-        "Dashed: random order. The two axes differ. " + " ".join(verdicts)
+        "Pixels are added to an empty image, most relevant first. The curve is the probability of the predicted class; "
+        "dashed lines use random order. " + ("The axes differ. " if len(titles) > 1 else "") + " ".join(verdicts)
     )
     show_download("Curves as CSV", table, f"{chosen.model.name}-ordering.csv")
 
 
 def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
-    """Show how the scores are spread over images."""
-    st.markdown("**Image by image**", help="The numbers above are the means of these values.")
+    """Show the distribution of the scores over images."""
+    st.markdown("**Distribution over images**", help="The metrics above are the means of these values.")
     names = ("KMEx", "Black box") if chosen.has_black_box else ("Built-in prototypes", "Prediction")
 
-    def two(name: str) -> dict[str, np.ndarray]:
+    def by_model(name: str) -> dict[str, np.ndarray]:
         return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))
 
     figures = {
-        "drop": distribution_figure(two("drop"), "Average drop (share of the score)", 1.0),
-        "increase": distribution_figure(two("increase"), "Average increase (share of prototypes)", 1.0, 5),
+        "drop": distribution_figure(by_model("drop"), "Average drop (share of the score)", 1.0),
+        "increase": distribution_figure(by_model("increase"), "Average increase (share of prototypes)", 1.0, 5),
     }
     if chosen.has_black_box:
         divergence = {"KMEx": table["divergence"].to_numpy()}
         figures["divergence"] = distribution_figure(divergence, "Divergence of relevance maps (nats)", None)
     for place, (name, figure) in zip(st.columns(len(figures), gap="medium"), figures.items(), strict=True):
         with place:
-            show_figure(f"spread-{name}", figure, f"How {name} is spread over images")
-    show_download("Scores of each image as CSV", table, f"{chosen.model.name}-map-scores.csv")
+            show_figure(f"spread-{name}", figure, f"Distribution of {name} over images")
+    show_download("Scores per image as CSV", table, f"{chosen.model.name}-map-scores.csv")
 
 
 def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
-    """Show the images with the best and the worst score, with the maps of both models."""
+    """Show the images with the best and the worst score, with their relevance maps."""
     info = chosen.model
-    names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other's maps to differ from
+    names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other maps to differ from
     titles = {name: METRICS[BY[name]].title for name in names}
     by = st.segmented_control(
         "Best and worst images by",
@@ -99,7 +99,7 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    mine, theirs = read.class_maps(chosen, picked["image"].tolist(), method)
+    kmex_maps, black_box_maps = read.class_maps(chosen, picked["image"].tolist(), method)
     test = read.dataset(info).split("test")
     predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]
@@ -120,13 +120,14 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
                 )
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
-                shown = [(chosen.title, mine), *([("Black box", theirs)] if chosen.has_black_box else [])]
-                for by_whom, maps in shown:
-                    caption = f"{by_whom}: why {name}"
+                shown = [(chosen.title, kmex_maps), *([("Black box", black_box_maps)] if chosen.has_black_box else [])]
+                for model, maps in shown:
+                    caption = f"{model}: relevance for {name}"
                     figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":
         st.caption(
-            "The drop is the mean over the prototypes of the image's class; the map is that of the prediction, "
-            "which is made of theirs."
+            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the "
+            "prediction, "
+            "which combines all prototypes."
         )

@@ -17,66 +17,84 @@ from kmex_core.relevance.types import Explanation, RelevanceMaps
 COLUMNS = 4
 
 
-def explain_maps(method: str) -> None:
-    """Show the controls of the maps, and what the maps mean."""
+def show_map_controls(method: str) -> None:
+    """Show the controls of the relevance maps, and what they mean."""
     show_look("look")
     st.caption(
-        f"Method: {METHODS[method].title}. The map on the left answers: which pixels of your image make "
-        "it look like this prototype? The one on the right: which pixels of the prototype's own picture do?"
+        f"Method: {METHODS[method].title}. The left relevance map shows which pixels of your image make it look like "
+        "the "
+        "prototype; the right one shows which pixels of the prototype's exemplar do."
     )
 
 
 def show_comparison(
-    chosen: Selection, prototypes: Prototypes, explained: Explanation, own: RelevanceMaps, pixels: np.ndarray
+    chosen: Selection,
+    prototypes: Prototypes,
+    explanation: Explanation,
+    exemplar_maps: RelevanceMaps,
+    pixels: np.ndarray,
 ) -> None:
-    """Show a row of four pictures for each of the explained prototypes, most similar first.
+    """Show a row of four images for each of the explained prototypes, most similar first.
 
     Args:
         chosen: the model.
         prototypes: its prototypes.
-        explained: the image's explanation.
-        own: each prototype's map on its own picture.
+        explanation: the image's explanation.
+        exemplar_maps: each prototype's relevance map on its exemplar.
         pixels: the image.
     """
     info = chosen.model
     train = read.dataset(info).split("train")
-    mine = address(pixels)
-    for row, p in enumerate(explained.prototypes.tolist()):
+    image = address(pixels)
+    for row, p in enumerate(explanation.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.exemplar[p])
-        theirs = address(train.image(index))
+        exemplar = address(train.image(index))
         with st.container(border=True):
-            st.markdown(_heading(chosen, row, p, name, explained, prototypes))
+            st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
             figures = [
-                plain(mine, "Your image"),
-                mapped(mine, explained.maps, row, f"Where it looks like prototype {p}"),
-                plain(theirs, f"Prototype {p}: training image {index}"),
-                mapped(theirs, own, row, f"Where prototype {p}'s picture does"),
+                plain(image, "Your image"),
+                mapped(
+                    image,
+                    explanation.maps,
+                    row,
+                    "Relevance in your image",
+                    f"Relevance for prototype {p} in your image",
+                ),
+                plain(exemplar, f"Exemplar: training image {index:,}"),
+                mapped(
+                    exemplar,
+                    exemplar_maps,
+                    row,
+                    "Relevance in the exemplar",
+                    f"Relevance for prototype {p} in its exemplar",
+                ),
             ]
             show_figures(f"pair-{row}", figures, COLUMNS)
 
 
-def show_black_box(chosen: Selection, explained: Explanation, pixels: np.ndarray) -> None:
-    """Show which pixels the score of the black box's (or the model's own) predicted class comes from."""
-    name = chosen.model.class_names[explained.predicted_black_box]
-    mine = address(pixels)
+def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:
+    """Show which pixels contribute to the predicted class, of the black box or of the model itself."""
+    name = chosen.model.class_names[explanation.predicted_black_box]
+    image = address(pixels)
     with st.container(border=True):
-        what = "For comparison, the black box" if chosen.has_black_box else "The prediction, from all prototypes"
-        st.markdown(f"**{what}: {markdown(name)}** · probability {explained.black_box.max():.1%}")
+        what = "For comparison: black box" if chosen.has_black_box else "Prediction (all prototypes)"
+        st.markdown(f"**{what}, {markdown(name)}** · probability {explanation.black_box.max():.1%}")
         figures = [
-            plain(mine, "Your image"),
-            mapped(mine, explained.black_box_map, 0, f"Where its score for {name} comes from"),
+            plain(image, "Your image"),
+            mapped(image, explanation.black_box_map, 0, f"Relevance for {name}"),
         ]
         show_figures("pair-black-box", figures, COLUMNS)
 
 
-def _heading(chosen: Selection, row: int, p: int, name: str, explained: Explanation, prototypes: Prototypes) -> str:
+def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
-    decides = ", which decides" if row == 0 and chosen.has_black_box else ""
+    decides = " (decides)" if row == 0 and chosen.has_black_box else ""
     dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
-    distance = "" if dot_product else f" · distance ↓ {explained.distance[p]:.2f}"
+    distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
     return (
-        f"**{place} prototype{decides}: {markdown(name)}** (number {p}) · similarity ↑ "
-        f"**{explained.similarity[p]:.3f}**{distance} · importance {prototypes.importance[p]:.0%} "
+        f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "
+        f"similarity ↑ **{explanation.similarity[p]:.3f}**"
+        f"{distance} · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )

@@ -1,4 +1,4 @@
-"""What of an upload the network sees: the controls that crop, turn and invert it, and a preview."""
+"""What the network sees of an upload: the controls that crop, rotate and invert it, and a preview."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     with preview:
         show_picture(
             seen,
-            f"The {info.image_size} by {info.image_size} pixels that the network sees of your picture",
+            f"The {info.image_size} by {info.image_size} pixels that the network sees of your image",
             caption="What the network sees",
             side=PREVIEW,
             width=PREVIEW,
@@ -49,8 +49,8 @@ def _controls(pixels: np.ndarray, name: str) -> Framing:
             required=True,
             key=f"crop-{name}",
             width="content",
-            help="A network sees a square. The model's data set is squeezed into it as a whole. Choose a region when "
-            "your picture shows more than its object.",
+            help="The network's input is square. Images of the data set were squeezed to fit. Choose a region if your "
+            "image shows more than the object.",
         )
 
         def turn() -> None:
@@ -61,7 +61,7 @@ def _controls(pixels: np.ndarray, name: str) -> Framing:
             icon=":material/rotate_90_degrees_cw:",
             on_click=turn,
             key=f"turn-{name}",
-            help="Rotates the picture by 90° clockwise.",
+            help="Rotates the image by 90° clockwise.",
         )
         inverted = st.toggle("Invert", key=f"invert-{name}", help="Swaps dark and light.")
     size, across, down = 1.0, 0.5, 0.5
@@ -73,10 +73,10 @@ def _controls(pixels: np.ndarray, name: str) -> Framing:
                 name,
                 round(100 * SMALLEST),
                 100,
-                "The region's side, in per cent of the picture's shorter side.",
+                "Side of the region, in per cent of the image's shorter side.",
             )
-            across = _percent("Across (%)", "across", name, 0, 50, "0 is the left edge, 100 the right one.")
-            down = _percent("Down (%)", "down", name, 0, 50, "0 is the upper edge, 100 the lower one.")
+            across = _percent("Across (%)", "across", name, 0, 50, "0 is the left edge, 100 the right edge.")
+            down = _percent("Down (%)", "down", name, 0, 50, "0 is the top edge, 100 the bottom edge.")
     return Framing(crop, st.session_state.get(turns, 0), inverted, size, across, down)
 
 
@@ -90,15 +90,15 @@ def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
     stretched = distortion(pixels)
     shape = (
         {
-            "squeeze": f", **squeezed into a square**: one side shrinks {stretched:.2f} times as much as the other",
-            "pad": " with a border that makes it square",
-            "region": ", of which a square region",
+            "squeeze": f", **squeezed into a square** (one side shrinks {stretched:.2f} times as much as the other)",
+            "pad": ", padded to a square",
+            "region": ", cropped to a square region",
         }[framing.crop]
         if framing.crop == "region" or stretched >= SQUARE
         else ""
     )
-    colour = "grey" if info.channels == 1 else "colour"
+    colour = "greyscale" if info.channels == 1 else "colour"
     return (
-        f"{width:,} × {height:,} pixels{shape}, seen as {info.image_size} × {info.image_size} in {colour}. The picture "
-        "and these choices are gone when you leave this page, and a link does not hold them."
+        f"{width:,} × {height:,} pixels{shape}, resized to {info.image_size} × {info.image_size}, {colour}. The image "
+        "and these settings are discarded when you leave this page and are not part of the link."
     )

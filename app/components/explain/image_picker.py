@@ -1,4 +1,4 @@
-"""Choosing the image to explain: one of the test split, or an upload."""
+"""The choice of the image to explain: a test image, a training image or an upload."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
         default=SOURCES[0],
         required=True,
         key="source",
-        bind=bound("source", one_of(SOURCES), f"It is one of {', '.join(SOURCES)}.", SOURCES[0]),
+        bind=bound("source", one_of(SOURCES), f"Choose one of {', '.join(SOURCES)}.", SOURCES[0]),
     )
     if source == SOURCES[2]:
         return _upload(chosen.model)
@@ -65,13 +65,17 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
     differ = np.flatnonzero(converted.test_predicted != converted.test_black_box)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         index = _number("Test", "image", test, claims.seen_in_training(chosen.model, "test", data.fingerprint))
-        _jump("Random image", np.arange(len(test)), "A random test image")
+        _jump("Random image", np.arange(len(test)), "A random test image.")
         _jump(
-            f"Random mistake ({len(wrong):,})", wrong, f"A test image that {chosen.title} classifies wrongly, at random"
+            f"Random mistake ({len(wrong):,})",
+            wrong,
+            f"A random test image that {chosen.title} misclassifies.",
         )
         if chosen.has_black_box:
             _jump(
-                f"Random disagreement ({len(differ):,})", differ, "A test image on which KMEx and the black box differ"
+                f"Random disagreement ({len(differ):,})",
+                differ,
+                "A random test image on which the two disagree.",
             )
     return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
 
@@ -92,9 +96,9 @@ def _number(kind: str, key: str, split: Split, about: str) -> int:
             most,
             0,
             key=key,
-            bind=bound(key, number_in(0, most), f"{kind} images go from 0 to {most:,}.", 0),
+            bind=bound(key, number_in(0, most), f"{kind} images are numbered 0 to {most:,}.", 0),
             width=220,
-            help=f"Its place in the {kind.lower()} split. {about}",
+            help=f"Position in the {kind.lower()} split. {about}",
         )
     )
 
@@ -109,14 +113,15 @@ def _jump(text: str, choices: np.ndarray, about: str) -> None:
 def _upload(info: ModelInfo) -> Picked | None:
     most = upload_limit(MAX_BYTES // 2**20)
     file = st.file_uploader(
-        f"A picture ({FORMATS_TEXT}, up to {most} MB)",
+        f"Image file ({FORMATS_TEXT}, up to {most} MB)",
         type=list(SUFFIXES),
         key="upload",
         max_upload_size=most,
-        help="Your picture stays on this machine. Any size and colour mode; it is scaled to the network's input.",
+        help="Any size and colour mode; the image is scaled to the network's input. The server keeps it in "
+        "memory only.",
     )
     if file is None:
-        st.info("Choose a file, or drop one on the field above.", icon=":material/upload:")
+        st.info("Choose an image file, or drop one on the field above.", icon=":material/upload:")
         return None
     content = file.getvalue()
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()

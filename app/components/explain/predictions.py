@@ -1,4 +1,4 @@
-"""What both models say about an image."""
+"""The predictions for an image."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from kmex_core.relevance.types import Explanation
 MOST = 10
 
 
-def show_predictions(chosen: Selection, prototypes: Prototypes, explained: Explanation, picked: Picked) -> None:
-    """Show the image, the verdict in words, and what both models say for each class."""
+def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
+    """Show the image, the verdict in words, and the predictions for each class."""
     info = chosen.model
     left, right = st.columns([1, 3])
     show_picture(picked.pixels, f"{picked.title}, the image to explain", caption=picked.title, side=224, place=left)
     with right:
-        _verdict(chosen, prototypes, explained, picked)
+        _verdict(chosen, prototypes, explanation, picked)
     true = None if picked.label is None else info.class_names[picked.label]
     table = prediction_table(
-        info.class_names, explained.black_box, explained.kmex, explained.similarity, prototypes.classes
+        info.class_names, explanation.black_box, explanation.kmex, explanation.similarity, prototypes.classes
     )
-    rows = shown_rows(table, MOST, [info.class_names[explained.predicted_black_box], *([true] if true else [])])
+    rows = shown_rows(table, MOST, [info.class_names[explanation.predicted_black_box], *([true] if true else [])])
     black_box, kmex = st.columns(2)
     with black_box:
         st.markdown(
@@ -42,15 +42,16 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, explained: Expla
         if not chosen.has_black_box:
             st.markdown(
                 "**Most similar prototype of each class**",
-                help="In brackets the class's probability. It comes from the similarities to all prototypes, weighed "
-                "by the last layer, so that the most similar prototype may be of another class.",
+                help="In brackets: the probability of the class. It depends on the similarities to all prototypes, "
+                "weighed by "
+                "the last layer, so the most similar prototype may be of another class.",
             )
         else:
             st.markdown(
                 "**KMEx**: the prediction is the longest bar",
-                help="In brackets the class's probability: a softmax over the similarities to all "
-                f"{len(prototypes)} prototypes, summed within each class. It does not decide; the largest here is "
-                f"{explained.kmex.max():.1%}.",
+                help="In brackets: the probability of the class, a softmax over the similarities to all "
+                f"{len(prototypes)} prototypes, summed within each class. The nearest prototype decides, not this "
+                f"probability; the largest one here is {explanation.kmex.max():.1%}.",
             )
         show_figure(
             "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest prototype"
@@ -58,25 +59,24 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, explained: Expla
     show_download("Predictions as CSV", table, "predictions.csv")
 
 
-def _verdict(chosen: Selection, prototypes: Prototypes, explained: Explanation, picked: Picked) -> None:
+def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
     info = chosen.model
-    near = claims.how_near(explained.distance_rank)
-    if explained.unusual:  # before any verdict, because it decides what a verdict is worth
+    near = claims.how_near(explanation.distance_rank)
+    if explanation.unusual:  # before any verdict, because it decides what a verdict is worth
         st.warning(
             f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
-            "classes and has to name one of them, whatever the image shows: do not rely on the answer.",
+            "classes and always predicts one of them, whatever the image shows. Do not rely on this prediction.",
             icon=":material/help:",
         )
-    forced = "As it has to choose: " if explained.unusual else ""
     black_box, kmex = (
-        markdown(info.class_names[label]) for label in (explained.predicted_black_box, explained.predicted)
+        markdown(info.class_names[label]) for label in (explanation.predicted_black_box, explanation.predicted)
     )
     if not chosen.has_black_box:
-        verdict = f"{forced}{chosen.title} says **{kmex}**."
-    elif explained.predicted_black_box == explained.predicted:
-        verdict = f"{forced}Black box and KMEx both say **{kmex}**."
+        verdict = f"{chosen.title} predicts **{kmex}**."
+    elif explanation.predicted_black_box == explanation.predicted:
+        verdict = f"The black box and KMEx both predict **{kmex}**."
     else:
-        verdict = f"{forced}The black box says **{black_box}**, KMEx says **{kmex}**: they disagree."
+        verdict = f"The black box predicts **{black_box}**, KMEx predicts **{kmex}**: they disagree."
     if picked.label is None:
         st.info(verdict, icon=":material/chat:")
     else:
@@ -84,24 +84,23 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explained: Explanation, 
         wrong = [
             name
             for name, predicted in (
-                ("the black box", explained.predicted_black_box),
-                (chosen.title, explained.predicted),
+                ("the black box", explanation.predicted_black_box),
+                (chosen.title, explanation.predicted),
             )
             if predicted != picked.label and (chosen.has_black_box or name != "the black box")
         ]
         if wrong:
             both = "both are" if len(wrong) == 2 else f"{wrong[0]} is"
-            st.warning(f"{verdict} The true class is **{true}**: {both} wrong.", icon=":material/close:")
+            st.warning(f"{verdict} The true class is **{true}**, so {both} wrong.", icon=":material/close:")
         else:
-            st.success(f"{verdict} That is right.", icon=":material/check:")
-    if tie := claims.near_tie(explained, prototypes.classes, info.class_names, not chosen.has_black_box):
+            st.success(f"{verdict} Correct.", icon=":material/check:")
+    if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.has_black_box):
         st.info(tie, icon=":material/balance:")
-    nearest = int(np.argmax(explained.similarity))
+    nearest = int(np.argmax(explanation.similarity))
     decides = (
-        "weighs the similarities to all prototypes; the nearest is"
+        "weighs the similarities to all prototypes. The most similar one is number"
         if not chosen.has_black_box
-        else "decides by the nearest"
+        else "decides by the nearest prototype, number"
     )
-    st.caption(
-        f"{chosen.title} {decides} prototype {nearest} (similarity {explained.similarity[nearest]:.3f}); {near}."
-    )
+    similarity = explanation.similarity[nearest]
+    st.caption(f"{chosen.title} {decides} {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}.")

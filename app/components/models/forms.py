@@ -1,4 +1,4 @@
-"""Making models: the forms to train one, and to import one."""
+"""The forms that train and import a model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BACKBONES = (
     "vit_b_16",
 )
 MOST_MIB = 600  # a VGG-19 has 548; Streamlit holds an upload in memory while its page is open
-NAMED = "Letters, digits, dots, dashes and underscores."
+NAMED = "Use letters, digits, dots, dashes and underscores."
 
 
 def _dataset(key: str) -> str:
@@ -41,7 +41,7 @@ def _dataset(key: str) -> str:
     def words(name: str) -> str:
         if name not in datasets.DATASETS:
             return name
-        return datasets.title(name) + ("" if datasets.available(name) else " (to be downloaded)")
+        return datasets.title(name) + ("" if datasets.available(name) else " (not downloaded yet)")
 
     return st.selectbox(
         "Data set",
@@ -49,8 +49,8 @@ def _dataset(key: str) -> str:
         format_func=words,
         key=key,
         accept_new_options=True,
-        help="One of these, or type the path of a folder on this machine with parquet files or with train/<class>/ "
-        "pictures.",
+        help="Choose one, or type the path of a folder on the server with parquet files or with images in "
+        "train/<class>/.",
     )
 
 
@@ -61,7 +61,7 @@ def _backbone(key: str, index: int) -> str:
         index,
         key=key,
         accept_new_options=True,
-        help="resnet20 is small, for images up to 64 pixels. Any torchvision classification model can be typed.",
+        help="resnet20 is small and suits images up to 64 pixels. You can type any torchvision classification model.",
     )
 
 
@@ -70,17 +70,19 @@ def _class_column(key: str) -> str:
         "Class column",
         max_chars=200,
         key=key,
-        placeholder="The data set's own class",
-        help="An attribute, or other column of the data set's table, that is to be predicted: Smiling for CelebA.",
+        placeholder="The data set's class",
+        help="An attribute or another column of the data set's table to predict instead: Smiling for CelebA, for "
+        "example.",
     ).strip()
 
 
 def _skip_broken(key: str) -> bool:
     return st.toggle(
-        "Leave out broken pictures",
+        "Skip broken images",
         key=key,
-        help="Off: a picture that cannot be read ends the work, with its name. On: such pictures are counted and left "
-        "out. Each is then decoded to its end beforehand, which takes longer.",
+        help="Off: stops at the first image that cannot be decoded and names it. On: counts and skips such images; "
+        "checking "
+        "every image beforehand takes longer.",
     )
 
 
@@ -90,7 +92,7 @@ def _kind(key: str) -> str:
         list(MODEL_KINDS),
         format_func=lambda kind: "Black box" if kind == "blackbox" else MODEL_KINDS[kind].title,
         key=key,
-        help="A black box is an ordinary classifier. The others learn prototypes of their own.",
+        help="A black box is an ordinary classifier. The other kinds learn built-in prototypes.",
     )
 
 
@@ -107,7 +109,9 @@ def show_training() -> None:
         with first[1]:
             name = st.text_input("Name", max_chars=50, key="train-name", help=NAMED)
             backbone = _backbone("train-backbone", 0)
-            imagenet = st.toggle("Start from ImageNet weights", key="train-imagenet", help="Downloaded by torchvision.")
+            imagenet = st.toggle(
+                "Start from ImageNet weights", key="train-imagenet", help="torchvision downloads them."
+            )
         epochs = second[0].number_input(
             "Epochs",
             1,
@@ -115,7 +119,8 @@ def show_training() -> None:
             None,
             key="train-epochs",
             placeholder="As in the paper",
-            help="Passes over the training images. The paper trains 10 to 60, by kind and data set (Table 10).",
+            help="Passes over the training images. The paper trains for 10 to 60, depending on kind and data set "
+            "(Table 10).",
         )
         rate = second[1].number_input(
             "Learning rate",
@@ -125,15 +130,20 @@ def show_training() -> None:
             format="%g",
             key="train-rate",
             placeholder="Default",
-            help="At the start; it falls to 0. Default: 0.001 for prototypical models, 0.05 for a black box from "
+            help="Initial value; it decays to 0. Default: 0.001 for prototypical models, 0.05 for a black box from "
             "scratch.",
         )
         k = second[2].number_input(
-            "Built-in prototypes", 1, 100, 5, key="train-k", help="Per class. A black box has none of its own."
+            "Built-in prototypes",
+            1,
+            100,
+            5,
+            key="train-k",
+            help="Number per class. A black box has no built-in prototypes.",
         )
-        seed = second[3].number_input("Seed", 0, 2**31 - 1, 0, key="train-seed", help="Equal seeds, equal results.")
-        asked = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
-    if not asked:
+        seed = second[3].number_input("Seed", 0, 2**31 - 1, 0, key="train-seed", help="Equal seeds give equal results.")
+        submitted = st.form_submit_button("Train", icon=":material/play_arrow:", type="primary")
+    if not submitted:
         return
     remember_entries("train-")
     opened = _opened(data)
@@ -164,16 +174,17 @@ def show_import() -> None:
     with st.form("import", border=False):
         most = upload_limit(MOST_MIB)
         file = st.file_uploader(
-            f"Weights: .safetensors, .pt, .pth, .ckpt, .bin or .pth.tar, up to {most} MB",
+            f"Weights (.safetensors, .pt, .pth, .ckpt, .bin or .pth.tar, up to {most} MB)",
             ["safetensors", "pt", "pth", "ckpt", "bin", "tar"],
             key="import-file",
             max_upload_size=most,
-            help="A state dict, as `torch.save(model.state_dict(), ...)` writes it. A pickled whole model is refused, "
-            "because reading one can run any code. Import larger files with `python -m kmex_core import`.",
+            help="A state dict, as written by `torch.save(model.state_dict(), ...)`. Pickled models are refused "
+            "because loading "
+            "them can run any code. Import larger files with `python -m kmex_core import`.",
         )
         earlier = waiting_upload()
         if file is None and earlier:
-            st.caption(f"Without another file, '{markdown(earlier)}' is used, which you uploaded before.")
+            st.caption(f"If you choose no file, '{markdown(earlier)}' is imported, which you uploaded before.")
         left, right = st.columns(2)
         with left:
             kind = _kind("import-kind")
@@ -187,36 +198,36 @@ def show_import() -> None:
         mean = first.text_input(
             "Mean",
             key="import-mean",
-            placeholder="Of the training images",
-            help="What its input was normalised with, per channel, for pixels 0 to 1: "
-            "0.485,0.456,0.406 for ImageNet's.",
+            placeholder="From the training images",
+            help="Mean per channel that the input was normalised with, for pixels 0 to 1. For ImageNet: "
+            "0.485,0.456,0.406.",
         )
         std = second.text_input(
             "Standard deviation",
             key="import-std",
-            placeholder="Of the training images",
-            help="As the mean: 0.229,0.224,0.225 for ImageNet's.",
+            placeholder="From the training images",
+            help="Standard deviation per channel, likewise. For ImageNet: 0.229,0.224,0.225.",
         )
         k = third.number_input(
-            "Built-in prototypes", 1, 100, 5, key="import-k", help="Per class, of a prototypical model."
+            "Built-in prototypes", 1, 100, 5, key="import-k", help="Number per class, for prototypical models only."
         )
         ignore = st.text_input(
             "Ignore tensors",
             max_chars=500,
             key="import-ignore",
             placeholder="None",
-            help="Names to leave out, with commas between them: `aux.*`, `loss*`. Losses, metrics "
-            "and auxiliary heads are left out anyway.",
+            help="Comma-separated names to skip: `aux.*`, `loss*`. Losses, metrics and auxiliary heads are always "
+            "skipped.",
         )
-        asked = st.form_submit_button("Import", icon=":material/upload:", type="primary")
-    if not asked:
+        submitted = st.form_submit_button("Import", icon=":material/upload:", type="primary")
+    if not submitted:
         return
     remember_entries("import-")
     if file is None and not earlier:
         request = import_job(name or "NAME", Path("FILE"), kind, data or "NAME", backbone or "NAME", k)
         show_error(
             "No file was received. Choose a file above. If you did, the server refused it, for example because it is "
-            f"larger than {most} MB; see the line with its name. Import such files on the command line: "
+            f"larger than {most} MB; the message next to its name says why. Import such files on the command line: "
             f"`{request.command}`."
         )
     elif (opened := _opened(data)) is not None and _free(name):
@@ -246,7 +257,7 @@ def remember_entries(beginning: str) -> None:
 
 
 def restore_entries(beginning: str) -> None:
-    """Put back what `remember_entries` has kept, where Streamlit has forgotten it."""
+    """Restore what `remember_entries` has saved, where Streamlit has forgotten it."""
     for key, value in st.session_state.get(f"_{beginning}entries", {}).items():
         if key not in st.session_state:
             st.session_state[key] = value
@@ -267,7 +278,7 @@ def _free(name: str) -> bool:
         check_free(read.store(), checked_name(name))
         if is_being_made(name):
             raise InputError(
-                f"A model named '{name}' is being made right now. Choose another name, or stop that first."
+                f"A model named '{name}' is being trained or imported. Choose another name, or stop that job first."
             )
     except KMExError as error:
         show_error(str(error))

@@ -86,8 +86,8 @@ def show_jobs() -> None:
             training_again(model, job.arguments, unfinished(store, model) is not None)
             if training
             else import_again(model, job.arguments),
-            f"**{'Training' if training else 'Importing'} {markdown(model)}.** It continues while you use other pages, "
-            "and after you close them.",
+            f"**{'Training' if training else 'Importing'} {markdown(model)}.** This continues in the background, even "
+            "after you close the page.",
             partial(_show_loss, model, name) if training else None,
             dismiss=True,
         )
@@ -100,5 +100,5 @@ def _show_loss(model: str, name: str) -> None:
     if len(table) == 0:
         return
     show_figure(f"live-{name}", loss_figure(table, job.parts if job else 0), f"Loss of {model} so far")
-    st.caption("Each point is the mean over an epoch, the last one over its finished part.")
+    st.caption("Each point is the mean over an epoch; the last is over the epoch so far.")
     show_download("Loss so far as CSV", table, f"{model}-training.csv")

@@ -1,4 +1,4 @@
-"""What is in the store, and what can be done with each model."""
+"""The models in the store, and what can be done with each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.components.shared.messages import errors_as_messages
 from app.figures.training import loss_figure
 from app.links import pick, picked, refuse
 from app.state import select_model
-from app.wording import message
+from app.wording import MAY_BE_GONE, message
 from kmex_core.analysis.comparison import CAVEAT
 from kmex_core.analysis.tables.models import history_table, model_table
 from kmex_core.base.jsontext import write_json
@@ -29,16 +29,16 @@ CHOSEN = "chosen"
 
 
 def show_place() -> None:
-    """Show where the store is, to whoever sits at its machine."""
+    """Show where the store is, on a server that only this machine can reach."""
     if for_this_machine_only():
-        st.caption(f"The store is in {markdown(str(read.store().root))}.")
+        st.caption(f"Store: {markdown(str(read.store().root))}")
 
 
 def choose_model() -> ModelInfo | None:
     """Show all models as a table; the one whose row is chosen."""
     infos = read.models()
     if not infos:
-        st.info("There is no model yet. Train or import one below.")
+        st.info("The store has no models yet. Train or import one below.")
         return None
     names = [info.name for info in infos]
 
@@ -46,8 +46,11 @@ def choose_model() -> ModelInfo | None:
         rows = st.session_state["models-table"]["selection"]["rows"]
         pick(CHOSEN, names[rows[0]] if rows else "")
 
+    table = model_table(read.store(), infos)
+    if not any(info.caveat for info in infos):
+        table = table.drop(columns="")
     st.dataframe(
-        model_table(read.store(), infos),
+        table,
         key="models-table",
         hide_index=True,
         on_select=choose,
@@ -55,9 +58,10 @@ def choose_model() -> ModelInfo | None:
         alt="The models in the store",
         column_config={
             "Accuracy ↑": st.column_config.NumberColumn(
-                format="%.1f %%", help="Share of the test images that it classifies correctly itself, without KMEx."
+                format="%.1f %%",
+                help="Share of the test images that the model itself classifies correctly, without KMEx.",
             ),
-            "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Of its file in the store."),
+            "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Size of the model's file."),
         },
     )
     for caveat in dict.fromkeys(info.caveat for info in infos if info.caveat):
@@ -66,16 +70,15 @@ def choose_model() -> ModelInfo | None:
     if name in names:
         return infos[names.index(name)]
     if name:
-        refuse("model", name, "It may have been deleted or renamed.")
-    what = "look at a model." if read_only() else "look at a model, convert, rename, export or delete it."
-    st.caption(f"Choose a row to {what}")
+        refuse("model", name, MAY_BE_GONE)
+    st.caption("Select a row to " + ("open a model." if read_only() else "open, export, rename or delete a model."))
     return None
 
 
 def show_model(info: ModelInfo) -> None:
-    """Show how a model was made, and what can be done with it."""
+    """Show what can be done with a model, and its provenance."""
     with st.container(border=True):
-        by = f", by {markdown(info.class_column)}" if info.class_column else ""
+        by = f", class column {markdown(info.class_column)}" if info.class_column else ""
         st.markdown(
             f"**{markdown(info.name)}** · {MODEL_KINDS[info.kind].title}, {markdown(info.backbone)}, "
             f"{len(info.class_names)} classes of {markdown(datasets.title(info.dataset))}{by}"
@@ -87,7 +90,7 @@ def show_model(info: ModelInfo) -> None:
                 type="primary",
                 on_click=select_model,
                 args=(info,),
-                help="Converts it to a KMEx with the chosen number of prototypes.",
+                help="Converts the model to KMEx with the selected number of prototypes.",
             ):
                 st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
             if not read_only():
@@ -100,7 +103,7 @@ def _offer_changes(info: ModelInfo) -> None:
         "Export",
         partial(catalogue.exported, read.store(), info.name),
         f"{info.name}.safetensors",
-        "Its weights and what it is, for the import below or `python -m kmex_core import`.",
+        "A file with the weights and the description, for the import below or `python -m kmex_core import`.",
     )
     if st.button("Rename", icon=":material/edit:", disabled=info.embedded, help=_why(info)):
         _rename(info)
@@ -109,7 +112,7 @@ def _offer_changes(info: ModelInfo) -> None:
 
 
 def _why(info: ModelInfo) -> str | None:
-    return "It comes with the product." if info.embedded else None
+    return "This model is part of KMEx Explorer." if info.embedded else None
 
 
 @st.dialog("Rename")
@@ -125,9 +128,9 @@ def _rename(info: ModelInfo) -> None:
 @st.dialog("Delete")
 def _delete(info: ModelInfo) -> None:
     st.markdown(
-        f"Delete **{markdown(info.name)}** for good? Its weights cannot be brought back unless you have exported them."
+        f"Delete **{markdown(info.name)}** permanently? You cannot restore its weights unless you have exported them."
     )
-    if st.button("Delete for good", type="primary", key="delete-now", icon=":material/delete:"):
+    if st.button("Delete permanently", type="primary", key="delete-now", icon=":material/delete:"):
         with errors_as_messages():
             catalogue.delete(read.store(), info.name)
             pick(CHOSEN, "")
@@ -139,12 +142,12 @@ def _show_making(info: ModelInfo) -> None:
     if warning := provenance.get("imported", {}).get("warning"):
         st.warning(message(str(warning)), icon=":material/warning:")
     if command := provenance.get("command") or provenance.get("imported", {}).get("command"):
-        st.caption("Created by this command:")
+        st.caption("Command that made this model:")
         st.code(command, language=None, wrap_lines=True)
     if history := provenance.get("history"):
         table = history_table(history)
         show_figure(f"loss-{info.name}", loss_figure(table), "Loss over epochs")
         show_download("Training as CSV", table, f"{info.name}-training.csv")
     other = {name: value for name, value in provenance.items() if name not in ("command", "history")}
-    with st.expander("Hyper-parameters, data, versions", icon=":material/info:"):
+    with st.expander("Provenance: hyperparameters, data, versions", icon=":material/info:"):
         st.code(write_json(other, indent=1), language="json")

@@ -17,7 +17,7 @@ EVERY = 4.0
 
 
 def show_notices() -> None:
-    """Say which trainings and imports have ended since; while one runs, look again every few seconds."""
+    """Show which trainings and imports have ended; while one runs, check every few seconds."""
     if read_only():
         return  # nobody can make models here, or dismiss a notice
     running = {name for name in _names() if (job := jobs.look(read.store(), name)) and job.state == "running"}
@@ -66,7 +66,7 @@ def _failed(name: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
         what = "Training" if name.startswith(TRAINING) else "Importing"
         st.markdown(f":material/error: {what} **{markdown(_model(name))}** failed.", width="stretch")
-        st.page_link("views/models.py", label="What happened", icon=":material/arrow_forward:")
+        st.page_link("views/models.py", label="Details", icon=":material/arrow_forward:")
 
 
 def _dismiss(name: str) -> None:

@@ -14,8 +14,9 @@ _ONE, _OTHER = KMEX, CHOSEN
 _DOTS = [(318, 38), (330, 52), (308, 56), (324, 68), (380, 34), (394, 46), (372, 52), (388, 62), (402, 30)]
 
 _ALT = (
-    "An image goes through the encoder, which is kept, to a point in the embedding. There, k-means has found "
-    "prototypes for each class. The class of the nearest prototype is the prediction."
+    "The unchanged encoder maps an image to a point in the embedding, where k-means has found prototypes for each "
+    "class. "
+    "The class of the nearest prototype is the prediction."
 )
 _SVG = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 120" width="1440" height="240" color="{LIGHT.ink}"
 font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
@@ -26,7 +27,7 @@ font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
 <rect x="6" y="24" width="84" height="56" {_BOX}/><text x="48" y="57">image</text>
 <path d="M92 52H126" {_ARROW}/>
 <rect x="130" y="24" width="104" height="56" {_BOX}/><text x="182" y="50">encoder</text>
-<text x="182" y="67" font-size="11" opacity=".8">kept as it is</text>
+<text x="182" y="67" font-size="11" opacity=".8">unchanged</text>
 <path d="M236 52H270" {_ARROW}/>
 <rect x="274" y="10" width="170" height="84" {_BOX}/>
 {"".join(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{_ONE if x < 350 else _OTHER}"/>' for x, y in _DOTS)}
@@ -44,15 +45,17 @@ font-family="Segoe UI, Helvetica, Arial, DejaVu Sans, sans-serif">
 
 
 def explain_model(chosen: Selection) -> None:
-    """Say how KMEx, or a prototypical model on its own, predicts."""
+    """Explain how KMEx, or a prototypical model with its built-in prototypes, predicts."""
     if not chosen.has_black_box:
         st.markdown(MODEL_KINDS[chosen.model.kind].about)
         return
     st.markdown(
-        "KMEx keeps the trained network up to its last layer, and groups the training images of each class there by "
-        f"k-means: the centres are **prototypes**, {chosen.kmeans.k} per class now. "
-        "A new image gets the class of the prototype that it lies nearest to. "
-        "So *this looks like that* is the computation itself, not a post-hoc rationalisation."
+        "KMEx keeps the trained network up to its last layer and clusters the embeddings of each class's training "
+        "images "
+        f"with k-means. The cluster centres are the **prototypes**, currently {chosen.kmeans.k} per class. "
+        "A new image gets the class of its nearest prototype, so *this looks like that* is the computation itself, not "
+        "a "
+        "post-hoc rationalisation."
     )
     show_diagram()
 

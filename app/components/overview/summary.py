@@ -7,6 +7,7 @@ import streamlit as st
 from app import claims, read
 from app.components.shared.notes import marked
 from app.selection import Selection
+from app.wording import GHOST, interval
 from kmex_core.metrics import wilson_interval
 from kmex_core.prototypes.types import Conversion, Summary
 
@@ -24,7 +25,7 @@ def show_summary(chosen: Selection, converted: Conversion) -> None:
         images,
         delta_color="off",
         delta_arrow="off",
-        help=f"Share of {images} that the network as it was trained classifies correctly. Higher is better. "
+        help=f"Share of {images} that the original network classifies correctly. Higher is better. "
         f"{_interval(summary.accuracy_black_box, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
@@ -39,8 +40,7 @@ def show_summary(chosen: Selection, converted: Conversion) -> None:
         f"{round(summary.ghosting * prototypes)} of {prototypes}",
         delta_color="off",
         delta_arrow="off",
-        help="Share of prototypes that no training image of their own class has as its nearest: they take part in no "
-        "decision on the training images. Lower is better.",
+        help=f"Share of prototypes that are ghosts. {GHOST} Lower is better.",
         border=True,
         width=WIDTH,
     )
@@ -56,8 +56,9 @@ def _show_kmex(
         beside.text,
         delta_color="normal" if beside.beyond_chance else "off",
         delta_arrow="auto" if beside.beyond_chance else "off",
-        help=f"Share of {images} whose nearest prototype has the right class, and the difference from the black "
-        f"box, in colour when it is beyond chance: {beside.about} "
+        help=f"Share of {images} whose nearest prototype has the correct class, and the difference from the black box, "
+        "in "
+        f"colour if it is significant: {beside.about} "
         f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
@@ -68,14 +69,13 @@ def _show_kmex(
         f"differ on {round((1 - summary.agreement) * summary.images):,} images",
         delta_color="off",
         delta_arrow="off",
-        help=f"Share of {images} for which KMEx and the black box predict the same class, right or wrong. Higher means "
-        f"that KMEx stands in more faithfully for the black box. {_interval(summary.agreement, summary.images)} "
-        f"{caveat}",
+        help=f"Share of {images} for which KMEx and the black box predict the same class, correct or not (fidelity). "
+        "Higher "
+        f"is better. {_interval(summary.agreement, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
     )
 
 
 def _interval(share: float, count: int) -> str:
-    low, high = wilson_interval(share, count)
-    return f"On other images like these it would lie between {low:.1%} and {high:.1%} (95 % Wilson interval)."
+    return interval(*wilson_interval(share, count))

@@ -1,4 +1,4 @@
-"""Prototypes of patches: which part of an image each stands for, and how well the patches' vote decides."""
+"""Patch prototypes: the part of an image that each stands for, and the accuracy of the patches' vote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from app.components.shared.notes import marked
 from app.components.shared.picture import show_picture
 from app.links import bound, one_of
 from app.selection import Selection
-from kmex_core.analysis import export as exports
+from app.wording import A_CLASS
+from kmex_core.analysis import export
 from kmex_core.commands.patches import patches_job
 from kmex_core.data.display import boxed
 from kmex_core.prototypes.types import PatchConversion
@@ -23,11 +24,12 @@ SIDE, WIDTH = 192, 150
 def show_patches(chosen: Selection) -> None:
     """Show the patch prototypes of a model, or the button that finds them."""
     info = chosen.model
-    with st.expander("Patches: prototypes of parts of images", icon=":material/grid_4x4:"):
+    with st.expander("Patch prototypes: parts of images", icon=":material/grid_4x4:"):
         st.caption(
-            "Patches are the places of the network's last feature map. k-means finds prototypes among those of each "
-            "class, each patch of an image votes for the class of its nearest one, and the majority decides (paper, "
-            "A.4)."
+            "Patches are the positions of the network's last feature map. k-means finds prototypes among the patches "
+            "of "
+            "each class. Each patch of an image votes for the class of its nearest prototype, and the majority decides "
+            "(paper, A.4)."
         )
         patches = read.subject(info).patches(chosen.kmeans.k, chosen.kmeans.seed)
         conversion = read.peek(patches)
@@ -38,7 +40,7 @@ def show_patches(chosen: Selection) -> None:
             patches_job(read.subject(info), chosen.kmeans.k, chosen.kmeans.seed),
             "Find patch prototypes",
             "Finding patch prototypes.",
-            "Every training image passes through the network twice: seconds for the demos, minutes for large data.",
+            "Passes every training image through the network twice: seconds for the demos, minutes for large data.",
         )
 
 
@@ -50,22 +52,22 @@ def _show(chosen: Selection, conversion: PatchConversion) -> None:
             (
                 "Accuracy of the vote",
                 conversion.accuracy,
-                f"most of the {rows * columns} patches are nearest to a prototype of the right class",
+                f"the vote of the {rows * columns} patches is the correct class",
             ),
-            ("Black box accuracy", conversion.accuracy_black_box, "the network itself is right"),
+            ("Black box accuracy", conversion.accuracy_black_box, "the network itself predicts the correct class"),
             ("Agreement", conversion.agreement, "both predict the same class"),
         ):
             about = f"Share of the test images for which {share}. Higher is better. {info.caveat}"
             st.metric(marked(f"{title} ↑", info.caveat), f"{value:.1%}", border=True, width=220, help=about)
     names = info.class_names
-    bind = bound("patch-class", one_of(names), "Choose one of this data set's classes.", names[0])
+    bind = bound("patch-class", one_of(names), A_CLASS, names[0])
     name = st.selectbox("Class", names, key="patch-class", width=260, bind=bind)
     train = read.dataset(info).split("train")
     with st.container(horizontal=True):
         for p in np.flatnonzero(prototypes.classes == info.class_names.index(name)).tolist():
             image = int(prototypes.image[p])
             if image < 0:
-                st.caption(f"Prototype {p} is a ghost: no patch of its class is nearest to it.", width=WIDTH)
+                st.caption(f"Prototype {p} is a ghost: no patch of its class has it as its nearest.", width=WIDTH)
                 continue
             show_picture(
                 boxed(train.image(image), prototypes.box(p), SIDE),
@@ -74,7 +76,7 @@ def _show(chosen: Selection, conversion: PatchConversion) -> None:
                 width=WIDTH,
             )
     show_download(
-        "All as one picture (PNG)",
-        lambda: exports.patch_sheet(prototypes, info.class_names, read.dataset(info)),
+        "All as one image (PNG)",
+        lambda: export.patch_sheet(prototypes, info.class_names, read.dataset(info)),
         f"{info.name}-patches.png",
     )

@@ -7,6 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from app.links import bound, one_of
+from app.wording import A_CLASS
 from kmex_core.models.info import ModelInfo
 
 
@@ -16,9 +17,9 @@ def choose_classes(info: ModelInfo, width: int | Literal["stretch"] = "stretch")
         "Classes",
         list(info.class_names),
         key="classes",
-        bind=bound("classes", one_of(info.class_names), "Choose one of this data set's classes.", []),
+        bind=bound("classes", one_of(info.class_names), A_CLASS, []),
         placeholder="All classes",
         width=width,
-        help="Show only these classes. Empty shows all.",
+        help="Show only these classes; leave empty to show all.",
     )
     return [info.class_names.index(name) for name in names] or None

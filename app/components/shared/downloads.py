@@ -1,4 +1,4 @@
-"""The button under a figure or table that keeps its data."""
+"""The button under a figure or table that downloads its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map of an embedding, in the browser's WebGL; as a Plotly figure where there is none."""
+"""The embedding map, in the browser's WebGL; as a Plotly figure where there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VIEW = re.compile(r"(-?\d{1,9}(\.\d{1,9})?_){2}(?=.*[1-9])\d{1,9}(\.\d{1,9})?", 
 def show_map(
     key: str,
     chosen: Selection,
-    drawn: Projection,
+    projection: Projection,
     *,
     selected: str = "",
     which: str = "all",
@@ -35,14 +35,14 @@ def show_map(
     test: bool = False,
     instead: str = "",
 ) -> str:
-    """Show the map with the prototypes of the selection; what was just clicked, else "".
+    """Show the embedding map with the prototypes of the selection; what was just clicked, else "".
 
     Images are named "train-<index>" and "test-<index>", prototypes "prototype-<number>".
 
     Args:
-        key: what names this map on its page.
+        key: names it on its page.
         chosen: model and number of prototypes.
-        drawn: the map.
+        projection: the embedding map.
         selected: what to mark.
         which: a key of `SHOWN`.
         classes: show only these (all when None).
@@ -60,16 +60,19 @@ def show_map(
 
     view = picked("view")
     if view and not VIEW.fullmatch(view):
-        refuse("view", view, "It is the middle and the side of what is seen, as in 0.1_-0.2_0.5.")
+        refuse("view", view, "A view is the centre and the side of the visible area: 0.1_-0.2_0.5, for example.")
         view = ""
     read.conversion(chosen)  # the layer is served from the store
-    spec = read.conversion_of(chosen)
-    projection = read.subject(info).embedding_map().key
+    map_key = read.subject(info).embedding_map().key
     shown = _map(
         key=key,
         data={
-            "cloud": {"url": embedding_map.cloud_url(projection), "train": len(drawn.train), "test": len(drawn.test)},
-            "layer": {"url": embedding_map.layer_url(projection, spec.key)},
+            "cloud": {
+                "url": embedding_map.cloud_url(map_key),
+                "train": len(projection.train),
+                "test": len(projection.test),
+            },
+            "layer": {"url": embedding_map.layer_url(map_key, read.conversion_of(chosen).key)},
             "pictures": pictures.folder(info.name, read.dataset(info).fingerprint),
             "names": list(info.class_names),
             "colours": list(class_colours(len(info.class_names))),
@@ -89,26 +92,26 @@ def show_map(
         on_view_change=moved,
     )
     if plain:
-        st.info("This browser has no WebGL, so the map is a static plot of a sample of the images.")
-        rows = shown_images(chosen, drawn, which, classes, test)
+        st.info("This browser has no WebGL, so the embedding map is a static plot of a sample of the images.")
+        rows = shown_images(chosen, projection, which, classes, test)
         step = max(1, len(rows) // PLAIN_POINTS)
         st.plotly_chart(
-            map_figure(chosen, drawn, rows[::step], gl=False), key=f"{key}-figure", alt="Map of the embedding"
+            map_figure(chosen, projection, rows[::step], gl=False), key=f"{key}-figure", alt="Embedding map"
         )
     return str(shown.picked or "")
 
 
 def shown_images(
-    chosen: Selection, drawn: Projection, which: str, classes: Sequence[int] | None, test: bool
+    chosen: Selection, projection: Projection, which: str, classes: Sequence[int] | None, test: bool
 ) -> np.ndarray:
-    """Rows of the images that the map shows: training images first, then test images."""
-    count = len(drawn.train) + (len(drawn.test) if test else 0)
-    said, labels = predictions(chosen)[:count], drawn.labels[:count]
+    """Rows of the images that the embedding map shows: training images first, then test images."""
+    count = len(projection.train) + (len(projection.test) if test else 0)
+    predicted, labels = predictions(chosen)[:count], projection.labels[:count]
     keep = np.ones(count, dtype=bool)
     if which == "wrong":
-        keep = said != labels
+        keep = predicted != labels
     elif which == "disagree":
-        keep = said != drawn.black_box[:count]
+        keep = predicted != projection.black_box[:count]
     if classes is not None:
         keep &= np.isin(labels, list(classes))
     return np.flatnonzero(keep)
@@ -116,15 +119,15 @@ def shown_images(
 
 def predictions(chosen: Selection) -> np.ndarray:
     """(N + M,) the class that is predicted for each training image, then for each test image."""
-    made = read.conversion(chosen)
-    return np.concatenate([made.train_predicted, made.test_predicted])
+    conversion = read.conversion(chosen)
+    return np.concatenate([conversion.train_predicted, conversion.test_predicted])
 
 
-def map_figure(chosen: Selection, drawn: Projection, rows: np.ndarray, gl: bool = True) -> go.Figure:
-    """The map of some images as a Plotly figure."""
+def map_figure(chosen: Selection, projection: Projection, rows: np.ndarray, gl: bool = True) -> go.Figure:
+    """The embedding map of some images as a Plotly figure."""
     info = chosen.model
-    made = read.conversion(chosen)
+    conversion = read.conversion(chosen)
     places = read.prototype_places(chosen)
     return projection_figure(
-        drawn, made.prototypes, places, info.class_names, rows, predictions(chosen), chosen.title, gl
+        projection, conversion.prototypes, places, info.class_names, rows, predictions(chosen), chosen.title, gl
     )

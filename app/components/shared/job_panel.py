@@ -1,4 +1,4 @@
-"""Long work in the background: its progress, its end, and why it failed."""
+"""Jobs in the background: progress, end, and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def follow(
     """
     if read_only():
         with st.container(border=True, key=key):
-            show_command(request, "Not in the store, and this server is read-only.")
+            show_command(request, "This result is not in the store, and the server is read-only.")
         if show is not None:
             show()
         return
@@ -72,7 +72,7 @@ def offer(
 
 def show_command(request: JobRequest, why: str) -> None:
     """Show what to run on the command line, and why."""
-    st.info(f"{why} Whoever runs it can compute this on the command line:", icon=":material/lock:")
+    st.info(f"{why} The server's operator can compute it on the command line:", icon=":material/lock:")
     st.code(request.command, language=None, wrap_lines=True)
 
 
@@ -125,7 +125,7 @@ def _ended(request: JobRequest, job: Job, dismiss: bool) -> None:
     if job.state == "failed":
         show_error(job.message.splitlines()[0] if job.message else "The job failed.")
         with st.expander("Last log lines"):
-            st.code(short(without_colours(jobs.last_lines(read.store(), name))) or "Nothing.", language=None)
+            st.code(short(without_colours(jobs.last_lines(read.store(), name))) or "The log is empty.", language=None)
     else:
         st.info("Stopped. Finished work is kept.", icon=":material/pause:")
     if st.button(

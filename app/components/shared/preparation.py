@@ -34,7 +34,7 @@ def prepare(*infos: ModelInfo) -> None:
     for info in missing:
         request = preparation_job(read.subject(info), selection().kmeans.k)
         if read_only():
-            show_command(request, message(f"'{info.name}' has not been prepared, and this server is read-only."))
+            show_command(request, message(f"'{info.name}' has not been prepared, and the server is read-only."))
         else:
             _follow(info, request)
     _show_data(missing[0])
@@ -52,8 +52,9 @@ def _follow(info: ModelInfo, request: JobRequest) -> None:
     follow(
         request,
         f"Preparing '{info.name}'.",
-        f"Each of the {images:,} images of {markdown(datasets.title(info.dataset))} passes through the network once; "
-        f"the result is kept. {MEANWHILE}",
+        f"The {images:,} images of {markdown(datasets.title(info.dataset))} pass through the network once; the result "
+        "is "
+        f"stored. {MEANWHILE}",
     )
 
 
@@ -74,5 +75,5 @@ def _show_data(info: ModelInfo) -> None:
         groups.append(Group(cards, name, f"{len(rows):,} images", colours[label]))
     st.header("Training images")
     if len(info.class_names) > CLASSES:
-        st.caption(f"The first {CLASSES} of {len(info.class_names):,} classes.")
+        st.caption(f"First {CLASSES} of {len(info.class_names):,} classes.")
     show_cards("preparation-images", info, data.fingerprint, groups)

@@ -1,4 +1,4 @@
-"""One prototype: what it stands for, which images it attracts, what it gets wrong."""
+"""A prototype: what it stands for, which images it attracts, and its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import read
-from app.components.shared.built_in_prototype import show_own_kind
+from app.components.shared.built_in_prototype import show_built_in
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.picture import show_picture
 from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
@@ -23,13 +23,13 @@ SIDE = 224
 
 
 def open_prototype(chosen: Selection, p: int) -> NoReturn:
-    """Go to a prototype's own page."""
+    """Go to the page of a prototype."""
     classes = read.conversion(chosen).prototypes.classes
     st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, classes)})
 
 
 def show_prototype_summary(chosen: Selection, p: int) -> None:
-    """Show a prototype's picture, importance and errors in a few lines."""
+    """Show a prototype's exemplar, importance and errors in a few lines."""
     info = chosen.model
     prototypes = read.conversion(chosen).prototypes
     name = info.class_names[prototypes.classes[p]]
@@ -41,11 +41,11 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
         show_picture(
             read.dataset(info).split("train").image(picture),
             f"The training image of {name} nearest to prototype {p}",
-            caption=f"Training image {picture:,}, the nearest of its class",
+            caption=f"Exemplar: training image {picture:,}",
             side=SIDE,
         )
     st.markdown(importance_in_words(info, prototypes, p))
-    show_own_kind(chosen, p)
+    show_built_in(chosen, p)
 
 
 def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
@@ -53,26 +53,26 @@ def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
     name = markdown(info.class_names[prototypes.classes[p]])
     size = int(prototypes.class_size[prototypes.classes[p]])
     if prototypes.ghost[p]:
-        own = f"A **ghost**: none of the {size:,} training images of {name} has it as its nearest prototype."
+        of_class = f"A **ghost**: it is not the nearest prototype of any of the {size:,} training images of {name}."
     else:
-        own = (
-            f"Stands for **{prototypes.importance[p]:.1%}** of {name}: {prototypes.count[p]:,} of {size:,} training "
-            "images have it as their nearest prototype."
+        of_class = (
+            f"Importance **{prototypes.importance[p]:.1%}**: it is the nearest prototype of {prototypes.count[p]:,} of "
+            f"the {size:,} training images of {name}."
         )
     others = int(prototypes.count_all[p] - prototypes.count[p])
     wrong = (
-        f"It also attracts **{others:,}** of other classes."
+        f"It also attracts **{others:,}** training images of other classes."
         if others
-        else ("It attracts no training image of another class.")
+        else ("It attracts no training images of other classes.")
     )
-    return f"{own} {wrong}"
+    return f"{of_class} {wrong}"
 
 
 def show_prototype_images(chosen: Selection, p: int) -> None:
     """Show the training images that a prototype attracts, nearest first: own class, then other classes."""
     info = chosen.model
     prototypes = read.conversion(chosen).prototypes
-    own, others = read.attracted(chosen, p)
+    of_class, others = read.attracted(chosen, p)
     nearest_any = int(prototypes.nearest_any[p])
     if nearest_any >= 0 and nearest_any != int(prototypes.exemplar[p]):
         label = int(read.embeddings(info, "train").labels[nearest_any])
@@ -83,27 +83,27 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         )
         _images("any", chosen, np.array([nearest_any]), wrong=True)
     name = markdown(info.class_names[prototypes.classes[p]])
-    if len(own):
-        st.header(f"Images it stands for: {len(own):,} images of {name}, nearest first")
-        _paged("own", chosen, own)
-    if len(own) == 0 or not chosen.has_black_box:
-        st.header(f"The images of {name} that it is most similar to")
-        st.caption("Whether or not another prototype is nearer to them.")
+    if len(of_class):
+        st.header(f"{len(of_class):,} images of {name}, nearest first")
+        _paged("own", chosen, of_class)
+    if len(of_class) == 0 or not chosen.has_black_box:
+        st.header(f"Most similar images of {name}")
+        st.caption("Another prototype may be nearer to them.")
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
-        st.header(f"Images of other classes it attracts: {len(others):,} images of other classes")
-        weighs = "" if chosen.has_black_box else " The model weighs all prototypes, and may still be right."
-        st.caption(f"Training images whose nearest prototype is this one, although they are of another class.{weighs}")
+        st.header(f"{len(others):,} images of other classes")
+        weighs = "" if chosen.has_black_box else " The model weighs all prototypes, so it may still be correct."
+        st.caption(f"Training images of other classes whose nearest prototype is this one.{weighs}")
         _paged("others", chosen, others, wrong=True)
 
 
 def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:
     pages = -(-len(rows) // PAGE)
-    asked = picked(key)
-    if asked and not number_in(1, pages)(asked):
-        refuse(key, asked, f"There are {pages:,} pages of these images; here is the first.")
-    shown = PAGE * (int(asked) if number_in(1, pages)(asked) else 1)
+    requested = picked(key)
+    if requested and not number_in(1, pages)(requested):
+        refuse(key, requested, f"There are {pages:,} pages of these images; the first is shown.")
+    shown = PAGE * (int(requested) if number_in(1, pages)(requested) else 1)
     _images(key, chosen, np.asarray(rows[:shown]), wrong)
     if shown < len(rows):
         more = min(PAGE, len(rows) - shown)

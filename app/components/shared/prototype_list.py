@@ -14,7 +14,7 @@ from app.components.shared.gallery import Card, Group, class_groups, prototype_c
 from app.links import bound_to, prototype_name
 from app.selection import Selection
 from app.state import address
-from kmex_core.analysis import export as exports
+from kmex_core.analysis import export
 from kmex_core.analysis.tables.prototypes import prototype_table
 from kmex_core.prototypes.types import Prototypes
 
@@ -35,7 +35,7 @@ def choose_order() -> str:
         key="order",
         width=260,
         bind=bound_to("order", ORDERS, "class"),
-        help="Most images of other classes: prototypes that are nearest to most training images of another class.",
+        help="*Most images of other classes first* starts with prototypes that attract the wrong images.",
     )
 
 
@@ -81,7 +81,7 @@ def _named(card: Card, name: str, prototypes: Prototypes, p: int, order: str) ->
 
 
 def show_downloads(chosen: Selection) -> None:
-    """Show the buttons that keep the prototypes as a picture, a table, or both with all pictures."""
+    """Show the buttons that download the prototypes as an image, as a table, or as both with all images."""
     info = chosen.model
     data = read.dataset(info)
     prototypes = read.conversion(chosen).prototypes
@@ -89,13 +89,13 @@ def show_downloads(chosen: Selection) -> None:
 
     with st.container(horizontal=True):
         show_download(
-            "All as one picture (PNG)",
-            lambda: exports.prototype_sheet(prototypes, info.class_names, data),
+            "All as one image (PNG)",
+            lambda: export.prototype_sheet(prototypes, info.class_names, data),
             f"{name}.png",
         )
         show_download("Table (CSV)", prototype_table(prototypes, info.class_names), f"{name}.csv")
         show_download(
-            "Pictures and table (ZIP)",
-            lambda: exports.prototype_archive(prototypes, info.class_names, data),
+            "Images and table (ZIP)",
+            lambda: export.prototype_archive(prototypes, info.class_names, data),
             f"{name}.zip",
         )

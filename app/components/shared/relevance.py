@@ -1,4 +1,4 @@
-"""Relevance maps over pictures, drawn in the browser: how they look changes without the server."""
+"""Relevance maps over images, drawn in the browser: their look changes without the server."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def mapped(picture: str, maps: RelevanceMaps, row: int, caption: str, about: str
     """A picture with map number `row` over it."""
     height, width = maps.values[row].shape
     values = base64.b64encode(packed_relevance(maps.values[row])).decode()
-    drawn: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE}
-    return Figure(picture, caption, about or caption, drawn, _warning(maps, row))
+    overlay: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE}
+    return Figure(picture, caption, about or caption, overlay, _warning(maps, row))
 
 
 def _warning(maps: RelevanceMaps, row: int) -> str:
@@ -62,21 +62,23 @@ def _warning(maps: RelevanceMaps, row: int) -> str:
         return ""
     ratio = maps.conservation[row]
     if np.isfinite(ratio):
-        return f"This map does not conserve: its pixels sum to {ratio:.2f} times the score, not 1. Read it with care."
-    return "The score is 0, so the map cannot be checked against it. Read it with care."
+        return (
+            f"This map does not conserve relevance: its pixels sum to {ratio:.2f} times the score. Read it with care."
+        )
+    return "The score is 0, so conservation cannot be checked. Read this map with care."
 
 
 def show_look(key: str) -> None:
     """Show the controls of all maps, opacity and colours, and what the colours mean.
 
-    The browser reads them from the address; here it is said when that asks for what cannot be.
+    The browser reads them from the address; what cannot be is refused here.
     """
     for name, usable, instead in (
-        ("colours", one_of(COLOURS), f"Relevance colours are one of {', '.join(COLOURS)}."),
-        ("opacity", number_in(0, 100), "It is a percentage, 0 to 100."),
+        ("colours", one_of(COLOURS), f"Choose one of {', '.join(COLOURS)}."),
+        ("opacity", number_in(0, 100), "Use a percentage, 0 to 100."),
     ):
-        if (asked := st.query_params.get(name)) and not usable(asked):
-            refuse(name, asked, instead)
+        if (requested := st.query_params.get(name)) and not usable(requested):
+            refuse(name, requested, instead)
     _relevance(key=key, data={"scales": _SCALES})
 
 

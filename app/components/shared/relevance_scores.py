@@ -21,15 +21,15 @@ IMAGES = (100, 300, 1000)
 
 
 def choose_images(info: ModelInfo) -> int:
-    """Show the choice of how many test images maps are measured on."""
+    """Show the choice of how many test images relevance maps are measured on."""
     return st.selectbox(
         "Test images",
         IMAGES,
         key="images",
         width=160,
-        bind=bound("images", one_of(IMAGES), f"It is {', '.join(map(str, IMAGES))}.", IMAGES[0]),
-        help=f"How many of the {len(read.dataset(info).split('test')):,} test images the metrics on maps are measured "
-        "on, chosen at random by the seed. The paper takes 1,000; fewer are quicker and less certain.",
+        bind=bound("images", one_of(IMAGES), f"Choose one of {', '.join(map(str, IMAGES))}.", IMAGES[0]),
+        help=f"Number of test images for the metrics on relevance maps, drawn at random from the "
+        f"{len(read.dataset(info).split('test')):,}. The paper uses 1,000; fewer are faster but less certain.",
     )
 
 
@@ -48,9 +48,10 @@ def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT
     count = f"{_counted(chosen, images):,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     offer(
         evaluation.relevance_maps_job(subject, chosen.source, images, runs, method),
-        f"Measure maps of {label}",
-        f"Measuring maps of {label} on {count}.",
-        "Seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are kept.",
+        f"Measure relevance maps of {label}",
+        f"Measuring relevance maps of {label} on {count}.",
+        "Takes seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are "
+        "kept.",
         "primary",
     )
     return False
@@ -72,7 +73,7 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
         else:
             missing.setdefault(_scores(chosen, images).key, chosen)
     for why, labels in without.items():
-        st.info(message(f"No maps of {', '.join(labels)}. {why}"), icon=":material/block:")
+        st.info(message(f"No relevance maps of {', '.join(labels)}. {why}"), icon=":material/block:")
     if not missing:
         return
     labels = [_label(chosen) for chosen in missing.values()]
@@ -80,9 +81,9 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
         comparison.relevance_maps_job(
             [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], k, images, runs
         ),
-        f"Measure maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
-        f"Measuring maps of {', '.join(labels)}.",
-        f"{', '.join(labels)}: one after the other, in the background. Finished measurements are kept.",
+        f"Measure relevance maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
+        f"Measuring relevance maps of {', '.join(labels)}.",
+        f"Measures {', '.join(labels)} one after the other, in the background. Finished measurements are kept.",
         "primary",
     )
 

@@ -20,42 +20,43 @@ TOP = "sweep-top"
 
 
 def wait_for_sweep(chosen: Selection) -> bool:
-    """Compute what is missing in the background, showing what is there; True when there is nothing to wait for."""
+    """Compute missing conversions in the background and show the others; True when there is nothing to wait for."""
     request = sweep_job(read.subject(chosen.model), KS, chosen.kmeans.seed, chosen.kmeans.k)
     job = jobs.look(read.store(), request.name)
     if job is not None and job.state == "done" and st.session_state.get("swept") == request.name:
         return True
     st.session_state["swept"] = request.name
-    follow(request, "Converting for every number.", ONCE_PER_MODEL, lambda: show_curves(chosen), TOP)
+    follow(request, "Converting for 1 to 20 prototypes per class.", ONCE_PER_MODEL, lambda: show_curves(chosen), TOP)
     return False
 
 
 def show_sweep(chosen: Selection) -> None:
-    """Show what the numbers mean, the table to keep, and the curves."""
+    """Show what the numbers mean, the download, and the curves."""
     summaries = stored_summaries(chosen)
     summary = summaries.get(chosen.kmeans.k)
     with st.container(border=True, key=TOP):
         st.markdown(claims.agreement_over_k(summaries, chosen.kmeans.k))
         st.caption(
-            f"One run of k-means (seed {chosen.kmeans.seed}) for each number; another seed can give other prototypes "
-            "and other numbers. Compare has several runs, with their standard deviation."
+            f"One run of k-means (seed {chosen.kmeans.seed}) per number; another seed can give other prototypes and "
+            "values. "
+            "The page Compare has several runs with standard deviations."
         )
         if summary is not None and summary.diversity is not None:
             st.caption(
-                f"The paper's own measure of diversity (D_dvs, 0 to 1 ↓) is {summary.diversity:.4f} with "
-                f"{chosen.kmeans.k} prototypes per class. {claims.diversity_over_k(summaries)} Computed with float32 "
-                f"rounding, as in the paper's code, it is {summary.diversity_reference:.2f}; the paper has 0.37 to "
-                "0.45 for its KMEx."
+                f"The paper's diversity (D_dvs, 0 to 1 ↓) is {summary.diversity:.4f} with {chosen.kmeans.k} prototypes "
+                "per "
+                f"class. {claims.diversity_over_k(summaries)} With float32 rounding, as in the paper's code, it is "
+                f"{summary.diversity_reference:.2f}; the paper reports 0.37 to 0.45 for KMEx."
             )
         smallest = int(read.conversion(chosen).prototypes.class_size.min())
         if smallest < KS[-1]:
-            st.caption(f"The smallest class has {smallest:,} training images, and never more prototypes than those.")
+            st.caption(f"The smallest class has {smallest:,} training images, and so at most as many prototypes.")
         show_download("Curves as CSV", sweep_table(summaries), f"{chosen.model.name}-sweep.csv")
     show_curves(chosen)
 
 
 def show_curves(chosen: Selection) -> None:
-    """Show the curves over what is there."""
+    """Show the curves over the stored summaries."""
     summaries = stored_summaries(chosen)
     if not summaries:
         return
