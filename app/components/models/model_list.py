@@ -46,11 +46,8 @@ def choose_model() -> ModelInfo | None:
         rows = st.session_state["models-table"]["selection"]["rows"]
         pick(CHOSEN, names[rows[0]] if rows else "")
 
-    table = model_table(read.store(), infos)
-    if not any(info.caveat for info in infos):
-        table = table.drop(columns="")
     st.dataframe(
-        table,
+        model_table(read.store(), infos),
         key="models-table",
         hide_index=True,
         on_select=choose,

@@ -20,9 +20,9 @@ def model_table(store: Store, infos: Sequence[ModelInfo]) -> pd.DataFrame:
 
     Returns:
         Columns `Name`, `Kind`, `Data set`, `Backbone`, `Accuracy ↑` (per cent of the test images), one without a name
-        (a mark where the accuracy has a caveat), `Size` (MiB of its file) and `Made` (the date).
+        (a mark where the accuracy has a caveat; only if one has), `Size` (MiB of its file) and `Made` (the date).
     """
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "Name": [info.name for info in infos],
             "Kind": [MODEL_KINDS[info.kind].title for info in infos],
@@ -34,6 +34,7 @@ def model_table(store: Store, infos: Sequence[ModelInfo]) -> pd.DataFrame:
             "Made": [str(info.made_by.get("date", ""))[:10] for info in infos],
         }
     )
+    return table if any(info.caveat for info in infos) else table.drop(columns="")
 
 
 def history_table(history: Sequence[Mapping[str, Any]], epoch: int = 0, loss: float | None = None) -> pd.DataFrame:
