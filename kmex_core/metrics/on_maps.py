@@ -337,7 +337,7 @@ class _Batch:
         return torch.from_numpy(np.stack(drawn)).to(self.images.device)
 
     def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, counts: Tensor) -> _Outputs:
-        """Model outputs for masked images: row r is `image[r]` with its first `counts[r]` pixels by `ranks[rank[r]]`."""
+        """Model outputs for masked images: row r is `image[r]` with `counts[r]` pixels by `ranks[rank[r]]`."""
 
         def outputs_of(part: slice) -> _Outputs:
             return _outputs(

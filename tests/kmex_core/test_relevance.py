@@ -458,7 +458,7 @@ def test_prototypes_that_do_not_exist_are_refused(kmex: KMEx, digits: ModelInfo)
         kmex.explain(image, prototypes=[50])
     with pytest.raises(InputError, match="no relevance method named 'magic'"):
         kmex.explain(image, method="magic")
-    with pytest.raises(InputError, match="One prototype for each of 1 images"):
+    with pytest.raises(InputError, match="Expected one prototype per image"):
         kmex.maps(image, [1, 2])
     with pytest.raises(InputError, match="One image"):
         kmex.explain(torch.zeros(2, 3, 32, 32))

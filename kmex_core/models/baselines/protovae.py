@@ -57,11 +57,11 @@ class ProtoVAE(Baseline):
 
     @classmethod
     def options_for(cls, dataset: str) -> dict[str, float]:
-        """The weight of the KL divergence: 1 for MNIST, 100 for all others (Table 10); the digits are as simple."""
+        """The weight of the KL divergence: 1 for MNIST, 100 for all others (Table 10). The digits are as simple."""
         return {"kl": 1.0 if dataset in ("mnist", "digits") else 100.0}
 
     def stage(self, epoch: int, epochs: int) -> Stage:
-        """All of it, always."""
+        """One stage, which trains everything."""
         return Stage("joint", ("encoder", "head", "to_log_variance", "decoder"))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,5 +113,5 @@ class ProtoVAE(Baseline):
         return pixels
 
     def decoded(self) -> Tensor:
-        """(K, 3, S, S) pixels 0…1: the prototypes as the decoder draws them."""
+        """(K, 3, S, S) pixels 0…1: the decoded prototypes."""
         return self.decode(self.prototypes)
