@@ -20,20 +20,20 @@ from starlette.routing import Mount, Route  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
-from app import maps, pictures  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.login import guarded  # noqa: E402
+from app.routes import embedding_map, pictures  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
 
 
 def explain_failure(error: Exception) -> bool:
-    """What a person sees when something nobody thought of goes wrong: a sentence; the log has the traceback."""
+    """Show an unexpected error as a sentence; the log has the traceback."""
     log.error("A page failed", exc_info=error)
     st.error(
-        "Something went wrong. Nothing was lost; reload the page to continue. "
-        f"The server's log has the details ({type(error).__name__})."
+        "Something went wrong. No data was lost; reload the page to continue. "
+        f"Details are in the server's log ({type(error).__name__})."
     )
     return True
 
@@ -58,8 +58,8 @@ app = st.App(
     lifespan=warm_up,
     routes=[
         Route(route(pictures.ROUTE), guarded(pictures.serve)),
-        Route(route(maps.CLOUD), guarded(maps.serve)),
-        Route(route(maps.LAYER), guarded(maps.serve)),
+        Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
+        Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

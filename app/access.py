@@ -56,8 +56,8 @@ def dataset_to_open(name: str, root: str = "") -> str:
     opened = next((place for place in places if place.is_dir()), places[0])
     if not any(opened.is_relative_to(folder) for folder in roots):
         raise InputError(
-            f"This server does not open '{name}'. Name a data set of the list, or a folder inside one that whoever "
-            f"runs the server has named in {DATA_ROOTS} (docs/deploy.md)."
+            f"This server does not open '{name}'. Choose a data set from the list, or a folder inside one that the "
+            f"server's operator has listed in {DATA_ROOTS} (docs/deploy.md)."
         )
     return str(opened)
 

@@ -1,4 +1,4 @@
-"""Every sentence of a page that claims something about the data, computed from the data that it is shown with.
+"""Every sentence on a page that claims something about the data, computed from the data that it is shown with.
 
 A sentence that holds for one model need not hold for the next: what cannot be computed is not claimed.
 """
@@ -41,52 +41,57 @@ class Difference:
     about: str
 
 
-def difference(one: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Difference:
+def difference(predicted: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Difference:
     """How two models' predictions for the same images compare.
 
     Args:
         one, other: (N,) predicted classes.
         labels: (N,) true classes, N ≥ 1.
     """
-    gained, lost = int(((one == labels) & (other != labels)).sum()), int(((other == labels) & (one != labels)).sum())
+    right, reference_right = predicted == labels, reference == labels
+    gained, lost = int((right & ~reference_right).sum()), int((reference_right & ~right).sum())
     more = gained - lost
-    p = paired_p_value(one == labels, other == labels)
+    p = paired_p_value(right, reference_right)
     beyond = p < LEVEL
-    text = f"{more / len(labels) * 100:+.1f} points, {more:+,} of {len(labels):,}" if more else "as many right"
-    verdict = "more than chance explains" if beyond else "within what chance explains"
-    about = f"{gained:,} images are right only here, {lost:,} only there: {verdict} (McNemar's test, p = {p:.2g})."
+    text = f"{more / len(labels) * 100:+.1f} points, {more:+,} of {len(labels):,}" if more else "equally many correct"
+    verdict = "significant" if beyond else "not significant"
+    about = (
+        f"{gained:,} images are correct only with KMEx, {lost:,} only with the black box. This is {verdict} "
+        f"(McNemar's test, p = {p:.2g})."
+    )
     return Difference(text, beyond, about)
 
 
-def near_tie(found: Explanation, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
+def near_tie(explanation: Explanation, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
     """Which class nearly won, and by how little; "" when the decision is clear.
 
     Args:
-        found: an explanation.
+        explanation: an explanation.
         classes: (K,) the prototypes' classes.
         names: of the classes.
         built_in: a prototypical model decides by its class probabilities; KMEx by the nearest prototype.
     """
     if built_in:
-        second, first = np.argsort(found.kmex)[-2:] if len(found.kmex) > 1 else (-1, -1)
-        if second < 0 or found.kmex[first] - found.kmex[second] >= NEAR_PROBABILITY:
+        probability = explanation.kmex
+        second, first = np.argsort(probability)[-2:] if len(probability) > 1 else (-1, -1)
+        if second < 0 or probability[first] - probability[second] >= NEAR_PROBABILITY:
             return ""
         return (
-            f"**Near tie** with **{markdown(names[second])}**: its probability is {found.kmex[second]:.1%} against "
-            f"{found.kmex[first]:.1%} (less than {NEAR_PROBABILITY * 100:.0f} points apart)."
+            f"**Near tie** with **{markdown(names[second])}**, whose probability is {probability[second]:.1%} against "
+            f"{probability[first]:.1%} (less than {NEAR_PROBABILITY * 100:.0f} points apart)."
         )
-    others = np.flatnonzero(classes != found.predicted)
+    others = np.flatnonzero(classes != explanation.predicted)
     if len(others) == 0:
         return ""
-    best = int(np.argmax(found.similarity))
-    rival = int(others[np.argmax(found.similarity[others])])
-    if found.distance[rival] >= found.distance[best] * (1 + NEAR_DISTANCE):
+    best = int(np.argmax(explanation.similarity))
+    rival = int(others[np.argmax(explanation.similarity[others])])
+    if explanation.distance[rival] >= explanation.distance[best] * (1 + NEAR_DISTANCE):
         return ""
     name = markdown(names[classes[rival]])
     return (
-        f"**Near tie** with **{name}**: the nearest prototype of that class has a similarity of "
-        f"{found.similarity[rival]:.3f} against {found.similarity[best]:.3f} (it is less than {NEAR_DISTANCE:.0%} "
-        "farther away)."
+        f"**Near tie** with **{name}**, whose nearest prototype has a similarity of "
+        f"{explanation.similarity[rival]:.3f} against {explanation.similarity[best]:.3f} "
+        f"(less than {NEAR_DISTANCE:.0%} farther away)."
     )
 
 
@@ -97,11 +102,11 @@ def how_near(rank: float) -> str:
         rank: share of the training images that are nearer to theirs, or as near, 0…1.
     """
     if rank >= 1:
-        return "no training image is farther from its nearest prototype than this image is from its own"
+        return "this image is farther from its nearest prototype than every training image is from theirs"
     if rank <= 0:
-        return "every training image is farther from its nearest prototype than this image is from its own"
+        return "this image is nearer to its nearest prototype than every training image is to theirs"
     share = "fewer than 0.1 %" if rank < 0.001 else f"{np.floor(rank * 1000) / 10:.1f} %"
-    return f"{share} of the training images are nearer to their nearest prototype than this image is to its own"
+    return f"{share} of the training images are nearer to their nearest prototype than this image is"
 
 
 def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
@@ -113,11 +118,11 @@ def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
         fingerprint: of its data set as it is now.
     """
     if "imported" in info.made_by:
-        return "The model was imported: whether it saw these images in training is not known."
+        return "The model was imported, so it is unknown whether it saw these images in training."
     if info.made_by.get("data") != fingerprint:
-        return "The data set may have changed since training, so it is not known whether the model saw these images."
+        return "The data set may have changed since training, so it is unknown whether the model saw these images."
     return {
-        "train": "The model and the prototypes were made from these images.",
+        "train": "The model and its prototypes were made from these images.",
         "test": "The model was not trained on these images.",
     }[split]
 
@@ -125,46 +130,47 @@ def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
 # ---- numbers of prototypes ------------------------------------------------------------------------------------------
 
 
-def agreement_over_k(found: Mapping[int, Summary], chosen: int) -> str:
+def agreement_over_k(summaries: Mapping[int, Summary], chosen: int) -> str:
     """What more prototypes per class do to agreement, from the numbers that were measured.
 
     Args:
-        found: summaries by prototypes per class.
+        summaries: summaries by prototypes per class.
         chosen: the slider's number.
     """
-    ks = sorted(found)
+    ks = sorted(summaries)
     if len(ks) < 2:
         return ""
-    agreement = {k: found[k].agreement for k in ks}
+    agreement = {k: summaries[k].agreement for k in ks}
     best, worst = max(ks, key=lambda k: (agreement[k], -k)), min(ks, key=lambda k: (agreement[k], k))
-    images = found[ks[0]].images
+    images = summaries[ks[0]].images
     if f"{agreement[best]:.1%}" == f"{agreement[worst]:.1%}":
         about = "" if agreement[best] == agreement[worst] else "about "
-        same = f"{about}{agreement[best]:.1%} of the {images:,} test images"
-        return f"KMEx agrees with the black box on {same} for every number."
-    here = f"; with {chosen} on {agreement[chosen]:.1%}" if chosen in found and chosen not in (best, worst) else ""
+        images_agreeing = f"{about}{agreement[best]:.1%} of the {images:,} test images"
+        return f"KMEx agrees with the black box on {images_agreeing}, whatever the number of prototypes."
+    is_between = chosen in summaries and chosen not in (best, worst)
+    at_chosen = f"; with {chosen} it is {agreement[chosen]:.1%}" if is_between else ""
     ends = (
         f"KMEx agrees with the black box most often with {best} per class (on {agreement[best]:.1%} of {images:,} test "
-        f"images) and least often with {worst} ({agreement[worst]:.1%}){here}."
+        f"images) and least often with {worst} ({agreement[worst]:.1%}){at_chosen}."
     )
     drop, before, after = max((agreement[a] - agreement[b], a, b) for a, b in itertools.pairwise(ks))
     if drop <= 0:
-        return f"{ends} It never falls as prototypes are added."
+        return f"{ends} Agreement never falls as prototypes are added."
     lost = round(drop * images)
     return (
-        f"{ends} More prototypes do not always follow it more closely: from {before} to {after} agreement falls by "
+        f"{ends} More prototypes do not always help: from {before} to {after}, agreement falls by "
         f"{'less than 0.1' if drop < 0.001 else f'{drop * 100:.1f}'} points ({lost:,} image{'s' * (lost != 1)})."
     )
 
 
-def diversity_over_k(found: Mapping[int, Summary]) -> str:
+def diversity_over_k(summaries: Mapping[int, Summary]) -> str:
     """How far the paper's measure of diversity moves with the number of prototypes; "" when there is little to say."""
-    values = [summary.diversity for summary in found.values() if summary.diversity is not None]
+    values = [summary.diversity for summary in summaries.values() if summary.diversity is not None]
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    moves = "hardly moves: it is" if high - low < STILL else "is"
-    return f"Over the {len(values)} numbers measured here it {moves} between {low:.4f} and {high:.4f}."
+    moves = "hardly changes, staying" if high - low < STILL else "varies"
+    return f"Over the {len(values)} numbers of prototypes measured, it {moves} between {low:.4f} and {high:.4f}."
 
 
 # ---- maps -----------------------------------------------------------------------------------------------------------
@@ -181,8 +187,8 @@ def ordering(ordered: np.ndarray, at_random: np.ndarray, title: str) -> str:
     both = np.concatenate([ordered, at_random])
     low, high = float(both.min()), float(both.max())
     if high - low < STILL:
-        return f"{title}'s probability moves between {low:.3f} and {high:.3f} only: the curves say little of its maps."
+        return f"{title}: the probability stays between {low:.3f} and {high:.3f}, too flat to judge the maps."
     if f"{area:.3f}" == f"{beside:.3f}":
-        return f"{title}'s maps do no better than random order: both areas are {area:.3f}."
-    verdict = "above random order" if area > beside else "not above random order"
-    return f"{title}'s maps are {verdict}: the area is {area:.3f} against {beside:.3f}."
+        return f"{title}: relevance order is no better than random order; the area under both curves is {area:.3f}."
+    verdict = "better than random order" if area > beside else "no better than random order"
+    return f"{title}: relevance order is {verdict}; the area under the curve is {area:.3f} against {beside:.3f}."

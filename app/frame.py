@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components.messages import errors_as_messages
-from app.components.notices import show_notices
-from app.components.title import PRODUCT
+from app.components.models.notices import show_notices
+from app.components.shared.messages import errors_as_messages
+from app.components.shared.title import PRODUCT
 from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand

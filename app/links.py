@@ -41,13 +41,13 @@ def bound(
         default: what the widget shows when nothing was chosen.
         label: the text of an option, its `format_func`, which the address has.
     """
-    asked = st.query_params.get_all(key)
-    wrong = asked if len(asked) > 1 else [text for text in asked if not usable(text)]
+    requested = st.query_params.get_all(key)
+    wrong = requested if len(requested) > 1 else [text for text in requested if not usable(text)]
     place = st.session_state.get(PLACE)
     if place is not None:  # on a page, not in the sidebar
         _left_on(st.session_state[_PAGE]).setdefault(key, [])
     if wrong:
-        if place is None or not _of_another_data_set(key, asked):
+        if place is None or not _of_another_data_set(key, requested):
             words = _refusal(key, wrong[-1], instead)
             notes()[key] = words, default
             if place is not None:
@@ -60,9 +60,14 @@ def bound(
     return None
 
 
+def bound_switch(key: str, default: bool) -> Literal["query-params"] | None:
+    """`bound` for a switch."""
+    return bound(key, lambda text: text.lower() in ("true", "false"), "Use true or false.", default)
+
+
 def bound_to(key: str, labels: Mapping[str, str], default: str) -> Literal["query-params"] | None:
     """`bound` for a choice of one option, by the options' labels."""
-    instead = f"It is one of {', '.join(map(markdown, labels.values()))}."
+    instead = f"Choose one of {', '.join(map(markdown, labels.values()))}."
     return bound(key, one_of(labels.values()), instead, default, labels.__getitem__)
 
 
@@ -98,10 +103,10 @@ def _left() -> dict[tuple[str, str], dict[str, list[str]]]:
     return left
 
 
-def _of_another_data_set(key: str, asked: list[str]) -> bool:
+def _of_another_data_set(key: str, requested: list[str]) -> bool:
     """Whether what the address asks for was chosen on this page in this session, for another data set than now."""
     now = st.session_state[_PAGE], str(st.session_state.get("dataset"))
-    return any(left.get(key) == asked for place, left in _left().items() if place[0] == now[0] and place != now)
+    return any(left.get(key) == requested for place, left in _left().items() if place[0] == now[0] and place != now)
 
 
 def number_in(low: int, high: int) -> Callable[[str], bool]:
@@ -115,29 +120,24 @@ def one_of(options: Iterable[object]) -> Callable[[str], bool]:
     return lambda text: text in texts
 
 
-def on_or_off(text: str) -> bool:
-    """Whether a text is what a switch has in the address, for `bound`."""
-    return text.lower() in ("true", "false")
-
-
 def notes() -> dict[str, tuple[str, object]]:
     notes: dict[str, tuple[str, object]] = st.session_state.setdefault(_NOTES, {})
     return notes
 
 
-def refuse(key: str, asked: str, instead: str) -> None:
+def refuse(key: str, requested: str, instead: str) -> None:
     """Say that the address asks for what is not here: for what no widget is bound to. The address goes on naming it.
 
     What was picked here for another data set is no link's: the address forgets it, and nothing is said.
     """
-    if _of_another_data_set(key, [asked]):
+    if _of_another_data_set(key, [requested]):
         pick(key, "")
         return
-    st.session_state[PLACE].warning(_refusal(key, asked, instead), icon=":material/link_off:")
+    st.session_state[PLACE].warning(_refusal(key, requested, instead), icon=":material/link_off:")
 
 
-def _refusal(key: str, asked: str, instead: str) -> str:
-    return f"The link asks for {key} '{markdown(asked[:80])}', which is not here. {instead}"
+def _refusal(key: str, requested: str, instead: str) -> str:
+    return f"The link asks for {key} '{markdown(requested[:80])}', which is not available. {instead}"
 
 
 def corrected() -> dict[str, tuple[object, Callable[[Any], str]]]:
@@ -155,7 +155,7 @@ def show_corrections() -> None:
         if value == default:
             pick(key, "")
         else:
-            st.query_params[key] = [label(one) for one in value] if isinstance(value, list) else label(value)
+            st.query_params[key] = [label(option) for option in value] if isinstance(value, list) else label(value)
     st.session_state[PLACE] = place = st.container()
     for key, (words, shown) in list(notes().items()):
         if st.session_state.get(key) == shown:
@@ -197,18 +197,18 @@ def prototype_name(p: int, classes: np.ndarray) -> str:
 
 def prototype_index(name: str, classes: np.ndarray) -> int | None:
     """The prototype that `prototype_name` named, None when there is none among these."""
-    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
-    if found is None:
+    match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
+    if match is None:
         return None
-    own = np.flatnonzero(classes == int(found[1]))
-    return int(own[int(found[2])]) if int(found[2]) < len(own) else None
+    of_class = np.flatnonzero(classes == int(match[1]))
+    return int(of_class[int(match[2])]) if int(match[2]) < len(of_class) else None
 
 
 def missing_prototype(name: str, classes: np.ndarray, class_names: Sequence[str]) -> str:
     """Why there is no prototype of such a name among those of these classes (K,), as a sentence of Markdown."""
-    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
-    if found is None or int(found[1]) >= len(class_names):
-        return f"A prototype is named by its class, 0 to {len(class_names) - 1:,}, and its place in it, as in 0.0."
-    count = int((classes == int(found[1])).sum())
-    label = markdown(class_names[int(found[1])])
-    return f"There is no number {int(found[2]) + 1} of class {label} now: it has {count} prototypes."
+    match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
+    if match is None or int(match[1]) >= len(class_names):
+        return f"Name a class, 0 to {len(class_names) - 1:,}, and a position in the class, for example 0.0."
+    count = int((classes == int(match[1])).sum())
+    label = markdown(class_names[int(match[1])])
+    return f"Class {label} has {count} prototypes now, so there is no number {int(match[2]) + 1}."

@@ -25,7 +25,7 @@ def demand() -> None:
         return
     if not st.user.is_logged_in:
         st.title("KMEx Explorer")
-        st.markdown("This server is for people who are logged in.")
+        st.markdown("Log in to use this server.")
         st.button("Log in", icon=":material/login:", type="primary", on_click=st.login)
         st.stop()
     st.sidebar.button("Log out", icon=":material/logout:", on_click=st.logout)

@@ -51,7 +51,7 @@ HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
     SplitEmbedding: (6, False),
     ModelConversion: (200, "Finding prototypes …"),
     ModelPatches: (20, False),
-    EmbeddingMap: (6, "Reading the map …"),
+    EmbeddingMap: (6, "Reading the embedding map …"),
     RelevanceScores: (40, False),
 }
 ResultT = TypeVar("ResultT")
@@ -247,12 +247,12 @@ def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -
     return _attribute_curves(info, stored, tuple(seeds)) if stored else None
 
 
-@st.cache_resource(max_entries=40, show_spinner="Reading what was found …", hash_funcs=NAMES)
+@st.cache_resource(max_entries=40, show_spinner="Reading the curves …", hash_funcs=NAMES)
 def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ...]) -> Curves:
     return curves_over_k(subject(info), ks, seeds)
 
 
-@st.cache_resource(max_entries=40, show_spinner="Reading what was found …", hash_funcs=NAMES)
+@st.cache_resource(max_entries=40, show_spinner="Reading the curves …", hash_funcs=NAMES)
 def built_in_curves(infos: Sequence[ModelInfo]) -> Curves:
     """What the prototypes of models that were trained alike cover, see `info.trained_alike`."""
     return built_in_attribute_curves([subject(info) for info in infos])
@@ -271,11 +271,11 @@ def prototype_places(chosen: Selection) -> np.ndarray:
     """(K, 2) where the prototypes are on the embedding map, which must have been drawn."""
     from kmex_core.analysis.projection import place
 
-    drawn = result(subject(chosen.model).embedding_map())
-    return place(drawn, conversion(chosen).prototypes.centers)
+    projection = result(subject(chosen.model).embedding_map())
+    return place(projection, conversion(chosen).prototypes.centers)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the picture …")
+@st.cache_resource(max_entries=4, show_spinner="Reading the image …")
 def picture(digest: str, _content: bytes, _name: str) -> Picture:
     """The picture in a file that was uploaded, decoded once for all runs of its page.
 
@@ -290,7 +290,7 @@ def picture(digest: str, _content: bytes, _name: str) -> Picture:
     return read_picture(_content, _name)
 
 
-@st.cache_data(max_entries=64, show_spinner="Tracing the similarities back to the pixels …", hash_funcs=NAMES)
+@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
 def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, method: str) -> Explanation:
     """Why a picture is classified as it is.
 
@@ -317,7 +317,7 @@ def prototype_maps(chosen: Selection, prototypes: Sequence[int], method: str = A
         return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, method)
 
 
-@st.cache_data(max_entries=64, show_spinner="Drawing maps …", hash_funcs=NAMES)
+@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
 def class_maps(chosen: Selection, images: Sequence[int], method: str) -> tuple[RelevanceMaps, RelevanceMaps]:
     """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
     import torch

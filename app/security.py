@@ -119,7 +119,7 @@ class AllowedHosts:
         if host is not None and is_allowed(host, self.names):
             foreign = [origin for origin in headers.getlist("origin") if not self._is_own(origin.lower(), given[0])]
             if scope["type"] == "websocket" and foreign:
-                await PlainTextResponse("A page of another server cannot open this WebSocket.\n", 403)(
+                await PlainTextResponse("Pages of other servers cannot open this WebSocket.\n", 403)(
                     scope, receive, send
                 )
             else:
@@ -127,8 +127,8 @@ class AllowedHosts:
             return
         name = f"'{host}'" if host and len(host) <= 253 else "a request without a host name"
         await PlainTextResponse(
-            f"This server does not answer to {name}. To let it, add the name to server.allowedHosts and start the "
-            "server again; docs/deploy.md says how.\n",
+            f"This server does not answer to {name}. To allow it, add the name to server.allowedHosts and restart the "
+            "server (see docs/deploy.md).\n",
             400,
         )(scope, receive, send)
 

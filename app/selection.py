@@ -9,6 +9,7 @@ from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 
 DEFAULT_K = 5
+KS = range(1, 21)  # prototypes per class that can be chosen
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from streamlit.errors import StreamlitAPIException
 
 from app import read
 from app.addresses import link
-from app.links import PLACE, bound, corrected, notes, number_in, on_or_off
-from app.selection import DEFAULT_K, Selection
-from app.wording import message
+from app.links import PLACE, bound, bound_switch, corrected, notes, number_in
+from app.selection import DEFAULT_K, KS, Selection
+from app.wording import MAY_BE_GONE, message
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue
@@ -22,7 +22,6 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
-KS = (1, 20)
 MOST_OFFERED = 6
 NO_MODEL = "none"
 # in the session: what is selected, the data set and the weights of the last run, what links asked for in vain, what the
@@ -55,7 +54,7 @@ def choose() -> None:
     st.session_state[PLACE] = None
     with st.sidebar:
         if not models:
-            st.warning("There is no model yet. Train one: `python -m kmex_core train --help`.")
+            st.warning("The store has no models yet. Train one: `python -m kmex_core train --help`.")
             st.stop()
         names = _datasets(models)
         titles = {_title(name, names): name for name in names}
@@ -67,7 +66,7 @@ def choose() -> None:
             None,
             key="dataset",
             bind=bind,
-            help="The images that the models below were trained on.",
+            help="The data set that the models below were trained on.",
         )
         of_dataset = [model.name for model in models if model.dataset == titles.get(title or "")]
         name = st.selectbox(
@@ -76,7 +75,7 @@ def choose() -> None:
             None,
             key="model",
             bind=bind,
-            help="A trained classifier in the store. `python -m kmex_core train` makes more.",
+            help="A trained classifier in the store. Add more on the page Models or with `python -m kmex_core train`.",
         )
         if title is None or name is None:  # went back to an address that names none
             _forget("dataset", "model", "k", _LAST)
@@ -116,17 +115,17 @@ def _settle(models: list[ModelInfo], titles: dict[str, str]) -> Literal["query-p
     by_name = {model.name: model for model in models}
     title_of = {name: title for title, name in titles.items()}
     first_run = "model" not in st.session_state
-    asked = st.query_params.get_all("dataset"), st.query_params.get_all("model")
+    requested = st.query_params.get_all("dataset"), st.query_params.get_all("model")
     title = st.session_state.get("dataset", st.query_params.get("dataset")) or ""
     title = title_of.get(title, title)
     name = st.session_state.get("model", st.query_params.get("model")) or ""
     changed = not first_run and title != st.session_state.get(_LAST, title)
     if name in by_name and not changed:
-        own = title_of[by_name[name].dataset]
-        if first_run and title not in ("", own):
-            words = f"The link names the data set '{markdown(title[:80])}', but {markdown(name)} is a model of {own}."
-            notes()["dataset"] = words, own
-        title = own
+        own_title = title_of[by_name[name].dataset]
+        if first_run and title not in ("", own_title):
+            words = f"The link names '{markdown(title[:80])}', but {markdown(name)} is a model of {own_title}."
+            notes()["dataset"] = words, own_title
+        title = own_title
     elif changed or not name:
         title = title or next(iter(titles))
         name = next((model.name for model in models if model.dataset == titles.get(title)), "") or name or NO_MODEL
@@ -135,7 +134,7 @@ def _settle(models: list[ModelInfo], titles: dict[str, str]) -> Literal["query-p
     before = st.session_state.get("dataset"), st.session_state.get("model")
     if before != (title, name):
         st.session_state["dataset"], st.session_state["model"] = title, name
-    if first_run and any(texts and texts != [value] for texts, value in zip(asked, (title, name), strict=True)):
+    if first_run and any(texts and texts != [value] for texts, value in zip(requested, (title, name), strict=True)):
         corrected()["dataset"] = None, str
     if first_run or "dataset" in corrected():
         values = {"dataset": title, "model": name}
@@ -155,8 +154,8 @@ def _write(values: dict[str, str]) -> None:
 
 
 def _choose_k(disabled: bool) -> float:
-    low, high = KS
-    bind = bound("k", number_in(low, high), f"{low} to {high} prototypes per class can be shown.", float(DEFAULT_K))
+    low, high = KS[0], KS[-1]
+    bind = bound("k", number_in(low, high), f"Choose {low} to {high} prototypes per class.", float(DEFAULT_K))
     if "k" not in st.session_state and (bind is None or "k" not in st.query_params):
         st.session_state["k"] = float(DEFAULT_K)
         _write({"k": str(DEFAULT_K)})
@@ -170,8 +169,8 @@ def _choose_k(disabled: bool) -> float:
         key="k",
         bind=bind,
         disabled=disabled,
-        help="How many prototypes KMEx finds for each class. The page Prototypes per class shows what each number "
-        "does to accuracy, agreement, ghosts and diversity.",
+        help="Number of prototypes that KMEx finds for each class. Every page updates as you move the slider. The page "
+        "Prototypes per class compares all numbers.",
     )
     if bind is None:  # only now, since the widget may have been bound until now
         _write({"k": f"{k:.0f}"})
@@ -184,13 +183,13 @@ def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, s
     renamed = [model for model in models if weights and catalogue.weights_key(read.store(), model.name) == weights]
     if renamed:
         now = ", ".join(f"**{markdown(model.name)}**" for model in renamed)
-        return Missing(f"The model '{markdown(name)}' was renamed: it is {now} now.", renamed)
+        return Missing(f"The model '{markdown(name)}' was renamed to {now}.", renamed)
     alike = sorted(models, key=lambda model: model.dataset != titles.get(title))
     if name == NO_MODEL or (title not in titles and name not in {model.name for model in models}):
-        words = f"No model here was trained on '{markdown(title)}'"
+        words = f"No model in the store was trained on '{markdown(title)}'"
         words += "." if name == NO_MODEL else f", and there is no model named '{markdown(name)}'."
     else:
-        words = f"There is no model named '{markdown(name)}' here. It may have been deleted or renamed."
+        words = f"The store has no model named '{markdown(name)}'. {MAY_BE_GONE}"
     return Missing(words, alike)
 
 
@@ -215,15 +214,15 @@ def _choose_kmex(model: ModelInfo) -> bool:
         "+ KMEx",
         True,
         key="kmex",
-        bind=bound("kmex", on_or_off, "It is true or false.", True),
-        help=f"On: the prototypes that KMEx finds in the embedding of this {kind}, which takes the black box's place. "
-        f"Off: the prototypes that the {kind} has learned itself.",
+        bind=bound_switch("kmex", True),
+        help=f"On: prototypes that KMEx finds in the embedding of this {kind}, which then takes the place of the black "
+        f"box. Off: the built-in prototypes of the {kind}.",
     )
     name = markdown(model.name)
     st.caption(
-        f"KMEx on the embedding of **{name}**, a {kind}; what the pages call the black box is the {kind}."
+        f"KMEx on the embedding of **{name}**, a {kind}. On the pages, *black box* means this {kind}."
         if converted
-        else f"**{name}**, a {kind}, with its own {model.k} prototypes per class."
+        else f"**{name}**, a {kind}, with its {model.k} built-in prototypes per class."
     )
     return converted
 
@@ -237,8 +236,8 @@ def _title(name: str, names: list[str]) -> str:
 def query(**more: str | int) -> dict[str, str]:
     """What a link to a page needs to show the same selection, and `more`."""
     chosen = selection()
-    kept_choices = {"dataset": st.session_state[_LAST], "model": chosen.model.name}
-    return {name: str(value) for name, value in {**kept_choices, **chosen.source.query, **more}.items()}
+    selected = {"dataset": st.session_state[_LAST], "model": chosen.model.name}
+    return {name: str(value) for name, value in {**selected, **chosen.source.query, **more}.items()}
 
 
 def address(page: str, **more: str | int) -> str:
@@ -251,9 +250,9 @@ def selection() -> Selection:
     selected: Selection | Missing = st.session_state[_KEY]
     if isinstance(selected, Selection):
         return selected
-    st.title("Not here")
+    st.title("Model not found")
     st.warning(selected.words, icon=":material/link_off:")
-    st.markdown("Choose another in the sidebar, or one of these:")
+    st.markdown("Choose another model in the sidebar, or one of these:")
     with st.container(horizontal=True):
         for model in selected.instead[:MOST_OFFERED]:
             st.button(markdown(model.name), key=f"instead-{model.name}", on_click=select_model, args=(model,))

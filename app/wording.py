@@ -9,8 +9,18 @@ from kmex_core.base.location import default_root
 from kmex_core.base.plain_text import message as as_markdown
 from kmex_core.data import registry as datasets
 
-MEANWHILE = "You can leave this page meanwhile."
+MEANWHILE = "You can leave this page; the work continues."
 ONCE_PER_MODEL = "Takes seconds to minutes, once per model."
+GHOST = "A ghost is not the nearest prototype of any training image of its class."
+EXEMPLARS = "Each image is the exemplar of a prototype: the nearest training image of its class."
+EXPLAIN = "Explain with relevance maps"
+MAY_BE_GONE = "It may have been deleted or renamed."
+A_CLASS = "Choose one of this data set's classes."
+
+
+def interval(low: float, high: float) -> str:
+    """The 95 % Wilson interval of a share, 0…1, as a sentence."""
+    return f"95 % Wilson interval: {low:.1%} to {high:.1%}."
 
 
 def short(text: str) -> str:

@@ -42,7 +42,7 @@ def measure() -> list[dict[str, Any]]:
         found = fit_prototypes(embedded, ("no", "yes"), k)
         predicted = found.classes[activated(test_embedded.z, found.centers)]
         maker.add(k, 0, found)
-    maker.made()
+    maker.curves()
     swept = time.perf_counter() - started
     assert found is not None
     started = time.perf_counter()

@@ -36,8 +36,7 @@ APP_ORDER = (
     "links",
     "figures",
     "read",
-    "maps",
-    "pictures",
+    "routes",
     "state",
     "components",
     "views",
@@ -115,6 +114,16 @@ def test_the_app_imports_downwards_only(path: Path) -> None:
     assert targets <= {*APP_ORDER[: APP_ORDER.index(here)], *beside}, f"{name_of(path)} imports upwards"
     if here in PURE:
         assert not {name.split(".")[0] for name in imported(path, for_types=True)} & {"streamlit", "torch"}
+
+
+@pytest.mark.parametrize("path", files("app/components"), ids=name_of)
+def test_the_blocks_of_a_page_are_its_own(path: Path) -> None:
+    """A page's folder imports `shared` and itself; what two pages use moves to `shared`."""
+    prefix = ["app", "components"]
+    folders = {
+        name.split(".")[2] for name in modules_imported(path) if name.split(".")[:2] == prefix and name.count(".") > 1
+    }
+    assert folders <= {"shared", path.parent.name}, f"{name_of(path)} imports another page's blocks"
 
 
 @pytest.mark.parametrize("path", [*files("kmex_core"), *files("app")], ids=name_of)

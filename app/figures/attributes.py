@@ -1,4 +1,4 @@
-"""What prototypes cover of the attributes, over numbers of prototypes and for one; and for whom predictions fail."""
+"""Attributes: coverage by prototypes, over numbers of prototypes and for one of them; accuracy per group."""
 
 from __future__ import annotations
 
@@ -46,25 +46,23 @@ CURVES = {
     "captured": Curve(
         "Captured attributes ↑",
         "Attributes",
-        "How many attributes at least one prototype has: its picture, the nearest training image of its class. Higher "
-        "is better. The paper's Figure 5.b.",
+        "Number of attributes of at least one prototype's exemplar. Higher is better. Figure 5.b of the paper.",
         1,
         None,
     ),
     "error": Curve(
         "Error of correlations ↓",
         "Mean absolute error",
-        "How far the attributes' correlations among the prototypes' pictures are from those among the training images: "
-        "the mean absolute difference over all pairs, 0 to 2. Lower is better: attributes come together as they do in "
-        "the data. The paper's Figure 5.c.",
+        "Mean absolute difference between the attributes' correlations among the prototypes' exemplars and among the "
+        "training images, over all pairs (0 to 2). Lower is better. Figure 5.c of the paper.",
         3,
         2.0,
     ),
     "ghosted": Curve(
         "Ghost prototypes ↓",
         "Prototypes",
-        "How many prototypes no training image of their class has as its nearest. Lower is better. The paper's "
-        "Figure 5.a.",
+        "Number of ghosts: prototypes that are not the nearest of any training image of their class. Lower is better. "
+        "Figure 5.a of the paper.",
         1,
     ),
 }
@@ -82,18 +80,18 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     """
     curve = CURVES[what]
     limits = (0.0, float(total) if curve.most is None else curve.most)
-    drawn = [np.zeros(1), table[what].to_numpy(float)]
+    values = [np.zeros(1), table[what].to_numpy(float)]
     figure = go.Figure()
     names = list(dict.fromkeys(table["model"]))
-    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
-        own, name = table[table["model"] == name], chart(name)
-        spread = own[f"{what}_std"].fillna(0).to_numpy()
-        if len(own) > 1 and spread.any():
-            edge = np.concatenate([own[what] + spread, (own[what] - spread)[::-1]]).clip(*limits)
-            drawn.append(edge)
+    for index, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+        rows, name = table[table["model"] == name], chart(name)
+        spread = rows[f"{what}_std"].fillna(0).to_numpy()
+        if len(rows) > 1 and spread.any():
+            edge = np.concatenate([rows[what] + spread, (rows[what] - spread)[::-1]]).clip(*limits)
+            values.append(edge)
             figure.add_trace(
                 go.Scatter(
-                    x=np.concatenate([own["k"], own["k"][::-1]]),
+                    x=np.concatenate([rows["k"], rows["k"][::-1]]),
                     y=edge,
                     fill="toself",
                     fillcolor=colour,
@@ -105,27 +103,27 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
                     legendgroup=name,
                 )
             )
-        said = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
+        spreads = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
         figure.add_trace(
             go.Scatter(
-                x=own["k"],
-                y=own[what],
+                x=rows["k"],
+                y=rows[what],
                 name=name,
                 legendgroup=name,
-                customdata=np.array(said, dtype=object),
+                customdata=np.array(spreads, dtype=object),
                 mode="lines+markers",
                 cliponaxis=False,
-                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2},
-                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 11 if len(own) == 1 else 6},
+                line={"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2},
+                marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 11 if len(rows) == 1 else 6},
                 hovertemplate=f"{name}<br>%{{x}} per class: %{{y:.{curve.digits}f}}%{{customdata}}<extra></extra>",
             )
         )
     figure.add_vline(x=chosen, line={"color": CHOSEN, "dash": "dot", "width": 2})
     if what == "captured":
         figure.add_hline(y=total, line={"color": BLACK_BOX, "dash": "dash", "width": 1})
-        drawn.append(np.array([float(total)]))
+        values.append(np.array([float(total)]))
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.7, ks[-1] + 0.7], dtick=max(1, len(ks) // 10))
-    figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(drawn), limits))
+    figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(values), limits))
     if what == "ghosted" and table[what].max() < FEW:
         figure.update_yaxes(dtick=1)
     below = AXIS + LEGEND_ROW * (len(names) if len(names) > 1 else 0)
@@ -138,25 +136,24 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     )
 
 
-def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
+def coverage_figure(coverage: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
     """Attributes by prototypes: a filled square where the prototype's picture has the attribute, else a dot.
 
     More than `MOST_COLUMNS` prototypes are counted by class instead.
 
     Args:
-        found: what is covered.
+        coverage: what is covered.
         order: (A,) the attributes from top to bottom.
         classes: K names of the prototypes' classes.
         picked: an attribute to mark.
     """
-    count, total = found.has.shape
-    names, classes = [chart(attribute_label(found, at)) for at in order], charts(classes)
-    figure = (
-        _by_class(found, order, names, classes) if count > MOST_COLUMNS else _by_prototype(found, order, names, classes)
-    )
-    if picked in found.names:
-        at = int(np.flatnonzero(order == found.names.index(picked))[0])
-        figure.add_hrect(y0=at - 0.5, y1=at + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
+    count, total = coverage.has.shape
+    names, classes = [chart(attribute_label(coverage, attribute)) for attribute in order], charts(classes)
+    draw = _by_class if count > MOST_COLUMNS else _by_prototype
+    figure = draw(coverage, order, names, classes)
+    if picked in coverage.names:
+        row = int(np.flatnonzero(order == coverage.names.index(picked))[0])
+        figure.add_hrect(y0=row - 0.5, y1=row + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
     figure.update_yaxes(
         title="Attribute (share of the training images)",
         range=[total - 0.4, -0.6],
@@ -169,25 +166,25 @@ def coverage_figure(found: Coverage, order: np.ndarray, classes: Sequence[str], 
     return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
 
 
-def _by_prototype(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
-    count = len(found.has)
+def _by_prototype(coverage: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+    count = len(coverage.has)
     colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
     figure = go.Figure()
-    rows, columns = np.nonzero(~found.has[:, order].T)
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
-    rows, columns = np.nonzero(found.has[:, order].T)
+    rows, columns = np.nonzero(~coverage.has[:, order].T)
+    figure.add_trace(_cells(coverage, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
+    rows, columns = np.nonzero(coverage.has[:, order].T)
     marks = [colours[classes[p]] for p in columns.tolist()]
-    figure.add_trace(_cells(found, order, names, rows, columns, classes, "has it", "square", 11, marks))
-    for at in range(1, count):
-        if classes[at] != classes[at - 1]:
-            figure.add_vline(x=at - 0.5, line={"color": BLACK_BOX, "width": 1})
+    figure.add_trace(_cells(coverage, order, names, rows, columns, classes, "has it", "square", 11, marks))
+    for p in range(1, count):
+        if classes[p] != classes[p - 1]:
+            figure.add_vline(x=p - 0.5, line={"color": BLACK_BOX, "width": 1})
     return figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
 
 
-def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
+def _by_class(coverage: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
     of = np.array(list(dict.fromkeys(classes)), dtype=object)
     member = np.array(classes, dtype=object)[None] == of[:, None]
-    counts = (member.astype(int) @ found.has[:, order].astype(int)).T
+    counts = (member.astype(int) @ coverage.has[:, order].astype(int)).T
     figure = go.Figure(
         go.Heatmap(
             z=np.where(counts > 0, counts, np.nan),
@@ -204,7 +201,7 @@ def _by_class(found: Coverage, order: np.ndarray, names: Sequence[str], classes:
 
 
 def _cells(
-    found: Coverage,
+    coverage: Coverage,
     order: np.ndarray,
     names: Sequence[str],
     rows: np.ndarray,
@@ -216,7 +213,7 @@ def _cells(
     colour: str | list[str],
 ) -> go.Scatter:
     told = [
-        [found.names[order[row]], names[row], classes[p]]
+        [coverage.names[order[row]], names[row], classes[p]]
         for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     return go.Scatter(
@@ -231,10 +228,10 @@ def _cells(
     )
 
 
-def attribute_label(found: Coverage, at: int) -> str:
+def attribute_label(coverage: Coverage, attribute: int) -> str:
     """An attribute's name, how frequent it is, and a mark when it is missed."""
-    mark = "" if found.captured[at] else "✕ "
-    return f"{mark}{found.names[at].replace('_', ' ')} ({found.frequency[at]:.1%})"
+    mark = "" if coverage.captured[attribute] else "✕ "
+    return f"{mark}{coverage.names[attribute].replace('_', ' ')} ({coverage.frequency[attribute]:.1%})"
 
 
 def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> go.Figure:
@@ -309,12 +306,12 @@ def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figur
                 },
                 customdata=np.stack([table[low] * 100, table[high] * 100], 1),
                 text=names,
-                hovertemplate=f"%{{text}}<br>{name}: %{{x:.1f}} % right (%{{customdata[0]:.1f}} to "
+                hovertemplate=f"%{{text}}<br>{name}: %{{x:.1f}} % correct (%{{customdata[0]:.1f}} to "
                 "%{customdata[1]:.1f} %)<extra></extra>",
             )
         )
     figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
-    figure.update_xaxes(title="Correct (% of the group's images)", range=[0, 100])
+    figure.update_xaxes(title="Accuracy (%)", range=[0, 100])
     figure.update_yaxes(
         title="Group (test images)",
         tickmode="array",

@@ -1,4 +1,4 @@
-"""What an evaluation found: prototypes' shares, relevance ordering, scores over images, and models side by side."""
+"""Evaluations: the confusion matrix, prototypes' shares, relevance ordering, distributions, the radar of models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 
 
 def confusion_figure(table: pd.DataFrame) -> go.Figure:
-    """Which classes are taken for which: shares of each class's test images, and their number where it fits.
+    """Confusion matrix: shares of each class's test images, and their number where it fits.
 
     Args:
         table: see `analysis.tables.evaluation.confusion_table`.
@@ -45,7 +45,7 @@ def confusion_figure(table: pd.DataFrame) -> go.Figure:
             colorscale="Oranges",
             zmin=0,
             colorbar={"title": {"text": "Share of<br>the class (%)"}, "thickness": 12},
-            hovertemplate="%{y} taken for %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f} %)<extra></extra>",
+            hovertemplate="%{y} predicted as %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f} %)<extra></extra>",
         )
     )
     if few:
@@ -69,8 +69,8 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
     table = table.assign(**{"class": charts(table["class"])})
     names = list(dict.fromkeys(table["class"]))
     rank = table.groupby("class").cumcount().to_numpy()
-    for at in range(int(rank.max()) + 1):
-        rows = table[(rank == at) & ~table["ghost"].to_numpy()]
+    for place_in_class in range(int(rank.max()) + 1):
+        rows = table[(rank == place_in_class) & ~table["ghost"].to_numpy()]
         figure.add_trace(
             go.Bar(
                 y=rows["class"],
@@ -78,7 +78,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 orientation="h",
                 marker={
                     "color": KMEX,
-                    "opacity": 0.9 if at % 2 == 0 else 0.6,
+                    "opacity": 0.9 if place_in_class % 2 == 0 else 0.6,
                     "line": {"color": LIGHT.page, "width": 1},
                 },
                 text=rows["prototype"],
@@ -101,7 +101,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 mode="markers",
                 marker={"symbol": "diamond", "size": 11, "color": GHOST, "line": {"color": LIGHT.page, "width": 1}},
                 customdata=ghosts["prototype"],
-                hovertemplate="%{y}: prototype %{customdata} is a ghost: nothing activates it<extra></extra>",
+                hovertemplate="%{y}: prototype %{customdata} is a ghost<extra></extra>",
                 cliponaxis=False,
             )
         )
@@ -158,7 +158,7 @@ def ordering_figure(table: pd.DataFrame, titles: Sequence[str] = ("KMEx", "Black
     """
     figure = make_subplots(1, len(titles), subplot_titles=tuple(titles), horizontal_spacing=0.12)
     for column, (name, colour) in enumerate((("kmex", KMEX), ("black_box", BLACK_BOX))[: len(titles)], start=1):
-        for suffix, words, dash in (("", "most relevant first", "solid"), ("_random", "at random", "dash")):
+        for suffix, words, dash in (("", "most relevant first", "solid"), ("_random", "random order", "dash")):
             figure.add_trace(
                 go.Scatter(
                     x=table["pixels"] * 100,
@@ -177,8 +177,8 @@ def ordering_figure(table: pd.DataFrame, titles: Sequence[str] = ("KMEx", "Black
     figure.update_traces(cliponaxis=False)
     figure.update_yaxes(title="Probability of the predicted class")
     for column, name in enumerate(("kmex", "black_box")[: len(titles)], start=1):
-        drawn = table[[name, f"{name}_random"]].to_numpy(float).ravel()
-        figure.update_yaxes(range=[0, 1] if column == 2 else axis_range(drawn, SHARE), row=1, col=column)
+        values = table[[name, f"{name}_random"]].to_numpy(float).ravel()
+        figure.update_yaxes(range=[0, 1] if column == 2 else axis_range(values, SHARE), row=1, col=column)
     return figure.update_layout(
         height=340, margin=MARGIN, legend={"orientation": "h", "y": -0.25, "x": 1, "xanchor": "right"}
     )
@@ -193,16 +193,17 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
         most: the largest value there can be; None for the largest there is.
         bins: how many.
     """
-    kept = {name: one[~np.isnan(one)] for name, one in values.items()}
-    top = most if most is not None else max((float(one.max()) for one in kept.values() if len(one)), default=1.0)
+    measured = {name: scores[~np.isnan(scores)] for name, scores in values.items()}
+    largest = max((float(scores.max()) for scores in measured.values() if len(scores)), default=1.0)
+    top = largest if most is None else most
     edges = np.linspace(0, top or 1.0, bins + 1)
     figure = go.Figure()
-    for (name, one), (colour, pattern) in zip(kept.items(), ((KMEX, ""), (BLACK_BOX, "/")), strict=False):
-        counts = np.histogram(one, edges)[0]
+    for (name, scores), (colour, pattern) in zip(measured.items(), ((KMEX, ""), (BLACK_BOX, "/")), strict=False):
+        counts = np.histogram(scores, edges)[0]
         figure.add_trace(
             go.Bar(
                 x=(edges[:-1] + edges[1:]) / 2,
-                y=counts / max(1, len(one)) * 100,
+                y=counts / max(1, len(scores)) * 100,
                 name=name,
                 marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay"}},
                 customdata=np.stack([edges[:-1], edges[1:], counts], 1),
@@ -217,7 +218,7 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
         height=270,
         margin={**MARGIN, "t": 10},
         bargap=0.08,
-        showlegend=len(kept) > 1,
+        showlegend=len(measured) > 1,
         legend={"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right"},
     )
 
@@ -234,18 +235,18 @@ def radar_figure(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     titles = [axis.title for axis in AXES]
     names = list(dict.fromkeys(table["model"]))
-    for at, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
-        own = table[table["model"] == name].set_index("axis").reindex(titles)
+    for index, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
+        places = table[table["model"] == name].set_index("axis").reindex(titles)
         name = chart(name)
-        whole = pd.concat([own, own.iloc[:1]])
+        whole = pd.concat([places, places.iloc[:1]])
         figure.add_trace(
             go.Scatterpolar(
                 theta=whole.index,
                 r=whole["place"],
                 name=name,
                 mode="lines+markers",
-                line={"color": colour, "dash": DASHES[at % len(DASHES)], "width": 2.5},
-                marker={"symbol": SYMBOLS[at % len(SYMBOLS)], "size": 9},
+                line={"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2.5},
+                marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 9},
                 customdata=whole["value"],
                 hovertemplate=f"{name}<br>%{{theta}}: %{{r:.2f}} (value %{{customdata:.3f}})<extra></extra>",
             )

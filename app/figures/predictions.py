@@ -1,4 +1,4 @@
-"""What both models predict: the black box's probabilities and the similarities to prototypes, class by class."""
+"""Predictions class by class: probabilities of the black box and similarities to prototypes."""
 
 from __future__ import annotations
 

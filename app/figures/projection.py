@@ -1,4 +1,4 @@
-"""The map of an embedding: images as dots, prototypes as squares (paper, Figure 1), ghosts as diamonds."""
+"""The embedding map: images as dots, prototypes as squares (paper, Figure 1), ghosts as diamonds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DENSE = 5000
 
 
 def projection_figure(
-    drawn: Projection,
+    projection: Projection,
     prototypes: Prototypes,
     places: np.ndarray,
     class_names: Sequence[str],
@@ -26,10 +26,10 @@ def projection_figure(
     by: str = "KMEx",
     gl: bool = True,
 ) -> go.Figure:
-    """The map as a Plotly figure, to keep or where there is no WebGL.
+    """The embedding map as a Plotly figure, to download or where there is no WebGL.
 
     Args:
-        drawn, class_names, rows, predicted: see `analysis.tables.embedding_map.projection_table`.
+        projection, class_names, rows, predicted: see `analysis.tables.embedding_map.projection_table`.
         prototypes: K prototypes.
         places: (K, 2) where they lie.
         by: what predicts.
@@ -37,41 +37,41 @@ def projection_figure(
     """
     scatter = go.Scattergl if gl else go.Scatter
     colours, class_names = class_colours(len(class_names)), charts(class_names)
-    table = projection_table(drawn, class_names, rows, predicted)
+    table = projection_table(projection, class_names, rows, predicted)
     figure = go.Figure()
     for label, name in enumerate(class_names):
-        own = table[table["class"] == name]
+        images = table[table["class"] == name]
         figure.add_trace(
             scatter(
-                x=own["x"],
-                y=own["y"],
+                x=images["x"],
+                y=images["y"],
                 mode="markers",
                 name=name,
                 legendgroup=name,
                 marker={"size": 4 if len(table) > DENSE else 7, "color": colours[label], "opacity": 0.6},
-                customdata=own[["split", "index", "predicted", "black_box"]],
-                hovertemplate=f"%{{customdata[0]}} image %{{customdata[1]}}<br>{by} says %{{customdata[2]}}"
+                customdata=images[["split", "index", "predicted", "black_box"]],
+                hovertemplate=f"%{{customdata[0]}} image %{{customdata[1]}}<br>{by}: %{{customdata[2]}}"
                 + (", black box %{customdata[3]}" if by == "KMEx" else ""),
             )
         )
     for label, name in enumerate(class_names):
-        own_prototypes = np.flatnonzero(prototypes.classes == label)
+        of_class = np.flatnonzero(prototypes.classes == label)
         figure.add_trace(
             scatter(
-                x=places[own_prototypes, 0],
-                y=places[own_prototypes, 1],
+                x=places[of_class, 0],
+                y=places[of_class, 1],
                 mode="markers",
                 name=name,
                 legendgroup=name,
                 showlegend=False,
                 marker={
-                    "size": 9 + 16 * np.sqrt(prototypes.importance[own_prototypes]),
-                    "symbol": np.where(prototypes.ghost[own_prototypes], "diamond-open", "square"),
+                    "size": 9 + 16 * np.sqrt(prototypes.importance[of_class]),
+                    "symbol": np.where(prototypes.ghost[of_class], "diamond-open", "square"),
                     "color": colours[label],
                     "line": {"width": 1.5, "color": OUTLINE},
                 },
-                customdata=np.stack([own_prototypes, prototypes.count[own_prototypes]], 1),
-                hovertemplate="prototype %{customdata[0]}<br>nearest to %{customdata[1]} images of its class",
+                customdata=np.stack([of_class, prototypes.count[of_class]], 1),
+                hovertemplate="prototype %{customdata[0]}<br>nearest prototype of %{customdata[1]} images of its class",
             )
         )
     figure.update_xaxes(title="UMAP 1 (no unit)", showgrid=False, zeroline=False)

@@ -1,4 +1,4 @@
-"""What each number of prototypes per class buys: curves with the chosen number marked."""
+"""Metrics over the number of prototypes per class, with the chosen number marked."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int
             hovertemplate=f"%{{x}} per class: %{{y:.2f}}{unit}<extra></extra>",
         )
     )
-    here = (table["k"] == chosen).to_numpy()
+    at_chosen = (table["k"] == chosen).to_numpy()
     figure.add_trace(
         go.Scatter(
-            x=table["k"][here],
-            y=values[here],
+            x=table["k"][at_chosen],
+            y=values[at_chosen],
             mode="markers+text",
             name="Chosen number",
-            text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[here]],
+            text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[at_chosen]],
             textposition="top center",
             cliponaxis=False,
             marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},

@@ -28,10 +28,14 @@ def loss_figure(table: pd.DataFrame, epochs: int = 0) -> go.Figure:
                 y=table[name],
                 name=chart(name),
                 mode="lines+markers",
-                line={"color": colours[at], "dash": DASHES[at % len(DASHES)], "width": 3 if name == "loss" else 1.5},
+                line={
+                    "color": colours[index],
+                    "dash": DASHES[index % len(DASHES)],
+                    "width": 3 if name == "loss" else 1.5,
+                },
                 hovertemplate=f"{chart(name)}: %{{y:.4g}} in epoch %{{x}}<extra></extra>",
             )
-            for at, name in enumerate(terms)
+            for index, name in enumerate(terms)
         ]
     )
     figure.update_xaxes(title="Epoch", range=[0.5, epochs + 0.5], dtick=max(1, epochs // 10), tick0=1)

@@ -1,12 +1,11 @@
-"""Attributes: which subgroups the prototypes represent, and for whom predictions fail."""
+"""Attributes: which subgroups the prototypes represent, and where predictions fail."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import read
-from app.components.attribute_curves import kmex_curves, show_coverage_curves
-from app.components.attributes import (
+from app.components.attributes.audit import (
     choose_attribute,
     explain_missing,
     show_accuracy,
@@ -17,9 +16,10 @@ from app.components.attributes import (
     show_finding,
     show_subgroups,
 )
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.title import show_title
+from app.components.attributes.curves import kmex_curves, show_coverage_curves
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.title import show_title
 from app.state import selection
 from app.wording import message
 
@@ -28,8 +28,8 @@ info = chosen.model
 
 show_title("Attributes")
 st.markdown(
-    "Do the prototypes represent the subgroups of the data, or do they leave the rare ones out? And for whom do "
-    "predictions fail? A prototype has the attributes of its picture, the nearest training image of its class."
+    "Do the prototypes represent all subgroups of the data, and for which subgroups do predictions fail? A prototype "
+    "has the attributes of its exemplar, the nearest training image of its class."
 )
 if not read.dataset(info).split("train").attribute_names:
     explain_missing(chosen)
@@ -38,26 +38,26 @@ prepare(info)
 show_notes(chosen)
 for note in read.dataset(info).notes:
     st.caption(message(note))
-found = read.coverage(chosen)
-show_finding(chosen, found)
+coverage = read.coverage(chosen)
+show_finding(chosen, coverage)
 
-st.header("For whom predictions fail", help="Accuracy per attribute and per pair of attributes, on the test split.")
+st.header("Least accurate subgroups", help="Accuracy per attribute and per pair of attributes, on the test split.")
 show_accuracy(chosen)
 
 st.header(
     "Attribute coverage", help="Filled square: the prototype's exemplar has the attribute. ✕: no prototype has it."
 )
-name = choose_attribute(found)
+name = choose_attribute(coverage)
 if name:
-    show_attribute(chosen, found, name)
-show_coverage(chosen, found, name)
-show_attributes(chosen, found, kmex_curves(info) if chosen.has_black_box else None)
+    show_attribute(chosen, coverage, name)
+show_coverage(chosen, coverage, name)
+show_attributes(chosen, coverage, kmex_curves(info) if chosen.has_black_box else None)
 
-st.header("Coverage by number of prototypes", help="As in Figure 5 of the paper.")
-show_coverage_curves(chosen, len(found.names))
+st.header("Coverage by number of prototypes", help="Figure 5 of the paper.")
+show_coverage_curves(chosen, len(coverage.names))
 
-st.header("Subgroups of two attributes", help="Which combinations have fewer prototypes than expected.")
-show_subgroups(chosen, found)
+st.header("Subgroups of two attributes", help="Which pairs of attributes have too few or too many prototypes?")
+show_subgroups(chosen, coverage)
 
 st.header("Attribute correlations", help="Do attributes co-occur among prototypes as they do in the data?")
-show_correlations(chosen, found)
+show_correlations(chosen, coverage)

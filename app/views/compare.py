@@ -1,4 +1,4 @@
-"""Compare: models side by side, and beside what the paper published."""
+"""Compare: models side by side, and beside the paper's figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app.components.map_scores import choose_images, measure_all
-from app.components.model_table import (
+from app.components.compare.model_table import (
     choose_models,
     choose_runs,
     evaluations,
@@ -15,10 +14,11 @@ from app.components.model_table import (
     show_radar,
     show_table,
 )
-from app.components.notes import show_warnings
-from app.components.preparation import prepare
-from app.components.title import show_title
-from app.links import bound, on_or_off
+from app.components.shared.notes import show_warnings
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance_scores import choose_images, measure_all
+from app.components.shared.title import show_title
+from app.links import bound_switch
 from app.state import selection
 from kmex_core.analysis import comparison
 
@@ -26,23 +26,23 @@ chosen = selection()
 k = chosen.kmeans.k
 
 show_title("Compare")
-st.markdown("Models with and without KMEx side by side, in the paper's metrics, and beside the paper's own figures.")
+st.markdown("Models with and without KMEx side by side, in the paper's metrics and beside the paper's figures.")
 infos = choose_models(chosen)
 if not infos:
-    st.info("Choose a model.")
+    st.info("Choose at least one model.")
     st.stop()
 if len(infos) == 1:
     explain_alone(infos[0])
 with st.container(horizontal=True, vertical_alignment="bottom"):
     images = choose_images(chosen.model)
     runs = choose_runs()
-    bind = bound("published", on_or_off, "It is true or false.", True)
-    published = st.toggle("The paper's figures", True, key="published", bind=bind)
+    bind = bound_switch("published", True)
+    published = st.toggle("Paper's figures", True, key="published", bind=bind)
 prepare(*infos)
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
 table = comparison.rows(evaluations(infos, k, images, runs), published)
 show_table(table)
 measure_all(infos, k, images, runs)
-st.header("Strengths and weaknesses", help="As in Figure 4 of the paper.")
+st.header("Strengths and weaknesses", help="Figure 4 of the paper.")
 show_radar(table)

@@ -1,24 +1,23 @@
-"""Evaluate: how far predictions, prototypes and maps can be trusted, in numbers."""
+"""Evaluate: metrics of predictions, prototypes and relevance maps."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import read
-from app.components.evaluation import show_classes, show_diversity, show_ghosts, show_metrics, show_metrics_download
-from app.components.map_scores import (
-    choose_images,
-    measure,
-    scores_of,
-    show_conservation,
-    show_distributions,
-    show_extremes,
-    show_ordering,
+from app.components.evaluate.metrics import (
+    show_classes,
+    show_diversity,
+    show_ghosts,
+    show_metrics,
+    show_metrics_download,
 )
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.relevance import choose_method
-from app.components.title import show_title
+from app.components.evaluate.relevance_maps import show_conservation, show_scores
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance import choose_method
+from app.components.shared.relevance_scores import choose_images, measure
+from app.components.shared.title import show_title
 from app.state import selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, PREDICTIONS, TRANSPARENCY
@@ -28,11 +27,11 @@ chosen = selection()
 show_title("Evaluate")
 st.markdown(
     (
-        "How well does KMEx stand in for its black box, and how far can its prototypes and maps be trusted? "
+        "How faithful is KMEx to its black box, and how far can you trust its prototypes and relevance maps? "
         if chosen.has_black_box
-        else "How far can predictions, prototypes and maps be trusted? "
+        else "How far can you trust the predictions, prototypes and relevance maps? "
     )
-    + "↑ means that higher is better, ↓ that lower is."
+    + "↑ higher is better, ↓ lower is better."
 )
 prepare(chosen.model)
 show_notes(chosen)
@@ -50,7 +49,7 @@ st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
 show_metrics(evaluation, DIVERSITY)
 show_diversity(chosen)
 
-st.header(MAPS, help="Do relevance maps show what decides?")
+st.header(MAPS, help="Do the relevance maps show what the prediction depends on?")
 with st.container(horizontal=True):
     images, method = choose_images(chosen.model), choose_method(automatic=False)
 if not measure(chosen, images, method=method):
@@ -62,9 +61,6 @@ evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
 show_conservation(scores, method)
 show_metrics(evaluation, MAPS)
 if not chosen.has_black_box and (beside := read.reference(chosen.model)):
-    st.caption(f"Its maps are compared with those of **{markdown(beside)}**, a black box of the same data.")
-show_ordering(chosen, scores)
-image_scores = scores_of(chosen, scores)
-show_distributions(chosen, image_scores)
-show_extremes(chosen, image_scores, method)
+    st.caption(f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data.")
+show_scores(chosen, scores, method)
 show_metrics_download(evaluation)

@@ -1,17 +1,17 @@
-"""Explain: one image, what both models say, which prototypes it looks like, and where."""
+"""Explain: an image, the predictions, the prototypes that it looks like, and where."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import read
-from app.components.comparison import explain_maps, show_black_box, show_comparison
-from app.components.image_picker import pick_image
-from app.components.notes import show_notes
-from app.components.predictions import show_predictions
-from app.components.preparation import prepare
-from app.components.relevance import choose_method
-from app.components.title import show_title
+from app.components.explain.explanation import show_black_box, show_comparison, show_map_controls
+from app.components.explain.image_picker import pick_image
+from app.components.explain.predictions import show_predictions
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.relevance import choose_method
+from app.components.shared.title import show_title
 from app.state import selection
 
 TOP = 3
@@ -20,7 +20,7 @@ chosen = selection()
 info = chosen.model
 
 show_title("Explain")
-st.markdown("Why does the model decide as it does? Choose an image and see which prototypes it looks like, and where.")
+st.markdown("Why does the model predict this class? Choose an image to see which prototypes it looks like, and where.")
 prepare(info)
 show_notes(chosen)
 converted = read.conversion(chosen)
@@ -34,7 +34,7 @@ with maps:
 explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, method)
 with predictions:
     show_predictions(chosen, converted.prototypes, explanation, picked)
-explain_maps(explanation.maps.method)
+show_map_controls(explanation.maps.method)
 prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), explanation.maps.method)
 show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
 show_black_box(chosen, explanation, picked.pixels)

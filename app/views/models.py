@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.model_forms import show_import, show_training
-from app.components.model_jobs import show_jobs
-from app.components.model_list import choose_model, show_model, show_place
-from app.components.title import show_title
+from app.components.models.forms import show_import, show_training
+from app.components.models.jobs import show_jobs
+from app.components.models.model_list import choose_model, show_model, show_place
+from app.components.shared.title import show_title
 from kmex_core.base.store import read_only
 
 show_title("Models", of_model=False)
-st.markdown("The models in the store on this machine. A model is converted to KMEx when you open it.")
+st.markdown("The models in the store. Opening a model converts it to KMEx.")
 show_place()
 if read_only():
     st.info(
-        "This server is read-only: you can open models, but not train, import or change them.", icon=":material/lock:"
+        "This server is read-only: you can open models but not train, import or change them.", icon=":material/lock:"
     )
 else:
     show_jobs()

@@ -1,18 +1,19 @@
-"""Overview: what this model is, how well KMEx stands in for it, and its prototypes."""
+"""Overview: the model, how faithfully KMEx approximates it, and its prototypes."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import read
-from app.components.diagram import explain_model
-from app.components.notes import show_notes
-from app.components.preparation import prepare
-from app.components.prototype_card import open_prototype
-from app.components.prototype_list import show_list
-from app.components.summary import show_summary
-from app.components.title import show_title
+from app.components.overview.diagram import explain_model
+from app.components.overview.summary import show_summary
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.prototype_card import open_prototype
+from app.components.shared.prototype_list import show_list
+from app.components.shared.title import show_title
 from app.state import selection
+from app.wording import EXEMPLARS
 from kmex_core.base.plain_text import markdown
 from kmex_core.data import registry as datasets
 
@@ -21,24 +22,24 @@ info = chosen.model
 
 show_title("Overview")
 st.markdown(
-    f"**{markdown(info.name)}** is a {markdown(info.backbone)} that tells {len(info.class_names)} classes of "
-    f"{markdown(datasets.title(info.dataset))} apart, seen as {info.image_size}×{info.image_size} pixels"
-    f"{' in grey' if info.channels == 1 else ' in colour'}."
+    f"**{markdown(info.name)}** is a {markdown(info.backbone)} that classifies "
+    f"{markdown(datasets.title(info.dataset))} "
+    f"into {len(info.class_names)} classes. Its input is {info.image_size}×{info.image_size} pixels, "
+    f"{'greyscale' if info.channels == 1 else 'colour'}."
 )
 prepare(info)
 show_notes(chosen, of_data=True)
 converted = read.conversion(chosen)
 show_summary(chosen, converted)
 
-with st.expander(f"What {chosen.title} does", expanded=True, icon=":material/lightbulb:"):
+with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)
 
-slider = "The slider in the sidebar changes how many there are."
+slider = "Change their number with the slider in the sidebar."
 st.header("Prototypes", help=slider if chosen.has_black_box else None)
 st.caption(
-    "Each picture is the training image nearest to a prototype. Below it: how many of the class's training images "
-    "have it as their nearest prototype, as a share and as a count. A prototype that none has is a **ghost**. Click "
-    "one to see all that it stands for."
+    f"{EXEMPLARS} Below it is the prototype's importance: the share and the number of the class's training images that "
+    "it is the nearest prototype of. If there are none, the prototype is a **ghost**. Click a prototype for details."
 )
 if clicked := show_list(chosen, "class", None):
     open_prototype(chosen, int(clicked))

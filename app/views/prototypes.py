@@ -1,18 +1,19 @@
-"""Prototypes: the gallery, and each prototype's own page."""
+"""Prototypes: the gallery, and a page for each prototype."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from app import links, read, state
-from app.components.embedding_map import show_map
-from app.components.map_extras import choose_classes
-from app.components.notes import show_notes
-from app.components.patches import show_patches
-from app.components.preparation import prepare
-from app.components.prototype_card import show_prototype_images, show_prototype_summary
-from app.components.prototype_list import choose_order, show_downloads, show_list
-from app.components.title import show_title
+from app.components.prototypes.patches import show_patches
+from app.components.shared.class_filter import choose_classes
+from app.components.shared.embedding_map import show_map
+from app.components.shared.notes import show_notes
+from app.components.shared.preparation import prepare
+from app.components.shared.prototype_card import show_prototype_images, show_prototype_summary
+from app.components.shared.prototype_list import choose_order, show_downloads, show_list
+from app.components.shared.title import show_title
+from app.wording import EXEMPLARS, EXPLAIN
 
 chosen = state.selection()
 info = chosen.model
@@ -29,8 +30,8 @@ if p is None:
     show_title("Prototypes")
     if named:
         why = links.missing_prototype(named, converted.prototypes.classes, info.class_names)
-        links.refuse("prototype", named, f"{why} Here are all.")
-    st.markdown("Each picture is the training image nearest to a prototype. Click one for details.")
+        links.refuse("prototype", named, f"{why} All prototypes are shown instead.")
+    st.markdown(f"{EXEMPLARS} Click a prototype for details.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)
@@ -48,16 +49,18 @@ else:
         show_prototype_summary(chosen, p)
         st.page_link(
             "views/explain.py",
-            label="Explain its picture with maps",
+            label=EXPLAIN,
             icon=":material/image_search:",
             query_params=state.query(source="Training image", training=int(converted.prototypes.exemplar[p])),
         )
     with right:
-        clicked, drawn = "", read.peek(read.subject(info).embedding_map())
-        if drawn is None:
-            st.page_link("views/embedding.py", label="Draw the map to see where it is", query_params=state.query())
+        clicked, projection = "", read.peek(read.subject(info).embedding_map())
+        if projection is None:
+            st.page_link(
+                "views/embedding.py", label="Compute the embedding map to see where it is", query_params=state.query()
+            )
         else:
-            clicked = show_map("where", chosen, drawn, selected=f"prototype-{p}").removeprefix("prototype-")
+            clicked = show_map("where", chosen, projection, selected=f"prototype-{p}").removeprefix("prototype-")
     show_prototype_images(chosen, p)
 if clicked.isdecimal():
     links.pick_prototype(links.prototype_name(int(clicked), converted.prototypes.classes))

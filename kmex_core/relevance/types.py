@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.relevance.catalogue import METHODS
+
 CONSERVATION_TOLERANCE = 0.05
 
 
@@ -15,8 +17,9 @@ class RelevanceMaps:
 
     Attributes:
         values: (M, H, W) float32, relevance of each pixel, summed over the channels.
-        conservation: (M,) float64, sum of the relevance map divided by the expected sum (1 is exact).
-        method: "prp" (or LRP, for a class score), or "integrated_gradients".
+        conservation: (M,) float64, sum of the map divided by what it should sum to (1 is exact); NaN where that is 0 or
+            the method promises no sum.
+        method: how they were made, a name of `METHODS`.
     """
 
     values: np.ndarray
@@ -28,7 +31,9 @@ class RelevanceMaps:
 
     @property
     def conserves(self) -> np.ndarray:
-        """(M,) bool: the relevance map has the expected sum, within `CONSERVATION_TOLERANCE`."""
+        """(M,) bool: the map sums to what it should, within `CONSERVATION_TOLERANCE`, or its method promises no sum."""
+        if not METHODS[self.method].conserves:
+            return np.ones(len(self), dtype=bool)
         return np.abs(self.conservation - 1) <= CONSERVATION_TOLERANCE
 
 

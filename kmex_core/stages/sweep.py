@@ -58,7 +58,7 @@ def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] =
     maker = CurveMaker(checked(subject.data.split("train"), subject.data.name))
     for source, converted in conversions(subject, ks, seeds):
         maker.add(source.k, source.seed, converted.prototypes)
-    return maker.made()
+    return maker.curves()
 
 
 def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
@@ -84,4 +84,4 @@ def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
     for subject in subjects:
         prototypes = subject.conversion(BuiltIn()).get().prototypes
         maker.add(subject.info.k, training_seed(subject.info), prototypes)
-    return maker.made()
+    return maker.curves()

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import read
-from app.components import attribute_curves as shown_curves
+from app.components.attributes import curves as shown_curves
 from app.figures.attributes import (
     CURVES,
     accuracy_figure,

@@ -12,7 +12,7 @@ import torch
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
 
-from app import pictures
+from app.routes import pictures
 from kmex_core.base.plain_text import message
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import read
-from app.components import map_scores as shown_maps
+from app.components.shared import relevance_scores as shown_maps
 from app.figures.evaluation import (
     confusion_figure,
     distribution_figure,
@@ -135,7 +135,7 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     assert started == [
         ("evaluate", "--model", "digits", "--metrics",
          "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random",
-         "--k", "4", "--images", "100", "--runs", "1")
+         "--k", "4", "--images", "100", "--method", "prp", "--runs", "1")
     ]  # fmt: skip
     again = healthy(page("evaluate", k="4"))  # another visit
     assert len(started) == 1

@@ -13,10 +13,11 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import maps, read
-from app.components import prototype_list
-from app.components.embedding_map import SHOWN
+from app import read
+from app.components.shared import prototype_list
+from app.components.shared.embedding_map import SHOWN
 from app.links import prototype_index, prototype_name
+from app.routes import embedding_map
 from app.selection import Selection
 from kmex_core.analysis.projection import place
 from kmex_core.analysis.types import Projection
@@ -37,7 +38,7 @@ def drawn(demo: Store, digits: ModelInfo) -> Projection:
 
 
 def get(**keys: str) -> Response:
-    return maps.serve(Request({"type": "http", "path_params": keys}))
+    return embedding_map.serve(Request({"type": "http", "path_params": keys}))
 
 
 def test_the_cloud_is_served_as_the_browser_reads_it(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
@@ -64,7 +65,7 @@ def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Pr
     predicted = np.frombuffer(base64.b64decode(layer["predicted"]), "<u2")
     np.testing.assert_array_equal(predicted[:1297], np.array(layer["class"])[made.prototypes.activated])
     np.testing.assert_array_equal(predicted[1297:], made.test_predicted)
-    assert maps.layer_url(projection, conversion) == f"maps/{projection}/{conversion}.json"
+    assert embedding_map.layer_url(projection, conversion) == f"maps/{projection}/{conversion}.json"
 
 
 def test_what_is_not_in_the_store_is_not_served(demo: Store) -> None:

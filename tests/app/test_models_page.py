@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.components import model_forms, model_jobs, model_list
-from app.components.job_panel import watch
+from app.components.models import forms as model_forms
+from app.components.models import jobs as model_jobs
+from app.components.models import model_list
+from app.components.shared.job_panel import watch
 from app.figures.training import loss_figure
 from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs

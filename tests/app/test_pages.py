@@ -16,8 +16,8 @@ from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
-from app import pictures
-from app.components.gallery import prototype_card
+from app.components.shared.gallery import prototype_card
+from app.routes import pictures
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store

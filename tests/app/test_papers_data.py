@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.components import attribute_curves
+from app.components.attributes import curves as attribute_curves
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import streamlit as st
 
-from app import access, maps, pictures
-from app.components import model_jobs
+from app import access
+from app.components.models import jobs as model_jobs
+from app.routes import embedding_map, pictures
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
@@ -145,9 +146,9 @@ def test_a_conversion_that_is_not_there_is_made_and_held_in_memory(
     data = dataset_of(digits)
     spec = Subject(demo, digits, data).conversion(KMeans(19)).spec
     assert not demo.path("prototypes", spec.key).exists()
-    maps._layer.cache_clear()
+    embedding_map._layer.cache_clear()
     drawn = Subject(demo, digits, data).embedding_map().spec.key
-    assert maps._layer(drawn, spec.key), "the map is served what is held in memory"
+    assert embedding_map._layer(drawn, spec.key), "the map is served what is held in memory"
     assert snapshot(demo.root) == before
     held = ModelConversion.stored(demo, spec.key)
     monkeypatch.delenv("KMEX_READ_ONLY")

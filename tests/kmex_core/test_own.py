@@ -137,8 +137,9 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
     evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"])
-    shown = comparison.as_text(comparison.rows([evaluated]))
-    assert "Divergence of relevance maps of digits-protovae: beside digits" in shown
+    assert "Divergence of relevance maps of digits-protovae: beside digits" in comparison.as_text(
+        comparison.rows([evaluated])
+    )
     measured = evaluated.metrics["faithfulness"]
     assert measured.mean == pytest.approx(found.mean())
     assert measured.std_images == pytest.approx(found.std())

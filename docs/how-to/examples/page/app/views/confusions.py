@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from app import read
-from app.components.preparation import prepare
-from app.components.title import show_title
+from app.components.shared.preparation import prepare
+from app.components.shared.title import show_title
 from app.state import selection
 from kmex_core import metrics
 

@@ -1,0 +1,133 @@
+"""The metrics on relevance maps, image by image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import claims, read
+from app.components.shared.downloads import show_download
+from app.components.shared.figure import show_figure
+from app.components.shared.relevance import address, mapped, plain, show_figures, show_look
+from app.figures.evaluation import distribution_figure, ordering_figure
+from app.links import bound_to
+from app.selection import Selection
+from app.state import query
+from kmex_core.analysis.tables.evaluation import ordering_table, scores_table
+from kmex_core.base.plain_text import markdown
+from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.types import MapScores
+from kmex_core.relevance.catalogue import METHODS
+
+SHOWN = 3
+BY = {"divergence": "faithfulness", "drop": "average_drop"}
+
+
+def show_conservation(scores: MapScores, method: str) -> None:
+    """Show the method, the number of images, and the share of relevance maps that conserve relevance."""
+    described = METHODS[method]
+    conserving = f"; {scores.conserving:.1%} of the relevance maps conserve relevance" if described.conserves else ""
+    st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
+
+
+def show_scores(chosen: Selection, scores: MapScores, method: str) -> None:
+    """Show the curves of relevance ordering, how the scores spread over images, and the best and worst images."""
+    labels = read.dataset(chosen.model).split("test").labels[scores.images]
+    table = scores_table(scores, labels, chosen.model.class_names)
+    _show_ordering(chosen, scores)
+    _show_distributions(chosen, table)
+    _show_extremes(chosen, table, method)
+
+
+def _show_ordering(chosen: Selection, scores: MapScores) -> None:
+    """Show the curves of relevance ordering with what to make of them."""
+    table = ordering_table(scores)
+    titles = ("KMEx", "Black box") if chosen.has_black_box else (chosen.title,)
+    verdicts = [
+        claims.ordering(table[name].to_numpy(), table[f"{name}_random"].to_numpy(), title)
+        for name, title in zip(("kmex", "black_box"), titles, strict=False)
+    ]
+    st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
+    show_figure("ordering", ordering_figure(table, titles), "Probability of the predicted class as pixels are added")
+    st.caption(
+        "Pixels are added to an empty image, most relevant first. The curve is the probability of the predicted class; "
+        "dashed lines use random order. " + ("The axes differ. " if len(titles) > 1 else "") + " ".join(verdicts)
+    )
+    show_download("Curves as CSV", table, f"{chosen.model.name}-ordering.csv")
+
+
+def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
+    """Show the distribution of the scores over images."""
+    st.markdown("**Distribution over images**", help="The metrics above are the means of these values.")
+    names = ("KMEx", "Black box") if chosen.has_black_box else ("Built-in prototypes", "Prediction")
+
+    def by_model(name: str) -> dict[str, np.ndarray]:
+        return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))
+
+    figures = {
+        "drop": distribution_figure(by_model("drop"), "Average drop (share of the score)", 1.0),
+        "increase": distribution_figure(by_model("increase"), "Average increase (share of prototypes)", 1.0, 5),
+    }
+    if chosen.has_black_box:
+        divergence = {"KMEx": table["divergence"].to_numpy()}
+        figures["divergence"] = distribution_figure(divergence, "Divergence of relevance maps (nats)", None)
+    for place, (name, figure) in zip(st.columns(len(figures), gap="medium"), figures.items(), strict=True):
+        with place:
+            show_figure(f"spread-{name}", figure, f"Distribution of {name} over images")
+    show_download("Scores per image as CSV", table, f"{chosen.model.name}-map-scores.csv")
+
+
+def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
+    """Show the images with the best and the worst score, with their relevance maps."""
+    info = chosen.model
+    names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other maps to differ from
+    titles = {name: METRICS[BY[name]].title for name in names}
+    by = st.segmented_control(
+        "Best and worst images by",
+        names,
+        format_func=titles.__getitem__,
+        default=names[0],
+        required=True,
+        key="extreme",
+        help="Lower is better.",
+        bind=bound_to("extreme", titles, names[0]),
+    )
+    rows = table[table[by].notna()].sort_values(by, kind="stable")
+    if rows.empty:
+        st.info("No image has a score.")
+        return
+    few = min(SHOWN, len(rows) // 2) or 1
+    picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
+    kmex_maps, black_box_maps = read.class_maps(chosen, picked["image"].tolist(), method)
+    test = read.dataset(info).split("test")
+    predicted = read.conversion(chosen).test_black_box
+    kind = METRICS[BY[by]]
+    show_look("look")
+    for column, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
+        with place.container(border=True):
+            st.markdown(f"**{title}**")
+            for row in range(column * few, min((column + 1) * few, len(picked))):
+                scored = picked.iloc[row]
+                image = int(scored["image"])
+                name = info.class_names[predicted[image]]
+                title = f"Test image {image:,}, {markdown(scored['class'])}: {kind.with_unit(scored[by])}"
+                st.page_link(
+                    "views/explain.py",
+                    label=title,
+                    icon=":material/image_search:",
+                    query_params=query(source="Test image", image=image),
+                )
+                picture = address(test.image(image))
+                figures = [plain(picture, "Image", f"Image, test image {image}")]
+                shown = [(chosen.title, kmex_maps), *([("Black box", black_box_maps)] if chosen.has_black_box else [])]
+                for model, maps in shown:
+                    caption = f"{model}: relevance for {name}"
+                    figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
+                show_figures(f"extreme-{image}", figures, 3)
+    if by == "drop":
+        st.caption(
+            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the "
+            "prediction, "
+            "which combines all prototypes."
+        )

@@ -1,0 +1,100 @@
+"""This looks like that: the image and its nearest prototypes side by side, each with its relevance map."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import read
+from app.components.shared.relevance import address, mapped, plain, show_figures, show_look
+from app.selection import Selection
+from kmex_core.base.plain_text import markdown
+from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.types import Explanation, RelevanceMaps
+
+COLUMNS = 4
+
+
+def show_map_controls(method: str) -> None:
+    """Show the controls of the relevance maps, and what they mean."""
+    show_look("look")
+    st.caption(
+        f"Method: {METHODS[method].title}. The left relevance map shows which pixels of your image make it look like "
+        "the "
+        "prototype; the right one shows which pixels of the prototype's exemplar do."
+    )
+
+
+def show_comparison(
+    chosen: Selection,
+    prototypes: Prototypes,
+    explanation: Explanation,
+    exemplar_maps: RelevanceMaps,
+    pixels: np.ndarray,
+) -> None:
+    """Show a row of four images for each of the explained prototypes, most similar first.
+
+    Args:
+        chosen: the model.
+        prototypes: its prototypes.
+        explanation: the image's explanation.
+        exemplar_maps: each prototype's relevance map on its exemplar.
+        pixels: the image.
+    """
+    info = chosen.model
+    train = read.dataset(info).split("train")
+    image = address(pixels)
+    for row, p in enumerate(explanation.prototypes.tolist()):
+        name = info.class_names[prototypes.classes[p]]
+        index = int(prototypes.exemplar[p])
+        exemplar = address(train.image(index))
+        with st.container(border=True):
+            st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
+            figures = [
+                plain(image, "Your image"),
+                mapped(
+                    image,
+                    explanation.maps,
+                    row,
+                    "Relevance in your image",
+                    f"Relevance for prototype {p} in your image",
+                ),
+                plain(exemplar, f"Exemplar: training image {index:,}"),
+                mapped(
+                    exemplar,
+                    exemplar_maps,
+                    row,
+                    "Relevance in the exemplar",
+                    f"Relevance for prototype {p} in its exemplar",
+                ),
+            ]
+            show_figures(f"pair-{row}", figures, COLUMNS)
+
+
+def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:
+    """Show which pixels contribute to the predicted class, of the black box or of the model itself."""
+    name = chosen.model.class_names[explanation.predicted_black_box]
+    image = address(pixels)
+    with st.container(border=True):
+        what = "For comparison: black box" if chosen.has_black_box else "Prediction (all prototypes)"
+        st.markdown(f"**{what}, {markdown(name)}** · probability {explanation.black_box.max():.1%}")
+        figures = [
+            plain(image, "Your image"),
+            mapped(image, explanation.black_box_map, 0, f"Relevance for {name}"),
+        ]
+        show_figures("pair-black-box", figures, COLUMNS)
+
+
+def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
+    place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
+    decides = " (decides)" if row == 0 and chosen.has_black_box else ""
+    dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
+    distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
+    return (
+        f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "
+        f"similarity ↑ **{explanation.similarity[p]:.3f}**"
+        f"{distance} · importance {prototypes.importance[p]:.0%} "
+        f"({int(prototypes.count[p]):,} training images)"
+    )

@@ -1,0 +1,104 @@
+"""What the network sees of an upload: the controls that crop, rotate and invert it, and a preview."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app.components.shared.picture import show_picture
+from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
+from kmex_core.data.network_input import to_pixels
+from kmex_core.models.info import ModelInfo
+
+PREVIEW = 180
+SQUARE = 1.02  # a picture that is nearer to a square is not worth a word
+
+
+def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
+    """Show the controls with the square that the network sees of a picture.
+
+    Args:
+        info: the model.
+        pixels: the picture, (H, W) or (H, W, 3) uint8.
+        name: what names the picture, so that another one starts anew.
+    """
+    preview, controls = st.columns([1, 3], vertical_alignment="center")
+    with controls:
+        framing = _controls(pixels, name)
+        st.caption(_words(info, pixels, framing))
+    seen = to_pixels([framed(pixels, framing)], info.channels, info.image_size)[0].permute(1, 2, 0).numpy()
+    with preview:
+        show_picture(
+            seen,
+            f"The {info.image_size} by {info.image_size} pixels that the network sees of your image",
+            caption="What the network sees",
+            side=PREVIEW,
+            width=PREVIEW,
+        )
+    return framing
+
+
+def _controls(pixels: np.ndarray, name: str) -> Framing:
+    turns = f"turns-{name}"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        crop = st.segmented_control(
+            "Crop",
+            list(CROPS),
+            format_func=CROPS.__getitem__,
+            default="squeeze",
+            required=True,
+            key=f"crop-{name}",
+            width="content",
+            help="The network's input is square. Images of the data set were squeezed to fit. Choose a region if your "
+            "image shows more than the object.",
+        )
+
+        def turn() -> None:
+            st.session_state[turns] = (st.session_state.get(turns, 0) + 1) % 4
+
+        st.button(
+            "Rotate",
+            icon=":material/rotate_90_degrees_cw:",
+            on_click=turn,
+            key=f"turn-{name}",
+            help="Rotates the image by 90° clockwise.",
+        )
+        inverted = st.toggle("Invert", key=f"invert-{name}", help="Swaps dark and light.")
+    size, across, down = 1.0, 0.5, 0.5
+    if crop == "region":
+        with st.container(horizontal=True):
+            size = _percent(
+                "Size (%)",
+                "size",
+                name,
+                round(100 * SMALLEST),
+                100,
+                "Side of the region, in per cent of the image's shorter side.",
+            )
+            across = _percent("Across (%)", "across", name, 0, 50, "0 is the left edge, 100 the right edge.")
+            down = _percent("Down (%)", "down", name, 0, 50, "0 is the top edge, 100 the bottom edge.")
+    return Framing(crop, st.session_state.get(turns, 0), inverted, size, across, down)
+
+
+def _percent(title: str, key: str, name: str, least: int, start: int, about: str) -> float:
+    return st.slider(title, least, 100, start, key=f"{key}-{name}", width=180, help=about) / 100
+
+
+def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
+    """What happens to the picture on its way, in words."""
+    height, width = pixels.shape[:2]
+    stretched = distortion(pixels)
+    shape = (
+        {
+            "squeeze": f", **squeezed into a square** (one side shrinks {stretched:.2f} times as much as the other)",
+            "pad": ", padded to a square",
+            "region": ", cropped to a square region",
+        }[framing.crop]
+        if framing.crop == "region" or stretched >= SQUARE
+        else ""
+    )
+    colour = "greyscale" if info.channels == 1 else "colour"
+    return (
+        f"{width:,} × {height:,} pixels{shape}, resized to {info.image_size} × {info.image_size}, {colour}. The image "
+        "and these settings are discarded when you leave this page and are not part of the link."
+    )

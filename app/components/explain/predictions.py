@@ -1,0 +1,106 @@
+"""The predictions for an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import claims
+from app.components.explain.image_picker import Picked
+from app.components.shared.downloads import show_download
+from app.components.shared.figure import show_figure
+from app.components.shared.picture import show_picture
+from app.figures.predictions import probability_figure, shown_rows, similarity_figure
+from app.selection import Selection
+from kmex_core.analysis.tables.prototypes import prediction_table
+from kmex_core.base.plain_text import markdown
+from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.types import Explanation
+
+MOST = 10
+
+
+def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
+    """Show the image, the verdict in words, and the predictions for each class."""
+    info = chosen.model
+    left, right = st.columns([1, 3])
+    show_picture(picked.pixels, f"{picked.title}, the image to explain", caption=picked.title, side=224, place=left)
+    with right:
+        _verdict(chosen, prototypes, explanation, picked)
+    true = None if picked.label is None else info.class_names[picked.label]
+    table = prediction_table(
+        info.class_names, explanation.black_box, explanation.kmex, explanation.similarity, prototypes.classes
+    )
+    rows = shown_rows(table, MOST, [info.class_names[explanation.predicted_black_box], *([true] if true else [])])
+    black_box, kmex = st.columns(2)
+    with black_box:
+        st.markdown(
+            "**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the prediction is the longest bar"
+        )
+        show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
+    with kmex:
+        if not chosen.has_black_box:
+            st.markdown(
+                "**Most similar prototype of each class**",
+                help="In brackets: the probability of the class. It depends on the similarities to all prototypes, "
+                "weighed by "
+                "the last layer, so the most similar prototype may be of another class.",
+            )
+        else:
+            st.markdown(
+                "**KMEx**: the prediction is the longest bar",
+                help="In brackets: the probability of the class, a softmax over the similarities to all "
+                f"{len(prototypes)} prototypes, summed within each class. The nearest prototype decides, not this "
+                f"probability; the largest one here is {explanation.kmex.max():.1%}.",
+            )
+        show_figure(
+            "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest prototype"
+        )
+    show_download("Predictions as CSV", table, "predictions.csv")
+
+
+def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
+    info = chosen.model
+    near = claims.how_near(explanation.distance_rank)
+    if explanation.unusual:  # before any verdict, because it decides what a verdict is worth
+        st.warning(
+            f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
+            "classes and always predicts one of them, whatever the image shows. Do not rely on this prediction.",
+            icon=":material/help:",
+        )
+    black_box, kmex = (
+        markdown(info.class_names[label]) for label in (explanation.predicted_black_box, explanation.predicted)
+    )
+    if not chosen.has_black_box:
+        verdict = f"{chosen.title} predicts **{kmex}**."
+    elif explanation.predicted_black_box == explanation.predicted:
+        verdict = f"The black box and KMEx both predict **{kmex}**."
+    else:
+        verdict = f"The black box predicts **{black_box}**, KMEx predicts **{kmex}**: they disagree."
+    if picked.label is None:
+        st.info(verdict, icon=":material/chat:")
+    else:
+        true = markdown(info.class_names[picked.label])
+        wrong = [
+            name
+            for name, predicted in (
+                ("the black box", explanation.predicted_black_box),
+                (chosen.title, explanation.predicted),
+            )
+            if predicted != picked.label and (chosen.has_black_box or name != "the black box")
+        ]
+        if wrong:
+            both = "both are" if len(wrong) == 2 else f"{wrong[0]} is"
+            st.warning(f"{verdict} The true class is **{true}**, so {both} wrong.", icon=":material/close:")
+        else:
+            st.success(f"{verdict} Correct.", icon=":material/check:")
+    if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.has_black_box):
+        st.info(tie, icon=":material/balance:")
+    nearest = int(np.argmax(explanation.similarity))
+    decides = (
+        "weighs the similarities to all prototypes. The most similar one is number"
+        if not chosen.has_black_box
+        else "decides by the nearest prototype, number"
+    )
+    similarity = explanation.similarity[nearest]
+    st.caption(f"{chosen.title} {decides} {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}.")

@@ -1,0 +1,104 @@
+"""Models that are being made: training and import, in the background."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from app import read
+from app.components.shared.downloads import show_download
+from app.components.shared.figure import show_figure
+from app.components.shared.job_panel import watch
+from app.figures.training import loss_figure
+from kmex_core.analysis.tables.models import history_table
+from kmex_core.base import jobs
+from kmex_core.base.files import write_stream
+from kmex_core.base.plain_text import markdown
+from kmex_core.base.store import checked_name, demand_writable
+from kmex_core.commands.importing import IMPORT, import_again
+from kmex_core.commands.requests import JobRequest
+from kmex_core.commands.training import TRAINING, training_again
+from kmex_core.stages.training_runs import unfinished
+
+UPLOADS, UPLOADED = "uploads", "_uploaded"
+
+
+def start_training(request: JobRequest) -> None:
+    """Start a training run in the background."""
+    jobs.start(read.store(), request.name, request.arguments)
+
+
+def start_import(name: str, request: Callable[[Path], JobRequest], file: UploadedFile | None) -> None:
+    """Start to import an uploaded file in the background; without one, the file that was uploaded before.
+
+    Args:
+        name: of the model.
+        request: gives the job that imports a file.
+        file: what was uploaded just now.
+    """
+    demand_writable(f"'{name}' cannot be imported")
+    path = _upload(name)
+    earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
+    if file is not None:
+        write_stream(path, file)
+        st.session_state[UPLOADED] = (file.name, name)
+    elif earlier is not None and earlier[1] != name:
+        shutil.copyfile(_upload(earlier[1]), path)  # another import may be reading it
+        st.session_state[UPLOADED] = (earlier[0], name)
+    job = request(path)
+    jobs.start(read.store(), job.name, job.arguments)
+
+
+def is_being_made(name: str) -> bool:
+    """Whether a model of this name is being trained or imported by a job."""
+    states = (jobs.look(read.store(), f"{kind}{name}") for kind in (TRAINING, IMPORT))
+    return any(job is not None and job.state == "running" for job in states)
+
+
+def waiting_upload() -> str:
+    """The name of the file that was uploaded in this session and is not imported yet, "" for none."""
+    earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
+    return earlier[0] if earlier is not None and _upload(earlier[1]).is_file() else ""
+
+
+def _upload(name: str) -> Path:
+    return read.store().root / UPLOADS / f"{checked_name(name)}.weights"
+
+
+def show_jobs() -> None:
+    """Show every model that is being made, or could not be."""
+    store = read.store()
+    for name in [*jobs.names(store, TRAINING), *jobs.names(store, IMPORT)]:
+        job = jobs.look(store, name)
+        if job is None:
+            continue
+        model = name.removeprefix(TRAINING).removeprefix(IMPORT)
+        if job.state == "done":
+            _upload(model).unlink(missing_ok=True)
+            continue  # every page has a notice of it
+        training = name.startswith(TRAINING)
+        watch(
+            training_again(model, job.arguments, unfinished(store, model) is not None)
+            if training
+            else import_again(model, job.arguments),
+            f"**{'Training' if training else 'Importing'} {markdown(model)}.** This continues in the background, even "
+            "after you close the page.",
+            partial(_show_loss, model, name) if training else None,
+            dismiss=True,
+        )
+
+
+def _show_loss(model: str, name: str) -> None:
+    job = jobs.look(read.store(), name)
+    part, loss = (job.part, job.values.get("loss")) if job else (0, None)
+    table = history_table(unfinished(read.store(), model) or [], part, loss)
+    if len(table) == 0:
+        return
+    show_figure(f"live-{name}", loss_figure(table, job.parts if job else 0), f"Loss of {model} so far")
+    st.caption("Each point is the mean over an epoch; the last is over the epoch so far.")
+    show_download("Loss so far as CSV", table, f"{model}-training.csv")

@@ -1,0 +1,128 @@
+"""A prototype: what it stands for, which images it attracts, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+import streamlit as st
+
+from app import read
+from app.components.shared.built_in_prototype import show_built_in
+from app.components.shared.gallery import Card, Group, show_cards
+from app.components.shared.picture import show_picture
+from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
+from app.selection import Selection
+from kmex_core.base.plain_text import markdown
+from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.types import NO_IMAGE, Prototypes
+
+PAGE = 24
+SIDE = 224
+
+
+def open_prototype(chosen: Selection, p: int) -> NoReturn:
+    """Go to the page of a prototype."""
+    classes = read.conversion(chosen).prototypes.classes
+    st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, classes)})
+
+
+def show_prototype_summary(chosen: Selection, p: int) -> None:
+    """Show a prototype's exemplar, importance and errors in a few lines."""
+    info = chosen.model
+    prototypes = read.conversion(chosen).prototypes
+    name = info.class_names[prototypes.classes[p]]
+    count = int((prototypes.classes == prototypes.classes[p]).sum())
+    place = prototype_place(p, prototypes.classes)
+    st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{markdown(name)}**")
+    picture = int(prototypes.exemplar[p])
+    if picture >= 0:
+        show_picture(
+            read.dataset(info).split("train").image(picture),
+            f"The training image of {name} nearest to prototype {p}",
+            caption=f"Exemplar: training image {picture:,}",
+            side=SIDE,
+        )
+    st.markdown(importance_in_words(info, prototypes, p))
+    show_built_in(chosen, p)
+
+
+def importance_in_words(info: ModelInfo, prototypes: Prototypes, p: int) -> str:
+    """What a prototype stands for, and what it gets wrong, as a sentence or two of Markdown."""
+    name = markdown(info.class_names[prototypes.classes[p]])
+    size = int(prototypes.class_size[prototypes.classes[p]])
+    if prototypes.ghost[p]:
+        of_class = f"A **ghost**: it is not the nearest prototype of any of the {size:,} training images of {name}."
+    else:
+        of_class = (
+            f"Importance **{prototypes.importance[p]:.1%}**: it is the nearest prototype of {prototypes.count[p]:,} of "
+            f"the {size:,} training images of {name}."
+        )
+    others = int(prototypes.count_all[p] - prototypes.count[p])
+    wrong = (
+        f"It also attracts **{others:,}** training images of other classes."
+        if others
+        else ("It attracts no training images of other classes.")
+    )
+    return f"{of_class} {wrong}"
+
+
+def show_prototype_images(chosen: Selection, p: int) -> None:
+    """Show the training images that a prototype attracts, nearest first: own class, then other classes."""
+    info = chosen.model
+    prototypes = read.conversion(chosen).prototypes
+    of_class, others = read.attracted(chosen, p)
+    nearest_any = int(prototypes.nearest_any[p])
+    if nearest_any >= 0 and nearest_any != int(prototypes.exemplar[p]):
+        label = int(read.embeddings(info, "train").labels[nearest_any])
+        st.warning(
+            f"The training image nearest to this prototype is of another class: image {nearest_any:,}, "
+            f"{markdown(info.class_names[label])}.",
+            icon=":material/compare_arrows:",
+        )
+        _images("any", chosen, np.array([nearest_any]), wrong=True)
+    name = markdown(info.class_names[prototypes.classes[p]])
+    if len(of_class):
+        st.header(f"{len(of_class):,} images of {name}, nearest first")
+        _paged("own", chosen, of_class)
+    if len(of_class) == 0 or not chosen.has_black_box:
+        st.header(f"Most similar images of {name}")
+        st.caption("Another prototype may be nearer to them.")
+        near = prototypes.nearest[p]
+        _images("near", chosen, near[near != NO_IMAGE])
+    if len(others):
+        st.header(f"{len(others):,} images of other classes")
+        weighs = "" if chosen.has_black_box else " The model weighs all prototypes, so it may still be correct."
+        st.caption(f"Training images of other classes whose nearest prototype is this one.{weighs}")
+        _paged("others", chosen, others, wrong=True)
+
+
+def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:
+    pages = -(-len(rows) // PAGE)
+    requested = picked(key)
+    if requested and not number_in(1, pages)(requested):
+        refuse(key, requested, f"There are {pages:,} pages of these images; the first is shown.")
+    shown = PAGE * (int(requested) if number_in(1, pages)(requested) else 1)
+    _images(key, chosen, np.asarray(rows[:shown]), wrong)
+    if shown < len(rows):
+        more = min(PAGE, len(rows) - shown)
+        if st.button(f"Show {more} more", key=f"more-{key}", icon=":material/expand_more:"):
+            pick(key, str(shown // PAGE + 1))
+            st.rerun()
+
+
+def _images(key: str, chosen: Selection, rows: np.ndarray, wrong: bool = False) -> None:
+    info = chosen.model
+    labels = read.dataset(info).split("train").labels
+    cards = [
+        Card(
+            str(row),
+            f"train/{row}",
+            f"Training image {row} of {info.class_names[labels[row]]}",
+            info.class_names[labels[row]] if wrong else f"{row:,}",
+            wrong=wrong,
+        )
+        for row in rows.tolist()
+    ]
+    show_cards(f"images-{key}", info, read.dataset(info).fingerprint, [Group(cards)])

@@ -1,0 +1,113 @@
+"""Relevance maps over images, drawn in the browser: their look changes without the server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import streamlit as st
+
+from app.components.shared.web import component
+from app.links import bound_to, number_in, one_of, refuse
+from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.relevance.catalogue import AUTO, METHODS
+from kmex_core.relevance.types import RelevanceMaps
+
+_relevance = component("relevance")
+_SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, with a relevance map over it or without.
+
+    Attributes:
+        picture: as `address` gives it.
+        caption: below it.
+        about: what it is, for those who cannot see it.
+        map: None for the picture alone.
+        warning: what is wrong with the map; "" for nothing.
+    """
+
+    picture: str
+    caption: str
+    about: str
+    map: dict[str, object] | None = None
+    warning: str = ""
+
+
+def address(pixels: np.ndarray) -> str:
+    """A picture, (H, W) or (H, W, 1 or 3) uint8 of any size, as a data URL at the size at which it is shown."""
+    content, kind = picture_file(reduced(pixels))
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def plain(picture: str, caption: str, about: str = "") -> Figure:
+    """A picture alone; `about` says more than its caption where that is not enough."""
+    return Figure(picture, caption, about or caption)
+
+
+def mapped(picture: str, maps: RelevanceMaps, row: int, caption: str, about: str = "") -> Figure:
+    """A picture with map number `row` over it."""
+    height, width = maps.values[row].shape
+    values = base64.b64encode(packed_relevance(maps.values[row])).decode()
+    overlay: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE}
+    return Figure(picture, caption, about or caption, overlay, _warning(maps, row))
+
+
+def _warning(maps: RelevanceMaps, row: int) -> str:
+    if maps.conserves[row]:
+        return ""
+    ratio = maps.conservation[row]
+    if np.isfinite(ratio):
+        return (
+            f"This map does not conserve relevance: its pixels sum to {ratio:.2f} times the score. Read it with care."
+        )
+    return "The score is 0, so conservation cannot be checked. Read this map with care."
+
+
+def show_look(key: str) -> None:
+    """Show the controls of all maps, opacity and colours, and what the colours mean.
+
+    The browser reads them from the address; what cannot be is refused here.
+    """
+    for name, usable, instead in (
+        ("colours", one_of(COLOURS), f"Choose one of {', '.join(COLOURS)}."),
+        ("opacity", number_in(0, 100), "Use a percentage, 0 to 100."),
+    ):
+        if (requested := st.query_params.get(name)) and not usable(requested):
+            refuse(name, requested, instead)
+    _relevance(key=key, data={"scales": _SCALES})
+
+
+def choose_method(automatic: bool) -> str:
+    """Show the choice of a relevance method.
+
+    Args:
+        automatic: offer the first method that explains the model, and take it by default.
+    """
+    labels = {name: method.title for name, method in METHODS.items()}
+    if automatic:
+        labels = {AUTO: "Automatic", **labels}
+    return st.selectbox(
+        "Relevance method",
+        list(labels),
+        format_func=labels.__getitem__,
+        key="method",
+        width=340,
+        bind=bound_to("method", labels, next(iter(labels))),
+        help="  \n".join(f"{method.title}: {method.about}" for method in METHODS.values()),
+    )
+
+
+def show_figures(key: str, figures: Sequence[Figure], columns: int) -> None:
+    """Show pictures and maps beside each other.
+
+    Args:
+        key: what names these figures on their page.
+        figures: what to show.
+        columns: in how many columns (two at most on a phone).
+    """
+    _relevance(key=key, data={"scales": _SCALES, "columns": columns, "figures": [asdict(figure) for figure in figures]})

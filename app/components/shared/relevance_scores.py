@@ -1,0 +1,105 @@
+"""The metrics on relevance maps, measured in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import read
+from app.components.shared.job_panel import offer
+from app.links import bound, one_of
+from app.selection import Selection, all_sources
+from app.wording import message
+from kmex_core.base.plain_text import markdown
+from kmex_core.commands import comparison, evaluation
+from kmex_core.models.info import ModelInfo
+from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.stages.relevance_scores import RelevanceScores
+
+IMAGES = (100, 300, 1000)
+
+
+def choose_images(info: ModelInfo) -> int:
+    """Show the choice of how many test images relevance maps are measured on."""
+    return st.selectbox(
+        "Test images",
+        IMAGES,
+        key="images",
+        width=160,
+        bind=bound("images", one_of(IMAGES), f"Choose one of {', '.join(map(str, IMAGES))}.", IMAGES[0]),
+        help=f"Number of test images for the metrics on relevance maps, drawn at random from the "
+        f"{len(read.dataset(info).split('test')):,}. The paper uses 1,000; fewer are faster but less certain.",
+    )
+
+
+def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT) -> bool:
+    """Show a button that measures relevance maps, or the job's progress; True when there is nothing to do.
+
+    The work continues while other pages are open, and this page finds it again when it is reloaded.
+    """
+    if _are_measured(chosen, images, runs, method):
+        return True
+    label = _label(chosen)
+    if why := read.why_no_maps(chosen, method):
+        st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
+        return False
+    subject = read.subject(chosen.model)
+    count = f"{_counted(chosen, images):,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
+    offer(
+        evaluation.relevance_maps_job(subject, chosen.source, images, runs, method),
+        f"Measure relevance maps of {label}",
+        f"Measuring relevance maps of {label} on {count}.",
+        "Takes seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are "
+        "kept.",
+        "primary",
+    )
+    return False
+
+
+def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
+    """Show one button that measures the relevance maps of all models that lack them, or the job's progress; and why
+    some cannot have any.
+
+    Models of equal weights have equal results, and are measured once.
+    """
+    missing: dict[str, Selection] = {}
+    without: dict[str, list[str]] = {}
+    for chosen in (each for info in infos for each in all_sources(info, k)):
+        if _are_measured(chosen, images, runs):
+            continue
+        if why := read.why_no_maps(chosen):
+            without.setdefault(why, []).append(_label(chosen))
+        else:
+            missing.setdefault(_scores(chosen, images).key, chosen)
+    for why, labels in without.items():
+        st.info(message(f"No relevance maps of {', '.join(labels)}. {why}"), icon=":material/block:")
+    if not missing:
+        return
+    labels = [_label(chosen) for chosen in missing.values()]
+    offer(
+        comparison.relevance_maps_job(
+            [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], k, images, runs
+        ),
+        f"Measure relevance maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
+        f"Measuring relevance maps of {', '.join(labels)}.",
+        f"Measures {', '.join(labels)} one after the other, in the background. Finished measurements are kept.",
+        "primary",
+    )
+
+
+def _are_measured(chosen: Selection, images: int, runs: int, method: str = DEFAULT) -> bool:
+    return all(read.scores(chosen, images, seed, method) is not None for seed in range(runs))
+
+
+def _scores(chosen: Selection, images: int) -> RelevanceScores:
+    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images)
+
+
+def _counted(chosen: Selection, images: int) -> int:
+    return _scores(chosen, images).spec.images  # there may be fewer test images
+
+
+def _label(chosen: Selection) -> str:
+    kind = " alone" if not chosen.source.has_black_box else " + KMEx" if chosen.model.kind != "blackbox" else ""
+    return f"{chosen.model.name}{kind}"

@@ -1,0 +1,30 @@
+"""Components that draw in the browser: their JavaScript lies in app/assets/web and is served from /assets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+from app.addresses import ASSETS, link
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "web"
+
+
+def component(name: str) -> ComponentRenderer:
+    """The component whose module is `name`.js, with `name`.css; it exports `show`, called anew for new data."""
+    # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
+    loader = f"""
+const module = import(new URL("{link(f"{ASSETS}/{name}.js")}", document.baseURI));
+const newest = new WeakMap();
+export default async function (component) {{
+  const element = component.parentElement;
+  newest.set(element, component);
+  const leave = await (await module).show(component);
+  return () => newest.get(element) === component && leave();
+}}
+"""
+    return st.components.v2.component(
+        f"kmex_{name}", css=(FOLDER / f"{name}.css").read_text(), js=loader, isolate_styles=False
+    )
