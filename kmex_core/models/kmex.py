@@ -195,7 +195,8 @@ class KMEx(nn.Module):
         """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
 
         The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever the
-        classifier's mode, which is restored; but do not train in one thread while a KMEx of the same classifier computes in another.
+        classifier's mode, which is restored; but do not train in one thread while a KMEx of the same
+        classifier computes in another.
 
         Args:
             model: any classifier whose last step is a Linear layer, of any type of float; also compiled, in
