@@ -116,7 +116,7 @@ class Trunk(UpToHead):
 class Head(nn.Linear):
     """A Linear layer on its own, with the parameters of a classifier's last one, for embeddings of any type of float.
 
-    Where the classifier computes its weight anew in each pass (weight or spectral norm), it is the weight of now.
+    If the classifier recomputes its weight in each pass (weight or spectral norm), the current weight is used.
     """
 
     def __init__(self, layer: nn.Linear) -> None:

@@ -161,7 +161,7 @@ def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]
             damaged += 1
     if not whole and damaged:
         raise StoreError(
-            f"The checkpoints of the run '{name}' are damaged, and there is nothing to go on from. Start anew with "
+            f"The checkpoints of the run '{name}' are damaged, so it cannot be resumed. Restart with "
             "--overwrite instead of --resume."
         )
     if not whole:

@@ -161,9 +161,9 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
     torch.save(weights, path)
     with pytest.raises(InputError, match="10 classes apart, data set 'faces' has 3"):
         import_model(store, request(path, dataset="faces"))
-    with pytest.raises(InputError, match="of another architecture"):
+    with pytest.raises(InputError, match="belong to another architecture"):
         import_model(store, request(path, backbone="resnet18"))
-    with pytest.raises(InputError, match="of another architecture"):
+    with pytest.raises(InputError, match="belong to another architecture"):
         import_model(store, request(path, kind="protovae"))
     with pytest.raises(InputError, match="no model kind named 'senn'"):
         import_model(store, request(path, kind="senn"))
@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
     with pytest.raises(InputError, match="not finite"):
         import_model(store, request(path))
     torch.save(weights, path)
-    with pytest.raises(InputError, match="is a model named 'digits' already"):
+    with pytest.raises(InputError, match="model named 'digits' already exists"):
         import_model(store, request(path, name="digits"))
     with pytest.raises(InputError, match="letters"):
         import_model(store, request(path, name="../out"))
@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
 def test_another_image_size_is_refused_where_weights_depend_on_it(store: Store, tmp_path: Path) -> None:
     torch.save(models.load(store, "digits-protovae").model.state_dict(), tmp_path / "weights.pt")
     larger = ImportRequest("mine", "protovae", tmp_path / "weights.pt", DatasetSpec("digits", "", 64), "resnet20")
-    with pytest.raises(InputError, match="of another architecture"):
+    with pytest.raises(InputError, match="belong to another architecture"):
         import_model(store, larger)
 
 
@@ -244,7 +244,7 @@ def test_an_exported_file_that_was_tampered_with_is_refused(
 ) -> None:
     arrays, described = read_file(digits_file)
     write_file(digits_file, arrays, {**described, "model": {**described["model"], **change}})
-    with pytest.raises(InputError, match="what no model can be"):
+    with pytest.raises(InputError, match="an invalid description"):
         import_model(store, ImportRequest("back", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
 
 
@@ -256,7 +256,7 @@ def test_an_exported_file_cannot_name_a_folder(
         return dataclasses.replace(found, dataset="/etc")
 
     monkeypatch.setattr(importing, "_exported", elsewhere)
-    with pytest.raises(InputError, match="say where that is"):
+    with pytest.raises(InputError, match="pass its location"):
         import_model(store, ImportRequest("back", "blackbox", digits_file, DatasetSpec(""), "resnet20"))
 
 

@@ -170,12 +170,12 @@ def test_a_whole_file_that_lacks_something_is_refused(
     kmex.save(path)
     arrays, described = read_file(path)
     write_file(path, arrays, described | changed)
-    with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+    with pytest.raises(StoreError, match="is incomplete for a KMEx file"):
         KMEx.load(path, model)
     for missing in (*described.keys() - {"format"}, "centers"):
         kept = {name: array for name, array in arrays.items() if name != missing}
         write_file(path, kept, {name: value for name, value in described.items() if name != missing})
-        with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+        with pytest.raises(StoreError, match="is incomplete for a KMEx file"):
             KMEx.load(path, model)
 
 

@@ -240,7 +240,7 @@ def test_prototypes_are_pictures_of_the_data_set_and_of_the_sampled_images_only(
         (images()[0, 0], r"You gave images \(6, 6\)"),
         (images()[0, :1], r"Expected images \(N, 3, H, W\), got \(1, 1, 6, 6\)"),
         (BROKEN[1], "You gave images with values that are not finite"),
-        (images(2), "One image"),
+        (images(2), "Expected one image"),
         (torch.rand(3, 1, 1), "cannot take images"),
     ],
 )
@@ -249,6 +249,6 @@ def test_images_to_explain_are_checked(image: Any, message: str) -> None:
     kmex = KMEx.convert(model, DataLoader(DATA, 9), k=1)
     with pytest.raises(InputError, match=message):
         kmex.explain(image)
-    if "One image" not in message and "N, 3" not in message:
+    if "Expected one image" not in message and "N, 3" not in message:
         with pytest.raises(InputError):
             kmex(image[None] if getattr(image, "ndim", 0) == 3 else image)
