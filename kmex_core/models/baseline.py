@@ -71,6 +71,7 @@ class PrototypeHead(nn.Module):
     def relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the dimensions for the score of one class each, (N,): each prototype splits its part."""
         parts = self.similarity(z) * self.weight[target]
+        # score = Σ_p w_p s_p: each prototype's part is distributed over the dimensions like its similarity
         relevance = torch.zeros_like(z)
         for p in range(len(self.prototypes)):
             relevance += similarity_relevance(z, self.prototypes[p].expand_as(z), parts[:, p])

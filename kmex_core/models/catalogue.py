@@ -157,7 +157,7 @@ def claimed(store: Store, *names: str) -> Iterator[None]:
                 continue
             busy = (
                 f"A model named '{name}' is being trained or imported right now, or changed by another process. Wait "
-                "until that has ended, stop it, or choose another name."
+                "until it has finished, stop it, or choose another name."
             )
             stack.enter_context(store.locked(RUNS[0], lower, busy))
             held.add((store.root, lower))
@@ -204,8 +204,8 @@ def check_free(store: Store, name: str, but: str = "", hint: str = "Choose anoth
     for other in sorted({run for room in RUNS for run in store.names(room)}):
         if other.lower() == name.lower() and other != but:
             raise InputError(
-                f"A training named '{other}' has not finished, and its model takes that name. Choose another name, go "
-                f"on with it (`train` with --resume), or remove it: `python -m kmex_core delete --model {other}`."
+                f"An unfinished training is named '{other}'. Choose another name, resume the training "
+                f"(`train` with --resume), or remove it: `python -m kmex_core delete --model {other}`."
             )
 
 

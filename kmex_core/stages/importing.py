@@ -243,8 +243,8 @@ def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, w
             }  # fmt: skip
             if len(outputs) == 1:
                 raise InputError(
-                    f"The checkpoint tells {outputs.pop()} classes apart, data set '{data.name}' has "
-                    f"{len(data.class_names)}: it was trained on other data. Name the data set that it was trained on."
+                    f"The checkpoint has {outputs.pop()} classes, but data set '{data.name}' has "
+                    f"{len(data.class_names)}: it was trained on other data. Pass the data set it was trained on."
                 )
 
 

@@ -159,7 +159,7 @@ def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(weights, path)
-    with pytest.raises(InputError, match="10 classes apart, data set 'faces' has 3"):
+    with pytest.raises(InputError, match="10 classes, but data set 'faces' has 3"):
         import_model(store, request(path, dataset="faces"))
     with pytest.raises(InputError, match="belong to another architecture"):
         import_model(store, request(path, backbone="resnet18"))

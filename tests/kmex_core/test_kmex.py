@@ -193,7 +193,7 @@ def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: Any, messag
 
 
 def test_names_dimensions_and_epsilon_must_fit(kmex: KMEx) -> None:
-    with pytest.raises(InputError, match="3 classes apart, but 2 class names"):
+    with pytest.raises(InputError, match="3 classes, but 2 class names"):
         KMEx(kmex.encoder, kmex.head, kmex.details, ("a", "b"))
     with pytest.raises(InputError, match="5 dimensions, the network's embedding has 7"):
         KMEx(kmex.encoder, nn.Linear(7, 3), kmex.details, ("a", "b", "c"))

@@ -165,11 +165,12 @@ class FLINT(Baseline):
         """Cross-entropy of the predictor, fidelity of output (cross-entropy between predictor and interpreter) and
         input (squared error of the decoded attributes), and the three terms of `of_attributes`."""
         z, features = self.encoder.both(images)
-        predicted = self.predictor(features)
+        predicted = self.predictor(features)  # (N, C), the black box f
         weight = self.options
         terms = {"cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(predicted, labels)}
         if stage.name == "predictor":
             return terms, predicted
+        # the interpreter g sees only the attributes Φ (N, K); it is to predict what f predicts, and to keep the image
         similarity = self.similarity(z)
         attributes, scores = similarity.relu(), self.classify(similarity)
         terms |= {

@@ -86,6 +86,7 @@ class ProtoPNet(Baseline):
         """Cross-entropy, clustering (distance to the nearest prototype of the class), separation (of any other)."""
         z = self.encode(images)
         scores = self.head(z)
+        # d² to all prototypes (N, K); infinity masks other classes, or the own one, in the minimum
         squared = pairwise(z, self.head.prototypes).square()
         of_class = self.head.of_class.T[labels]
         weight = self.options
@@ -97,7 +98,7 @@ class ProtoPNet(Baseline):
         }, scores
 
     def others(self) -> Tensor:
-        """The sum of the last layer's weights between prototypes and other classes, without their signs."""
+        """The L1 norm of the last layer's weights between prototypes and other classes."""
         return (self.head.weight * ~self.head.of_class.T).abs().sum()
 
     def after_epoch(self, epoch: int, epochs: int, embedded: Callable[[], tuple[Tensor, Tensor]]) -> None:
@@ -126,6 +127,7 @@ class ProtoPNet(Baseline):
                 rows = torch.nonzero(labels == label)[:, 0]
                 of_class = torch.nonzero(self.head.prototype_class == label)[:, 0]
                 distance = pairwise(self.head.prototypes[of_class], z[rows])
+                # prototypes nearest to an image choose first; a chosen image is taken from the others
                 for nearest in distance.amin(1).argsort(stable=True).tolist():
                     image = int(distance[nearest].argmin())
                     self.head.prototypes[of_class[nearest]] = z[rows[image]]
@@ -135,6 +137,7 @@ class ProtoPNet(Baseline):
 
     def train_head(self, z: Tensor, labels: Tensor) -> None:
         """Train only the last layer, on the fixed embedding."""
+        # the embedding is fixed, so the similarities (N, K) are computed once for all passes
         with torch.no_grad():
             similarity = self.head.similarity(z)
         weight = self.head.weight.detach().clone().requires_grad_()

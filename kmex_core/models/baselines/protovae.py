@@ -74,6 +74,7 @@ class ProtoVAE(Baseline):
         """Cross-entropy, reconstruction (mean squared error of pixels 0…1), similarity-weighted KL divergence to the
         Gaussians around the prototypes of the class, orthogonality of each class's prototypes around their mean."""
         mean, log_variance = self.posterior(images)
+        # reparameterisation: z = μ + σ ε keeps the gradient to μ and σ
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
         similarity = self.similarity(z)
         scores = self.classify(similarity)
@@ -93,14 +94,17 @@ class ProtoVAE(Baseline):
             similarity: (N, K).
             labels: (N,).
         """
+        # KL = ½ (σ² − 1 − log σ² + (μ − p)²) per dimension: first part (N, 1), distances to all prototypes (N, K)
         spread = (log_variance.exp() - 1 - log_variance).mean(1, keepdim=True)
         away = torch.cdist(mean, self.head.prototypes).square() / mean.shape[1]
+        # weights over the prototypes of the image's class, (N, K), each row summing to 1
         share = similarity * self.head.of_class.T[labels]
         share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
         return (share * (spread + away) / 2).sum(1).mean()
 
     def orthogonality(self) -> Tensor:
         """The mean over classes of ‖P̄P̄ᵀ − I‖ (Frobenius), P̄ the class's prototypes less their mean."""
+        # (C, k, D), and the classes' Gram matrices (C, k, k)
         by_class = self.head.prototypes.view(self.head.out_features, -1, self.head.in_features)
         centred = by_class - by_class.mean(1, keepdim=True)
         product = centred @ centred.transpose(1, 2)
