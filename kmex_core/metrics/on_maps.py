@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.metrics.faithfulness import map_divergence
+from kmex_core.metrics.ordering import pixel_counts
 from kmex_core.metrics.robustness import (
     LEAST,
     average_drop,
     average_increase,
     keep_pixels,
-    pixel_counts,
     relevance_rank,
 )
 from kmex_core.metrics.types import MapScores

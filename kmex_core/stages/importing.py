@@ -22,6 +22,7 @@ from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.networks.file_kinds import safetensors_header
 from kmex_core.stages.statistics import PixelStatistics
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.training_runs import root_to_keep, test_accuracy
@@ -149,7 +150,6 @@ def _exported(path: Path) -> ModelInfo | None:
         InputError: when its content does not match its digest, or what it says of itself.
     """
     from kmex_core.networks.checkpoints import MOST_BYTES, MOST_HEADER
-    from kmex_core.networks.file_kinds import safetensors_header
 
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:

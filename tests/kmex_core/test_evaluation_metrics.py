@@ -24,12 +24,11 @@ from kmex_core.metrics import (
     similarity_diversity,
 )
 from kmex_core.metrics.faithfulness import map_divergence, normalised_relevance
+from kmex_core.metrics.ordering import curve_area, pixel_counts
 from kmex_core.metrics.robustness import (
     average_drop,
     average_increase,
-    curve_area,
     keep_pixels,
-    pixel_counts,
     relevance_rank,
 )
 
