@@ -148,8 +148,8 @@ def test_safetensors_of_every_float_type(kind: torch.dtype, weights: dict[str, T
     ("value", "words"),
     [
         (torch.ones(4, 5, dtype=torch.complex64), r"complex numbers \('fc.weight' is complex64\)"),
-        (torch.ones(4, 5, dtype=torch.int8), r"whole numbers \('fc.weight' is int8\)"),
-        (torch.ones(4, 5, dtype=torch.bool), r"whole numbers \('fc.weight' is bool\)"),
+        (torch.ones(4, 5, dtype=torch.int8), r"integers \('fc.weight' is int8\)"),
+        (torch.ones(4, 5, dtype=torch.bool), r"integers \('fc.weight' is bool\)"),
         (torch.ones(4, 5, device="meta"), "have no values"),
     ],
 )

@@ -166,9 +166,9 @@ BROKEN[1, 2, 3, 4] = torch.nan
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ((images()[:3].byte(), [0, 1, 2]), r"images of type uint8; floats.*ToDtype"),
-        ((images()[:3].numpy(), [0, 1, 2]), "images as numpy's ndarray; tensors"),
-        ((images()[0], [0, 1, 2]), r"images \(3, 6, 6\); \(n, channels, H, W\)"),
+        ((images()[:3].byte(), [0, 1, 2]), r"images of type uint8; expected floats.*ToDtype"),
+        ((images()[:3].numpy(), [0, 1, 2]), "images as numpy's ndarray; expected tensors"),
+        ((images()[0], [0, 1, 2]), r"images \(3, 6, 6\); expected \(n, channels, H, W\)"),
         ((BROKEN, [0, 1, 2]), "not finite.*1 of 3, the first at place 1"),
         ((images()[:3], [0.5, 1.0, 2.0]), "not integers.*not regression"),
         ((images()[:3], torch.tensor([0, torch.nan, 1])), "not integers"),
@@ -176,7 +176,7 @@ BROKEN[1, 2, 3, 4] = torch.nan
         ((images()[:3], [0, 1]), r"3 images and labels \(2,\)"),
         ((images()[:3], torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]])), "one class per image"),
         ((images()[:3], [0, 1, 3]), "Expected labels from 0 to 2 for the classifier's 3 classes, got 3"),
-        ((images()[:3], [0, -1, 2]), "label -1"),
+        ((images()[:3], [0, -1, 2]), "got -1"),
         ((images()[:3], [0, 1, 2], [0, 1, 2]), "pairs of images and labels; it gave 3 parts"),
         ({"picture": images()[:3], "label": [0, 1, 2]}, "dicts of picture, label; the images are expected under"),
         (images()[:3], "it gave a Tensor"),
@@ -207,7 +207,7 @@ def dropping(items: list[Any]) -> Any:
         (DataLoader(DATA, 4, sampler=Forever()), "did not end"),
         (DataLoader(DATA, 5, collate_fn=dropping), "collate_fn adds or drops"),
         (5, "got a int"),
-        ([(images()[:6], [0] * 6)], "at least one training image.* Without any: .1., .2."),
+        ([(images()[:6], [0] * 6)], "at least one training image.* Classes without images: .1., .2."),
     ],
 )  # fmt: skip
 def test_loaders_without_images_or_end_are_refused(loader: Any, message: str) -> None:
