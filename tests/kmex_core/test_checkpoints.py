@@ -232,7 +232,7 @@ def test_counts_and_headers_have_limits(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(InputError, match="50 tensors; the limit is 20|too much"):
             read_checkpoint(tmp_path / name)
     monkeypatch.setattr(checkpoints, "MOST_HEADER", 2**16)
-    with pytest.raises(InputError, match="beside its tensors"):
+    with pytest.raises(InputError, match="besides its tensors"):
         read_checkpoint(tmp_path / "long.pt")
     (tmp_path / "header").write_bytes(struct.pack("<Q", 2**20) + b"{" + b" " * 2**20)
     with pytest.raises(InputError, match="header cannot be read"):
@@ -310,5 +310,5 @@ def test_a_file_of_another_kind_is_named_for_what_it_is(kind: str, tmp_path: Pat
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(InputError, match="not a file"):
+        with pytest.raises(InputError, match="not a file|no file"):
             read_checkpoint(path)

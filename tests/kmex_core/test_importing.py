@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
         import_model(store, request(path, kind="senn"))
     with pytest.raises(InputError, match="Name the data set"):
         import_model(store, request(path, dataset=""))
-    with pytest.raises(InputError, match="needs 1 value"):
+    with pytest.raises(InputError, match="Expected 1 value"):
         import_model(store, request(path, mean=(0.5, 0.5, 0.5)))
     with pytest.raises(InputError, match="above 0"):
         import_model(store, request(path, std=(0.0,)))
@@ -279,7 +279,7 @@ def test_models_are_renamed_and_deleted_but_not_those_of_the_product(store: Stor
     with pytest.raises(InputError, match="letters"):
         models.rename(store, "two", "a/b")
     for act in (lambda: models.rename(store, "digits", "mine"), lambda: models.delete(store, "digits")):
-        with pytest.raises(InputError, match="comes with the product"):
+        with pytest.raises(InputError, match="comes with KMEx Explorer"):
             act()
     models.delete(store, "two")
     assert "two" not in models.known_names(store)

@@ -323,7 +323,7 @@ def test_prp_shares_by_hand() -> None:
     expected = [3.0 * part / sum(raw) for part in raw]
     by_similarity = similarity_relevance(z, p, torch.tensor([3.0]), "similarity")
     torch.testing.assert_close(by_similarity[0], torch.tensor(expected))
-    with pytest.raises(InputError, match="no rule 'other'"):
+    with pytest.raises(InputError, match="Unknown rule 'other'"):
         similarity_relevance(z, p, torch.tensor([3.0]), "other")
 
 
@@ -392,7 +392,7 @@ def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInf
     _, again = kmex.class_maps(image, [found.predicted_black_box])
     np.testing.assert_allclose(again.values, found.black_box_map.values, rtol=1e-4, atol=1e-6)
     for wrong in ([10], [-1], [1, 2]):
-        with pytest.raises(InputError, match="One class from 0 to 9"):
+        with pytest.raises(InputError, match="Expected one class from 0 to 9"):
             kmex.class_maps(image, wrong)
 
 
