@@ -143,38 +143,38 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("explain", "image", "99999", "Test images go from 0 to 499"),
         ("explain", "image", "inf", "Test images go from 0 to 499"),
         ("explain", "source", "Camera", "It is one of Test image"),
-        ("prototypes", "prototype", "3.17", "There is no number 18 of class 3 now: it has 5 prototypes"),
+        ("prototypes", "prototype", "3.17", "so there is no number 18 now: it has 5 prototypes"),
         ("prototypes", "prototype", "33.0", "named by its class, 0 to 9"),
-        ("prototypes", "order", "by colour", "It is one of By class"),
+        ("prototypes", "order", "by colour", "Choose one of By class"),
         ("prototypes", "classes", "eleven", "Choose one of this data set's classes"),
-        ("embedding", "point", "test-99999", "The test images go from 0 to 499"),
-        ("embedding", "point", "prototype-3.17", "There is no number 18 of class 3"),
-        ("embedding", "point", "dog", "Click what you want"),
-        ("embedding", "show", "Right", "It is one of All"),
+        ("embedding", "point", "test-99999", "The test images are numbered 0 to 499"),
+        ("embedding", "point", "prototype-3.17", "so there is no number 18"),
+        ("embedding", "point", "dog", "Click a dot or a square"),
+        ("embedding", "show", "Right", "Choose one of All"),
         ("embedding", "test", "maybe", "true or false"),
-        ("evaluate", "images", "12", "It is 100, 300, 1000"),
-        ("evaluate", "by", "dice", "It is one of KMEx, Black box"),
-        ("explain", "colours", "constructor", "Relevance colours are one of Red and blue"),
+        ("evaluate", "images", "12", "Choose one of 100, 300, 1000"),
+        ("evaluate", "by", "dice", "Choose one of KMEx, Black box"),
+        ("explain", "colours", "constructor", "Choose one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
-        ("embedding", "view", "0_0_0.0", "the middle and the side"),
-        ("embedding", "view", "0_0_Infinity", "the middle and the side"),
-        ("embedding", "view", "all", "the middle and the side"),
-        ("compare", "models", "nobody", "Choose among those below"),
-        ("compare", "runs", "2", "It is 1, 3, 5"),
+        ("embedding", "view", "0_0_0.0", "the centre and the side"),
+        ("embedding", "view", "0_0_Infinity", "the centre and the side"),
+        ("embedding", "view", "all", "the centre and the side"),
+        ("compare", "models", "nobody", "deleted or renamed"),
+        ("compare", "runs", "2", "Choose one of 1, 3, 5"),
         ("compare", "published", "perhaps", "true or false"),
         ("models", "chosen", "nobody", "deleted or renamed"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shown_is_said(page: Page, view: str, key: str, wrong: str, words: str) -> None:
     test = healthy(page(view, **{key: wrong}))
-    assert f"'{wrong}', which is not here" in said(test)
+    assert f"'{wrong}', which is not available" in said(test)
     assert words in said(test)
 
 
 def test_a_training_image_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("explain", source="Training image", training="1297"))
-    assert "'1297', which is not here. Training images go from 0 to 1,296" in said(test)
+    assert "'1297', which is not available. Training images go from 0 to 1,296" in said(test)
     assert test.number_input(key="training").value == 0
 
 

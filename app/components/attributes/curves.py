@@ -101,7 +101,7 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     ]
     for info, group in groups:
         if not all(map(_has_built_in, group)):
-            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name}, built-in prototypes"))
+            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name} alone"))
     for request, label in missing:
         if not can_start(request):
             follow(request, f"Computing the curves of {label}.", MEANWHILE)
