@@ -63,7 +63,7 @@ def test_the_address_names_what_is_shown(page: Page, query: dict[str, str], show
 
 def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> None:
     test = healthy(page("overview", model="n_o**pe**"))
-    assert "There is no model named 'n_o**pe**' here" in said(test)
+    assert "The store has no model named 'n_o**pe**'" in said(test)
     assert not test.metric
     assert address(test)["model"] == "n_o**pe**"  # a reload says the same
     assert {"digits", "faces"} <= {button.label for button in test.button}
@@ -76,7 +76,7 @@ def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> 
 
 def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("overview", dataset="Cats"))
-    assert "No model here was trained on 'Cats'" in said(test)
+    assert "No model in the store was trained on 'Cats'" in said(test)
     assert not test.metric
     test.sidebar.selectbox(key="dataset").set_value("Digits").run()
     assert selected(healthy(test))[:2] == ("Digits", "digits")
@@ -110,7 +110,7 @@ def test_a_model_that_another_session_deletes(page: Page, demo: Store, mine: Mod
     assert len(test.metric) == 4
     models.delete(demo, "mine")
     healthy(test.run())
-    assert "There is no model named 'mine' here" in said(test) or "was renamed" in said(test)
+    assert "The store has no model named 'mine'" in said(test) or "was renamed" in said(test)
     assert not test.metric
     assert address(test)["model"] == "mine"
 

@@ -65,7 +65,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
     if explanation.unusual:  # before any verdict, because it decides what a verdict is worth
         st.warning(
             f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
-            "classes and always predicts one of them, whatever the image shows. Do not rely on this prediction.",
+            "classes and predicts one of them for any image. Do not rely on this prediction.",
             icon=":material/help:",
         )
     hedge = "Best guess: " if explanation.unusual else ""
