@@ -86,7 +86,7 @@ def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
 def test_a_model_and_a_data_set_that_do_not_belong_together(page: Page) -> None:
     test = healthy(page("models", model="faces", dataset="Digits"))
     assert selected(test)[:2] == ("Faces", "faces")
-    assert "names the data set 'Digits', but faces is a model of Faces" in said(test)
+    assert "names 'Digits', but faces is a model of Faces" in said(test)
 
 
 def test_the_page_models_works_whatever_is_selected(page: Page) -> None:
@@ -140,11 +140,11 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("overview", "k", "900", "1 to 20 prototypes per class"),
         ("overview", "k", "0", "1 to 20"),
         ("overview", "k", "4.5", "1 to 20"),
-        ("explain", "image", "99999", "Test images go from 0 to 499"),
-        ("explain", "image", "inf", "Test images go from 0 to 499"),
-        ("explain", "source", "Camera", "It is one of Test image"),
-        ("prototypes", "prototype", "3.17", "so there is no number 18 now: it has 5 prototypes"),
-        ("prototypes", "prototype", "33.0", "named by its class, 0 to 9"),
+        ("explain", "image", "99999", "Test images are numbered 0 to 499"),
+        ("explain", "image", "inf", "Test images are numbered 0 to 499"),
+        ("explain", "source", "Camera", "Choose one of Test image"),
+        ("prototypes", "prototype", "3.17", "Class 3 has 5 prototypes now, so there is no number 18"),
+        ("prototypes", "prototype", "33.0", "Name a class, 0 to 9"),
         ("prototypes", "order", "by colour", "Choose one of By class"),
         ("prototypes", "classes", "eleven", "Choose one of this data set's classes"),
         ("embedding", "point", "test-99999", "The test images are numbered 0 to 499"),
@@ -174,7 +174,7 @@ def test_what_cannot_be_shown_is_said(page: Page, view: str, key: str, wrong: st
 
 def test_a_training_image_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("explain", source="Training image", training="1297"))
-    assert "'1297', which is not available. Training images go from 0 to 1,296" in said(test)
+    assert "'1297', which is not available. Training images are numbered 0 to 1,296" in said(test)
     assert test.number_input(key="training").value == 0
 
 
