@@ -311,7 +311,7 @@ def prototype_maps(chosen: Selection, prototypes: Sequence[int], method: str = A
     """The relevance map of each prototype on its own picture."""
     import torch
 
-    pictures, train = conversion(chosen).prototypes.picture, dataset(chosen.model).split("train")
+    pictures, train = conversion(chosen).prototypes.exemplar, dataset(chosen.model).split("train")
     inputs = torch.cat([network_input(chosen.model, train.image(int(pictures[p]))) for p in prototypes])
     with cores.shared():
         return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, method)

@@ -10,7 +10,7 @@ import numpy as np
 from kmex_core.analysis.coverage import CurveMaker, coverage
 from kmex_core.analysis.tables.attributes import accuracy_table, subgroup_table
 from kmex_core.data.registry import ArraySplit
-from kmex_core.metrics import told_apart
+from kmex_core.metrics import correlation_ratio
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import activated, fit_prototypes
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
@@ -42,7 +42,7 @@ def measure() -> list[dict[str, Any]]:
         found = fit_prototypes(embedded, ("no", "yes"), k)
         predicted = found.classes[activated(test_embedded.z, found.centers)]
         maker.add(k, 0, found)
-    maker.made()
+    maker.curves()
     swept = time.perf_counter() - started
     assert found is not None
     started = time.perf_counter()
@@ -51,7 +51,7 @@ def measure() -> list[dict[str, Any]]:
     accuracy_table(test, _converted(found, predicted, test))
     seconds = time.perf_counter() - started
     started = time.perf_counter()
-    told_apart(train.attributes, found.activated, len(found))
+    correlation_ratio(train.attributes, found.activated, len(found))
     size = f"{TRAIN:,} × {DIMENSIONS}, {ATTRIBUTES - 1} attributes"
     return [
         {"what": f"{size}, k = 1…20: prototypes, predictions, curves", "median": round(swept, 2), "runs": 1,

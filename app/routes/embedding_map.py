@@ -54,7 +54,7 @@ def layer(projection: Projection, conversion: Conversion) -> bytes:
         "share": np.round(prototypes.importance, 4).tolist(),
         "count": prototypes.count.tolist(),
         "ghost": prototypes.ghost.tolist(),
-        "picture": prototypes.picture.tolist(),
+        "picture": prototypes.exemplar.tolist(),
         "predicted": base64.b64encode(predicted.tobytes()).decode(),
     }
     return write_json(columns, compact=True).encode()

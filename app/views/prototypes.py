@@ -51,7 +51,7 @@ else:
             "views/explain.py",
             label=EXPLAIN,
             icon=":material/image_search:",
-            query_params=state.query(source="Training image", training=int(converted.prototypes.picture[p])),
+            query_params=state.query(source="Training image", training=int(converted.prototypes.exemplar[p])),
         )
     with right:
         clicked, projection = "", read.peek(read.subject(info).embedding_map())

@@ -63,31 +63,42 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
 
     A black box's own numbers come with its KMEx; a prototypical model's with its evaluation on its own.
     """
-    found = []
-    for one in evaluations:
-        name = " / ".join(one.models)
-        which = [(name, False)] if one.built_in else [(f"{name} + KMEx", False)]
-        if one.kind == "blackbox":
+    table = []
+    for evaluation in evaluations:
+        name = " / ".join(evaluation.models)
+        which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
+        if evaluation.kind == "blackbox":
             which.insert(0, (name, True))
         for label, black_box in which:
             cells = {}
             for metric, kind in METRICS.items():
                 key = kind.black_box if black_box else metric
-                if key and key in one.metrics:
-                    cells[metric] = _cell(one, key)
-            data = title(one.dataset) + (f" ({one.class_column})" if one.class_column else "")
-            marked = f"{label} {CAVEAT}" if one.caveat else label
-            found.append(Row(marked, "measured", data, one.images, 0 if black_box else one.k, cells, one.caveat))
+                if key and key in evaluation.metrics:
+                    cells[metric] = _cell(evaluation, key)
+            data = title(evaluation.dataset) + (f" ({evaluation.class_column})" if evaluation.class_column else "")
+            marked = f"{label} {CAVEAT}" if evaluation.caveat else label
+            table.append(
+                Row(
+                    marked,
+                    "measured",
+                    data,
+                    evaluation.images,
+                    0 if black_box else evaluation.k,
+                    cells,
+                    evaluation.caveat,
+                )
+            )
     if with_published:
-        same = (one for one in evaluations if one.class_column in ("", PAPERS_CLASS))
-        for made, name in dict.fromkeys((one.kind, title(one.dataset)) for one in same):
-            found += _published(made, name)
-    return found
+        same = (evaluation for evaluation in evaluations if evaluation.class_column in ("", PAPERS_CLASS))
+        for model_kind, data in dict.fromkeys((evaluation.kind, title(evaluation.dataset)) for evaluation in same):
+            table += _published(model_kind, data)
+    return table
 
 
-def _cell(one: Evaluation, key: str) -> Cell:
-    value = one.metrics[key]
-    beside = f"beside {one.reference}" if key == "faithfulness" and one.reference and value.mean is not None else ""
+def _cell(evaluation: Evaluation, key: str) -> Cell:
+    value = evaluation.metrics[key]
+    compared = key == "faithfulness" and evaluation.reference and value.mean is not None
+    beside = f"beside {evaluation.reference}" if compared else ""
     note = value.reason or beside
     if value.std is not None:
         return Cell(value.mean, value.std, "runs", note)
@@ -99,8 +110,8 @@ def _published(kind: str, name: str) -> list[Row]:
     return [
         Row(
             f"{model} (paper)", "paper", known[0].dataset, 0, 0,
-            {one.metric: Cell(one.mean, one.std, "paper", f"Table {one.table}: {one.variant}")
-             for one in known if one.model == model},
+            {figure.metric: Cell(figure.mean, figure.std, "paper", f"Table {figure.table}: {figure.variant}")
+             for figure in known if figure.model == model},
         )
         for model in (MODEL_KINDS[kind].paper if known else ())
     ]  # fmt: skip
@@ -196,10 +207,10 @@ def as_values(table: Sequence[Row]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(row) for row in table]
 
 
-def evaluation_values(one: Evaluation) -> dict[str, Any]:
+def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as JSON-like values: metrics by name, each with its mean, ± over runs, and direction."""
     black_box = {kind.black_box: name for name, kind in METRICS.items() if kind.black_box}
-    values = {**dataclasses.asdict(one), "seeds": list(one.seeds), "models": list(one.models)}
+    values = {**dataclasses.asdict(evaluation), "seeds": list(evaluation.seeds), "models": list(evaluation.models)}
     values["own"] = values.pop("built_in")  # the name that readers of this JSON know
     values["metrics"] = {
         name: {
@@ -211,6 +222,6 @@ def evaluation_values(one: Evaluation) -> dict[str, Any]:
             "better": METRICS[black_box.get(name, name)].better,
             "not_computed": measured.reason or None,
         }
-        for name, measured in one.metrics.items()
+        for name, measured in evaluation.metrics.items()
     }
     return values

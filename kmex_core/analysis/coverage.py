@@ -28,7 +28,7 @@ class Coverage:
         frequency: (A,) share 0…1 of the training images that have it.
         has: (K, A) bool, what the prototypes' nearest training images have.
         share: (A,) share 0…1 of the prototypes that have it.
-        told_apart: (A,) see `metrics.told_apart`.
+        told_apart: (A,) see `metrics.correlation_ratio`.
         correlation, correlation_prototypes: (A, A), of the training images and of the prototypes' images.
         error: mean absolute difference of the two.
         subgroups: combinations of two attributes.
@@ -56,7 +56,7 @@ class Coverage:
     def missed(self) -> list[str]:
         """The attributes that no prototype has, the rarest first."""
         rows = np.flatnonzero(~self.captured)
-        return [self.names[at] for at in rows[np.argsort(self.frequency[rows], kind="stable")]]
+        return [self.names[row] for row in rows[np.argsort(self.frequency[rows], kind="stable")]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +86,15 @@ class Curves:
     @property
     def captured(self) -> np.ndarray:
         """(S, J) int64, how many attributes are captured."""
-        found: np.ndarray = self.captured_by.sum(2)
-        return found
+        counts: np.ndarray = self.captured_by.sum(2)
+        return counts
 
     @property
     def first(self) -> np.ndarray:
         """(S, A) int64, the smallest number of prototypes per class that captures each attribute; 0 if none does."""
-        return np.stack([metrics.first_captured(dict(zip(self.ks, one, strict=True))) for one in self.captured_by])
+        return np.stack(
+            [metrics.first_captured(dict(zip(self.ks, captured, strict=True))) for captured in self.captured_by]
+        )
 
 
 def checked(train: Split, where: str) -> Split:
@@ -103,8 +105,8 @@ def checked(train: Split, where: str) -> Split:
     """
     if not train.attribute_names:
         raise InputError(
-            f"Data set '{where}' has no attributes. Boolean columns of its parquet files are, or those of a table "
-            "attributes.csv or attributes.parquet beside its images, whose column file_name names them."
+            f"Data set '{where}' has no attributes. Attributes are the boolean columns of its parquet files, or of a "
+            "table attributes.csv or attributes.parquet beside its images, whose column file_name names the images."
         )
     return train
 
@@ -124,7 +126,7 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
         metrics.frequency(train.attributes, train.known),
         has,
         metrics.frequency(has, known),
-        metrics.told_apart(train.attributes, prototypes.activated, len(prototypes), train.known),
+        metrics.correlation_ratio(train.attributes, prototypes.activated, len(prototypes), train.known),
         whole,
         among,
         metrics.correlation_error(whole, among),
@@ -135,9 +137,9 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
 
 def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
     """(K, A) what the prototypes' pictures have, and what of it is known; one without a picture has nothing."""
-    there = (prototypes.picture >= 0)[:, None]
-    has = train.attributes[prototypes.picture] & there
-    return has, None if train.known is None else train.known[prototypes.picture] & there
+    there = (prototypes.exemplar >= 0)[:, None]
+    has = train.attributes[prototypes.exemplar] & there
+    return has, None if train.known is None else train.known[prototypes.exemplar] & there
 
 
 class CurveMaker:
@@ -150,34 +152,38 @@ class CurveMaker:
     def __init__(self, train: Split) -> None:
         self.train = train
         self._whole = metrics.correlation(train.attributes, train.known)
-        self._found: dict[tuple[int, int], tuple[int, int, np.ndarray, float]] = {}
+        self._conversions: dict[tuple[int, int], tuple[int, int, np.ndarray, float]] = {}
 
     def add(self, k: int, seed: int, prototypes: Prototypes) -> None:
         """Take one conversion."""
         has, known = _of_pictures(self.train, prototypes)
         error = metrics.correlation_error(self._whole, metrics.correlation(has, known))
-        self._found[seed, k] = len(prototypes), int(prototypes.ghost.sum()), metrics.captured(has), error
+        self._conversions[seed, k] = len(prototypes), int(prototypes.ghost.sum()), metrics.captured(has), error
 
-    def made(self) -> Curves:
-        """The curves over all numbers that were found with every seed.
+    def curves(self) -> Curves:
+        """The curves over all numbers of prototypes that were added for every seed.
 
         Raises:
             ValueError: when there are none.
         """
-        seeds = sorted({seed for seed, _ in self._found})
-        ks = [k for k in sorted({k for _, k in self._found}) if all((seed, k) in self._found for seed in seeds)]
+        seeds = sorted({seed for seed, _ in self._conversions})
+        ks = [
+            k
+            for k in sorted({k for _, k in self._conversions})
+            if all((seed, k) in self._conversions for seed in seeds)
+        ]
         if not ks:
-            raise ValueError("There is no number of prototypes that was found with every seed.")
-        rows = [[self._found[seed, k] for k in ks] for seed in seeds]
+            raise ValueError("No number of prototypes was added for every seed.")
+        rows = [[self._conversions[seed, k] for k in ks] for seed in seeds]
         return Curves(
             self.train.attribute_names,
             metrics.frequency(self.train.attributes, self.train.known),
             tuple(ks),
             tuple(seeds),
-            np.array([one[0] for one in rows[0]]),
-            np.array([[one[1] for one in row] for row in rows]),
-            np.array([[one[2] for one in row] for row in rows]),
-            np.array([[one[3] for one in row] for row in rows]),
+            np.array([prototypes for prototypes, _, _, _ in rows[0]]),
+            np.array([[ghosts for _, ghosts, _, _ in row] for row in rows]),
+            np.array([[captured for _, _, captured, _ in row] for row in rows]),
+            np.array([[error for _, _, _, error in row] for row in rows]),
         )
 
 
@@ -185,38 +191,39 @@ class CurveMaker:
 # in words
 
 
-def finding(found: Coverage, per_class: int) -> list[str]:
-    """What there is to know first, in sentences.
+def finding(covered: Coverage, per_class: int) -> list[str]:
+    """The main findings, in sentences.
 
     Args:
-        found: of one conversion.
+        covered: what one conversion covers.
         per_class: prototypes per class.
     """
-    total, caught = len(found.names), int(found.captured.sum())
-    said = f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
-    missed = found.missed
-    share = dict(zip(found.names, found.frequency, strict=True))
+    total, caught = len(covered.names), int(covered.captured.sum())
+    beginning = f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
+    missed = covered.missed
+    share = dict(zip(covered.names, covered.frequency, strict=True))
 
     def named(name: str) -> str:
         return f"{name.replace('_', ' ')} ({share[name]:.1%} of training images)"
 
     if not missed:
-        sentences = [said + f"all {total} attributes are captured."]
+        sentences = [beginning + f"all {total} attributes are captured."]
     elif len(missed) == 1:
-        sentences = [said + f"{caught} of {total} attributes are captured; missed is {named(missed[0])}."]
+        sentences = [beginning + f"{caught} of {total} attributes are captured; missed is {named(missed[0])}."]
     else:
         sentences = [
-            said + f"{caught} of {total} attributes are captured; the rarest missed is {named(missed[0])}, the most "
+            beginning
+            + f"{caught} of {total} attributes are captured; the rarest missed is {named(missed[0])}, the most "
             f"frequent missed {named(missed[-1])}."
         ]
-    hardly = [name for name, value in zip(found.names, found.told_apart, strict=True) if value < HARDLY]
+    hardly = [name for name, value in zip(covered.names, covered.told_apart, strict=True) if value < HARDLY]
     if hardly:
         names = [name.replace("_", " ") for name in hardly]
         names = [*names[:4], f"{len(names) - 4} others"] if len(names) > 5 else names
         listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
         sentences.append(
-            f"The prototypes hardly tell images with {listed} from those without (less than {HARDLY:.0%} of the "
-            "variance): a prototype that has it has it by chance."
+            f"The prototypes hardly distinguish images with {listed} from those without (less than {HARDLY:.0%} of the "
+            "variance explained): a prototype that has the attribute has it by chance."
         )
     return sentences
 
@@ -225,19 +232,19 @@ def as_rows(curves: Curves) -> list[dict[str, Any]]:
     """One object per number of prototypes per class: means over the seeds, their standard deviations where there are
     several, and the attributes that are missed with every seed, the rarest first."""
     rows = []
-    for at, k in enumerate(curves.ks):
+    for column, k in enumerate(curves.ks):
         values = {
-            "ghosted": curves.ghosted[:, at],
-            "captured": curves.captured[:, at],
-            "correlation_mae": curves.error[:, at],
+            "ghosted": curves.ghosted[:, column],
+            "captured": curves.captured[:, column],
+            "correlation_mae": curves.error[:, column],
         }
-        never = np.flatnonzero(~curves.captured_by[:, at].any(0))
-        missed = [curves.names[one] for one in never[np.argsort(curves.frequency[never], kind="stable")]]
+        never = np.flatnonzero(~curves.captured_by[:, column].any(0))
+        missed = [curves.names[attribute] for attribute in never[np.argsort(curves.frequency[never], kind="stable")]]
         several = len(curves.seeds) > 1
         rows.append(
-            {"k": k, "prototypes": int(curves.prototypes[at])}
-            | {name: float(one.mean()) if several else one[0].item() for name, one in values.items()}
-            | ({f"{name}_std": float(one.std(ddof=1)) for name, one in values.items()} if several else {})
+            {"k": k, "prototypes": int(curves.prototypes[column])}
+            | {name: float(of_seeds.mean()) if several else of_seeds[0].item() for name, of_seeds in values.items()}
+            | ({f"{name}_std": float(of_seeds.std(ddof=1)) for name, of_seeds in values.items()} if several else {})
             | {"missed": missed}
         )
     return rows

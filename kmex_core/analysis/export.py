@@ -40,7 +40,7 @@ OPACITY = 0.85
 FILES = re.compile(r"explanation\.json|maps\.safetensors|black-box-map\.png|prototype-\d+-(map|image|image-map)\.png")
 
 
-def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
+def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
     """An explanation as JSON-like values; shares and probabilities are fractions."""
 
     def prediction(predicted: int, probabilities: np.ndarray) -> dict[str, Any]:
@@ -51,27 +51,29 @@ def explanation(found: Explanation, prototypes: Prototypes, info: ModelInfo) -> 
         }
 
     return {
-        "black_box": prediction(found.predicted_black_box, found.black_box),
-        "kmex": prediction(found.predicted, found.kmex),
-        "agree": found.predicted == found.predicted_black_box,
-        "unusual": found.unusual,
-        "distance_rank": found.distance_rank,
-        "method": found.maps.method,
-        "black_box_conservation": _finite(found.black_box_map.conservation[0]),
+        "black_box": prediction(explained.predicted_black_box, explained.black_box),
+        "kmex": prediction(explained.predicted, explained.kmex),
+        "agree": explained.predicted == explained.predicted_black_box,
+        "unusual": explained.unusual,
+        "distance_rank": explained.distance_rank,
+        "method": explained.maps.method,
+        "black_box_conservation": _finite(explained.black_box_map.conservation[0]),
         "prototypes": [
             {
                 "id": int(p),
                 "class": info.class_names[prototypes.classes[p]],
-                "similarity": float(found.similarity[p]),
-                "distance": float(found.distance[p]),
+                "similarity": float(explained.similarity[p]),
+                "distance": float(explained.distance[p]),
                 "importance": float(prototypes.importance[p]),
                 "training_images": int(prototypes.count[p]),
-                "training_image": int(prototypes.picture[p]),
-                "method": found.maps.method,
-                "conservation": _finite(kept),
-                "conserves": bool(fine),
+                "training_image": int(prototypes.exemplar[p]),
+                "method": explained.maps.method,
+                "conservation": _finite(ratio),
+                "conserves": bool(conserved),
             }
-            for p, kept, fine in zip(found.prototypes, found.maps.conservation, found.maps.conserves, strict=True)
+            for p, ratio, conserved in zip(
+                explained.prototypes, explained.maps.conservation, explained.maps.conserves, strict=True
+            )
         ],
     }
 
@@ -80,7 +82,7 @@ def attributes(
     info: ModelInfo,
     data: ImageDataset,
     curves: Curves,
-    converted: Conversion,
+    conversion: Conversion,
     source: PrototypeSource,
     seed: int,
     black_box: bool,
@@ -90,17 +92,17 @@ def attributes(
     Args:
         info, data: the model and its data, with attributes.
         curves: over numbers of prototypes per class.
-        converted: one conversion, which is looked at in detail.
+        conversion: the one that is examined in detail.
         source: where its prototypes come from.
         seed: of it.
         black_box: whether the black box predicts the same classes.
     """
-    found = coverage(data.split("train"), converted.prototypes)
+    covered = coverage(data.split("train"), conversion.prototypes)
     per_class = source.per_class(info.k)
     tables = {
-        "attributes": attribute_table(found, curves if source.has_black_box else None),
-        "subgroups": subgroup_table(found),
-        "accuracy": accuracy_table(data.split("test"), converted, black_box),
+        "attributes": attribute_table(covered, curves if source.has_black_box else None),
+        "subgroups": subgroup_table(covered),
+        "accuracy": accuracy_table(data.split("test"), conversion, black_box),
     }
     return {
         "model": info.name,
@@ -111,7 +113,7 @@ def attributes(
         "rows": as_rows(curves),
         "k": per_class,
         "seed": seed,
-        "finding": finding(found, per_class),
+        "finding": finding(covered, per_class),
     } | {name: _records(table) for name, table in tables.items()}
 
 
@@ -131,7 +133,7 @@ def _finite(value: float) -> float | None:
 def write(
     out: Path,
     answer: dict[str, Any],
-    found: Explanation,
+    explained: Explanation,
     prototypes: Prototypes,
     kmex: KMEx,
     info: ModelInfo,
@@ -148,17 +150,19 @@ def write(
     from kmex_core.models.catalogue import network_input
 
     colours = next(iter(COLOURS))
-    pictures = [data.split("train").image(int(prototypes.picture[p])) for p in found.prototypes]
+    pictures = [data.split("train").image(int(prototypes.exemplar[p])) for p in explained.prototypes]
     inputs = torch.cat([network_input(info, picture) for picture in pictures])
-    theirs = kmex.maps(inputs, found.prototypes.tolist(), found.maps.method)
-    maps = {"black-box": found.black_box_map.values[0]}
-    for p, picture, here, there in zip(found.prototypes, pictures, found.maps.values, theirs.values, strict=True):
+    theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method)
+    maps = {"black-box": explained.black_box_map.values[0]}
+    for p, picture, here, there in zip(
+        explained.prototypes, pictures, explained.maps.values, theirs.values, strict=True
+    ):
         maps |= {f"prototype-{p}": here, f"prototype-{p}-image": there}
         write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
         write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
         write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
     write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
-    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": found.maps.method})
+    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": explained.maps.method})
     write_bytes(out / "explanation.json", write_json(answer, indent=2).encode())
 
 
@@ -170,7 +174,7 @@ def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: Im
     """All prototypes as one PNG: a row per class, each picture with its share of the class."""
 
     def picture(p: int) -> np.ndarray | None:
-        index = int(prototypes.picture[p])
+        index = int(prototypes.exemplar[p])
         return displayed(data.split("train").image(index), SHEET_SIDE) if index >= 0 else None
 
     return _sheet(prototypes, class_names, picture)
@@ -196,8 +200,8 @@ def _sheet(
     for label, name in enumerate(class_names):
         top = label * (SHEET_SIDE + SHEET_TEXT)
         pen.text((4, top + SHEET_SIDE // 2), _printable(name[:16]), fill="black")
-        for at, p in enumerate(np.flatnonzero(prototypes.classes == label)):
-            left = (at + 1) * (SHEET_SIDE + 8)
+        for column, p in enumerate(np.flatnonzero(prototypes.classes == label)):
+            left = (column + 1) * (SHEET_SIDE + 8)
             if (pixels := picture(int(p))) is not None:
                 small = Image.fromarray(pixels)
                 small.thumbnail((SHEET_SIDE, SHEET_SIDE))
@@ -216,7 +220,7 @@ def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("prototypes.csv", table_csv(prototype_table(prototypes, class_names)))
-        for p, image in enumerate(prototypes.picture):
+        for p, image in enumerate(prototypes.exemplar):
             if image >= 0:
                 archive.writestr(f"prototype-{p}.png", png(data.split("train").image(int(image))))
     return buffer.getvalue()

@@ -50,7 +50,7 @@ def fit(
         InputError: when there are fewer than 5 training images, or values are not finite.
     """
     if len(train) < FEWEST:
-        raise InputError(f"A map needs at least {FEWEST} training images, there are {len(train)}.")
+        raise InputError(f"An embedding map needs at least {FEWEST} training images; there are {len(train)}.")
     if not (np.isfinite(train.z).all() and np.isfinite(test.z).all()):
         raise InputError("The embedding is not finite (NaN or infinite values), so that it has no map.")
     started = time.perf_counter()
@@ -109,14 +109,14 @@ def place(projection: Projection, points: np.ndarray) -> np.ndarray:
 
 def _place(projection: Projection, places: np.ndarray, points: np.ndarray, progress: Progress) -> np.ndarray:
     neighbors = min(NEIGHBORS, len(places))
-    made = np.empty((len(points), 2), dtype=np.float32)
+    placed = np.empty((len(points), 2), dtype=np.float32)
     for start in range(0, len(points), ROWS):
         progress(Event("Placing the other images", start, len(points)))
         rows = (points[start : start + ROWS] - projection.mean) @ projection.axes.T
         index, distance = nearest(rows, projection.anchors, neighbors)
         weight = memberships(distance)
-        made[start : start + ROWS] = (places[index] * weight[..., None]).sum(1)
-    return made
+        placed[start : start + ROWS] = (places[index] * weight[..., None]).sum(1)
+    return placed
 
 
 def memberships(distance: np.ndarray) -> np.ndarray:
@@ -194,8 +194,8 @@ class _Epochs(io.StringIO):
         self._progress = progress
 
     def write(self, text: str) -> int:
-        if found := re.search(r"(\d+)/(\d+)", text):
-            self._progress(Event("Fitting UMAP", int(found[1]), int(found[2])))
+        if match := re.search(r"(\d+)/(\d+)", text):
+            self._progress(Event("Fitting UMAP", int(match[1]), int(match[2])))
         return len(text)
 
 

@@ -59,11 +59,11 @@ def figures() -> tuple[Published, ...]:
 def papers_name(title: str) -> str:
     """What the paper calls the data set with this title, "" when it has none of that name."""
     wanted = "".join(filter(str.isalnum, title.lower()))
-    names = {"".join(filter(str.isalnum, one.dataset.lower())): one.dataset for one in figures()}
+    names = {"".join(filter(str.isalnum, figure.dataset.lower())): figure.dataset for figure in figures()}
     return (names | _OTHER_NAMES).get(wanted, "")
 
 
 def of_dataset(title: str) -> tuple[Published, ...]:
     """The numbers published for the data set with this title (of the product's registry, or a folder's name)."""
     name = papers_name(title)
-    return tuple(one for one in figures() if one.dataset == name)
+    return tuple(figure for figure in figures() if figure.dataset == name)

@@ -1,4 +1,4 @@
-"""One stored result: where it is, what names it, how it is made when it is missing."""
+"""One stored result: its place in the store, its key, and how it is computed when missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kmex_core.base.store import Store
 
 
 class Keyed(Protocol):
-    """A frozen description of what makes a result."""
+    """A frozen description of everything a result depends on."""
 
     @property
     def key(self) -> str:
@@ -27,7 +27,7 @@ class Keyed(Protocol):
 
 
 class StoredResult:
-    """A frozen dataclass of arrays and JSON-like values, which the store keeps as it is."""
+    """A frozen dataclass of arrays and JSON-like values, stored field by field."""
 
     def to_arrays(self) -> Arrays:
         """The array fields by name."""
@@ -35,7 +35,7 @@ class StoredResult:
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def to_description(self) -> dict[str, Any]:
-        """The other fields by name, but for results within this one."""
+        """The other fields by name, except nested results."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if not isinstance(value, np.ndarray | StoredResult)}
 
@@ -51,14 +51,14 @@ ResultT = TypeVar("ResultT")
 
 
 class Artifact(ABC, Generic[SpecT, ResultT]):
-    """A result that the store keeps: read when it is there, made once when it is not.
+    """A stored result: read if present, otherwise computed once.
 
-    A subclass says what names it (`spec`), how it is made (`make`), and how it becomes arrays and a description and
+    A subclass defines its key (`spec`), its computation (`make`), and the conversion to arrays and a description and
     back (`pack` and `unpack`).
 
     Args:
-        store: where it is kept.
-        progress: called while it is made; it may raise to stop.
+        store: where the result is kept.
+        progress: called during the computation; it may raise to stop.
     """
 
     room: ClassVar[str]
@@ -69,25 +69,25 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
     @cached_property
     @abstractmethod
     def spec(self) -> SpecT:
-        """What makes the result."""
+        """Everything the result depends on."""
 
     @property
     def key(self) -> str:
-        """Its name in its room."""
+        """The result's name in its room of the store."""
         return self.spec.key
 
     @abstractmethod
     def make(self) -> ResultT:
-        """Compute it."""
+        """Compute the result."""
 
     @abstractmethod
     def pack(self, result: ResultT) -> tuple[Arrays, dict[str, Any]]:
-        """Its arrays, and what its description holds beside spec and versions."""
+        """The result's arrays, and the entries of its description besides spec and versions."""
 
     @classmethod
     @abstractmethod
     def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> ResultT:
-        """The result that `pack` made these of."""
+        """The inverse of `pack`."""
 
     @classmethod
     def stored(cls, store: Store, key: str) -> ResultT | None:
@@ -108,15 +108,15 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
         try:
             return self.store.description(self.room, self.key)
         except (FileNotFoundError, StoreError):
-            return None  # a damaged file is made again when it is next needed
+            return None  # a damaged file is recomputed when next needed
 
     def get(self) -> ResultT:
-        """The result, from the store or made now; only one process makes it at a time.
+        """The result, from the store or computed now; only one process computes it at a time.
 
         Raises:
             StoreError: when the store cannot be written.
         """
-        return self.unpack(*self.store.made(self.room, self.key, self._packed, self.progress))
+        return self.unpack(*self.store.get_or_make(self.room, self.key, self._packed, self.progress))
 
     def _packed(self) -> tuple[Arrays, dict[str, Any]]:
         arrays, description = self.pack(self.make())

@@ -1,8 +1,8 @@
-"""Where UMAP's compiled code is kept: a folder of this user alone, since whoever can write to it can run code.
+"""The cache of UMAP's compiled code: a folder private to this user, since anyone who can write to it can run code.
 
 numba keeps machine code and pickles, and reads them without a check. The folder is never in the store, which may be
 shared or copied; nobody else may write to it; and files that do not match the digests of the last complete use are
-deleted, so that numba compiles again what is damaged.
+deleted, and numba compiles them again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _kept: tempfile.TemporaryDirectory[str] | None = None
 
 @contextmanager
 def cache() -> Iterator[None]:
-    """numba's cache while code that it compiles is imported and runs: checked before, sealed after.
+    """Use numba's cache while compiled code is imported and run; check it before and record digests after.
 
-    A folder that `NUMBA_CACHE_DIR` names is the user's own choice, and used as it is.
+    A folder named by `NUMBA_CACHE_DIR` is the user's own choice and is used unchecked.
     """
     if os.environ.get(VARIABLE):
         yield
@@ -48,14 +48,16 @@ def cache() -> Iterator[None]:
 
 
 def private_folder() -> Path:
-    """A folder that only this user can write to, in the user's cache; for this process alone where there is no home,
-    it cannot be written, or others may write to it."""
+    """A folder in the user's cache that only this user can write to.
+
+    A temporary folder of this process where there is no home directory, or the cache is not writable or not private.
+    """
     global _kept
     with suppress(OSError, InputError):
         folder = user_cache() / "numba"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            pass  # it can be written
+            pass  # writable
         if _is_private(folder):
             return folder
     if _kept is None:
@@ -96,7 +98,7 @@ def _digest(path: Path) -> str:
 
 
 def _check(folder: Path) -> None:
-    """Delete what is not as it was sealed."""
+    """Delete every file that does not match its recorded digest."""
     try:
         known = read_json((folder / DIGESTS).read_text())
     except (OSError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _running = 0
-_threads = 0  # that torch had before the first of those that run now
+_threads = 0  # torch's thread count before the first computation now running
 
 
 def count() -> int:
@@ -19,11 +19,10 @@ def count() -> int:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Compute with all of torch's threads when alone, with fewer the more computations there are at once.
+    """Divide torch's threads evenly between the computations that run at the same time.
 
-    torch's threads wait for each other by spinning: with more of them than cores, small networks take
-    ten times as long. The number belongs to the thread that sets it, and to those that begin
-    after it.
+    torch's threads wait for each other by spinning: with more threads than cores, small networks take ten times as
+    long. The setting applies to the thread that makes it and to threads started after it.
     """
     import torch
 

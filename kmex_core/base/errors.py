@@ -1,4 +1,4 @@
-"""Errors for people: what was expected, what came, what to do."""
+"""Errors for people: what was expected, what was given, what to do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class KMExError(Exception):
-    """Something failed that the message explains; the command line exits with `exit_code`."""
+    """A failure explained by its message; the command line exits with `exit_code`."""
 
     exit_code = 1
 
 
 class InputError(KMExError, ValueError):
-    """What the user gave (a file, a name, a number) cannot be used."""
+    """Invalid input from the user: a file, a name or a number."""
 
     exit_code = 2
 
@@ -23,17 +23,17 @@ class StoreError(KMExError, OSError):
 
 
 class TrainingError(KMExError):
-    """Training cannot go on (a loss that is not finite, say)."""
+    """Training cannot continue (for example, the loss is not finite)."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
     """An error for a name that is not in `known`, with the nearest known names.
 
-    Args:
-        what: what kind of thing was asked for, in words ("data set", "model").
-        name: what was asked for.
-        known: the names that exist.
-        hint: a sentence on what else can be done.
+        Args:
+            what: the kind of thing, in words ("data set", "model").
+            name: the name that was given.
+            known: the names that exist.
+    hint: a sentence with an alternative.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)

@@ -47,7 +47,7 @@ def write_file(path: Path, arrays: Mapping[str, np.ndarray], description: Mappin
     """Write arrays and their description to one safetensors file: all of it or nothing.
 
     Raises:
-        StoreError: when the folder cannot be written (rights, full disk); what was there before is untouched.
+        StoreError: when the folder cannot be written (rights, full disk); an existing file is untouched.
     """
     text = write_json(description, sort_keys=True)
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -59,8 +59,8 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     """Write a file so that other processes see the old or the new content, never a part.
 
     Args:
-        path, content: where and what; folders that are missing are made.
-        durable: it is on the disk when this returns, and a power cut does not take it back.
+        path, content: missing folders are created.
+        durable: return only when the content is on the disk and survives a power cut.
 
     Raises:
         StoreError: when it cannot be written.
@@ -69,7 +69,7 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
-    """`write_bytes` of what a stream gives, piece by piece.
+    """`write_bytes` for a stream, read piece by piece.
 
     Raises:
         StoreError: when it cannot be written.
@@ -90,15 +90,15 @@ def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
                 if os.name == "posix":
                     os.replace(part, path)
             if os.name != "posix":
-                os.replace(part, path)  # Windows renames no open file
+                os.replace(part, path)  # Windows cannot rename an open file
     except BaseException as error:
         if part is not None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            other = ", or set KMEX_CACHE to a folder that can be written" if path.is_relative_to(default_root()) else ""
+            other = ", or set KMEX_CACHE to a writable folder" if path.is_relative_to(default_root()) else ""
             raise StoreError(
-                f"Cannot write {path}: {error.strerror or error}. Nothing that was there has changed. Make the folder "
+                f"Cannot write {path}: {error.strerror or error}. Existing files are unchanged. Make the folder "
                 f"writable or free space{other}."
             ) from error
         raise
@@ -117,7 +117,7 @@ def _claimed_part(part: int) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, so that a power cut does not take them back.
+    """Create a folder and its missing parents durably: they survive a power cut.
 
     Raises:
         OSError: when it cannot be made.
@@ -125,18 +125,18 @@ def make_folder(folder: Path) -> None:
     missing = [folder, *folder.parents]
     missing = missing[: next((i for i, above in enumerate(missing) if above.is_dir()), len(missing))]
     folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        keep_folder(made.parent)
+    for created in missing:
+        keep_folder(created.parent)
 
 
 def keep_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder (after a file was renamed or removed), where the system can do that.
+    """Flush a folder's entries to the disk (after a rename or removal), where the system supports that.
 
     Raises:
         StoreError: when the disk reports an error.
     """
     if os.name != "posix":
-        return  # Windows opens no folders, and keeps their names itself
+        return  # Windows cannot open folders, and flushes their entries itself
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -145,7 +145,7 @@ def keep_folder(folder: Path) -> None:
             os.close(opened)
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM):
-            return  # a file system that cannot, or a folder that may be written and not be read
+            return  # not supported by the file system, or the folder is writable but not readable
         raise StoreError(
             f"{folder} was changed, but the disk did not confirm it ({error.strerror or error}): it may be lost in a "
             "power cut. Check the disk."
@@ -153,7 +153,7 @@ def keep_folder(folder: Path) -> None:
 
 
 def move_file(path: Path, target: Path) -> None:
-    """Give a file another name in its folder.
+    """Rename a file within its folder.
 
     Raises:
         OSError: when it cannot be renamed.
@@ -164,7 +164,7 @@ def move_file(path: Path, target: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there.
+    """Remove a file if it exists.
 
     Raises:
         OSError: when it cannot be removed.
@@ -176,15 +176,15 @@ def remove_file(path: Path) -> None:
 
 
 def parts_of(folder: Path, remove: bool = False) -> list[Path]:
-    """What killed writers have left in a folder: parts of files that nobody writes any more, removed when asked."""
-    left = []
+    """Partial files left in a folder by killed writers; deleted if `remove`."""
+    parts = []
     for path in regular_files(folder, PART) if os.name == "posix" else []:
         with contextlib.suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb") as file:
-            if lock_descriptor(file.fileno(), blocking=False):  # its writer has died
-                left.append(path)
+            if lock_descriptor(file.fileno(), blocking=False):  # its writer is dead
+                parts.append(path)
                 if remove:
                     path.unlink()
-    return left
+    return parts
 
 
 def regular_files(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
@@ -215,9 +215,9 @@ def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The description of a file of the store alone, without reading (or checking) its arrays.
+    """The description of a stored file, without reading or checking its arrays.
 
-    It is checked by a digest of its own, which files that were written before version 0.2 do not have.
+    It is checked against its own digest, which files written before version 0.2 lack.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -236,7 +236,7 @@ def _opened(path: Path, with_arrays: bool) -> tuple[dict[str, str], Arrays]:
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
-        raise StoreError(f"{path} is damaged or no safetensors file ({error}).") from error
+        raise StoreError(f"{path} is damaged or not a safetensors file ({error}).") from error
 
 
 def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
@@ -244,13 +244,13 @@ def _description(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     if not text:
         raise StoreError(f"{path} was not written by KMEx Explorer: its header has no description.")
     if not HEADER.issuperset(header):
-        raise StoreError(f"{path} is damaged: its header has entries that no file of the store has.")
+        raise StoreError(f"{path} is damaged: its header has unknown entries.")
     try:
         description = read_json(text)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: its description is no JSON ({error}).") from error
+        raise StoreError(f"{path} is damaged: its description is not valid JSON ({error}).") from error
     if not isinstance(description, dict):
-        raise StoreError(f"{path} is damaged: its description is no JSON object.")
+        raise StoreError(f"{path} is damaged: its description is not a JSON object.")
     if header.get("description_digest", digest({}, text)) != digest({}, text):
         raise StoreError(f"{path} is damaged: its description does not match its digest.")
     return description

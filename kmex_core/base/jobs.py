@@ -1,8 +1,8 @@
-"""Long work in a process of its own, so that a page can follow it, leave it and come back to it.
+"""Long work in a separate process: a page can follow it, leave it and come back to it.
 
-A job is a command line of this project. It holds a lock from before its process begins until that ends, so that
-whether it runs depends neither on a process number nor on a clock, and writes where it is to a file in the store. A
-second start of a running job does nothing. Of several jobs some wait for their turn (`Reporter.wait_for_turn`).
+A job is a command line of this project. It holds a lock from before its process begins until the process ends: whether
+it is running depends neither on a process id nor on a clock. It writes its progress to a file in the store. Starting a
+running job again does nothing. Jobs beyond the limit wait for their turn (`Reporter.wait_for_turn`).
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ BIG = 1_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """Where a job is.
+    """The state of a job.
 
     Attributes:
         state: "running", "done", "failed" or "stopped".
-        stage: what it is doing.
+        stage: what the job is doing.
         done, total: steps of that stage (`total` is 0 while unknown).
-        first: how many of them were done when this job began the stage: an earlier one had been interrupted.
-        started, stage_started, changed: Unix times of the job's start, of its stage's, and of this report.
-        pid: its process.
-        message: why it failed.
-        arguments: its command line, to start it again.
-        part, parts, values: as in the `Event` that it reported last.
+        first: steps already done when this job began the stage, by an earlier, interrupted job.
+        started, stage_started, changed: Unix times of the start of the job and of its stage, and of this report.
+        pid: the process id.
+        message: the reason for a failure.
+        arguments: the command line, to start the job again.
+        part, parts, values: as in the last reported `Event`.
     """
 
     state: str
@@ -74,16 +74,16 @@ class Job:
 
     @property
     def left(self) -> float | None:
-        """Seconds that the stage will still take at its pace; None while there is nothing to judge by."""
-        here = self.done - self.first
-        if self.total <= 0 or here <= 0 or self.changed <= self.stage_started:
+        """Estimated seconds until the stage ends; None while there is no basis for an estimate."""
+        done_in_stage = self.done - self.first
+        if self.total <= 0 or done_in_stage <= 0 or self.changed <= self.stage_started:
             return None
-        return (self.changed - self.stage_started) * (self.total - self.done) / here
+        return (self.changed - self.stage_started) * (self.total - self.done) / done_in_stage
 
 
 _STATES = ("running", "done", "failed", "stopped")
 _REPORT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.json")
-# the processes that this one has started, by the file that they report to
+# the processes started by this one, by report file
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
 
@@ -93,17 +93,17 @@ def _paths(store: Store, name: str) -> tuple[Path, Path, Path]:
 
 
 def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
-    """Start `python -m kmex_core <arguments>` as the job `name`, unless it runs already.
+    """Start `python -m kmex_core <arguments>` as the job `name`, unless it is already running.
 
-    It works in this process's folder, so relative paths mean what they mean here, and imports this package, whatever
-    lies in that folder.
+        It runs in this process's working directory, so relative paths keep their meaning, and imports this package even
+        if that directory contains another one of the same name.
 
-    Returns:
-        Whether it was started.
+        Returns:
+    Whether the job was started.
 
-    Raises:
-        InputError: when the store is read-only.
-        StoreError: when it cannot be written.
+        Raises:
+            InputError: when the store is read-only.
+            StoreError: when it cannot be written.
     """
     demand_writable(f"The job '{name}' cannot be started")
     report, log, lock = _paths(store, name)
@@ -113,7 +113,7 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
     except OSError as error:
         raise StoreError(
             f"The job '{name}' cannot be started in the store at {store.root}: {error.strerror or error}. Make the "
-            "folder writable, or set KMEX_CACHE to a folder that can be written."
+            "folder writable, or set KMEX_CACHE to a writable folder."
         ) from error
     if held is None:
         return False
@@ -134,11 +134,11 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # the process is born with the lock, so that there is no moment in which nobody holds it
+                # the process inherits the lock: it is held without a gap
                 pass_fds=(held,) if os.name == "posix" else (),
             )
     except OSError as error:
-        _write(report, Job("failed", message="It could not be started.", arguments=tuple(arguments)))
+        _write(report, Job("failed", message="The job could not be started.", arguments=tuple(arguments)))
         raise StoreError(f"The job '{name}' cannot be started: {error.strerror or error}.") from error
     finally:
         os.close(held)
@@ -146,11 +146,11 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
 
 
 def _taken(lock: Path) -> int | None:
-    """An open file that holds a lock, None while another holds it for longer than a look takes."""
+    """An open file that holds a lock; None while another process holds it."""
     for _ in range(20):
         held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if lock_descriptor(held, blocking=False) and os.fstat(held).st_nlink > 0:  # 0: removed by `forget` just now
+            if lock_descriptor(held, blocking=False) and os.fstat(held).st_nlink > 0:  # 0: just removed by `forget`
                 return held
         except BaseException:
             os.close(held)
@@ -161,19 +161,19 @@ def _taken(lock: Path) -> int | None:
 
 
 def names(store: Store, beginning: str) -> list[str]:
-    """The jobs whose names begin so, the newest first."""
+    """The jobs whose names start with `beginning`, newest first."""
     files = regular_files(store.root / ROOM, _REPORT)
     started = {path.stem: job.started for path in files if path.stem.startswith(beginning) and (job := _read(path))}
     return sorted(started, key=lambda name: -started[name])
 
 
 def forget(store: Store, name: str) -> None:
-    """Remove what is known of a job that has ended; its results stay.
+    """Remove the records of a job that has ended; its results stay.
 
     Raises:
         InputError: when the store is read-only.
     """
-    demand_writable(f"The job '{name}' cannot be taken from the list")
+    demand_writable(f"The job '{name}' cannot be removed from the list")
     report, log, lock = _paths(store, name)
     if _read(report) is None or (held := _taken(lock)) is None:
         return
@@ -182,13 +182,13 @@ def forget(store: Store, name: str) -> None:
             path.unlink(missing_ok=True)
         _children.pop(report, None)
     except OSError as error:
-        raise StoreError(f"The job '{name}' cannot be taken from the list: {error.strerror or error}.") from error
+        raise StoreError(f"The job '{name}' cannot be removed from the list: {error.strerror or error}.") from error
     finally:
         os.close(held)
 
 
 def look(store: Store, name: str) -> Job | None:
-    """Where a job is, or None when it was never started. One that died without a word has failed."""
+    """The state of a job, or None if it was never started. A job that died without a report has failed."""
     report, _, lock = _paths(store, name)
     job = _read(report)
     if job is None or job.state != "running":
@@ -196,10 +196,10 @@ def look(store: Store, name: str) -> Job | None:
     child = _children.get(report)
     if (child is not None and child.poll() is None) or _held(lock):
         return job
-    again = _read(report)  # it may have ended between the two looks
+    again = _read(report)  # it may have ended between the two reads
     if again is None or again.state != "running":
         return again
-    return replace(job, state="failed", message=f"It ended without a result. {last_lines(store, name)}".strip())
+    return replace(job, state="failed", message=f"The job ended without a result. {last_lines(store, name)}".strip())
 
 
 def last_lines(store: Store, name: str) -> str:
@@ -214,7 +214,7 @@ def last_lines(store: Store, name: str) -> str:
 
 
 def stop(store: Store, name: str) -> None:
-    """Ask a running job to stop; what it has written stays. One that has not begun yet never will.
+    """Ask a running job to stop; its finished work is kept. A job that has not begun yet never will.
 
     Raises:
         InputError: when the store is read-only.
@@ -225,7 +225,7 @@ def stop(store: Store, name: str) -> None:
     if job is None or job.state != "running":
         return
     if not job.pid:
-        _write(report, replace(job, state="stopped", changed=time.time()))  # the process looks before it begins
+        _write(report, replace(job, state="stopped", changed=time.time()))  # the process checks this before it begins
     elif _held(lock):
         with contextlib.suppress(ProcessLookupError):
             os.kill(job.pid, signal.SIGTERM)
@@ -244,7 +244,7 @@ def _held(lock: Path) -> bool:
 
 
 def _read(path: Path) -> Job | None:
-    """What a job's file says; None for one that is missing, or that says what no job can be."""
+    """The content of a job's report; None if it is missing or invalid."""
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > BIG:
             return None
@@ -282,7 +282,7 @@ def at_once() -> int:
 
 
 class Reporter:
-    """A job's own side: a `Progress` that writes to the store."""
+    """The job's side: a `Progress` that writes to the store."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._report, _, self._path = _paths(store, name)
@@ -294,8 +294,8 @@ class Reporter:
         self._job = Job("running", started=now, stage_started=now, changed=now, pid=os.getpid())
 
     @classmethod
-    def here(cls) -> Reporter | None:
-        """The reporter of the job that this process is, None when it is none."""
+    def of_this_process(cls) -> Reporter | None:
+        """The reporter of the job run by this process; None outside a job."""
         name = os.environ.get(VARIABLE)
         return cls(Store(), name) if name else None
 
@@ -316,13 +316,13 @@ class Reporter:
         return True
 
     def _handed(self) -> int | None:
-        """The open file with the job's lock that `start` has handed over, None when this process got none."""
+        """The open, locked file inherited from `start`; None if there is none."""
         handed = os.environ.pop(HANDED, "")
         if not handed.isdecimal():
             return None
         try:
-            there = os.path.samestat(os.fstat(int(handed)), self._path.stat())
-            if not there or not lock_descriptor(int(handed), blocking=False):
+            is_ours = os.path.samestat(os.fstat(int(handed)), self._path.stat())
+            if not is_ours or not lock_descriptor(int(handed), blocking=False):
                 return None
         except OSError:
             return None
@@ -330,7 +330,7 @@ class Reporter:
         return int(handed)
 
     def wait_for_turn(self) -> None:
-        """Wait while `at_once` jobs run already: trainings wait for trainings, everything else for everything else.
+        """Wait while `at_once` jobs are running: trainings wait for trainings, all other jobs for each other.
 
         Raises:
             KeyboardInterrupt: when the job is stopped meanwhile.
@@ -347,10 +347,10 @@ class Reporter:
             time.sleep(EVERY)
 
     def __call__(self, event: Event) -> None:
-        """Write where the job is, four times a second at most.
+        """Write the job's state, at most four times a second.
 
         Raises:
-            KeyboardInterrupt: when it was stopped in the moment in which it began.
+            KeyboardInterrupt: when the job was stopped just as it began.
         """
         now = time.time()
         new = event.place != self._place
@@ -376,7 +376,7 @@ class Reporter:
         )
 
     def end(self, state: str, message: str = "") -> None:
-        """Say how the job ended."""
+        """Write how the job ended."""
         self._say(replace(self._job, state=state, message=message, changed=time.time()))
         self._release()
 

@@ -1,7 +1,6 @@
-"""The one writer and reader of JSON. What it writes is always JSON: numbers that are not finite become null.
+"""The only writer and reader of JSON. Its output is always valid JSON: non-finite numbers become null.
 
-Python's own writer puts `NaN` and `Infinity` into the text, which JSON does not have and other readers refuse. Whoever
-knows why a number is missing gives None; what slips through is written as null all the same.
+Python's own writer emits `NaN` and `Infinity`, which are not JSON and which other readers reject.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import numpy as np
 
 
 def write_json(value: Any, indent: int | None = None, sort_keys: bool = False, compact: bool = False) -> str:
-    """A JSON text in ASCII, whatever the terminal or file it goes to can show.
+    """A JSON text in ASCII, safe for any terminal or file encoding.
 
     Args:
-        value: mappings, sequences, sets, text, numbers (NumPy's, too), arrays, None; anything else is written as its
-            text.
+        value: mappings, sequences, sets, text, numbers (NumPy's, too), arrays, None; anything else is written as
+            `str(value)`.
         indent: spaces per level; one line when None.
-        sort_keys: names in order.
+        sort_keys: sort the keys of mappings.
         compact: no space after separators.
     """
     separators = (",", ":") if compact else None
@@ -29,7 +28,7 @@ def write_json(value: Any, indent: int | None = None, sort_keys: bool = False, c
 
 
 def read_json(text: str | bytes) -> Any:
-    """What a JSON text holds. `NaN` and `Infinity`, which older versions of this project wrote, are read as None.
+    """The content of a JSON text. `NaN` and `Infinity`, written by older versions of this project, become None.
 
     Raises:
         ValueError: for a text that is not JSON.
@@ -38,17 +37,17 @@ def read_json(text: str | bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """`value` made of what JSON has; numbers that are not finite become None."""
+    """`value` as JSON types; non-finite numbers become None."""
     if value is None or isinstance(value, str | bool | int):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
-        return sorted((plain(one) for one in value), key=str)
+        return sorted((plain(item) for item in value), key=str)
     return str(value)

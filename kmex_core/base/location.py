@@ -1,4 +1,4 @@
-"""Where the store is."""
+"""The location of the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kmex_core.base.paths import user_cache, user_path
 
 
 def default_root() -> Path:
-    """`KMEX_CACHE`, else `data_cache/` in the clone that this package is part of, else `store/` in the user's cache.
+    """`KMEX_CACHE`, else `data_cache/` in the clone this package belongs to, else `store/` in the user's cache.
 
     Raises:
         InputError: when `KMEX_CACHE` cannot be a path; when the store would be in the user's cache, and the user has

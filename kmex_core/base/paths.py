@@ -1,4 +1,4 @@
-"""Paths that people name, and the folder that their system has for caches."""
+"""Paths typed by people, and the user's cache folder."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NEVER_A_PATH = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 def user_path(text: str | Path) -> Path:
-    """A path that a person typed, with `~` replaced; whether something is there is not asked.
+    """A path typed by a person, with `~` expanded; it need not exist.
 
     Raises:
-        InputError: for a home of nobody's, and for what no file system takes as a path.
+        InputError: for the home of an unknown user, or an invalid path.
     """
     try:
         if "\0" in str(text):
-            raise ValueError("embedded null byte")  # which `exists` takes for a name that is not there
+            raise ValueError("embedded null byte")  # `exists` would report a missing file
         path = Path(text).expanduser()
         path.exists()
     except RuntimeError as error:
-        raise InputError(f"'{text}': there is no such user, or no home directory. Write the whole path.") from error
+        raise InputError(f"'{text}': there is no such user or home directory. Write the full path.") from error
     except ValueError as error:
         raise InputError(f"{str(text)[:80]!r} cannot be a path ({error}).") from error
     except OSError as error:
@@ -43,4 +43,4 @@ def user_cache() -> Path:
     try:
         return platformdirs.user_cache_path("kmex-explorer", appauthor=False)
     except RuntimeError as error:
-        raise InputError("There is no home directory for the store. Set KMEX_CACHE to a folder.") from error
+        raise InputError("No home directory for the store. Set KMEX_CACHE to a folder.") from error

@@ -1,7 +1,7 @@
-"""Names are text: what comes from users' files, as Markdown, charts, LaTeX and spreadsheets show it unchanged.
+"""Escaping of untrusted text for Markdown, charts, LaTeX and spreadsheets: they show it unchanged.
 
-Class names, attribute names, folder names and error messages are untrusted. Each place that gives special characters a
-meaning has one function here, and everything that writes to such a place uses it.
+Class names, attribute names, folder names and error messages are untrusted. Each kind of output that interprets special
+characters has one function here, and everything that writes such output uses it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-# joins two letters without being seen: it parts what Streamlit replaces after Markdown was read (links, emoji, arrows)
+# invisible; separates what Streamlit replaces after parsing Markdown (links, emoji, arrows)
 JOINER = "\u2060"
 # colours and cursor movements of terminals
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-# turns the order of letters around it, so that a name can pose as another
+# reverses the order of letters: a name could pose as another
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _MARKDOWN = re.compile(
     r"[\\`*\[\]<&$|~]"  # mean something anywhere
@@ -39,7 +39,7 @@ _FORMULA = "=+-@\t\r\n＝＋－＠"
 
 
 def plain(text: str) -> str:
-    """`text` on one line, with a sign in place of each character that steers a terminal or reverses letters."""
+    """`text` on one line, with a symbol for each character that controls a terminal or reverses letters."""
     return _BIDI.sub("�", "".join(_picture(letter) for letter in text))
 
 
@@ -50,14 +50,14 @@ def _picture(letter: str) -> str:
 
 
 def without_colours(text: str) -> str:
-    """`text` as a terminal shows it, without its colours and movements of the cursor."""
+    """`text` without a terminal's colour and cursor codes."""
     return _ANSI.sub("", text)
 
 
 def markdown(text: str) -> str:
-    """`text` for a place that reads Markdown (as Streamlit does, with its directives, emoji, formulas and links).
+    """`text` escaped for Markdown (Streamlit's, with directives, emoji, formulas and links).
 
-    It shows as it is, on one line: no emphasis, image, link, formula, icon or HTML comes of it.
+    It is shown literally, on one line: no emphasis, image, link, formula, icon or HTML.
     """
     parted = _ARROWS.sub(lambda arrow: arrow[0][0] + JOINER + arrow[0][1:], " ".join(plain(text).split()))
     return _MARKDOWN.sub(_escaped, _PARTED.sub(JOINER, parted))
@@ -68,23 +68,23 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def message(text: str) -> str:
-    """An error message or a note for a place that reads Markdown: as `markdown`, with its lines and its `code`."""
+    """An error message or a note escaped for Markdown: as `markdown`, but keeping line breaks and `code`."""
     lines = [
-        "".join(piece if at % 2 else _inside(piece) for at, piece in enumerate(re.split("(`[^`]+`)", line)))
+        "".join(piece if number % 2 else _inside(piece) for number, piece in enumerate(re.split("(`[^`]+`)", line)))
         for line in without_colours(text).splitlines()
     ]
     return "  \n".join(line for line in lines if line.strip())
 
 
 def _inside(text: str) -> str:
-    """`markdown` of a part of a line: with the spaces at its ends."""
+    """`markdown` of a part of a line, keeping the spaces at both ends."""
     if not text.strip():
         return text
     return " " * text[0].isspace() + markdown(text) + " " * text[-1].isspace()
 
 
 def chart(text: str) -> str:
-    """`text` for Plotly, which reads a part of HTML in names and labels, and `%{...}` in templates."""
+    """`text` escaped for Plotly, which interprets some HTML in names and labels, and `%{...}` in templates."""
     whole = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return whole.replace("%{", "%&#123;")
 
@@ -95,14 +95,14 @@ def charts(names: Iterable[str]) -> list[str]:
 
 
 def latex(text: str) -> str:
-    """`text` for LaTeX: every special character by its command, at the beginning of a table row, too."""
+    """`text` escaped for LaTeX, also at the beginning of a table row."""
     return "".join(_LATEX.get(letter, letter) for letter in plain(text))
 
 
 def cell(value: Any) -> Any:
-    """A value for a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """A value for a CSV file: text that a spreadsheet would read as a formula gets a leading apostrophe.
 
-    Numbers stay as they are, also those that are written as text.
+    Numbers are unchanged, including those written as text.
     """
     if not isinstance(value, str) or not value.lstrip(" \ufeff").startswith(tuple(_FORMULA)):
         return value
@@ -114,7 +114,7 @@ def cell(value: Any) -> Any:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV, each value a `cell`; texts are quoted where one has a sign that other separators are made of."""
+    """Rows as CSV, each value a `cell`; texts are quoted if one contains a separator used by other CSV dialects."""
     cells = [[cell(value) for value in row] for row in rows]
     out = io.StringIO()
     csv.writer(out, lineterminator="\n", quoting=_quoting(value for row in cells for value in row)).writerows(cells)
@@ -127,16 +127,16 @@ def _quoting(values: Iterable[Any]) -> Literal[0, 2]:
 
 
 def table_csv(table: pd.DataFrame, index: bool = False) -> str:
-    """A table as CSV: its names and texts by `cell`, its numbers as pandas writes them.
+    """A table as CSV: names and texts by `cell`, numbers as pandas writes them.
 
     Args:
-        table: with texts and numbers.
-        index: write the row names as a first column, too.
+        table: of texts and numbers.
+        index: write the row names as the first column.
     """
     import pandas as pd  # half a second, which no page needs before a download
 
     whole = table.reset_index() if index else table
-    columns = [whole.iloc[:, at] for at in range(whole.shape[1])]
+    columns = [whole.iloc[:, number] for number in range(whole.shape[1])]
     is_text = [bool(column.map(lambda value: isinstance(value, str)).any()) for column in columns]
     safe = [column.astype(object).map(cell) if text else column for column, text in zip(columns, is_text, strict=True)]
     names = [cell(str(name)) for name in whole.columns]

@@ -1,4 +1,4 @@
-"""How long work reports where it is: events to a callable, so that the engine knows neither a terminal nor a page."""
+"""Progress reports: long work sends events to a callable, independent of any terminal or page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Event:
-    """Where long work is.
+    """A step of long work.
 
     Attributes:
-        stage: what is being done.
-        done, total: steps of the stage that are done, and how many it has (`total` is 0 while unknown).
-        group: what it is done with or to, where a stage comes several times ("Training images"); "" where it does not.
-        part, parts: which of several equal parts of the stage this is, from 1 (epochs); `done` and `total` are over all
-            parts. 0 where there is only one.
-        values: numbers worth seeing meanwhile, by name.
+        stage: the current activity.
+        done, total: completed steps of the stage, and all its steps (`total` is 0 while unknown).
+        group: what a repeated stage is applied to ("Training images"); "" for a stage that occurs once.
+        part, parts: the current one of several equal parts of the stage, from 1 (epochs); `done` and `total` cover all
+            parts. 0 if there is only one.
+        values: intermediate numbers to show, by name.
     """
 
     stage: str
@@ -30,22 +30,22 @@ class Event:
 
     @property
     def place(self) -> tuple[str, str]:
-        """What tells this stage from others: within one, `done` only grows up to `total`."""
+        """Identifies the stage; within a stage, `done` only grows, up to `total`."""
         return self.stage, "" if self.parts else self.group
 
     @property
     def text(self) -> str:
-        """The stage with its group, its part and its values, as people read it."""
+        """The stage with its group, part and values, in words."""
         stage = f"{self.stage} {self.part}/{self.parts}" if self.parts else self.stage
         head = f"{self.group}: {stage[:1].lower()}{stage[1:]}" if self.group else stage
         return ", ".join([head, *(f"{name} {value:.4g}" for name, value in self.values.items())])
 
 
 class Progress(Protocol):
-    """Called between steps of long work; it may raise to cancel the work."""
+    """Called between steps of long work; may raise to cancel it."""
 
     def __call__(self, event: Event) -> None:
-        """Take the report of a step."""
+        """Receive the report of a step."""
 
 
 def silent(event: Event) -> None:

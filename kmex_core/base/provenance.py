@@ -1,4 +1,4 @@
-"""What made a result: the versions it depends on."""
+"""Provenance: the versions a result depends on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __version__ = "0.2.0"
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    found = {"python": platform.python_version()}
+    """The versions a result depends on: KMEx Explorer, Python and the main packages."""
+    installed = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "zennit", "scikit-learn"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return {"kmex": __version__, **found}
+            installed[package] = "not installed"
+    return {"kmex": __version__, **installed}

@@ -20,7 +20,7 @@ class Registry(Mapping[str, EntryT]):
     """A mapping of names to entries.
 
     Args:
-        what: what an entry is called in messages, as in "metric".
+        what: the kind of entry, for messages ("metric").
         entries: names with entries, registered in this order.
     """
 
@@ -41,10 +41,10 @@ class Registry(Mapping[str, EntryT]):
         self._entries[name] = entry
 
     def named(self, name: str) -> EntryT:
-        """The entry of a name that a person gave.
+        """The entry for a name given by a person.
 
         Raises:
-            InputError: when there is none; it suggests the nearest names.
+            InputError: for an unknown name; the message suggests the nearest names.
         """
         if name not in self._entries:
             raise unknown_name(self._what, name, self._entries)
@@ -83,12 +83,12 @@ def subclasses(package: str, base: type[BaseT]) -> list[type[BaseT]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of a class without importing it.
+    """A class described without importing its module.
 
     Attributes:
         name: of the entry.
-        place: its place in lists, from 0.
-        module, class_name: where the class is.
+        place: its position in lists, from 0.
+        module, class_name: the location of the class.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Description:
     class_name: str
 
     def load(self) -> Any:
-        """The class; imports what it needs."""
+        """The class; imports its module."""
         return getattr(importlib.import_module(self.module), self.class_name)
 
 
@@ -107,8 +107,8 @@ DescriptionT = TypeVar("DescriptionT", bound=Description)
 def descriptions(package: str, base: str, description: type[DescriptionT]) -> list[DescriptionT]:
     """Every subclass of `base` in the files of a package, described by its class attributes, by place.
 
-    They are read from the source, as setuptools reads a version: what a page lists must not wait for PyTorch, and all
-    that is known of an entry is on its class.
+    The attributes are read from the source, as setuptools reads a version: a page must not wait for PyTorch to list
+    the entries, and each class remains the only place that describes its entry.
 
     Args:
         package: dotted name; its `__init__` is imported, its modules are not.
@@ -132,7 +132,7 @@ def descriptions(package: str, base: str, description: type[DescriptionT]) -> li
 
 
 def _assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    """The names that a class's body gives a value, with the value."""
+    """The assignments in a class's body: names and values."""
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
             yield statement.target.id, statement.value

@@ -1,4 +1,4 @@
-"""What makes a result: frozen descriptions whose `key` names the result in the store."""
+"""Specifications: frozen descriptions of what a result depends on; the `key` names it in the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
 
 
 class Spec:
-    """A frozen description of what makes a result, under the name `kind` that its keys are made with."""
+    """A frozen description of what a result depends on; `kind` is part of the key."""
 
     kind: ClassVar[str]
 
@@ -39,11 +39,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Which images: a registered name or a path, where the files lie, the side of the network's input, and the class.
+    """Which images: a registered name or a path, the data root, the side of the network's input, and the class.
 
     `root` empty means the default data root; `image_size` 0 and `class_column` empty mean the data set's own default.
-    `class_column` names an attribute, or another column of its table, that is the class. With `skip_broken` pictures
-    that cannot be decoded are left out.
+    `class_column` names the attribute, or other column of the table, to use as the class. `skip_broken` leaves out
+    pictures that cannot be decoded.
     """
 
     name: str
@@ -58,7 +58,7 @@ class EmbeddingSpec(Spec):
     """What an embedding depends on.
 
     `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
-    `std` are what the network's input is normalised with.
+    `std` normalise the network's input.
     """
 
     kind: ClassVar[str] = "EmbeddingSpec"
@@ -76,7 +76,7 @@ class EmbeddingSpec(Spec):
 class PrototypeSpec(Spec):
     """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity.
 
-    With `k` = 0 they are the model's own, and `method` says so.
+    `k` = 0 means the model's built-in prototypes, as does `method`.
     """
 
     kind: ClassVar[str] = "PrototypeSpec"
@@ -101,7 +101,7 @@ class PatchSpec(Spec):
 
 @dataclass(frozen=True)
 class DivergenceSpec(Spec):
-    """What D_fdl against another network depends on: map scores (by key), and the other network's weights."""
+    """What D_fdl against another network depends on: scores on relevance maps (by key), that network's weights."""
 
     kind: ClassVar[str] = "DivergenceSpec"
     scores: str
@@ -110,7 +110,7 @@ class DivergenceSpec(Spec):
 
 @dataclass(frozen=True)
 class ProjectionSpec(Spec):
-    """What a map depends on: an embedding (by key), how many of its images UMAP is fitted on, seed."""
+    """What an embedding map depends on: an embedding (by key), how many images UMAP is fitted on, seed."""
 
     kind: ClassVar[str] = "ProjectionSpec"
     embedding: str
@@ -121,7 +121,7 @@ class ProjectionSpec(Spec):
 
 @dataclass(frozen=True)
 class MapScoresSpec(Spec):
-    """What the metrics on maps depend on: prototypes (by key), how many test images, which, steps of ordering."""
+    """What the metrics on relevance maps depend on: prototypes (by key), test images, steps of relevance ordering."""
 
     kind: ClassVar[str] = "MapScoresSpec"
     prototypes: str

@@ -1,8 +1,8 @@
-"""The store on disk: results named by what made them, written atomically, checked when read, never pickled.
+"""The store on disk: results named by what they depend on, written atomically, checked when read, never pickled.
 
-A result is one safetensors file: arrays, and a JSON description in the header together with a digest of both, and one
-of the description alone for those who read nothing else. A file that does not match its digest is treated as missing,
-so that it is computed again; nothing in it is ever executed.
+A result is one safetensors file: arrays, and in the header a JSON description, a digest of both, and a digest of the
+description for readers of the description alone. A file that does not match its digest is treated as missing and
+computed again; nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOCK = re.compile(r"\.(.+)\.lock")
-# seconds between two looks at a lock that another process holds
+# seconds between two attempts to take a lock held by another process
 PATIENCE = 0.5
 READ_ONLY = "KMEX_READ_ONLY"
 IN_MEMORY = 512 * 2**20
 
 
 def read_only() -> bool:
-    """Whether `KMEX_READ_ONLY` is set (to anything but 0, false, no or off): then nothing is written to any store.
+    """Whether `KMEX_READ_ONLY` is set (to anything but 0, false, no or off): nothing is written to any store.
 
-    What a page needs and the store lacks is computed and held in memory; what would change the store is refused.
+    Results that the store lacks are computed and held in memory; changes to the store are refused.
     """
     return os.environ.get(READ_ONLY, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def demand_writable(what: str) -> None:
-    """Refuse what a read-only store cannot have. Whatever changes a store asks this before anything else.
+    """Refuse a change to a read-only store. Everything that changes a store calls this first.
 
     Args:
-        what: what was asked for, as a sentence begins: "A model cannot be deleted".
+        what: the beginning of the error message: "A model cannot be deleted".
 
     Raises:
         InputError: when the store is read-only.
@@ -58,15 +58,15 @@ def demand_writable(what: str) -> None:
 
 
 class _Memory:
-    """Results that a read-only process has made, those used last, up to `IN_MEMORY` bytes in all."""
+    """The most recently used results of a read-only process, up to `IN_MEMORY` bytes in all."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # of the dictionaries, for a moment
+        self._lock = threading.Lock()  # guards the dictionaries; held briefly
         self._making: dict[Path, threading.RLock] = {}
         self._results: OrderedDict[Path, tuple[Arrays, dict[str, Any]]] = OrderedDict()
 
     def making(self, path: Path) -> threading.RLock:
-        """The right to make one result; meanwhile other results are read and made."""
+        """The lock for computing one result; other results can be read and computed meanwhile."""
         with self._lock:
             return self._making.setdefault(path, threading.RLock())
 
@@ -89,14 +89,14 @@ _memory = _Memory()
 
 
 def checked_name(name: str) -> str:
-    """`name` if it can be the name of a model, so that no path outside the store can be named.
+    """`name` if it is a valid model name; model names cannot escape the store directory.
 
     Raises:
         InputError: for anything but letters, digits, `.`, `_` and `-`, 1 to 64 of them, starting with the first two.
     """
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise InputError(
-            f"'{name[:80]}' cannot be a model's name: use 1 to 64 letters, digits, '.', '_' or '-', "
+            f"Invalid model name '{name[:80]}': use 1 to 64 letters, digits, '.', '_' or '-', "
             "starting with a letter or a digit."
         )
     return name
@@ -106,14 +106,14 @@ class Store:
     """The folder of results.
 
     Args:
-        root: the folder; `default_root()` when None. It is made when something is first written.
+        root: the folder; `default_root()` when None. It is created on the first write.
     """
 
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else default_root()
 
     def path(self, room: str, name: str) -> Path:
-        """Where the result `name` of `room` lies (whether it exists or not)."""
+        """The path of the result `name` in `room`, whether it exists or not."""
         return self.root / room / f"{checked_name(name)}.safetensors"
 
     def names(self, room: str) -> list[str]:
@@ -122,7 +122,7 @@ class Store:
         return sorted(path.stem for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem))
 
     def has(self, room: str, name: str) -> bool:
-        """Whether there is such a result (existence only; integrity is checked when it is read)."""
+        """Whether the result exists (existence only; integrity is checked on read)."""
         path = self.path(room, name)
         return (read_only() and _memory.get(path) is not None) or path.is_file()
 
@@ -136,7 +136,7 @@ class Store:
         except FileNotFoundError:
             return None
         except StoreError as error:
-            log.warning("%s It will be made again.", error)
+            log.warning("%s It will be recomputed.", error)
             return None
 
     def description(self, room: str, name: str) -> dict[str, Any]:
@@ -163,64 +163,64 @@ class Store:
         write_file(self.path(room, name), arrays, description)
 
     def _remove_parts(self, room: str) -> None:
-        """Remove what killed writers have left in a room, once in a process."""
+        """Remove partial files left in a room by killed writers, once per process."""
         folder = self.root / room
         if folder not in _SWEPT:
             _SWEPT.add(folder)
             parts_of(folder, remove=True)
 
-    def made(
+    def get_or_make(
         self,
         room: str,
         name: str,
         make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]],
         progress: Progress = silent,
     ) -> tuple[Arrays, dict[str, Any]]:
-        """The result, made and written first when it is missing or damaged; only one process makes it at a time.
+        """The result, computed and written first if missing or damaged; only one process computes it at a time.
 
         Args:
             room, name: the result.
-            make: makes its arrays and description.
-            progress: called while another process makes it; it may raise to stop waiting.
+            make: computes its arrays and description.
+            progress: called while another process computes it; may raise to stop waiting.
 
-        A read-only process holds what it makes in memory instead.
+        A read-only process holds the result in memory instead.
 
         Raises:
             StoreError: when the store cannot be written.
         """
-        found = self.get(room, name)
-        if found is not None:
-            return found
+        result = self.get(room, name)
+        if result is not None:
+            return result
         if read_only():
             with _memory.making(self.path(room, name)):
-                found = self.get(room, name)
-                if found is None:
+                result = self.get(room, name)
+                if result is None:
                     arrays, description = make()
                     _memory.keep(self.path(room, name), arrays, description)
-                    found = dict(arrays), dict(description)
-            return found
+                    result = dict(arrays), dict(description)
+            return result
         with self.locked(room, name, progress=progress):
-            found = self.get(room, name)
-            if found is None:
+            result = self.get(room, name)
+            if result is None:
                 arrays, description = make()
                 self.put(room, name, arrays, description)
-                found = dict(arrays), dict(description)
-        return found
+                result = dict(arrays), dict(description)
+        return result
 
     @contextlib.contextmanager
     def locked(self, room: str, name: str, busy: str = "", progress: Progress = silent) -> Iterator[None]:
-        """Hold the right to write a result; waits while another process or thread holds it.
+        """Hold the lock for writing a result; waits while another process or thread holds it.
 
-        The system ends the hold of a process that dies. Names that differ in capitals only share one lock, since on
-        some file systems they are one file.
+        The lock of a process that dies is released. Names that differ in case only share one lock, since they are the
+        same file on some file systems.
 
         Args:
             room, name: the result.
-            busy: a message: with it nothing is waited for.
-            progress: called twice a second while another holds it; it may raise to stop waiting.
+            busy: an error message; if given, fail instead of waiting.
+            progress: called twice a second while waiting; may raise to stop.
 
         Raises:
-            InputError: with the message `busy`, while another holds it; when the store is read-only.
+            InputError: with the message `busy`, if the lock is held; when the store is read-only.
             StoreError: when the store cannot be written.
         """
         demand_writable(f"'{name}' cannot be written to the store")
@@ -235,13 +235,13 @@ class Store:
                 except Timeout:
                     if busy:
                         raise InputError(busy) from None
-                    progress(Event(f"Waiting for another process, which makes the same {room}", 0, 0))
+                    progress(Event(f"Waiting for another process that computes the same {room}", 0, 0))
         except StoreError:
             raise
         except OSError as error:
             raise StoreError(
                 f"Cannot write to the store at {self.root}: {error.strerror or error}. Make the folder writable, or "
-                "set KMEX_CACHE to a folder that can be written."
+                "set KMEX_CACHE to a writable folder."
             ) from error
         try:
             yield

@@ -26,7 +26,7 @@ from kmex_core.commands._shared import (
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
     "--k": "ks",
-    "--own": "own",
+    "--own": "built_in",
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",
@@ -37,9 +37,7 @@ OPTIONS = {  # what they set in `TableRequest`
 
 @app.command("table")
 def write_table(
-    name: Annotated[
-        str, typer.Argument(metavar="[TABLE]", help="Name of the table. Without it, list all tables.")
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="[TABLE]", help="Name of the table; none lists all.")] = "",
     model: Annotated[
         list[str] | None,
         typer.Option("--model", metavar="NAME", help="A model in the store. Repeat it for 'comparison' and 'radar'."),
@@ -49,7 +47,7 @@ def write_table(
         typer.Option(
             "--k",
             metavar="N|FIRST:LAST",
-            help="Prototypes per class. Default: 5, or 1:20 for 'sweep' and 'attribute-curves'.",
+            help="Prototypes per class. Default: 5; a range: 1:20.",
         ),
     ] = "",
     own: Own = False,

@@ -1,1 +1,1 @@
-"""Files from users, as pixels and labels."""
+"""Users' files as pixels and labels."""

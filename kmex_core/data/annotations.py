@@ -1,7 +1,7 @@
 """Tables of attributes: one row per image, boolean columns, and the column that is the class.
 
-A boolean column holds true and false, yes and no, 1 and 0, or 1 and −1; a missing value is neither. Any other column of
-few different values can be the class.
+A boolean column contains true and false, yes and no, 1 and 0, or 1 and −1; a missing value is neither. Any other column
+with few different values can be the class.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What a table says of N images.
+    """The annotations of N images from a table.
 
     Attributes:
         names: A attributes.
-        has: (N, A) bool; False where it is not known.
+        has: (N, A) bool; False where unknown.
         known: (N, A) bool.
-        labels: (N,) int64 of the class column, −1 where it has no value; None when no column is the class.
-        class_names: of those labels.
+        labels: (N,) int64 from the class column, −1 where it has no value; None without a class column.
+        class_names: the names of the labels.
         notes: what was left out, and why.
     """
 
@@ -52,27 +52,27 @@ class Annotations:
 def read_annotations(
     table: pd.DataFrame, train: int, class_column: str, where: str, class_names: Sequence[str] = ()
 ) -> Annotations:
-    """Attributes, and the class if a column is it, from a table whose first `train` rows are the training images.
+    """Attributes, and optionally the class, from a table whose first `train` rows are the training images.
 
-    Columns that are not boolean are no attributes, and neither are those that are the same for all training images:
-    there is nothing to cover.
+    Columns that are not boolean are ignored, and so are those that are constant over the training images: there is
+    nothing to cover.
 
     Args:
         table: a row for each image.
         train: how many rows are of the training split.
         class_column: the column that is the class; "" for none.
-        where: what to call the table in a message.
-        class_names: what the values 0, 1, … of the class column mean, where that is known.
+        where: the table's name in messages.
+        class_names: the names of the values 0, 1, … of the class column, if known.
 
     Raises:
-        InputError: when there is no such column, or it cannot be a class.
+        InputError: when the class column does not exist or cannot be used as the class.
     """
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     constant, notes = [], []
     labels, names = None, tuple[str, ...]()
     if class_column:
         if class_column not in table.columns:
-            raise unknown_name("column", class_column, table.columns, f"It was looked for in {where}.")
+            raise unknown_name("column", class_column, table.columns, f"It was expected in {where}.")
         labels, names = _classes(table[class_column], class_column, where, class_names)
     for name in table.columns:
         if name == class_column or (values := boolean(table[name])) is None:
@@ -81,27 +81,29 @@ def read_annotations(
         if len(np.unique(has[:train][known[:train]])) < 2:
             constant.append(name)
         else:
-            found[name] = values
+            columns[name] = values
     if constant:
-        notes.append(f"No attributes, because they are the same for all training images: {_listed(constant)}.")
-    unknown = {name: int((~known).sum()) for name, (_, known) in found.items() if not known.all()}
+        notes.append(f"Ignored as attributes, because they are the same for all training images: {_listed(constant)}.")
+    unknown = {name: int((~known).sum()) for name, (_, known) in columns.items() if not known.all()}
     if unknown:
         notes.append(
             f"{sum(unknown.values()):,} values of attributes are missing ({_listed(list(unknown))}). These images "
             "count neither as having the attribute nor as not having it."
         )
     return Annotations(
-        tuple(found),
-        np.stack([has for has, _ in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
-        np.stack([known for _, known in found.values()], 1) if found else np.empty((len(table), 0), dtype=bool),
+        tuple(columns),
+        np.stack([has for has, _ in columns.values()], 1) if columns else np.empty((len(table), 0), dtype=bool),
+        np.stack([known for _, known in columns.values()], 1) if columns else np.empty((len(table), 0), dtype=bool),
         labels,
         names,
         tuple(notes),
     )
 
 
-def annotate(splits: Mapping[str, Split], said: Annotations, where: str) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Splits with the attributes and classes of a table whose rows are the training, then the test images.
+def annotate(
+    splits: Mapping[str, Split], annotations: Annotations, where: str
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Splits with the attributes and classes of a table whose rows are the training images, then the test images.
 
     Images without a class are left out.
 
@@ -111,26 +113,26 @@ def annotate(splits: Mapping[str, Split], said: Annotations, where: str) -> tupl
     Raises:
         InputError: when no training image has a class.
     """
-    at, made, left_out = 0, {}, 0
+    start, annotated, left_out = 0, {}, 0
     for name, split in splits.items():
-        rows = slice(at, at + len(split))
-        at += len(split)
-        split.attribute_names, split.attributes = said.names, said.has[rows]
-        split.known = None if said.known[rows].all() else said.known[rows]
-        if said.labels is not None:
-            split.labels = said.labels[rows]
-            kept = np.flatnonzero(split.labels >= 0)
-            left_out += len(split) - len(kept)
-            if len(kept) < len(split):
-                split = Subset(split, kept)
-        made[name] = split
-    if len(made["train"]) == 0:
+        rows = slice(start, start + len(split))
+        start += len(split)
+        split.attribute_names, split.attributes = annotations.names, annotations.has[rows]
+        split.known = None if annotations.known[rows].all() else annotations.known[rows]
+        if annotations.labels is not None:
+            split.labels = annotations.labels[rows]
+            labelled = np.flatnonzero(split.labels >= 0)
+            left_out += len(split) - len(labelled)
+            if len(labelled) < len(split):
+                split = Subset(split, labelled)
+        annotated[name] = split
+    if len(annotated["train"]) == 0:
         raise InputError(f"No training image has a class in {where}.")
-    return made, (f"{left_out:,} images are left out, because {where} gives them no class.",) if left_out else ()
+    return annotated, (f"{left_out:,} images are left out, because they have no class in {where}.",) if left_out else ()
 
 
 def boolean(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The values of a boolean column, and which of them are known, (N,) bool each; None when it is not boolean.
+    """The values of a boolean column, and which are known, (N,) bool each; None if the column is not boolean.
 
     True and false, yes and no, 1 and 0, or 1 and −1, as words or as numbers.
     """
@@ -169,8 +171,8 @@ def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]
             or (numbers.max(initial=-1) >= len(given) or numbers.min(initial=-1) < -1)
         ):
             raise InputError(
-                f"Column '{name}' of {where} does not fit its {len(given)} class names: 0 to {len(given) - 1} were "
-                "expected."
+                f"Column '{name}' of {where} does not match its {len(given)} class names: expected 0 to "
+                f"{len(given) - 1}."
             )
         labels, names = numbers.astype(np.int64), list(given)
     elif values is not None:
@@ -183,18 +185,20 @@ def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]
         if len(different) > MOST_CLASSES:
             raise InputError(
                 f"Column '{name}' of {where} has {len(different):,} different values, over {MOST_CLASSES:,}: "
-                "it cannot be the class."
+                "it cannot be used as the class."
             )
-        place = {value: at for at, value in enumerate(different)}
-        labels = np.array([place[value] if there else -1 for value, there in zip(column, known, strict=True)], np.int64)
+        place = {value: label for label, value in enumerate(different)}
+        labels = np.array(
+            [place[value] if is_known else -1 for value, is_known in zip(column, known, strict=True)], np.int64
+        )
         names = [f"{value:g}" if isinstance(value, float) else str(value) for value in different]
     if len(np.unique(labels[labels >= 0])) < 2:
-        raise InputError(f"Column '{name}' of {where} is the same for all images: it cannot be the class.")
+        raise InputError(f"Column '{name}' of {where} is the same for all images: it cannot be used as the class.")
     return labels, tuple(names)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# a table in a file of its own
+# a table in a separate file
 
 
 def table_beside(folder: Path) -> Path | None:
@@ -203,20 +207,20 @@ def table_beside(folder: Path) -> Path | None:
 
 
 def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table's rows in the order of the images, and what did not fit.
+    """A table's rows in the order of the images, and notes on what did not match.
 
     Args:
-        path: a CSV or parquet file with a column of `KEYS` that names each image: by its path in the folder, by that
-            without the split's folder, or by its name alone where no other image has it.
+        path: a CSV or parquet file with a column from `KEYS` that names each image: by its path in the folder, its path
+            in the split's folder, or its file name where that is unique.
         images: N paths in the folder, such as `train/cat/1.png`.
-        taken: names of columns that the images have already.
+        taken: column names already in use.
 
     Returns:
         A table of N rows without the naming column (an image without a row has missing values), and notes.
 
     Raises:
         InputError: for a file that cannot be read, names that clash, no naming column, two rows for one image, or no
-            row that fits.
+            matching row.
     """
     import pandas as pd
 
@@ -226,7 +230,7 @@ def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[
     key = next((name for name in KEYS if name in table.columns), None)
     if key is None:
         raise InputError(
-            f"{path} has no column that names the images. Call it one of {', '.join(KEYS)}; it has: "
+            f"{path} has no column that names the images. Expected one of {', '.join(KEYS)}; found: "
             f"{', '.join(map(str, table.columns[:12]))}."
         )
     place = _places(images)
@@ -235,25 +239,27 @@ def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[
     lost = np.flatnonzero(rows < 0)
     if len(lost) == len(rows):
         first = f"'{named[0]}'" if named else "nothing"
-        raise InputError(f"No row of {path} fits an image: '{key}' has {first}, images are named like '{images[0]}'.")
+        raise InputError(
+            f"No row of {path} matches an image: '{key}' contains {first}, images are named like '{images[0]}'."
+        )
     twice = [image for image, count in Counter(rows[rows >= 0].tolist()).items() if count > 1]
     if twice:
         raise InputError(f"{path} has more than one row for {images[twice[0]]} (and {len(twice) - 1:,} others).")
     notes = []
     if len(lost):
-        notes.append(f"{len(lost):,} rows of {path.name} name no image and are left out, the first: {named[lost[0]]}.")
+        notes.append(f"{len(lost):,} rows of {path.name} match no image and are left out; the first: {named[lost[0]]}.")
     fitted = table.drop(columns=key).iloc[rows >= 0].set_axis(rows[rows >= 0]).reindex(range(len(images)))
     without = len(images) - int((rows >= 0).sum())
     if without:
-        notes.append(f"{without:,} images have no row in {path.name}: nothing is known of their attributes.")
+        notes.append(f"{without:,} images have no row in {path.name}: their attributes are unknown.")
     return fitted, tuple(notes)
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse names of columns that a person could not tell apart.
+    """Refuse column names that look the same to a person.
 
     Raises:
-        InputError: when two differ in case, spaces and underscores only, or one is empty.
+        InputError: when two names differ only in case, spaces and underscores, or one is empty.
     """
     seen: dict[str, str] = {}
     for name in names:
@@ -283,16 +289,16 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _places(images: Sequence[str]) -> dict[str, int]:
-    """Where each image is, by every name that is its own."""
-    found: dict[str, int] = {}
+    """The position of each image, by each of its unique names."""
+    by_name: dict[str, int] = {}
     shared: set[str] = set()
-    for at, image in enumerate(images):
+    for position, image in enumerate(images):
         for name in {image, image.partition("/")[2], image.rpartition("/")[2]} - {""}:
-            if name in found and name != image:
+            if name in by_name and name != image:
                 shared.add(name)
-            found.setdefault(name, at)
-    whole = {image: at for at, image in enumerate(images)}
-    return {name: at for name, at in found.items() if name not in shared} | whole
+            by_name.setdefault(name, position)
+    whole = {image: position for position, image in enumerate(images)}
+    return {name: position for name, position in by_name.items() if name not in shared} | whole
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -1,7 +1,7 @@
-"""What files hold, by digest: read once, remembered by path, size, times and inode, and read again when one changed.
+"""Digests of files: cached by path, size, times and inode, and computed again when one of these changes.
 
-A digest is of the content alone, so a copy of a data set has the same fingerprint wherever it is. What was read is
-remembered in one SQLite file in the store; losing or damaging it costs time, never a result.
+A digest depends on the content alone, so a copy of a data set has the same fingerprint anywhere. The cache is one
+SQLite file in the store; losing or damaging it costs time, never a result.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ DIGEST_BYTES = 16
 THREADS = 4
 TOGETHER = 32  # files per task
 TABLES = (".parquet", ".csv")
-WHOLE = 64 * 2**20  # files up to this size are read at once, for whoever wants to look at the bytes
-_INT64 = 2**63 - 1  # what SQLite's integers hold
-FRESH_NS = 2_000_000_000  # what changed so recently could change again without a new time: not remembered
+WHOLE = 64 * 2**20  # files up to this size are read at once, so that a check can see all bytes
+_INT64 = 2**63 - 1  # the largest integer in SQLite
+FRESH_NS = 2_000_000_000  # a file changed so recently could change again within the same timestamp: not cached
 
 
 class FileState(NamedTuple):
@@ -62,12 +62,12 @@ class FileState(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
         return Path(self.place)
 
     @property
     def stamp(self) -> tuple[int, int, int, int]:
-        """What changes with the content, short of reading it."""
+        """Everything that changes with the content, short of reading it."""
         return self[2:]
 
     def unchanged(self) -> bool:
@@ -80,11 +80,11 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a file.
+    """A file's content.
 
     Attributes:
         digest: of its bytes.
-        flaw: what is wrong with it as whoever looked at the bytes says, "" for nothing.
+        flaw: the defect reported by the check of the bytes, "" for none.
     """
 
     digest: bytes
@@ -92,7 +92,7 @@ class Content:
 
 
 def state_of(place: str | Path, name: str, status: os.stat_result | None = None) -> FileState:
-    """A file's state; `status` saves asking again.
+    """A file's state; pass `status` if it is already known.
 
     Raises:
         OSError: when there is no such file.
@@ -107,10 +107,10 @@ _AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
 
 @contextlib.contextmanager
 def reading_again() -> Iterator[list[str]]:
-    """Within this, `contents` reads every file, whatever is remembered of it.
+    """A context in which `contents` reads every file, ignoring the cache.
 
     Yields:
-        A list that gets the path of each file that is in the state that is remembered, but holds something else.
+        A list that receives the path of each file whose cached state matches but whose content has changed.
     """
     changed: list[str] = []
     before = _AGAIN.set(changed)
@@ -126,12 +126,12 @@ def contents(
     level: str = "",
     progress: Progress = silent,
 ) -> list[Content]:
-    """The contents of files, from what is remembered or read now (see `reading_again`).
+    """The contents of files, from the cache or read now (see `reading_again`).
 
     Args:
         files: their states, as just seen.
-        look: says what is wrong with a file's bytes (or, of a file over `WHOLE` bytes, with the file at its path).
-        level: names `look`: what was found under another name is not trusted.
+        look: returns the defect of a file's bytes (or, above `WHOLE` bytes, of the file at a path), "" for none.
+        level: the name of `look`; results of other checks are not used.
         progress: called as files are read.
 
     Raises:
@@ -142,17 +142,17 @@ def contents(
         recalled = memory.recall(files, level if look else "")
         known = [recalled.get((os.fsencode(file.place), *file.stamp)) for file in files]
         results: list[Content | None] = known.copy() if changed is None else [None] * len(files)
-        missing = [at for at, content in enumerate(results) if content is None]
+        missing = [index for index, content in enumerate(results) if content is None]
         if missing:
             now = time.time_ns()
             fresh = []
-            for at, content in _read(files, missing, look, progress):
-                results[at] = content
-                before = known[at]
+            for index, content in _read(files, missing, look, progress):
+                results[index] = content
+                before = known[index]
                 if changed is not None and before is not None and before.digest != content.digest:
-                    changed.append(files[at].place)
-                if max(files[at].mtime, files[at].ctime) < now - FRESH_NS:
-                    fresh.append((files[at], content))
+                    changed.append(files[index].place)
+                if max(files[index].mtime, files[index].ctime) < now - FRESH_NS:
+                    fresh.append((files[index], content))
             memory.remember(fresh, level if look else "")
     return [content for content in results if content is not None]
 
@@ -160,15 +160,15 @@ def contents(
 def _read(
     files: Sequence[FileState], which: Sequence[int], look: Callable[[bytes | Path], str] | None, progress: Progress
 ) -> Iterator[tuple[int, Content]]:
-    def some(part: Sequence[int]) -> list[tuple[int, Content]]:
-        return [(at, _content(files[at], look)) for at in part]
+    def read_part(part: Sequence[int]) -> list[tuple[int, Content]]:
+        return [(index, _content(files[index], look)) for index in part]
 
     parts = [which[start : start + TOGETHER] for start in range(0, len(which), TOGETHER)]
     done = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(some, parts):
-            yield from found
-            done += len(found)
+        for read in pool.map(read_part, parts):
+            yield from read
+            done += len(read)
             progress(Event("Reading files", done, len(which)))
 
 
@@ -200,16 +200,16 @@ def as_array(digests: bytes) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# what is behind a data set, without reading it
+# the files behind a data set, without reading them
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A place whose files are behind a data set.
+    """A file or folder that a data set depends on.
 
     Attributes:
         path: a file or a folder.
-        deep: of a folder, whether all that is below it belongs to the data set, or its own folders and tables alone.
+        deep: for a folder, whether everything below it belongs to the data set, or only its direct entries.
     """
 
     path: Path
@@ -217,7 +217,7 @@ class Watch:
 
 
 def signature(watched: Iterable[Watch]) -> str:
-    """A name for the state of places as directories show it, which changes when any file does; reads no file."""
+    """A name for the state of files and folders that changes whenever a file does; reads directories, no files."""
     seen = _hash()
     for place in watched:
         for entry in _entries(place.path, place.deep):
@@ -261,13 +261,12 @@ def _line(name: bytes, status: os.stat_result) -> bytes:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# the memory
-
+# the cache
 _COLUMNS = "path, size, mtime, ctime, inode, digest, flaw, level, mark"
 
 
 def _mark(*values: object) -> int:
-    """A sum over a row, which SQLite does not have: a bit that flips in the file is noticed."""
+    """A checksum of a row, which SQLite lacks: it detects a flipped bit in the file."""
     return zlib.crc32(repr(values).encode(errors="replace"))
 
 
@@ -287,7 +286,7 @@ _LOCK = threading.Lock()
 
 
 class _Memory:
-    """The SQLite file; where it cannot be read or written, nothing is remembered."""
+    """The SQLite file; if it cannot be read or written, nothing is cached."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -334,7 +333,7 @@ class _Memory:
         self.close()
         if read_only():
             return
-        log.warning("%s is damaged (%s). It is made anew; files are read again once.", self._path, error)
+        log.warning("%s is damaged (%s) and is recreated; all files are read again once.", self._path, error)
         for name in (self._path, self._path.with_name(f"{FILE}-journal")):
             with contextlib.suppress(OSError):
                 name.unlink(missing_ok=True)
@@ -346,7 +345,7 @@ class _Memory:
             self._open = None
 
     def recall(self, files: Sequence[FileState], level: str) -> dict[State, Content]:
-        """What is remembered of the folders that `files` are in; with `level` "" the digest alone counts."""
+        """The cached rows of the folders that contain `files`; with `level` "", only the digest counts."""
         if self._open is None or not files:
             return {}
         common = os.path.commonpath(list({os.fsencode(os.path.dirname(file.place)) for file in files}))
@@ -363,7 +362,7 @@ class _Memory:
     def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
         rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]
         marked = [(*row, _mark(*row)) for row in rows]
-        # findings of other checks about content that the file no longer has
+        # results of other checks for content that the file no longer has
         self._write("DELETE FROM files WHERE path = ? AND digest != ?", [(row[0], row[5]) for row in rows])
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", marked)
 
@@ -391,7 +390,7 @@ class _Memory:
 
 
 def known_fact(key: str, find: Callable[[], object]) -> object:
-    """A JSON value that follows from contents named in `key`: remembered, or found now."""
+    """A JSON value determined by the contents named in `key`: cached, or computed now."""
     with _memory() as memory:
         text = memory.fact(key)
         if text is not None:

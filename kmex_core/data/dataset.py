@@ -1,4 +1,4 @@
-"""A labelled image data set with a training and a test split, whatever it is kept in."""
+"""A labelled image data set with a training and a test split, independent of how it is stored."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     import torch
 
 HELD_OUT = 0.2
-CONTENT = "c1-"  # what fingerprints of content begin with
+CONTENT = "c1-"  # prefix of fingerprints of content
 SURVEYED = 64
 STATISTICS_BATCH = 128
 
 
 class Split(ABC):
-    """Images with labels, read one by one or in batches.
+    """Labelled images, read one by one or in batches.
 
     Attributes:
         labels: (N,) int64.
-        attribute_names: A names of what is known of each image besides its class; empty where nothing is.
+        attribute_names: names of the A attributes of the images; empty without attributes.
         attributes: (N, A) bool.
-        known: (N, A) bool, which of them are known (the others are False); None when all are.
-        identity: (N,) equal for equal images, whatever column is the class: the digests of their files, as bytes, or
-            the numbers of images in memory.
+        known: (N, A) bool, which values are known (the others are False); None when all are.
+        identity: (N,) equal for equal images, whichever column is the class: the digests of their files, as bytes, or
+            the indices of images in memory.
     """
 
     labels: np.ndarray
@@ -53,7 +53,7 @@ class Split(ABC):
         """The original image for display: (H, W) or (H, W, 3) uint8."""
 
     def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
-        """The original images at `indices`, one at a time; one array where they lie in memory."""
+        """The original images at `indices`, one at a time; one array for images in memory."""
         return (self.image(int(index)) for index in indices)
 
 
@@ -81,8 +81,8 @@ Sources = Sequence[FileState] | Sequence[Path] | Sequence[bytes]
 
 
 def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int, str]:
-    """The shapes (H, W) of some encoded images; 1 or 3 channels: grey only when all of them are stored as grey; and
-    the newest decoder that they need, for the fingerprint."""
+    """The shapes (H, W) of some encoded images, the channels (1 only if all are stored as grey, else 3), and the newest
+    decoder version they need, for the fingerprint."""
     shapes, grey, decoder = set(), True, DECODER
     for index in np.unique(np.linspace(0, len(sources) - 1, SURVEYED).astype(int)):
         header = read_header(*_named(sources, int(index), where))
@@ -93,29 +93,29 @@ def survey(sources: Sources, where: str) -> tuple[set[tuple[int, int]], int, str
 
 
 def _named(sources: Sources, index: int, where: str) -> tuple[bytes | Path, str]:
-    """An encoded image, and what to call it in messages.
+    """An encoded image, and its name in messages.
 
     Raises:
-        InputError: when a file is not the one any more that the data set was opened with.
+        InputError: when a file has changed since the data set was opened.
     """
     source = sources[index]
     if isinstance(source, FileState):
         if not source.unchanged():
-            raise InputError(f"{source.path} has changed or is gone since the data set was opened. Try again.")
+            raise InputError(f"{source.path} has changed or been removed since the data set was opened. Try again.")
         source = source.path
     return source, str(source) if isinstance(source, Path) else f"Image {index} of {where}"
 
 
 class EncodedSplit(Split):
-    """Image files, decoded by `read_picture` when they are read; only their bytes (or their places) are held.
+    """Image files, decoded by `read_picture` on access; only their bytes or paths are held.
 
     Args:
-        sources: files, whose content must not have changed when they are read; or paths; or anything indexable that
-            gives a file's bytes.
+        sources: files, which must not change after opening; or paths; or anything indexable that returns a file's
+            bytes.
         labels: (N,) integers.
         digests: (N,) bytes, of the files.
-        channels: 1 or 3: images are read as grey or as colour.
-        where: what to call the sources in a message.
+        channels: 1 to read images as grey, 3 as colour.
+        where: the name of the sources in messages.
     """
 
     def __init__(self, sources: Sources, labels: np.ndarray, digests: np.ndarray, channels: int, where: str) -> None:
@@ -140,7 +140,7 @@ class Subset(Split):
 
     Args:
         whole: the other split.
-        indices: (N,) which of its images.
+        indices: (N,) positions in it.
     """
 
     def __init__(self, whole: Split, indices: np.ndarray) -> None:
@@ -161,10 +161,10 @@ class Subset(Split):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not part of a data set although it is among its files.
+    """Files of a data set that are not used.
 
     Attributes:
-        reason: what kind of thing, in words that a number can stand before.
+        reason: the kind of thing, in words that can follow a number.
         count: how many.
         names: the first few.
     """
@@ -174,8 +174,8 @@ class LeftOut:
     names: tuple[str, ...] = ()
 
 
-def some(names: Sequence[str], most: int = 4) -> str:
-    """The first few names in words, and how many more there are."""
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The first few names in words, and the number of the others."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
@@ -188,15 +188,15 @@ class ImageDataset:
         splits: "train" and "test", and "validation" where there is one beside the test split.
         class_names: C names, in the order of the labels 0…C−1.
         channels: 1 for greyscale, 3 for colour.
-        image_size: side in pixels of the square that the network sees.
-        augmentation: what training adds by default: "none" or "flip-crop" (paper A.1).
-        fingerprint: a name for its content: the same for the same files in another place.
-        notes: what a person should know about it (a held-out test split, say).
-        class_column: the column of its table that is the class; "" when it has a class of its own.
-        test_from: what its test split is: its "test" split, its "validation" split, or "held out" of its training
-            images.
-        left_out: what is among its files and not in a split, by reason; a note says it as well.
-        watched: where its files are; `_content.signature` tells cheaply whether one has changed.
+        image_size: side in pixels of the network's square input.
+        augmentation: the default augmentation of training: "none" or "flip-crop" (paper A.1).
+        fingerprint: identifies the content; the same for the same files in another place.
+        notes: what a person should know about it (for example, a held-out test split).
+        class_column: the column of its table used as the class; "" for the data set's own class.
+        test_from: the origin of the test split: the "test" split, the "validation" split, or "held out" from the
+            training images.
+        left_out: files that are in no split, by reason; also reported in a note.
+        watched: the locations of its files; `content.signature` detects changes cheaply.
     """
 
     name: str
@@ -216,10 +216,10 @@ class ImageDataset:
         """The split `name`.
 
         Raises:
-            InputError: when there is none, naming those there are.
+            InputError: when there is none; the message names the existing splits.
         """
         if name not in self.splits:
-            raise InputError(f"Data set '{self.name}' has no split '{name}', only {', '.join(self.splits)}.")
+            raise InputError(f"Data set '{self.name}' has no split '{name}', only: {', '.join(self.splits)}.")
         return self.splits[name]
 
     def pixels(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
@@ -229,7 +229,7 @@ class ImageDataset:
     def batches(
         self, split: str, batch_size: int, order: np.ndarray | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pixels (n, channels, S, S) uint8 and labels (n,) int64, in `order` (all, as they come, when None).
+        """Pixels (n, channels, S, S) uint8 and labels (n,) int64, in `order` (all in sequence when None).
 
         The next batches are decoded while the current one is used.
         """
@@ -253,7 +253,7 @@ class ImageDataset:
     def statistics(self, progress: Progress = silent) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel of the training split's pixels (0…1) at the network's size.
 
-        One pass; memory bounded by a batch. A channel that never changes gets the deviation 1.
+        One pass; memory bounded by a batch. A constant channel gets the deviation 1.
         """
         occurring = np.zeros((self.channels, 256), dtype=np.int64)
         done, images = 0, len(self.split("train"))
@@ -270,15 +270,15 @@ class ImageDataset:
 
 
 def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
-    """A name for the contents that `identity` says (names and digests of files, say) and `more`, the same everywhere.
+    """A name for contents, from `identity` (such as names and digests of files) and `more`; the same everywhere.
 
-    It begins with `CONTENT`; fingerprints of older versions, of dates and places, do not and cannot be compared.
+    It begins with `CONTENT`. Fingerprints of older versions, made from dates and paths, do not and cannot be compared.
     """
     return CONTENT + stable_key([digest_of(identity).hex(), list(more)])
 
 
 def array_fingerprint(splits: Mapping[str, Split], *more: Any) -> str:
-    """A name for images in memory, by their pixels and labels."""
+    """A name for images in memory, from their pixels and labels."""
     parts: list[bytes | memoryview] = []
     for name, split in splits.items():
         assert isinstance(split, ArraySplit)
@@ -287,20 +287,20 @@ def array_fingerprint(splits: Mapping[str, Split], *more: Any) -> str:
     return fingerprint(parts, *more)
 
 
-def comparable(one: str, other: str) -> bool:
-    """Whether two fingerprints say if two data sets have the same content."""
-    return one.startswith(CONTENT) and other.startswith(CONTENT)
+def comparable(first: str, second: str) -> bool:
+    """Whether two fingerprints can be compared to tell if two data sets have the same content."""
+    return first.startswith(CONTENT) and second.startswith(CONTENT)
 
 
 @dataclass(frozen=True)
 class Divided:
-    """A data set's splits, among them one to test on.
+    """A data set's splits, including one for testing.
 
     Attributes:
         splits: "train" and "test", and "validation" where there is one beside the test split.
         test_from: see `ImageDataset`.
-        notes: where the test split is from, and how many training images are copies.
-        marks: what the fingerprint has to say of the choice, besides the files.
+        notes: the origin of the test split, and the number of copies among the training images.
+        marks: what the choice adds to the fingerprint.
     """
 
     splits: dict[str, Split]
@@ -313,32 +313,36 @@ def with_test_split(splits: Mapping[str, Split], class_names: Sequence[str]) -> 
     """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
 
     Raises:
-        InputError: when there is none and no class has enough images to hold some out.
+        InputError: when no class has enough images to hold some out.
     """
     train = splits["train"]
-    there = {name: split for name, split in splits.items() if len(split)}
+    nonempty = {name: split for name, split in splits.items() if len(split)}
     copies = _copies_note(train)
-    if "test" in there:
-        ordered: dict[str, Split] = {name: there[name] for name in ("train", "test", "validation") if name in there}
+    if "test" in nonempty:
+        ordered: dict[str, Split] = {
+            name: nonempty[name] for name in ("train", "test", "validation") if name in nonempty
+        }
         return Divided(ordered, "test", copies)
-    if "validation" in there:
-        count = len(there["validation"])
-        said = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
-        return Divided({"train": train, "test": there["validation"]}, "validation", (said, *copies))
+    if "validation" in nonempty:
+        count = len(nonempty["validation"])
+        note = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
+        return Divided({"train": train, "test": nonempty["validation"]}, "validation", (note, *copies))
     chosen = _held_out(train, len(class_names))
     if len(chosen) == 0:
         raise InputError(
-            "The data set has no test split, and too few images to hold some out. Add a test split, or give each class "
-            "5 or more different training images."
+            "The data set has no test split, and too few images to hold some out. Add a test split, or at least 5 "
+            "different training images per class."
         )
-    kept = np.setdiff1d(np.arange(len(train)), chosen)
-    said = (
+    remaining = np.setdiff1d(np.arange(len(train)), chosen)
+    note = (
         f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
         "class) are held out as one" + ("; identical images stay on the same side." if copies else ".")
     )
-    # without copies older versions held out the same images, so the fingerprint stays what it was
+    # without copies, older versions held out the same images: the fingerprint stays the same
     marks = ("copies together",) if copies else ()
-    return Divided({"train": Subset(train, kept), "test": Subset(train, chosen)}, "held out", (said, *copies), marks)
+    return Divided(
+        {"train": Subset(train, remaining), "test": Subset(train, chosen)}, "held out", (note, *copies), marks
+    )
 
 
 def _copies_note(train: Split) -> tuple[str, ...]:
@@ -348,10 +352,10 @@ def _copies_note(train: Split) -> tuple[str, ...]:
 
 
 def _held_out(train: Split, classes: int) -> np.ndarray:
-    """The rows of a fifth of each class's images, ascending; equal images are all among them or none is.
+    """The rows of a fifth of each class's images, ascending; copies of an image stay on the same side.
 
-    A class gives at most a fifth of its images and of its different images, so one image with many copies is not all
-    that is left of it on either side. An image that is in several classes counts for the rarest of them.
+    A class gives at most a fifth of its images and of its different images, so an image with many copies is never all
+    that a side has of its class. An image in several classes counts for the rarest of them.
     """
     labels = train.labels
     _, content = np.unique(train.identity, return_inverse=True)
@@ -373,6 +377,6 @@ def _held_out(train: Split, classes: int) -> np.ndarray:
 
 
 def usual_size(shapes: set[tuple[int, int]]) -> int:
-    """The network's side for images of these shapes: the next multiple of 32 for one small shape, else 224."""
+    """The network's input size for images of these shapes: the next multiple of 32 for one small shape, else 224."""
     largest = max(max(shape) for shape in shapes)
     return min(224, -(-largest // 32) * 32) if len(shapes) == 1 else 224

@@ -1,4 +1,4 @@
-"""Pictures and relevance as they are shown."""
+"""Pictures and relevance maps for display."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Colours:
-    """A colour scale for relevance; each stays readable with colour-blind eyes.
+    """A colour scale for relevance that is safe for colour-blind readers.
 
     Attributes:
         anchors: red, green and blue (0…255), evenly spaced from the most negative to the most positive relevance.
-        names: what the two ends and the middle are called.
-        fades: pixels without relevance show the picture; otherwise they are coloured too.
+        names: of the two ends and the middle.
+        fades: whether pixels without relevance show the picture instead of a colour.
     """
 
     anchors: tuple[tuple[int, int, int], ...]
@@ -43,7 +43,7 @@ FADE = 0.7
 
 LOSSLESS = 128
 
-SHOWN = 512  # the longer side in pixels up to which pictures are shown; what is larger costs time and shows no more
+SHOWN = 512  # the largest displayed side in pixels; more would cost time without showing more
 
 
 def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
@@ -54,22 +54,22 @@ def scaled_relevance(relevance: np.ndarray) -> np.ndarray:
 
 
 def packed_relevance(relevance: np.ndarray) -> bytes:
-    """(h, w) relevance as a signed byte per pixel, row by row, for whoever draws it.
+    """(h, w) relevance as a signed byte per pixel, row by row, for drawing in the browser.
 
-    A byte is 127 times the sign of `scaled_relevance` times its magnitude to the power `FADE`: as strongly as it covers
-    the picture, so that faint relevance has as many steps as strong.
+    A byte is 127 times the sign of `scaled_relevance` times its magnitude to the power `FADE`, which is its opacity:
+    faint relevance gets as many steps as strong relevance.
     """
     scaled = scaled_relevance(relevance)
     return np.round(127 * np.sign(scaled) * np.abs(scaled) ** FADE).astype(np.int8).tobytes()
 
 
 def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256) -> np.ndarray:
-    """A relevance map laid over its picture.
+    """A relevance map over its picture.
 
     Args:
         pixels: (H, W), (H, W, 1) or (H, W, 3) uint8, shown in grey.
         relevance: (h, w), stretched to the picture.
-        opacity: 0 (picture only) to 1 (map only).
+        opacity: 0 (picture only) to 1 (relevance map only).
         colours: a name in `COLOURS`.
         side: the longer side of the result in pixels, at least (and at most `SHOWN`).
 
@@ -104,7 +104,7 @@ def reduced(pixels: np.ndarray, most: int = SHOWN) -> np.ndarray:
 
 
 def displayed(pixels: np.ndarray, side: int, most: int = SHOWN) -> np.ndarray:
-    """A picture as it is shown: `reduced`, or enlarged by whole pixels until its longer side is at least `side`."""
+    """A picture for display: `reduced`, or enlarged by an integer factor until its longer side is at least `side`."""
     shown = reduced(pixels, most)
     factor = -(-side // max(shown.shape[:2]))
     return shown.repeat(factor, 0).repeat(factor, 1) if factor > 1 else shown
@@ -114,12 +114,12 @@ BOX = (230, 30, 30)
 
 
 def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
-    """A picture enlarged to `side` pixels with a red rectangle in it.
+    """A picture enlarged to `side` pixels with a red rectangle.
 
     Args:
         pixels: (H, W) or (H, W, 1 or 3) uint8.
         box: left, top, right, bottom as shares of its width and height, 0…1.
-        side: of the larger side of the result, at least.
+        side: the longer side of the result in pixels, at least.
     """
     image = Image.fromarray(displayed(pixels, side)).convert("RGB")
     left, top, right, bottom = box
@@ -131,7 +131,7 @@ def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int)
 
 
 def picture_file(pixels: np.ndarray) -> tuple[bytes, str]:
-    """A picture to be shown, (H, W, 3) uint8, as a file and its media type: lossless when small, else WebP."""
+    """A picture for display, (H, W, 3) uint8, as a file and its media type: lossless if small, else WebP."""
     if max(pixels.shape[:2]) <= LOSSLESS:
         return png(pixels), "image/png"
     buffer = io.BytesIO()

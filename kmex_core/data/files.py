@@ -1,4 +1,4 @@
-"""Pictures in folders: found with one look at each directory, read once, and what is left out counted by reason."""
+"""Pictures in folders: each directory is listed once, each file read once, and skipped files are counted by reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
 from kmex_core.data.content import FileState, as_array, contents, state_of
-from kmex_core.data.dataset import LeftOut, some
+from kmex_core.data.dataset import LeftOut, listed
 from kmex_core.data.pictures import DECODER, SUFFIXES, read_header, read_picture
 
 UNKNOWN = "files with a suffix that no picture has"
@@ -25,7 +25,7 @@ CLOSED = "folders that cannot be read"
 LINKED = "links to folders"
 LOOSE = "pictures outside the class folders"
 BROKEN = "files that cannot be read as pictures"
-SKIP = "Repair or remove {them}, or leave broken files out with --skip-broken."
+SKIP = "Repair or remove {pronoun}, or leave broken files out with --skip-broken."
 _SYSTEM = (
     "__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found",
     "system volume information", "__pycache__", "icon\r",
@@ -33,12 +33,12 @@ _SYSTEM = (
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is an operating system's or a program's own, not the user's."""
+    """Whether a file or folder belongs to the operating system or a program, not to the user."""
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
 
 
 class Tally:
-    """Counts what is left out, by reason."""
+    """Counts skipped files by reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ class Tally:
         self._names.setdefault(reason, []).append(name)
 
     def result(self) -> tuple[LeftOut, ...]:
-        """What was counted, the most frequent first."""
+        """The counts, most frequent first."""
         ordered = sorted(self._names.items(), key=lambda item: -len(item[1]))
         return tuple(LeftOut(reason, len(names), tuple(sorted(names)[:5])) for reason, names in ordered)
 
@@ -59,7 +59,7 @@ class Found:
 
     Attributes:
         files: sorted by name.
-        folders: the names of the folders in it, with or without pictures.
+        folders: the names of its folders, with or without pictures.
     """
 
     files: list[FileState] = field(default_factory=list)
@@ -67,14 +67,14 @@ class Found:
 
 
 def scan(folder: Path, root: Path, tally: Tally) -> Found:
-    """All pictures below a folder, however deep, by suffix; one look at each directory, no file is read.
+    """All pictures below a folder at any depth, by suffix; lists each directory once and reads no file.
 
-    Links to files and to the folders directly in it are followed, deeper links to folders are not.
+    Links to files and to direct subfolders are followed; deeper links to folders are not.
 
     Args:
         folder: where to look.
-        root: of the data set: names are relative to it, in NFC, so that a copy made by another system has the same.
-        tally: gets what is left out.
+        root: of the data set. Names are relative to it and in NFC, so they are the same on every system.
+        tally: receives what is left out.
 
     Raises:
         InputError: when the folder cannot be read.
@@ -82,10 +82,10 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
     files, folders = [], []
     waiting = [(str(folder), name_in(folder, root) + "/")]
     while waiting:
-        here, prefix = waiting.pop()
-        top = here == str(folder)
+        directory, prefix = waiting.pop()
+        top = directory == str(folder)
         try:
-            with os.scandir(here) as entries:
+            with os.scandir(directory) as entries:
                 listed = list(entries)
         except OSError as error:
             if top:
@@ -99,7 +99,7 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
                 continue
             try:
                 status = entry.stat()
-            except OSError:  # a link that leads nowhere
+            except OSError:  # a broken link
                 tally.add(IRREGULAR, name)
                 continue
             suffix = os.path.splitext(entry.name)[1]
@@ -120,17 +120,17 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
 
 
 def name_in(path: Path, root: Path) -> str:
-    """A path relative to a data set's folder, with `/`, as `_text` has it."""
+    """A path relative to a data set's folder, with `/`, normalised by `_text`."""
     return _text(path.relative_to(root).as_posix())
 
 
 def _text(name: str) -> str:
-    """A name in NFC, so that a copy made by another system has the same; bytes that are no text are shown as �."""
+    """A name in NFC, the same on every system; invalid bytes become �."""
     return name if name.isascii() else unicodedata.normalize("NFC", os.fsencode(name).decode(errors="replace"))
 
 
 def flaw_of(source: bytes | Path) -> str:
-    """What is wrong with a picture, cheaply: header and end are checked, and whole formats that have no other check."""
+    """A picture's defect, by a cheap check of header and end; formats without such a check are decoded."""
     try:
         if isinstance(source, Path) or not _looks_whole(source):
             read_picture(source, "It")
@@ -142,7 +142,7 @@ def flaw_of(source: bytes | Path) -> str:
 
 
 def thorough_flaw_of(source: bytes | Path) -> str:
-    """What is wrong with a picture, by decoding it to its end."""
+    """A picture's defect, by decoding all of it."""
     try:
         read_picture(source, "It")
     except InputError as error:
@@ -151,7 +151,7 @@ def thorough_flaw_of(source: bytes | Path) -> str:
 
 
 def _looks_whole(content: bytes) -> bool:
-    """Whether a JPEG or PNG file reaches its own end: a JPEG by its last marker, a PNG by the sums of its parts."""
+    """Whether a JPEG or PNG file is complete: a JPEG by its last marker, a PNG by its chunks' checksums."""
     if content.startswith(b"\xff\xd8"):
         return content[-64:].rstrip(b"\0").endswith(b"\xff\xd9")
     return content.startswith(b"\x89PNG\r\n\x1a\n") and _png_sums(content)
@@ -160,22 +160,22 @@ def _looks_whole(content: bytes) -> bool:
 def _png_sums(content: bytes) -> bool:
     import zlib
 
-    at = 8
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        end = at + 8 + length
-        if end + 4 > len(content) or zlib.crc32(memoryview(content)[at + 4 : end]) != int.from_bytes(
+    position = 8
+    while position + 12 <= len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        end = position + 8 + length
+        if end + 4 > len(content) or zlib.crc32(memoryview(content)[position + 4 : end]) != int.from_bytes(
             content[end : end + 4], "big"
         ):
             return False
-        if content[at + 4 : at + 8] == b"IEND":
+        if content[position + 4 : position + 8] == b"IEND":
             return True
-        at = end + 4
+        position = end + 4
     return False
 
 
 def check_of(skip_broken: bool) -> tuple[Callable[[bytes | Path], str], str]:
-    """How pictures are checked, and a name for that: to their end where the broken ones are left out."""
+    """The check of pictures and its name: a full decode if broken pictures are left out."""
     return (thorough_flaw_of, f"whole-{DECODER}") if skip_broken else (flaw_of, f"quick-{DECODER}")
 
 
@@ -186,7 +186,7 @@ class Examined:
     Attributes:
         sound: by split, the positions of those that can be decoded.
         digests: by split, (N,) bytes of the sound ones.
-        identity: what the fingerprint is made of, name and digest by name.
+        identity: the input of the fingerprint: names and digests, in order of names.
         notes: what a person should know.
     """
 
@@ -199,17 +199,17 @@ class Examined:
 def examine(
     files: Mapping[str, Sequence[FileState]], skip_broken: bool, where: str, tally: Tally, progress: Progress = silent
 ) -> Examined:
-    """Read every picture once (or remember it): its digest, and whether it can be decoded.
+    """Digest every picture and check that it can be decoded; unchanged files come from the cache.
 
     Args:
         files: by split.
-        skip_broken: leave out pictures that cannot be decoded, which are then decoded to their end.
-        where: what to call the data set in a message.
-        tally: gets what is left out.
+        skip_broken: leave out pictures that cannot be decoded; each is then decoded completely.
+        where: the name of the data set in messages.
+        tally: receives what is left out.
         progress: called as files are read.
 
     Raises:
-        InputError: for a broken picture, unless they are left out; when a file cannot be read at all.
+        InputError: for a broken picture (unless `skip_broken`), or a file that cannot be read at all.
     """
     look, level = check_of(skip_broken)
     every = [file for of_split in files.values() for file in of_split]
@@ -220,10 +220,10 @@ def examine(
     broken = [(file.name, content.flaw) for file, content in zip(every, read, strict=True) if content.flaw]
     refuse_broken(broken, len(every), skip_broken, where, tally)
     sound, digests, identity, by_split = {}, {}, [], {}
-    at = 0
+    start = 0
     for split, of_split in files.items():
-        part = read[at : at + len(of_split)]
-        at += len(of_split)
+        part = read[start : start + len(of_split)]
+        start += len(of_split)
         sound[split] = np.array([row for row, content in enumerate(part) if not content.flaw], dtype=np.int64)
         by_split[split] = [(of_split[row].name, part[row].digest) for row in sound[split]]
         digests[split] = as_array(b"".join(digest for _, digest in by_split[split]))
@@ -240,7 +240,7 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         skip_broken, where, tally: see `examine`.
 
     Raises:
-        InputError: when there are some and they are not left out.
+        InputError: when there are broken pictures and they are not left out.
     """
     if not broken:
         return
@@ -250,15 +250,15 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         return
     name, flaw = broken[0]
     if len(broken) == 1:
-        raise InputError(f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(them='it')}")
+        raise InputError(f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}")
     raise InputError(
-        f"{len(broken):,} of {total:,} pictures in {where} are broken: {some([one for one, _ in broken])}. The first: "
-        f"{flaw} {SKIP.format(them='them')}"
+        f"{len(broken):,} of {total:,} pictures in {where} are broken: {listed([name for name, _ in broken])}. "
+        f"The first: {flaw} {SKIP.format(pronoun='them')}"
     )
 
 
 def shared_notes(by_split: Mapping[str, Sequence[tuple[str, bytes]]]) -> tuple[str, ...]:
-    """A note when images of the test split (or of the validation split) are training images as well."""
+    """A note if images of the test or validation split are also training images."""
     train = {digest: name for name, digest in by_split.get("train", ())}
     notes = []
     for split, files in by_split.items():
@@ -269,13 +269,13 @@ def shared_notes(by_split: Mapping[str, Sequence[tuple[str, bytes]]]) -> tuple[s
 
 
 def shared_note(split: str, count: int, total: int, first: str) -> str:
-    """The sentence for images that are in two splits."""
+    """The note about images that are in two splits."""
     many = f"{count:,} of {total:,} {split} images are" if count > 1 else f"1 of {total:,} {split} images is"
-    return f"{many} in the training split as well ({first}), which makes numbers on them too good."
+    return f"{many} also in the training split ({first}), so results on them are too optimistic."
 
 
 def file_digests(paths: Iterable[tuple[Path, str]], progress: Progress = silent) -> list[bytes]:
-    """The digests of files that are not pictures, such as tables; path and name of each.
+    """The digests of files other than pictures, such as tables, given by path and name.
 
     Raises:
         InputError: when one cannot be read.

@@ -1,4 +1,4 @@
-"""How a picture of any shape becomes the square that a network sees: cropped, padded or squeezed, turned, inverted."""
+"""Framing: a picture of any shape becomes the network's square by cropping, padding, squeezing, turning, inverting."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ SMALLEST = 0.05
 
 @dataclass(frozen=True)
 class Framing:
-    """What is done to a picture, in this order: turned, cropped, inverted.
+    """Changes to a picture, in this order: turn, crop, invert.
 
     Attributes:
-        crop: a key of `CROPS`. "squeeze" keeps the picture's shape: whatever makes a square of it squeezes it, as it
-            does with data sets. "pad" fills up to a square with the median colour of the border; "region" cuts a square
-            out.
+        crop: a key of `CROPS`. "squeeze" keeps the picture's shape, and resizing squeezes it into a square, as for data
+            sets. "pad" pads to a square with the median colour of the border; "region" cuts out a square.
         turns: quarter turns clockwise, 0…3.
-        inverted: light becomes dark.
+        inverted: whether light becomes dark.
         size: side of the region as a share (`SMALLEST`…1) of the shorter side.
-        across, down: where the region is, 0 (left, top) … 1 (right, bottom).
+        across, down: the position of the region, 0 (left, top) … 1 (right, bottom).
     """
 
     crop: str = "squeeze"
@@ -33,11 +32,11 @@ class Framing:
 
 
 def framed(pixels: np.ndarray, framing: Framing) -> np.ndarray:
-    """A picture as `framing` says.
+    """A picture framed by `framing`.
 
     Args:
         pixels: (H, W) or (H, W, channels) uint8.
-        framing: what to do.
+        framing: the changes.
 
     Returns:
         The same kind of array; a square unless the crop is "squeeze".
@@ -75,6 +74,6 @@ def _padded(pixels: np.ndarray) -> np.ndarray:
 
 
 def distortion(pixels: np.ndarray) -> float:
-    """How many times longer the longer side is: what squeezing into a square stretches, at least 1."""
+    """The ratio of the longer to the shorter side, at least 1: the stretch of squeezing into a square."""
     height, width = pixels.shape[:2]
     return max(height, width) / min(height, width)

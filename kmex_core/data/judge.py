@@ -1,4 +1,4 @@
-"""What every data set is checked for before anything is computed from it: classes, labels and counts."""
+"""Checks of every data set before anything is computed from it: classes, labels and counts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import replace
 import numpy as np
 
 from kmex_core.base.errors import InputError
-from kmex_core.data.dataset import ImageDataset, LeftOut, Split, Subset, some
+from kmex_core.data.dataset import ImageDataset, LeftOut, Split, Subset, listed
 
-MANY = 20  # classes from which on one image each looks like identifiers
+MANY = 20  # from this many classes, one image each looks like identifiers
 
 
 def judged(data: ImageDataset) -> ImageDataset:
-    """A data set that can be trained on, converted and measured, with notes on what a person should know.
+    """A data set fit for training, conversion and evaluation, with notes for people.
 
-    Classes without training images are left out, together with the test images that they have.
+    Classes without training images are left out, together with their test images.
 
     Raises:
-        InputError: when a label is out of range, there are fewer than two classes or no test images, classes differ in
-            case alone and one has no training images, or every image has a class of its own.
+        InputError: when a label is out of range, there are fewer than two classes or no test images, classes differ
+            only in case and one has no training images, or every image is its own class.
     """
     counts = {name: _counted(data, name, split) for name, split in data.splits.items()}
     alike = _lookalikes(data, counts)
@@ -31,24 +31,24 @@ def judged(data: ImageDataset) -> ImageDataset:
     if len(train) < 2:
         only = f"'{data.class_names[0]}' ({train[0]:,} training images)" if len(train) else "none"
         raise InputError(
-            f"Data set '{data.name}' has one class with training images: {only}. A classifier needs two or more."
+            f"Data set '{data.name}' has one class with training images: {only}. A classifier needs at least two."
             + (f" {' '.join(notes)}" if notes else "")
         )
     if len(train) >= MANY and train.max() == 1:
         raise InputError(
             f"Data set '{data.name}' has {len(train):,} classes for {train.sum():,} training images, one each: its "
-            f"labels ({some(data.class_names)}) look like identifiers. Name a column that is the class (--class)."
+            f"labels ({listed(data.class_names)}) look like identifiers. Name a column that is the class (--class)."
         )
     if test.sum() == 0:
         raise InputError(
-            f"Data set '{data.name}' has no test images of the classes that it has training images of: "
-            f"{some(data.class_names)}." + (f" {' '.join(notes)}" if notes else "")
+            f"Data set '{data.name}' has no test images for the classes with training images: "
+            f"{listed(data.class_names)}." + (f" {' '.join(notes)}" if notes else "")
         )
     unmeasured = [f"'{data.class_names[label]}' ({train[label]:,})" for label in np.flatnonzero(test == 0)]
     if unmeasured:
         notes.append(
             f"{len(unmeasured):,} of {len(test):,} classes have no test images, so their accuracy is not measured; "
-            f"with their training images: {some(unmeasured)}."
+            f"with their training images: {listed(unmeasured)}."
         )
     if data.left_out:
         notes.append(left_out_in_words(data.left_out))
@@ -56,8 +56,8 @@ def judged(data: ImageDataset) -> ImageDataset:
 
 
 def left_out_in_words(left_out: Sequence[LeftOut]) -> str:
-    """What is left out, as a sentence."""
-    parts = [f"{item.count:,} {item.reason} ({some(item.names, 2 if item.count > 2 else 3)})"
+    """The skipped files, as a sentence."""
+    parts = [f"{item.count:,} {item.reason} ({listed(item.names, 2 if item.count > 2 else 3)})"
              if item.count <= len(item.names) else f"{item.count:,} {item.reason} ({item.names[0]}, …)"
              for item in left_out]  # fmt: skip
     return f"Left out: {'; '.join(parts)}."
@@ -68,13 +68,13 @@ def _counted(data: ImageDataset, name: str, split: Split) -> np.ndarray:
     if len(labels) and (labels.min() < 0 or labels.max() >= len(data.class_names)):
         raise InputError(
             f"The {name} labels of '{data.name}' run from {labels.min()} to {labels.max()}, but there are "
-            f"{len(data.class_names)} class names (0 to {len(data.class_names) - 1} were expected)."
+            f"{len(data.class_names)} class names (expected 0 to {len(data.class_names) - 1})."
         )
     return np.bincount(labels, minlength=len(data.class_names))
 
 
 def _lookalikes(data: ImageDataset, counts: dict[str, np.ndarray]) -> list[str]:
-    """Refuse names that a person takes for one where only one of them has training images; say so of others."""
+    """Refuse class names that look the same if only one of them has training images; note other such names."""
     alike: dict[str, list[int]] = {}
     for label, name in enumerate(data.class_names):
         alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(label)
@@ -91,11 +91,11 @@ def _lookalikes(data: ImageDataset, counts: dict[str, np.ndarray]) -> list[str]:
         )
         if ((train == 0) & (others > 0)).any():
             raise InputError(
-                f"The classes {shown} of '{data.name}' differ in case or spaces only, and the training images have not "
-                "both. Give each class one name in all splits."
+                f"The classes {shown} of '{data.name}' differ only in case or spaces, and not all of them have "
+                "training images. Use one name per class in all splits."
             )
         if (train > 0).sum() > 1:
-            notes.append(f"The classes {shown} differ in case or spaces only.")
+            notes.append(f"The classes {shown} differ only in case or spaces.")
     return notes
 
 
@@ -109,16 +109,16 @@ def _with_training_images(
         f"'{data.class_names[label]}'" + (f" ({counts['test'][label]:,} test images)" if counts["test"][label] else "")
         for label in empty
     ]
-    kept = np.flatnonzero(counts["train"])
+    populated = np.flatnonzero(counts["train"])
     place = np.full(len(data.class_names), -1, dtype=np.int64)
-    place[kept] = np.arange(len(kept))
+    place[populated] = np.arange(len(populated))
     splits: dict[str, Split] = {}
     for name, split in data.splits.items():
         rows = np.flatnonzero(place[split.labels] >= 0)
         part = Subset(split, rows)
         part.labels = place[part.labels]
         splits[name] = part
-    note = f"Left out, for want of training images: class{'es' if len(empty) > 1 else ''} {some(named, 8)}."
-    names = tuple(data.class_names[label] for label in kept)
+    note = f"Left out, because there are no training images: class{'es' if len(empty) > 1 else ''} {listed(named, 8)}."
+    names = tuple(data.class_names[label] for label in populated)
     counts = {name: np.bincount(split.labels, minlength=len(names)) for name, split in splits.items()}
     return replace(data, splits=splits, class_names=names), counts, [note]

@@ -1,4 +1,4 @@
-"""Pixels to a network's input."""
+"""From pixels to a network's input."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 def to_pixels(images: Iterable[np.ndarray], channels: int, size: int) -> torch.Tensor:
     """Pictures of any size as the network's pixels, before normalisation.
 
-    Bilinear with antialiasing to a square; the whole picture is kept, so that other shapes are squeezed. Data sets and
-    uploads go through this one function, so that the same picture gives the same pixels. Pictures that come one by one
-    are reduced one by one: no two are held at their own size.
+    Bilinear with antialiasing to a square; the whole picture is kept, so other shapes are squeezed. Data sets and
+    uploads share this function: the same picture gives the same pixels. Pictures from an iterator are resized one by
+    one, and no two are held at full size.
 
     Args:
         images: (H, W) or (H, W, 3) uint8 arrays, at least one; sizes may differ.
@@ -64,7 +64,7 @@ def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """The network's input: pixels 0…1, less `mean`, over `std`; greyscale repeated to three channels.
+    """The network's input: (pixels − `mean`) / `std` with pixels in 0…1; greyscale repeated to three channels.
 
     Args:
         pixels: (N, 1 or 3, H, W) uint8.
@@ -82,7 +82,7 @@ def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float])
 
 
 def pixel_bounds(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What pixels 0 and 1 become by `normalise`, for each of three channels: the box of the zB rule."""
+    """The values of pixels 0 and 1 after `normalise`, for each of three channels: the box of the zB rule."""
     low = [(0 - m) / s for m, s in zip(mean, std, strict=True)]
     high = [(1 - m) / s for m, s in zip(mean, std, strict=True)]
     return tuple(low if len(low) == 3 else low * 3), tuple(high if len(high) == 3 else high * 3)

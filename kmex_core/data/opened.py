@@ -1,4 +1,4 @@
-"""Data sets that are kept open, and opened again when their files have changed."""
+"""Open data sets, reopened when their files change."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOOK_EVERY, LOOK_SHARE, QUICK = 1.0, 20.0, 0.05
 
 
 class _Open:
-    """A data set that is kept open, and whether its files have changed since.
+    """An open data set, and whether its files have changed since.
 
-    Its directories are looked at once a second at most, and for a twentieth of the time at most; where that takes long,
-    in the background, so nobody waits for it.
+    Its directories are checked at most once a second and for at most a twentieth of the time; a slow check runs in the
+    background.
     """
 
     def __init__(self, data: ImageDataset) -> None:
@@ -27,7 +27,7 @@ class _Open:
         self._looked, self._stale, self._looking = time.monotonic(), False, False
 
     def changed(self) -> bool:
-        """Whether a file has changed, as far as is known."""
+        """Whether a file is known to have changed."""
         due = time.monotonic() - self._looked > max(LOOK_EVERY, LOOK_SHARE * self._took)
         if due and not self._stale and not self._looking:
             self._looking = True
@@ -54,12 +54,12 @@ _opening: dict[DatasetSpec, threading.Lock] = {}
 
 
 def dataset(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
-    """A data set as its files are now; the last few are kept open, and opened again when a file has changed.
+    """The current state of a data set; the last few are kept open, and reopened when a file has changed.
 
     Raises:
         InputError: see `registry.load`.
     """
-    with _opening.setdefault(spec, threading.Lock()):  # two sessions do not open the same at once
+    with _opening.setdefault(spec, threading.Lock()):  # two sessions do not open the same data set at once
         opened = _opened.pop(spec, None)
         if opened is None or opened.changed():
             opened = _Open(registry.load(spec, progress))

@@ -1,4 +1,4 @@
-"""Pictures: files from users become pixels (safely), pixels become the network's input, relevance becomes colour."""
+"""Safe decoding of users' picture files to pixels."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     pass
 
 pi_heif.register_heif_opener(thumbnails=False)
-# the limits below are stricter than what Pillow warns of, and damage is an error; not per call, which no thread may do
+# the limits below are stricter than Pillow's warnings, and damage is an error; set once, since it is not thread-safe
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# what files become; part of the fingerprint of every data set of files, so that embeddings of other pixels do not serve
+# the version of the decoded pixels; part of the fingerprint of every data set of files, so that no embedding of other
+# pixels is used
 DECODER = "2"
-GREY_ALPHA_DECODER = "3"  # of 16-bit grey with alpha, which was colour before; all other files are as they were
+GREY_ALPHA_DECODER = "3"  # for 16-bit grey with alpha, formerly colour; all other files are unchanged
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF and HEIC"
 SUFFIXES = (
@@ -54,7 +55,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PHOTOMETRIC, _BITS = 262, 258
-# what decoders raise when they are given damaged bytes
+# raised by decoders for damaged bytes
 _DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError,
     RuntimeError, MemoryError, struct.error, ImageCms.PyCMSError,
@@ -67,7 +68,7 @@ class Picture:
 
     Attributes:
         pixels: (H, W) uint8 of a file that stores grey, (H, W, 3) uint8 (sRGB) of any other.
-        notes: what was changed on the way, one sentence each, for the person who gave the file.
+        notes: changes made while decoding, one sentence each, for the person who supplied the file.
     """
 
     pixels: np.ndarray
@@ -76,12 +77,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture will be, known before its pixels are decoded.
+    """Properties of a picture known before its pixels are decoded.
 
     Attributes:
-        shape: (H, W) that it is stored with, turned as its EXIF data says.
-        grey: whether it is stored as grey: `read_picture` then gives (H, W).
-        decoder: the version since which its pixels are as they are now.
+        shape: (H, W) as stored, after the EXIF rotation.
+        grey: whether it is stored as grey, so that `read_picture` returns (H, W).
+        decoder: the decoder version that first produced its present pixels.
     """
 
     shape: tuple[int, int]
@@ -90,13 +91,13 @@ class Header:
 
 
 def read_picture(source: bytes | Path, name: str = "") -> Picture:
-    """Decode an untrusted picture. Data sets, uploads, command line and Python all read pictures by this function.
+    """Decode an untrusted picture. Data sets, uploads, the command line and Python all use this function.
 
-    What it decides, from the file alone, so that a file has the same pixels wherever it is read:
+    The result depends on the file alone, so a file has the same pixels wherever it is read:
 
     - Format: one of `FORMATS`, by content; the name does not matter. No other decoder is ever started.
     - Frames: a file that names its primary picture (MPO and HEIC, as phones write them) gives that; animations and
-      files of several pages are refused, since nobody can know which picture is meant.
+      files with several pages are refused, since the intended picture is unknown.
     - Rotation: turned and mirrored as its EXIF (or XMP, TIFF, HEIC) data says; damaged EXIF data is left out.
     - Grey: 1-bit, 8-bit, 16-bit and float grey, with or without alpha, stays grey. WebP, AVIF with alpha and
       most palettes count as colour.
@@ -106,26 +107,26 @@ def read_picture(source: bytes | Path, name: str = "") -> Picture:
       since no scale would hold for a whole data set. 16-bit colour, 16-bit grey with alpha, and 10-bit AVIF and HEIC
       keep their upper 8 bits.
     - Transparency (alpha, palette entries, a transparent colour) is filled with white.
-    - Colour: an RGB or CMYK profile (ICC) is converted to sRGB, so that a Display P3 photo has the colours that it
-      shows; one that is as good as sRGB (`SAME_COLOUR` levels) changes nothing. CMYK without a profile, YCbCr and LAB
-      are converted by the usual formulas. Grey profiles, PNG's gAMA and cHRM are left out.
+    - Colour: an RGB or CMYK profile (ICC) is converted to sRGB, so a Display P3 photo keeps its displayed colours; a
+      profile equivalent to sRGB (within `SAME_COLOUR` levels) changes nothing. CMYK without a profile, YCbCr and LAB
+      are converted by the usual formulas. Grey profiles and PNG's gAMA and cHRM are ignored.
     - Size: what is at least twice `ENOUGH` pixels on its shorter side is reduced by 2, 4 or 8, by the JPEG decoder
-      itself or by the mean of squares, so that memory and time follow what a network can use.
+      itself or by the mean of squares: memory and time are limited to what a network can use.
 
     Args:
         source: the file's bytes, or its path.
-        name: what to call it in messages; its path when empty.
+        name: its name in messages; the path when empty.
 
     Raises:
-        InputError: when it is empty, no regular file, over `MAX_BYTES` or `MAX_PIXELS`, of another format, damaged, or
-            refused as said above. Size and format are checked before any pixel is decoded.
+        InputError: when it is empty, not a regular file, over `MAX_BYTES` or `MAX_PIXELS`, of another format, damaged,
+            or refused as described above. Size and format are checked before any pixel is decoded.
     """
     with _opened(source, name) as image:
         return _decoded(image)
 
 
 def read_header(source: bytes | Path, name: str = "") -> Header:
-    """What a picture will be, from its first bytes.
+    """The properties of a picture, from its first bytes.
 
     Args:
         source, name: see `read_picture`.
@@ -135,7 +136,7 @@ def read_header(source: bytes | Path, name: str = "") -> Header:
     """
     with _opened(source, name) as image:
         width, height = image.size
-        # a TIFF has turned its size already, and a PNG would be decoded to look for EXIF data behind its pixels
+        # a TIFF's size is already turned, and a PNG would be decoded to search for EXIF data behind its pixels
         turned = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info) and _turn(image) >= 5
         decoder = GREY_ALPHA_DECODER if _is_deep_grey_alpha(image) else DECODER
         return Header((width, height) if turned else (height, width), _is_grey(image), decoder)
@@ -149,9 +150,9 @@ def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
         stack.enter_context(file)
         size = len(source) if isinstance(source, bytes) else os.fstat(file.fileno()).st_size
         if size == 0:
-            raise InputError(f"{name} is empty (0 bytes): a picture was expected.")
+            raise InputError(f"{name} is empty (0 bytes); expected a picture.")
         if size > MAX_BYTES:
-            raise InputError(f"{name} has {size / 2**20:,.1f} MB; at most {MAX_BYTES // 2**20} MB are read.")
+            raise InputError(f"{name} has {size / 2**20:,.1f} MB; the limit is {MAX_BYTES // 2**20} MB.")
         try:
             image = stack.enter_context(Image.open(file, formats=FORMATS))
             _check(image, name)
@@ -159,17 +160,17 @@ def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
         except InputError:
             raise
         except UnidentifiedImageError:
-            raise InputError(f"{name} is not a picture that can be read. {FORMATS_TEXT} files can.") from None
+            raise InputError(f"{name} is not a readable picture. Supported formats: {FORMATS_TEXT}.") from None
         except Image.DecompressionBombError:
             raise InputError(_too_many_pixels(name, "far too many")) from None
         except _Refused as error:
             raise InputError(f"{name} {error}") from None
         except _DAMAGE as error:
-            raise InputError(f"{name} is damaged or cut off and cannot be read to its end ({error}).") from error
+            raise InputError(f"{name} is damaged or truncated ({error}).") from error
 
 
 class _Refused(Exception):
-    """A sound picture that is not read; the text goes on after its name."""
+    """A valid picture that is refused; the message continues after its name."""
 
 
 def _regular_file(path: Path, name: str) -> IO[bytes]:
@@ -181,12 +182,12 @@ def _regular_file(path: Path, name: str) -> IO[bytes]:
     file = os.fdopen(place, "rb") if stat.S_ISREG(os.fstat(place).st_mode) else None
     if file is None:
         os.close(place)
-        raise InputError(f"{name} is no regular file: a picture was expected.")
+        raise InputError(f"{name} is not a regular file; expected a picture.")
     return file
 
 
 def _too_many_pixels(name: str, size: str) -> str:
-    return f"{name} has {size} pixels; at most {MAX_PIXELS // 10**6} million are read. Make it smaller and try again."
+    return f"{name} has {size} pixels; the limit is {MAX_PIXELS // 10**6} million. Reduce it and try again."
 
 
 def _check(image: Image.Image, name: str) -> None:
@@ -196,7 +197,7 @@ def _check(image: Image.Image, name: str) -> None:
     if width < 1 or height < 1:
         raise InputError(f"{name} has no pixels.")
     if image.format not in ("MPO", "HEIF") and getattr(image, "is_animated", False):
-        raise InputError(f"{name} has several frames or pages. Save the one you mean as a file of its own.")
+        raise InputError(f"{name} has several frames or pages. Save the one you want as a separate file.")
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -206,12 +207,12 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _is_deep_grey_alpha(image: Image.Image) -> bool:
-    """Whether it is a PNG file of 16-bit grey with alpha, which Pillow opens as RGBA."""
+    """Whether the picture is a PNG of 16-bit grey with alpha, which Pillow opens as RGBA."""
     return isinstance(image, PngImageFile) and [tile.args for tile in image.tile] == ["LA;16B"]
 
 
 def _turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none or the EXIF data is damaged: the pixels are sound all the same."""
+    """The EXIF orientation; 1 without EXIF data or if it is damaged, since the pixels are valid anyway."""
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation)
     except _DAMAGE:
@@ -229,16 +230,16 @@ def _decoded(image: Image.Image) -> Picture:
     image.load()
     turn, profile = _turn(image), image.info.get("icc_profile") or b""
     if turned or turn > 1:
-        notes.append("It was turned as its EXIF data says.")
+        notes.append("The picture was turned according to its EXIF data.")
     if image.mode.startswith("I") or image.mode == "F":
-        notes.append("Its deep grey values were scaled to 8 bits.")
+        notes.append("High bit depth grey values were scaled to 8 bits.")
         image = _eight_bits(image)
     elif image.has_transparency_data:
         image, transparent = _on_white(image)
         if transparent:
-            notes.append("Its transparent parts were filled with white.")
+            notes.append("Transparent areas were filled with white.")
     elif image.mode == "CMYK":
-        notes.append("Its print colours (CMYK) were converted to red, green and blue.")
+        notes.append("Print colours (CMYK) were converted to RGB.")
         if profile:
             image, _ = _in_srgb(image, profile)
             profile = b""
@@ -247,7 +248,7 @@ def _decoded(image: Image.Image) -> Picture:
     if factor > 1 and not drafted:
         image = image.reduce(factor)
     if factor > 1:
-        notes.append(f"It was reduced to 1/{factor} of its width and height, which is more than a network looks at.")
+        notes.append(f"The picture was reduced to 1/{factor} of its width and height, still more than a network uses.")
     if managed:
         image, note = _in_srgb(image, profile)
         notes += note
@@ -267,22 +268,22 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         low, high = float(values.min()), float(values.max())
         if not (low >= -FLOAT_SLACK and high <= 1 + FLOAT_SLACK):  # not finite ones, too
             raise _Refused(
-                f"has float values from {low:g} to {high:g}; 0 (black) to 1 (white) was expected. Scale them, all "
-                "files of a data set alike, or save them with 16 bits."
+                f"has float values from {low:g} to {high:g}; expected 0 (black) to 1 (white). Scale all files of a "
+                "data set alike, or save them with 16 bits."
             )
         eight = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > WHITE:
             raise _Refused(
-                f"has grey values from {low:,} to {high:,}; 0 (black) to {WHITE:,} (white) was expected. Scale them, "
-                "all files of a data set alike, or save them with 16 bits."
+                f"has grey values from {low:,} to {high:,}; expected 0 (black) to {WHITE:,} (white). Scale all "
+                "files of a data set alike, or save them with 16 bits."
             )
         bits = tags.get(_BITS, (16,))[0]
         white = 2**bits - 1 if bits < 16 else WHITE
-        table = (np.arange(WHITE + 1) * 510 + white) // (2 * white)  # rounded, as values / white * 255
+        table = (np.arange(WHITE + 1) * 510 + white) // (2 * white)  # values / white * 255, rounded
         eight = np.minimum(table, 255).astype(np.uint8)[values]
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
+    if tags.get(_PHOTOMETRIC) == 0:  # "white is zero", which Pillow applies to 8 bits only
         eight = 255 - eight
     if isinstance(clear := image.info.get("transparency"), int):
         eight[values == clear] = 255
@@ -290,7 +291,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
-    """A picture without its alpha, and whether anything was transparent."""
+    """A picture on white without its alpha channel, and whether anything was transparent."""
     layered = image.convert("RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema()[0] == 255:
@@ -301,7 +302,7 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
-    """An RGB or CMYK picture in sRGB, and what was done."""
+    """An RGB or CMYK picture in sRGB, and notes."""
     try:
         transform = _to_srgb(profile, image.mode)
         if transform is None:
@@ -309,13 +310,13 @@ def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]
         managed = ImageCms.applyTransform(image, transform)
         assert managed is not None
     except _DAMAGE:
-        return image, ["Its colour profile is damaged, or of another kind than its colours, and was left out."]
-    return managed, ["Its colours were converted from its profile (ICC) to sRGB."]
+        return image, ["The colour profile is damaged or does not match the picture's colours, and was ignored."]
+    return managed, ["Colours were converted from the embedded profile (ICC) to sRGB."]
 
 
 @lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What converts from a profile; None where it is as good as sRGB."""
+    """The transform from a profile to sRGB; None if the profile is equivalent to sRGB."""
     if len(profile) > MAX_PROFILE_BYTES:
         raise ValueError(f"the profile has {len(profile):,} bytes")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -16,7 +16,7 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, read_only
 from kmex_core.data import sources
 from kmex_core.data.content import reading_again, signature
-from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, some
+from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, listed
 from kmex_core.data.judge import judged
 from kmex_core.data.source import DataSource
 from kmex_core.data.sources.folder import load_folder
@@ -50,13 +50,13 @@ DATASETS: Registry[DataSource] = Registry(
 
 
 def data_root(chosen: str = "") -> Path:
-    """Where data sets lie: `chosen`, else `KMEX_DATA`, else `data/` in the store."""
+    """The folder of data sets: `chosen`, else `KMEX_DATA`, else `data/` in the store."""
     root = chosen or os.environ.get("KMEX_DATA", "")
     return user_path(root).resolve() if root else default_root() / "data"
 
 
 def registered(name: str) -> str:
-    """The registered name that is meant by a name or a title in any spelling ("MNIST", "cifar-10"), "" for none."""
+    """The registered name for a name or title in any spelling ("MNIST", "cifar-10"); "" if there is none."""
 
     def plain(text: str) -> str:
         return re.sub(r"[\s_-]", "", text).casefold()
@@ -72,18 +72,18 @@ def available(name: str, root: str = "") -> bool:
 
 
 def title(name: str) -> str:
-    """What to call a data set: a registered one's title, else the folder's name."""
+    """A data set's title: a registered one's title, else the folder's name."""
     known = registered(name)
     return DATASETS[known].title if known else Path(name).name
 
 
 def places(name: str, root: str = "") -> tuple[Path, ...]:
-    """The folders that a path may mean, the first that exists: itself, or one of its name under the data root.
+    """The folders that a path may mean, in order of preference: itself, or one of its name under the data root.
 
-    The path of a file means the folder that it lies in.
+    The path of a file means its folder.
 
     Raises:
-        InputError: for what cannot be a path.
+        InputError: for an invalid path.
     """
     path, data = user_path(name), data_root(root)
     named = (path, data / name, data / path.name)
@@ -94,28 +94,28 @@ def load(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     """A data set by registered name or title, or by the path of a folder with parquet files or `train/<class>/*`,
     in it or in its `data/`.
 
-    A folder named like a registered one needs a path ("./MNIST"). A path may also be under the data root, so a model
-    finds data that has moved. Each file is read once for its content, which is remembered; classes, labels and counts
-    are checked (`_judge`). With `spec.class_column` a column of its table is the class.
+    A folder named like a registered data set needs a path ("./MNIST"). A path may also be under the data root, so a
+    model finds data that has moved. Each file is read once for its digest, which is cached; classes, labels and counts
+    are checked (`judge`). `spec.class_column` makes a column of its table the class.
 
     Args:
         spec: which data set.
         progress: called while files are read for the first time.
 
     Raises:
-        InputError: for an unknown name or column (it suggests the nearest), or files that are missing or cannot be
-            used.
+        InputError: for an unknown name or column (the message suggests the nearest), or files that are missing or
+            cannot be used.
     """
-    made = _load(spec, progress)
-    if spec.class_column and made.class_column != spec.class_column and spec.class_column != "label":
+    data = _load(spec, progress)
+    if spec.class_column and data.class_column != spec.class_column and spec.class_column != "label":
         raise InputError(
-            f"Data set '{spec.name}' has no table of attributes, so that '{spec.class_column}' cannot be the class."
+            f"Data set '{spec.name}' has no table of attributes, so '{spec.class_column}' cannot be used as the class."
         )
-    return judged(made)
+    return judged(data)
 
 
 def verified(spec: DatasetSpec, progress: Progress = silent) -> tuple[ImageDataset, list[str]]:
-    """A data set of which every file was read again, and the files whose content was not what was remembered of them.
+    """A data set with every file read again, and the files whose content does not match the cache.
 
     Raises:
         InputError: see `load`.
@@ -137,15 +137,15 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
     for folder in places(spec.name, spec.root):
         if not folder.is_dir():
             continue
-        whole = folder.resolve()  # one way to name each file, whatever links lead there
+        whole = folder.resolve()  # one name for each file, whatever links lead to it
         layout = layout_of(whole)
         placed = replace(spec, name=str(whole), root=str(layout.home))
         if layout.kind:
             return (load_parquet if layout.kind == "parquet" else load_folder)(placed, layout, progress)
-        unused = f" These names say no split: {some(layout.others)}." if layout.others else ""
+        unused = f" These names match no split: {listed(layout.others)}." if layout.others else ""
         raise InputError(
-            f"{folder} holds no data set that can be read: expected parquet files with the word 'train' in their "
+            f"{folder} contains no readable data set: expected parquet files with the word 'train' in their "
             "names, "
             f"or 'train/<class>/*' with pictures.{unused}"
         )
-    raise unknown_name("data set", spec.name, DATASETS, "Or give the path of a folder.")
+    raise unknown_name("data set", spec.name, DATASETS, "Or pass the path of a folder.")

@@ -1,4 +1,4 @@
-"""What a registered data set is."""
+"""Registered data sets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kmex_core.data.dataset import ImageDataset
 
 
 class DataSource(ABC):
-    """A data set with a name. A file in `data.sources` with a subclass adds one.
+    """A registered data set. To add one, add a file with a subclass to `data.sources`.
 
     Attributes:
         name: its name on the command line and in the store.
         title: its name for people.
-        about: how many images of what, of which size, and where they come from.
-        place: its place in lists.
+        about: number, kind, size and origin of the images.
+        place: its position in lists.
     """
 
     name: ClassVar[str]
@@ -27,17 +27,16 @@ class DataSource(ABC):
     place: ClassVar[int]
 
     def is_there(self, root: Path) -> bool:
-        """Whether it can be loaded from the data root `root` without downloading anything."""
+        """Whether the data set can be loaded from the data root `root` without a download."""
         return True
 
     @abstractmethod
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
-        """The data set.
-
+        """Load the data set.
         Args:
-            spec: its name, the data root, and what is asked of it.
+            spec: its name, the data root, and the options.
             progress: called while files are read for the first time.
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them) or cannot be used.
+            InputError: when files are missing (the message says which, and where to get them) or cannot be used.
         """

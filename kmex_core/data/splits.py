@@ -1,4 +1,4 @@
-"""Which split a file or a folder belongs to, by the whole words of its name: one rule for pictures and for parquet."""
+"""The split of a file or folder, from the whole words of its name: one rule for pictures and parquet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kmex_core.base.errors import InputError
 from kmex_core.data.annotations import FILES
-from kmex_core.data.dataset import some
+from kmex_core.data.dataset import listed
 from kmex_core.data.files import is_system, name_in
 
 SPLITS = ("train", "test", "validation")
@@ -19,33 +19,33 @@ WORDS = {
     "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
 }  # fmt: skip
-# as Hugging Face has it; beside a "test" people mean many things by them, so they count only where nothing else says it
+# as on Hugging Face; next to a "test" these words are ambiguous, so they count only if nothing else names a split
 SPARE_WORDS = {"eval": "test", "evaluation": "test", "holdout": "test"}
 _PARQUET = "*.[pP][aA][rR][qQ][uU][eE][tT]"
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 
 
 def split_of(name: str) -> str:
-    """The split that a name says, "" for none: `Train`, `my-train-2.parquet`, `validation-00000-of-00002.parquet`.
+    """The split in a name, "" for none: `Train`, `my-train-2.parquet`, `validation-00000-of-00002.parquet`.
 
-    Only whole words count, that is letters between anything else: `latest_train` is "train", `contest` says nothing.
+    Only whole words count: `latest_train` is "train", `contest` names no split.
 
     Args:
-        name: of a file or a folder, without the path before it.
+        name: of a file or folder, without its path.
 
     Raises:
-        InputError: for a name that says two splits.
+        InputError: for a name with two splits.
     """
-    said, _ = _said(name)
-    if len(said) > 1:
+    splits, _ = _said(name)
+    if len(splits) > 1:
         raise InputError(
-            f"'{name}' names two splits ({' and '.join(said)}). Rename it after one of them: {', '.join(WORDS)}."
+            f"'{name}' names two splits ({' and '.join(splits)}). Rename it after one of them: {', '.join(WORDS)}."
         )
-    return next(iter(said), "")
+    return next(iter(splits), "")
 
 
 def _said(name: str) -> tuple[list[str], bool]:
-    """The splits that a name says, and whether it does so by a word of `SPARE_WORDS` alone."""
+    """The splits in a name, and whether they come from `SPARE_WORDS` alone."""
     words = re.findall(r"[^\W\d_]+", name.lower().removesuffix(".parquet"))
     sure = list(dict.fromkeys(WORDS[word] for word in words if word in WORDS))
     spare = list(dict.fromkeys(SPARE_WORDS[word] for word in words if word in SPARE_WORDS))
@@ -54,13 +54,13 @@ def _said(name: str) -> tuple[list[str], bool]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a folder's splits are.
+    """The splits in a folder.
 
     Attributes:
         kind: "parquet", "folder", or "" when there is no training split.
-        home: the folder that the splits are in: the data set's, or its `data/`.
+        home: the folder that contains the splits: the data set's, or its `data/`.
         places: by split, its parquet files in order, or its one folder.
-        others: parquet files and folders that are not used because of their names.
+        others: parquet files and folders that are unused because of their names.
         notes: what a person should know about the choice.
         seen: the folders in which another parquet file or folder would change the choice.
     """
@@ -73,7 +73,7 @@ class Layout:
     seen: tuple[Path, ...] = ()
 
 
-Named = list[tuple[Path, str]]  # places, and the names that say their splits
+Named = list[tuple[Path, str]]  # paths, and the names that determine their splits
 
 
 def layout_of(folder: Path) -> Layout:
@@ -81,7 +81,7 @@ def layout_of(folder: Path) -> Layout:
     folders of pictures named after splits, in it or else in its `data/`.
 
     Raises:
-        InputError: when a name says two splits and no other says one of them, or two folders say the same one.
+        InputError: when a name contains two splits and no other names one of them, or two folders name the same one.
     """
     homes = [folder, folder / "data"] if (folder / "data").is_dir() else [folder]
     inner = {home: [path for path in _folders(home) if path not in homes] for home in homes}
@@ -95,7 +95,7 @@ def layout_of(folder: Path) -> Layout:
         _refuse_unclear(unused, files)
         others = _names(unused, folder)
         holding = {path.parent for path, _ in tables}
-        unread = [path for of, _ in pictures.values() for found in of.values() for path in found if path not in holding]
+        unread = [path for of, _ in pictures.values() for paths in of.values() for path in paths if path not in holding]
         seen = (*homes, *(path for of in inner.values() for path in of if _said(path.name)[0]))
         notes = (*_shard_notes(files), *_unused_notes(others), *_unread_notes(unread, folder, "parquet files"))
         return Layout("parquet", folder, files, others, notes, seen)
@@ -107,30 +107,30 @@ def layout_of(folder: Path) -> Layout:
         return Layout("", folder, others=_names(rest + unused, folder))
     for other in homes:
         if other != home:
-            there, unsaid = pictures[other]
-            rest += [*((path, path.name) for found in there.values() for path in found), *unsaid]
+            by_split, unsaid = pictures[other]
+            rest += [*((path, path.name) for paths in by_split.values() for path in paths), *unsaid]
     places = {}
-    for split, found in folders.items():
-        exact = [path for path in found if path.name.lower() in WORDS | SPARE_WORDS]
-        chosen = exact if len(exact) == 1 else found
+    for split, paths in folders.items():
+        exact = [path for path in paths if path.name.lower() in WORDS | SPARE_WORDS]
+        chosen = exact if len(exact) == 1 else paths
         if len(chosen) > 1:
             names = " and ".join(f"'{path.name}'" for path in chosen[:3])
             raise InputError(f"{home} has more than one folder for the {split} split: {names}. Keep one of them.")
         places[split] = chosen
-        rest += [(path, path.name) for path in found if path not in chosen]
+        rest += [(path, path.name) for path in paths if path not in chosen]
     others = _names(rest + unused, folder)
-    unread = [path for found in files.values() for path in found]
+    unread = [path for paths in files.values() for path in paths]
     notes = (*_unused_notes(others), *_unread_notes(unread, folder, "folders of pictures"))
     return Layout("folder", home, places, others, notes, tuple(homes))
 
 
 def _by_split(named: Named) -> tuple[dict[str, list[Path]], Named]:
-    """The places of each split, and those that are not used."""
-    said = [_said(name) for _, name in named]
-    certain = {splits[0] for splits, spare in said if len(splits) == 1 and not spare}
+    """The paths of each split, and the unused ones."""
+    named_splits = [_said(name) for _, name in named]
+    certain = {splits[0] for splits, spare in named_splits if len(splits) == 1 and not spare}
     places: dict[str, list[Path]] = {}
     unused = []
-    for (path, name), (splits, spare) in zip(named, said, strict=True):
+    for (path, name), (splits, spare) in zip(named, named_splits, strict=True):
         if len(splits) == 1 and not (spare and splits[0] in certain):
             places.setdefault(splits[0], []).append(path)
         else:
@@ -139,7 +139,7 @@ def _by_split(named: Named) -> tuple[dict[str, list[Path]], Named]:
 
 
 def _refuse_unclear(unused: Named, places: Mapping[str, list[Path]]) -> None:
-    """Refuse a name that says several splits when there is none of them, so that it must be meant as one."""
+    """Refuse a name with several splits if no other path provides one of them: it must be meant as one."""
     for _, name in unused:
         if not any(split in places for split in _said(name)[0]):
             split_of(name)
@@ -161,16 +161,16 @@ def _names(named: Named, root: Path) -> tuple[str, ...]:
 
 def _unused_notes(others: Sequence[str]) -> tuple[str, ...]:
     because = "their names give no split, several splits, or one that is already in use"
-    return (f"Not used, because {because}: {some(others)}.",) if others else ()
+    return (f"Not used, because {because}: {listed(others)}.",) if others else ()
 
 
 def _unread_notes(paths: Sequence[Path], root: Path, kind: str) -> tuple[str, ...]:
     names = [name_in(path, root) for path in paths]
-    return (f"Not used, because the training split is in {kind}: {some(names)}.",) if names else ()
+    return (f"Not used, because the training split is in {kind}: {listed(names)}.",) if names else ()
 
 
 def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
-    """What is odd about the files of each split: parts that are missing, or several sets of files side by side."""
+    """Notes on odd files of a split: missing parts, or several sets of files side by side."""
     notes = []
     for split, paths in by_split.items():
         shards = [_SHARD.search(path.stem) for path in paths]
@@ -180,7 +180,7 @@ def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
             missing = [str(number) for number in range(expected) if number not in present]
             notes.append(
                 f"The {split} split is incomplete: {len(missing):,} of its {expected:,} files are missing "
-                f"({some(missing)})."
+                f"({listed(missing)})."
             )
         sets = {
             (path.parent, path.stem[: shard.start()], shard[2]) if shard else path
@@ -189,6 +189,6 @@ def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
         if len(sets) > 1:
             root = Path(os.path.commonpath([path.parent for path in paths]))
             notes.append(
-                f"The {split} split is read from {len(paths)} files: {some([name_in(path, root) for path in paths])}."
+                f"The {split} split is read from {len(paths)} files: {listed([name_in(path, root) for path in paths])}."
             )
     return tuple(notes)

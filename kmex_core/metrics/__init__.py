@@ -1,4 +1,4 @@
-"""What is measured: pure functions on arrays, one concept per file (those on maps are in files that need torch)."""
+"""Metrics as pure functions on arrays, one concept per file; only those on relevance maps need torch."""
 
 from kmex_core.metrics.accuracy import accuracy, agreement, class_accuracy, confusion, paired_p_value, wilson_interval
 from kmex_core.metrics.attributes import (
@@ -7,12 +7,12 @@ from kmex_core.metrics.attributes import (
     captured,
     correlation,
     correlation_error,
+    correlation_ratio,
     first_captured,
     frequency,
     group_accuracy,
     lift,
     subgroups,
-    told_apart,
 )
 from kmex_core.metrics.calibration import expected_calibration_error
 from kmex_core.metrics.diversity import (
@@ -47,6 +47,6 @@ __all__ = [
     "relative_distance",
     "similarity_diversity",
     "subgroups",
-    "told_apart",
+    "correlation_ratio",
     "wilson_interval",
 ]

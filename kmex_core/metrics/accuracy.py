@@ -1,4 +1,4 @@
-"""Faithfulness of predictions: how often a model is right, and how often two models agree."""
+"""Accuracy, agreement with the black box (fidelity), and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -22,44 +22,46 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(predicted == labels))
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> float:
+def agreement(predicted: np.ndarray, black_box: np.ndarray) -> float:
     """Share of images for which two models predict the same class, 0…1, higher is better.
 
     Args:
-        one, other: (N,) integers, N ≥ 1.
+        predicted, black_box: (N,) integers, the classes that each predicts, N ≥ 1.
 
     Raises:
         ValueError: when the shapes differ or there are no images.
     """
-    return accuracy(one, other)
+    return accuracy(predicted, black_box)
 
 
 MANY = 1000
 
 
 def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
-    """How likely two models that are equally often right differ at least so much by chance (McNemar's test), 0…1.
+    """The p-value of McNemar's test that two models are equally accurate, 0…1.
 
-    Exact on the images that one of them alone has right, by the normal approximation from `MANY` of those.
+    Exact on the images that only one of them classifies correctly; the normal approximation from `MANY` such images.
 
     Args:
-        one_right, other_right: (N,) bool, whether each is right on the same images.
+        one_right, other_right: (N,) bool, whether each classifies the same images correctly.
 
     Raises:
         ValueError: when the shapes differ.
     """
     if one_right.shape != other_right.shape:
         raise ValueError(f"Expected the same images, got {one_right.shape} and {other_right.shape}.")
+    # only images on which the two differ carry information
     gained, lost = int((one_right & ~other_right).sum()), int((other_right & ~one_right).sum())
     count, fewer = gained + lost, min(gained, lost)
     if count >= MANY:
+        # with continuity correction
         z = max(0, abs(gained - lost) - 1) / math.sqrt(count)
         return math.erfc(z / math.sqrt(2))
     return min(1.0, 2 * sum(math.comb(count, i) for i in range(fewer + 1)) / 2**count)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(C, C) int64, how many images of each true class (row) are predicted as each class (column).
+    """(C, C) int64, the confusion matrix: number of images by true class (row) and predicted class (column).
 
     Args:
         predicted, labels: (N,) integers 0…C−1.
@@ -70,9 +72,9 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     """
     if predicted.shape != labels.shape or predicted.ndim != 1:
         raise ValueError(f"Expected two vectors of one length, got {predicted.shape} and {labels.shape}.")
-    both = np.concatenate([predicted, labels])
-    if len(both) and not (both.min() >= 0 and both.max() < classes):
-        raise ValueError(f"Expected classes 0 to {classes - 1}, got {both.min()} to {both.max()}.")
+    values = np.concatenate([predicted, labels])
+    if len(values) and not (values.min() >= 0 and values.max() < classes):
+        raise ValueError(f"Expected classes 0 to {classes - 1}, got {values.min()} to {values.max()}.")
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -86,11 +88,11 @@ Shares = TypeVar("Shares", float, np.ndarray)
 
 
 def wilson_interval(share: Shares, count: int | np.ndarray, z: float = 1.959964) -> tuple[Shares, Shares]:
-    """The range that a share of successes leaves for its true value (Wilson 1927), 95 % by default.
+    """The Wilson score interval of a share of successes (Wilson 1927), 95 % by default.
 
     Args:
         share: 0…1, or a vector of them.
-        count: of how many, at least 1, or a vector of them.
+        count: number of trials, at least 1, or a vector of them.
         z: the normal quantile of the level.
 
     Raises:
@@ -98,6 +100,7 @@ def wilson_interval(share: Shares, count: int | np.ndarray, z: float = 1.959964)
     """
     if not (np.all(np.greater_equal(count, 1)) and np.all(np.greater_equal(share, 0) & np.less_equal(share, 1))):
         raise ValueError(f"Expected a share 0…1 of at least 1, got {share} of {count}.")
+    # solves |share − p| = z √(p (1 − p) / n) for p; stays within 0…1 also for small counts
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
     low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

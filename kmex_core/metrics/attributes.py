@@ -1,7 +1,7 @@
-"""Which binary attributes prototypes cover, and for whom predictions fail (paper 4.3, Figure 5).
+"""Coverage of binary attributes by prototypes, and accuracy by attribute (paper 4.3, Figure 5).
 
-Shapes: N images, A attributes, K prototypes. A prototype has the attributes of its nearest training image. `known` says
-which values are known, None when all are; what is not known is False in `has` and counts neither way.
+Shapes: N images, A attributes, K prototypes. A prototype has the attributes of its exemplar (nearest training image).
+`known` marks the known values, None if all are; unknown values are False in `has` and count neither way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _checked(has: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarr
 
 
 def frequency(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """(A,) share 0…1 of the images, for which it is known, that have each attribute; NaN where it is never known.
+    """(A,) share 0…1 of the images with each attribute, among those for which it is known; NaN if it never is.
 
     Args:
         has: (N, A) bool.
@@ -42,10 +42,10 @@ def frequency(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
 
 
 def captured(has: np.ndarray) -> np.ndarray:
-    """(A,) bool, the attributes that at least one prototype's nearest training image has (paper, Figure 5.b).
+    """(A,) bool, the attributes of at least one prototype's exemplar (paper, Figure 5.b).
 
     Args:
-        has: (K, A) bool, of the prototypes' images.
+        has: (K, A) bool, of the exemplars.
     """
     return np.asarray(_checked(has)[0].any(0))
 
@@ -62,7 +62,7 @@ def first_captured(captured_by: Mapping[int, np.ndarray]) -> np.ndarray:
 
 
 def lift(among_prototypes: np.ndarray, in_training: np.ndarray) -> np.ndarray:
-    """How much more frequent an attribute is among prototypes than in the training split; 1 is alike, NaN for 0 / 0.
+    """Frequency of an attribute among prototypes over that in the training split; 1 for equal ones, NaN for 0 / 0.
 
     Args:
         among_prototypes, in_training: shares 0…1 of one shape.
@@ -86,36 +86,40 @@ def correlation(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     has, known = _checked(has, known)
     x, m = has.astype(np.float64), known.astype(np.float64)
     count = np.maximum(m.T @ m, 1)
-    mean = (x.T @ m) / count  # of the row's attribute, where the column's is known; x² = x
-    both = (x.T @ x) / count
-    covariance = both - mean * mean.T
+    # over the images for which both attributes of a pair are known, all (A, A); x² = x since x is 0 or 1
+    mean = (x.T @ m) / count  # of the row's attribute
+    product_mean = (x.T @ x) / count
+    covariance = product_mean - mean * mean.T
     variance = np.maximum(mean - mean**2, 0)
     scale = np.sqrt(variance * variance.T)
-    found = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
-    np.fill_diagonal(found, 1.0)
-    return np.clip(found, -1, 1)
+    # a constant attribute has no correlation: 0 instead of 0 / 0
+    correlations = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
+    np.fill_diagonal(correlations, 1.0)
+    return np.clip(correlations, -1, 1)
 
 
-def correlation_error(one: np.ndarray, other: np.ndarray) -> float:
+def correlation_error(among_prototypes: np.ndarray, in_training: np.ndarray) -> float:
     """Mean absolute difference of two correlation matrices over all A² entries, 0…2, lower is better (Figure 5.c).
 
     Args:
-        one, other: (A, A).
+        among_prototypes, in_training: (A, A).
 
     Raises:
         ValueError: when the shapes differ or are empty.
     """
-    if one.shape != other.shape or one.size == 0:
-        raise ValueError(f"Expected two matrices of one shape, got {one.shape} and {other.shape}.")
-    return float(np.abs(one - other).mean())
+    if among_prototypes.shape != in_training.shape or among_prototypes.size == 0:
+        raise ValueError(f"Expected two matrices of one shape, got {among_prototypes.shape} and {in_training.shape}.")
+    return float(np.abs(among_prototypes - in_training).mean())
 
 
-def told_apart(has: np.ndarray, activated: np.ndarray, prototypes: int, known: np.ndarray | None = None) -> np.ndarray:
-    """(A,) share of an attribute's variance that knowing which prototype an image activates explains, higher is more.
+def correlation_ratio(
+    has: np.ndarray, activated: np.ndarray, prototypes: int, known: np.ndarray | None = None
+) -> np.ndarray:
+    """(A,) correlation ratio η²: the share of each attribute's variance explained by the activated prototype.
 
-    The correlation ratio η², adjusted for chance (Kelley's ε²): 1 when every prototype stands for images with the
-    attribute only, or without it only; about 0 (and at times below) when the prototypes say nothing of it, so that one
-    that has it has it by chance. NaN where the attribute is constant, or there are no more images than prototypes.
+    Adjusted for chance (Kelley's ε²): 1 if every prototype is activated only by images with the attribute or only by
+    images without it; about 0 (sometimes below) if the prototypes are unrelated to it. NaN for a constant attribute, or
+    if there are no more images than prototypes.
 
     Args:
         has: (N, A) bool.
@@ -129,16 +133,19 @@ def told_apart(has: np.ndarray, activated: np.ndarray, prototypes: int, known: n
     has, known = _checked(has, known)
     if activated.shape != has.shape[:1]:
         raise ValueError(f"Expected {len(has)} activated prototypes, got shape {activated.shape}.")
+    # known images, and those with the attribute, per prototype and attribute: (K, A) each
     count, positive = (
         np.stack([np.bincount(activated, column, prototypes) for column in values.T], 1) for values in (known, has)
     )
+    # variance within the prototypes' groups over the whole variance
     total, used = count.sum(0), (count > 0).sum(0)
     mean = positive.sum(0) / np.maximum(total, 1)
     within = (positive - positive**2 / np.maximum(count, 1)).sum(0)  # Σ x² − n x̄², with x² = x
     whole = total * mean * (1 - mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = 1 - within / whole * (total - 1) / (total - used)
-    return np.where((whole > 1e-9) & (total > used), found, np.nan)
+        # ε² = 1 − (SS_within / (N − K)) / (SS_total / (N − 1)), K counting the prototypes that are activated
+        explained = 1 - within / whole * (total - 1) / (total - used)
+    return np.where((whole > 1e-9) & (total > used), explained, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +155,8 @@ class Subgroups:
     Attributes:
         pairs: (G, 2) int64, the attributes.
         images: (G,) int64, training images that have both.
-        expected: (G,) float64, how many of the prototypes would have both if they were drawn from those images.
-        prototypes: (G,) int64, how many of them have both.
+        expected: (G,) float64, the expected number of prototypes with both if they were random training images.
+        prototypes: (G,) int64, the number of prototypes with both.
     """
 
     pairs: np.ndarray
@@ -159,16 +166,16 @@ class Subgroups:
 
     @property
     def surplus(self) -> np.ndarray:
-        """(G,) prototypes beyond what would be expected; below 0 the subgroup is under-represented."""
+        """(G,) prototypes beyond the expected number; negative for under-represented subgroups."""
         return self.prototypes - self.expected
 
 
 def subgroups(has: np.ndarray, among: np.ndarray, known: np.ndarray | None = None) -> Subgroups:
-    """How training images and prototypes share out over combinations of two attributes.
+    """The distribution of training images and prototypes over combinations of two attributes.
 
     Args:
         has: (N, A) bool, of the training images.
-        among: (K, A) bool, of the prototypes' images.
+        among: (K, A) bool, of the exemplars.
         known: (N, A) bool or None; shares are over the images for which both are known.
 
     Raises:
@@ -185,20 +192,20 @@ def subgroups(has: np.ndarray, among: np.ndarray, known: np.ndarray | None = Non
 
 
 def _both(has: np.ndarray) -> np.ndarray:
-    """(A, A) int64, how many rows have each two."""
+    """(A, A) int64, the number of rows with both attributes of each pair."""
     x = has.astype(np.float64)  # matrix products of floats are fast, and exact below 2⁵³
     return np.rint(x.T @ x).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class GroupAccuracy:
-    """How often predictions are right for groups of images: those with an attribute, and those with two.
+    """Accuracy per attribute and per pair of attributes.
 
     Attributes:
-        groups: (G, 2) int64, the attributes; twice the same for a single one. Only groups with images.
+        groups: (G, 2) int64, the attributes; a single attribute appears twice. Only groups with images.
         images: (G,) int64.
         right: (G,) int64, correct predictions among them.
-        low, high: (G,) float64, 95 % Wilson interval of the share that is right.
+        low, high: (G,) float64, 95 % Wilson interval of the accuracy.
     """
 
     groups: np.ndarray
@@ -209,17 +216,17 @@ class GroupAccuracy:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """(G,) share 0…1 that is right."""
+        """(G,) share 0…1 of correct predictions."""
         return self.right / self.images
 
     @property
     def order(self) -> np.ndarray:
-        """(G,) the groups, worst first: by the most that their accuracy could be, so that few images prove little."""
+        """(G,) the groups, worst first: by the upper bound of their accuracy, so small groups prove little."""
         return np.lexsort((-self.images, self.accuracy, self.high))
 
 
 def group_accuracy(right: np.ndarray, has: np.ndarray, least: int = 1) -> GroupAccuracy:
-    """Accuracy of every attribute's images and of every two attributes' images.
+    """Accuracy per attribute and per pair of attributes.
 
     Args:
         right: (N,) bool, whether each prediction is correct.
@@ -234,8 +241,9 @@ def group_accuracy(right: np.ndarray, has: np.ndarray, least: int = 1) -> GroupA
         raise ValueError(f"Expected {len(has)} bool, got {right.dtype} of shape {right.shape}.")
     first, second = np.triu_indices(has.shape[1])
     images = _both(has)[first, second]
+    # pairs of an attribute with itself are the single attributes
     correct = _both(has & right[:, None])[first, second]
-    kept = images >= max(1, least)
-    images, correct = images[kept], correct[kept]
+    large_enough = images >= max(1, least)
+    images, correct = images[large_enough], correct[large_enough]
     low, high = wilson_interval(correct / np.maximum(images, 1), images)
-    return GroupAccuracy(np.stack([first, second], 1)[kept], images, correct, np.asarray(low), np.asarray(high))
+    return GroupAccuracy(np.stack([first, second], 1)[large_enough], images, correct, np.asarray(low), np.asarray(high))

@@ -1,4 +1,4 @@
-"""Calibration: whether a model that is 80 % sure is right in 80 % of cases."""
+"""Calibration: whether predictions with 80 % confidence are correct in 80 % of cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     Args:
         confidence: (N,) probability of the predicted class, 0…1.
         correct: (N,) bool, whether the prediction is right.
-        bins: how many.
+        bins: number of bins.
 
     Raises:
         ValueError: when the shapes differ, there are no images, or a confidence is not in 0…1.
@@ -25,6 +25,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
         raise ValueError(f"Expected two vectors of one length above 0, got {confidence.shape} and {correct.shape}.")
     if not (confidence.min() >= 0 and confidence.max() <= 1 + 1e-6):
         raise ValueError(f"Expected confidences 0 to 1, got {confidence.min()} to {confidence.max()}.")
+    # bin b holds (b / bins, (b + 1) / bins]; per bin, Σ correct − Σ confidence = |B_b| (accuracy − confidence)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(place, correct.astype(np.float64) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))

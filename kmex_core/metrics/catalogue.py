@@ -13,7 +13,7 @@ def _place(metric: Metric) -> tuple[int, int]:
     return GROUPS.index(metric.group), metric.place
 
 
-_KINDS = subclasses(kinds.__name__, Metric)  # type: ignore[type-abstract]  # those that are found are concrete
+_KINDS = subclasses(kinds.__name__, Metric)  # type: ignore[type-abstract]  # the subclasses are concrete
 METRICS: Registry[Metric] = Registry(
     "metric", ((metric.name, metric) for metric in sorted((kind() for kind in _KINDS), key=_place))
 )

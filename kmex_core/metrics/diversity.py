@@ -1,4 +1,4 @@
-"""Diversity: how much the prototypes of a model differ from one another (paper 4.2.4)."""
+"""Diversity: how much a model's prototypes differ from each other (paper 4.2.4)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def diversity(
 ) -> float:
     """D_dvs of prototypes with KMEx's similarity: 0…1, lower is more diverse (paper, Eq. 4).
 
-    With s(p, q) = log((d² + 1) / (d² + ε)). In exact arithmetic s(p, p) = log(1/ε) dominates the softmax, so that it
-    hardly moves: `effective_prototypes` says more.
+    With s(p, q) = log((d² + 1) / (d² + ε)). In exact arithmetic, s(p, p) = log(1/ε) dominates the softmax and D_dvs
+    hardly varies: `effective_prototypes` is more informative.
 
     Args:
         centers: (K, D).
         classes: (K,).
         scope: see `similarity_diversity`.
         arithmetic: "exact" (float64), or "reference": as the paper's released code, with the unsquared distance of
-            float32 `torch.cdist`, whose matrix product leaves 1e-3…1e-2 where a prototype's distance to itself is 0.
-            The published 0.37 to 0.45 for KMEx come from there.
+            float32 `torch.cdist`, whose matrix product gives 1e-3…1e-2 for a prototype's distance to itself instead of
+            0. This explains the published 0.37 to 0.45 for KMEx.
         epsilon: ε of the similarity.
         squared: d² or d in the similarity; when None, d² for exact arithmetic and d for the reference.
 
@@ -45,28 +45,30 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
     """D_dvs: 0…1, lower is more diverse (paper, Eq. 4); 1 when all prototypes are as similar as one to itself.
 
     The mean over prototypes of the entropy of softmax(s(p_k, p_j)) over the prototypes j that it is compared with,
-    divided by the logarithm of their number. A prototype that is alone in its class is left out of the mean.
+    divided by the logarithm of their number. The only prototype of a class is left out of the mean.
 
     Args:
-        similarity: (K, K) of each prototype to each, by whatever similarity the model has (a dot product, say).
+        similarity: (K, K) between all prototypes, by the model's similarity (for example, a dot product).
         classes: (K,).
         scope: "class" compares with those of the same class (the paper's text), "all" with all K (its formula).
 
     Raises:
-        ValueError: when no prototype has another to be compared with, or for an unknown scope.
+        ValueError: when there are no two prototypes to compare, or for an unknown scope.
     """
     if scope not in ("class", "all"):
         raise ValueError(f"Expected scope class or all, got {scope}.")
     entropies = []
     for rows in _rows(classes) if scope == "class" else [np.arange(len(classes))]:
-        own = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
-        if len(own) < 2:
+        compared = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
+        if len(compared) < 2:
             continue
-        log_share = own - own.max(1, keepdims=True)
+        # log-softmax of each row, shifted by its maximum against overflow
+        log_share = compared - compared.max(1, keepdims=True)
         log_share -= np.log(np.exp(log_share).sum(1, keepdims=True))
-        entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(own)))
+        # entropy divided by its maximum, log of the number of prototypes
+        entropies.append(-(np.exp(log_share) * log_share).sum(1) / np.log(len(compared)))
     if not entropies:
-        raise ValueError("Diversity compares prototypes, but there is only one in each class.")
+        raise ValueError("Diversity compares prototypes within a class, but every class has only one.")
     return float(np.concatenate(entropies).mean())
 
 
@@ -78,10 +80,10 @@ def _exact(centers: np.ndarray) -> np.ndarray:
     return np.asarray(cdist(centers.astype(np.float64), centers.astype(np.float64)))
 
 
-def _reference(own: np.ndarray) -> np.ndarray:
+def _reference(centers: np.ndarray) -> np.ndarray:
     import torch
 
-    points = torch.from_numpy(np.ascontiguousarray(own, dtype=np.float32))
+    points = torch.from_numpy(np.ascontiguousarray(centers, dtype=np.float32))
     return torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist").double().numpy()
 
 
@@ -89,28 +91,30 @@ def effective_prototypes(centers: np.ndarray, classes: np.ndarray) -> float:
     """The effective number of prototypes per class: 1…k, higher is better.
 
     The Vendi score (Friedman & Dieng 2023) of each class's prototypes, exp(−Σ λ log λ) over the eigenvalues λ of their
-    cosine similarities divided by their number, averaged over the classes. Equal prototypes count as one, orthogonal
-    ones as many as they are.
+    cosine similarities divided by their number, averaged over the classes. Equal prototypes count as one,
+    orthogonal ones individually.
 
     Args:
-        centers: (K, D); one at the origin is like no other.
+        centers: (K, D); one at the origin is similar to no other.
         classes: (K,).
     """
     scores = []
-    for own in (centers[rows].astype(np.float64) for rows in _rows(classes)):
-        unit = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+    for of_class in (centers[rows].astype(np.float64) for rows in _rows(classes)):
+        # cosine similarities (k, k); the diagonal is set for a center at the origin, whose cosine is undefined
+        unit = of_class / np.maximum(np.linalg.norm(of_class, axis=1, keepdims=True), 1e-12)
         kernel = unit @ unit.T
         np.fill_diagonal(kernel, 1)
-        values = np.linalg.eigvalsh(kernel / len(own)).clip(1e-15)
+        # eigenvalues sum to 1: exp(entropy) is the number of equally weighted, orthogonal prototypes
+        values = np.linalg.eigvalsh(kernel / len(of_class)).clip(1e-15)
         scores.append(np.exp(-(values * np.log(values)).sum()))
     return float(np.mean(scores))
 
 
 def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.ndarray, labels: np.ndarray) -> float:
-    """How far prototypes lie from the nearest other one of their class, in units of the class's own spread, ≥ 0.
+    """Mean distance from a prototype to the nearest other one of its class, in standard deviations of the class, ≥ 0.
 
-    Higher is more diverse. The spread is the root mean square distance of the class's images to their mean. The mean
-    over all prototypes that are not alone in their class; a class whose images all coincide counts as 0.
+    Higher is more diverse. The standard deviation is the root mean square distance of the class's images to their mean.
+    Classes with one prototype are left out; a class whose images all coincide counts as 0.
 
     Args:
         centers: (K, D).
@@ -119,29 +123,31 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
         labels: (N,).
 
     Raises:
-        ValueError: when every prototype is alone in its class, or a class has no images.
+        ValueError: when every class has a single prototype, or a class has no images.
     """
     parts = []
     for label in np.unique(classes):
-        own, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
+        of_class, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
         if len(images) == 0:
             raise ValueError(f"Class {label} has no images.")
-        if len(own) < 2:
+        if len(of_class) < 2:
             continue
+        # root mean square distance of the class's images (n, D) to their mean
         spread = np.sqrt(((images - images.mean(0)) ** 2).sum(1).mean())
-        apart = cdist(own, own)
+        # distances between the class's prototypes (k, k), each one's own excluded
+        apart = cdist(of_class, of_class)
         np.fill_diagonal(apart, np.inf)
-        parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(own)))
+        parts.append(apart.min(1) / spread if spread > 0 else np.zeros(len(of_class)))
     if not parts:
-        raise ValueError("Every prototype is alone in its class: there is no other to measure a distance to.")
+        raise ValueError("Every class has a single prototype: there are no distances to measure.")
     return float(np.concatenate(parts).mean())
 
 
 def coverage_radius(distance: np.ndarray, share: float = 0.95) -> float:
-    """The distance to the nearest prototype that `share` of the images stay within; lower is better.
+    """The `share` quantile of the images' distance to their nearest prototype; lower is better.
 
     Args:
-        distance: (N,) of each image to its nearest prototype, in the embedding's own unit.
+        distance: (N,) of each image to its nearest prototype, in the embedding's unit.
         share: 0…1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a metric is: its name and meaning for people, and how it is measured in a run."""
+"""The metric interface: name and meaning for people, and its measurement in a run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = GROUPS = (
     "Diversity",
     "Trustworthiness: maps",
 )
-ONE_PER_CLASS = NotComputed("With one prototype per class there is no other of its class to compare it with.")
+ONE_PER_CLASS = NotComputed("With one prototype per class, there are no prototypes of a class to compare.")
 SINGLE = NotComputed("There is only one prototype.")
 Value = float | np.ndarray | NotComputed
 
 
 @dataclass(frozen=True, eq=False)
 class Certainty:
-    """How sure predictions of M test images are, and how near their prototypes.
+    """Confidence of the predictions of M test images, and the distance to their prototypes.
 
     Attributes:
         probability, black_box: (M,) of the predicted class, by the model and by its black box.
-        nearest: (M,) distance to the nearest prototype; None where the similarity is not made of a distance.
+        nearest: (M,) distance to the nearest prototype; None if the similarity is not based on a distance.
     """
 
     probability: np.ndarray
@@ -41,15 +41,15 @@ class Certainty:
 
 
 class Run(Protocol):
-    """What a metric can ask of a run: a model with its prototypes, for one seed. What is not asked for costs nothing.
+    """The data of a run that metrics can use: a model with its prototypes, for one seed. Unused parts cost nothing.
 
     Attributes:
-        converted: the prototypes, what they stand for and predict.
+        converted: the prototypes, their description and their predictions.
         test: the test split's embedding.
         train: the training split's.
-        certainty: see there.
-        similarity_among: (K, K) similarities among the prototypes, as the model has them; None for KMEx.
-        scores: relevance maps measured image by image, or why there are none.
+        certainty: see `Certainty`.
+        similarity_among: (K, K) similarities among the prototypes, by the model's own similarity; None for KMEx.
+        scores: scores of relevance maps by image, or the reason why there are none.
         divergence: (N,) in nats, of the model's relevance maps from the black box's.
     """
 
@@ -70,20 +70,20 @@ class Run(Protocol):
 
 
 class Metric(ABC):
-    """A metric of the evaluation. A file in `metrics.kinds` with a subclass adds one.
+    """A metric of the evaluation. To add one, add a file with a subclass to `metrics.kinds`.
 
     Attributes:
         name: its name in JSON, tables and on the command line.
         title: its name for people.
-        better: "higher" or "lower"; "" for what others are compared with.
-        unit: "share" (0…1, shown in per cent), "nats", "spreads" or "" for a plain number.
+        better: "higher" or "lower"; "" for a baseline of other metrics.
+        unit: "share" (0…1, shown in per cent), "nats", "standard deviations" or "" for a plain number.
         about: its meaning in a sentence or two.
-        group: the predicate it belongs to, one of `GROUPS`.
-        place: its place among those of its group.
-        of_both: whether the black box has it as well.
-        beside: whether it needs a black box beside the prototypes.
-        table: the paper's table that has it, 0 for none.
-        maps: it needs relevance maps.
+        group: the property it measures, one of `GROUPS`.
+        place: its position in its group.
+        of_both: whether it is also measured for the black box.
+        beside: whether it compares with a black box.
+        table: the number of the paper's table with it, 0 for none.
+        maps: whether it needs relevance maps.
         range: the smallest and the largest value there can be, for axes.
     """
 
@@ -102,15 +102,15 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, run: Run) -> Value:
-        """Its value: a number, a number for each image (N,), or why there is none."""
+        """The value: a number, a number per image (N,), or the reason why there is none."""
 
     def measure_black_box(self, run: Run) -> Value:
-        """The black box's value, where it is `of_both`."""
+        """The black box's value, if `of_both`."""
         raise NotImplementedError(self.name)
 
     @property
     def black_box(self) -> str:
-        """The name of the same metric of the black box, "" where there is none."""
+        """The name of the black box's metric, "" if there is none."""
         return f"{self.name}_black_box" if self.of_both else ""
 
     @property
@@ -120,14 +120,14 @@ class Metric(ABC):
 
     @property
     def heading(self) -> str:
-        """The title with its unit and its direction."""
+        """The title with unit and direction."""
         unit = f" ({self.unit})" if self.unit not in ("", "share") else ""
         return f"{self.title}{unit} {self.arrow}".strip()
 
     def shown(self, value: float) -> str:
-        """A value as people read it: shares in per cent, others with three digits after the point."""
+        """A formatted value: shares in per cent, others with three decimals."""
         return f"{value:.1%}" if self.unit == "share" else f"{value:.3f}"
 
     def with_unit(self, value: float) -> str:
-        """As `shown`, with the unit after it."""
+        """As `shown`, followed by the unit."""
         return self.shown(value) if self.unit == "share" else f"{value:.3f} {self.unit}".strip()

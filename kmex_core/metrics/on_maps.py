@@ -45,7 +45,7 @@ class Decider(Explainable, Protocol):
 
 
 class Classifier(Protocol):
-    """A network in two parts: images to embeddings, and those to class scores."""
+    """A network in two parts: images to embeddings, embeddings to class scores."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -58,7 +58,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BlackBoxAlone:
-    """A black box with a network of its own, as relevance methods see it: it has no prototypes.
+    """A black box with its own network as an `Explainable` without prototypes.
 
     Attributes:
         encoder, head: see `Classifier`.
@@ -83,17 +83,17 @@ class BlackBoxAlone:
         return similarity
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(0, D): nothing can ask for any."""
+        """(0, D): never called, there are no targets."""
         return z
 
     def prediction_relevance(self, z: Tensor, classes: Tensor) -> Tensor:
-        """(0, D): nothing can ask for any."""
+        """(0, D): never called, there are no targets."""
         return z
 
 
 @dataclass(frozen=True)
 class _Outputs:
-    """What a model and its black box say of some images."""
+    """The outputs of a model and its black box for some images."""
 
     z: Tensor
     similarity: Tensor
@@ -118,25 +118,25 @@ def map_scores(
     steps: int = STEPS,
     progress: Progress = silent,
 ) -> MapScores:
-    """AD, AI, RO and D_fdl of a model and its black box, from one pass: maps and masked images are shared.
+    """AD, AI, RO and D_fdl of a model and its black box in one pass: relevance maps and masked images are shared.
 
-    Per image: a map for each prototype of its class (AD, AI), one of the model's own prediction (RO), one of the black
-    box's prediction by the model and one by the black box (D_fdl, and the black box's AD, AI, RO).
+    Relevance maps per image: of each prototype of its class (AD, AI), of the model's own prediction (RO), and of the
+    black box's prediction by the model and by the black box (D_fdl, and the black box's AD, AI, RO).
     Masked images go through the encoder in batches, once for the model and its black box. Memory is bounded by a
     batch; its size does not change the result.
 
     Args:
         model: see `Decider`; in evaluation mode.
         batches: indices (n,), normalised images (n, channels, H, W) and labels (n,).
-        baseline: (channels, H, W), what pixels become that are taken away.
-        method: how maps are made.
-        total: how many images there are (0 when unknown), for progress.
-        seed: of the random order of pixels, which depends on it and on the image's index alone.
+        baseline: (channels, H, W), the replacement of removed pixels.
+        method: of the relevance maps.
+        total: number of images (0 when unknown), for progress.
+        seed: of the random order of pixels, which depends only on it and the image's index.
         steps: of relevance ordering.
         progress: called after every batch; it may raise to stop.
 
     Raises:
-        KMExError: when a map has values that are not finite, or there are no images or no maps of the model.
+        KMExError: when a relevance map is not finite, or there are no images or no relevance maps of the model.
     """
     began = time.perf_counter()
     parts: list[dict[str, np.ndarray]] = []
@@ -148,16 +148,16 @@ def map_scores(
     for indices, images, labels in batches:
         if not parts and (why := method.why_not(model, images.shape[1:])):
             raise KMExError(why)
-        for at in range(0, len(images), BATCH):
-            part = slice(at, at + BATCH)
-            here = _Batch(
+        for start in range(0, len(images), BATCH):
+            part = slice(start, start + BATCH)
+            batch = _Batch(
                 model, method, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
             )
-            parts.append(here.scores(baseline, empty, members, steps, seed))
+            parts.append(batch.scores(baseline, empty, members, steps, seed))
             done += len(indices[part])
-            progress(Event("Measuring maps", done, max(total, done)))
+            progress(Event("Measuring relevance maps", done, max(total, done)))
     if not parts:
-        raise KMExError("There are no images to measure maps on.")
+        raise KMExError("There are no images to measure relevance maps on.")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     conserving = float(joined.pop("conserving").mean())
     return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - began)
@@ -170,40 +170,40 @@ def map_divergences(
     method: RelevanceMethod,
     progress: Progress,
 ) -> np.ndarray:
-    """(N,) D_fdl of a model and a black box with a network of its own, image by image, in nats (paper 4.1.2).
+    """(N,) D_fdl in nats between a model and a black box with its own network, per image (paper 4.1.2).
 
-    For the class that the black box predicts: the model's map of that class beside the black box's.
+    Compares the two relevance maps of the class that the black box predicts.
 
     Args:
         model: see `Decider`.
         other: the black box.
         batches: see `map_scores`; both networks take the same input.
-        method: how maps are made.
+        method: of the relevance maps.
         progress: called after every batch; it may raise to stop.
 
     Raises:
-        KMExError: when a map has values that are not finite.
+        KMExError: when a relevance map is not finite.
     """
     black_box = BlackBoxAlone(other.encoder, other.head, model.pixel_range)
     divergences: list[Tensor] = []
     done = 0
     for _, images, _ in batches:
         for start in range(0, len(images), BATCH):
-            here = images[start : start + BATCH].to(model.prototype_class.device)
+            inputs = images[start : start + BATCH].to(model.prototype_class.device)
             with torch.no_grad():
-                z, z_black_box = model.encode(here), black_box.encode(here)
+                z, z_black_box = model.encode(inputs), black_box.encode(inputs)
                 scores = other.head(z_black_box)
                 prototypes = model.similarity(z).shape[1]
             # the class that the black box predicts, by the model and by the black box
-            each, classes = torch.arange(len(here), device=here.device), scores.shape[1]
+            each, classes = torch.arange(len(inputs), device=inputs.device), scores.shape[1]
             predicted = scores.argmax(1)
             by_model = Targets(each, prototypes + classes + predicted, prototypes, classes)
             by_black_box = Targets(each, predicted, 0, classes)
-            maps, _ = _finite_maps(method, model, here, z, by_model, BATCH)
-            maps_black_box, _ = _finite_maps(method, black_box, here, z_black_box, by_black_box, BATCH)
+            maps, _ = _finite_maps(method, model, inputs, z, by_model, BATCH)
+            maps_black_box, _ = _finite_maps(method, black_box, inputs, z_black_box, by_black_box, BATCH)
             divergences.append(map_divergence(maps, maps_black_box))
-            done += len(here)
-            progress(Event("Comparing maps", done, done))
+            done += len(inputs)
+            progress(Event("Comparing relevance maps", done, done))
     return torch.cat(divergences).cpu().numpy()
 
 
@@ -213,19 +213,19 @@ def _finite_maps(
     """See `RelevanceMethod.maps`.
 
     Raises:
-        KMExError: when a map has values that are not finite, or there are none of these images.
+        KMExError: when a relevance map is not finite, or the method cannot explain these images.
     """
     try:
         maps, expected = method.maps(model, images, z, targets, rows)
     except CannotExplain as reason:
         raise KMExError(str(reason)) from reason
     if not bool(maps.isfinite().all()):
-        raise KMExError("Some relevance maps have no finite values: numbers overflowed on the way.")
+        raise KMExError("Some relevance maps are not finite: the computation overflowed.")
     return maps, expected
 
 
 class _Batch:
-    """A few images with what is needed to score them."""
+    """A few images with everything needed to score them."""
 
     def __init__(
         self, model: Decider, method: RelevanceMethod, indices: np.ndarray, images: Tensor, labels: Tensor
@@ -241,21 +241,26 @@ class _Batch:
     def scores(
         self, baseline: Tensor, empty: _Outputs, members: Tensor, steps: int, seed: int
     ) -> dict[str, np.ndarray]:
-        """The rows of `MapScores` for these images, and which of their maps conserve relevance."""
+        """The rows of `MapScores` for these images, and whether each relevance map conserves relevance."""
         count, device = len(self.images), self.images.device
         each = torch.arange(count, device=device)
-        own = members[self.labels]
-        image, slot = torch.nonzero(own >= 0, as_tuple=True)
-        prototype = own[image, slot]
+        # every pair of an image and a prototype of its class, P in all; `slot` is its column in the result, (n, k)
+        of_class = members[self.labels]
+        image, slot = torch.nonzero(of_class >= 0, as_tuple=True)
+        prototype = of_class[image, slot]
+        # the model's relevance map of the black box's class is only another one where the predictions differ
         other = torch.nonzero(self.predicted != self.black_box)[:, 0]
         maps, conserving = self._maps(image, prototype, other)
         of_prototype, of_prediction, of_black_box, of_other = maps.split([len(image), count, count, len(other)])
         same_class = of_prediction.clone()
         same_class[other] = of_other
+        # pixel orders: of the P pairs, of the n black-box and n model predictions, and n random ones
         ranks = torch.cat([
             relevance_rank(of_prototype), relevance_rank(of_black_box), relevance_rank(of_prediction),
             self._random_ranks(seed),
         ])  # fmt: skip
+        # all masked images in one pass through the encoder: for AD and AI, the more relevant half of the pixels by the
+        # P pairs and the n black-box predictions; for RO, every step between none and all by three orders per image
         least = self.pixels - int(self.pixels * LEAST)
         between = torch.from_numpy(pixel_counts(self.pixels, steps)[1:-1]).to(device)
         first = len(image) + torch.arange(3 * count, device=device)  # ranks by black box, by model, at random
@@ -266,21 +271,24 @@ class _Batch:
             torch.cat([torch.arange(len(image) + count, device=device), first.repeat_interleave(len(between))]),
             torch.cat([between.new_full((len(image) + count,), least), between.repeat(3 * count)]),
         )
+        # AD, AI: the similarity of each pair (P,) and the black box's probability (n,) before and after masking
         before = self.outputs.similarity[image, prototype]
         after = seen.similarity[: len(image)].gather(1, prototype[:, None])[:, 0]
         black_before = self.outputs.black_box[each, self.black_box]
         black_after = seen.black_box[len(image) : len(image) + count][each, self.black_box]
+        # RO: probabilities by order, image and step, (3, n, steps − 1, C)
         shape = (3, count, len(between), -1)
         model_steps = seen.probability[len(image) + count :].view(*shape)
         black_steps = seen.black_box[len(image) + count :].view(*shape)
 
         def curve(by: int, values: Tensor, start: Tensor, end: Tensor, target: Tensor) -> np.ndarray:
+            # both ends are known without masking: the baseline image and the image itself
             middle = values[by].gather(2, target[:, None, None].expand(-1, len(between), 1))[..., 0]
             whole = torch.cat([start[0, target][:, None], middle, end.gather(1, target[:, None])], 1)
             return whole.float().cpu().numpy()
 
         def by_slot(values: np.ndarray) -> np.ndarray:
-            table = np.full(own.shape, np.nan)
+            table = np.full(of_class.shape, np.nan)
             table[image.cpu().numpy(), slot.cpu().numpy()] = values
             return table
 
@@ -302,10 +310,11 @@ class _Batch:
         }
 
     def _maps(self, image: Tensor, prototype: Tensor, other: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Maps of all prototypes' similarities, of each image's prediction, of the black box's, and, for the images in
-        `other`, of the black box's prediction by the model."""
+        """Relevance maps of all pairs' similarities, of each image's prediction by the model and by the black box, and,
+        for the images in `other`, of the black box's class by the model; and whether each conserves relevance."""
         each = torch.arange(len(self.images), device=image.device)
         count, classes = self.outputs.similarity.shape[1], self.outputs.black_box.shape[1]
+        # outputs are numbered: K similarities, C scores of the black box, C probabilities by the prototypes
         targets = Targets(
             images=torch.cat([image, each, each, other]),
             outputs=torch.cat([
@@ -323,17 +332,20 @@ class _Batch:
         return maps, conserves.cpu().numpy()
 
     def _random_ranks(self, seed: int) -> Tensor:
+        # a generator per image: the order does not depend on the batch
         drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]
         return torch.from_numpy(np.stack(drawn)).to(self.images.device)
 
-    def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, kept: Tensor) -> _Outputs:
-        """What is said of masked images: row r is image `image[r]` with the `kept[r]` first pixels by `rank[r]`."""
+    def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, counts: Tensor) -> _Outputs:
+        """Model outputs for masked images: row r is `image[r]` with its first `counts[r]` pixels by `ranks[rank[r]]`."""
 
-        def some(part: slice) -> _Outputs:
-            return _outputs(self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], kept[part]))
+        def outputs_of(part: slice) -> _Outputs:
+            return _outputs(
+                self.model, keep_pixels(self.images[image[part]], baseline, ranks[rank[part]], counts[part])
+            )
 
         with torch.no_grad():
             portions = Portions.fitting(self.model.encoder, self.images, self.rows)
-            found = list(portions.over(len(image), some))
-        return _Outputs(*(torch.cat([getattr(one, name) for one in found])
+            parts = list(portions.over(len(image), outputs_of))
+        return _Outputs(*(torch.cat([getattr(outputs, name) for outputs in parts])
                           for name in ("z", "similarity", "probability", "black_box")))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Robustness of maps: what becomes of a similarity or a prediction when pixels are taken away (paper 4.1.2)."""
+"""Robustness of relevance maps: similarities and predictions when pixels are removed (paper 4.1.2)."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ def relevance_rank(relevance: Tensor) -> Tensor:
 
     Channels are summed. Equally relevant pixels keep their order, row by row.
     """
+    # rank = inverse permutation of the descending order, (N, H·W); scatter_ works batched on any device
     order = relevance.sum(1).flatten(1).argsort(dim=1, descending=True, stable=True)
     return torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
 
 
-def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, kept: Tensor) -> Tensor:
-    """Images of which only the most relevant pixels are kept.
+def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
+    """Images with all but the most relevant pixels replaced.
 
     Args:
         images: (N, channels, H, W).
-        baseline: (channels, H, W), what the other pixels become.
+        baseline: (channels, H, W), the replacement of the other pixels.
         rank: (N, H·W), 0 for the most relevant.
-        kept: (N,) how many pixels stay.
+        counts: (N,) number of pixels to keep.
 
     Returns:
         (N, channels, H, W).
     """
-    mask = (rank < kept[:, None]).view(len(images), 1, *images.shape[2:])
+    mask = (rank < counts[:, None]).view(len(images), 1, *images.shape[2:])
     return torch.where(mask, images, baseline)
 
 
 def average_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """AD: the share of a score that is lost with the least relevant pixels, max(0, s − s') / s, 0…1, lower is better.
+    """AD: the share of a score lost without the least relevant pixels, max(0, s − s') / s, 0…1, lower is better.
 
     Args:
         before: s, any shape.
-        after: s', the same shape, of the images that keep their most relevant pixels.
+        after: s', the same shape, of the images with only their most relevant pixels.
 
     Returns:
-        The drop of each; NaN where s is not above 0, so that a share of it means nothing.
+        The drop of each; NaN where s ≤ 0, since a share of it is meaningless.
     """
     before, after = before.astype(np.float64), after.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -53,10 +54,10 @@ def average_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def average_increase(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """AI: whether a score grows when the least relevant pixels go, [s' > s], 0 or 1, higher is better.
+    """AI: whether a score grows without the least relevant pixels, [s' > s], 0 or 1, higher is better.
 
-    By more than `ROUNDING` of it: where the pixels that go are as dark as what replaces them, s' is s but for the last
-    digits of float32.
+    The increase must exceed `ROUNDING` of s: if the removed pixels equal their replacement, s' differs from s only by
+    float32 rounding.
 
     Args:
         before, after: see `average_drop`.
@@ -69,12 +70,12 @@ def average_increase(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def pixel_counts(pixels: int, steps: int) -> np.ndarray:
-    """(steps + 1,) int64, how many pixels are in the image after each step of relevance ordering, from 0 to all."""
+    """(steps + 1,) int64, the number of pixels shown after each step of relevance ordering, from 0 to all."""
     return np.round(np.linspace(0, pixels, steps + 1)).astype(np.int64)
 
 
 def curve_area(curve: np.ndarray) -> np.ndarray:
-    """RO: the area under curves of a probability against the share of pixels, 0…1, higher is better.
+    """RO: the area under the curve of a probability against the share of pixels, 0…1, higher is better.
 
     Args:
         curve: (…, steps + 1), at evenly spaced shares from 0 to 1.

@@ -1,4 +1,4 @@
-"""What was measured, or why it was not, as arrays and numbers. Needs no torch."""
+"""Results of measurements as arrays and numbers, or why there are none. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kmex_core.base.artifact import StoredResult
 
 @dataclass(frozen=True)
 class NotComputed:
-    """A metric that cannot be computed for a model, and why, in a sentence."""
+    """The reason, as a sentence, why a metric cannot be computed."""
 
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class MapScores(StoredResult):
-    """What the metrics on relevance maps found, image by image (paper 4.1.2, 4.2.3). S steps of relevance ordering.
+    """Scores of relevance maps by image (paper 4.1.2, 4.2.3). S steps of relevance ordering.
 
     Attributes:
         images: (N,) int64, indices in the test split, ascending.
@@ -27,12 +27,12 @@ class MapScores(StoredResult):
             where a similarity is not above 0).
         increase: (N, k) float64, AI, 0 or 1 (higher is better).
         drop_black_box, increase_black_box: (N,) float64, the same of the black box's probability of its prediction.
-        divergence: (N,) float64, D_fdl in nats, of the maps of the black box's prediction (lower is better).
-        curve: (N, S + 1) float32, the model's probability of its prediction as pixels come in, most relevant first.
+        divergence: (N,) float64, D_fdl in nats, of the relevance maps of the black box's prediction (lower is better).
+        curve: (N, S + 1) float32, the model's probability of its prediction as pixels are added, most relevant first.
         curve_random: (N, S + 1) float32, the same in random order.
         curve_black_box, curve_black_box_random: (N, S + 1) float32, the black box's.
-        conserving: share (0…1) of all maps that sum to what they should, within `CONSERVATION_TOLERANCE`.
-        seconds: how long it took.
+        conserving: share (0…1) of relevance maps with the correct sum, within `CONSERVATION_TOLERANCE`.
+        seconds: duration.
     """
 
     images: np.ndarray

@@ -71,10 +71,10 @@ class PrototypeHead(nn.Module):
     def relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the dimensions for the score of one class each, (N,): each prototype splits its part."""
         parts = self.similarity(z) * self.weight[target]
-        found = torch.zeros_like(z)
+        relevance = torch.zeros_like(z)
         for p in range(len(self.prototypes)):
-            found += similarity_relevance(z, self.prototypes[p].expand_as(z), parts[:, p])
-        return found
+            relevance += similarity_relevance(z, self.prototypes[p].expand_as(z), parts[:, p])
+        return relevance
 
 
 class Baseline(nn.Module):
@@ -114,14 +114,14 @@ class Baseline(nn.Module):
     @property
     def prototypes(self) -> Tensor:
         """(K, D)."""
-        found: Tensor = self.head.prototypes
-        return found
+        prototypes: Tensor = self.head.prototypes
+        return prototypes
 
     @property
     def prototype_class(self) -> Tensor:
         """(K,) int64."""
-        found: Tensor = self.head.prototype_class
-        return found
+        prototype_class: Tensor = self.head.prototype_class
+        return prototype_class
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, D) embeddings."""
@@ -130,13 +130,13 @@ class Baseline(nn.Module):
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, D) to (N, K)."""
-        found: Tensor = self.head.similarity(z)
-        return found
+        similarities: Tensor = self.head.similarity(z)
+        return similarities
 
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) to (N, C) class scores."""
-        found: Tensor = self.head.classify(similarity)
-        return found
+        scores: Tensor = self.head.classify(similarity)
+        return scores
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised images to (N, C) class scores."""

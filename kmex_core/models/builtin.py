@@ -62,13 +62,13 @@ class BuiltInPrototypes(KMEx):
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) similarities, as the model has them; FLINT's may be below 0."""
-        found: Tensor = self.head.similarity(z)
-        return found
+        similarities: Tensor = self.head.similarity(z)
+        return similarities
 
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores, by the model's last layer."""
-        found: Tensor = self.head.classify(similarity)
-        return found
+        scores: Tensor = self.head.classify(similarity)
+        return scores
 
     def predict(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N,) classes: the highest score."""
@@ -90,5 +90,5 @@ class BuiltInPrototypes(KMEx):
 
     def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the score of one class each, (N,)."""
-        found: Tensor = self.head.relevance(z, target)
-        return found
+        relevance: Tensor = self.head.relevance(z, target)
+        return relevance

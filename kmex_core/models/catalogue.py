@@ -126,15 +126,15 @@ def exported(store: Store, name: str) -> bytes:
 
 def list_models(store: Store) -> tuple[list[ModelInfo], list[str]]:
     """All models, and a message for each file that cannot be read."""
-    found, broken = [], []
+    infos, broken = [], []
     for name in known_names(store):
         try:
-            found.append(describe(store, name))
+            infos.append(describe(store, name))
         except InputError:
             continue  # deleted or renamed since the names were read
         except StoreError as error:
             broken.append(str(error))
-    return found, broken
+    return infos, broken
 
 
 _claims = threading.local()

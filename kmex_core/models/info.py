@@ -75,19 +75,19 @@ def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInf
     trained with all of the same numbers. An imported model stands alone: how it was trained is not known.
     """
 
-    def training(one: ModelInfo) -> tuple[object, ...]:
-        recipe = {name: value for name, value in one.made_by["recipe"].items() if name not in ("k", "seed")}
-        data = one.dataset, one.class_column, one.class_names, one.image_size, one.made_by.get("data")
-        return one.kind, one.backbone, *data, recipe
+    def training(model: ModelInfo) -> tuple[object, ...]:
+        recipe = {name: value for name, value in model.made_by["recipe"].items() if name not in ("k", "seed")}
+        data = model.dataset, model.class_column, model.class_names, model.image_size, model.made_by.get("data")
+        return model.kind, model.backbone, *data, recipe
 
     if "recipe" not in info.made_by:
         return [info]
-    found: dict[int, dict[int, ModelInfo]] = {}
-    for one in (info, *others):
-        if one.k and "recipe" in one.made_by and training(one) == training(info):
-            found.setdefault(training_seed(one), {}).setdefault(one.k, one)
-    ks = sorted(found[training_seed(info)])
-    return [of_seed[k] for _, of_seed in sorted(found.items()) if of_seed.keys() >= set(ks) for k in ks]
+    by_seed: dict[int, dict[int, ModelInfo]] = {}
+    for model in (info, *others):
+        if model.k and "recipe" in model.made_by and training(model) == training(info):
+            by_seed.setdefault(training_seed(model), {}).setdefault(model.k, model)
+    ks = sorted(by_seed[training_seed(info)])
+    return [of_seed[k] for _, of_seed in sorted(by_seed.items()) if of_seed.keys() >= set(ks) for k in ks]
 
 
 def training_seed(info: ModelInfo) -> int:

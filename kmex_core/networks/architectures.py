@@ -1,4 +1,4 @@
-"""Every backbone by name, from the sources in `networks.backbones`."""
+"""Backbones by name, from the sources in `networks.backbones`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build(name: str, num_classes: int, image_size: int, imagenet: bool = False) 
         imagenet: start from ImageNet weights (downloaded), with a new head.
 
     Raises:
-        InputError: for an unknown name, weights that cannot be had, or a size the backbone cannot take.
+        InputError: for an unknown name, unavailable weights, or an unsupported image size.
     """
     source = registered().named(name)
     if num_classes < 2:

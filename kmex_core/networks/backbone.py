@@ -1,4 +1,4 @@
-"""What a source of backbones is."""
+"""The interface of sources of backbones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 
 
 class BackboneSource(ABC):
-    """One backbone, or a family. A file in `networks.backbones` with a subclass adds them: they can be trained,
-    imported and converted.
+    """A backbone or a family of backbones. To add one, add a file with a subclass to `networks.backbones`: its backbones
+    can then be trained, imported and converted.
 
     Attributes:
         name: of the source.
@@ -33,6 +33,6 @@ class BackboneSource(ABC):
             imagenet: start from ImageNet weights, with a new head.
 
         Raises:
-            InputError: for weights that cannot be had.
-            ValueError, AssertionError: for a size that it cannot take.
+            InputError: for unavailable weights.
+            ValueError, AssertionError: for an unsupported image size.
         """

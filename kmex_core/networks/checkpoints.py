@@ -1,4 +1,4 @@
-"""Weights from elsewhere: read without running anything, and matched to an architecture by name and shape.
+"""Foreign weights: read without running any code, and matched to an architecture by name and shape.
 
 Sizes are checked before memory is taken: what a file says of itself (its directory, the shapes in its header) is read
 first, its tensors stay on disk where the format allows, and only those that have a place in the network are loaded.
@@ -31,7 +31,7 @@ HOLDERS = (
     "params", "ema", "state_dict_ema", "ema_state_dict", "model_ema", "params_ema",
 )  # fmt: skip
 WAY_OUT = (
-    f"Where you trust it, save its weights alone, with {SAVED} or "
+    f"If you trust it, save only its weights with {SAVED} or "
     "`safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')`, and import that."
 )
 # harmless things beside the weights: their place is taken by something that keeps nothing and does nothing
@@ -67,10 +67,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     try:
         if not path.is_file():
-            raise InputError(f"{path} is no file." if path.exists() else f"There is no file {path}.")
+            raise InputError(f"{path} is not a file." if path.exists() else f"There is no file {path}.")
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise InputError(f"{path} has {size / 2**30:.1f} GiB; at most {MOST_BYTES // 2**30} are read.")
+            raise InputError(f"{path} has {size / 2**30:.1f} GiB; the limit is {MOST_BYTES // 2**30}.")
         if why := foreign(path):
             raise InputError(f"{path} {why}")
         with path.open("rb") as file:
@@ -85,7 +85,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def _checked(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     if len(state) > MOST_TENSORS:
-        raise InputError(f"{path} has {len(state):,} tensors; at most {MOST_TENSORS:,} are read.")
+        raise InputError(f"{path} has {len(state):,} tensors; the limit is {MOST_TENSORS:,}.")
     for name in state:
         if len(name) > LONGEST_NAME or name.count(".") >= MOST_PARTS:
             raise InputError(
@@ -98,14 +98,14 @@ def _checked(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     header = safetensors_header(path, MOST_HEADER)
     if header is None:
-        raise InputError(f"{path} is damaged or no safetensors file (its header cannot be read).")
+        raise InputError(f"{path} is damaged or not a safetensors file (its header cannot be read).")
     if len(header) > MOST_TENSORS + 1:
-        raise InputError(f"{path} has {len(header):,} tensors; at most {MOST_TENSORS:,} are read.")
+        raise InputError(f"{path} has {len(header):,} tensors; the limit is {MOST_TENSORS:,}.")
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({_first_line(error)}).") from error
+        raise InputError(f"{path} is damaged or not a safetensors file ({_first_line(error)}).") from error
     if not state:
         raise InputError(f"{path} has no tensors.")
     return state
@@ -122,12 +122,12 @@ def _zipped(path: Path) -> Any:
                 total = sum(info.file_size for info in members)
                 raise InputError(
                     f"{path} is a compressed zip archive ({total / 2**20:,.0f} MiB unpacked), which torch.save never "
-                    f"writes. Where you trust it, load it in Python and save it again: {SAVED}."
+                    f"writes. If you trust it, load it in Python and save it again: {SAVED}."
                 )
             if sum(info.file_size for info in members) > size:
                 raise InputError(f"{path} is damaged: the parts of the archive are larger than the file.")
             if len(pickles) != 1 or len({info.filename for info in members}) != len(members):
-                raise InputError(f"{path} is damaged: it does not hold exactly one checkpoint.")
+                raise InputError(f"{path} is damaged: it does not contain exactly one checkpoint.")
             if pickles[0].file_size > MOST_HEADER:
                 raise InputError(
                     f"{path} holds {pickles[0].file_size / 2**20:,.0f} MiB beside its tensors; at most "
@@ -137,7 +137,9 @@ def _zipped(path: Path) -> Any:
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged or cut off ({_first_line(error)}). Download or copy it again.") from error
+        raise InputError(
+            f"{path} is damaged or truncated ({_first_line(error)}). Download or copy it again."
+        ) from error
     return _load(path, True)
 
 
@@ -161,7 +163,7 @@ def _scan(path: Path, content: Any, size: int) -> None:
             count += 1
             name = opcode.name
             if isinstance(argument, str) and argument.split()[-1:] == ["bytearray"]:  # of any size, by its number
-                raise InputError(f"{path} holds more than weights (a bytearray). {WAY_OUT}")
+                raise InputError(f"{path} contains more than weights (a bytearray). {WAY_OUT}")
             if isinstance(argument, int) and name.startswith(("BININT", "LONG", "INT")):
                 numbers.append(argument)
             elif name == "BINPERSID" and numbers and numbers[-1] > size:
@@ -173,7 +175,9 @@ def _scan(path: Path, content: Any, size: int) -> None:
     except (
         ValueError, IndexError, KeyError, EOFError, OverflowError, UnicodeDecodeError, MemoryError, struct.error,
     ) as error:  # fmt: skip
-        raise InputError(f"{path} is damaged or cut off ({_first_line(error)}). Download or copy it again.") from error
+        raise InputError(
+            f"{path} is damaged or truncated ({_first_line(error)}). Download or copy it again."
+        ) from error
 
 
 def _load(path: Path, mapped: bool) -> Any:
@@ -183,16 +187,16 @@ def _load(path: Path, mapped: bool) -> Any:
             return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except UnpicklingError as error:
         raise InputError(
-            f"{path} holds more than weights: a whole model or other Python objects, pickled. Reading those can run "
-            f"any code, so it is not done. {WAY_OUT} ({_first_line(error)})"
+            f"{path} contains more than weights: a whole model or other Python objects, pickled. Reading those could "
+            f"run arbitrary code, so it is refused. {WAY_OUT} ({_first_line(error)})"
         ) from error
     except (
         RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError,
         AssertionError, OverflowError, RecursionError, NotImplementedError, ImportError, struct.error,
     ) as error:  # fmt: skip
         raise InputError(
-            f"{path} is damaged, cut off, or no checkpoint ({_first_line(error)}). A safetensors file, or a state dict "
-            "written by torch.save, was expected."
+            f"{path} is damaged, truncated, or not a checkpoint ({_first_line(error)}). Expected a safetensors file, or a "
+            "state dict written by torch.save."
         ) from error
 
 
@@ -216,7 +220,7 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
             break
         loaded = inner
     if isinstance(loaded, Tensor):
-        raise InputError(f"{path} holds a single tensor; a network has many. Save its state dict with {SAVED}.")
+        raise InputError(f"{path} contains a single tensor; a network has many. Save its state dict with {SAVED}.")
     state = _named(loaded)
     dotted = any("." in name for name in state)
     if isinstance(loaded, Mapping) and not dotted:
@@ -228,7 +232,7 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
             return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     if not state:
         raise InputError(
-            f"{path} holds no named weights. A state dict was expected, by itself or under one of {', '.join(HOLDERS)}."
+            f"{path} contains no named weights. Expected a state dict, by itself or under one of {', '.join(HOLDERS)}."
         )
     return state
 

@@ -23,24 +23,23 @@ def extract(
     mixed_precision: bool = False,
     progress: Progress = silent,
 ) -> Embeddings:
-    """The embedding of every image, its label, and the class that the head predicts.
+    """The embedding of every image, its label, and the class predicted by the head.
 
-    A batch goes through the network in as many portions as the memory that is free asks for (`memory.Portions`), and in
-    smaller ones when it runs out all the same. Memory is bounded by one batch and the result. The encoder's mode and
-    place are put back afterwards.
+    A batch is split into portions that fit into free memory (`memory.Portions`), and into smaller ones if memory runs
+    out anyway. Memory is bounded by one batch and the result. The encoder's mode and device are restored afterwards.
 
     Args:
         encoder: images (n, 3, H, W) to embeddings (n, D).
         head: embeddings (n, D) to class scores (n, C).
         batches: normalised images (n, 3, H, W) and labels (n,).
-        total: how many images there are (0 when unknown); it saves a copy of the result.
+        total: number of images (0 when unknown); saves a copy of the result.
         device: where to compute.
-        mixed_precision: compute in 16-bit floats where torch deems it safe; the result is float32 all the same.
+        mixed_precision: compute in 16-bit floats where torch considers it safe; the result is float32.
         progress: called after every batch; it may raise to stop.
 
     Raises:
-        InputError: when an embedding is not finite (it says of how many images), or there are no images.
-        KMExError: when the device cannot even hold one image.
+        InputError: when embeddings are not finite (the message gives the number), or there are no images.
+        KMExError: when not even one image fits into the device's memory.
     """
     modes = [(part, part.training) for module in (encoder, head) for part in module.modules()]
     rows = _Rows(total)
@@ -56,8 +55,8 @@ def extract(
             if portions is None:
                 with torch.autocast(torch.device(device).type, enabled=mixed_precision):
                     portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))
-            for z, predicted, own in portions.over(len(images), forward):
-                rows.add(z, own, predicted)
+            for z, predicted, own_labels in portions.over(len(images), forward):
+                rows.add(z, own_labels, predicted)
                 progress(Event("Computing embeddings", rows.count, max(total, rows.count)))
     finally:
         for module, mode in modes:
@@ -92,8 +91,8 @@ class _Rows:
                     np.empty(self._total, np.int64),
                     np.empty(self._total, np.int64),
                 )
-            here = slice(self.count, self.count + len(z))
-            self._whole.z[here], self._whole.labels[here], self._whole.black_box[here] = z, labels, predicted
+            rows = slice(self.count, self.count + len(z))
+            self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows] = z, labels, predicted
         else:
             self._parts.append(Embeddings(z, labels.astype(np.int64), predicted.astype(np.int64)))
         self.count += len(z)
@@ -109,11 +108,11 @@ class _Rows:
                 )
             )
         elif self.count != self._total:
-            raise InputError(f"{self._total:,} images were expected, {self.count:,} came.")
+            raise InputError(f"Expected {self._total:,} images, got {self.count:,}.")
         bad = int((~np.isfinite(self._whole.z).all(1)).sum())
         if bad:
             raise InputError(
                 f"The embeddings of {bad:,} of {self.count:,} images are not finite (NaN or infinite). The network's "
-                "weights are broken or its input is: train it again with a lower learning rate, or check the weights."
+                "weights or its input are broken: check the weights, or train again with a lower learning rate."
             )
         return self._whole

@@ -1,4 +1,4 @@
-"""The feature maps of an encoder: which module pools the last of them, and which modules give the last ones."""
+"""The feature maps of an encoder: the module that pools the last one, and the modules that compute the last ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.utils.hooks import RemovableHandle
 
 
 def before_pooling(encoder: nn.Module, image_size: int) -> str:
-    """The dotted name of the global pooling that makes the embedding; "" where there is none (VGG, transformers)."""
-    found = ""
+    """The dotted name of the global pooling before the embedding; "" if there is none (VGG, transformers)."""
+    pool = ""
     pools = {name: part for name, part in encoder.named_modules() if isinstance(part, nn.AdaptiveAvgPool2d)}
     pooled: dict[str, Tensor] = {}
     handles = [
@@ -21,12 +21,12 @@ def before_pooling(encoder: nn.Module, image_size: int) -> str:
     z = _quietly(encoder, handles, image_size)
     for name, out in pooled.items():
         if out.flatten(1).shape == z.shape and torch.equal(out.flatten(1), z):
-            found = name
-    return found
+            pool = name
+    return pool
 
 
 def last_maps(encoder: nn.Module, image_size: int, count: int = 2) -> list[tuple[str, int, int]]:
-    """The modules that give the last maps of different sizes, the later last: name, channels and side of each."""
+    """The modules with the last feature maps of different sizes, in order: name, channels and side of each."""
     seen: dict[int, tuple[str, int, int]] = {}
 
     def look(name: str, out: object) -> None:
@@ -40,7 +40,7 @@ def last_maps(encoder: nn.Module, image_size: int, count: int = 2) -> list[tuple
         if name and name != pool and not isinstance(part, nn.AdaptiveAvgPool2d)
     ]
     _quietly(encoder, handles, image_size)
-    return sorted(seen.values(), key=lambda one: -one[2])[-count:]
+    return sorted(seen.values(), key=lambda feature_map: -feature_map[2])[-count:]
 
 
 def _quietly(encoder: nn.Module, handles: Sequence[RemovableHandle], image_size: int) -> Tensor:

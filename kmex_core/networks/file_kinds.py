@@ -1,4 +1,4 @@
-"""What a file is, by its content: the table of other frameworks' files, each with what to do about it."""
+"""Kinds of files by content: those of other frameworks, each with advice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_PYTORCH = (
     f"{SAVED}."
 )
 _UNPACK = "Unpack it, and import the file inside."
-# at the beginning of the file: (offset, bytes, what it is, what to do)
+# signatures: (offset, bytes, kind of file, advice)
 SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself",
      "Fetch the file with `git lfs pull`, and import that."),
@@ -45,16 +45,16 @@ SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"ARROW1", "an Arrow file", "Data sets are given by their folder (--dataset)."),
     (0, b"\x7fELF", "a program or library", "Choose the file with the network's weights."),
     (0, b"MZ", "a program or library", "Choose the file with the network's weights."),
-    (0, b"\x80\x04\x95", "", ""),  # a pickle: judged by what is in it
+    (0, b"\x80\x04\x95", "", ""),  # a pickle: judged by its content
 )  # fmt: skip
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
 
 
 def foreign(path: Path) -> str | None:
-    """Why a file cannot be read as PyTorch weights, with what to do; None when it may hold some.
+    """The reason why a file cannot be read as PyTorch weights, with advice; None if it may contain some.
 
-    Reads the beginning, and of a zip archive its directory, which is refused when it is larger than any checkpoint's.
+    Reads the beginning of the file, and the directory of a zip archive unless it is larger than any checkpoint's.
 
     Raises:
         OSError: when the file cannot be read.
@@ -62,12 +62,12 @@ def foreign(path: Path) -> str | None:
     with path.open("rb") as file:
         start = file.read(LOOKED_AT)
     if not start:
-        return "is empty. Was its download or copy cut off?"
+        return "is empty. Was the download or copy interrupted?"
     for offset, signature, kind, advice in SIGNATURES:
         if start[offset : offset + len(signature)] == signature:
             return f"is {kind}. {advice}" if kind else None
     if not start.strip(b"\0"):
-        return "holds nothing but zeros. Was its download or copy cut off?"
+        return "contains only zeros. Was the download or copy interrupted?"
     if start[:2] == b"PK":
         return _zip(path)
     if start[8:9] == b"{" and b"\0" in start[:8]:  # safetensors: the length of its header comes first
@@ -83,14 +83,14 @@ def _text(start: bytes) -> str | None:
     head = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     lower = head[:200].lower()
     if lower.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "is a web page: the download went wrong. Download the file itself (often the link 'raw' or 'download')."
+        return "is a web page, not the file. Download the file itself (often the link 'raw' or 'download')."
     if lower.startswith((b"<?xml", b"<")):
-        return "is an XML text, such as OpenVINO's or an error page of a download. Choose the file with the weights."
+        return "is an XML file, such as OpenVINO's or the error page of a download. Choose the file with the weights."
     if head[:1] in (b"{", b"["):
-        return "is a JSON text, such as a configuration. Choose the file with the weights beside it."
+        return "is a JSON file, such as a configuration. Choose the file with the weights."
     if not start.isascii() or any(byte < 32 and byte not in b"\t\n\r\f" for byte in start):
         return None
-    return "is a text. Choose the file with the network's weights."
+    return "is a text file. Choose the file with the network's weights."
 
 
 def _is_onnx(start: bytes) -> bool:
@@ -130,20 +130,18 @@ def _zip(path: Path) -> str | None:
             names = [info.filename for info in archive.infolist()]
             first = names[0] if names else ""
     except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeDecodeError, EOFError) as error:
-        return (
-            f"is damaged or cut off: it begins like a checkpoint of torch.save, but {error}. Download or copy it again."
-        )
+        return f"is damaged or truncated: it begins like a checkpoint of torch.save, but {error}. Download or copy it again."
     ends = [name.rpartition("/")[2] for name in names]
     lower = [name.lower() for name in names]
     if "constants.pkl" in ends or any("/code/" in name for name in names):
         return (
-            "is a TorchScript program (torch.jit.save), which is code. Where you trust it, load it in Python with "
+            "is a TorchScript program (torch.jit.save), which is code. If you trust it, load it in Python with "
             "`torch.jit.load`, and save the weights alone: `torch.save(module.state_dict(), 'weights.pt')`."
         )
     if any(name.startswith("serialized_exported_program") or "/models/" in name or "archive_format" in name
            for name in names) and "data.pkl" not in ends:  # fmt: skip
         return (
-            "is an exported program (torch.export, .pt2), which is code. Where you trust it, load it in Python with "
+            "is an exported program (torch.export, .pt2), which is code. If you trust it, load it in Python with "
             "`torch.export.load`, and save the weights alone: `torch.save(program.state_dict, 'weights.pt')`."
         )
     if "model.weights.h5" in ends or ("config.json" in ends and "metadata.json" in ends):
@@ -162,14 +160,14 @@ def _zip(path: Path) -> str | None:
     if inside := next((name for name in names if name.lower().endswith(WEIGHTS)), ""):
         return f"is a zip archive with weights inside ({inside[:80]}). {_UNPACK}"
     if any(name.endswith(PICTURES) for name in lower):
-        return "is a zip archive of pictures. Unpack it, and name the folder as a data set (--dataset)."
+        return "is a zip archive of pictures. Unpack it, and pass the folder as a data set (--dataset)."
     if "[Content_Types].xml" in names:
         return "is an office document. Choose the file with the network's weights."
     return f"is a zip archive without weights of torch.save (it begins with '{first[:80]}'). {_UNPACK}"
 
 
 def _pickle(path: Path) -> str | None:
-    """The libraries other than torch whose objects a pickle names: read as text, nothing is run."""
+    """The advice for a pickle of other libraries' objects, recognised as text; nothing is run."""
     with path.open("rb") as file:
         start = file.read(LOOKED_AT * 16)
     for mark, kind, advice in (
@@ -183,10 +181,10 @@ def _pickle(path: Path) -> str | None:
         (b"pandas", "a pandas table, pickled", "Choose the file with the network's weights."),
     ):
         if mark in start and b"torch" not in start:
-            return f"is {kind}. Reading one can run any code, so it is not done. {advice}"
+            return f"is {kind}. Reading it could run arbitrary code, so it is refused. {advice}"
     if b"torch" not in start and (b"numpy" in start and b"_reconstruct" in start):
         return (
-            "is a pickle of NumPy arrays. Reading one can run any code, so it is not done. Where you trust it, turn it "
+            "is a pickle of NumPy arrays. Reading it could run arbitrary code, so it is refused. If you trust it, convert it "
             f"into a state dict of tensors in Python, and save that with {SAVED}."
         )
     return None

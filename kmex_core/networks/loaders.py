@@ -1,4 +1,4 @@
-"""A user's loader, read once: which images it gives, in the data set's order, each batch checked in words."""
+"""Users' data loaders: read once in the data set's order, with clear errors for invalid batches."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ ENDLESS = 8
 class Batches:
     """The images and labels of a loader, checked as they are read, with the range of their pixels.
 
-    A `DataLoader` is read in its data set's order, each image once, whatever order or number of times its sampler gives
-    it: a sampler says which images take part. Any other iterable is read as it comes.
+    A `DataLoader` is read in its data set's order, each image once, regardless of the order and repetitions of its
+    sampler: a sampler only selects images. Any other iterable is read as it is.
 
     Args:
         loader: batches of images and labels.
@@ -47,9 +47,7 @@ class Batches:
         try:
             self._iterator = iter(loader)
         except TypeError:
-            raise InputError(
-                f"A {type(loader).__name__} is no loader: give a DataLoader or a list of batches."
-            ) from None
+            raise InputError(f"Expected a DataLoader or a list of batches, got a {type(loader).__name__}.") from None
         self._low: Tensor | None = None
         self._high: Tensor | None = None
         self._count = 0
@@ -57,11 +55,11 @@ class Batches:
         self.last = torch.empty(0)
         self._first = next(iter(self._checked()), None)
         if self._first is None:
-            raise InputError("The loader gives no images.")
+            raise InputError("The loader returns no images.")
 
     @property
     def total(self) -> int:
-        """How many images there are; 0 when that shows only at the end."""
+        """The number of images; 0 if it is only known at the end."""
         return 0 if self.indices is None else len(self.indices)
 
     @property
@@ -77,8 +75,8 @@ class Batches:
             wrong = labels[(labels < 0) | (labels >= self.classes)] if self.classes else labels[:0]
             if len(wrong):
                 raise InputError(
-                    f"The loader gave the label {int(wrong[0])}; the classifier tells {self.classes} classes apart, "
-                    f"whose labels are 0 to {self.classes - 1}."
+                    f"Expected labels from 0 to {self.classes - 1} for the classifier's {self.classes} classes, got "
+                    f"{int(wrong[0])}."
                 )
             self.last = images
             yield images, labels
@@ -105,7 +103,7 @@ class Batches:
         if indices is None:
             return loader
         if len(indices) == 0:
-            raise InputError("The loader's sampler gives no images.")
+            raise InputError("The loader's sampler selects no images.")
         self.indices = np.array(indices, np.int64)
         options: dict[str, Any] = {}
         if loader.num_workers:
@@ -148,7 +146,7 @@ class Batches:
         if self._count > asked or (exactly and self._count < asked):
             raise InputError(
                 f"The loader gave {self._count:,} images for {asked:,} indices of its data set: its collate_fn adds or "
-                "drops some, so that nobody could say which image is which. Filter the data set instead."
+                "drops some, so images cannot be identified. Filter the data set instead."
             )
 
 
@@ -201,23 +199,23 @@ def check_images(images: Any, who: str) -> None:
 
     Args:
         images: (n, channels, H, W) floats are expected.
-        who: who gave them, the beginning of the message.
+        who: the beginning of the message.
 
     Raises:
-        InputError: saying what came instead.
+        InputError: for anything else.
     """
     if not isinstance(images, Tensor):
         raise InputError(
-            f"{who} images as {type(images).__module__.partition('.')[0]}'s {type(images).__name__}; tensors (n, "
-            "channels, H, W), normalised as in training, were expected. In torchvision, v2.ToImage(), "
+            f"{who} images as {type(images).__module__.partition('.')[0]}'s {type(images).__name__}; expected tensors (n, "
+            "channels, H, W), normalised as in training. In torchvision, v2.ToImage(), "
             "v2.ToDtype(torch.float32, scale=True) and v2.Normalize(…) make them."
         )
     kind = str(images.dtype).removeprefix("torch.")
     if images.ndim != 4:
-        raise InputError(f"{who} images {tuple(images.shape)}; (n, channels, H, W) were expected.")
+        raise InputError(f"{who} images {tuple(images.shape)}; expected (n, channels, H, W).")
     if not images.is_floating_point():
         raise InputError(
-            f"{who} images of type {kind}; floats, normalised as in training, were expected: "
+            f"{who} images of type {kind}; expected floats, normalised as in training: "
             "v2.ToDtype(torch.float32, scale=True), then v2.Normalize(…)."
         )
     if images.is_meta:
@@ -252,28 +250,26 @@ def _class_numbers(labels: Any, count: int) -> Tensor:
         values = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
-            f"The loader gave labels as {type(labels).__name__} that are no numbers; the number of each image's class, "
-            "0 and up, was expected."
+            f"The loader gave labels as {type(labels).__name__} that are not numbers; expected class numbers "
+            "from 0, one per image."
         ) from None
     values = values.detach().cpu()
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.shape[:1] != (count,) or values.ndim > 2:
-        raise InputError(
-            f"The loader gave {count} images and labels {tuple(values.shape)}; (n,) whole numbers were expected."
-        )
+        raise InputError(f"The loader gave {count} images and labels {tuple(values.shape)}; expected (n,) integers.")
     if values.ndim == 2:
         ones = (values == 1).sum(1)
         if not bool((((values == 0) | (values == 1)).all(1) & (ones == 1)).all()):
             raise InputError(
-                f"The loader gave labels {tuple(values.shape)}, which are not one class per image (one-hot). Several "
-                "or shared classes per image are not what KMEx explains."
+                f"The loader gave labels {tuple(values.shape)}, which are not one class per image (one-hot). KMEx "
+                "does not support multiple or soft labels."
             )
         return values.float().argmax(1)
     whole = values.to(torch.int64)
     if values.dtype.is_complex or (values.is_floating_point() and not bool((whole == values).all())):
         raise InputError(
-            "The loader gave labels that are no whole numbers. KMEx explains classes, not regression: give the number "
-            "of each image's class, 0 and up."
+            "The loader gave labels that are not integers. KMEx explains classes, not regression: pass class numbers "
+            "from 0, one per image."
         )
     return whole

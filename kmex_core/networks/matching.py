@@ -1,4 +1,4 @@
-"""A checkpoint's names and shapes, matched to a network's."""
+"""Matching of a checkpoint's names and shapes to a network's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from kmex_core.base.errors import InputError
 from kmex_core.networks.checkpoints import _first_line
 
-# buffers of the original ProtoPNet and ProtoVAE that need no place here
+# buffers of the original ProtoPNet and ProtoVAE that are not used here
 UNNEEDED = ("ones", "prototype_class_identity")
 
-# buffers that a checkpoint may lack: they start as a new network has them
+# buffers that a checkpoint may lack: they keep a new network's values
 OPTIONAL = ("num_batches_tracked", "prototype_class", "picture")
 
 # what takes no part in predictions, wherever it stands in a name: losses and metrics of a training framework, auxiliary
@@ -33,21 +33,21 @@ IGNORED = (
 
 @dataclass(frozen=True)
 class Match:
-    """How a checkpoint fits an architecture.
+    """A checkpoint matched to an architecture.
 
     Attributes:
-        state: tensors by the architecture's names; with those that found no place, by their own.
-        matched: how many have a place.
-        renamed: the checkpoint's name of each that is called otherwise here, by the name here.
-        kept: buffers that the checkpoint lacks.
-        ignored: what was left out, by the checkpoint's names.
-        rivals: two beginnings of names in the checkpoint that fit equally well, so that neither was taken.
+        state: tensors by the architecture's names; unmatched ones by their own names.
+        matched: number of matched tensors.
+        renamed: the checkpoint's names of renamed tensors, by the architecture's names.
+        defaults: buffers missing in the checkpoint, which keep their initial values.
+        ignored: tensors left out, by the checkpoint's names.
+        rivals: two prefixes in the checkpoint that match equally well; neither was used.
     """
 
     state: dict[str, Tensor]
     matched: int
     renamed: dict[str, str] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     rivals: tuple[str, str] | None = None
 
@@ -58,25 +58,25 @@ def match(
     ignore: Sequence[str] = (),
     aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> Match:
-    """Find the place of each tensor of a checkpoint in a network, by its name or what is left of it.
+    """Match each tensor of a checkpoint to one of a network, by its name or a suffix of it.
 
-    In this order: equal names; `aliases`; then one beginning of names for another (`module.features.` for `encoder.`,
-    `classifier.` for `fc.`), where shapes are equal and no other place is as good. What finds no place and takes no
-    part in predictions (`IGNORED`) is left out; all else keeps its name, so that loading refuses it.
+    In this order: equal names; `aliases`; then replacing one prefix by another (`module.features.` by `encoder.`,
+    `classifier.` by `fc.`) if shapes are equal and no other match is as good. Unmatched tensors that do not affect
+    predictions (`IGNORED`) are left out; all others keep their names, and loading refuses them.
 
     Args:
         state: the checkpoint.
         module: the network.
         ignore: patterns (`aux.*`, with `*`, `?` and `[…]`) of the checkpoint's names to leave out.
-        aliases: other names by the network's.
+        aliases: alternative names by the network's names.
 
     Raises:
-        InputError: when a pattern fits no name.
+        InputError: when a pattern matches no name.
     """
     for pattern in ignore:
         if not any(fnmatchcase(name, pattern) for name in state):
             raise InputError(
-                f"--ignore '{pattern}' fits no tensor of the checkpoint; its names are like {', '.join([*state][:3])}."
+                f"--ignore '{pattern}' matches no tensor of the checkpoint; it contains, for example, {', '.join([*state][:3])}."
             )
     expected = module.state_dict()
     given = {
@@ -86,26 +86,26 @@ def match(
     }
     places = {name: name for name in expected if name in given and given[name].shape == expected[name].shape}
     for name, other in aliases.items():
-        same = [candidate for candidate in given if candidate == other or candidate.endswith(f".{other}")]
-        if name in expected and name not in places and len(same) == 1:
-            if given[same[0]].numel() == expected[name].numel():
-                given[same[0]] = given[same[0]].reshape(expected[name].shape)
-            places[name] = same[0]
+        candidates = [candidate for candidate in given if candidate == other or candidate.endswith(f".{other}")]
+        if name in expected and name not in places and len(candidates) == 1:
+            if given[candidates[0]].numel() == expected[name].numel():
+                given[candidates[0]] = given[candidates[0]].reshape(expected[name].shape)
+            places[name] = candidates[0]
     by_prefix, rivals = _by_prefix(given, expected, places)
     places |= by_prefix
     taken = set(places.values())
     places |= {name: name for name in expected if name in given and name not in places and name not in taken}
     taken = set(places.values())
-    kept = tuple(name for name in expected if name not in places and name.rpartition(".")[2] in OPTIONAL)
+    defaults = tuple(name for name in expected if name not in places and name.rpartition(".")[2] in OPTIONAL)
     left = {name: value for name, value in given.items() if name not in taken}
     idle = {name for name in left if not {*IGNORED}.isdisjoint(name.split("."))}
     return Match(
         {name: given[other] for name, other in places.items()}
-        | {name: expected[name] for name in kept}
+        | {name: expected[name] for name in defaults}
         | {name: value for name, value in left.items() if name not in idle},
         len(places),
         {name: other for name, other in places.items() if name != other},
-        kept,
+        defaults,
         tuple(name for name in state if name not in given or name in idle),
         rivals,
     )
@@ -131,10 +131,10 @@ def _by_prefix(
         chosen: dict[str, str] = {}
         for size in sorted({len(names) for names in pairs.values()}, reverse=True):
             alike = {beginnings: names for beginnings, names in pairs.items() if len(names) == size}
-            here = Counter(name for names in alike.values() for name in names)
-            there = Counter(name for names in alike.values() for name in names.values())
+            names_used = Counter(name for names in alike.values() for name in names)
+            others_used = Counter(name for names in alike.values() for name in names.values())
             for names in alike.values():
-                if all(here[name] == 1 and there[other] == 1 for name, other in names.items()):
+                if all(names_used[name] == 1 and others_used[other] == 1 for name, other in names.items()):
                     chosen |= names
             if chosen:
                 break
@@ -165,18 +165,18 @@ def _pairs(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[
 
 def _cuts(name: str) -> list[tuple[str, str]]:
     parts = name.split(".")
-    return [(".".join(parts[:at]), ".".join(parts[at:])) for at in range(len(parts))]
+    return [(".".join(parts[:position]), ".".join(parts[position:])) for position in range(len(parts))]
 
 
 def converted(state: Mapping[str, Tensor], module: nn.Module, what: str) -> dict[str, Tensor]:
-    """Matched tensors as a network computes with them: dense, contiguous, of its own types (float32).
+    """Matched tensors in the network's format: dense, contiguous, of its types (float32).
 
-    Only tensors of the network's own shapes are turned, so that no more memory is taken than the network has.
+    Only tensors of the network's shapes are converted: they take no more memory than the network.
 
     Args:
-        state: by the network's names; those that fit none of its tensors stay as they are.
+        state: by the network's names; unmatched tensors are unchanged.
         module: the network.
-        what: what the tensors are, for the message.
+        what: the name of the tensors in messages.
 
     Raises:
         InputError: for tensors without values (meta), complex ones, integers in the place of weights, and types that
@@ -199,8 +199,8 @@ def converted(state: Mapping[str, Tensor], module: nn.Module, what: str) -> dict
             )
         if place.is_floating_point() and not (value.is_floating_point() or value.is_quantized):
             raise InputError(
-                f"{what} are whole numbers ('{name}' is {kind}): a network that was quantised by another tool. Import "
-                "the weights from before that."
+                f"{what} are integers ('{name}' is {kind}): the network was quantised by another tool. Import "
+                "the weights from before quantisation."
             )
         try:
             dense = value.dequantize() if value.is_quantized else value.detach()

@@ -1,4 +1,4 @@
-"""How much memory is free, what a network takes for an image, and how many images therefore go through it at once."""
+"""Free memory, a network's memory per image, and the number of images that fit into one pass."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ CGROUP_FILES = (("memory.max", "memory.current", "inactive_file"),
 
 
 def available(system: Path = Path("/")) -> int:
-    """Bytes that this process may take before the machine or its container runs out of memory.
+    """Bytes that this process can use before the machine or its container runs out of memory.
 
-    Linux says so in /proc/meminfo (MemAvailable), and a container's limit is that of its cgroup (v2 or v1) or of one
-    above it, less what is in use there; files that were read and can be dropped count as free. Elsewhere a quarter of
-    the machine's memory is taken to be free.
+    On Linux: MemAvailable in /proc/meminfo, and the limits of the process's cgroup (v2 or v1) and of those above it,
+    less the memory in use there; reclaimable file caches count as free. Elsewhere: a quarter of the machine's memory.
 
     Args:
-        system: where `proc` and `sys` lie.
+        system: the folder of `proc` and `sys`.
     """
     free = [_machine(system)]
     try:
@@ -45,9 +44,9 @@ def available(system: Path = Path("/")) -> int:
         if controllers and "memory" not in controllers.split(","):
             continue
         root = system / "sys/fs/cgroup" / ("memory" if controllers else "")
-        # inside a container the path may be the host's: its own group then lies at the root
-        here = root / place.strip("/")
-        groups = [here, *here.parents]
+        # inside a container the path may be the host's: the container's group is then at the root
+        own_group = root / place.strip("/")
+        groups = [own_group, *own_group.parents]
         free += [left for group in groups if group.is_relative_to(root) and (left := _group(group)) is not None]
     return max(0, min(free))
 
@@ -66,7 +65,7 @@ def _machine(system: Path) -> int:
 
 
 def _group(folder: Path) -> int | None:
-    """What is left of a cgroup's memory; None where it has no limit."""
+    """The free memory of a cgroup; None without a limit."""
     for most, used, droppable in CGROUP_FILES:
         try:
             limit, taken = (folder / most).read_text().strip(), int((folder / used).read_text())
@@ -78,10 +77,10 @@ def _group(folder: Path) -> int | None:
 
 
 def budget(device: str | torch.device) -> int:
-    """Bytes that one pass through a network should take at most.
+    """The most bytes that one pass through a network should use.
 
-    On a GPU half of what is free there. Else a quarter of what is free, and never more than `MOST`: larger batches are
-    no faster on a CPU. It is looked up before, because Linux ends a process that takes too much without an error.
+    On a GPU, half of its free memory. Otherwise a quarter of free memory, at most `MOST`: larger batches are no faster
+    on a CPU. Checked in advance, because Linux kills a process that uses too much without raising an error.
     """
     place = torch.device(device)
     if place.type == "cuda":
@@ -90,7 +89,7 @@ def budget(device: str | torch.device) -> int:
 
 
 class _Sizes(TorchDispatchMode):
-    """Notes the bytes of every tensor that an operation makes, in their order."""
+    """Records the bytes of every new tensor, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,9 +97,11 @@ class _Sizes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {_place(value) for value in _tensors([args, kwargs])}
-        made = func(*args, **(kwargs or {}))
-        self.sizes += [value.nbytes for value in _tensors(made) if _place(value) not in given]  # a view takes none
-        return made
+        outputs = func(*args, **(kwargs or {}))
+        self.sizes += [
+            value.nbytes for value in _tensors(outputs) if _place(value) not in given
+        ]  # a view takes no memory
+        return outputs
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -118,12 +119,12 @@ def _place(value: Tensor) -> int:
 
 
 def bytes_per_row(function: Callable[[Tensor], Any], example: Tensor, backward: bool = False) -> int:
-    """What a pass takes for one row more, from a pass of two rows and one of three; of a module it is remembered.
+    """The memory of a pass per row, measured with two and with three rows; cached for modules.
 
     Args:
         function: any function of a batch.
         example: 3 rows or more, of which 3 are used.
-        backward: gradients are taken, so that everything is kept on the way; else a few tensors live at a time
+        backward: gradients are computed, so all intermediate tensors are kept; otherwise only a few live at a time
             (`LIVE` of the largest).
     """
     place = (*example.shape[1:], example.dtype, example.device, torch.is_autocast_enabled(example.device.type))
@@ -138,7 +139,7 @@ _known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], tuple[int, in
 
 
 def _measured(function: Callable[[Tensor], Any], example: Tensor) -> tuple[int, int]:
-    """The bytes of a row in the largest tensor on the way, and in all of them together."""
+    """The bytes per row in the largest intermediate tensor, and in all of them."""
     runs = []
     with torch.no_grad():
         for rows in (2, 3):
@@ -146,14 +147,14 @@ def _measured(function: Callable[[Tensor], Any], example: Tensor) -> tuple[int, 
                 function(example[:rows])
             runs.append(noted.sizes)
     two, three = runs
-    # what does not grow with the rows (weights in another precision, say) cancels out
+    # what does not grow with the rows (for example, weights in another precision) cancels out
     grown = [more - less for less, more in zip(two, three, strict=True)] if len(two) == len(three) else three
     return max([example[:1].nbytes, *grown]), sum(grown)
 
 
 @dataclass
 class Portions:
-    """How many rows go through a network at once: what fits, and half of it whenever memory runs out all the same.
+    """The number of rows per pass through a network: as many as fit, halved whenever memory runs out anyway.
 
     Attributes:
         rows: at least 1.
@@ -168,14 +169,14 @@ class Portions:
         cls, function: Callable[[Tensor], Any], batch: Tensor, most: int | None = None, *, backward: bool = False,
         copies: int = 1,
     ) -> Portions:  # fmt: skip
-        """What the memory that is free allows.
+        """Portions that fit into free memory.
 
         Args:
-            function: what the rows go through.
+            function: the computation on the rows.
             batch: (N, …) rows, or some like them, on the device.
-            most: rows at once that are enough; N when None.
+            most: an upper limit; N when None.
             backward: see `bytes_per_row`.
-            copies: how many times that is needed.
+            copies: a factor on the memory.
         """
         most = len(batch) if most is None else most
         if len(batch) == 0 or most <= 1:
@@ -193,35 +194,35 @@ class Portions:
         """`work` of all rows, in slices of at most `rows`.
 
         Raises:
-            KMExError: when the memory does not even hold one row.
+            KMExError: when not even one row fits into memory.
         """
         start = 0
         while start < total:
             part = slice(start, min(total, start + self.rows))
             try:
-                made = work(part)
+                result = work(part)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 if self.rows == 1:
                     raise KMExError(
-                        f"The device '{self.device}' has too little memory for one image at this size. Use --device "
+                        f"Not enough memory on '{self.device}' for one image of this size. Use --device "
                         "cpu, a smaller backbone or smaller images, or close other programs."
                     ) from error
                 self.rows //= 2
                 continue
-            yield made
+            yield result
             start = part.stop
 
 
 def in_portions(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """`function` of a batch, of as many rows at once as fit into the memory that is free."""
+    """`function` of a batch, in portions that fit into free memory."""
     portions = Portions.fitting(function, batch)
     return torch.cat(list(portions.over(len(batch), lambda part: function(batch[part]))))
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether torch or Python says that a device (or the machine) is out of memory."""
+    """Whether an error of torch or Python means that a device or the machine is out of memory."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in text for words in ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")

@@ -1,4 +1,4 @@
-"""Passes through a network that belongs to somebody else: watched by hooks, and left as it was whatever happens."""
+"""Passes through a user's network: observed by hooks, with its state restored whatever happens."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Call:
     """One run of a layer.
 
     Attributes:
-        name: the layer's name, as the caller of `watched` gave it.
-        inputs: what it was given, its positional arguments.
-        output: what it gave.
+        name: the layer's name in the argument of `watched`.
+        inputs: its positional arguments.
+        output: its result.
     """
 
     name: str
@@ -43,7 +43,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """All parts of a network in evaluation mode, and nothing of it compiled; afterwards each has its own mode again.
+    """Evaluation mode for all parts of a network, without compilation; afterwards each part's mode is restored.
 
     The flags are set, not `model.eval()` called: a module may do more in its own `train` (merge weights, say) than
     can be undone. Passes in several threads share the mode; the last one puts it back.
@@ -117,7 +117,7 @@ _passes_of: dict[nn.Module, int] = {}
 
 @contextlib.contextmanager
 def watched(layers: Mapping[str, nn.Module]) -> Iterator[list[Call]]:
-    """A list that gets a `Call` for every run of one of the layers in this thread, in the order in which they end."""
+    """A list that receives a `Call` for every run of the layers in this thread, in the order in which they end."""
     calls: list[Call] = []
     thread = threading.get_ident()
     notes: set[Callable[..., None]] = set()
@@ -151,7 +151,7 @@ def watched(layers: Mapping[str, nn.Module]) -> Iterator[list[Call]]:
 
 @contextlib.contextmanager
 def strangers(model: nn.Module) -> Iterator[list[nn.Module]]:
-    """A list that gets every module with weights or buffers that runs in this thread and is no part of `model`."""
+    """A list that receives every module with weights or buffers that runs in this thread but is not part of `model`."""
     known = set(model.modules())
     seen: list[nn.Module] = []
     thread = threading.get_ident()
@@ -176,6 +176,6 @@ _hooks_lock = threading.RLock()
 
 @contextlib.contextmanager
 def same_random_numbers(device: torch.device) -> Iterator[None]:
-    """Whatever random numbers are drawn inside, torch's generators stand where they stood afterwards."""
+    """Restore the state of torch's random generators afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield

@@ -163,8 +163,8 @@ def split(model: nn.Module, example: Tensor | None = None, head: str | nn.Module
     path = _path_of(network, linear, head) if head is not None else ""
     if not linear:
         raise InputError(
-            f"{type(network).__name__} has no Linear layer, so there is no place where its encoder ends and its head "
-            f"begins. KMEx needs a classifier that ends in one{_instead(network)}."
+            f"{type(network).__name__} has no Linear layer. KMEx needs a classifier that ends in one, where its encoder "
+            f"ends and its head begins{_instead(network)}."
         )
     if example is None:
         return split_at(network, path or list(linear)[-1])
@@ -220,7 +220,7 @@ def _path_of(network: nn.Module, linear: Mapping[str, nn.Linear], head: str | nn
             if layer is head and name in linear:
                 return name
         raise InputError(
-            f"The {type(head).__name__} given as head is no Linear layer of this {type(network).__name__}"
+            f"The {type(head).__name__} given as head is not a Linear layer of this {type(network).__name__}"
             f"{_candidates(linear)}."
         )
     for start in ("", "module.", "_orig_mod."):  # the names that wrappers put before it
@@ -228,8 +228,8 @@ def _path_of(network: nn.Module, linear: Mapping[str, nn.Linear], head: str | nn
             return head.removeprefix(start)
     kind = next((type(part).__name__ for name, part in network.named_modules() if name == head), "")
     raise InputError(
-        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is another "
-        f"network than expected{_candidates(linear)}."
+        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is not the expected "
+        f"network{_candidates(linear)}."
     )
 
 
@@ -315,12 +315,12 @@ def not_run(network: nn.Module, images: Tensor, error: Exception) -> KMExError:
     """What to say when a network fails on images."""
     if out_of_memory(error):
         return KMExError(
-            f"There is too little memory on '{images.device}' for {len(images)} images of {tuple(images.shape[1:])}."
+            f"Not enough memory on '{images.device}' for {len(images)} images of {tuple(images.shape[1:])}."
         )
     lines = str(error).strip().splitlines() or [""]
     return InputError(
         f"{type(network).__name__} cannot take images {tuple(images.shape)} of "
-        f"{str(images.dtype).removeprefix('torch.')} ({type(error).__name__}: {lines[0][:300]}). Give images of the "
+        f"{str(images.dtype).removeprefix('torch.')} ({type(error).__name__}: {lines[0][:300]}). Pass images of the "
         "size, channels and type that it was trained on."
     )
 
@@ -331,21 +331,21 @@ def _chosen(
     """The call of the head, and the classifier's scores where its output has them."""
     scores = _scores(output)
     if path:
-        own = [call for call in calls if call.name == path]
-        if not own:
+        calls_of_path = [call for call in calls if call.name == path]
+        if not calls_of_path:
             raise InputError(f"'{path}' does not run in {type(network).__name__}{_candidates(linear)}.")
-        return own[-1], scores
+        return calls_of_path[-1], scores
     if not calls:
         raise InputError(
-            f"{type(network).__name__} does not call any of its Linear layers, so that none can be its head; a layer "
-            f"used by its weight (F.linear) is not seen. Make it a call{_candidates(linear)}."
+            f"{type(network).__name__} does not call any of its Linear layers, so none can be its head; a layer "
+            f"used by its weight (F.linear) is not detected. Make it a call{_candidates(linear)}."
         )
     outputs = [scores] if scores is not None else _tensors(output)
     giving = [call for call in calls if any(_equal(call.output, value) for value in outputs)]
     if scores is None and len({call.name for call in giving}) != 1:
         raise InputError(
-            f"{type(network).__name__} gives {_described(output)} for a batch of images; a tensor (images, classes) "
-            f"was expected. Name the layer that gives the class scores with head={_candidates(linear)}."
+            f"{type(network).__name__} gives {_described(output)} for a batch of images; expected a tensor (images, "
+            f"classes). Name the layer that gives the class scores with head={_candidates(linear)}."
         )
     return (giving or calls)[-1], scores
 
@@ -388,13 +388,13 @@ def _check(
     name, path, z = type(network).__name__, parts.head_path, call.inputs[0]
     if scores is not None and scores.ndim != 2:
         raise InputError(
-            f"{name} gives {_described(scores)} for a batch of images; a tensor (images, classes) was expected. Wrap "
+            f"{name} gives {_described(scores)} for a batch of images; expected a tensor (images, classes). Wrap "
             "it in a module whose forward returns the class scores."
         )
     if not isinstance(z, Tensor) or z.ndim != 2:
         raise InputError(
-            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; one embedding per image (images, "
-            f"dimensions) was expected. If another layer is the head, name it with head={_candidates(linear)}."
+            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; expected one embedding per image (images, "
+            f"dimensions). If another layer is the head, name it with head={_candidates(linear)}."
         )
     if scores is None:
         return
@@ -414,12 +414,12 @@ def _check(
 
 def _check_repeats(network: nn.Module, encoder: UpToHead, z: Tensor, example: Tensor) -> None:
     with torch.no_grad(), passes.same_random_numbers(example.device):
-        torch.rand(1, device=example.device)  # so that other random numbers come than in the first pass
+        torch.rand(1, device=example.device)  # draw other random numbers than in the first pass
         again = encoder(example)
     if not torch.allclose(z, again, rtol=1e-2, atol=1e-2 * float(z.abs().amax()), equal_nan=True):
         raise InputError(
-            f"{type(network).__name__} gives the same images other embeddings at every pass, even in evaluation mode. "
-            "Often it is a dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout belongs "
+            f"{type(network).__name__} gives the same images different embeddings in every pass, even in evaluation mode. "
+            "A common cause is dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout belongs "
             "into __init__."
         )
 

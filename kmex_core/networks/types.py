@@ -1,4 +1,4 @@
-"""What the rooms above know of an encoder, as arrays. Needs no torch."""
+"""Embeddings as arrays. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kmex_core.base.artifact import StoredResult
 
 @dataclass(frozen=True, eq=False)
 class Embeddings(StoredResult):
-    """What an encoder makes of a split.
+    """The embedding of a split.
 
     Attributes:
         z: (N, D) float32, the embedding.

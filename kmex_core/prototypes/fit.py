@@ -1,4 +1,4 @@
-"""Prototypes from an embedding: k-means per class, and what each prototype stands for."""
+"""Prototypes from an embedding: k-means per class, and the training images that describe each prototype."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def fit_prototypes(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Prototypes:
-    """k-means per class on the training embedding (paper 3.1), and the training images behind each prototype.
+    """k-means per class on the training embedding (paper 3.1), and the training images of each prototype.
 
-    Within a class the prototype of the largest cluster comes first. A class gets as many prototypes as it has different
-    embeddings where those are fewer than `k`; `types.fewer_prototypes` says so in words.
+    Within a class, the prototype of the largest cluster comes first. A class with fewer than `k` different embeddings
+    gets one prototype per embedding; `types.fewer_prototypes` reports that.
 
     Args:
         embeddings: of the training split.
@@ -41,23 +41,24 @@ def fit_prototypes(
         progress: called after each class.
 
     Raises:
-        InputError: when a class has no images (it names the class), an embedding is not finite, or a label is out of
+        InputError: when a class has no images (the message names it), an embedding is not finite, or a label is out of
             range.
     """
     if k < 1:
-        raise InputError(f"The number of prototypes per class must be 1 or more, got {k}.")
+        raise InputError(f"Expected at least 1 prototype per class, got {k}.")
     sizes = _checked_sizes(embeddings, class_names)
     z = torch.from_numpy(embeddings.z).to(device)
     labels = torch.from_numpy(embeddings.labels).to(device)
-    centers = []
+    centers = []  # (k, D) of each class
     for label in range(len(class_names)):
         progress(Event("Finding prototypes", label, len(class_names)))
-        own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
-        centers.append(at_most(z[labels == label], k, own_seed))
+        # one seed per class: a class's prototypes do not depend on the other classes
+        class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+        centers.append(at_most(z[labels == label], k, class_seed))
     progress(Event("Finding prototypes", len(class_names), len(class_names)))
     classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
-    found = torch.cat(centers)
-    return _described(z, labels, found, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, found))
+    prototypes = torch.cat(centers)  # (K, D)
+    return _described(z, labels, prototypes, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, prototypes))
 
 
 def describe_prototypes(
@@ -68,14 +69,14 @@ def describe_prototypes(
     distance: Callable[[Tensor], Tensor],
     device: str = "cpu",
 ) -> Prototypes:
-    """What given prototypes stand for in the training split.
+    """Describe given prototypes by the training split.
 
     Args:
         embeddings: of the training split.
         class_names: C names.
         centers: (K, D) the prototypes.
         classes: (K,) their classes.
-        distance: (n, D) embeddings to (n, K); the lowest is of the prototype that an image activates.
+        distance: (n, D) embeddings to (n, K); an image activates the prototype with the lowest.
         device: a torch device.
 
     Raises:
@@ -90,14 +91,14 @@ def describe_prototypes(
 def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.ndarray:
     labels = embeddings.labels
     if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
-        raise InputError(f"Labels run from {labels.min()} to {labels.max()}, but there are {len(class_names)} classes.")
+        raise InputError(f"Expected labels from 0 to {len(class_names) - 1}, got {labels.min()} to {labels.max()}.")
     sizes = np.bincount(labels, minlength=len(class_names))
     empty = [f"'{name}'" for name, size in zip(class_names, sizes, strict=True) if size == 0]
     if empty:
         shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise InputError(
-            f"Every class needs at least one training image to have a prototype. Without any: {shown}. Add images, or "
-            "train without these classes."
+            f"Every class needs at least one training image. Classes without images: {shown}. Add images, or train "
+            "without these classes."
         )
     bad = int((~np.isfinite(embeddings.z).all(1)).sum())
     if bad:
@@ -106,7 +107,7 @@ def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.nda
 
 
 def at_most(points: Tensor, k: int, seed: int) -> Tensor:
-    """The centers of `k` clusters, or of as many as there are different points; (k or fewer, D), all different.
+    """(k or fewer, D) different centers: of `k` clusters, or of as many as there are different points.
 
     Args:
         points: (n, D), at least one.
@@ -117,20 +118,21 @@ def at_most(points: Tensor, k: int, seed: int) -> Tensor:
     while count > 1:
         try:
             centers = kmeans(points, count, seed).centers
+            # only the diagonal of the distances is 0: no two centers coincide after rounding
             if bool((pairwise(centers, centers) == 0).sum() == count):
                 return centers
         except ValueError:
-            pass  # fewer different points than clusters: fewer clusters, then
-        if different == len(points):
+            pass  # fewer different points than clusters: try fewer clusters
+        if different == len(points):  # not counted yet: only needed when a first attempt failed
             different = len(torch.unique(points, dim=0))
         count = min(count - 1, different)
     return kmeans(points, 1, seed).centers
 
 
 def pairwise(z: Tensor, centers: Tensor) -> Tensor:
-    """(N, K) Euclidean distances of (N, D) to (K, D), from differences, so that equal vectors have distance 0.
+    """(N, K) Euclidean distances of (N, D) to (K, D), computed from differences: equal vectors have distance 0.
 
-    (The usual matrix product leaves 1e-3 … 1e-2 where 0 belongs, in float32.)
+    In float32, the usual matrix product gives 1e-3 … 1e-2 instead of 0.
     """
     return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -138,31 +140,32 @@ def pairwise(z: Tensor, centers: Tensor) -> Tensor:
 def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:
     """s = log((d² + 1) / (d² + ε)) (paper 3.1), with the unsquared distance in place of d² when `squared` is False.
 
-    Computed as log1p((1 − ε) / (d² + ε)), which keeps far prototypes apart where the quotient would round to 1.
+    Computed as log1p((1 − ε) / (d² + ε)): far prototypes stay distinct where the quotient would round to 1.
     """
     d = distance.square() if squared else distance
     return torch.log1p((1 - epsilon) / (d + epsilon))
 
 
 def class_members(prototype_class: Tensor, classes: int) -> Tensor:
-    """(C, k) int64, the prototypes of each of C classes; −1 fills up classes that have fewer than others."""
+    """(C, k) int64, the prototypes of each of C classes; classes with fewer than k are padded with −1."""
     counts = torch.bincount(prototype_class, minlength=classes)
-    found = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
+    members = torch.full((classes, int(counts.max())), -1, dtype=torch.int64, device=prototype_class.device)
     order = prototype_class.argsort(stable=True)
+    # position of each prototype within its class: its rank in the sorted list less the start of the class's block
     place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[prototype_class[order]]
-    found[prototype_class[order], place] = order
-    return found
+    members[prototype_class[order], place] = order
+    return members
 
 
 def attracted(
     embeddings: Embeddings, prototypes: Prototypes, p: int, distance: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The training images whose nearest prototype is `p`: those of its class, and those of others.
+    """The training images whose nearest prototype is `p`: those of its class, and those of other classes.
 
     Args:
         embeddings: of the training split.
         prototypes: K prototypes.
-        p: one of them.
+        p: the index of one.
         distance: (n, D) embeddings to (n, K); Euclidean when None.
 
     Returns:
@@ -174,8 +177,8 @@ def attracted(
         far = (pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0] if distance is None
                else distance(z)[:, p]).cpu().numpy()  # fmt: skip
     rows = rows[far.argsort(kind="stable")]
-    own = embeddings.labels[rows] == prototypes.classes[p]
-    return rows[own], rows[~own]
+    same_class = embeddings.labels[rows] == prototypes.classes[p]
+    return rows[same_class], rows[~same_class]
 
 
 def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.ndarray:
@@ -189,7 +192,7 @@ def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.nda
 
 
 def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many training images activate each prototype: those of its own class, and all.
+    """The number of training images that activate each prototype: of its own class, and in all.
 
     Args:
         activated: (N,) the most similar of all K prototypes, for each image.
@@ -199,8 +202,8 @@ def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.nda
     Returns:
         Two (K,) int64 arrays: images of the own class, images of any class.
     """
-    own = labels == classes[activated]
-    return np.bincount(activated[own], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
+    same_class = labels == classes[activated]
+    return np.bincount(activated[same_class], minlength=len(classes)), np.bincount(activated, minlength=len(classes))
 
 
 def _described(
@@ -212,30 +215,35 @@ def _described(
     host_labels: np.ndarray,
     distance: Callable[[Tensor], Tensor],
 ) -> Prototypes:
-    """One pass over the images, in blocks of rows, so that memory does not grow with N times K."""
+    """One pass over the images in blocks of rows: memory does not grow with N · K."""
     count = len(centers)
-    own = torch.from_numpy(classes).to(z.device)
+    prototype_class = torch.from_numpy(classes).to(z.device)
+    # per prototype, over the blocks seen so far: the nearest images of its class (K, M), and of any class (K,)
     best_distance = torch.full((count, NEAREST), torch.inf, device=z.device)
     best_index = torch.full((count, NEAREST), NO_IMAGE, device=z.device)
     any_distance = torch.full((count,), torch.inf, device=z.device)
     any_index = torch.full((count,), NO_IMAGE, device=z.device)
     activated, nearest = [], []
     for start in range(0, len(z), ROWS):
-        distances = distance(z[start : start + ROWS])
+        distances = distance(z[start : start + ROWS])  # (n, K)
+        # per image: the prototype it activates
         low, which = distances.min(1)
         nearest.append(low)
         activated.append(which)
+        # per prototype: the nearest image of any class, before other classes are masked
         low, row = distances.min(0)
         closer = low < any_distance
         any_distance = torch.where(closer, low, any_distance)
         any_index = torch.where(closer, row + start, any_index)
-        distances[labels[start : start + ROWS, None] != own] = torch.inf
+        # per prototype: merge this block's nearest images of the own class with the best so far, (K, 2 M) to (K, M)
+        distances[labels[start : start + ROWS, None] != prototype_class] = torch.inf
         low, row = distances.topk(min(NEAREST, len(distances)), dim=0, largest=False)
         merged = torch.cat([best_distance, low.T], 1)
         index = torch.cat([best_index, row.T + start], 1)
         best_distance, place = merged.sort(dim=1, stable=True)
         best_distance, place = best_distance[:, :NEAREST], place[:, :NEAREST]
         best_index = index.gather(1, place)
+    # small classes have fewer than M images: the masked ones of other classes must not fill the list
     best_index[best_distance.isinf()] = NO_IMAGE
     chosen = torch.cat(activated).cpu().numpy()
     own_count, all_count = activation_counts(chosen, host_labels, classes)

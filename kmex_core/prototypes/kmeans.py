@@ -1,10 +1,10 @@
 """k-means with many starts at little cost.
 
-16 k-means++ starts are tried on a lightweight coreset (Bachem, Lucic, Krause: Scalable k-Means Clustering via
-Lightweight Coresets, KDD 2018), all at once as one batch of matrix products; the better half goes on twice, and the
-rest is run to convergence on all points. Distances by matrix products are exact enough to assign points; the points are
-centred first, so that no precision is lost to a large mean. Of very many points a random part is clustered first, so
-that all of them need few rounds.
+16 k-means++ starts run on a lightweight coreset (Bachem, Lucic, Krause: Scalable k-Means Clustering via
+Lightweight Coresets, KDD 2018), all at once as one batch of matrix products; twice the better half is kept, and the
+rest runs to convergence on all points. Distances by matrix products are exact enough to assign points; the points are
+centred first to lose no precision to a large mean. Of very many points, a random part is clustered first, and all of
+them then need few rounds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CORESET_PER_CLUSTER = 60
 SUBSET = 10_000
 TOLERANCE = 1e-4  # of the inertia
 ROWS = 16384
-SLACK = 1e-4  # of a distance, for what float32 rounds
+SLACK = 1e-4  # of a distance, for float32 rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +48,14 @@ def kmeans(points: Tensor, k: int, seed: int, starts: int = STARTS) -> Clusters:
         points: (n, D) float32, finite, n ≥ k.
         k: clusters, at least 1.
         seed: equal seeds give equal clusters on one machine.
-        starts: how many starts are tried.
+        starts: number of starts.
 
     Raises:
         ValueError: when k is not in 1…n, or there are fewer than k distinct points.
     """
     if not 1 <= k <= len(points):
         raise ValueError(f"k must be between 1 and the number of points, {len(points)}, got {k}.")
+    # centre: distances by matrix products lose digits to a large mean
     mean = points.mean(0, dtype=torch.float64).float()
     centred = points - mean
     squares = torch.linalg.vector_norm(centred, dim=1).square_()
@@ -63,17 +64,19 @@ def kmeans(points: Tensor, k: int, seed: int, starts: int = STARTS) -> Clusters:
             mean[None], torch.zeros(len(points), dtype=torch.int64, device=points.device),
             float(squares.sum(dtype=torch.float64)),
         )  # fmt: skip
+    # many starts on few points: each halving runs all starts for some rounds and keeps the better ones
     random = torch.Generator().manual_seed(seed)
     sample, weights = _coreset(centred, squares, max(CORESET, CORESET_PER_CLUSTER * k), random)
-    centers = _plus_plus(sample, weights, k, starts, random)
+    centers = _plus_plus(sample, weights, k, starts, random)  # (starts, k, D)
     for _ in range(HALVINGS):
         centers, inertia = _lloyd_batch(sample, weights, centers, ROUNDS)
         centers = centers[inertia.argsort()[: max(1, len(centers) // 2)]]
+    # the remaining starts on (a part of) the points themselves; the best one runs to convergence
     few = len(points) <= SUBSET
-    some = slice(None) if few else torch.randperm(len(points), generator=random)[:SUBSET].to(points.device)
-    part, part_squares = centred[some], squares[some]
+    rows = slice(None) if few else torch.randperm(len(points), generator=random)[:SUBSET].to(points.device)
+    part, part_squares = centred[rows], squares[rows]
     tried = [_lloyd(part, part_squares, start, ROUNDS) for start in centers]
-    best = min(tried, key=lambda found: found.inertia)
+    best = min(tried, key=lambda clusters: clusters.inertia)
     best = _lloyd(part, part_squares, best.centers, FINAL_ROUNDS, 0.0 if few else TOLERANCE / 4)
     return _ordered(best if few else _lloyd(centred, squares, best.centers, FINAL_ROUNDS, TOLERANCE), mean)
 
@@ -83,6 +86,7 @@ def _coreset(points: Tensor, squares: Tensor, size: int, random: torch.Generator
     n = len(points)
     if n <= size:
         return points, torch.ones(n, device=points.device)
+    # sampling probability q(x) = 1/2n + d(x)² / 2Σd²; weight 1 / (m q(x)) keeps the inertia unbiased
     share = (0.5 / n + 0.5 * squares.double() / squares.double().sum().clamp_min(1e-30)).cpu()
     chosen = torch.multinomial(share, size, replacement=True, generator=random)
     weights = (1 / (size * share[chosen])).float().to(points.device)
@@ -94,9 +98,10 @@ def _plus_plus(points: Tensor, weights: Tensor, k: int, starts: int, random: tor
     squares = points.square().sum(1)
     chosen = torch.multinomial(weights.cpu(), starts, replacement=True, generator=random).to(points.device)
     nearest = _squared(points, squares, points[chosen]).T
-    picks = [chosen]
+    picks = [chosen]  # k times (starts,)
     for _ in range(k - 1):
         share = (nearest * weights).cpu().double()
+        # every point coincides with a center already: draw uniformly instead of failing
         share += (share.sum(1, keepdim=True) <= 0) * 1.0
         chosen = torch.multinomial(share, 1, generator=random)[:, 0].to(points.device)
         nearest = torch.minimum(nearest, _squared(points, squares, points[chosen]).T)
@@ -105,13 +110,13 @@ def _plus_plus(points: Tensor, weights: Tensor, k: int, starts: int, random: tor
 
 
 def _squared(points: Tensor, squares: Tensor, centers: Tensor) -> Tensor:
-    """(n, k) squared distances by a matrix product."""
+    """(n, k) squared distances ‖x‖² + ‖c‖² − 2 x·c by a matrix product; rounding below 0 is clipped."""
     distances = torch.addmm(squares[:, None] + centers.square().sum(1), points, centers.T, alpha=-2)
     return distances.clamp_min_(0)
 
 
 def _lloyd_batch(points: Tensor, weights: Tensor, centers: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-    """Some rounds of weighted Lloyd for several starts at once.
+    """A few rounds of weighted Lloyd for several starts at once.
 
     Args:
         centers: (starts, k, D).
@@ -124,8 +129,9 @@ def _lloyd_batch(points: Tensor, weights: Tensor, centers: Tensor, rounds: int) 
     inertia = torch.zeros(starts)
     for _ in range(rounds):
         distances = _squared(points, squares, centers.reshape(-1, d)).view(-1, starts, k)
-        nearest, labels = distances.min(2)
-        inertia = weights @ nearest
+        nearest, labels = distances.min(2)  # (n, starts)
+        inertia = weights @ nearest  # (starts,)
+        # weighted means as one matrix product; a cluster without points keeps its center
         member = torch.nn.functional.one_hot(labels, k).to(points.dtype) * weights[:, None, None]
         mass = member.sum(0)
         sums = (member.view(len(points), -1).T @ points).view(starts, k, d)
@@ -134,24 +140,27 @@ def _lloyd_batch(points: Tensor, weights: Tensor, centers: Tensor, rounds: int) 
 
 
 def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolerance: float = 0.0) -> Clusters:
-    """Lloyd on all points until none changes its cluster, or for some rounds; an empty cluster takes a far point.
+    """Lloyd on all points until none changes its cluster, or for `rounds` rounds; an empty cluster takes a far point.
 
-    With a tolerance it ends, too, when a round lowers the inertia by less than that share of it.
+    With a tolerance, it also ends when a round lowers the inertia by less than that share of it.
 
-    After the centers have moved, the distances known before bound the new ones, and only points that may have come
-    nearer to another center are looked at again (Hamerly: Making k-means Even Faster, SDM 2010). The steps are Lloyd's.
+    After the centers have moved, the earlier distances bound the new ones, and only points that may now be nearer to
+    another center are compared again (Hamerly: Making k-means Even Faster, SDM 2010). The result is Lloyd's.
     """
     n, k = len(points), len(centers)
     everyone = torch.arange(n, device=points.device)
+    # Hamerly's bounds: at most `upper` from the own center, at least `lower` from every other one, (n,)
     upper, lower, labels = _two_nearest(points, squares, centers, everyone)
     labels = _without_empty(upper, labels, k)
     sums = _summed(points, everyone, torch.nn.functional.one_hot(labels, k))
     total, before = float(squares.sum(dtype=torch.float64)), torch.inf
     for _ in range(rounds):
+        # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
         means = sums / torch.bincount(labels, minlength=k)[:, None]
         inertia = total - float((sums * means).sum())
         if tolerance and before - inertia < tolerance * inertia:
             break
+        # move the centers, and widen the bounds by as much as the own center and the fastest other one moved
         before, moved = inertia, means.float()
         shift = (moved - centers).norm(dim=1)
         centers = moved
@@ -159,15 +168,17 @@ def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolera
         others = torch.where(torch.arange(k, device=points.device) == far.indices[0], far.values[1], far.values[0])
         upper += shift[labels]
         lower -= others[labels]
+        # only where the bounds overlap can the nearest center have changed
         doubtful = torch.nonzero(upper * (1 + SLACK) >= lower)[:, 0]
         new = labels.clone()
         upper[doubtful], lower[doubtful], new[doubtful] = _two_nearest(points, squares, centers, doubtful)
         filled = _without_empty(upper, new, k)
-        if filled is not new:  # some points are not with their nearest center
+        if filled is not new:  # moved points are not with their nearest center: the bounds no longer hold
             upper[:], lower[:] = torch.inf, 0.0
         changed = torch.nonzero(filled != labels)[:, 0]
         if len(changed) == 0:
             break
+        # update the sums by the points that changed: +1 to the new cluster, −1 to the old one
         member = torch.nn.functional.one_hot(filled[changed], k) - torch.nn.functional.one_hot(labels[changed], k)
         sums += _summed(points, changed, member)
         labels = filled
@@ -176,27 +187,27 @@ def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolera
 
 
 def _two_nearest(points: Tensor, squares: Tensor, centers: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of some points, (n,) each: distance to the nearest center, to the second nearest, and which is the nearest."""
+    """For some points, (n,) each: distance to the nearest and second nearest center, and the nearest center."""
     parts = []
-    for some in rows.split(ROWS):
-        low, which = _squared(points[some], squares[some], centers).topk(2, dim=1, largest=False)
+    for chunk in rows.split(ROWS):
+        low, which = _squared(points[chunk], squares[chunk], centers).topk(2, dim=1, largest=False)
         parts.append((low[:, 0].sqrt(), low[:, 1].sqrt(), which[:, 0]))
     if not parts:
         return points.new_empty(0), points.new_empty(0), rows
-    one, two, which = (torch.cat(values) for values in zip(*parts, strict=True))
-    return one, two, which
+    nearest, second, which = (torch.cat(values) for values in zip(*parts, strict=True))
+    return nearest, second, which
 
 
 def _summed(points: Tensor, rows: Tensor, member: Tensor) -> Tensor:
     """(k, D) float64, the sums of some points weighted by `member` (n, k)."""
-    found = torch.zeros(member.shape[1], points.shape[1], dtype=torch.float64, device=points.device)
-    for some, weights in zip(rows.split(ROWS), member.split(ROWS), strict=True):
-        found += weights.to(points.dtype).T @ points[some]
-    return found
+    sums = torch.zeros(member.shape[1], points.shape[1], dtype=torch.float64, device=points.device)
+    for chunk, weights in zip(rows.split(ROWS), member.split(ROWS), strict=True):
+        sums += weights.to(points.dtype).T @ points[chunk]
+    return sums
 
 
 def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Give each empty cluster the point that lies farthest from its center, of a cluster that keeps others."""
+    """Give each empty cluster the point farthest from its center whose cluster has other points."""
     counts = torch.bincount(labels, minlength=k)
     empty = torch.nonzero(counts == 0)[:, 0].tolist()
     if not empty:
@@ -214,11 +225,11 @@ def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
     return labels
 
 
-def _ordered(found: Clusters, mean: Tensor) -> Clusters:
-    """The largest cluster first; centers moved back to the points' own place."""
-    counts = torch.bincount(found.labels, minlength=len(found.centers))
+def _ordered(clusters: Clusters, mean: Tensor) -> Clusters:
+    """Clusters by size, largest first, with the centers moved back by the mean."""
+    counts = torch.bincount(clusters.labels, minlength=len(clusters.centers))
     order = counts.argsort(descending=True, stable=True)
-    place = torch.empty_like(order)
+    place = torch.empty_like(order)  # the inverse permutation: old label to new
     place[order] = torch.arange(len(order), device=order.device)
-    centers = (found.centers[order].double() + mean.double()).float()
-    return Clusters(centers, place[found.labels], found.inertia)
+    centers = (clusters.centers[order].double() + mean.double()).float()
+    return Clusters(centers, place[clusters.labels], clusters.inertia)

@@ -1,4 +1,4 @@
-"""KMEx on patches: prototypes of places in the last feature map, and a vote of all places (paper A.4)."""
+"""KMEx on patches: prototypes of positions in the last feature map, and a vote of all positions (paper A.4)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Batches = Callable[[str, np.ndarray | None], Iterable[tuple[np.ndarray, Tensor, 
 
 @dataclass(frozen=True)
 class Vote:
-    """What the patches of N images say.
+    """The vote of the patches of N images.
 
     Attributes:
-        predicted: (N,) the class with most patches; the one with the smaller mean distance where two have as many.
-        votes: (N, C) how many patches are nearest to a prototype of each class.
+        predicted: (N,) the class with most patches; ties go to the smaller mean distance.
+        votes: (N, C) the number of patches nearest to a prototype of each class.
         nearest: (N, P) the nearest prototype of each patch.
         distance: (N, P) its Euclidean distance.
     """
@@ -40,15 +40,15 @@ class Vote:
 
 
 class PatchKMEx(nn.Module):
-    """A classifier by the vote of its patches. P = h · w places in the last map before the global average pooling.
+    """A classifier by the vote of patches: P = h · w positions in the last feature map before global average pooling.
 
     Args:
-        encoder: images (N, 3, S, S) to embeddings (N, D), the mean of that map.
+        encoder: images (N, 3, S, S) to embeddings (N, D), the mean of that feature map.
         image_size: S.
 
     Raises:
-        InputError: for a network that does not end in global average pooling (VGG, transformers), or whose last map
-            has a single place at this size.
+        InputError: for a network that does not end in global average pooling (VGG, transformers), or whose last
+            feature map has a single position at this size.
     """
 
     prototypes: Tensor
@@ -60,16 +60,16 @@ class PatchKMEx(nn.Module):
         self._pool = before_pooling(encoder, image_size)
         if not self._pool:
             raise InputError(
-                "Patches are places in the map before global average pooling, which this network does not end in. Use "
-                "a ResNet, MobileNet, EfficientNet or the like."
+                "Patches need a network that ends in global average pooling, such as ResNet, MobileNet or "
+                "EfficientNet; this one does not."
             )
         with torch.no_grad():
             example = self.maps(torch.zeros(1, 3, image_size, image_size, device=next(encoder.parameters()).device))
         self.grid = (example.shape[2], example.shape[3])
         if self.grid == (1, 1):
             raise InputError(
-                f"At {image_size}×{image_size} pixels the last map has a single place: it is the whole image. Patches "
-                "need larger images, or a network that keeps more of them (resnet20)."
+                f"At {image_size}×{image_size} pixels, the last feature map has a single position, the whole image. "
+                "Use larger images, or a network with a larger last feature map (resnet20)."
             )
         self.register_buffer("prototypes", torch.empty(0, example.shape[1]))
         self.register_buffer("prototype_class", torch.empty(0, dtype=torch.int64))
@@ -77,38 +77,43 @@ class PatchKMEx(nn.Module):
         self.eval()
 
     def maps(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised images to (N, D, h, w), the last map before pooling."""
-        found: list[Tensor] = []
+        """(N, 3, S, S) normalised images to (N, D, h, w), the last feature map before pooling."""
+        feature_maps: list[Tensor] = []
         pool = self.encoder.get_submodule(self._pool)
-        handle = pool.register_forward_pre_hook(lambda _module, inputs: found.append(inputs[0]))
+        handle = pool.register_forward_pre_hook(lambda _module, inputs: feature_maps.append(inputs[0]))
         try:
             self.encoder(images)
         finally:
             handle.remove()
-        return found[0]
+        return feature_maps[0]
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised images to (N, P, D), row by row of the map."""
+        """(N, 3, S, S) normalised images to (N, P, D), row by row of the feature map."""
         return in_portions(self.maps, images).flatten(2).transpose(1, 2)
 
     def similarity(self, z: Tensor) -> Tensor:
-        """(N, P, D) to (N, P, K), as KMEx has it."""
+        """(N, P, D) patches to (N, P, K) similarities by KMEx's formula."""
         return similarity(pairwise(z.flatten(0, 1), self.prototypes), EPSILON).unflatten(0, z.shape[:2])
 
     def vote(self, z: Tensor) -> Vote:
-        """(N, P, D) patches to what they say together."""
-        flat = z.flatten(0, 1)
-        parts = [pairwise(flat[at : at + ROWS], self.prototypes).min(1) for at in range(0, len(flat), ROWS)]
+        """(N, P, D) patches to their vote."""
+        # the nearest prototype of each patch, in blocks of rows to bound memory
+        flat = z.flatten(0, 1)  # (N · P, D)
+        parts = [pairwise(flat[start : start + ROWS], self.prototypes).min(1) for start in range(0, len(flat), ROWS)]
         distance = torch.cat([part.values for part in parts]).view(z.shape[:2])
         nearest = torch.cat([part.indices for part in parts]).view(z.shape[:2])
-        said = self.prototype_class[nearest]
-        votes = torch.zeros(len(z), self.classes, device=z.device).scatter_add(1, said, torch.ones_like(distance))
-        far = torch.zeros_like(votes).scatter_add(1, said, distance) / votes.clamp(min=1)
+        # count votes per class, and the mean distance of its voting patches: (N, C) each
+        voted_class = self.prototype_class[nearest]  # (N, P)
+        votes = torch.zeros(len(z), self.classes, device=z.device).scatter_add(
+            1, voted_class, torch.ones_like(distance)
+        )
+        far = torch.zeros_like(votes).scatter_add(1, voted_class, distance) / votes.clamp(min=1)
+        # among the classes with most votes, the one with the smallest mean distance wins
         leading = votes == votes.amax(1, keepdim=True)
         return Vote(far.masked_fill(~leading, torch.inf).argmin(1), votes.long(), nearest, distance)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised images to (N, C) votes; ties are broken by `vote` alone."""
+        """(N, 3, S, S) normalised images to (N, C) votes; only `vote` breaks ties."""
         return self.vote(self.encode(images)).votes.float()
 
 
@@ -121,37 +126,38 @@ def fit_patches(
     seed: int = 0,
     progress: Progress = silent,
 ) -> PatchPrototypes:
-    """k-means on the patches of each class, and what each prototype stands for; the model gets the prototypes.
+    """k-means on the patches of each class; sets the model's prototypes and describes each of them.
 
-    Memory is bounded by the `SAMPLE` patches that a class's prototypes are found on, drawn by whole images.
+    Memory is bounded: a class is clustered on at most `SAMPLE` patches, drawn as whole images.
 
     Args:
         model: without prototypes.
-        batches: gives indices (n,), normalised images (n, 3, S, S) and labels (n,) of a split, of some images or (None)
-            of all.
+        batches: returns indices (n,), normalised images (n, 3, S, S) and labels (n,) of a split, for given images or
+            (None) for all.
         labels: (N,) of the training split.
         classes: C.
-        k: prototypes per class; one with fewer different patches has as many as those.
+        k: prototypes per class; a class with fewer different patches gets one per patch.
         seed: of k-means and of the choice of images.
         progress: called after each class and batch.
 
     Raises:
         InputError: when a class has no training images.
     """
-    places = model.grid[0] * model.grid[1]
-    most = max(1, SAMPLE // places)
+    positions = model.grid[0] * model.grid[1]
+    most = max(1, SAMPLE // positions)  # images per class
     centers = []
     with torch.no_grad():
         for label in range(classes):
             progress(Event("Finding patch prototypes", label, classes))
             rows = np.flatnonzero(labels == label)
             if len(rows) == 0:
-                raise InputError(f"Class {label} has no training images, and so no patches.")
-            own_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+                raise InputError(f"Class {label} has no training images. Add images, or leave the class out.")
+            class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
             if len(rows) > most:
-                rows = np.sort(np.random.default_rng(own_seed).choice(rows, most, replace=False))
+                rows = np.sort(np.random.default_rng(class_seed).choice(rows, most, replace=False))
+            # (n · P, D) patches of the class's images
             points = torch.cat([model.encode(images).flatten(0, 1) for _, images, _ in batches("train", rows)])
-            centers.append(at_most(points, k, own_seed))
+            centers.append(at_most(points, k, class_seed))
         progress(Event("Finding patch prototypes", classes, classes))
         model.prototypes = torch.cat(centers)
         counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)
@@ -177,19 +183,21 @@ def _described(
     sizes = np.zeros(model.classes, np.int64)
     done = 0
     for indices, labels, vote in voted:
-        own = model.prototype_class[vote.nearest] == labels[:, None]
-        own_count += torch.bincount(vote.nearest[own], minlength=count).cpu().numpy()
+        # count the patches that are nearest to a prototype of their own class
+        same_class = model.prototype_class[vote.nearest] == labels[:, None]  # (n, P)
+        own_count += torch.bincount(vote.nearest[same_class], minlength=count).cpu().numpy()
         sizes += torch.bincount(labels, minlength=model.classes).cpu().numpy() * vote.nearest.shape[1]
-        far = vote.distance.masked_fill(~own, torch.inf).flatten()
+        # sort this batch's patches by distance: a prototype's first own-class patch is its nearest, the exemplar so far
+        far = vote.distance.masked_fill(~same_class, torch.inf).flatten()
         order = far.argsort(stable=True)
         nearest = vote.nearest.flatten()[order]
         for p in torch.unique(nearest[far[order].isfinite()]).tolist():
-            at = int(order[int((nearest == p).nonzero()[0])])
-            if far[at] < best[p]:
-                best[p] = far[at]
-                image[p], place[p] = int(indices[at // vote.nearest.shape[1]]), at % vote.nearest.shape[1]
+            closest = int(order[int((nearest == p).nonzero()[0])])
+            if far[closest] < best[p]:
+                best[p] = far[closest]
+                image[p], place[p] = int(indices[closest // vote.nearest.shape[1]]), closest % vote.nearest.shape[1]
         done += len(indices)
-        progress(Event("Looking at patches", done, total))
+        progress(Event("Assigning patches", done, total))
     classes = model.prototype_class.cpu().numpy()
     return PatchPrototypes(
         centers=model.prototypes.cpu().numpy(),

@@ -1,4 +1,4 @@
-"""Where prototypes come from: k-means on an embedding, or the model that has them built in."""
+"""Prototype sources: k-means on an embedding, or a model with built-in prototypes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kmex_core.base.specs import PrototypeSpec
 
 @dataclass(frozen=True)
 class PrototypeSource(ABC):
-    """Which prototypes a model is explained by. Frozen and hashable.
+    """The prototypes that explain a model. Frozen and hashable.
 
     Attributes:
-        has_black_box: whether they explain a black box, whose accuracy and agreement mean something beside theirs.
-        slug: in file names, the number of prototypes per class or "own".
-        query: what chooses this source in a page's address.
+        has_black_box: whether they explain a black box, so its accuracy and the agreement with it are meaningful.
+        slug: for file names: the number of prototypes per class, or "own".
+        query: selects this source in a page's address.
     """
 
     has_black_box: ClassVar[bool]
@@ -31,24 +31,24 @@ class PrototypeSource(ABC):
 
     @abstractmethod
     def title(self, kind: str) -> str:
-        """What decides by the prototypes: "KMEx", or the title `kind` of the model's kind."""
+        """The name of the classifier: "KMEx", or the title `kind` of the model's kind."""
 
     @abstractmethod
     def per_class(self, built_in: int) -> int:
-        """Prototypes per class (of FLINT on average), for a model that has `built_in` of its own."""
+        """Prototypes per class (for FLINT on average), given a model with `built_in` built-in ones."""
 
     @abstractmethod
     def seeded(self, seed: int) -> PrototypeSource:
-        """The same with another seed, where a seed plays a part."""
+        """The same source with another seed, if it depends on one."""
 
     @abstractmethod
     def spec(self, embedding: str) -> PrototypeSpec:
-        """What the prototypes of an embedding (by its key) depend on."""
+        """The specification of the prototypes of an embedding, given by its key."""
 
 
 @dataclass(frozen=True)
 class KMeans(PrototypeSource):
-    """`k` prototypes per class, found by k-means with this seed: KMEx (paper 3.1)."""
+    """KMEx (paper 3.1): `k` prototypes per class by k-means with this seed."""
 
     k: int
     seed: int = 0
@@ -77,7 +77,7 @@ class KMeans(PrototypeSource):
 
 @dataclass(frozen=True)
 class BuiltIn(PrototypeSource):
-    """The prototypes that a self-explainable model has learned itself."""
+    """The built-in prototypes of a self-explainable model."""
 
     has_black_box: ClassVar[bool] = False
 

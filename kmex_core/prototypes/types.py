@@ -1,4 +1,4 @@
-"""Prototypes, and what they make of the data, as arrays. Needs no torch.
+"""Prototypes and their predictions as arrays. Needs no torch.
 
 Shapes: N images, C classes, K prototypes in all, D embedding dimensions.
 """
@@ -17,13 +17,13 @@ NO_IMAGE = -1
 
 @dataclass(frozen=True, eq=False)
 class Prototypes(StoredResult):
-    """K prototypes, and what they stand for in the training split.
+    """K prototypes, described by the training split.
 
-    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's own attributes) they are that
-    similarity with its sign changed, and "nearest" means most similar.
+    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's attributes) they are the negative
+    similarity, and "nearest" means most similar.
 
     Attributes:
-        centers: (K, D) float32; those that KMEx finds are in the order of their class.
+        centers: (K, D) float32; KMEx's are in the order of their class.
         classes: (K,) int64, the class of each prototype.
         count: (K,) int64, the training images of the prototype's own class that activate it (it is their nearest of
             all K).
@@ -31,7 +31,7 @@ class Prototypes(StoredResult):
         count_all: (K,) int64, the training images of any class that activate it.
         nearest: (K, M) int64, indices of the M nearest training images of the own class, nearest first (`NO_IMAGE`
             where the class has fewer).
-        nearest_distance: (K, M) float32, their distances (infinite where there is none).
+        nearest_distance: (K, M) float32, their distances (infinite without an image).
         nearest_any: (K,) int64, index of the nearest training image of any class.
         distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
             prototype.
@@ -56,47 +56,47 @@ class Prototypes(StoredResult):
 
     @property
     def ghost(self) -> np.ndarray:
-        """(K,) bool, prototypes that no training image of their own class activates (paper 4.2.2)."""
+        """(K,) bool, ghost prototypes: no training image of their class activates them (paper 4.2.2)."""
         return self.count == 0
 
     @property
-    def picture(self) -> np.ndarray:
-        """(K,) int64, the training image that shows each prototype: the nearest of its own class (paper 3.2)."""
+    def exemplar(self) -> np.ndarray:
+        """(K,) int64, the exemplar of each prototype: the nearest training image of its class (paper 3.2)."""
         return self.nearest[:, 0]
 
     @property
     def typical_distance(self) -> float:
-        """The distance to the nearest prototype that 99 % of the training images stay within."""
+        """The 99 % quantile of the training images' distance to their nearest prototype."""
         return float(self.distance_quantiles[99])
 
 
 def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], k: int) -> str:
-    """Which classes have fewer than `k` prototypes, in a sentence; "" when none has."""
+    """A note on the classes with fewer than `k` prototypes; "" if there are none."""
     counts = np.bincount(prototypes.classes, minlength=len(class_names))
     few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k).tolist()]
     if not few:
         return ""
     shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
     return (
-        f"Fewer than {k} prototypes for {shown}: a class has at most as many prototypes as it has training images that "
-        "the network tells apart."
+        f"Fewer than {k} prototypes for {shown}: a class has at most as many prototypes as it has training images "
+        "with different embeddings."
     )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a KMEx compares with its black box on a split. Shares are fractions 0…1.
+    """A KMEx compared with its black box on a split. Shares are fractions 0…1.
 
-    For a prototypical model on its own, "kmex" is that model, and so is "black box".
+    For built-in prototypes, both "kmex" and "black box" are the model itself.
 
     Attributes:
-        images: how many images the shares are over.
+        images: number of images.
         accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
         agreement: share of images for which both predict the same class (higher is better).
         ghosting: share of prototypes that no training image of their class activates (lower is better).
         diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
-        diversity_reference: D_dvs as the paper's released code computes it, over all prototypes, to be compared with
-            its Table 7; None for a single prototype.
+        diversity_reference: D_dvs as in the paper's released code, over all prototypes, for comparison with its
+            Table 7; None for a single prototype.
         effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).
     """
 
@@ -112,17 +112,17 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Conversion(StoredResult):
-    """A KMEx of a model in the store, or a prototypical model on its own: prototypes, and what they make of the data.
+    """A KMEx of a model in the store, or a model with built-in prototypes: the prototypes and their predictions.
 
     N training and M test images.
 
     Attributes:
-        prototypes: the prototypes and what they stand for in the training split.
+        prototypes: the prototypes, described by the training split.
         summary: accuracies, agreement and ghosting.
-        train_predicted, test_predicted: (N,) and (M,) int64, the class that is predicted for each image.
+        train_predicted, test_predicted: (N,) and (M,) int64, the predicted class of each image.
         test_activated: (M,) int64, the nearest prototype of each test image.
         test_black_box: (M,) int64, the class the black box predicts for it.
-        seconds: how long the conversion took, the embedding not counted.
+        seconds: duration of the conversion without the embedding.
     """
 
     prototypes: Prototypes
@@ -136,16 +136,16 @@ class Conversion(StoredResult):
 
 @dataclass(frozen=True, eq=False)
 class PatchPrototypes(StoredResult):
-    """K prototypes of patches: places in the last feature map (paper A.4).
+    """K prototypes of patches: positions in the last feature map (paper A.4).
 
     Attributes:
         centers: (K, D) float32, in the order of their class.
         classes: (K,) int64.
         count: (K,) int64, patches of the own class's training images that are nearest to each.
         importance: (K,) float64, `count` as a share (0…1) of the class's patches.
-        image, place: (K,) int64, the training image of the own class that has the nearest of those patches, and its
-            place in the map, row by row; −1 for a ghost.
-        grid: (2,) int64, rows and columns of the map.
+        image, place: (K,) int64, the training image with the nearest of those patches, and the patch's position in the
+            feature map, row by row; −1 for a ghost.
+        grid: (2,) int64, rows and columns of the feature map.
     """
 
     centers: np.ndarray
@@ -171,10 +171,10 @@ class PatchConversion(StoredResult):
     """A patch KMEx of a model in the store.
 
     Attributes:
-        prototypes: what was found.
-        accuracy, accuracy_black_box: share (0…1) of the test images that the vote, and the network itself, get right.
-        agreement: share of them for which both say the same.
-        seconds: how long it took.
+        prototypes: the patch prototypes.
+        accuracy, accuracy_black_box: share (0…1) of correct test images, by the vote and by the network.
+        agreement: share of them for which both predict the same class.
+        seconds: duration.
     """
 
     prototypes: PatchPrototypes

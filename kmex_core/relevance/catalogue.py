@@ -19,9 +19,9 @@ class MethodDescription(Description):
 
     Attributes:
         title: its name for people.
-        about: how it makes maps, and of which networks, in a sentence.
-        version: raised when its maps change; stored results of another one are not used.
-        conserves: its maps sum to what they explain.
+        about: how it works, and for which networks, in a sentence.
+        version: increased when its relevance maps change; stored results of other versions are not used.
+        conserves: whether its relevance maps sum to the explained number.
     """
 
     title: str
@@ -31,11 +31,11 @@ class MethodDescription(Description):
 
     @property
     def key(self) -> str:
-        """What a stored result says of the method."""
+        """The method's name in stored results."""
         return f"{self.name}-{self.version}"
 
     def make(self) -> RelevanceMethod:
-        """The method itself; imports torch."""
+        """An instance of the method; imports torch."""
         method: RelevanceMethod = self.load()()
         return method
 

@@ -1,8 +1,8 @@
-"""Which LRP rule each layer gets, as a zennit composite.
+"""The LRP rule of each layer, as a zennit composite.
 
 First convolution zB, other convolutions α1β0, Linear layers, average pooling and residual sums ε = 1e-6, maximum
 pooling winner-take-all (its gradient); biases take no relevance. Montavon et al.: Layer-Wise Relevance Propagation,
-2019. zennit's ZPlus is its AlphaBeta for β = 0, without the half of the work that β = 0 throws away.
+2019. zennit's ZPlus is its AlphaBeta for β = 0, without computing the half that β = 0 discards.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ _NO_BIAS = ["bias"]
 class PoolEpsilon(BasicHook):  # type: ignore[misc]
     """The ε rule for average pooling, with ε added to every pooled input instead of to their mean.
 
-    The denominator is the ε rule's. But a channel that is 0 everywhere, whose relevance the ε rule drops, spreads it
-    evenly; PRP puts most relevance there, because a 0 matches a prototype's 0 best.
+    The denominator is that of the ε rule. But a channel that is 0 everywhere distributes its relevance evenly, where
+    the ε rule would drop it; PRP puts most relevance there, because a 0 matches a prototype's 0 best.
     """
 
     def __init__(self, epsilon: float = EPSILON) -> None:
         def shares(relevance: Tensor, outputs: list[Tensor]) -> list[Tensor]:
+            # R / (mean ± ε), to be multiplied by the inputs, and by ± ε for each input
             mean = outputs[0]
             small = torch.where(mean < 0, -epsilon, epsilon)
             quotient = relevance / (mean + small)

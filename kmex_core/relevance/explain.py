@@ -1,4 +1,4 @@
-"""Images explained: predictions, similarities, and relevance maps that are checked before they are shown."""
+"""Explanations of images: predictions, similarities, and relevance maps with a check of conservation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from kmex_core.relevance.types import Explanation, RelevanceMaps
 def explain(
     kmex: Prototypical, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = AUTO
 ) -> Explanation:
-    """See `KMEx.explain`. All maps of the image come from one batched pass."""
+    """See `KMEx.explain`. All relevance maps of the image come from one batched pass."""
     image = _checked_images(kmex, image)
     if len(image) != 1:
-        raise InputError(f"One image (channels, H, W) was expected, got {len(image)} images.")
+        raise InputError(f"Expected one image (channels, H, W), got {len(image)} images.")
     with torch.no_grad():
         z = kmex.encode(image)
         distance = kmex.distance(z)
@@ -31,12 +31,13 @@ def explain(
         probability = kmex.probabilities(similarity)
         predicted = int(kmex.predict(z))
     if not bool(similarity.isfinite().all()):
-        raise KMExError("The network gives no finite embedding for this image: its weights or the image are broken.")
+        raise KMExError("The embedding of this image is not finite: check the network's weights and the image.")
+    # the requested prototypes, or the nearest ones; in both cases nearest first, like the relevance maps
     order = distance[0].argsort(stable=True)
     ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes)
     ids = ids[distance[0, ids].argsort(stable=True)]
     predicted_black_box = int(black_box.argmax(1))
-    # one map for each prototype, and the last for the black box's score
+    # one relevance map per prototype, and the last one for the black box's score
     outputs = torch.cat([ids, torch.tensor([len(kmex.prototypes) + predicted_black_box], device=ids.device)])
     maps = _maps(kmex, image, z, _targets(kmex, torch.zeros_like(outputs), outputs), method)
     nearest = float(distance.min())
@@ -60,7 +61,7 @@ def pair_maps(kmex: Prototypical, images: Tensor, prototypes: Sequence[int], met
     images = _checked_images(kmex, images)
     ids = _checked_ids(kmex, prototypes)
     if len(ids) != len(images):
-        raise InputError(f"One prototype for each of {len(images)} images was expected, got {len(ids)}.")
+        raise InputError(f"Expected one prototype per image ({len(images)}), got {len(ids)}.")
     with torch.no_grad():
         z = kmex.encode(images)
     return _maps(kmex, images, z, _targets(kmex, torch.arange(len(ids), device=ids.device), ids), method)
@@ -74,7 +75,7 @@ def class_maps(
     wrong = [c for c in classes if not 0 <= c < len(kmex.class_names)]
     if wrong or len(classes) != len(images):
         raise InputError(
-            f"One class from 0 to {len(kmex.class_names) - 1} for each of {len(images)} images was expected, got "
+            f"Expected one class from 0 to {len(kmex.class_names) - 1} for each of {len(images)} images, got "
             f"{list(classes)}."
         )
     with torch.no_grad():
@@ -96,7 +97,7 @@ def _checked_images(kmex: Prototypical, images: Tensor) -> Tensor:
     check_images(images, "You gave")
     channels = len(kmex.pixel_range[0]) if kmex.pixel_range is not None else images.shape[1]
     if len(images) == 0 or images.shape[1] != channels:
-        raise InputError(f"Images (N, {channels}, H, W) were expected, got {tuple(images.shape)}.")
+        raise InputError(f"Expected images (N, {channels}, H, W), got {tuple(images.shape)}.")
     return images.to(kmex.prototypes.device, kmex.prototypes.dtype)
 
 
@@ -104,12 +105,12 @@ def _checked_ids(kmex: Prototypical, prototypes: Sequence[int]) -> Tensor:
     count = len(kmex.prototypes)
     wrong = [p for p in prototypes if not 0 <= p < count]
     if wrong:
-        raise InputError(f"There is no prototype {wrong[0]}; they are numbered 0 to {count - 1}.")
+        raise InputError(f"There is no prototype {wrong[0]}; the prototypes are numbered 0 to {count - 1}.")
     return torch.tensor(list(prototypes), dtype=torch.int64, device=kmex.prototypes.device)
 
 
 def _maps(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, method: str) -> RelevanceMaps:
-    """One map for each target; with `AUTO` by the first method that explains the model and these images."""
+    """One relevance map per target; with `AUTO`, by the first method that can explain the model and these images."""
     candidates = list(METHODS.values()) if method == AUTO else [METHODS.named(method)]
     reasons = []
     for described in candidates:
@@ -124,10 +125,9 @@ def _maps(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, metho
             continue
         if not bool(values.isfinite().all()):
             raise KMExError(
-                f"The relevance maps ({described.name}) of this image have no finite values: numbers overflowed on the "
-                "way."
+                f"The relevance maps ({described.name}) of this image are not finite: the computation overflowed."
             )
-        # (M,) the sum of each map over what it should sum to
+        # (M,) the sum of each relevance map over its expected sum; 1 is exact
         conservation = values.double().sum((1, 2, 3)) / expected.double()
         return RelevanceMaps(values.sum(1).float().cpu().numpy(), conservation.cpu().numpy(), described.name)
     others = " or ".join(name for name in METHODS if name != method)

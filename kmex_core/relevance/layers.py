@@ -1,4 +1,4 @@
-"""An encoder as the layers that ran: what zennit's rules need, whatever modules, functions or closures ran them."""
+"""An encoder as the list of layers it runs, as zennit's rules need it, whatever modules or functions run them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESHAPES = {
 ACTIVATIONS: dict[Any, Callable[[], nn.Module]] = {
     ATEN.relu: nn.ReLU, ATEN.relu_: nn.ReLU, ATEN.sigmoid: nn.Sigmoid, ATEN.sigmoid_: nn.Sigmoid,
 }  # fmt: skip
-# what may come before the first layer: a change of scale, size or order of channels, the same for every image
+# allowed before the first layer: a change of scale, size or order of channels, the same for every image
 FRONT = SAME | {
     ATEN.add, ATEN.add_, ATEN.sub, ATEN.sub_, ATEN.mul, ATEN.mul_, ATEN.div, ATEN.div_, ATEN.cat, ATEN.slice, ATEN.flip,
     ATEN.repeat, ATEN.expand, ATEN.index_select,
@@ -36,12 +36,12 @@ PRECISION = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 class NoRules(ValueError):
-    """The encoder does something that the rules do not cover; the message names it."""
+    """The encoder runs an operation that the rules do not cover; the message names it."""
 
 
 @dataclass
 class _Step:
-    """An operation that ran on something that depends on the images."""
+    """An operation on a value that depends on the images."""
 
     packet: Any
     arguments: tuple[Any, ...]
@@ -53,13 +53,13 @@ class _Step:
 
 @dataclass
 class _Place:
-    """Where in the arguments of a step the result of another one goes."""
+    """A placeholder in the arguments of a step for the result of another step."""
 
     step: int
 
 
 class _Recorder(TorchDispatchMode):
-    """Every operation on what depends on the images, in order; step 0 stands for the images."""
+    """Records every operation on values that depend on the images, in order; step 0 is the images."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Recorder(TorchDispatchMode):
         return output
 
     def step_of(self, value: Any) -> int:
-        """The step that made a tensor."""
+        """The step that computed a tensor."""
         if not isinstance(value, Tensor) or id(value) not in self._made_by:
             raise NoRules("an embedding that does not depend on the image")
         return self._made_by[id(value)]
@@ -99,9 +99,9 @@ class Layers:
     """An encoder in two parts.
 
     Attributes:
-        front: what comes before the first layer, the same linear function of every image; None where nothing does.
-        network: the layers, what `front` gives (N, C, H, W) to embeddings (N, D); batch normalisation is merged.
-        tolerance: how far, as a share of the largest, embeddings may be from the encoder's own, by its type of float.
+        front: the operations before the first layer, the same affine function for every image; None if there are none.
+        network: the layers, from the front's output (N, C, H, W) to embeddings (N, D); batch normalisation is merged.
+        tolerance: the allowed deviation from the encoder's embeddings, relative to the largest value, by float type.
     """
 
     front: Front | None
@@ -109,17 +109,17 @@ class Layers:
     tolerance: float
 
     def gives(self, z: Tensor, expected: Tensor) -> bool:
-        """Whether embeddings (N, D) of the layers are the encoder's."""
+        """Whether embeddings (N, D) of the layers equal the encoder's within the tolerance."""
         if z.shape != expected.shape:
             return False
         return bool((z - expected.to(z.dtype)).abs().amax() <= self.tolerance * expected.abs().amax())
 
 
 class Network(nn.Module):
-    """Layers that run one after the other, each on the results of earlier ones.
+    """Layers run in sequence, each on the results of earlier ones.
 
     Args:
-        layers: the layers, and for each which results it takes: 0 the input, i that of layer i − 1.
+        layers: each layer with its sources: 0 for the input, i for the result of layer i − 1.
     """
 
     def __init__(self, layers: Sequence[tuple[nn.Module, Sequence[int]]]) -> None:
@@ -136,11 +136,11 @@ class Network(nn.Module):
 
 
 class Front(nn.Module):
-    """Operations of torch on images, replayed.
+    """Recorded torch operations on images, replayed.
 
     Args:
-        steps: the operations, each with its arguments; the last gives the result.
-        numbers: what each is called in the arguments of others; the images are 0.
+        steps: the operations with their arguments; the last one returns the result.
+        numbers: the number of each step in the arguments of others; the images are 0.
     """
 
     def __init__(self, steps: Sequence[_Step], numbers: Sequence[int]) -> None:
@@ -164,30 +164,31 @@ class Front(nn.Module):
             else:
                 options = {key: known(value) for key, value in step.options.items()}
                 given = known(step.arguments)
-                if step.packet is ATEN.expand:  # to any number of images
+                if step.packet is ATEN.expand:  # for any batch size
                     given = given[0], [-1, *given[1][1:]]
                 name = step.packet.__name__.removesuffix("_")  # never in place
                 results[number] = getattr(ATEN, name)(*given, **options)
         return results[self._steps[-1][0]]
 
     def back(self, relevance: Tensor, images: Tensor) -> Tensor:
-        """Relevance of what the front gives, as relevance of pixels.
+        """Relevance of the front's output as relevance of pixels.
 
-        Each value's relevance goes to the pixels that it is a mean of, in proportion to their weight: a change of scale
-        passes it on as it is, a change of size spreads it, and what no pixel has a part in is lost.
+        Each value's relevance goes to the pixels it averages, in proportion to their weight: a change of scale passes
+        it on unchanged, a change of size distributes it, and the relevance of values without pixels (padding) is lost.
         """
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_()
             outputs = self(inputs)
             with torch.no_grad():
+                # the sum of each output value's weights: its response to a constant image of ones (the front is affine)
                 slope = self(torch.ones_like(inputs)) - self(torch.zeros_like(inputs))
                 share = torch.where(slope.abs() > 1e-9, relevance / slope, torch.zeros_like(relevance))
-            (found,) = torch.autograd.grad(outputs, inputs, share)
-        return found.detach()
+            (of_pixels,) = torch.autograd.grad(outputs, inputs, share)
+        return of_pixels.detach()
 
 
 class Reshape(nn.Module):
-    """Each image's values in another shape."""
+    """Reshape each image's values."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -199,7 +200,7 @@ class Reshape(nn.Module):
 
 
 class Stack(nn.Module):
-    """Two tensors of a shape, side by side in a last dimension, for `Sum`."""
+    """Two tensors of the same shape, stacked in a new last dimension, for `Sum`."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """(N, …) twice to (N, …, 2)."""
@@ -207,14 +208,14 @@ class Stack(nn.Module):
 
 
 def layers_of(encoder: nn.Module, images: Tensor) -> Layers:
-    """The layers that run when an encoder gets images.
+    """The layers that an encoder runs on images.
 
     Args:
-        encoder: images to embeddings (N, D). It runs once, and is not changed.
+        encoder: images to embeddings (N, D). It runs once and is not changed.
         images: (N, C, H, W), two or more.
 
     Raises:
-        NoRules: when something else runs than the rules are for.
+        NoRules: when an operation is not covered by the rules.
     """
     images = images.detach().clone()
     with torch.no_grad(), _Recorder(images) as recorder:
@@ -227,11 +228,12 @@ class _Builder:
     recorder: _Recorder
     z: Tensor
     count: int
-    made: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
+    entries: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
     place: dict[int, int] = field(default_factory=dict)  # of each step's result among those of the layers
     dtype: torch.dtype = torch.float32
 
     def layers(self) -> Layers:
+        # only steps the embedding depends on; the first layer separates the front from the network
         steps = self.recorder.steps
         last = self.recorder.step_of(self.z)
         needed = self._needed(last)
@@ -246,9 +248,9 @@ class _Builder:
         for number in needed:
             if number > 0 and number not in before:
                 self._add(number, steps[number])
-        network = Network(self.made)
-        if self.place[last] != len(self.made):
-            raise NoRules("an order of layers that cannot be told")
+        network = Network(self.entries)
+        if self.place[last] != len(self.entries):
+            raise NoRules("an order of layers that cannot be determined")
         network = network.to(self.z.device).eval().requires_grad_(False)
         kinds = {step.output.dtype for step in steps if isinstance(step.output, Tensor)}
         layers = Layers(self._front(before), network, max(PRECISION.get(kind, 1e-3) for kind in kinds))
@@ -256,18 +258,18 @@ class _Builder:
         return layers
 
     def _needed(self, last: int) -> list[int]:
-        """The steps that a step's result depends on, in order."""
-        found: set[int] = set()
+        """The steps that a step's result depends on, in order; counts the uses of each."""
+        needed: set[int] = set()
         waiting = [last]
         while waiting:
             number = waiting.pop()
-            if number not in found:
-                found.add(number)
+            if number not in needed:
+                needed.add(number)
                 waiting += self.recorder.steps[number].sources
-        for number in found:
+        for number in needed:
             for source in set(self.recorder.steps[number].sources):
                 self.recorder.steps[source].uses += 1
-        return sorted(found)
+        return sorted(needed)
 
     def _front(self, numbers: list[int]) -> Front | None:
         steps = [self.recorder.steps[number] for number in numbers]
@@ -281,8 +283,8 @@ class _Builder:
         return Front(steps, numbers)
 
     def _layer(self, number: int, layer: nn.Module, sources: Sequence[int]) -> None:
-        self.made.append((layer, [self._placed(source) for source in sources]))
-        self.place[number] = len(self.made)
+        self.entries.append((layer, [self._placed(source) for source in sources]))
+        self.place[number] = len(self.entries)
 
     def _placed(self, step: int) -> int:
         if step not in self.place:
@@ -336,13 +338,14 @@ class _Builder:
     def _merge(self, number: int, step: _Step) -> None:
         before = self._placed(step.sources[0])
         source = self.recorder.steps[step.sources[0]]
-        layer = self.made[before - 1][0] if before else None
+        layer = self.entries[before - 1][0] if before else None
         weight, bias, mean, variance = (
             value if value is None else value.to(self.dtype) for value in step.arguments[1:5]
         )
         training = step.packet is not ATEN._native_batch_norm_legit_no_training and step.arguments[5]
         if not isinstance(layer, nn.Conv2d | nn.Linear) or source.uses > 1 or training or mean is None:
-            raise NoRules("batch normalisation that no layer comes before")
+            raise NoRules("batch normalisation without a layer before it")
+        # y = γ (W x + b − μ) / √(σ² + ε) + β is a layer with weight s W and bias s (b − μ) + β, s = γ / √(σ² + ε)
         epsilon = step.arguments[-1]
         scale = (variance + epsilon).rsqrt() if weight is None else weight / (variance + epsilon).sqrt()
         with torch.no_grad():
@@ -368,14 +371,14 @@ class _Builder:
         if len(shapes) != 1:
             raise NoRules("a sum of different shapes")
         self._layer(-number, Stack(), step.sources)
-        self.made.append((Sum(), [len(self.made)]))
-        self.place[number] = len(self.made)
+        self.entries.append((Sum(), [len(self.entries)]))
+        self.place[number] = len(self.entries)
 
     def _shift(self, number: int, step: _Step) -> None:
-        """A constant added to what a layer gives is part of its bias."""
+        """Merge a constant added to a layer's output into its bias."""
         before = self._placed(step.sources[0])
         constant = next((value for value in step.arguments[:2] if isinstance(value, Tensor)), None)
-        layer = self.made[before - 1][0] if before else None
+        layer = self.entries[before - 1][0] if before else None
         alone = self.recorder.steps[step.sources[0]].uses == 1
         if not isinstance(layer, nn.Conv2d | nn.Linear) or not alone or constant is None:
             raise NoRules("a sum with a constant")
@@ -401,19 +404,19 @@ class _Builder:
             return nn.AvgPool2d(kernel, stride or None, padding, ceil, pads, divisor)
         if packet is ATEN._adaptive_avg_pool2d:
             return nn.AdaptiveAvgPool2d(tuple(given[1]))
-        maps = self._output(step.sources[0]).ndim == 4
-        if packet is ATEN.mean and len(given) > 1 and maps and sorted(axis % 4 for axis in given[1]) == [2, 3]:
+        spatial = self._output(step.sources[0]).ndim == 4  # (N, C, H, W)
+        if packet is ATEN.mean and len(given) > 1 and spatial and sorted(axis % 4 for axis in given[1]) == [2, 3]:
             keep = len(given) > 2 and given[2]
             return nn.AdaptiveAvgPool2d(1) if keep else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         raise NoRules(_name(packet))
 
     def _check(self, layers: Layers, images: Tensor) -> None:
-        """Whether the layers give what the encoder gave."""
+        """Raise NoRules unless the layers reproduce the encoder's embeddings."""
         inputs = images.to(self.dtype)
         with torch.no_grad():
             again = layers.network(inputs if layers.front is None else layers.front(inputs))
         if not layers.gives(again, self.z):
-            raise NoRules("something that cannot be told from its operations")
+            raise NoRules("something that cannot be reproduced from its operations")
 
 
 def _name(packet: Any) -> str:

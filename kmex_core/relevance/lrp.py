@@ -14,16 +14,16 @@ from kmex_core.base import cores
 from kmex_core.relevance.composites import EPSILON, prp_composite
 from kmex_core.relevance.layers import Layers, NoRules, layers_of
 
-LRP_COPIES = 3  # how many times the rules keep what a plain backward pass keeps
+LRP_COPIES = 3  # memory of the rules, as a multiple of a plain backward pass
 COPIED_BYTES = 2**30
 
 
 def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
-    """Whether the rules hold for what an encoder runs: convolutions, Linear layers, batch normalisation after one of
-    these, ReLU, sigmoid, pooling and residual sums; before them, changes of scale and size.
+    """Whether the rules cover all operations of an encoder: convolutions, Linear layers, batch normalisation after one
+    of these, ReLU, sigmoid, pooling and residual sums; before them, changes of scale and size.
 
-    What runs counts, not which modules run it. Others are refused, because zennit fails silently on them: the maps come
-    out, and mean nothing.
+    The operations count, not the modules that run them. Other encoders are refused, because zennit fails silently on
+    them and returns meaningless relevance maps.
 
     Args:
         encoder: images (N, C, H, W) to embeddings (N, D).
@@ -33,17 +33,17 @@ def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
 
 
 def no_rules(encoder: nn.Module) -> str:
-    """Why there are no LRP maps for an encoder, as a sentence; for one that has no rules."""
+    """The reason, as a sentence, why LRP cannot explain an encoder without rules."""
     what = getattr(encoder, "title", type(getattr(encoder, "model", encoder)).__name__)
-    return f"LRP has no rules for {what}: they hold for the ResNet and VGG families."
+    return f"LRP has no rules for {what}; they cover the ResNet and VGG families."
 
 
 class LRP:
-    """Relevance of pixels for anything that is a function of the embedding.
+    """Relevance of pixels for any function of the embedding.
 
-    It works on copies of the encoder's layers, with merged batch normalisation; the encoder itself is never touched.
-    zennit is not thread-safe: each copy serves one pass at a time, and there are as many copies as passes at once are
-    worth having, made when they are first needed. Further passes wait for a free one.
+    Works on copies of the encoder's layers with merged batch normalisation; the encoder itself is never changed.
+    zennit is not thread-safe: each copy serves one pass at a time. Copies are made on demand, up to the useful number
+    of simultaneous passes; further passes wait for a free one.
 
     Args:
         layers: see `layers_of`.
@@ -58,6 +58,7 @@ class LRP:
         self._box = [torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)
                      for values in (low, high)]  # fmt: skip
         if self._front is not None:
+            # the first layer sees images after the front: the zB box goes through it too, and may swap its ends
             with torch.no_grad():
                 ends = [self._front(value.expand(1, *size).contiguous()) for value in self._box]
             self._box = [torch.minimum(*ends), torch.maximum(*ends)]
@@ -70,13 +71,13 @@ class LRP:
         Args:
             images: (N, C, H, W).
             relevance: (N, D), of each embedding dimension.
-            z: (N, D) the embeddings, when it is to be checked that the layers give them.
+            z: (N, D) the embeddings, to check that the layers reproduce them.
 
         Returns:
-            (N, C, H, W), which sums to the relevance of each image up to what the rules' ε absorb.
+            (N, C, H, W); each image's sum is its relevance, less what the rules' ε absorb.
 
         Raises:
-            NoRules: when the layers give other embeddings than `z`: the encoder runs others on these images.
+            NoRules: when the layers do not reproduce `z`: the encoder runs other layers on these images.
         """
         images = images.detach().to(self._dtype)
         inputs = (images if self._front is None else self._front(images)).detach().clone().requires_grad_()
@@ -84,19 +85,20 @@ class LRP:
             try:
                 network = self._idle.pop()
             except IndexError:
+                # zennit's hooks turn the backward pass of this copy into the rules of LRP
                 network = copy.deepcopy(self._source)
                 prp_composite(*self._box).register(network)
             with torch.enable_grad():
                 again = network(inputs)
                 (gradient,) = torch.autograd.grad(again, inputs, relevance.detach().to(self._dtype))
-            self._idle.append(network)  # after an error it is left to the garbage: its hooks may be in any state
+            self._idle.append(network)  # not after an error: its hooks may be in any state
         if z is not None and not self._gives(again.detach(), z):
             raise NoRules("other layers than on other images")
         return gradient.detach() if self._front is None else self._front.back(gradient.detach(), images)
 
 
 def copies(network: nn.Module) -> int:
-    """How many passes through a network at once are worth having: one per core, fewer of a large one, one on a GPU."""
+    """The useful number of simultaneous passes: one per core, fewer for a large network, one on a GPU."""
     weights = list(network.parameters())
     if any(value.device.type != "cpu" for value in weights):
         return 1
@@ -111,24 +113,25 @@ _preparing = threading.Lock()
 
 
 def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float], size: Sequence[int]) -> LRP:
-    """The `LRP` of an encoder for images of a size (C, H, W): made once, and again when its weights have changed.
+    """The `LRP` of an encoder for images of a size (C, H, W): cached, and rebuilt when the weights change.
 
     Raises:
         NoRules: for an encoder without rules.
     """
-    layers, made = _layers(encoder, size)
+    layers, by_box = _layers(encoder, size)
     if isinstance(layers, NoRules):
         raise layers
     box = (tuple(low), tuple(high))
     with _preparing:
-        if box not in made:
-            made[box] = LRP(layers, low, high, size)
-        return made[box]
+        if box not in by_box:
+            by_box[box] = LRP(layers, low, high, size)
+        return by_box[box]
 
 
 def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, dict[object, LRP]]:
-    """The encoder's layers, or why there are none, and the `LRP` of each box; anew for other weights or sizes."""
+    """The encoder's layers, or why there are none, and the `LRP` of each box; rebuilt for other weights or sizes."""
     state = [*encoder.parameters(), *encoder.buffers()]
+    # PyTorch counts in-place changes of a tensor in its version
     stamp = tuple(size), tuple((value.data_ptr(), value._version) for value in state)
     with _preparing:
         known = _prepared.get(encoder)
@@ -144,20 +147,21 @@ def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, 
 
 
 def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
-    """The relevance of each embedding dimension for a class score: ε rule through a Linear head, else what it says.
+    """The relevance of each embedding dimension for a class score: ε rule through a Linear head, else the head's own.
 
     Args:
         head: embeddings (N, D) to class scores: Linear, or with a method `relevance(z, target)`.
         z: (N, D).
-        target: (N,) the class of each.
+        target: (N,) the class of each embedding.
 
     Returns:
-        (N, D), which sums to the class score without its bias.
+        (N, D); each row sums to the class score without its bias.
     """
     if not isinstance(head, nn.Linear):
-        found: Tensor = head.relevance(z, target)  # type: ignore[operator]
-        return found
+        relevance: Tensor = head.relevance(z, target)  # type: ignore[operator]
+        return relevance
     with torch.no_grad():
+        # contributions w_d z_d (N, D), scaled by s / (s ± ε): ε has the sign of the score s
         parts = z * head.weight[target].to(z.dtype)
         score = parts.sum(1, keepdim=True)
         small = torch.where(score < 0, -EPSILON, EPSILON)

@@ -1,4 +1,4 @@
-"""What a relevance method is, and what its maps explain."""
+"""The interface of relevance methods, and the targets of relevance maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 64
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What M relevance maps explain: for each, an image and one number that the model computes for it.
+    """The targets of M relevance maps: for each, an image and one number that the model computes for it.
 
     Attributes:
         images: (M,) int64, which of the N images.
@@ -36,17 +36,17 @@ class Targets:
 
     @property
     def of_prototype(self) -> Tensor:
-        """(M,) bool: a similarity is explained."""
+        """(M,) bool: targets that are similarities."""
         return self.outputs < self.prototypes
 
     @property
     def of_prediction(self) -> Tensor:
-        """(M,) bool: a probability by the prototypes is explained."""
+        """(M,) bool: targets that are probabilities by the prototypes."""
         return self.outputs >= self.prototypes + self.classes
 
     @property
     def of_black_box(self) -> Tensor:
-        """(M,) bool: a score of the black box is explained."""
+        """(M,) bool: targets that are scores of the black box."""
         return ~(self.of_prototype | self.of_prediction)
 
     def __getitem__(self, part: slice) -> Targets:
@@ -61,11 +61,10 @@ def all_outputs(model: Explainable, images: Tensor) -> Tensor:
 
 
 class RelevanceMethod(ABC):
-    """A way to make relevance maps. A file in `relevance.methods` with a subclass adds one: the command line and the
-    pages can then show its maps, and the evaluation measures them.
+    """A relevance method. To add one, add a file with a subclass to `relevance.methods`: the command line and the pages
+    then show its relevance maps, and the evaluation measures them.
 
-    Its class attributes are literals, because they are read without importing the file; `MethodDescription` says what
-    they are.
+    The class attributes must be literals, because they are read without importing the file; see `MethodDescription`.
     """
 
     name: ClassVar[str]
@@ -76,7 +75,7 @@ class RelevanceMethod(ABC):
     conserves: ClassVar[bool] = True
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
-        """Why it makes no maps of a model, as a sentence; "" when it does.
+        """The reason, as a sentence, why the method cannot explain a model; "" if it can.
 
         Args:
             model: the model.
@@ -91,20 +90,20 @@ class RelevanceMethod(ABC):
         """Relevance maps.
 
         Args:
-            model: what is explained.
+            model: the model to explain.
             images: (N, C, H, W), normalised.
             z: (N, D) their embeddings.
-            targets: M of them.
-            rows: how many images may go through the network at once; fewer where memory is short.
+            targets: M targets.
+            rows: the most images in one pass through the network; fewer if memory is short.
 
         Returns:
-            (M, C, H, W) relevance of each pixel and channel, and (M,) what each map should sum to; NaN where the
-            method promises no sum.
+            (M, C, H, W) relevance of each pixel and channel, and (M,) the expected sum of each relevance map; NaN
+            if the method guarantees none.
 
         Raises:
-            CannotExplain: when it turns out that there are no maps of these images.
+            CannotExplain: when the method cannot explain these images.
         """
 
 
 class CannotExplain(ValueError):
-    """A method has no maps of a model; the message is a sentence that says why."""
+    """A method cannot explain a model; the message gives the reason."""

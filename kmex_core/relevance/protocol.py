@@ -1,4 +1,4 @@
-"""What relevance methods need of a prototypical model."""
+"""The model interface that relevance methods need."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kmex_core.prototypes.types import Prototypes
 
 
 class Explainable(Protocol):
-    """An encoder, a head beside it, and prototypes that decide.
+    """An encoder with a head, and prototypes that determine the prediction.
 
-    N images, C classes, K prototypes, D embedding dimensions. A similarity may be of any sign (a dot product, say).
+    N images, C classes, K prototypes, D embedding dimensions. A similarity may have any sign (a dot product).
     """
 
     @property
@@ -28,7 +28,7 @@ class Explainable(Protocol):
 
     @property
     def pixel_range(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """The lowest and the highest value of each input channel; None where it is not known."""
+        """The lowest and the highest value of each input channel; None if unknown."""
         ...
 
     def encode(self, images: Tensor) -> Tensor:
@@ -44,11 +44,11 @@ class Explainable(Protocol):
         ...
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(N, D): what the similarity of each embedding to a prototype of its own, by index (N,), starts from."""
+        """(N, D) relevance of the dimensions for the similarity of each embedding to one prototype, by index (N,)."""
         ...
 
     def prediction_relevance(self, z: Tensor, classes: Tensor) -> Tensor:
-        """(N, D): what the probability of a class for each embedding, by index (N,), starts from."""
+        """(N, D) relevance of the dimensions for the probability of one class per embedding, by index (N,)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Prototypical relevance propagation (Gautam et al., Pattern Recognition 136, 2023): where a similarity starts."""
+"""The start of prototypical relevance propagation (Gautam et al., Pattern Recognition 136, 2023)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def similarity_relevance(
     """Split similarities over the embedding's dimensions: the better a dimension matches, the larger its share.
 
     Share of dimension d, with δ = z_d − p_d: "prp" in proportion to 1 / (δ⁴ + 1e-12) (Gautam et al. 2023); "similarity"
-    in proportion to log((δ² + 1) / (δ² + ε)). (The released KMEx code starts with ones, so that its maps do not depend
-    on the prototype.)
+    in proportion to log((δ² + 1) / (δ² + ε)). (The released KMEx code starts with ones, so its relevance maps do not
+    depend on the prototype.)
 
     Args:
         z: (N, D) embeddings.
-        prototypes: (N, D), one for each.
+        prototypes: (N, D), one per embedding.
         similarity: (N,) their similarity.
         rule: "prp" or "similarity".
         epsilon: ε of the rule "similarity".
@@ -33,13 +33,14 @@ def similarity_relevance(
     Raises:
         InputError: for an unknown rule.
     """
-    squared = (z - prototypes).square()
+    squared = (z - prototypes).square()  # δ², (N, D)
     if rule == "prp":
         share = 1 / (squared.square() + FLOOR)
     elif rule == "similarity":
         share = torch.log1p((1 - epsilon) / (squared + epsilon))
     else:
-        raise InputError(f"There is no rule '{rule}'; known: {', '.join(RULES)}.")
+        raise InputError(f"Unknown rule '{rule}'; known: {', '.join(RULES)}.")
+    # normalise the shares, so each row sums to its similarity
     return share / share.sum(1, keepdim=True) * similarity[:, None]
 
 
@@ -51,12 +52,13 @@ def prediction_relevance(
     Args:
         z: (N, D) embeddings.
         prototypes: (N, k, D), those of the class, for each embedding.
-        probability: (N, k) the part that each has in the class's probability (softmax over all prototypes).
+        probability: (N, k) the part of each prototype in the class's probability (softmax over all prototypes).
         rule, epsilon: see `similarity_relevance`.
 
     Returns:
         (N, D), each row sums to the class's probability.
     """
+    # all pairs of an embedding and a prototype as rows (N · k, D), then summed over the prototypes
     count = prototypes.shape[1]
     parts = similarity_relevance(
         z.repeat_interleave(count, 0), prototypes.flatten(0, 1), probability.flatten(), rule, epsilon

@@ -52,12 +52,12 @@ def evaluate(
     if len(kinds) != 1:
         raise InputError("Runs of one evaluation need models of one data set, kind, backbone and image size.")
     runs: list[dict[str, float | NotComputed]] = []
-    spreads: list[dict[str, float]] = []
+    deviations: list[dict[str, float]] = []
     for subject in subjects:
         for seed in seeds:
-            values, spread = _run(_Run(subject, source.seeded(seed), seed, images, method), names)
+            values, deviation = _run(_Run(subject, source.seeded(seed), seed, images, method), names)
             runs.append(values)
-            spreads.append(spread)
+            deviations.append(deviation)
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
     reference = None if source.has_black_box or "faithfulness" not in names else first.reference()
     test = len(first.data.split("test"))
@@ -71,7 +71,7 @@ def evaluate(
         images=min(images, test) if wants_maps else 0,
         test_images=test,
         method=method if wants_maps else "",
-        metrics={name: _measured(name, runs, spreads, test) for name in runs[0]},
+        metrics={name: _measured(name, runs, deviations, test) for name in runs[0]},
         built_in=not source.has_black_box,
         reference=reference.name if reference else "",
         class_column=first.info.class_column,
@@ -80,20 +80,20 @@ def evaluate(
 
 
 def _measured(
-    name: str, runs: Sequence[dict[str, float | NotComputed]], spreads: Sequence[dict[str, float]], test: int
+    name: str, runs: Sequence[dict[str, float | NotComputed]], deviations: Sequence[dict[str, float]], test: int
 ) -> Measured:
     values = [run[name] for run in runs]
     missing = [value for value in values if isinstance(value, NotComputed)]
     if missing:
         return Measured(name, (), reason=missing[0].reason)
-    found = tuple(float(value) for value in values if not isinstance(value, NotComputed))
-    over_images = [spread[name] for spread in spreads if name in spread]
+    numbers = tuple(float(value) for value in values if not isinstance(value, NotComputed))
+    over_images = [deviation[name] for deviation in deviations if name in deviation]
     shares = name in ("accuracy", "accuracy_black_box", "agreement")
     return Measured(
         name,
-        found,
+        numbers,
         std_images=float(np.mean(over_images)) if over_images else None,
-        interval=metrics.wilson_interval(float(np.mean(found)), test) if shares else None,
+        interval=metrics.wilson_interval(float(np.mean(numbers)), test) if shares else None,
     )
 
 
@@ -101,7 +101,7 @@ def _run(run: _Run, names: Sequence[str]) -> tuple[dict[str, float | NotComputed
     """One run: every metric's value, and for metrics that are means over images, their standard deviation."""
     source = run.source
     values: dict[str, float | NotComputed] = {}
-    spreads: dict[str, float] = {}
+    deviations: dict[str, float] = {}
     for name in names:
         metric = METRICS[name]
         if metric.beside and not source.has_black_box:
@@ -116,8 +116,8 @@ def _run(run: _Run, names: Sequence[str]) -> tuple[dict[str, float | NotComputed
             known = value[~np.isnan(value)]  # a share of a similarity of 0 or less means nothing
             values[key] = float(known.mean()) if len(known) else NO_SHARE
             if len(known):
-                spreads[key] = float(known.std())
-    return values, spreads
+                deviations[key] = float(known.std())
+    return values, deviations
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import MOST_SIDE, DatasetSpec
 from kmex_core.base.store import Store, checked_name
-from kmex_core.data import registry as datasets
+from kmex_core.data import registry
 from kmex_core.data.opened import dataset
-from kmex_core.models import catalogue as models
+from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.stages.statistics import PixelStatistics
@@ -81,10 +81,10 @@ def import_model(
     """
     name = checked_name(request.name)
     MODEL_KINDS.named(request.kind)
-    with models.claimed(store, name):
-        models.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
+    with catalogue.claimed(store, name):
+        catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
         imported = _imported(store, name, request, device, progress)
-        models.remove_run(store, name)  # it can only be there to be overwritten
+        catalogue.remove_run(store, name)  # it can only be there to be overwritten
     return imported
 
 
@@ -105,23 +105,23 @@ def _imported(
             class_column=column,
             skip_broken=request.dataset.skip_broken,
         )
-    elif info.dataset not in datasets.DATASETS:
+    elif info.dataset not in registry.DATASETS:
         raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
     info = replace(info, name=name, embedded=False)
     data = dataset_of(info, request.dataset.root)
     info = replace(info, dataset=data.name, class_column=data.class_column)
     state = read_checkpoint(request.checkpoint)
-    network = models.build(info)
+    network = catalogue.build(info)
     fitted = match(state, network, request.ignore, getattr(network, "aliases", {}))
     _check_fit(fitted, network, data, what)
     weights = converted(fitted.state, network, what)
-    models.load_state(network, weights, what)
+    catalogue.load_state(network, weights, what)
     network.eval().to(device)
     accuracy = test_accuracy(network, data, info.mean, info.std, device, progress)
     report = {
         "matched": fitted.matched,
         "renamed": fitted.renamed,
-        "kept": list(fitted.kept),
+        "kept": list(fitted.defaults),
         "ignored": list(fitted.ignored),
         "warning": chance_warning(accuracy, data),
     }
@@ -136,7 +136,7 @@ def _imported(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     info = replace(info, accuracy=accuracy, made_by=made_by)
-    models.save(store, info, network)
+    catalogue.save(store, info, network)
     return info, report
 
 
@@ -164,7 +164,7 @@ def _exported(path: Path) -> ModelInfo | None:
         raise InputError(f"{error} It was damaged after it was exported: export or copy it again.") from error
     if "model" not in described:
         return None
-    info = models.info_of(described, "imported", path)
+    info = catalogue.info_of(described, "imported", path)
     numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
     fine = (
         info.kind in MODEL_KINDS
@@ -221,15 +221,15 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
     )
 
 
-def _check_fit(fitted: Match, network: nn.Module, data: datasets.ImageDataset, what: str) -> None:
+def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, what: str) -> None:
     """Say in words what does not fit, where that is certain: the number of classes, or names that mean two things."""
     expected = network.state_dict()
     missing = {name for name in expected if name not in fitted.state}
     surplus = {name for name in fitted.state if name not in expected}
     other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
     if fitted.rivals and missing:
-        one, two = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
-        raise InputError(f"{what} fit twice, as '{one}' and as '{two}'. Leave one out: --ignore '{two}'.")
+        first, second = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
+        raise InputError(f"{what} fit twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
     head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
     # all the rest has its place, and the last layer differs in nothing but its number of outputs
     if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):
@@ -246,7 +246,7 @@ def _check_fit(fitted: Match, network: nn.Module, data: datasets.ImageDataset, w
                 )
 
 
-def chance_warning(accuracy: float | None, data: datasets.ImageDataset) -> str:
+def chance_warning(accuracy: float | None, data: registry.ImageDataset) -> str:
     """What to say of an accuracy that guessing would reach, too; "" for any above that.
 
     Guessing is right on 1/C of the images, or on the share of the largest class; 3 standard deviations above are noise.

@@ -65,12 +65,12 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
             self._seed,
             self.progress,
         )
-        total, right, right_black_box, same, done = len(data.split("test")), 0, 0, 0, 0
+        total, right, right_black_box, agreeing, done = len(data.split("test")), 0, 0, 0, 0
         with torch.no_grad():
             for _, images, labels in self._batches("test", None):
                 voted = model.vote(model.encode(images)).predicted.cpu()
                 black_box = in_portions(network.model, images).argmax(1).cpu()
-                right, same = right + int((voted == labels).sum()), same + int((voted == black_box).sum())
+                right, agreeing = right + int((voted == labels).sum()), agreeing + int((voted == black_box).sum())
                 right_black_box += int((black_box == labels).sum())
                 done += len(labels)
                 self.progress(Event("Measuring the vote", done, total))
@@ -78,7 +78,7 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
             prototypes,
             accuracy=right / max(1, total),
             accuracy_black_box=right_black_box / max(1, total),
-            agreement=same / max(1, total),
+            agreement=agreeing / max(1, total),
             seconds=time.perf_counter() - started,
         )
 

@@ -65,8 +65,8 @@ class Shards:
                 np.empty(self._total, np.int64),
                 np.empty(self._total, np.int64),
             )
-        here = slice(self.rows, self.rows + len(part))
-        self._whole.z[here], self._whole.labels[here], self._whole.black_box[here] = (
+        rows = slice(self.rows, self.rows + len(part))
+        self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows] = (
             part.z, part.labels, part.black_box,
         )  # fmt: skip
         self.rows += len(part)

@@ -100,10 +100,10 @@ class Subject(Bound):
         before = str(self.info.made_by.get("data", ""))
         warnings = [self.info.caveat] if self.info.caveat else []
         if before != self.data.fingerprint and registry.comparable(before, self.data.fingerprint):
-            made = "imported" if "imported" in self.info.made_by else "trained"
+            origin = "imported" if "imported" in self.info.made_by else "trained"
             warnings.append(
-                f"The data set has changed since '{self.info.name}' was {made}. Numbers and pictures are of the files "
-                "as they are now."
+                f"The data set has changed since '{self.info.name}' was {origin}. Numbers and pictures are of "
+                "the files as they are now."
             )
         return warnings
 
@@ -132,8 +132,8 @@ class _Regrouped(Subject):
 
     def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
         # other rows where a column has no value for some images, or another fifth of each class is held out
-        same = np.array_equal(self.data.split(split).identity, self.original.data.split(split).identity)
-        embedded = self.original if same else dataclasses.replace(self.original, data=self.data)
+        same_images = np.array_equal(self.data.split(split).identity, self.original.data.split(split).identity)
+        embedded = self.original if same_images else dataclasses.replace(self.original, data=self.data)
         return RegroupedEmbedding(self, split, embedded.embedding(split, mixed_precision))
 
 

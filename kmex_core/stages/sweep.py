@@ -58,15 +58,15 @@ def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] =
     maker = CurveMaker(checked(subject.data.split("train"), subject.data.name))
     for source, converted in conversions(subject, ks, seeds):
         maker.add(source.k, source.seed, converted.prototypes)
-    return maker.made()
+    return maker.curves()
 
 
 def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
     """`attribute_curves` over the numbers that are stored for every seed, or else for the first one; None for none."""
-    for some in (seeds, seeds[:1]):
-        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in some)]
+    for subset in (seeds, seeds[:1]):
+        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in subset)]
         if stored:
-            return attribute_curves(subject, stored, some)
+            return attribute_curves(subject, stored, subset)
     return None
 
 
@@ -84,4 +84,4 @@ def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
     for subject in subjects:
         prototypes = subject.conversion(BuiltIn()).get().prototypes
         maker.add(subject.info.k, training_seed(subject.info), prototypes)
-    return maker.made()
+    return maker.curves()

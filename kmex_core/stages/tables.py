@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PER_CLASS, RANGE = 5, range(1, 21)  # prototypes per class, unless told otherwise
 # which attributes of `TableRequest` a table depends on
 ONE = frozenset({"models"})
-PROTOTYPES = ONE | {"ks", "own", "seed"}
+PROTOTYPES = ONE | {"built_in", "ks", "seed"}
 MEASURED, SEVERAL = PROTOTYPES | {"images"}, frozenset({"models", "ks", "images", "runs", "published"})
 
 
@@ -47,7 +47,7 @@ class TableRequest:
         store: the store.
         models: their names.
         ks: prototypes per class, ascending; empty for the default.
-        own: whether built-in prototypes are meant instead of KMEx's.
+        built_in: whether built-in prototypes are meant instead of KMEx's.
         seed: of k-means and of the choice of images.
         runs: how many; 0 for the default.
         images: how many test images the metrics on relevance maps are over; 0 leaves these out.
@@ -59,7 +59,7 @@ class TableRequest:
     store: Store
     models: tuple[str, ...] = ()
     ks: tuple[int, ...] = ()
-    own: bool = False
+    built_in: bool = False
     seed: int = 0
     runs: int = 0
     images: int = IMAGES
@@ -99,7 +99,7 @@ class TableRequest:
 
     @property
     def source(self) -> PrototypeSource:
-        return BuiltIn() if self.own else KMeans(self.per_class, self.seed)
+        return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed)
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -326,7 +326,7 @@ def _curves(asked: TableRequest, subject: Subject, compute: bool = False) -> Cur
 def _attributes(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.attributes import attribute_overview
 
-    curves = None if asked.own else _curves(dataclasses.replace(asked, ks=()), asked.subject)
+    curves = None if asked.built_in else _curves(dataclasses.replace(asked, ks=()), asked.subject)
     return attribute_overview(asked.coverage, curves)
 
 

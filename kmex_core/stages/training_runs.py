@@ -83,11 +83,11 @@ def train(
             run = _resumed(store, name, network, asked)
 
         def checkpoint(now: training.Run) -> None:
-            here, other = catalogue.RUNS[(now.epoch - 1) % 2], catalogue.RUNS[now.epoch % 2]
+            current, other = catalogue.RUNS[(now.epoch - 1) % 2], catalogue.RUNS[now.epoch % 2]
             if now.epoch == 1:  # what an earlier run has left must not be taken for a later epoch of this one
                 remove_file(store.path(other, name))
             described = {"asked": asked, "epoch": now.epoch, "history": now.history}
-            store.put(here, name, training.run_arrays(now), described)
+            store.put(current, name, training.run_arrays(now), described)
 
         started = time.perf_counter()
         training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)

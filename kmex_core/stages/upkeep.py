@@ -41,7 +41,7 @@ from kmex_core.base.specs import (
     stable_key,
 )
 from kmex_core.base.store import LOCK, Store, demand_writable
-from kmex_core.models import catalogue as models
+from kmex_core.models import catalogue
 from kmex_core.stages import shards
 from kmex_core.stages.subject import dataset_of
 
@@ -54,7 +54,7 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
     "evaluations": (MapScoresSpec, DivergenceSpec),
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
-ROOMS = (models.ROOM, *models.RUNS, *RESULTS)
+ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
 UPLOADS = "uploads"
 # in the store, and not of it: data sets that were downloaded
 ELSEWHERE = ("data",)
@@ -160,8 +160,8 @@ def _check(store: Store, room: str, path: Path) -> None:
     if room not in ROOMS:
         return
     arrays, description = read_file(path)
-    if room == models.ROOM:
-        models.info_of(description, path.stem, path)
+    if room == catalogue.ROOM:
+        catalogue.info_of(description, path.stem, path)
         if description.get("weights") != digest(arrays):
             raise StoreError(f"{path} is damaged: its weights are not those that its header names.")
     elif room in SPECS and path.stem not in _keys(room, description):
@@ -205,9 +205,9 @@ def size(store: Store) -> tuple[list[RoomSize], int]:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    for here, _, names in os.walk(folder):
+    for directory, _, names in os.walk(folder):
         for name in names:
-            path = Path(here, name)
+            path = Path(directory, name)
             try:
                 if not path.is_symlink() and path.is_file():
                     yield path.stat().st_size
@@ -228,17 +228,17 @@ def needless(store: Store, progress: Progress = silent) -> list[Finding]:
         InputError: when there is no such store.
     """
     _check_there(store)
-    found = []
+    findings = []
     for room in _KNOWN:
         folder = store.root / room
         if folder.is_symlink():
             continue
-        found += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
-        found += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
+        findings += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
+        findings += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
     for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
         if not _is_imported(store, path) and time.time() - path.stat().st_mtime > HOUR:
-            found.append(_finding(store, path, "an upload that no import waits for"))
-    return [*found, *(_finding(store, path, why) for path, why in _gone(store, progress))]
+            findings.append(_finding(store, path, "an upload that no import waits for"))
+    return [*findings, *(_finding(store, path, why) for path, why in _gone(store, progress))]
 
 
 def _is_imported(store: Store, path: Path) -> bool:
@@ -252,13 +252,13 @@ def _is_imported(store: Store, path: Path) -> bool:
 
 def _idle_locks(store: Store, room: str) -> Iterator[Path]:
     folder = store.root / room
-    there = {path.stem.lower() for path in regular_files(folder, _KNOWN[room])}
-    if room == models.RUNS[0]:  # the claims of models' names
-        there |= {name.lower() for name in models.known_names(store)}
-        there |= {name.lower() for name in store.names(models.RUNS[1])}
+    names = {path.stem.lower() for path in regular_files(folder, _KNOWN[room])}
+    if room == catalogue.RUNS[0]:  # the claims of models' names
+        names |= {name.lower() for name in catalogue.known_names(store)}
+        names |= {name.lower() for name in store.names(catalogue.RUNS[1])}
     for path in regular_files(folder, LOCK):
         name = LOCK.fullmatch(path.name)
-        if name is not None and name[1].lower() not in there and not _in_use(path):
+        if name is not None and name[1].lower() not in names and not _in_use(path):
             yield path
 
 
@@ -272,10 +272,10 @@ def _in_use(lock: Path) -> bool:
 
 def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     """Results of models that are not in the store, or of data that have changed, and what was made of those."""
-    infos, broken = models.list_models(store)
+    infos, broken = catalogue.list_models(store)
     if broken:
         return
-    weights = {info.name: models.weights_key(store, info.name) for info in infos}
+    weights = {info.name: catalogue.weights_key(store, info.name) for info in infos}
     data: dict[str, set[str]] = {}  # by weights: the fingerprints of their data, where all of those can be opened now
     closed = set()
     for done, info in enumerate(infos):

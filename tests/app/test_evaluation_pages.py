@@ -94,7 +94,7 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
     kind = METRICS["average_drop"]
     assert shown_metrics(test)["Average drop ↓"] == kind.shown(measured.drop.mean())
     assert f"black box {kind.shown(measured.drop_black_box.mean())}" in [metric.delta for metric in test.metric]
-    assert shown_metrics(test)["Divergence of maps ↓"] == f"{measured.divergence.mean():.3f} nats"
+    assert shown_metrics(test)["Divergence of relevance maps ↓"] == f"{measured.divergence.mean():.3f} nats"
     charts = {chart.key for chart in test.get("plotly_chart")}
     assert charts >= {"confusion", "shares", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
     links = image_links(test)
@@ -126,7 +126,7 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
 
     def start(store: Store, name: str, arguments: tuple[str, ...]) -> None:
         started.append(arguments)
-        known[name] = jobs.Job("running", "Measuring maps", 16, 100, started=1, stage_started=1, changed=3)
+        known[name] = jobs.Job("running", "Measuring relevance maps", 16, 100, started=1, stage_started=1, changed=3)
 
     monkeypatch.setattr(jobs, "start", start)
     monkeypatch.setattr(jobs, "look", lambda store, name: known.get(name))
@@ -243,7 +243,7 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkey
     Subject(demo, info, dataset_of(info)).relevance_scores(BuiltIn(), images=IMAGES).get_or_why_not()
     test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images=str(IMAGES)))
     shown = shown_metrics(test)
-    assert shown["Divergence of maps ↓"].endswith("nats")
+    assert shown["Divergence of relevance maps ↓"].endswith("nats")
     assert any("compared with those of **digits**" in one.value for one in test.caption)
     assert shown["Average drop ↓"].endswith("%")
     assert not any("black box" in (metric.delta or "") for metric in test.metric)

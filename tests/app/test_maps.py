@@ -61,7 +61,7 @@ def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Pr
     assert "immutable" in answer.headers["cache-control"]
     layer = json.loads(bytes(answer.body))
     np.testing.assert_allclose(np.stack([layer["x"], layer["y"]], 1), place(drawn, made.prototypes.centers), atol=1e-3)
-    assert layer["picture"] == made.prototypes.picture.tolist()
+    assert layer["picture"] == made.prototypes.exemplar.tolist()
     predicted = np.frombuffer(base64.b64decode(layer["predicted"]), "<u2")
     np.testing.assert_array_equal(predicted[:1297], np.array(layer["class"])[made.prototypes.activated])
     np.testing.assert_array_equal(predicted[1297:], made.test_predicted)

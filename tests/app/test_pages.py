@@ -56,7 +56,7 @@ def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInf
         assert len(cards(test)) == 10 * k
         made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get()
         assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
-        for card, image, count in zip(cards(test), made.prototypes.picture, made.prototypes.count, strict=True):
+        for card, image, count in zip(cards(test), made.prototypes.exemplar, made.prototypes.count, strict=True):
             assert data_of(test, "gallery")["pictures"] == pictures.folder("digits", "digits-1")
             assert card["picture"] == f"train/{image}"
             assert f"· {count:,}" in card["text"]
@@ -192,7 +192,7 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     ("name", "content", "message"),
     [
         ("empty.png", b"", "empty"),
-        ("text.png", b"hello", "not a picture"),
+        ("text.png", b"hello", "not a readable picture"),
         ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or cut off"),
         ("bomb.png", bomb(20_000, 20_000), "at most 40 million"),
         ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),

@@ -105,7 +105,7 @@ def test_a_bad_upload_is_a_sentence_and_the_next_one_works(page: Page) -> None:
     open_page(page, "/explain?source=Upload")
     field = page.locator("input[type=file]")
     field.set_input_files({"name": "no.png", "mimeType": "image/png", "buffer": b"this is no picture"})
-    expect(page.get_by_text("'no.png' is not a picture that can be read")).to_be_visible()
+    expect(page.get_by_text("'no.png' is not a readable picture")).to_be_visible()
     field.set_input_files({"name": "no.txt", "mimeType": "text/plain", "buffer": b"this is no picture"})
     expect(page.get_by_text(re.compile("not allowed"))).to_be_visible()
     noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)

@@ -73,7 +73,7 @@ class Weights(nn.Module):
 
     def __init__(self, value: float) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.tensor([value]))
+        self.w = nn.Parameter(torch.tensor([float(value)]))
 
 
 def put(store: Store, name: str, value: float = 0.0) -> None:

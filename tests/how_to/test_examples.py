@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,21 +70,48 @@ def test_the_metric_is_evaluated(tmp_path: Path, demo_cache: Path) -> None:
 
 def test_the_baseline_is_trained_and_evaluated(tmp_path: Path) -> None:
     folder, cache = with_example("baseline", tmp_path / "copy"), tmp_path / "store"
-    train = ("train", "compact", "--dataset", "digits", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    train = (
+        "train",
+        "compact",
+        "--dataset",
+        "digits",
+        "--backbone",
+        "resnet20",
+        "--image-size",
+        "16",
+        "--epochs",
+        "2",
+        "--name",
+        "mine",
+    )
     kmex(folder, cache, *train)
     answer = kmex(folder, cache, "evaluate", "--model", "mine", "--own", "--metrics", "accuracy,ghosting")
     assert answer["kind"] == "compact"
-    assert answer["metrics"]["accuracy"]["mean"] > 0.5
+    assert answer["metrics"]["accuracy"]["mean"] > 0.4  # chance: a tenth
     assert answer["metrics"]["ghosting"]["mean"] is not None
 
 
 def test_the_data_set_is_listed_trained_on_and_converted(tmp_path: Path) -> None:
     folder, cache = with_example("data-set", tmp_path / "copy"), tmp_path / "store"
     assert "shapes" in {entry["name"] for entry in kmex(folder, cache, "datasets")["datasets"]}
-    kmex(folder, cache, "train", "--dataset", "shapes", "--backbone", "resnet20", "--epochs", "3", "--name", "mine")
+    kmex(
+        folder,
+        cache,
+        "train",
+        "--dataset",
+        "shapes",
+        "--backbone",
+        "resnet20",
+        "--image-size",
+        "16",
+        "--epochs",
+        "2",
+        "--name",
+        "mine",
+    )
     answer = kmex(folder, cache, "convert", "--model", "mine", "--k", "3")
     assert answer["test_images"] == 150
-    assert answer["accuracy_kmex"] > 0.5
+    assert answer["accuracy_kmex"] > 0.45  # chance: a third
 
 
 def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache: Path) -> None:
@@ -95,10 +122,12 @@ def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache:
     assert kmex(folder, demo_cache, *explain)["method"] == name
     maps = load_file(out / "maps.safetensors")
     assert all(np.isfinite(values).all() and values.any() for values in maps.values())
-    (block,) = re.findall(r"^```python\n(.*?)^```", (GUIDES / "add-a-relevance-method.md").read_text(), re.M | re.S)
-    values = ast.literal_eval(run(folder, demo_cache, "-c", block.replace(", 100, ", ", 5, ")))
-    assert {"average_drop", "average_increase", "faithfulness"} <= set(values)
-    assert None not in values.values()
+    evaluate = re.findall(
+        r"^python -m kmex_core (evaluate .*)$", (GUIDES / "add-a-relevance-method.md").read_text(), re.M
+    )
+    answer = kmex(folder, demo_cache, *shlex.split(evaluate[0].replace("--images 100", "--images 8")))
+    assert answer["method"] == name
+    assert {measured["mean"] is not None for measured in answer["metrics"].values()} == {True}
 
 
 def test_the_page_opens(tmp_path: Path, demo_cache: Path) -> None:

@@ -126,24 +126,24 @@ def test_told_apart_is_the_adjusted_r_squared_of_a_regression_on_prototypes() ->
     activated = random.integers(0, 4, 200)
     has = np.stack([random.random(200) < 0.2 + 0.2 * activated, activated >= 2, random.random(200) < 0.5], 1)
     dummies = np.eye(4)[activated]
-    for at, found in enumerate(metrics.told_apart(has, activated, 4)):
+    for at, found in enumerate(metrics.correlation_ratio(has, activated, 4)):
         x = has[:, at].astype(float)
         residual = x - dummies @ np.linalg.lstsq(dummies, x, rcond=None)[0]
         expected = 1 - (residual @ residual / (200 - 4)) / (np.var(x) * 200 / 199)
         assert found == pytest.approx(expected)
-    assert metrics.told_apart(has, activated, 4)[1] == pytest.approx(1)
-    assert abs(metrics.told_apart(has, activated, 4)[2]) < 0.05
+    assert metrics.correlation_ratio(has, activated, 4)[1] == pytest.approx(1)
+    assert abs(metrics.correlation_ratio(has, activated, 4)[2]) < 0.05
 
 
 def test_told_apart_of_what_is_constant_or_too_little_is_not_a_number() -> None:
-    assert np.isnan(metrics.told_apart(np.ones((5, 1), dtype=bool), np.zeros(5, dtype=int), 1)).all()
-    assert np.isnan(metrics.told_apart(HAS, np.arange(4), 4)).all()
+    assert np.isnan(metrics.correlation_ratio(np.ones((5, 1), dtype=bool), np.zeros(5, dtype=int), 1)).all()
+    assert np.isnan(metrics.correlation_ratio(HAS, np.arange(4), 4)).all()
     half = np.array([[True], [True], [False], [False]])
     known = np.array([[True], [False], [True], [True]])
-    some = metrics.told_apart(half, np.array([0, 0, 1, 1]), 2, known)
+    some = metrics.correlation_ratio(half, np.array([0, 0, 1, 1]), 2, known)
     assert some[0] == pytest.approx(1)
     with pytest.raises(ValueError, match="activated"):
-        metrics.told_apart(HAS, np.arange(3), 4)
+        metrics.correlation_ratio(HAS, np.arange(3), 4)
 
 
 @settings(max_examples=30, deadline=None)

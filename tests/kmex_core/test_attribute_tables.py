@@ -166,7 +166,7 @@ def test_a_column_that_cannot_be_the_class_is_refused(tmp_path: Path, column: st
         "Hat": [True, False] * (count // 2),
     }
     _parquet(tmp_path / "train.parquet", count, values)
-    with pytest.raises(InputError, match="cannot be the class"):
+    with pytest.raises(InputError, match="cannot be used as the class"):
         datasets.load(DatasetSpec(str(tmp_path), class_column=column))
 
 
@@ -215,7 +215,7 @@ def test_a_table_beside_a_folder_of_classes(tmp_path: Path) -> None:
     assert train.attributes[:, 0].tolist() == [at % 2 == 1 for at in range(10)]
     assert train.attributes[:, 1].tolist() == [at < 6 for at in range(10)]
     assert data.split("test").attributes.tolist() == [[False, False], [True, False]]
-    assert data.notes == ("1 rows of attributes.csv name no image and are left out, the first: lost.png.",)
+    assert data.notes == ("1 rows of attributes.csv match no image and are left out; the first: lost.png.",)
 
 
 def test_an_image_without_a_row_has_unknown_attributes(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_an_image_without_a_row_has_unknown_attributes(tmp_path: Path) -> None:
     known = data.split("train").known
     assert known is not None
     assert np.flatnonzero(~known[:, 0]).tolist() == [4]
-    assert data.notes[0] == "1 images have no row in attributes.csv: nothing is known of their attributes."
+    assert data.notes[0] == "1 images have no row in attributes.csv: their attributes are unknown."
 
 
 def test_a_column_of_the_table_can_be_the_class_of_pictures_in_any_folders(tmp_path: Path) -> None:
@@ -250,8 +250,8 @@ def test_a_column_of_the_table_can_be_the_class_of_pictures_in_any_folders(tmp_p
     [
         ("Hat,Hat\nx,1\n", "clash"),
         ("name,Hat\na,1\n", "no column that names the images"),
-        ("file_name,Hat\nnowhere.png,1\n", "No row of .* fits an image: 'file_name' has 'nowhere.png'"),
-        ("file_name,Hat\n", "fits an image"),
+        ("file_name,Hat\nnowhere.png,1\n", "No row of .* matches an image: 'file_name' contains 'nowhere.png'"),
+        ("file_name,Hat\n", "matches an image"),
         (f"file_name,Hat\n{FILES[0]},1\n{FILES[0]},0\n", "more than one row for train/cat/0.png"),
         ("file_name,\na,1\n", "a column without a name"),
         ("", "no column that names|No columns"),
@@ -314,7 +314,7 @@ def test_celeba_says_what_is_missing(tmp_path: Path) -> None:
         datasets.load(DatasetSpec("celeba", str(tmp_path)))
     celeba_files(tmp_path)
     (tmp_path / "celeba" / _celeba.PICTURES / "000003.jpg").unlink()
-    with pytest.raises(InputError, match="1 pictures are missing .* the first is 000003.jpg"):
+    with pytest.raises(InputError, match="1 pictures are missing .* for example 000003.jpg"):
         datasets.load(DatasetSpec("celeba", str(tmp_path)))
     partition = tmp_path / "celeba" / _celeba.PARTITION
     partition.write_text("\n".join(partition.read_text().splitlines()[:-1]))

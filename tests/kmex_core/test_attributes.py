@@ -40,7 +40,7 @@ def made(demo: Store, digits: ModelInfo, data: ImageDataset) -> Conversion:
 def test_what_is_covered_is_what_the_pictures_have(data: ImageDataset, made: Conversion) -> None:
     train = data.split("train")
     found = attributes.coverage(train, made.prototypes)
-    for p, image in enumerate(made.prototypes.picture):
+    for p, image in enumerate(made.prototypes.exemplar):
         assert found.has[p].tolist() == train.attributes[image].tolist()
     assert found.names == ATTRIBUTES
     np.testing.assert_allclose(found.frequency, train.attributes.mean(0))
@@ -81,7 +81,7 @@ def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
     every = replace(found, has=np.ones_like(found.has), told_apart=np.array([1, 1, 1, 0.004, -0.01]))
     first, second = attributes.finding(every, 3)
     assert first == "With 3 prototypes per class, all 5 attributes are captured."
-    assert second.startswith("The prototypes hardly tell images with Coin or Rare from those without")
+    assert second.startswith("The prototypes hardly distinguish images with Coin or Rare from those without")
 
 
 def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
@@ -124,7 +124,7 @@ def test_own_prototypes_have_a_point_for_each_training(two_trainings: list[Model
     assert [row["k"] for row in answer["rows"]] == list(ks)
     assert answer["k"] == 2
     assert (
-        "Each number is a training of its own: fewer, digits-protopnet"
+        "One training per number of prototypes: fewer, digits-protopnet"
         in CliRunner().invoke(app, ["attributes", "--model", "fewer", "--own"]).stdout
     )
 
@@ -226,7 +226,7 @@ def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -
     assert grouped.info.class_names == ("not Glasses", "Glasses")
     assert made.prototypes.classes.tolist() == [0, 0, 1, 1]
     glasses = data.split("train").attribute_names.index("Glasses")
-    pictures = data.split("train").attributes[made.prototypes.picture, glasses]
+    pictures = data.split("train").attributes[made.prototypes.exemplar, glasses]
     assert pictures.tolist() == [False, False, True, True]
     assert made.summary.accuracy_kmex > 0.6
     assert Subject(store, info, data).conversion(KMeans(2)).get().prototypes.classes.tolist() == [0, 0, 1, 1, 2, 2]
@@ -282,7 +282,7 @@ def test_the_command_on_the_faces(faces_cache: Path, monkeypatch: pytest.MonkeyP
     assert "captured_std" in several[0]
     text = CliRunner().invoke(app, ["attributes", "--model", "faces", "--k", "5"]).stdout
     assert "With 5 prototypes per class" in text
-    assert "Worst predicted test images" in text
+    assert "Worst predicted groups of test images" in text
     by = run("attributes", "--model", "faces", "--k", "2", "--class", "Glasses")
     assert by["class"] == "Glasses"
     first = by["accuracy"]
@@ -294,9 +294,9 @@ def test_the_command_on_the_faces(faces_cache: Path, monkeypatch: pytest.MonkeyP
     ("arguments", "message"),
     [
         (("--model", "digits"), "has no attributes"),
-        (("--model", "faces", "--own"), "--own takes"),
+        (("--model", "faces", "--own"), "--own needs a ProtoPNet"),
         (("--model", "faces", "--class", "Hatt"), "no column named 'Hatt'"),
-        (("--model", "faces", "--k", "5:2"), "no range"),
+        (("--model", "faces", "--k", "5:2"), "Invalid --k '5:2'"),
     ],
 )
 def test_wrong_use_of_the_command_is_said(

@@ -376,7 +376,7 @@ def test_a_memory_of_an_earlier_version_is_made_anew(tmp_path: Path, store: Stor
 def test_a_picture_that_changed_after_opening_is_not_read(tmp_path: Path) -> None:
     data = datasets.load(folder(tmp_path))
     alter(tmp_path / "pets/train/b/3.bmp")
-    with pytest.raises(InputError, match=r"3\.bmp has changed or is gone since"):
+    with pytest.raises(InputError, match=r"3\.bmp has changed or been removed since"):
         data.split("train").image(9)
     assert data.split("train").image(8).shape == (16, 16, 3)
 

@@ -101,8 +101,8 @@ def test_parquet_files_are_read(tmp_path: Path, channels: int) -> None:
     np.testing.assert_array_equal(data.split("train").image(13), striped(1, 10, 20, channels)[3])
     assert data.split("test").labels.tolist() == [0, 0, 0, 1, 1]
     assert data.notes == (
-        "5 of 5 test images are in the training split as well (its row 0 is training row 0), which makes numbers on "
-        "them too good.",
+        "5 of 5 test images are also in the training split (its row 0 is training row 0), so results on them are "
+        "too optimistic.",
     )
 
 
@@ -126,7 +126,7 @@ def test_without_a_test_split_a_fifth_of_each_class_is_held_out(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ([b"no image"] * 4, [0, 1, 0, 1], "not a picture that can be read"),
+        ([b"no image"] * 4, [0, 1, 0, 1], "not a readable picture"),
         ([encoded(np.zeros((4, 4), np.uint8))] * 4, [0, 1, 2, 1], "label of the train split is 2, but there are 2"),
         ([], [], "no rows"),
     ],
@@ -180,7 +180,7 @@ def test_images_of_different_sizes_are_shown_to_the_network_at_224(tmp_path: Pat
 
 
 def test_a_folder_without_images_or_classes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no data set"):
+    with pytest.raises(InputError, match="contains no readable data set"):
         datasets.load(DatasetSpec(str(tmp_path)))
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match="no subfolders"):

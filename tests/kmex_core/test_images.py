@@ -33,13 +33,13 @@ def test_lossy_formats_are_read(kind: str) -> None:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"not an image at all", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
-        (encoded(COLOUR)[:60], "damaged or cut off"),
-        (encoded(np.zeros((64, 64, 3), np.uint8) + 7, "JPEG")[:400], "damaged or cut off"),
-        (bomb(20_000, 20_000), "pixels; at most 40 million"),
-        (bomb(2_000_000, 2_000_000), "pixels; at most 40 million"),
-        (b"x" * (MAX_BYTES + 1), "at most 64 MB"),
+        (b"not an image at all", "not a readable picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable picture"),
+        (encoded(COLOUR)[:60], "damaged or truncated"),
+        (encoded(np.zeros((64, 64, 3), np.uint8) + 7, "JPEG")[:400], "damaged or truncated"),
+        (bomb(20_000, 20_000), "pixels; the limit is 40 million"),
+        (bomb(2_000_000, 2_000_000), "pixels; the limit is 40 million"),
+        (b"x" * (MAX_BYTES + 1), "the limit is 64 MB"),
         (
             saved(
                 Image.fromarray(COLOUR), "GIF", save_all=True, append_images=[Image.fromarray(COLOUR[::-1])], duration=9

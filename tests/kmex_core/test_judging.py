@@ -346,7 +346,7 @@ def test_copies_are_no_reason_to_call_a_class_large_enough(tmp_path: Path) -> No
     for path in list((tmp_path / "train").rglob("*.png")):
         for at in range(10):
             (path.parent / f"copy{at}.png").write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match="5 or more different training images"):
+    with pytest.raises(InputError, match="at least 5 different training images"):
         load(tmp_path)
 
 
@@ -397,16 +397,16 @@ def test_labels_of_every_kind(
 @pytest.mark.parametrize(
     ("labels", "kind", "names", "message"),
     [
-        ([0.5, 1.5] * 5, None, None, "0.5.*Regression is out of scope"),
-        ([0.0, 1.25] * 5, pa.float32(), ["a", "b"], "1.25.*Regression is out of scope"),
-        ([[0, 1], [1]] * 5, None, None, "Multi-label data are out of scope"),
+        ([0.5, 1.5] * 5, None, None, "0.5.*Regression is not supported"),
+        ([0.0, 1.25] * 5, pa.float32(), ["a", "b"], "1.25.*Regression is not supported"),
+        ([[0, 1], [1]] * 5, None, None, "Multi-label data are not supported"),
         ([{"x": 1}] * 5, None, None, "one class for each image"),
         ([0, 3] * 5, None, ["a", "b"], "is 3, but there are 2 class names"),
         ([0, -2] * 5, None, ["a", "b"], "is -2, but there are 2 class names"),
         ([4] * 10, None, None, r"one class with training images: '4' \(8 training"),
-        ([None] * 10, pa.int64(), ["a", "b"], "has a label and can be read"),
+        ([None] * 10, pa.int64(), ["a", "b"], "No readable training image .* has a label"),
         (list(range(30)), None, None, "no test split, and too few images"),
-        (["Cat", "dog"] * 5, None, ["Cat", "Cat"], "same name|does not|were expected|two classes"),
+        (["Cat", "dog"] * 5, None, ["Cat", "Cat"], "same name|does not|expected 0 to|two classes"),
     ],
     ids=lambda value: "",
 )
@@ -438,7 +438,7 @@ def test_images_of_another_type_are_refused_in_words(
     ]
     pq.write_table(pa.table({"image": pa.array([image] * 10, pa.struct(fields)), "label": [0, 1] * 5}),
                    tmp_path / "train.parquet")  # fmt: skip
-    with pytest.raises(InputError, match=r"column 'image' is struct.*but struct\{bytes, path\} was expected"):
+    with pytest.raises(InputError, match=r"column 'image' is struct.*expected struct\{bytes, path\}"):
         load(tmp_path)
 
 
@@ -495,7 +495,7 @@ def test_folders_of_systems_are_not_classes(tmp_path: Path, empty: str) -> None:
         ({"train/bird": 0, "test/bird": 0}, ("a", "b"), "'bird'"),
         ({"test/bird": 3}, ("a", "b"), r"class 'bird' \(3 test images\)"),
         ({"train/bird": 5}, ("a", "b", "bird"), r"1 of 3 classes have no test images.*'bird' \(5\)"),
-        ({"train/A": 5, "test/A": 2}, ("A", "a", "b"), "'A' .* and 'a' .* differ in case"),
+        ({"train/A": 5, "test/A": 2}, ("A", "a", "b"), "'A' .* and 'a' .* differ only in case"),
     ],
 )
 def test_classes_that_are_not_everywhere_are_said(
@@ -514,11 +514,11 @@ def test_classes_that_are_not_everywhere_are_said(
     ("folders", "message"),
     [
         ({"train/a": 6, "train/b": 6, "test/A": 2, "test/b": 2}, r"'A' \(0 training and 2 other images\) and 'a' \(6"),
-        ({"train/Straße": 6, "train/b": 6, "test/STRASSE": 2}, "differ in case"),
-        ({"train/a b": 6, "train/b": 6, "val/a  b": 2}, "differ in case or spaces"),
+        ({"train/Straße": 6, "train/b": 6, "test/STRASSE": 2}, "differ only in case"),
+        ({"train/a b": 6, "train/b": 6, "val/a  b": 2}, "differ only in case or spaces"),
         ({"train/a": 6, "test/a": 2}, r"one class with training images: 'a' \(6"),
         ({"train/a": 6, "train/b": 0, "test/a": 2, "test/b": 2}, "one class with training images.*'b'"),
-        ({"train/a": 6, "train/b": 6, "test/c": 2}, "no test images of the classes.*'c' .2 test images"),
+        ({"train/a": 6, "train/b": 6, "test/c": 2}, "no test images for the classes.*'c' .2 test images"),
         ({"train/a": 4, "train/b": 3}, "no test split, and too few images"),
         ({"train": 6, "test/a": 2}, "no subfolders"),
     ],
@@ -606,7 +606,7 @@ def test_images_in_two_splits_are_said(tmp_path: Path) -> None:
     write_folder(tmp_path, ("a", "b"), 6, 3)
     for at in range(2):
         (tmp_path / "test" / "a" / f"copy{at}.png").write_bytes((tmp_path / "train/a/000.png").read_bytes())
-    said = "2 of 8 test images are in the training split as well (test/a/copy0.png is train/a/000.png)"
+    said = "2 of 8 test images are also in the training split (test/a/copy0.png is train/a/000.png)"
     assert any(said in note for note in load(tmp_path).notes)
 
 

@@ -65,7 +65,7 @@ def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind
         assert p.classes.tolist() == centers.tolist()
     for k in range(0, len(p), 7):
         of_class = np.flatnonzero(train.labels == p.classes[k])
-        assert far[p.picture[k], k] == pytest.approx(far[of_class, k].min(), abs=1e-3)
+        assert far[p.exemplar[k], k] == pytest.approx(far[of_class, k].min(), abs=1e-3)
         assert p.count[k] == np.sum((p.activated == k) & (train.labels == p.classes[k]))
 
 
@@ -101,7 +101,7 @@ def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
             assert (details.pushed != NO_IMAGE).all()
             train = Subject(demo, info, dataset_of(info)).embedding("train").get()
             np.testing.assert_allclose(train.z[details.pushed], made.prototypes.centers, atol=1e-4)
-            assert details.pushed.tolist() == made.prototypes.picture.tolist()
+            assert details.pushed.tolist() == made.prototypes.exemplar.tolist()
         if details.decoded is not None:
             assert details.decoded.shape == (50, info.image_size, info.image_size, 3)
             assert details.decoded.std() > 10
@@ -137,7 +137,9 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
     evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"])
-    assert "Divergence of maps of digits-protovae: beside digits" in comparison.as_text(comparison.rows([evaluated]))
+    assert "Divergence of relevance maps of digits-protovae: beside digits" in comparison.as_text(
+        comparison.rows([evaluated])
+    )
     measured = evaluated.metrics["faithfulness"]
     assert measured.mean == pytest.approx(found.mean())
     assert measured.std_images == pytest.approx(found.std())

@@ -58,7 +58,7 @@ def test_as_many_prototypes_as_images_are_the_images() -> None:
     found = embeddings((5, 5, 5))
     made = fit_prototypes(found, NAMES, 5)
     np.testing.assert_allclose(made.nearest_distance[:, 0], 0, atol=1e-5)
-    assert sorted(made.picture.tolist()) == list(range(15))
+    assert sorted(made.exemplar.tolist()) == list(range(15))
     assert not made.ghost.any()
 
 

@@ -30,7 +30,7 @@ def test_prototypes_as_files(demo: Store, digits: ModelInfo) -> None:
         kept = pd.read_csv(archive.open("prototypes.csv"), dtype={"class": str})
         pd.testing.assert_frame_equal(kept, table, check_dtype=False)
         picture = np.asarray(Image.open(archive.open("prototype-7.png")))
-        np.testing.assert_array_equal(picture, data.split("train").image(int(prototypes.picture[7])))
+        np.testing.assert_array_equal(picture, data.split("train").image(int(prototypes.exemplar[7])))
     sheet = Image.open(io.BytesIO(report.prototype_sheet(prototypes, ("0" * 40, *"12345678", "ж"), data)))
     assert sheet.size == (6 * 104, 10 * 124)
     assert np.asarray(sheet)[0:96, 104:200].max() == 255

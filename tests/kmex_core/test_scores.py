@@ -126,12 +126,12 @@ def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
 
     def stop(event: Event) -> None:
         seen.append((event.text, event.done, event.total))
-        if event.text == "Measuring maps":
+        if event.text == "Measuring relevance maps":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Subject(demo, digits, data, progress=stop).relevance_scores(KMeans(2), images=18).get_or_why_not()
-    assert seen[-1] == ("Measuring maps", 16, 18)
+    assert seen[-1] == ("Measuring relevance maps", 16, 18)
     key = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).spec.key
     assert RelevanceScores.stored(demo, key) is None
     whole = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).get_or_why_not()

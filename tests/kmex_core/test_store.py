@@ -129,12 +129,12 @@ def test_a_damaged_result_is_made_again(store: Store) -> None:
         made.append(1)
         return {"a": np.ones(3)}, {"n": len(made)}
 
-    store.made("room", "key", make)
-    store.made("room", "key", make)
+    store.get_or_make("room", "key", make)
+    store.get_or_make("room", "key", make)
     assert len(made) == 1
     path = store.path("room", "key")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert store.made("room", "key", make)[1] == {"n": 2}
+    assert store.get_or_make("room", "key", make)[1] == {"n": 2}
     assert store.get("room", "key") is not None
 
 
@@ -148,7 +148,7 @@ def test_two_threads_make_a_result_once(store: Store) -> None:
 
     def work() -> None:
         ready.wait()
-        store.made("room", "key", make)
+        store.get_or_make("room", "key", make)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -308,9 +308,9 @@ def test_waiting_is_told_and_can_be_stopped(store: Store, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
 
     with store.locked("embeddings", "key"), pytest.raises(KeyboardInterrupt):
-        store.made("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)
-    assert stages == ["Waiting for another process, which makes the same embeddings"] * 3
-    store.made("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)  # and nothing is held
+        store.get_or_make("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)
+    assert stages == ["Waiting for another process that computes the same embeddings"] * 3
+    store.get_or_make("embeddings", "key", lambda: ({"a": np.ones(1)}, {}), stop)  # and nothing is held
     assert len(stages) == 3
 
 
@@ -342,12 +342,12 @@ def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypa
     with pytest.raises(StoreError, match="KMEX_CACHE"):
         store.put("room", "key", {"a": np.ones(1)}, {})
     with pytest.raises(StoreError, match="KMEX_CACHE"):
-        store.made("room", "key", lambda: ({"a": np.ones(1)}, {}))
+        store.get_or_make("room", "key", lambda: ({"a": np.ones(1)}, {}))
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a" * 65, "a\n", "x.", "ü", "a b"])
 def test_no_name_leads_out_of_the_store(store: Store, name: str) -> None:
-    with pytest.raises(InputError, match="cannot be a model's name"):
+    with pytest.raises(InputError, match="Invalid model name"):
         store.path("models", name)
 
 
@@ -408,13 +408,13 @@ def test_a_read_only_process_reads_and_makes_other_results_meanwhile(
         assert go_on.wait(20)
         return {"a": np.zeros(1)}, {}
 
-    waiting = [threading.Thread(target=store.made, args=("projections", "slow", slowly)) for _ in range(2)]
+    waiting = [threading.Thread(target=store.get_or_make, args=("projections", "slow", slowly)) for _ in range(2)]
     for thread in waiting:
         thread.start()
     assert begun.wait(20)
     assert store.get("prototypes", "there") is not None
     assert store.get("projections", "other") is None
-    arrays, _ = store.made("projections", "quick", lambda: ({"a": np.full(3, 7)}, {}))
+    arrays, _ = store.get_or_make("projections", "quick", lambda: ({"a": np.full(3, 7)}, {}))
     assert arrays["a"].tolist() == [7, 7, 7]
     assert all(thread.is_alive() for thread in waiting)
     go_on.set()

@@ -148,7 +148,7 @@ def test_a_run_is_resumed_with_its_own_settings_only(store: Store, folder: Path)
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ""])
 def test_a_name_cannot_leave_the_store(store: Store, folder: Path, name: str) -> None:
-    with pytest.raises(InputError, match="cannot be a model's name"):
+    with pytest.raises(InputError, match="Invalid model name"):
         training_runs.train(store, request(folder, name))
 
 

@@ -125,7 +125,7 @@ def test_verify_tells_by_its_exit_code_and_as_one_json_object(store: Store) -> N
     assert [finding["path"] for finding in answer["damaged"]] == [f"prototypes/{path.name}"]
     code, out, _ = cli(store, "verify")
     assert code == 1
-    assert "1 is damaged" in out
+    assert ": 1 damaged." in out
 
 
 def test_what_is_not_ours_is_named_and_neither_opened_nor_removed(store: Store, tmp_path: Path) -> None:

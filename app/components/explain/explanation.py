@@ -58,7 +58,7 @@ def show_comparison(
     image = address(pixels)
     for row, p in enumerate(explanation.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
-        index = int(prototypes.picture[p])
+        index = int(prototypes.exemplar[p])
         exemplar = address(train.image(index))
         with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, explanation, prototypes))

@@ -26,7 +26,7 @@ def show_download(
 
     Args:
         label: what it says.
-        content: a table (kept as CSV without its index), or what makes the file's content.
+        content: a table (saved as CSV without its index), or what makes the file's content.
         name: the file's, with a suffix of `KINDS`.
         about: its help text.
     """

@@ -73,7 +73,7 @@ def show_cards(key: str, info: ModelInfo, state: str, groups: Sequence[Group]) -
 def prototype_card(info: ModelInfo, prototypes: Prototypes, p: int, href: str = "") -> Card:
     """The card of a prototype: its nearest training image, its importance as share and count."""
     name = info.class_names[prototypes.classes[p]]
-    share, count, image = float(prototypes.importance[p]), int(prototypes.count[p]), int(prototypes.picture[p])
+    share, count, image = float(prototypes.importance[p]), int(prototypes.count[p]), int(prototypes.exemplar[p])
     ghost = bool(prototypes.ghost[p])
     about = (
         f"Prototype {p} of {name}: a ghost, no training image of its class is nearest to it"

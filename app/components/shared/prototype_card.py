@@ -36,7 +36,7 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     count = int((prototypes.classes == prototypes.classes[p]).sum())
     place = prototype_place(p, prototypes.classes)
     st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{markdown(name)}**")
-    picture = int(prototypes.picture[p])
+    picture = int(prototypes.exemplar[p])
     if picture >= 0:
         show_picture(
             read.dataset(info).split("train").image(picture),
@@ -74,7 +74,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
     prototypes = read.conversion(chosen).prototypes
     of_class, others = read.attracted(chosen, p)
     nearest_any = int(prototypes.nearest_any[p])
-    if nearest_any >= 0 and nearest_any != int(prototypes.picture[p]):
+    if nearest_any >= 0 and nearest_any != int(prototypes.exemplar[p]):
         label = int(read.embeddings(info, "train").labels[nearest_any])
         st.warning(
             f"The training image nearest to this prototype is of another class: image {nearest_any:,}, "

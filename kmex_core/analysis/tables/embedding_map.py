@@ -61,7 +61,7 @@ def prototype_places(prototypes: Prototypes, places: np.ndarray, class_names: Se
             "share": prototypes.importance,
             "count": prototypes.count,
             "others": prototypes.count_all - prototypes.count,
-            "picture": prototypes.picture,
+            "picture": prototypes.exemplar,
             "x": places[:, 0],
             "y": places[:, 1],
         }

@@ -29,7 +29,7 @@ def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.Da
             "training_images": prototypes.count,
             "other_classes": prototypes.count_all - prototypes.count,
             "ghost": prototypes.ghost,
-            "picture": prototypes.picture,
+            "picture": prototypes.exemplar,
             "nearest_of_any_class": prototypes.nearest_any,
         }
     )

@@ -1,4 +1,4 @@
-"""CelebA (Liu et al. 2015), in the layout that torchvision and its authors use: faces with 40 binary attributes."""
+"""CelebA (Liu et al. 2015), in the layout of torchvision and its authors: faces with 40 binary attributes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ IMAGE_SIZE = 224
 PARTS = {"train": 0, "test": 2, "validation": 1}  # the paper does not use the last
 
 
-def _missing(here: Path) -> list[str]:
-    lost = [name for name in (ATTRIBUTES, PARTITION) if not (here / name).is_file()]
-    return lost + ([] if (here / PICTURES).is_dir() else [f"{PICTURES}/"])
+def _missing(folder: Path) -> list[str]:
+    lost = [name for name in (ATTRIBUTES, PARTITION) if not (folder / name).is_file()]
+    return lost + ([] if (folder / PICTURES).is_dir() else [f"{PICTURES}/"])
 
 
 class CelebA(DataSource):
@@ -39,87 +39,89 @@ class CelebA(DataSource):
     place = 8
 
     def is_there(self, root: Path) -> bool:
-        """Whether both tables and the folder of pictures lie under `root`."""
+        """Whether both tables and the folder of pictures are under `root`."""
         return not _missing(root / FOLDER)
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         """The official training and test images (162,770 and 19,962); class: `Male`, or any other of the 40 attributes.
 
-        The validation images (19,867) are kept where all of them are there.
+        The validation images (19,867) are included if all of them are present.
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them), or the tables do not fit each
-                other.
+            InputError: when files are missing (the message says which, and where to get them), or the tables do not
+                match.
         """
         import pandas as pd
 
-        here, class_column = Path(spec.root) / FOLDER, spec.class_column or CLASS
-        if missing := _missing(here):
+        folder, class_column = Path(spec.root) / FOLDER, spec.class_column or CLASS
+        if missing := _missing(folder):
             raise InputError(
-                f"CelebA is not complete in {here}; missing: {', '.join(missing)}. Its licence is for you to accept. "
+                f"CelebA is not complete in {folder}; missing: {', '.join(missing)}. Its licence is for you to accept. "
                 "Get img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
                 "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, unpack the first, and put all three into celeba/ "
                 "in the data root (--data-root or KMEX_DATA)."
             )
         try:
-            values = pd.read_csv(here / ATTRIBUTES, sep=r"\s+", skiprows=1, header=0)
-            partition = pd.read_csv(here / PARTITION, sep=r"\s+", header=None, names=["file", "part"], index_col="file")
+            values = pd.read_csv(folder / ATTRIBUTES, sep=r"\s+", skiprows=1, header=0)
+            partition = pd.read_csv(
+                folder / PARTITION, sep=r"\s+", header=None, names=["file", "part"], index_col="file"
+            )
         except (ValueError, OSError) as error:
-            raise InputError(f"The tables in {here} cannot be read ({error}). Get them anew.") from error
+            raise InputError(f"The tables in {folder} cannot be read ({error}). Download them again.") from error
         if not partition.index.equals(values.index) and set(partition.index) != set(values.index):
             raise InputError(
-                f"The tables in {here} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, {PARTITION} "
-                f"{len(partition):,}. Get them anew."
+                f"The tables in {folder} do not list the same images: {ATTRIBUTES} has {len(values):,} rows, "
+                f"{PARTITION} {len(partition):,}. Download them again."
             )
         rows = {split: partition.index[partition["part"] == part] for split, part in PARTS.items()}
-        there = _pictures(here / PICTURES, (name for names in rows.values() for name in names))
-        if any(name not in there for name in rows["validation"]):
+        paths = _pictures(folder / PICTURES, (name for names in rows.values() for name in names))
+        if any(name not in paths for name in rows["validation"]):
             del rows["validation"]
-        lost = [name for names in rows.values() for name in names if name not in there]
+        lost = [name for names in rows.values() for name in names if name not in paths]
         if lost:
             raise InputError(
-                f"{len(lost):,} pictures are missing in {here / PICTURES}, the first is {lost[0]}. Unpack the "
+                f"{len(lost):,} pictures are missing in {folder / PICTURES}, for example {lost[0]}. Unpack the "
                 "archive again."
             )
         tally = Tally()
-        files = {split: [there[name] for name in names] for split, names in rows.items()}
-        examined = examine(files, spec.skip_broken, str(here), tally, progress)
+        files = {split: [paths[name] for name in names] for split, names in rows.items()}
+        examined = examine(files, spec.skip_broken, str(folder), tally, progress)
         rows = {split: names[examined.sound[split]] for split, names in rows.items()}
         splits: dict[str, Split] = {
             split: EncodedSplit(
-                [there[name] for name in names],
+                [paths[name] for name in names],
                 np.zeros(len(names), dtype=np.int64),
                 examined.digests[split],
                 3,
-                str(here),
+                str(folder),
             )
             for split, names in rows.items()
         }
         table = values.loc[[name for names in rows.values() for name in names]].reset_index(drop=True)
-        said = read_annotations(table, len(rows["train"]), class_column, ATTRIBUTES)
-        splits, left_out = annotate(splits, said, ATTRIBUTES)
+        annotations = read_annotations(table, len(rows["train"]), class_column, ATTRIBUTES)
+        splits, left_out = annotate(splits, annotations, ATTRIBUTES)
         return ImageDataset(
             name=spec.name,
             splits=splits,
-            class_names=said.class_names,
+            class_names=annotations.class_names,
             channels=3,
             image_size=spec.image_size or IMAGE_SIZE,
             augmentation="flip-crop",
             fingerprint=fingerprint(
-                [*examined.identity, *file_digests([(here / name, name) for name in (ATTRIBUTES, PARTITION)])],
+                [*examined.identity, *file_digests([(folder / name, name) for name in (ATTRIBUTES, PARTITION)])],
                 spec.name,
                 DECODER,
                 class_column,
             ),
-            notes=(*left_out, *examined.notes, *said.notes),
+            notes=(*left_out, *examined.notes, *annotations.notes),
             class_column=class_column,
             left_out=tally.result(),
-            watched=(Watch(here / ATTRIBUTES), Watch(here / PARTITION), Watch(here / PICTURES)),
+            watched=(Watch(folder / ATTRIBUTES), Watch(folder / PARTITION), Watch(folder / PICTURES)),
         )
 
 
 def _pictures(folder: Path, wanted: Iterable[str]) -> dict[str, FileState]:
-    """The wanted files of a folder, by name, from one look at it."""
+    """The wanted files of a folder, by name, listing it once."""
     names = set(wanted)
     with os.scandir(folder) as entries:
         return {

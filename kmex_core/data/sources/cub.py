@@ -29,44 +29,44 @@ class CUB200(DataSource):
     place = 9
 
     def is_there(self, root: Path) -> bool:
-        """Whether the four tables and the folder of pictures lie under `root`."""
-        here = root / FOLDER
-        return all((here / name).is_file() for name in TABLES) and (here / "images").is_dir()
+        """Whether the four tables and the folder of pictures are under `root`."""
+        folder = root / FOLDER
+        return all((folder / name).is_file() for name in TABLES) and (folder / "images").is_dir()
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         """The official training and test images, whole (without the bounding boxes).
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them), or the tables do not fit each
-                other.
+            InputError: when files are missing (the message says which, and where to get them), or the tables do not
+                match.
         """
-        here = Path(spec.root) / FOLDER
+        folder = Path(spec.root) / FOLDER
         if not self.is_there(Path(spec.root)):
-            missing = [name for name in TABLES if not (here / name).is_file()]
-            missing += [] if (here / "images").is_dir() else ["images/"]
+            missing = [name for name in TABLES if not (folder / name).is_file()]
+            missing += [] if (folder / "images").is_dir() else ["images/"]
             raise InputError(
-                f"CUB-200 is not complete in {here}; missing: {', '.join(missing)}. Get CUB_200_2011.tgz (1.1 GB) from "
-                "https://data.caltech.edu/records/65de6-vp158, and unpack it in the data root "
+                f"CUB-200 is not complete in {folder}; missing: {', '.join(missing)}. Get CUB_200_2011.tgz (1.1 GB) "
+                "from https://data.caltech.edu/records/65de6-vp158, and unpack it in the data root "
                 "(--data-root or KMEX_DATA)."
             )
-        paths, classes, training, names = (_table(here / name) for name in TABLES)
+        paths, classes, training, names = (_table(folder / name) for name in TABLES)
         if set(paths) != set(classes) or set(paths) != set(training):
             raise InputError(
-                f"The tables in {here} do not list the same images ({len(paths):,} paths, {len(classes):,} classes, "
-                f"{len(training):,} splits). Unpack the archive anew."
+                f"The tables in {folder} do not list the same images ({len(paths):,} paths, {len(classes):,} classes, "
+                f"{len(training):,} splits). Unpack the archive again."
             )
-        numbers = {number: at for at, number in enumerate(sorted(names, key=int))}
+        numbers = {number: label for label, number in enumerate(sorted(names, key=int))}
         unknown = sorted(set(classes.values()) - set(numbers))
         if unknown:
-            raise InputError(f"{here / TABLES[1]} has class {unknown[0]}, which {TABLES[3]} does not name.")
+            raise InputError(f"{folder / TABLES[1]} has class {unknown[0]}, which is missing in {TABLES[3]}.")
         files: dict[str, list[FileState]] = {"train": [], "test": []}
         lost: list[Path] = []
         labels: dict[str, list[int]] = {"train": [], "test": []}
         for number, name in paths.items():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise InputError(f"{here / TABLES[0]} names '{name}', which is outside its folder of pictures.")
+                raise InputError(f"{folder / TABLES[0]} names '{name}', which is outside its folder of pictures.")
             split = "train" if training[number] == "1" else "test"
-            path = here / "images" / name
+            path = folder / "images" / name
             try:
                 files[split].append(state_of(path, name))
             except OSError:
@@ -74,17 +74,17 @@ class CUB200(DataSource):
                 continue
             labels[split].append(numbers[classes[number]])
         if lost:
-            raise InputError(f"{len(lost):,} pictures are missing, the first is {lost[0]}. Unpack the archive anew.")
+            raise InputError(f"{len(lost):,} pictures are missing, for example {lost[0]}. Unpack the archive again.")
         shown = tuple(names[number].partition(".")[2].replace("_", " ") or names[number] for number in numbers)
         tally = Tally()
-        examined = examine(files, spec.skip_broken, str(here), tally, progress)
+        examined = examine(files, spec.skip_broken, str(folder), tally, progress)
         splits = {
             split: EncodedSplit(
                 [files[split][row] for row in rows],
                 np.array(labels[split], dtype=np.int64)[rows],
                 examined.digests[split],
                 3,
-                str(here),
+                str(folder),
             )
             for split, rows in examined.sound.items()
         }
@@ -96,22 +96,22 @@ class CUB200(DataSource):
             image_size=spec.image_size or IMAGE_SIZE,
             augmentation="flip-crop",
             fingerprint=fingerprint(
-                [*examined.identity, *file_digests([(here / name, name) for name in TABLES])], spec.name, DECODER
+                [*examined.identity, *file_digests([(folder / name, name) for name in TABLES])], spec.name, DECODER
             ),
             notes=examined.notes,
             left_out=tally.result(),
-            watched=tuple(Watch(here / name) for name in (*TABLES, "images")),
+            watched=tuple(Watch(folder / name) for name in (*TABLES, "images")),
         )
 
 
 def _table(path: Path) -> dict[str, str]:
-    """A file of lines with a number and a word."""
-    found: dict[str, str] = {}
-    for at, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    """The words by number from a file with a number and a word per line."""
+    values: dict[str, str] = {}
+    for line_number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         number, _, rest = line.strip().partition(" ")
         if not number.isdecimal() or not rest:
-            raise InputError(f"Line {at} of {path} is '{line[:60]}'; a number and a word were expected.")
-        found[number] = rest.strip()
-    return found
+            raise InputError(f"Line {line_number} of {path}: expected a number and a word, got '{line[:60]}'.")
+        values[number] = rest.strip()
+    return values

@@ -28,13 +28,13 @@ class Digits(DataSource):
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         """The 8×8 digits, 0 to 9, white on black, with 17 grey levels.
 
-        The file keeps writers together, so that the last 500 images, the test split, are mostly by writers whom the
-        training split does not know.
+        The file keeps writers together, so the last 500 images, the test split, are mostly by writers who are not in
+        the training split.
         """
         # read without importing scikit-learn, which would add seconds to the first page
         home = find_spec("sklearn")
         if home is None or not home.submodule_search_locations:
-            raise InputError("The digits come with scikit-learn, which is not installed: pip install scikit-learn.")
+            raise InputError("The digits are part of scikit-learn, which is not installed: pip install scikit-learn.")
         packed = (Path(home.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz").read_bytes()
         table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",")
         pixels = np.round(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)

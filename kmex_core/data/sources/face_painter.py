@@ -1,4 +1,4 @@
-"""How the faces are drawn."""
+"""Drawing of the cartoon faces."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _EYES = ((70, 48, 34), (64, 110, 160), (74, 122, 80))
 _INK: Colour = (52, 38, 42)
 
 
-def _mix(one: Colour, other: Colour, share: float) -> Colour:
-    first, second, third = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+def _mix(base: Colour, tint: Colour, share: float) -> Colour:
+    first, second, third = (round(a + (b - a) * share) for a, b in zip(base, tint, strict=True))
     return first, second, third
 
 
-def _pick(choices: Sequence[Choice], at: float) -> Choice:
-    return choices[min(int(at * len(choices)), len(choices) - 1)]
+def _pick(choices: Sequence[Choice], position: float) -> Choice:
+    return choices[min(int(position * len(choices)), len(choices) - 1)]
 
 
 class Painter:
@@ -51,7 +51,7 @@ class Painter:
     Args:
         age: the class.
         has: names of its attributes.
-        looks: numbers in 0…1 that decide everything else.
+        looks: numbers in 0…1 that determine everything else.
     """
 
     def __init__(self, age: int, has: set[str], looks: np.ndarray) -> None:
@@ -99,7 +99,7 @@ class Painter:
     def _part(
         self, x: float, y: float, rx: float, ry: float, start: int, end: int, fill: Colour, width: float = 0
     ) -> None:
-        """A piece of an oval, from angle to angle (clockwise from the right): its edge, or filled without a width."""
+        """A piece of an oval, from angle to angle (clockwise from the right): an edge, or filled without a width."""
         box = [(x - rx) * SCALE, (y - ry) * SCALE, (x + rx) * SCALE, (y + ry) * SCALE]
         if width:
             self.draw.arc(box, start, end, fill, round(width * SCALE))
@@ -144,8 +144,8 @@ class Painter:
         if "Freckles" in self.has:
             for side in (-1, 1):
                 for dx, dy in ((-2.2, 0), (0, 1.4), (2, -0.2), (0.2, -1.4)):
-                    at = x + side * self.wide * 0.52 + dx, self.eye_y + 5.8 + dy
-                    self._oval(*at, 0.62, 0.62, _mix(self.skin, (120, 50, 20), 0.62))
+                    centre = x + side * self.wide * 0.52 + dx, self.eye_y + 5.8 + dy
+                    self._oval(*centre, 0.62, 0.62, _mix(self.skin, (120, 50, 20), 0.62))
         self._part(x, self.eye_y + 5, 1.9, 2.2, 20, 160, _mix(self.skin, (90, 30, 20), 0.5), 0.9)
 
     def _lines(self) -> None:
@@ -215,8 +215,10 @@ class Painter:
             low = self.eye_y - self.eye - 2.4
             self._part(x, y - 1, wide - 0.6, high, 205, 335, self.hair)
             for step in range(-3, 4):
-                at = x + step * wide * 0.23
-                self._shape([(at - 2.6, low - 2.5), (at + 2.6, low - 2.5), (at + 0.6, low + 1.8)], self.hair)
+                middle = x + step * wide * 0.23
+                self._shape(
+                    [(middle - 2.6, low - 2.5), (middle + 2.6, low - 2.5), (middle + 0.6, low + 1.8)], self.hair
+                )
 
     def _on_eyes(self) -> None:
         x, y, reach = self.x, self.eye_y, self.eye + 1.8
@@ -228,13 +230,15 @@ class Painter:
                 continue
             frame = (40, 40, 48) if kind == "Sunglasses" else _mix(self.accent, (30, 20, 30), 0.45)
             for side in (-1, 1):
-                at = x + side * self.gap
+                centre = x + side * self.gap
                 if kind == "Sunglasses":
-                    self._box(at - reach - 0.6, y - reach + 0.6, at + reach + 0.6, y + reach + 0.4, 2.4, (32, 34, 44))
-                    self._line([(at - 2.4, y + 1.4), (at + 0.6, y - 1.8)], (120, 130, 150), 0.9)
+                    self._box(
+                        centre - reach - 0.6, y - reach + 0.6, centre + reach + 0.6, y + reach + 0.4, 2.4, (32, 34, 44)
+                    )
+                    self._line([(centre - 2.4, y + 1.4), (centre + 0.6, y - 1.8)], (120, 130, 150), 0.9)
                 else:
-                    self._part(at, y, reach + 0.5, reach + 0.3, 0, 360, frame, 1.2)
-                self._line([(at + side * reach, y), (x + side * self.wide, y - 1)], frame, 1)
+                    self._part(centre, y, reach + 0.5, reach + 0.3, 0, 360, frame, 1.2)
+                self._line([(centre + side * reach, y), (x + side * self.wide, y - 1)], frame, 1)
             self._line([(x - self.gap + reach, y), (x + self.gap - reach, y)], frame, 1.2)
 
     def _on_head(self) -> None:
@@ -260,10 +264,12 @@ class Painter:
                 self._box(x + side * (wide + 1.6) - 3, self.eye_y - 3, x + side * (wide + 1.6) + 3, self.eye_y + 7, 2.6,
                           self.accent)  # fmt: skip
         if "Hair_Bow" in self.has:
-            at, high = x + wide * 0.5, top + 2
+            middle, high = x + wide * 0.5, top + 2
             for side in (-1, 1):
-                self._shape([(at, high), (at + side * 7, high - 4.5), (at + side * 7, high + 4.5)], (226, 70, 130))
-            self._oval(at, high, 2, 2, (170, 40, 95))
+                self._shape(
+                    [(middle, high), (middle + side * 7, high - 4.5), (middle + side * 7, high + 4.5)], (226, 70, 130)
+                )
+            self._oval(middle, high, 2, 2, (170, 40, 95))
         if "Earrings" in self.has:
             for side in (-1, 1):
                 self._oval(x + side * (wide + 0.8), self.eye_y + 9.2, 2, 2.2, (250, 206, 60), (150, 104, 10))

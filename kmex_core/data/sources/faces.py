@@ -1,7 +1,7 @@
 """The second embedded demo: cartoon faces, drawn by this module, with an age group to predict and 30 attributes.
 
-Everything follows from a seed: who has what is drawn from the chances in `cells`, so that every frequency is known
-exactly (`frequencies`), and each picture is painted when it is asked for.
+Everything follows from a seed: attributes are drawn with the probabilities in `cells`, so every frequency is known
+exactly (`frequencies`), and each picture is painted on access.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Cell:
     """People of one age group (0…2), presentation and skin: within a cell, groups of attributes are independent.
 
     Attributes:
-        alone: the chance of each of `ALONE`.
-        hair, eyewear, headwear, neckwear: the chance of each of a group, of which a face has one at most. Hair colour,
-            fringe, curls, long hair and hair bow are for those who are not bald.
+        alone: the probability of each attribute in `ALONE`.
+        hair, eyewear, headwear, neckwear: the probability of each attribute in a group; a face has at most one of them.
+            Hair colour, fringe, curls, long hair and hair bow require that the face is not bald.
     """
 
     age: int
@@ -59,8 +59,8 @@ class Cell:
 
 @lru_cache
 def cells() -> tuple[Cell, ...]:
-    """The twelve kinds of people and what they tend to have."""
-    made = []
+    """The twelve kinds of people and the probabilities of their attributes."""
+    cells_of_class = []
     for age, feminine, dark in itertools.product(range(3), (False, True), (False, True)):
         grey = (0.0, 0.06, 0.75)[age]
         colours = np.array((0.8, 0.15, 0.03, 0.02) if dark else (0.22, 0.4, 0.28, 0.1)) * (1 - grey)
@@ -79,7 +79,7 @@ def cells() -> tuple[Cell, ...]:
             "Thick_Brows": 0.12 if feminine else (0.2, 0.4, 0.45)[age],
             "Earrings": (0.15, 0.5, 0.45)[age] if feminine else (0.01, 0.08, 0.01)[age],
         }
-        made.append(
+        cells_of_class.append(
             Cell(
                 age,
                 feminine,
@@ -98,7 +98,7 @@ def cells() -> tuple[Cell, ...]:
                 ((0.03, 0.2, 0.25)[age] if feminine else 0.01, 0.07, 0.004 if feminine else (0.01, 0.03, 0.05)[age]),
             )
         )
-    return tuple(made)
+    return tuple(cells_of_class)
 
 
 def frequencies() -> dict[str, float]:
@@ -123,10 +123,10 @@ def frequencies() -> dict[str, float]:
 
 
 class FaceSplit(Split):
-    """Faces that are painted when they are read: only who has what is held.
+    """Faces painted on access; only their attributes are held.
 
     Args:
-        count: how many.
+        count: number of faces.
         seed: equal seeds give equal faces.
     """
 
@@ -141,7 +141,7 @@ class FaceSplit(Split):
         self._looks = random.random((count, 24))
 
     def image(self, index: int) -> np.ndarray:
-        has = {name for name, there in zip(ATTRIBUTES, self._has[index], strict=True) if there}
+        has = {name for name, present in zip(ATTRIBUTES, self._has[index], strict=True) if present}
         return Painter(int(self._ages[index]), has, self._looks[index]).paint()
 
 
@@ -169,9 +169,9 @@ class Faces(DataSource):
     place = 1
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
-        """6,000 + 2,000 faces, 64×64 colour; class: the age group, told by proportions and wrinkles; grey hair hints.
+        """6,000 + 2,000 faces, 64×64 colour; class: the age group, visible in proportions, wrinkles and grey hair.
 
-        With `spec.class_column` one of the attributes is the class.
+        `spec.class_column` makes one of the attributes the class.
 
         Raises:
             InputError: when there is no such attribute.
@@ -182,11 +182,11 @@ class Faces(DataSource):
             import pandas as pd
 
             whole = np.concatenate([split.attributes for split in splits.values()])
-            said = read_annotations(
+            annotations = read_annotations(
                 pd.DataFrame(whole, columns=list(ATTRIBUTES)), TRAIN, spec.class_column, "the faces"
             )
-            splits, _ = annotate(splits, said, "the faces")
-            names = said.class_names
+            splits, _ = annotate(splits, annotations, "the faces")
+            names = annotations.class_names
         return ImageDataset(
             name="faces",
             splits=splits,

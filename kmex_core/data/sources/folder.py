@@ -1,4 +1,4 @@
-"""Image data sets in folders: one for each split, with a folder for each class in it; or a table with the class."""
+"""Image data sets in folders: one per split with a subfolder per class, or with a table that gives the class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    some,
+    listed,
     survey,
     usual_size,
     with_test_split,
@@ -27,41 +27,41 @@ from kmex_core.data.splits import SPLITS, Layout
 
 
 def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
-    """A folder with one folder per split, and one per class in each; pictures may lie deeper.
+    """A folder with one folder per split, and in each one folder per class; pictures may be nested deeper.
 
-    A table beside them (see `annotations.matched`) gives attributes, and with `class_column` the class: the pictures
-    may then lie in any way. Pictures are known by their suffix; everything else is counted in `left_out`.
+    A table beside them (see `annotations.matched`) gives attributes, and with `class_column` the class; the pictures
+    may then be nested in any way. Pictures are recognised by suffix; everything else is counted in `left_out`.
 
     Args:
-        spec: `root` is the folder that the splits are in.
-        layout: where its splits are.
+        spec: `root` is the folder that contains the splits.
+        layout: its splits.
         progress: called while pictures are read for the first time.
 
     Raises:
-        InputError: when there are no classes or no pictures, one that cannot be read, or a table that does not fit.
+        InputError: when there are no classes or pictures, a picture cannot be read, or a table does not match.
     """
     folder = Path(spec.root)
     places = {split: layout.places[split][0] for split in SPLITS if split in layout.places}
     beside = table_beside(folder)
     if spec.class_column and beside is None:
         raise InputError(
-            f"{folder} has no table with a column '{spec.class_column}': attributes.csv or attributes.parquet was "
-            f"expected beside {places['train'].name}/."
+            f"{folder} has no table with a column '{spec.class_column}': expected attributes.csv or attributes.parquet "
+            f"beside {places['train'].name}/."
         )
     tally, files, empty = Tally(), dict[str, list[FileState]](), set[str]()
     for split, place in places.items():
-        found = scan(place, folder, tally)
-        files[split] = found.files if spec.class_column else _in_classes(found.files, tally)
+        scanned = scan(place, folder, tally)
+        files[split] = scanned.files if spec.class_column else _in_classes(scanned.files, tally)
         if not spec.class_column:
-            empty |= set(found.folders) - {_class_of(file) for file in files[split]}
-        if split == "train" and not spec.class_column and not found.folders:
-            raise InputError(f"{place} has no subfolders: one folder of pictures per class was expected.")
+            empty |= set(scanned.folders) - {_class_of(file) for file in files[split]}
+        if split == "train" and not spec.class_column and not scanned.folders:
+            raise InputError(f"{place} has no subfolders; expected one folder of pictures per class.")
     if not files["train"]:
         raise InputError(f"{places['train']} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
     examined = examine(files, spec.skip_broken, str(folder), tally, progress)
     files = {split: [files[split][row] for row in rows] for split, rows in examined.sound.items()}
     if not files["train"]:
-        raise InputError(f"{places['train']} has no picture that can be read.")
+        raise InputError(f"{places['train']} has no readable picture.")
     names = [] if spec.class_column else sorted({_class_of(file) for part in files.values() for file in part})
     number = {name: label for label, name in enumerate(names)}
     shapes, channels, decoder = survey(files["train"], str(folder))
@@ -80,15 +80,15 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     if beside is not None:
         images = [file.name for part in files.values() for file in part]
         table, unmatched = matched(beside, images, ())
-        said = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
-        splits, without = annotate(splits, said, beside.name)
-        names = list(said.class_names) or names
-        notes += [*without, *unmatched, *said.notes]
+        annotations = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
+        splits, without = annotate(splits, annotations, beside.name)
+        names = list(annotations.class_names) or names
+        notes += [*without, *unmatched, *annotations.notes]
         identity += file_digests([(beside, beside.name)])
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
-        notes.append(f"Left out, because there are no pictures in them: {some(quoted)}.")
+        notes.append(f"Left out, because they contain no pictures: {listed(quoted)}.")
     divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
@@ -110,7 +110,7 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
 
 
 def _class_of(file: FileState) -> str:
-    """The folder in the split's folder that a picture is in, directly or deeper."""
+    """The class folder of a picture: the first level below the split's folder."""
     return file.name.split("/")[1]
 
 

@@ -1,4 +1,4 @@
-"""The paper's data sets that torchvision downloads and reads: MNIST, Fashion-MNIST, SVHN, CIFAR-10, STL-10."""
+"""The paper's data sets that torchvision can download and read: MNIST, Fashion-MNIST, SVHN, CIFAR-10, STL-10."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 
 
 class Official(DataSource):
-    """A data set that torchvision downloads and reads.
+    """A data set that torchvision can download and read.
 
     Attributes:
         reader: its class in `torchvision.datasets`.
@@ -51,10 +51,10 @@ class Official(DataSource):
         return all((root / name).is_file() for name in self.files)
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
-        """The data set, downloaded to `spec.root` when its files are not there and the internet is.
+        """Load the data set; missing files are downloaded to `spec.root`.
 
         Raises:
-            InputError: when the files are missing and cannot be downloaded (it lists them), or are damaged.
+            InputError: when the files are missing and cannot be downloaded (the message lists them), or are damaged.
         """
         root = Path(spec.root)
         if not self.is_there(root):
@@ -153,7 +153,7 @@ def _download(official: Official, root: Path) -> None:
         missing = [str(root / name) for name in official.files if not (root / name).is_file()]
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{official.title} is not under {root} and could not be downloaded ({reason}). Put these files there:\n  "
+            f"{official.title} is not under {root} and could not be downloaded ({reason}). Copy these files there:\n  "
             + "\n  ".join(missing or official.files)
             + "\nor name the folder that has them with --data-root or KMEX_DATA."
         ) from error
@@ -168,7 +168,7 @@ def _read(official: Official, root: Path, arguments: dict[str, Any]) -> ArraySpl
     except Exception as error:  # torchvision raises whatever its parsers raise on damaged files
         raise InputError(
             f"{official.title} under {root} is damaged or incomplete ({error}). Delete its files to download them "
-            "again, or copy them anew:\n  " + "\n  ".join(official.files)
+            "again, or copy them again:\n  " + "\n  ".join(official.files)
         ) from error
     pixels = np.asarray(data.data)
     if pixels.ndim == 4 and pixels.shape[1] == 3:

@@ -22,7 +22,7 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    some,
+    listed,
     survey,
     usual_size,
     with_test_split,
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 ROWS = 256  # images per task
 UNLABELLED = "images without a label"
-OUT_OF_SCOPE = "Here every image has exactly one class."
+OUT_OF_SCOPE = "Every image must have exactly one class."
 
 
 class _Bytes(Sequence[bytes]):
-    """The compressed images of an Arrow column, indexable; some rows of it where `rows` is given."""
+    """The compressed images of an Arrow column by index; `rows` restricts them to some rows."""
 
     def __init__(self, column: Any, rows: np.ndarray | None = None) -> None:
         self._column = column
@@ -56,14 +56,14 @@ class _Bytes(Sequence[bytes]):
 def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
     """A folder with parquet files for each split.
 
-    The compressed images are held in memory and decoded when they are read. Class names come from the Hugging Face
+    The compressed images are held in memory and decoded on access. Class names come from the Hugging Face
     schema metadata, else from the labels themselves: integers, whole floats, truth values or texts. Further boolean
-    columns are attributes, and so are those of a table beside the files (see `annotations.matched`), whose rows name
-    the images by `image.path`.
+    columns are attributes, as are those of a table beside the files (see `annotations.matched`), whose rows name the
+    images by `image.path`.
 
     Args:
         spec: `root` is the folder.
-        layout: where its splits are.
+        layout: its splits.
         progress: called while images are checked for the first time.
 
     Raises:
@@ -97,7 +97,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
             usable &= labels[split] >= 0
         rows[split] = np.flatnonzero(usable)
     if len(rows["train"]) == 0:
-        raise InputError(f"No training image in {folder} has a label and can be read.")
+        raise InputError(f"No readable training image in {folder} has a label.")
     columns = {
         split: _Bytes(table["image"].combine_chunks().field("bytes"), rows[split]) for split, table in tables.items()
     }
@@ -111,7 +111,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         notes += unmatched
         identity += file_digests([(beside, beside.name)])
     whole = pd.concat(list(frames.values()), ignore_index=True)
-    said = read_annotations(
+    annotations = read_annotations(
         whole, len(rows["train"]), class_column, where, _feature_names(tables["train"], class_column)
     )
     splits: dict[str, Split] = {
@@ -124,8 +124,8 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         )
         for split in tables
     }
-    splits, without = annotate(splits, said, where)
-    names = list(said.class_names) if class_column else names
+    splits, without = annotate(splits, annotations, where)
+    names = list(annotations.class_names) if class_column else names
     divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,
@@ -142,7 +142,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
             {split: part.tolist() for split, part in broken.items()},
             *divided.marks,
         ),
-        notes=(*divided.notes, *layout.notes, *without, *notes, *said.notes),
+        notes=(*divided.notes, *layout.notes, *without, *notes, *annotations.notes),
         class_column=class_column,
         test_from=divided.test_from,
         left_out=tally.result(),
@@ -153,7 +153,7 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
 def _examined(
     tables: dict[str, Any], skip_broken: bool, where: str, identity: Sequence[bytes], tally: Tally, progress: Progress
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """The rows of each split whose image cannot be decoded, all images' digests, and a note when splits share some."""
+    """The rows of each split with a broken image, all images' digests, and notes on images shared by splits."""
     look, level = check_of(skip_broken)
 
     def find() -> dict[str, Any]:
@@ -170,8 +170,8 @@ def _examined(
             flaws[split], digests[split] = [], []
             with ThreadPoolExecutor(THREADS) as pool:
                 for part in pool.map(some_rows, range(0, len(column), ROWS)):
-                    at = len(digests[split])
-                    flaws[split] += [(at + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
+                    first = len(digests[split])
+                    flaws[split] += [(first + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
                     digests[split] += [digest for _, digest in part]
                     done += len(part)
                     progress(Event("Checking images", done, total))
@@ -222,7 +222,7 @@ def _read(paths: list[Path], class_column: str) -> Any:
         raise InputError(f"{paths[0]} cannot be read as parquet ({error}).") from error
     kind = table.schema.field("image").type
     if not pa.types.is_struct(kind) or "bytes" not in [field.name for field in kind]:
-        raise InputError(f"{paths[0]}: column 'image' is {kind}, but struct{{bytes, path}} was expected.")
+        raise InputError(f"{paths[0]}: column 'image' is {kind}; expected struct{{bytes, path}}.")
     # 64-bit offsets, so that more than 2 GB of images fit in one column
     parts = {"bytes": pa.large_binary()} | ({"path": pa.large_string()} if "path" in [f.name for f in kind] else {})
     whole = pa.struct(list(parts.items()))
@@ -232,9 +232,7 @@ def _read(paths: list[Path], class_column: str) -> Any:
             for chunk in table["image"].chunks
         ]
     except pa.ArrowException as error:
-        raise InputError(
-            f"{paths[0]}: column 'image' is {kind}, but struct{{bytes, path}} was expected ({error})."
-        ) from error
+        raise InputError(f"{paths[0]}: column 'image' is {kind}; expected struct{{bytes, path}} ({error}).") from error
     images = pa.chunked_array(chunks, type=whole)
     return table.set_column(table.schema.get_field_index("image"), "image", images)
 
@@ -248,7 +246,7 @@ def _plain(kind: Any) -> bool:
 
 
 def _others(table: Any) -> pd.DataFrame:
-    """All columns but the image and its label."""
+    """All columns except the image and its label."""
     return table.drop_columns([name for name in ("image", "label") if name in table.column_names]).to_pandas()
 
 
@@ -266,12 +264,12 @@ def _joined(
 
     taken = [name for name in frames["train"].columns if name != "label"]
     whole, notes = matched(beside, [path for part in images.values() for path in part], taken)
-    made, at = {}, 0
+    joined, start = {}, 0
     for split, frame in frames.items():
-        rows = whole.iloc[at : at + len(frame)].reset_index(drop=True)
-        at += len(frame)
-        made[split] = pd.concat([frame, rows], axis=1)
-    return made, list(notes)
+        rows = whole.iloc[start : start + len(frame)].reset_index(drop=True)
+        start += len(frame)
+        joined[split] = pd.concat([frame, rows], axis=1)
+    return joined, list(notes)
 
 
 def _check_label(kind: Any, path: Path) -> None:
@@ -279,18 +277,17 @@ def _check_label(kind: Any, path: Path) -> None:
 
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         raise InputError(
-            f"{path}: column 'label' holds lists, several labels per image. {OUT_OF_SCOPE} Multi-label data are out of "
-            "scope; name a column that is the class (--class)."
+            f"{path}: column 'label' holds lists, several labels per image. {OUT_OF_SCOPE} Multi-label data are not "
+            "supported; name a column that is the class (--class)."
         )
     if not _plain(kind):
         raise InputError(
-            f"{path}: column 'label' is {kind}; integers, truth values or texts were expected, one class for each "
-            "image."
+            f"{path}: column 'label' is {kind}; expected integers, truth values or texts, one class per image."
         )
 
 
 def _feature_names(table: Any, column: str) -> list[str]:
-    """The names that the Hugging Face metadata gives the values 0, 1, … of a column; empty where it gives none."""
+    """The names of a column's values 0, 1, … in the Hugging Face metadata; empty if there are none."""
     metadata = table.schema.metadata or {}
     try:
         names = read_json(metadata[b"huggingface"])["info"]["features"][column]["names"]
@@ -302,25 +299,25 @@ def _feature_names(table: Any, column: str) -> list[str]:
 
 
 def _labels(tables: dict[str, Any], folder: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Each split's labels (−1 where there is none), and the class names."""
-    found = {split: _label_values(table, folder, split) for split, table in tables.items()}
+    """Each split's labels (−1 for none), and the class names."""
+    columns = {split: _label_values(table, folder, split) for split, table in tables.items()}
     order: dict[Any, int] = {}
     if named := _feature_names(tables["train"], "label"):
         order = {name: label for label, name in enumerate(named)}
         if len(order) < len(named):
-            raise InputError(f"{folder}: two classes have the same name in the schema ({some(named)}).")
-    seen = {value for values, _ in found.values() for value in values if value is not None} - set(order)
+            raise InputError(f"{folder}: two classes have the same name in the schema ({listed(named)}).")
+    seen = {value for values, _ in columns.values() for value in values if value is not None} - set(order)
     for value in sorted(seen, key=lambda value: (isinstance(value, str), value)):
         order[value] = len(order)
     labels = {}
-    for split, (values, which) in found.items():
+    for split, (values, which) in columns.items():
         place = np.array([-1 if value is None else order[value] for value in values] + [-1], dtype=np.int64)
         labels[split] = place[which]
     return labels, [str(value) for value in order]
 
 
 def _label_values(table: Any, folder: Path, split: str) -> tuple[list[Any], np.ndarray]:
-    """The different labels of a split (None: no class), and for each image the position of its own (−1: none)."""
+    """The different labels of a split (None: no class), and for each image the index of its label (−1: none)."""
     column = table["label"].combine_chunks()
     if not hasattr(column, "indices"):
         column = column.dictionary_encode()
@@ -334,20 +331,20 @@ def _label_values(table: Any, folder: Path, split: str) -> tuple[list[Any], np.n
                 continue
             if not value.is_integer():
                 raise InputError(
-                    f"{folder}: the {split} labels are numbers such as {value:g}. {OUT_OF_SCOPE} Regression is out of "
-                    "scope; name a column that is the class (--class)."
+                    f"{folder}: the {split} labels are numbers such as {value:g}. {OUT_OF_SCOPE} Regression is not "
+                    "supported; name a column that is the class (--class)."
                 )
             value = int(value)
         if isinstance(value, bool):
             value = names[int(value)] if len(names) == 2 else str(value)
         elif isinstance(value, int) and names:
-            if value == -1:  # what Hugging Face writes where the class is not known
+            if value == -1:  # Hugging Face's value for an unknown class
                 values.append(None)
                 continue
             if not 0 <= value < len(names):
                 raise InputError(
-                    f"{folder}: a label of the {split} split is {value}, but there are {len(names)} class names (0 to "
-                    f"{len(names) - 1} were expected)."
+                    f"{folder}: a label of the {split} split is {value}, but there are {len(names)} class names "
+                    f"(expected 0 to {len(names) - 1})."
                 )
             value = names[value]
         elif isinstance(value, str):

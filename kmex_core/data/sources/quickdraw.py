@@ -33,18 +33,18 @@ class QuickDraw(DataSource):
     place = 7
 
     def is_there(self, root: Path) -> bool:
-        """Whether a file of each class lies under `root`."""
+        """Whether a file of each class is under `root`."""
         return all(_file(root / FOLDER, name) for name in CLASSES)
 
     def load(self, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         """The first 1,000 drawings of each class, 800 to train and 200 to test (paper A.1).
 
         Raises:
-            InputError: when files are missing (it says which, and where to get them), or hold no such drawings.
+            InputError: when files are missing (the message says which, and where to get them) or contain no drawings.
         """
         folder = Path(spec.root) / FOLDER
-        found = {name: _file(folder, name) for name in CLASSES}
-        paths = {name: path for name, path in found.items() if path is not None}
+        candidates = {name: _file(folder, name) for name in CLASSES}
+        paths = {name: path for name, path in candidates.items() if path is not None}
         if len(paths) < len(CLASSES):
             raise InputError(
                 f"QuickDraw-10 is not complete in {folder}; missing: "
@@ -53,12 +53,14 @@ class QuickDraw(DataSource):
                 "the data root (--data-root or KMEX_DATA)."
             )
         drawings = [_drawings(path) for path in paths.values()]
-        cuts = [min(round(TRAIN * len(one)), len(one) - 1) for one in drawings]  # one to test, of however few
-        few = [f"{name} {len(one):,}" for name, one in zip(CLASSES, drawings, strict=True) if len(one) < PER_CLASS]
-        note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are for training."
+        cuts = [min(round(TRAIN * len(images)), len(images) - 1) for images in drawings]  # one or more for testing
+        few = [
+            f"{name} {len(images):,}" for name, images in zip(CLASSES, drawings, strict=True) if len(images) < PER_CLASS
+        ]
+        note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are used for training."
         splits: dict[str, Split] = {
-            "train": _split([one[:cut] for one, cut in zip(drawings, cuts, strict=True)]),
-            "test": _split([one[cut:] for one, cut in zip(drawings, cuts, strict=True)]),
+            "train": _split([images[:cut] for images, cut in zip(drawings, cuts, strict=True)]),
+            "test": _split([images[cut:] for images, cut in zip(drawings, cuts, strict=True)]),
         }
         return ImageDataset(
             name=spec.name,
@@ -74,19 +76,21 @@ class QuickDraw(DataSource):
 
 
 def _drawings(path: Path) -> np.ndarray:
-    """(n, 28, 28) uint8, the first of a file, which is read no further."""
+    """(n, 28, 28) uint8, the first drawings of a file; the rest is not read."""
     try:
         whole = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a NumPy file ({error}). Get it anew.") from error
+        raise InputError(f"{path} cannot be read as a NumPy file ({error}). Download it again.") from error
     flat = whole.shape[1:] in ((SIDE * SIDE,), (SIDE, SIDE))
     if whole.dtype != np.uint8 or not flat or len(whole) < 2:
         raise InputError(
-            f"{path} holds {whole.dtype} of shape {whole.shape}; uint8 of shape (n, {SIDE * SIDE}) or "
-            f"(n, {SIDE}, {SIDE}) was expected, n at least 2."
+            f"{path} contains {whole.dtype} of shape {whole.shape}; expected uint8 of shape (n, {SIDE * SIDE}) or "
+            f"(n, {SIDE}, {SIDE}), n at least 2."
         )
     return np.array(whole[:PER_CLASS]).reshape(-1, SIDE, SIDE)
 
 
 def _split(drawings: list[np.ndarray]) -> ArraySplit:
-    return ArraySplit(np.concatenate(drawings), np.repeat(np.arange(len(drawings)), [len(one) for one in drawings]))
+    return ArraySplit(
+        np.concatenate(drawings), np.repeat(np.arange(len(drawings)), [len(images) for images in drawings])
+    )

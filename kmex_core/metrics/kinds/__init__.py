@@ -1,1 +1,1 @@
-"""A file per metric; `catalogue` collects them."""
+"""One file per metric, collected by `catalogue`."""

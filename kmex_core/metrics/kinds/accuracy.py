@@ -13,8 +13,8 @@ class Accuracy(Metric):
     better = "higher"
     unit = "share"
     about = (
-        "Share of the test images that are classified correctly: by KMEx, when the nearest prototype has the "
-        "right class."
+        "Share of the test images that are classified correctly. KMEx is correct when the nearest prototype has the "
+        "image's class."
     )
     group, place = PREDICTIONS, 1
     of_both = True

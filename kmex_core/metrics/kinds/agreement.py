@@ -12,7 +12,7 @@ class Agreement(Metric):
     title = "Agreement"
     better = "higher"
     unit = "share"
-    about = "Share of the test images for which KMEx and the black box predict the same class, right or wrong."
+    about = "Share of the test images for which KMEx and the black box predict the same class, correct or not."
     group, place = PREDICTIONS, 2
     beside = True
 

@@ -14,9 +14,8 @@ class AverageDrop(Metric):
     better = "lower"
     unit = "share"
     about = (
-        "Share of the similarity that is lost when the less relevant half of the pixels is taken away (AD), on "
-        "average over images and the prototypes of their class. For the black box: of the probability of its "
-        "prediction."
+        "Share of the similarity lost when the less relevant half of the pixels is removed (AD), averaged over the "
+        "images and the prototypes of their class. For the black box: share of the probability of its prediction."
     )
     group, place = MAPS, 2
     of_both = True

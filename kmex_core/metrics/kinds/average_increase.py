@@ -13,7 +13,7 @@ class AverageIncrease(Metric):
     title = "Average increase"
     better = "higher"
     unit = "share"
-    about = "How often the similarity grows when the less relevant half of the pixels is taken away (AI)."
+    about = "How often the similarity grows when the less relevant half of the pixels is removed (AI)."
     group, place = MAPS, 3
     of_both = True
     table = 4

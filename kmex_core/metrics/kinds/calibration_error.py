@@ -14,9 +14,9 @@ class CalibrationError(Metric):
     better = "lower"
     unit = "share"
     about = (
-        "How far the probability of the predicted class is from the share of correct predictions, on average over "
-        "the test images (ECE, 15 bins). KMEx's probability is a softmax over the similarities to all prototypes, "
-        "which training never matched to how often it is right; its prediction does not depend on it."
+        "Gap between the probability of the predicted class and the accuracy, averaged over the test images (ECE, "
+        "15 bins). KMEx's probability is a softmax over the similarities to all prototypes, which training never "
+        "calibrated; its prediction does not depend on it."
     )
     group, place = PREDICTIONS, 3
     of_both = True

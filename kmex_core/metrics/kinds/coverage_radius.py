@@ -14,14 +14,14 @@ class CoverageRadius(Metric):
     title = "Coverage radius"
     better = "lower"
     about = (
-        "95 % of the test images lie within this distance of their nearest prototype, in the embedding's own "
-        "unit: it compares numbers of prototypes of one network, not networks."
+        "95 % of the test images are within this distance of their nearest prototype, in the embedding's unit. "
+        "Comparable between numbers of prototypes of one network, not between networks."
     )
     group, place = DIVERSITY, 3
     range = ANY
 
     def measure(self, run: Run) -> Value:
-        """In the embedding's unit; not computed where the similarity is not made of a distance."""
+        """In the embedding's unit; not computed if the similarity is not based on a distance."""
         if run.certainty.nearest is None:
-            return NotComputed("Its similarity is a dot product, which is not made of a distance.")
+            return NotComputed("The model's similarity is a dot product, which is not based on a distance.")
         return coverage_radius(run.certainty.nearest)

@@ -13,8 +13,8 @@ class Diversity(Metric):
     better = "lower"
     about = (
         "The paper's diversity, 0 (all different) to 1 (all alike), in exact arithmetic. With KMEx's similarity, "
-        "log((d² + 1) / (d² + ε)), a prototype is 9.2 similar to itself, which keeps the number near 0 unless "
-        "prototypes nearly coincide."
+        "log((d² + 1) / (d² + ε)), a prototype's similarity to itself is 9.2, which keeps the value near 0 "
+        "unless prototypes nearly coincide."
     )
     group, place = DIVERSITY, 4
 

@@ -12,11 +12,11 @@ class DiversityAll(Metric):
     name = "diversity_all"
     title = "D_dvs over all prototypes"
     better = "lower"
-    about = "The paper's diversity as its formula has it, over the prototypes of all classes, in exact arithmetic."
+    about = "The paper's diversity by its formula, over the prototypes of all classes, in exact arithmetic."
     group, place = DIVERSITY, 5
 
     def measure(self, run: Run) -> Value:
-        """By the similarity that the model has; not computed for a single prototype."""
+        """By the model's own similarity; not computed for a single prototype."""
         prototypes, among = run.converted.prototypes, run.similarity_among
         if len(prototypes) < 2:
             return SINGLE

@@ -12,8 +12,8 @@ class DiversityReference(Metric):
     title = "D_dvs as published"
     better = "lower"
     about = (
-        "The paper's diversity as its released code computes it: rounding in float32 keeps a prototype from being "
-        "at distance 0 from itself, which raises the number. Only this one compares with the paper's tables."
+        "The paper's diversity as computed by its released code: float32 rounding makes a prototype's distance to "
+        "itself nonzero, which raises the value. Only this one is comparable with the paper's tables."
     )
     group, place = DIVERSITY, 6
     table = 7

@@ -1,4 +1,4 @@
-"""Divergence of maps."""
+"""Divergence of relevance maps."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from kmex_core.metrics.metric import ANY, MAPS, Metric, Run, Value
 
 
 class Faithfulness(Metric):
-    """Divergence of maps."""
+    """Divergence of relevance maps."""
 
     name = "faithfulness"
-    title = "Divergence of maps"
+    title = "Divergence of relevance maps"
     better = "lower"
     unit = "nats"
     about = (
-        "How far the relevance maps of KMEx's prediction are from the black box's for the same class (D_fdl, "
-        "Kullback-Leibler divergence); 0 when they are the same. A prototypical model on its own is compared with "
-        "a black box of the same data."
+        "Kullback-Leibler divergence of KMEx's relevance maps from the black box's for the same class (D_fdl); 0 "
+        "when they are equal. Built-in prototypes are compared with a black box trained on the same data."
     )
     group, place = MAPS, 1
     table = 6

@@ -12,7 +12,7 @@ class Ghosting(Metric):
     title = "Ghost prototypes"
     better = "lower"
     unit = "share"
-    about = "Share of prototypes that no training image of their class has as its nearest (D_tsp)."
+    about = "Share of prototypes that are not the nearest prototype of any training image of their class (D_tsp)."
     group, place = TRANSPARENCY, 1
     table = 5
 

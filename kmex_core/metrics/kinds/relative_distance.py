@@ -14,13 +14,13 @@ class RelativeDistance(Metric):
     name = "relative_distance"
     title = "Distance between prototypes"
     better = "higher"
-    unit = "spreads"
-    about = "How far a prototype lies from the nearest other one of its class, in units of the class's own spread."
+    unit = "standard deviations"
+    about = "Mean distance from a prototype to the nearest other one of its class, in standard deviations of the class."
     group, place = DIVERSITY, 2
     range = ANY
 
     def measure(self, run: Run) -> Value:
-        """In spreads of the class; not computed for one prototype per class."""
+        """In standard deviations of the class; not computed for one prototype per class."""
         prototypes, train = run.converted.prototypes, run.train
         if np.bincount(prototypes.classes).max() < 2:
             return ONE_PER_CLASS

@@ -13,8 +13,8 @@ class RelevanceOrdering(Metric):
     title = "Relevance ordering"
     better = "higher"
     about = (
-        "Area under the curve of the predicted class's probability as pixels come in, the most relevant first "
-        "(RO, 0 to 1). To be compared with random order."
+        "Area under the curve of the predicted class's probability as pixels are added, most relevant first (RO, 0 "
+        "to 1). Compare with random ordering."
     )
     group, place = MAPS, 4
     of_both = True

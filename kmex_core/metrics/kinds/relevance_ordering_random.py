@@ -12,7 +12,7 @@ class RelevanceOrderingRandom(Metric):
     name = "relevance_ordering_random"
     title = "Random ordering"
     better = ""
-    about = "The same area when pixels come in at random: the baseline for relevance ordering."
+    about = "The same area with pixels added in random order: the baseline for relevance ordering."
     group, place = MAPS, 5
     of_both = True
     maps = True

@@ -12,7 +12,7 @@ class Vendi(Metric):
     title = "Effective prototypes per class"
     better = "higher"
     about = (
-        "How many clearly different prototypes a class has on average, from 1 (all alike) to the number there are "
+        "Average number of clearly different prototypes per class, from 1 (all alike) to the number of prototypes "
         "(Vendi score of their cosine similarities)."
     )
     group, place = DIVERSITY, 1

@@ -49,13 +49,13 @@ class AttributeHead(nn.Module):
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, D) to (N, K): dot products, which may be below 0."""
-        found: Tensor = self.attributes(z)
-        return found
+        similarities: Tensor = self.attributes(z)
+        return similarities
 
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) to (N, C): the interpreter on the attributes Φ = ReLU(similarity)."""
-        found: Tensor = self.interpreter(similarity.relu())
-        return found
+        scores: Tensor = self.interpreter(similarity.relu())
+        return scores
 
     def forward(self, z: Tensor) -> Tensor:
         """(N, D) to (N, C) class scores."""

@@ -87,12 +87,12 @@ class ProtoPNet(Baseline):
         z = self.encode(images)
         scores = self.head(z)
         squared = pairwise(z, self.head.prototypes).square()
-        own = self.head.of_class.T[labels]
+        of_class = self.head.of_class.T[labels]
         weight = self.options
         return {
             "cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(scores, labels),
-            "clustering": weight["clustering"] * squared.masked_fill(~own, torch.inf).amin(1).mean(),
-            "separation": weight["separation"] * squared.masked_fill(own, torch.inf).amin(1).mean(),
+            "clustering": weight["clustering"] * squared.masked_fill(~of_class, torch.inf).amin(1).mean(),
+            "separation": weight["separation"] * squared.masked_fill(of_class, torch.inf).amin(1).mean(),
             "l1": weight["l1"] * self.others(),
         }, scores
 
@@ -124,13 +124,13 @@ class ProtoPNet(Baseline):
         with torch.no_grad():
             for label in range(self.head.out_features):
                 rows = torch.nonzero(labels == label)[:, 0]
-                own = torch.nonzero(self.head.prototype_class == label)[:, 0]
-                distance = pairwise(self.head.prototypes[own], z[rows])
-                for at in distance.amin(1).argsort(stable=True).tolist():
-                    image = int(distance[at].argmin())
-                    self.head.prototypes[own[at]] = z[rows[image]]
-                    self.picture[own[at]] = rows[image]
-                    if len(rows) >= len(own):
+                of_class = torch.nonzero(self.head.prototype_class == label)[:, 0]
+                distance = pairwise(self.head.prototypes[of_class], z[rows])
+                for nearest in distance.amin(1).argsort(stable=True).tolist():
+                    image = int(distance[nearest].argmin())
+                    self.head.prototypes[of_class[nearest]] = z[rows[image]]
+                    self.picture[of_class[nearest]] = rows[image]
+                    if len(rows) >= len(of_class):
                         distance[:, image] = torch.inf
 
     def train_head(self, z: Tensor, labels: Tensor) -> None:

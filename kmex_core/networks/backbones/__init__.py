@@ -1,1 +1,1 @@
-"""Where backbones come from; a file with a subclass of `BackboneSource` adds one or a family."""
+"""Sources of backbones, one file each; see `BackboneSource`."""

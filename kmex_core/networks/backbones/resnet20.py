@@ -14,7 +14,7 @@ class ResNet20(BackboneSource):
     name = "resnet20"
 
     def names(self) -> list[str]:
-        """Its one name."""
+        """The only name."""
         return [self.name]
 
     def build(self, name: str, classes: int, image_size: int, imagenet: bool) -> nn.Module:

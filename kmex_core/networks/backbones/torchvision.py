@@ -14,13 +14,13 @@ from kmex_core.networks.splitting import split
 
 
 class Torchvision(BackboneSource):
-    """Torchvision's classification models. SqueezeNet, which ends in a convolution, gets pooling and a Linear layer in
-    its place; vision transformers are made for the image size."""
+    """Torchvision's classification models. SqueezeNet's final convolution is replaced by pooling and a Linear layer;
+    vision transformers are built for the image size."""
 
     name = "torchvision"
 
     def names(self) -> list[str]:
-        """As torchvision lists them."""
+        """The names in torchvision."""
         import torchvision.models
 
         names: list[str] = torchvision.models.list_models(module=torchvision.models)

@@ -1,1 +1,1 @@
-"""Ways to make relevance maps; a file with a subclass of `RelevanceMethod` adds one."""
+"""Relevance methods, one file each; see `RelevanceMethod`."""

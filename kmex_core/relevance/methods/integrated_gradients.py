@@ -17,18 +17,18 @@ STEPS = 32
 
 
 class IntegratedGradients(RelevanceMethod):
-    """Integrated Gradients (Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017) of the number
-    that is explained, from a black image."""
+    """Integrated Gradients (Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017) of the
+    explained number, from a black image."""
 
     name = "integrated_gradients"
     title = "Integrated Gradients"
-    about = "Gradients summed along the way from a black image to the image, for any network."
+    about = "Gradients summed along the path from a black image to the image, for any network."
     place = 1
 
     def maps(
         self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS
     ) -> tuple[Tensor, Tensor]:
-        """See `RelevanceMethod.maps`; a map sums to the number's value for the image less that for the black image."""
+        """See `RelevanceMethod.maps`; a map sums to the number for the image less that for the black image."""
         exact = _exact(model, images)
         black = images.amin((0, 2, 3)) if exact.pixel_range is None else images.new_tensor(exact.pixel_range[0])
         baseline = black.view(1, -1, 1, 1).expand(1, *images.shape[1:])
@@ -42,42 +42,44 @@ def integrated_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Integrated Gradients of a function, with captum.
 
-    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps. As many steps and images go through
-    the network at once as fit into the memory that is free, `rows` at most.
+    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps. As many steps and images
+    as fit into free memory go through the network at once, at most `rows`.
 
     Args:
         function: images (N, C, H, W) to outputs (N, T).
         images: (N, C, H, W).
-        targets: (N,) which output of each image.
+        targets: (N,) the output to explain, per image.
         baseline: (1, C, H, W), a black image.
         rows: see above.
 
     Returns:
-        Attributions (N, C, H, W), and what they should sum to: output of the image less output of the baseline, (N,).
+        Attributions (N, C, H, W), and their expected sums (N,): output of the image less output of the baseline.
     """
     from captum.attr import IntegratedGradients as Captum
 
     method = Captum(function)
     portions = Portions.fitting(function, images, rows, backward=True)
 
-    def some(part: slice) -> tuple[Tensor, Tensor]:
-        here, target = images[part], targets[part]
-        start = baseline.expand_as(here)
-        steps = max(len(here), min(portions.rows, STEPS * len(here)))
-        attribution = method.attribute(here, start, target=target, n_steps=STEPS, internal_batch_size=steps)
+    def attribute_part(part: slice) -> tuple[Tensor, Tensor]:
+        inputs, target = images[part], targets[part]
+        start = baseline.expand_as(inputs)
+        # captum splits images × steps into batches of this many rows
+        steps = max(len(inputs), min(portions.rows, STEPS * len(inputs)))
+        attribution = method.attribute(inputs, start, target=target, n_steps=STEPS, internal_batch_size=steps)
+        # completeness: the attributions of an image sum to the difference of the outputs at both ends of the path
         with torch.no_grad():
-            each = torch.arange(len(here), device=here.device)
-            expected = function(here)[each, target] - function(start)[each, target]
+            each = torch.arange(len(inputs), device=inputs.device)
+            expected = function(inputs)[each, target] - function(start)[each, target]
         return attribution.detach().float(), expected
 
-    parts = list(portions.over(len(images), some))
+    parts = list(portions.over(len(images), attribute_part))
     return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def _exact(model: Explainable, images: Tensor) -> Explainable:
-    """A model of 16-bit floats as a copy in float32, because gradients need the precision; others as they are.
+    """A float32 copy of a 16-bit model, because gradients need the precision; other models unchanged.
 
-    One that cannot be copied, or that fails on float32, stays as it is: the maps' conservation then says how exact.
+    A model that cannot be copied or fails in float32 is used unchanged; the conservation check shows the error.
     """
     if not isinstance(model, nn.Module) or not any(
         value.dtype in (torch.float16, torch.bfloat16) for value in model.parameters()

@@ -15,8 +15,8 @@ from kmex_core.relevance.protocol import Explainable
 
 
 class PrototypicalRelevancePropagation(RelevanceMethod):
-    """PRP (Gautam et al., Pattern Recognition 136, 2023): a similarity is split over the embedding's dimensions, and
-    propagated to the pixels by LRP. A class score starts at the head, as in LRP itself."""
+    """PRP (Gautam et al., Pattern Recognition 136, 2023): a similarity is distributed over the embedding's
+    dimensions and propagated to the pixels by LRP. A class score starts at the head, as in plain LRP."""
 
     name = "prp"
     title = "Prototypical relevance propagation (PRP)"
@@ -24,7 +24,7 @@ class PrototypicalRelevancePropagation(RelevanceMethod):
     place = 0
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
-        """There are rules for networks of convolutions, pooling, ReLU and sums."""
+        """See `RelevanceMethod.why_not`: the rules cover networks of convolutions, pooling, ReLU and sums."""
         if model.pixel_range is not None and has_rules(model.encoder, size):
             return ""
         return no_rules(model.encoder)
@@ -32,9 +32,9 @@ class PrototypicalRelevancePropagation(RelevanceMethod):
     def maps(
         self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS
     ) -> tuple[Tensor, Tensor]:
-        """See `RelevanceMethod.maps`; a map sums to its similarity, probability or score (without the bias)."""
+        """See `RelevanceMethod.maps`; a relevance map sums to its similarity, probability or score (without bias)."""
         assert model.pixel_range is not None
-        # (M, D) relevance of the embedding's dimensions, by what is explained
+        # (M, D) relevance of the embedding's dimensions, by kind of target
         starts = z[targets.images]
         relevance = torch.empty_like(starts)
         to_prototype, to_score, to_prediction = targets.of_prototype, targets.of_black_box, targets.of_prediction
@@ -45,7 +45,7 @@ class PrototypicalRelevancePropagation(RelevanceMethod):
             relevance[to_prediction] = model.prediction_relevance(
                 starts[to_prediction], classes[to_prediction] - targets.classes
             )
-        # to the pixels, as many at once as fit into the memory that is free
+        # propagate to the pixels, as many targets at once as fit into free memory
         try:
             lrp = lrp_of(model.encoder, *model.pixel_range, images.shape[1:])
             portions = Portions.fitting(model.encoder, images, rows, backward=True, copies=LRP_COPIES)
@@ -54,6 +54,6 @@ class PrototypicalRelevancePropagation(RelevanceMethod):
                     len(targets), lambda part: lrp.maps(images[targets.images[part]], relevance[part], starts[part])
                 )
             )
-        except NoRules as reason:  # what runs depends on the image
+        except NoRules as reason:  # the layers that run depend on the image
             raise CannotExplain(no_rules(model.encoder)) from reason
         return torch.cat(parts), relevance.sum(1)
