@@ -14,7 +14,8 @@ from benchmarks.timing import pair
 from kmex_core import KMEx
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.on_maps import STEPS, map_scores
-from kmex_core.metrics.robustness import keep_pixels, pixel_counts, relevance_rank
+from kmex_core.metrics.ordering import pixel_counts
+from kmex_core.metrics.robustness import keep_pixels, relevance_rank
 from kmex_core.networks import architectures
 from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import class_relevance, lrp_of

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.metrics.faithfulness import map_divergence
+from kmex_core.metrics.ordering import pixel_counts
 from kmex_core.metrics.robustness import (
     LEAST,
     average_drop,
     average_increase,
     keep_pixels,
-    pixel_counts,
     relevance_rank,
 )
 from kmex_core.metrics.types import MapScores
@@ -337,7 +337,7 @@ class _Batch:
         return torch.from_numpy(np.stack(drawn)).to(self.images.device)
 
     def _masked(self, baseline: Tensor, image: Tensor, ranks: Tensor, rank: Tensor, counts: Tensor) -> _Outputs:
-        """Model outputs for masked images: row r is `image[r]` with its first `counts[r]` pixels by `ranks[rank[r]]`."""
+        """Model outputs for masked images: row r is `image[r]` with `counts[r]` pixels by `ranks[rank[r]]`."""
 
         def outputs_of(part: slice) -> _Outputs:
             return _outputs(

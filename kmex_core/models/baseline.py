@@ -1,4 +1,4 @@
-"""A baseline: an encoder, and a head that decides by prototypes."""
+"""Baselines: an encoder, and a head with built-in prototypes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage:
     """A part of training.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         trained: the names of the modules (prefixes of parameter names) that learn; all others are frozen, and their
             batch statistics with them.
     """
@@ -71,6 +71,7 @@ class PrototypeHead(nn.Module):
     def relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the dimensions for the score of one class each, (N,): each prototype splits its part."""
         parts = self.similarity(z) * self.weight[target]
+        # score = Σ_p w_p s_p: each prototype's part is distributed over the dimensions like its similarity
         relevance = torch.zeros_like(z)
         for p in range(len(self.prototypes)):
             relevance += similarity_relevance(z, self.prototypes[p].expand_as(z), parts[:, p])
@@ -80,19 +81,19 @@ class PrototypeHead(nn.Module):
 class Baseline(nn.Module):
     """A prototypical self-explainable model. N images, C classes, K prototypes, D dimensions.
 
-    A file in `models.baselines` with a subclass adds one. Its class attributes up to `defaults` are literals, because
-    they are read without importing the file; `ModelKind` says what they are.
+    To add one, add a file with a subclass to `models.baselines`. The class attributes up to `defaults` must be
+    literals, because they are read without importing the file; see `ModelKind`.
 
     Attributes:
-        aliases: what the authors' checkpoints call parameters, by their names here.
+        aliases: parameter names in the authors' checkpoints, by the names here.
 
     Args:
         encoder: images (N, 3, S, S) to embeddings (N, D).
         head: embeddings to class scores.
-        options: hyper-parameters by name; the defaults for those that are missing.
+        options: hyper-parameters by name; defaults for missing ones.
 
     Raises:
-        InputError: for an option that the model does not have.
+        InputError: for an unknown option.
     """
 
     name: ClassVar[str]
@@ -143,17 +144,17 @@ class Baseline(nn.Module):
         return self.classify(self.similarity(self.encode(images)))
 
     def stage(self, epoch: int, epochs: int) -> Stage:
-        """What is trained in an epoch, 0 … epochs − 1."""
+        """The stage of an epoch, 0 … epochs − 1."""
         raise NotImplementedError
 
     def losses(self, images: Tensor, pixels: Tensor, labels: Tensor, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
-        """The weighted terms of the loss by name, which are summed, and the class scores.
+        """The weighted terms of the loss by name, to be summed, and the class scores.
 
         Args:
             images: (N, 3, S, S) normalised.
             pixels: (N, 3, S, S) the same, 0…1.
             labels: (N,).
-            stage: what `stage` gave.
+            stage: the result of `stage`.
         """
         raise NotImplementedError
 
@@ -163,15 +164,15 @@ class Baseline(nn.Module):
         return {}
 
     def pushed(self) -> Tensor | None:
-        """(K,) int64, the training image that each prototype was last moved onto, or `NO_IMAGE`; None where none is."""
+        """(K,) int64, the training image each prototype was last pushed onto, or `NO_IMAGE`; None without pushing."""
         return None
 
     def decoded(self) -> Tensor | None:
-        """(K, 3, S, S) pixels 0…1, the prototypes as the model draws them; None where it cannot."""
+        """(K, 3, S, S) pixels 0…1, the decoded prototypes; None without a decoder."""
         return None
 
     def after_epoch(self, epoch: int, epochs: int, embedded: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """What happens between epochs; nothing, if not said otherwise.
+        """A hook between epochs; does nothing by default.
 
         Args:
             epoch, epochs: see `stage`.
@@ -183,9 +184,9 @@ def checked_options(kind: type[Baseline], options: Mapping[str, float]) -> dict[
     """All options of a kind of model: those given, and the defaults of the others.
 
     Raises:
-        InputError: for one that it does not have.
+        InputError: for an unknown option.
     """
     unknown = [name for name in options if name not in kind.defaults]
     if unknown:
-        raise InputError(f"{kind.title} has no option '{unknown[0]}'; it has {', '.join(kind.defaults)}.")
+        raise InputError(f"{kind.title} has no option '{unknown[0]}'; known: {', '.join(kind.defaults)}.")
     return {name: float(options.get(name, default)) for name, default in kind.defaults.items()}

@@ -1,4 +1,4 @@
-"""What the baselines build on any backbone: its encoder, modules put into it, and a decoder."""
+"""Parts of baselines for any backbone: its encoder, inserted modules, and a decoder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def insert_before(encoder: nn.Module, name: str, extra: nn.Module) -> None:
 
 
 class Decoder(nn.Module):
-    """Embeddings to pixels: a Linear layer to small maps, then transposed convolutions that double the side.
+    """Embeddings to pixels: a Linear layer to small feature maps, then transposed convolutions that double the side.
 
     Args:
         dimensions: D.
-        image_size: S; the maps start at the smallest side of 4 or more that doubles to S or above.
-        width: channels of the first maps; they are halved at each doubling, down to 16.
+        image_size: S; the feature maps start at the smallest side ≥ 4 that doubles to at least S.
+        width: channels of the first feature maps; halved at each doubling, down to 16.
     """
 
     def __init__(self, dimensions: int, image_size: int, width: int) -> None:

@@ -1,4 +1,4 @@
-"""A prototypical model explained by the prototypes that it has itself, as KMEx explains by those it finds."""
+"""A model explained by its built-in prototypes, with the interface of KMEx."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kmex_core.relevance.prp import similarity_relevance
 
 
 def built_in_distance(head: Any, z: Tensor) -> Tensor:
-    """(N, D) embeddings to (N, K): how far each built-in prototype is; the lowest is the most similar.
+    """(N, D) embeddings to (N, K): distances to the built-in prototypes; the lowest is the most similar.
 
-    Euclidean where the similarity is made of a distance; else (FLINT) the similarity with its sign changed.
+    Euclidean if the similarity is based on a distance; otherwise (FLINT) the negative similarity.
 
     Args:
         head: of a prototypical model, see `baselines`.
@@ -29,10 +29,10 @@ def built_in_distance(head: Any, z: Tensor) -> Tensor:
 
 
 def built_in_details(model: nn.Module) -> BuiltInDetails:
-    """What only a baseline knows of its built-in prototypes.
+    """Details of built-in prototypes that only the baseline has.
 
     Args:
-        model: the whole network, on any device.
+        model: the complete network, on any device.
     """
     assert isinstance(model, Baseline)
     pushed, pixels = model.pushed(), model.decoded()
@@ -44,16 +44,16 @@ def built_in_details(model: nn.Module) -> BuiltInDetails:
 
 
 class BuiltInPrototypes(KMEx):
-    """A baseline on its own: its similarity, and its classification by all similarities.
+    """A baseline with its own similarity and classification.
 
-    The head of the model is what KMEx calls its black box, so that the two never differ.
+    The model's head takes the role of KMEx's black box, so the two always agree.
     """
 
     head: Any
 
     @property
     def by_distance(self) -> bool:  # type: ignore[override]
-        """The similarity is made of a distance; FLINT's is a dot product."""
+        """Whether the similarity is based on a distance; FLINT's is a dot product."""
         return isinstance(self.head, PrototypeHead)
 
     def distance(self, z: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class BuiltInPrototypes(KMEx):
         return built_in_distance(self.head, z)
 
     def similarity(self, z: Tensor) -> Tensor:
-        """(N, D) embeddings to (N, K) similarities, as the model has them; FLINT's may be below 0."""
+        """(N, D) embeddings to (N, K) similarities of the model; FLINT's may be negative."""
         similarities: Tensor = self.head.similarity(z)
         return similarities
 
@@ -81,7 +81,7 @@ class BuiltInPrototypes(KMEx):
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,).
 
-        Of a distance it is spread as for KMEx, of a dot product it is the products themselves.
+        A similarity based on a distance is distributed as for KMEx; a dot product is split into its products.
         """
         if not self.by_distance:
             return z * self.prototypes[prototypes]

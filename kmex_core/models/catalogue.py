@@ -1,4 +1,4 @@
-"""The models in the store: trained weights with everything that is needed to use them, one safetensors file each."""
+"""The models in the store: trained weights with everything needed to use them, one safetensors file each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ROOM = "models"
-# checkpoints of trainings that have not ended: those after an odd number of epochs, and those after an even one
+# checkpoints of unfinished trainings: after an odd number of epochs, and after an even one
 RUNS = ("runs", "runs-even")
 EMBEDDED = Path(__file__).resolve().parent.parent / "demo"
 
@@ -33,7 +33,7 @@ class BlackBox:
     """A classifier from the store, in evaluation mode.
 
     Attributes:
-        info: what it is.
+        info: its description.
         model: the whole classifier, images (N, 3, S, S) to class scores (N, C).
         encoder, head: its two parts, which share its parameters: images to embeddings (N, D), and those to class
             scores. The head of a black box is a Linear layer, a prototypical model's has `relevance` instead.
@@ -51,12 +51,12 @@ def path_of(store: Store, name: str) -> Path:
     """The file of the model `name`: in the store, else among those that ship with the product.
 
     Raises:
-        InputError: when there is none; it suggests the nearest names.
+        InputError: when there is none; the message suggests the nearest names.
     """
     for path in (store.path(ROOM, name), EMBEDDED / f"{checked_name(name)}.safetensors"):
         if path.is_file():
             return path
-    raise unknown_name("model", name, known_names(store), "`python -m kmex_core train` makes one.")
+    raise unknown_name("model", name, known_names(store), "Train one with `python -m kmex_core train`.")
 
 
 def known_names(store: Store) -> list[str]:
@@ -65,10 +65,10 @@ def known_names(store: Store) -> list[str]:
 
 
 def describe(store: Store, name: str) -> ModelInfo:
-    """What a model is, without reading its weights.
+    """The description of a model, without reading its weights.
 
     Raises:
-        InputError: when there is none of that name.
+        InputError: for an unknown name.
         StoreError: when its file is damaged.
     """
     path, description = _described(store, name)
@@ -79,14 +79,14 @@ def weights_key(store: Store, name: str) -> str:
     """The fingerprint of a model's weights, without reading them.
 
     Raises:
-        InputError: when there is none of that name.
+        InputError: for an unknown name.
         StoreError: when its file is damaged.
     """
     path, description = _described(store, name)
     try:
         return str(description["weights"])
     except KeyError:
-        raise StoreError(f"{path} is no model: its header names no weights.") from None
+        raise StoreError(f"{path} is not a model: its header names no weights.") from None
 
 
 def _described(store: Store, name: str) -> tuple[Path, dict[str, Any]]:
@@ -98,10 +98,10 @@ def _described(store: Store, name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
-    """What the description in a model's file says it is.
+    """A model's description from the header of its file.
 
     Raises:
-        StoreError: when it is none of a model that this version can read.
+        StoreError: when this version cannot read it.
     """
     try:
         values = dict(description["model"])
@@ -109,14 +109,14 @@ def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
             values[field] = tuple(values[field])
         return ModelInfo(**{**values, "name": name, "embedded": path.parent == EMBEDDED})
     except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} is no model that this version can read ({error}).") from error
+        raise StoreError(f"{path} is not a model that this version can read ({error}).") from error
 
 
 def exported(store: Store, name: str) -> bytes:
     """The file of a model, checked against its digest, for `import` on another machine.
 
     Raises:
-        InputError: when there is none of that name.
+        InputError: for an unknown name.
         StoreError: when it is damaged.
     """
     path = path_of(store, name)
@@ -142,10 +142,9 @@ _claims = threading.local()
 
 @contextlib.contextmanager
 def claimed(store: Store, *names: str) -> Iterator[None]:
-    """Hold the right to make, replace, rename or remove what has these names: models and unfinished trainings.
+    """Hold the locks of these names to create, replace, rename or remove models and unfinished trainings.
 
-    Whoever changes a name holds it from the last look at what is there to the last write. A thread that holds a name
-    may claim it again.
+    A name must be claimed from the last check of its state to the last write. A thread may claim a name repeatedly.
 
     Raises:
         InputError: while another process or thread holds one of them, or for an impossible name.
@@ -158,7 +157,7 @@ def claimed(store: Store, *names: str) -> Iterator[None]:
                 continue
             busy = (
                 f"A model named '{name}' is being trained or imported right now, or changed by another process. Wait "
-                "until that has ended, stop it, or choose another name."
+                "until it has finished, stop it, or choose another name."
             )
             stack.enter_context(store.locked(RUNS[0], lower, busy))
             held.add((store.root, lower))
@@ -186,32 +185,32 @@ def remove_run(store: Store, name: str) -> None:
 
 
 def check_free(store: Store, name: str, but: str = "", hint: str = "Choose another name.") -> None:
-    """Make sure that neither a model nor an unfinished training has this name, in whatever capitals.
+    """Make sure that neither a model nor an unfinished training has this name, ignoring case.
 
-    Names that differ in capitals only are one file on some systems, so that a store could not move there.
+    Names that differ only in case are the same file on some systems: the store could not be moved there.
 
     Args:
         store, name: the name.
-        but: a name that may be the same.
-        hint: what to do about a model of this name.
+        but: a name to ignore.
+        hint: advice for an existing model.
 
     Raises:
         InputError: when the name is taken.
     """
     for other in known_names(store):
         if other.lower() == name.lower() and other != but:
-            differs = "" if other == name else ", which differs in capitals only"
-            raise InputError(f"There is a model named '{other}' already{differs}. {hint}")
+            differs = "" if other == name else ", which differs only in case"
+            raise InputError(f"A model named '{other}' already exists{differs}. {hint}")
     for other in sorted({run for room in RUNS for run in store.names(room)}):
         if other.lower() == name.lower() and other != but:
             raise InputError(
-                f"A training named '{other}' has not finished, and its model takes that name. Choose another name, go "
-                f"on with it (`train` with --resume), or remove it: `python -m kmex_core delete --model {other}`."
+                f"An unfinished training is named '{other}'. Choose another name, resume the training "
+                f"(`train` with --resume), or remove it: `python -m kmex_core delete --model {other}`."
             )
 
 
 def rename(store: Store, name: str, new: str) -> None:
-    """Give a model another name. Its results stay, because they are named by its weights.
+    """Rename a model. Its results are kept, because they are named by its weights.
 
     Raises:
         InputError: when there is no such model in the store, it comes with the product, the name is taken, or one of
@@ -231,7 +230,7 @@ def rename(store: Store, name: str, new: str) -> None:
 def delete(store: Store, name: str) -> str:
     """Remove a model from the store, or, where there is no such model, the checkpoints of an unfinished training.
 
-    A model's results stay: another model of equal weights may use them.
+    A model's results are kept: another model of equal weights may use them.
 
     Returns:
         What was removed: "model" or "training".
@@ -258,7 +257,7 @@ def delete(store: Store, name: str) -> str:
 def _own_path(store: Store, name: str, what: str) -> Path:
     path = path_of(store, name)
     if path.parent == EMBEDDED:
-        raise InputError(f"'{name}' comes with the product and cannot be {what}.")
+        raise InputError(f"'{name}' comes with KMEx Explorer and cannot be {what}.")
     return path
 
 
@@ -301,7 +300,7 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
 
 
 def build(info: ModelInfo) -> nn.Module:
-    """The network that a model's description names, with new weights.
+    """The network of a model's description, with new weights.
 
     Raises:
         InputError: see `architectures.build`.
@@ -312,7 +311,7 @@ def build(info: ModelInfo) -> nn.Module:
     if info.kind == "blackbox":
         return architectures.build(info.backbone, len(info.class_names), info.image_size)
     if info.kind not in MODEL_KINDS:
-        raise StoreError(f"'{info.name}' is a '{info.kind}', which this version does not know.")
+        raise StoreError(f"'{info.name}' is a '{info.kind}', which is unknown to this version.")
     return MODEL_KINDS[info.kind].build(info.backbone, len(info.class_names), info.image_size, info.k, info.options)
 
 
@@ -324,7 +323,7 @@ def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
 def load_state(module: nn.Module, values: Mapping[str, np.ndarray | torch.Tensor], what: str) -> None:
     """Put arrays or tensors into a module, all or none.
 
-    None is copied or looked into before names and shapes are known to fit: a tensor of a few bytes can claim any size.
+    Names and shapes are checked before any is copied or read: a tensor of a few bytes can claim any size.
 
     Raises:
         InputError: when names or shapes differ from the module's, or a value is not finite.
@@ -337,7 +336,7 @@ def load_state(module: nn.Module, values: Mapping[str, np.ndarray | torch.Tensor
     other = [name for name in expected if name in values and tuple(expected[name].shape) != tuple(values[name].shape)]
     if missing or surplus or other:
         raise InputError(
-            f"{what} are of another architecture: "
+            f"{what} belong to another architecture: "
             + "; ".join(
                 filter(
                     None,
@@ -348,7 +347,7 @@ def load_state(module: nn.Module, values: Mapping[str, np.ndarray | torch.Tensor
                     ],
                 )
             )
-            + ". Name the backbone and data set that they were trained with."
+            + ". Specify the backbone and data set they were trained with."
         )
     state = {
         name: value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))

@@ -1,4 +1,4 @@
-"""What a model in the store is, without its weights. Needs no torch."""
+"""Descriptions of models in the store, without weights. Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ModelInfo:
         class_names: its C classes, in the order of its outputs.
         image_size: side of its square input in pixels.
         channels: 1 for greyscale data, 3 for colour.
-        mean, std: what its input is normalised with, per channel, for pixels 0…1.
+        mean, std: the normalisation of its input, per channel, for pixels 0…1.
         accuracy: on the test split after training, a fraction (None if not measured).
-        made_by: what made it: command, hyper-parameters, seed, versions, time.
+        made_by: provenance: command, hyper-parameters, seed, versions, time.
         embedded: True for a model that ships with the product.
         k: prototypes per class that a prototypical model was trained with, 0 for a black box.
         options: its hyper-parameters.
@@ -54,17 +54,17 @@ class ModelInfo:
 
     @property
     def caveat(self) -> str:
-        """Why its numbers on test images may be too good, in a sentence to show beside them; "" for no reason."""
+        """A caveat to show with results on test images that may be too optimistic; "" if there is none."""
         if self.made_by.get(TEST_IS_TRAINING) is not True:
             return ""
         return (
-            f"Numbers on test images may be too good: '{self.name}' was imported, and its data set has no test split. "
-            "A fifth of the training images, which it may have been trained on, is used as one."
+            f"Results on test images may be too optimistic: '{self.name}' was imported, and its data set has no test "
+            "split. A fifth of the training images, which it may have been trained on, is used instead."
         )
 
 
 def listed(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Models in the order of lists: those of the embedded demo first, by name."""
+    """Models in display order: those of the embedded demo first, then by name."""
     return sorted(infos, key=lambda info: (not info.embedded, info.name))
 
 
@@ -72,7 +72,7 @@ def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInf
     """A prototypical model, and those trained exactly as it was but with another number of prototypes per class.
 
     One model for each number and seed, ascending: those of the model's own seed, and of every other seed that was
-    trained with all of the same numbers. An imported model stands alone: how it was trained is not known.
+    trained with all of the same numbers. An imported model is alone: its training is unknown.
     """
 
     def training(model: ModelInfo) -> tuple[object, ...]:
@@ -97,12 +97,12 @@ def training_seed(info: ModelInfo) -> int:
 
 @dataclass(frozen=True, eq=False)
 class BuiltInDetails:
-    """What only some prototypical models can say of their built-in K prototypes.
+    """Details of K built-in prototypes that only some models have.
 
     Attributes:
         weights: (C, K) float32, of the last layer, from similarities to class scores.
-        pushed: (K,) int64, the training image that each was last moved onto, or `NO_IMAGE`; None where none is.
-        decoded: (K, H, W, 3) uint8, each as the model draws it; None where it cannot.
+        pushed: (K,) int64, the training image each was last pushed onto, or `NO_IMAGE`; None without pushing.
+        decoded: (K, H, W, 3) uint8, decoded; None without a decoder.
     """
 
     weights: np.ndarray

@@ -18,10 +18,10 @@ class ModelKind(Description):
 
     Attributes:
         title: its name for people.
-        about: what its prototypes are and how it decides by them, in Markdown; "" for the black box.
-        paper: what the paper's tables call it, and KMEx on top of it.
-        epochs: passes over the training split by default: of small and simple images (MNIST and its like), of others.
-        similarity_from: what its similarity is made of.
+        about: its prototypes and how they determine its predictions, in Markdown; "" for the black box.
+        paper: the names in the paper's tables of the kind and of KMEx on it.
+        epochs: default passes over the training split: for small and simple images (like MNIST), for others.
+        similarity_from: the basis of its similarity.
         defaults: its hyper-parameters by name.
     """
 
@@ -35,14 +35,14 @@ class ModelKind(Description):
     def build(
         self, backbone: str, classes: int, image_size: int, k: int, options: Mapping[str, float], imagenet: bool = False
     ) -> Baseline:
-        """The network of a baseline, with its first weights.
+        """The network of a baseline with its initial weights.
 
         Args:
             backbone: a name of `architectures`.
             classes: C.
             image_size: S, side of its square input in pixels.
             k: prototypes per class.
-            options: hyper-parameters by name; the defaults for those that are missing.
+            options: hyper-parameters by name; defaults for missing ones.
             imagenet: start from ImageNet weights.
 
         Raises:

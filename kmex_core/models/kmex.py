@@ -1,4 +1,4 @@
-"""KMEx: an encoder and prototypes as one module that predicts by the nearest prototype and explains itself."""
+"""KMEx: an encoder and prototypes as one self-explaining module that predicts by the nearest prototype."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class KMEx(nn.Module):
         encoder: images (N, 3, H, W) to embeddings (N, D).
         head: the converted model's last layer, embeddings (N, D) to class scores (N, C); explanations compare with it.
             Linear, or a module with `in_features`, `out_features` and `relevance` (see `baselines`).
-        prototypes: the prototypes and what they stand for.
+        prototypes: the prototypes with their description.
         class_names: C names.
         epsilon: ε of the similarity, above 0 and below 1. The paper gives no value; its released code uses 1e-4.
         squared: the similarity takes the squared distance (the paper's formula) or the distance (the released code).
         pixel_range: the lowest and the highest value of each input channel, the box of LRP's zB rule.
-        made_by: what made it, kept in the file.
+        made_by: provenance, stored in the file.
     """
 
     prototypes: Tensor
@@ -60,15 +60,15 @@ class KMEx(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < epsilon < 1:
-            raise InputError(f"epsilon must be above 0 and below 1, got {epsilon}.")
+            raise InputError(f"Expected epsilon above 0 and below 1, got {epsilon}.")
         if prototypes.centers.shape[1] != head.in_features:
             raise InputError(
-                f"The prototypes have {prototypes.centers.shape[1]} dimensions, the network's embedding has "
+                f"The prototypes have {prototypes.centers.shape[1]} dimensions, but the network's embedding has "
                 f"{head.in_features}: they belong to another network."
             )
         if head.out_features != len(class_names):
             raise InputError(
-                f"The network tells {head.out_features} classes apart, but {len(class_names)} class names are given."
+                f"The network has {head.out_features} classes, but {len(class_names)} class names are given."
             )
         self.encoder = encoder
         self.head = head
@@ -82,7 +82,7 @@ class KMEx(nn.Module):
         self.made_by = dict(made_by or {})
         self.eval()
 
-    by_distance = True  # the similarity is made of a distance
+    by_distance = True  # the similarity is based on a distance
 
     # ---- the computation -------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class KMEx(nn.Module):
         check_images(images, "You gave")
         return self.classify(self.similarity(self.encode(images)))
 
-    # ---- where it comes from, for the evaluation of maps -------------------------------------------------------------
+    # ---- the start of relevance propagation --------------------------------------------------------------------------
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
@@ -151,15 +151,15 @@ class KMEx(nn.Module):
         from kmex_core.relevance.prp import prediction_relevance
 
         members = class_members(self.prototype_class, len(self.class_names))[target]
-        filled = members.clamp(min=0)  # the place of a prototype that a smaller class lacks has no part: −1 → 0
+        filled = members.clamp(min=0)  # −1 pads smaller classes: any index will do, its part is 0
         probability = self.similarity(z).softmax(1).gather(1, filled) * (members >= 0)
         return prediction_relevance(z, self.prototypes[filled], probability)
 
-    # ---- what the prototypes stand for -----------------------------------------------------------------------------
+    # ---- description of the prototypes -----------------------------------------------------------------------------
 
     @property
     def k(self) -> int:
-        """The most prototypes that a class has; one with fewer different training images has fewer."""
+        """Prototypes per class, the maximum over the classes: classes with fewer different images have fewer."""
         return int(np.bincount(self.details.classes).max())
 
     @property
@@ -178,7 +178,7 @@ class KMEx(nn.Module):
         loaders in the order they gave them."""
         return self.details.nearest
 
-    # ---- making, keeping, explaining -------------------------------------------------------------------------------
+    # ---- convert, save, explain ------------------------------------------------------------------------------------
 
     @classmethod
     def convert(
@@ -194,29 +194,30 @@ class KMEx(nn.Module):
     ) -> Self:
         """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
 
-        The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever mode the classifier
-        is in and goes on in; but do not train in one thread while a KMEx of the same classifier computes in another.
+        The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever the
+        classifier's mode, which is restored; but do not train in one thread while a KMEx of the same
+        classifier computes in another.
 
         Args:
             model: any classifier whose last step is a Linear layer, of any type of float; also compiled, in
                 DataParallel, or inside a module that prepares the images.
             loader: batches of normalised training images (n, channels, H, W) with labels (n,), as pairs or as dicts
                 ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
-                each image once that its sampler can give, so that `nearest` are indices into the data set. Turn random
+                each image of its sampler once, so `nearest` contains indices into the data set. Turn random
                 augmentation off.
-            k: prototypes per class; a class with fewer different images has as many as those.
+            k: prototypes per class; a class with fewer different images gets one per image.
             seed: of k-means.
             class_names: C names ("0", "1", … when None).
-            device: where to compute (where the model is when None); a copy of a model that is elsewhere is moved there.
-            progress: called while it works.
+            device: where to compute (the model's device when None); a model on another device is copied.
+            progress: called during the computation.
             head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
 
         Raises:
-            InputError: when the model cannot be split, the loader gives something else, a class has no images, or torch
+            InputError: when the model cannot be split, the loader is invalid, a class has no images, or torch
                 cannot use the device.
         """
         if not isinstance(model, nn.Module):
-            raise InputError(f"A classifier (torch.nn.Module) was expected, got a {type(model).__name__}.")
+            raise InputError(f"Expected a classifier (torch.nn.Module), got a {type(model).__name__}.")
         network = passes.unwrapped(model)
         place = next(network.parameters(), torch.empty(0)).device
         if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
@@ -272,7 +273,7 @@ class KMEx(nn.Module):
         Args:
             path: the file.
             model: the classifier that was converted (with the same weights), as given to `convert`.
-            head: its head, when it has another name by now than the file says.
+            head: its head, if its name has changed since.
 
         Raises:
             InputError: when there is no such file, or `model` has other weights than the converted classifier.
@@ -283,7 +284,9 @@ class KMEx(nn.Module):
         except FileNotFoundError:
             raise InputError(f"There is no file {path}.") from None
         if described.get("format") != FORMAT:
-            raise StoreError(f"{path} is no KMEx file ('format' is {described.get('format')!r}, '{FORMAT}' expected).")
+            raise StoreError(
+                f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r})."
+            )
         try:
             pixel_range = described["pixel_range"]
             read: dict[str, Any] = {
@@ -295,26 +298,26 @@ class KMEx(nn.Module):
                 "made_by": dict(described["made_by"]),
             }
             weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
-        except (KeyError, IndexError, TypeError, ValueError) as error:  # whole, and yet not what `save` writes
-            raise StoreError(f"{path} lacks what a KMEx file has ({type(error).__name__}: {error}).") from error
+        except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `save`
+            raise StoreError(f"{path} is incomplete for a KMEx file ({type(error).__name__}: {error}).") from error
         parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
         if splitting.fingerprint(parts.encoder, parts.head) != weights:
             raise InputError(
-                f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} that was given: "
-                "its prototypes would mean nothing. Give the classifier that was converted."
+                f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} passed here, "
+                "so its prototypes would be meaningless. Pass the classifier that was converted."
             )
         return cls(parts.encoder, parts.head, **read).to(next(parts.head.parameters()).device)
 
     def explain(
         self, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"
     ) -> Explanation:
-        """Why an image is classified as it is, with a relevance map for each of some prototypes.
+        """Explain the classification of an image, with relevance maps for some prototypes.
 
         Args:
             image: (3, H, W) or (1, 3, H, W), normalised.
-            prototypes: which prototypes get a map (the `top` nearest when None).
-            top: how many, when `prototypes` is None.
-            method: "prp" (ResNet and VGG), "integrated_gradients" (any network), or "auto": PRP where there are rules.
+            prototypes: the prototypes to compute relevance maps for (the `top` nearest when None).
+            top: their number when `prototypes` is None.
+            method: "prp" (ResNet and VGG), "integrated_gradients" (any network), or "auto": PRP if possible.
 
         Raises:
             InputError: for an image of another shape, an unknown prototype or method.
@@ -349,7 +352,7 @@ class KMEx(nn.Module):
             method: see `explain`.
 
         Returns:
-            N maps of each.
+            N relevance maps of each.
 
         Raises:
             InputError: for images of another shape, an unknown class or method.

@@ -1,4 +1,4 @@
-"""Training: one loop for every kind of model, repeatable from a seed, that goes on bit for bit from a checkpoint."""
+"""Training: one loop for all kinds of models, reproducible from a seed and resumable bit for bit."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ K = 5
 def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox", **changes: Any) -> Recipe:
     """The paper's hyper-parameters (Table 10); for a black box from scratch larger steps.
 
-    Table 10's learning rate of 0.001 is for fine-tuning. From random weights SGD learns too little in its 10 to 30
-    epochs, so that 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there. The baselines
+    Table 10's learning rate of 0.001 is for fine-tuning. From random weights, SGD learns too little in 10 to 30
+    epochs, so 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there. The baselines
     are trained by Adam.
 
     Args:
         dataset: gives epochs and augmentation.
         imagenet: whether training starts from ImageNet weights.
         kind: a key of `MODEL_KINDS`.
-        changes: values that are not the default; None is ignored. `options` adds to the defaults of the kind.
+        changes: values other than the defaults; None is ignored. `options` adds to the defaults of the kind.
 
     Raises:
-        InputError: for a value out of range, an unknown kind or an option that it does not have.
+        InputError: for a value out of range, an unknown kind, or an unknown option.
     """
     model_kind = MODEL_KINDS.named(kind)
     values: dict[str, Any] = {
@@ -116,12 +116,12 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
         options = network.options_for(dataset.name) | dict(values.get("options", {}))
         values["options"] = checked_options(network, options)
     elif values.get("options"):
-        raise InputError("A black box has no options of its own.")
+        raise InputError("A black box has no options.")
     return Recipe(**values)
 
 
 def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Module:
-    """The network that a recipe trains, with its first weights.
+    """The network of a recipe with its initial weights.
 
     Raises:
         InputError: see `architectures.build`.
@@ -134,11 +134,11 @@ def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Mo
 
 @dataclass
 class Run:
-    """A training run between two epochs: all that is needed to go on.
+    """The state of a training run between two epochs, sufficient to resume it.
 
     Attributes:
         model: the network.
-        epoch: epochs that are done.
+        epoch: finished epochs.
         optimiser: its state, by parameter and name.
         history: per epoch the mean training loss with its terms by name, accuracy (a fraction), stage and seconds.
     """
@@ -159,22 +159,22 @@ def fit(
     checkpoint: Callable[[Run], None] = lambda run: None,
     progress: Progress = silent,
 ) -> Run:
-    """Train from where `run` stands to the recipe's last epoch.
+    """Train from the state of `run` to the recipe's last epoch.
 
-    Every epoch draws from generators seeded by the recipe's seed and the epoch's number, so that a run that goes on
-    from a checkpoint takes the same steps as one that never stopped. The global random state is left as it was.
+    Every epoch uses generators seeded by the recipe's seed and the epoch's number: a resumed run takes the same steps
+    as an uninterrupted one. The global random state is unchanged.
 
     Args:
-        run: the network, and where it stands.
-        dataset: its "train" split is learned.
+        run: the network and its state.
+        dataset: its "train" split is used.
         recipe: the hyper-parameters.
-        mean, std: what the input is normalised with.
+        mean, std: the normalisation of the input.
         device: a torch device.
         checkpoint: called after every epoch.
         progress: called after every step; it may raise to stop.
 
     Raises:
-        TrainingError: when the loss stops being finite. Checkpoints of earlier epochs stay.
+        TrainingError: when the loss is not finite. Checkpoints of earlier epochs are kept.
     """
     model = run.model.to(device)
     parameters = dict(model.named_parameters())
@@ -184,7 +184,7 @@ def fit(
     source = _Source(dataset)
     steps = source.steps(recipe.batch_size)
     if steps == 0:
-        raise InputError(f"The training split has {len(source.labels)} images; at least 2 are needed.")
+        raise InputError(f"Expected at least 2 training images, got {len(source.labels)}.")
     total = recipe.epochs * steps
     plain = ((0.0,) * len(mean), (1.0,) * len(std))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
@@ -263,7 +263,7 @@ def _optimiser(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.opti
 
 
 def _begin(model: nn.Module, epoch: int, epochs: int) -> Stage | None:
-    """Put a model into the mode of an epoch; of a baseline only what its stage trains."""
+    """Set a model's mode for an epoch; for a baseline, train only the modules of its stage."""
     model.train()
     if not isinstance(model, Baseline):
         return None
@@ -298,7 +298,7 @@ def _seed(seed: int, epoch: int) -> int:
 
 
 class _Source:
-    """The training split's pixels: held decoded when they are small, else decoded again in every epoch."""
+    """The training split's pixels: held decoded if small, otherwise decoded in every epoch."""
 
     def __init__(self, dataset: ImageDataset) -> None:
         self.dataset = dataset
@@ -313,7 +313,7 @@ class _Source:
                 start += len(pixels)
 
     def steps(self, batch_size: int) -> int:
-        """Batches in an epoch; a last batch of one image, which batch normalisation cannot take, is left out."""
+        """Batches per epoch; a last batch of one image is dropped, since batch normalisation cannot process it."""
         whole, rest = divmod(len(self.labels), batch_size)
         return whole + (rest > 1)
 
@@ -338,7 +338,7 @@ def flip_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         pixels: (N, C, H, W) uint8.
-        generator: what chance is drawn from.
+        generator: source of randomness.
 
     Returns:
         (N, C, H, W) uint8.
@@ -363,7 +363,7 @@ def run_arrays(run: Run) -> dict[str, np.ndarray]:
 
 
 def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, Any]]) -> Run:
-    """The run whose tensors `run_arrays` gave, in a network of the same architecture."""
+    """The inverse of `run_arrays`, for a network of the same architecture."""
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     model.load_state_dict({
         name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")

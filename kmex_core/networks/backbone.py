@@ -9,8 +9,8 @@ from torch import nn
 
 
 class BackboneSource(ABC):
-    """A backbone or a family of backbones. To add one, add a file with a subclass to `networks.backbones`: its backbones
-    can then be trained, imported and converted.
+    """A backbone or a family of backbones. To add one, add a file with a subclass to `networks.backbones`: its
+    backbones can then be trained, imported and converted.
 
     Attributes:
         name: of the source.

@@ -130,8 +130,8 @@ def _zipped(path: Path) -> Any:
                 raise InputError(f"{path} is damaged: it does not contain exactly one checkpoint.")
             if pickles[0].file_size > MOST_HEADER:
                 raise InputError(
-                    f"{path} holds {pickles[0].file_size / 2**20:,.0f} MiB beside its tensors; at most "
-                    f"{MOST_HEADER // 2**20} are read. {WAY_OUT}"
+                    f"{path} holds {pickles[0].file_size / 2**20:,.0f} MiB besides its tensors; the limit is "
+                    f"{MOST_HEADER // 2**20}. {WAY_OUT}"
                 )
             _scan(path, archive.read(pickles[0]), size)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
@@ -195,7 +195,8 @@ def _load(path: Path, mapped: bool) -> Any:
         AssertionError, OverflowError, RecursionError, NotImplementedError, ImportError, struct.error,
     ) as error:  # fmt: skip
         raise InputError(
-            f"{path} is damaged, truncated, or not a checkpoint ({_first_line(error)}). Expected a safetensors file, or a "
+            f"{path} is damaged, truncated, or not a checkpoint ({_first_line(error)}). Expected a safetensors file, "
+            "or a "
             "state dict written by torch.save."
         ) from error
 

@@ -26,7 +26,7 @@ def extract(
     """The embedding of every image, its label, and the class predicted by the head.
 
     A batch is split into portions that fit into free memory (`memory.Portions`), and into smaller ones if memory runs
-    out anyway. Memory is bounded by one batch and the result. The encoder's mode and device are restored afterwards.
+    out anyway. Memory is bounded by one batch and the result. The modes of both are restored afterwards.
 
     Args:
         encoder: images (n, 3, H, W) to embeddings (n, D).
@@ -41,6 +41,7 @@ def extract(
         InputError: when embeddings are not finite (the message gives the number), or there are no images.
         KMExError: when not even one image fits into the device's memory.
     """
+    # per module: a user's network may have parts in different modes
     modes = [(part, part.training) for module in (encoder, head) for part in module.modules()]
     rows = _Rows(total)
     try:
@@ -52,6 +53,7 @@ def extract(
             def forward(part: slice, images: Tensor = images, labels: Tensor = labels) -> tuple[np.ndarray, ...]:
                 return *_forward(encoder, head, images[part], device, mixed_precision), labels[part].numpy()
 
+            # measure the memory per image once, on the first batch
             if portions is None:
                 with torch.autocast(torch.device(device).type, enabled=mixed_precision):
                     portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))

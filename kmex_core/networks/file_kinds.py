@@ -130,7 +130,9 @@ def _zip(path: Path) -> str | None:
             names = [info.filename for info in archive.infolist()]
             first = names[0] if names else ""
     except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeDecodeError, EOFError) as error:
-        return f"is damaged or truncated: it begins like a checkpoint of torch.save, but {error}. Download or copy it again."
+        return (
+            f"is damaged or truncated: it begins like a torch.save checkpoint, but {error}. Download or copy it again."
+        )
     ends = [name.rpartition("/")[2] for name in names]
     lower = [name.lower() for name in names]
     if "constants.pkl" in ends or any("/code/" in name for name in names):
@@ -184,7 +186,8 @@ def _pickle(path: Path) -> str | None:
             return f"is {kind}. Reading it could run arbitrary code, so it is refused. {advice}"
     if b"torch" not in start and (b"numpy" in start and b"_reconstruct" in start):
         return (
-            "is a pickle of NumPy arrays. Reading it could run arbitrary code, so it is refused. If you trust it, convert it "
+            "is a pickle of NumPy arrays. Reading it could run arbitrary code, so it is refused. If you trust it, "
+            "convert it "
             f"into a state dict of tensors in Python, and save that with {SAVED}."
         )
     return None

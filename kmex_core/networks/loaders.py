@@ -206,8 +206,8 @@ def check_images(images: Any, who: str) -> None:
     """
     if not isinstance(images, Tensor):
         raise InputError(
-            f"{who} images as {type(images).__module__.partition('.')[0]}'s {type(images).__name__}; expected tensors (n, "
-            "channels, H, W), normalised as in training. In torchvision, v2.ToImage(), "
+            f"{who} images as {type(images).__module__.partition('.')[0]}'s {type(images).__name__}; expected tensors "
+            "(n, channels, H, W), normalised as in training. In torchvision, v2.ToImage(), "
             "v2.ToDtype(torch.float32, scale=True) and v2.Normalize(…) make them."
         )
     kind = str(images.dtype).removeprefix("torch.")

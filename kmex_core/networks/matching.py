@@ -76,7 +76,8 @@ def match(
     for pattern in ignore:
         if not any(fnmatchcase(name, pattern) for name in state):
             raise InputError(
-                f"--ignore '{pattern}' matches no tensor of the checkpoint; it contains, for example, {', '.join([*state][:3])}."
+                f"--ignore '{pattern}' matches no tensor of the checkpoint; it contains, for example, "
+                f"{', '.join([*state][:3])}."
             )
     expected = module.state_dict()
     given = {

@@ -127,6 +127,7 @@ def bytes_per_row(function: Callable[[Tensor], Any], example: Tensor, backward: 
         backward: gradients are computed, so all intermediate tensors are kept; otherwise only a few live at a time
             (`LIVE` of the largest).
     """
+    # memory depends on size, type, device and precision of a row
     place = (*example.shape[1:], example.dtype, example.device, torch.is_autocast_enabled(example.device.type))
     known = _known.setdefault(function, {}) if isinstance(function, nn.Module) else {}
     if place not in known:
@@ -181,6 +182,7 @@ class Portions:
         most = len(batch) if most is None else most
         if len(batch) == 0 or most <= 1:
             return cls(1, batch.device)
+        # the measurement needs three rows; one row repeated takes the same memory
         example = batch if len(batch) >= 3 else batch[:1].expand(3, *batch.shape[1:])
         try:
             needed = copies * bytes_per_row(function, example, backward)
@@ -209,7 +211,7 @@ class Portions:
                         f"Not enough memory on '{self.device}' for one image of this size. Use --device "
                         "cpu, a smaller backbone or smaller images, or close other programs."
                     ) from error
-                self.rows //= 2
+                self.rows //= 2  # other processes may have taken memory since the measurement: retry with half
                 continue
             yield result
             start = part.stop

@@ -116,7 +116,7 @@ class Trunk(UpToHead):
 class Head(nn.Linear):
     """A Linear layer on its own, with the parameters of a classifier's last one, for embeddings of any type of float.
 
-    Where the classifier computes its weight anew in each pass (weight or spectral norm), it is the weight of now.
+    If the classifier recomputes its weight in each pass (weight or spectral norm), the current weight is used.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -163,7 +163,8 @@ def split(model: nn.Module, example: Tensor | None = None, head: str | nn.Module
     path = _path_of(network, linear, head) if head is not None else ""
     if not linear:
         raise InputError(
-            f"{type(network).__name__} has no Linear layer. KMEx needs a classifier that ends in one, where its encoder "
+            f"{type(network).__name__} has no Linear layer. KMEx needs a classifier that ends in one, where its "
+            "encoder "
             f"ends and its head begins{_instead(network)}."
         )
     if example is None:
@@ -228,7 +229,8 @@ def _path_of(network: nn.Module, linear: Mapping[str, nn.Linear], head: str | nn
             return head.removeprefix(start)
     kind = next((type(part).__name__ for name, part in network.named_modules() if name == head), "")
     raise InputError(
-        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is not the expected "
+        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is not the "
+        "expected "
         f"network{_candidates(linear)}."
     )
 
@@ -393,7 +395,8 @@ def _check(
         )
     if not isinstance(z, Tensor) or z.ndim != 2:
         raise InputError(
-            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; expected one embedding per image (images, "
+            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; expected one embedding per image "
+            "(images, "
             f"dimensions). If another layer is the head, name it with head={_candidates(linear)}."
         )
     if scores is None:
@@ -407,7 +410,7 @@ def _check(
             return
     raise InputError(
         f"{name} computes more after its last Linear layer '{path}' than a change of scale: the classes predicted from "
-        f"the embedding differ from its own. KMEx cannot take its place. If another layer is the head, name it with "
+        f"the embedding differ from its own. KMEx cannot replace it. If another layer is the head, name it with "
         f"head={_candidates(linear)}; if the head is a function (F.linear) or a convolution, make it a Linear layer."
     )
 
@@ -418,8 +421,10 @@ def _check_repeats(network: nn.Module, encoder: UpToHead, z: Tensor, example: Te
         again = encoder(example)
     if not torch.allclose(z, again, rtol=1e-2, atol=1e-2 * float(z.abs().amax()), equal_nan=True):
         raise InputError(
-            f"{type(network).__name__} gives the same images different embeddings in every pass, even in evaluation mode. "
-            "A common cause is dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout belongs "
+            f"{type(network).__name__} gives the same images different embeddings in every pass, even in evaluation "
+            "mode. "
+            "A common cause is dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout "
+            "belongs "
             "into __init__."
         )
 

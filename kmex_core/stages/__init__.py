@@ -1,1 +1,1 @@
-"""What is computed once and kept in the store."""
+"""Results that are computed once and kept in the store."""

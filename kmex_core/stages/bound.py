@@ -1,4 +1,4 @@
-"""What every computation of a model in the store needs, bound together."""
+"""The inputs of every computation of a model in the store, bound together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """A model in the store and the data it is looked at with.
+    """A model in the store with its data.
 
     Attributes:
         store: where models and results are kept.

@@ -1,4 +1,4 @@
-"""Prototypes of a model's embedding, what they stand for, and how well they stand in for the black box."""
+"""Prototypes of a model's embedding, their description, and how well they replace the black box."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
 
     Args:
         bound: the model and its data.
-        source: where the prototypes come from.
+        source: of the prototypes.
         train, test: the embeddings of both splits.
     """
 
@@ -49,12 +49,12 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         return self._source.spec(self._train.key)
 
     def summary(self) -> Summary | None:
-        """The summary of a conversion that the store has, without reading its arrays; else None."""
+        """The summary of a stored conversion, without reading its arrays; else None."""
         description = self.described()
         try:
             return Summary(**description["summary"]) if description is not None else None
         except (KeyError, TypeError):
-            return None  # another version's: it is made again when it is next needed
+            return None  # another version's: recomputed when next needed
 
     def make(self) -> Conversion:
         """Find the prototypes.
@@ -65,7 +65,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         info = self._bound.info
         if isinstance(self._source, BuiltIn) and info.kind == "blackbox":
             raise InputError(
-                f"'{info.name}' is a black box: it has no prototypes of its own. Convert it with k = 1 or more."
+                f"'{info.name}' is a black box without built-in prototypes. Convert it with k = 1 or more."
             )
         train, test = self._bound.read(self._train), self._bound.read(self._test)
         if isinstance(self._source, KMeans):
@@ -125,7 +125,7 @@ def by_kmeans(
 
 
 def built_in(train: Embeddings, test: Embeddings, model: BlackBox) -> Conversion:
-    """The prototypes that a model has itself, by its own similarity; it is its own black box."""
+    """The built-in prototypes of a model with its own similarity; it takes the role of the black box."""
     import torch
 
     from kmex_core.models.baseline import PrototypeHead

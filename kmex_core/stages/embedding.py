@@ -1,4 +1,4 @@
-"""The embedding of a split by a model: computed once, in parts that an interrupted run goes on from."""
+"""The embedding of a split by a model: computed once, in parts that allow an interrupted run to be resumed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ GROUPS = {"train": "Training images", "test": "Test images"}
 class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
     """The embedding of a split by a model.
 
-    A computation that was interrupted goes on where it was, and gives what it would have given (see `shards`).
+    An interrupted computation is resumed, with the same result (see `shards`).
 
     Args:
         bound: the model and its data.
         split: "train" or "test".
-        mixed_precision: compute it in 16-bit floats where torch deems it safe (a result of its own).
+        mixed_precision: compute it in 16-bit floats where torch considers it safe (a separate result).
     """
 
     room = "embeddings"
@@ -85,7 +85,7 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
                 for pixels, labels in data.batches(self._split, BATCH, np.arange(shards.rows, total))
             )
             report(shards.rows)
-            while shards.rows < total or not total:  # `extract` says that there is nothing
+            while shards.rows < total or not total:  # `extract` raises for an empty split
                 before = shards.rows
                 part = extract(
                     black_box.encoder,

@@ -1,4 +1,4 @@
-"""The embedding map of a model: UMAP on a sample of its embedding, everything else placed among it."""
+"""The embedding map of a model: UMAP fitted on a sample of its embedding, all other points placed by transform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
         bound: the model and its data.
         train, test: the embeddings of both splits.
         sample: how many training images UMAP is fitted on; the others are placed among them.
-        seed: equal seeds give equal maps.
+        seed: equal seeds give equal embedding maps.
     """
 
     room = "projections"
@@ -46,7 +46,7 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
         return ProjectionSpec(self._train.key, self._sample, self._seed)
 
     def make(self) -> Projection:
-        """Draw it.
+        """Compute the embedding map.
 
         Raises:
             InputError: see `projection.fit`.
@@ -65,7 +65,7 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
 
 
 def is_on_map(store: Store, projection: str, conversion: str) -> bool:
-    """Whether a stored conversion is of the embedding that a stored map shows (both by their specs' keys)."""
+    """Whether a stored conversion is of the embedding of a stored embedding map (both by their specs' keys)."""
     rooms = ((EmbeddingMap.room, projection), (ModelConversion.room, conversion))
     try:
         of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)

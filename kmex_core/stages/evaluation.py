@@ -20,7 +20,7 @@ from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import DEFAULT, METHODS
 from kmex_core.stages.subject import IMAGES, Subject
 
-NO_SHARE = NotComputed("No similarity is above 0, so that a share of it means nothing.")
+NO_SHARE = NotComputed("No similarity is above 0, so a share of it is meaningless.")
 
 
 def evaluate(
@@ -31,15 +31,15 @@ def evaluate(
     names: Sequence[str] = tuple(METRICS),
     method: str = DEFAULT,
 ) -> Evaluation:
-    """Metrics of a model's prototypes over several runs. What was measured before comes from the store.
+    """Metrics of a model's prototypes over several runs. Stored measurements are reused.
 
     Args:
         subjects: the model, and others trained alike on the same data: each takes part with each seed.
-        source: where the prototypes come from.
+        source: of the prototypes.
         seeds: of k-means and of the choice of images.
-        images: how many test images the metrics on maps are over; all when there are fewer.
-        names: of `METRICS`. The black box's own come with them.
-        method: how relevance maps are made, a name of `relevance.catalogue.METHODS`.
+        images: number of test images for metrics on relevance maps; all if there are fewer.
+        names: of `METRICS`. The black box's are included.
+        method: of the relevance maps, a name in `relevance.catalogue.METHODS`.
 
     Raises:
         InputError: for an unknown metric or method, or models of different kinds; see `ModelConversion`.
@@ -50,7 +50,7 @@ def evaluate(
     infos = [subject.info for subject in subjects]
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
-        raise InputError("Runs of one evaluation need models of one data set, kind, backbone and image size.")
+        raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")
     runs: list[dict[str, float | NotComputed]] = []
     deviations: list[dict[str, float]] = []
     for subject in subjects:
@@ -113,7 +113,7 @@ def _run(run: _Run, names: Sequence[str]) -> tuple[dict[str, float | NotComputed
             if not isinstance(value, np.ndarray):
                 values[key] = value
                 continue
-            known = value[~np.isnan(value)]  # a share of a similarity of 0 or less means nothing
+            known = value[~np.isnan(value)]  # a share of a similarity ≤ 0 is meaningless
             values[key] = float(known.mean()) if len(known) else NO_SHARE
             if len(known):
                 deviations[key] = float(known.std())

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion, spec: PrototypeSpec) -> KMEx:
-    """A KMEx of a network, or a prototypical model on its own, on the network's device.
+    """A KMEx of a network, or a model with built-in prototypes, on the network's device.
 
     Args:
         network: the model.
-        source: where the prototypes come from.
+        source: of the prototypes.
         conversion: the prototypes.
         spec: of the conversion, which says what the similarity is.
     """

@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere, brought into the store."""
+"""Import of models trained elsewhere."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from kmex_core.data.opened import dataset
 from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.networks.file_kinds import safetensors_header
 from kmex_core.stages.statistics import PixelStatistics
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.training_runs import root_to_keep, test_accuracy
@@ -36,19 +37,19 @@ MOST_PROTOTYPES = 1000
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import.
+    """A model to import.
 
     Attributes:
-        name: what to call it in the store.
+        name: its name in the store.
         kind: a key of `MODEL_KINDS`.
         checkpoint: the file with its weights.
         dataset: what it was trained on; its name may be empty for a file that this product exported.
         backbone: its architecture.
         k: prototypes per class of a prototypical model.
-        options: its hyper-parameters; the defaults where they are missing.
-        mean, std: what its input was normalised with, per channel, for pixels 0…1; those of the training split when
+        options: its hyper-parameters; defaults for missing ones.
+        mean, std: the normalisation of its input, per channel, for pixels 0…1; the training split's statistics when
             empty.
-        command: what asks for it.
+        command: the command for provenance.
         ignore: patterns of the checkpoint's names to leave out.
     """
 
@@ -68,7 +69,7 @@ class ImportRequest:
 def import_model(
     store: Store, request: ImportRequest, overwrite: bool = False, device: str = "cpu", progress: Progress = silent
 ) -> tuple[ModelInfo, dict[str, Any]]:
-    """Put a model that was trained elsewhere into the store, and measure it on the test split.
+    """Import a model into the store, and measure its accuracy on the test split.
 
     Returns:
         The model, and how the checkpoint fitted: `matched` (a number), `renamed`, `kept`, `ignored`, and `warning`,
@@ -84,7 +85,7 @@ def import_model(
     with catalogue.claimed(store, name):
         catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
         imported = _imported(store, name, request, device, progress)
-        catalogue.remove_run(store, name)  # it can only be there to be overwritten
+        catalogue.remove_run(store, name)  # it can only exist to be overwritten
     return imported
 
 
@@ -106,7 +107,9 @@ def _imported(
             skip_broken=request.dataset.skip_broken,
         )
     elif info.dataset not in registry.DATASETS:
-        raise InputError(f"{request.checkpoint.name} was trained on '{info.dataset}': say where that is, by --dataset.")
+        raise InputError(
+            f"{request.checkpoint.name} was trained on '{info.dataset}': pass its location with --dataset."
+        )
     info = replace(info, name=name, embedded=False)
     data = dataset_of(info, request.dataset.root)
     info = replace(info, dataset=data.name, class_column=data.class_column)
@@ -147,7 +150,6 @@ def _exported(path: Path) -> ModelInfo | None:
         InputError: when its content does not match its digest, or what it says of itself.
     """
     from kmex_core.networks.checkpoints import MOST_BYTES, MOST_HEADER
-    from kmex_core.networks.file_kinds import safetensors_header
 
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
@@ -161,7 +163,7 @@ def _exported(path: Path) -> ModelInfo | None:
     try:
         described = read_file(path)[1]
     except StoreError as error:
-        raise InputError(f"{error} It was damaged after it was exported: export or copy it again.") from error
+        raise InputError(f"{error} It was damaged after the export: export or copy it again.") from error
     if "model" not in described:
         return None
     info = catalogue.info_of(described, "imported", path)
@@ -180,7 +182,7 @@ def _exported(path: Path) -> ModelInfo | None:
         and isinstance(info.made_by, dict) and isinstance(info.skip_broken, bool)
     )  # fmt: skip
     if not fine:
-        raise InputError(f"{path} says of itself what no model can be (kind, sizes, normalisation). It was not made "
+        raise InputError(f"{path} has an invalid description (kind, sizes, normalisation). It was not written "
                          "by `export`, or was changed since.")  # fmt: skip
     return replace(info, root="")
 
@@ -193,9 +195,9 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
     data = dataset(request.dataset)
     for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
         if given and len(given) != data.channels:
-            raise InputError(f"The {what} needs {data.channels} value(s), one per channel; got {len(given)}.")
+            raise InputError(f"Expected {data.channels} value(s) for the {what}, one per channel; got {len(given)}.")
     if any(value <= 0 for value in request.std):
-        raise InputError(f"A standard deviation must be above 0, got {', '.join(map(str, request.std))}.")
+        raise InputError(f"Expected standard deviations above 0, got {', '.join(map(str, request.std))}.")
     mean, std = request.mean, request.std
     if not mean or not std:
         measured = PixelStatistics(store, data, progress).get()
@@ -228,8 +230,8 @@ def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, w
     surplus = {name for name in fitted.state if name not in expected}
     other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
     if fitted.rivals and missing:
-        first, second = (f"{name}.*" if name else "names without a beginning" for name in fitted.rivals)
-        raise InputError(f"{what} fit twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
+        first, second = (f"{name}.*" if name else "names without a prefix" for name in fitted.rivals)
+        raise InputError(f"{what} match twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
     head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
     # all the rest has its place, and the last layer differs in nothing but its number of outputs
     if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):
@@ -241,8 +243,8 @@ def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, w
             }  # fmt: skip
             if len(outputs) == 1:
                 raise InputError(
-                    f"The checkpoint tells {outputs.pop()} classes apart, data set '{data.name}' has "
-                    f"{len(data.class_names)}: it was trained on other data. Name the data set that it was trained on."
+                    f"The checkpoint has {outputs.pop()} classes, but data set '{data.name}' has "
+                    f"{len(data.class_names)}: it was trained on other data. Pass the data set it was trained on."
                 )
 
 
@@ -259,7 +261,7 @@ def chance_warning(accuracy: float | None, data: registry.ImageDataset) -> str:
     if accuracy > min(guess + 3 * math.sqrt(guess * (1 - guess) / len(labels)), (1 + guess) / 2):
         return ""
     return (
-        f"{accuracy:.1%} of the test images are right, which is hardly more than by chance ({guess:.1%}). Usual "
+        f"{accuracy:.1%} of the test images are correct, hardly more than by chance ({guess:.1%}). Usual "
         "causes: another normalisation than in training (--mean, --std), another order of the classes, another image "
         "size (--image-size), or weights that were never trained on these classes."
     )

@@ -23,7 +23,7 @@ BATCH = 64
 
 
 class ModelPatches(Artifact[PatchSpec, PatchConversion]):
-    """`k` patch prototypes per class, and how often the vote is right on the test split.
+    """`k` patch prototypes per class, and the accuracy of the vote on the test split.
 
     Args:
         bound: the model and its data.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 BATCH = 64
 ALONE = NotComputed(
-    "There is no black box in the store with the same data set, image size and normalisation, whose maps could be "
-    "compared with the model's own."
+    "There is no black box in the store with the same data set, image size and normalisation to compare relevance "
+    "maps with."
 )
 
 
@@ -70,11 +70,11 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
 
     Args:
         bound: the model and its data.
-        source: where the prototypes come from.
+        source: of the prototypes.
         conversion: its prototypes.
         images: how many test images; all when there are fewer.
         seed: of the choice of images and of random orders.
-        method: how maps are made, a name of `METHODS`.
+        method: of the relevance maps, a name in `METHODS`.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ def _size(info: ModelInfo) -> tuple[int, int, int]:
 
 
 def _replacement(info: ModelInfo) -> torch.Tensor:
-    """(3, S, S): what pixels become that are taken away: black for greyscale, one noise image for colour (4.1.2)."""
+    """(3, S, S): the replacement of removed pixels: black for greyscale, one noise image for colour (4.1.2)."""
     import torch
 
     from kmex_core.data.network_input import normalise

@@ -1,4 +1,4 @@
-"""An embedding while it is computed: what an interrupted run has left, so that the next one goes on from there."""
+"""Parts of an unfinished embedding: the next run continues from what an interrupted one has stored."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EVERY = 10.0
 class Shards:
     """Consecutive rows of an embedding, written to the store every `EVERY` seconds and when work stops.
 
-    What is quicker than that writes nothing, nor does a read-only process. A context manager: whatever ends the work,
-    what was added is kept.
+    A quicker computation writes nothing, nor does a read-only process. A context manager: added rows are kept, however
+    the work ends.
 
     Args:
-        store: where shards lie.
+        store: receives the shards.
         spec: of the embedding.
-        total: how many rows it has in the end.
+        total: number of rows of the whole.
     """
 
     def __init__(self, store: Store, spec: EmbeddingSpec, total: int) -> None:
@@ -38,7 +38,7 @@ class Shards:
         for name in self._names():
             stored = store.get(ROOM, name)
             if stored is None or name != self._name(self.rows):
-                break  # damaged, or what came before it was: from here on it is computed again
+                break  # damaged, or a gap before it: computed again from here
             self.add(Embeddings.from_arrays(stored[0]))
             self._written = self.rows
 
@@ -58,7 +58,7 @@ class Shards:
             self._write()
 
     def add(self, part: Embeddings) -> None:
-        """Take the next rows."""
+        """Add the next rows."""
         if self._whole is None:
             self._whole = Embeddings(
                 np.empty((self._total, part.z.shape[1]), np.float32),
@@ -82,12 +82,12 @@ class Shards:
         self._written, self._wrote = self.rows, time.monotonic()
 
     def whole(self) -> Embeddings:
-        """All rows, once they are there."""
+        """All rows, once complete."""
         assert self._whole is not None
         assert self.rows == self._total
         return self._whole
 
     def remove(self) -> None:
-        """Remove the shards, whose embedding lies in the store now."""
+        """Remove the shards, after the embedding was stored."""
         for name in [] if read_only() else self._names():
             self._store.path(ROOM, name).unlink(missing_ok=True)

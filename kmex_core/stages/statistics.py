@@ -20,7 +20,7 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class StatisticsSpec:
-    """What they depend on: the data set's files, and the side at which they are read."""
+    """The data set's files, and the side at which they are read."""
 
     data: str
     image_size: int

@@ -1,4 +1,4 @@
-"""A model and its data, bound to the store: what pages and commands ask for results."""
+"""A model and its data, bound to the store: the source of results for pages and commands."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from kmex_core.stages.relevance_scores import ALONE, ReferenceDivergence, Releva
 if TYPE_CHECKING:
     from kmex_core.models.kmex import KMEx
 
-IMAGES = 1000  # on which the metrics on relevance maps are measured, unless told otherwise
+IMAGES = 1000  # default number of test images for metrics on relevance maps
 
 
 @dataclass(frozen=True, eq=False)
 class Subject(Bound):
-    """A model in the store and the data it is looked at with. Its methods give artifacts, which compute nothing yet."""
+    """A model in the store with its data. The methods return artifacts, which compute nothing yet."""
 
     @property
     def key(self) -> str:
-        """What names the model's weights and its data."""
+        """Identifies the model's weights and its data."""
         return self.embedding("train").key
 
     def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
@@ -52,7 +52,7 @@ class Subject(Bound):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the store has both splits' embeddings (existence only; integrity is checked when they are read)."""
+        """Whether the store has both splits' embeddings (existence only; integrity is checked on read)."""
         return all(self.embedding(split).exists() for split in ("train", "test"))
 
     def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
@@ -65,7 +65,7 @@ class Subject(Bound):
         return ModelPatches(self, self.key, k, seed)
 
     def embedding_map(self, sample: int = SAMPLE, seed: int = 0) -> EmbeddingMap:
-        """The embedding in two dimensions, see `EmbeddingMap`."""
+        """The embedding map, see `EmbeddingMap`."""
         return EmbeddingMap(self, self.embedding("train"), self.embedding("test"), sample, seed)
 
     def relevance_scores(
@@ -75,11 +75,11 @@ class Subject(Bound):
         return RelevanceScores(self, source, self.conversion(source), images, seed, method)
 
     def reference(self) -> ModelInfo | None:
-        """The black box that a prototypical model's maps are compared with, see `reference_of`."""
+        """The black box for comparison with a prototypical model's relevance maps, see `reference_of`."""
         return reference_of(self)
 
     def divergences(self, images: int = IMAGES, seed: int = 0, method: str = DEFAULT) -> np.ndarray | NotComputed:
-        """(N,) D_fdl in nats between a prototypical model on its own and its `reference`, or why there are none."""
+        """(N,) D_fdl in nats between a model with built-in prototypes and its `reference`, or the reason why not."""
         reference, source = self.reference(), BuiltIn()
         if reference is None:
             return ALONE
@@ -92,27 +92,27 @@ class Subject(Bound):
         return explainer(self.network, source, self.read(conversion), conversion.spec)
 
     def notes(self) -> list[str]:
-        """What a person should know about the model's numbers on its data, in sentences, the weightiest first."""
+        """Warnings about the model's results on its data, most important first."""
         return [*self.warnings(), *self.data.notes]
 
     def warnings(self) -> list[str]:
-        """Why the model's numbers may mislead: its caveat, and whether the data set has changed, as far as is known."""
+        """Reasons why results may mislead: the model's caveat, and a data set known to have changed."""
         before = str(self.info.made_by.get("data", ""))
         warnings = [self.info.caveat] if self.info.caveat else []
         if before != self.data.fingerprint and registry.comparable(before, self.data.fingerprint):
             origin = "imported" if "imported" in self.info.made_by else "trained"
             warnings.append(
-                f"The data set has changed since '{self.info.name}' was {origin}. Numbers and pictures are of "
-                "the files as they are now."
+                f"The data set has changed since '{self.info.name}' was {origin}. Results and pictures are "
+                "from the current files."
             )
         return warnings
 
     def grouped_by(self, column: str, root: str = "", skip_broken: bool = False) -> Subject:
-        """The same model looked at with another column as the class: prototypes of that column's values.
+        """The same model with another column as the class: prototypes of that column's values.
 
         Args:
             column: an attribute, or another column of the data set's table.
-            root, skip_broken: those that the data set was opened with, as in `dataset_of`.
+            root, skip_broken: as when the data set was opened, as in `dataset_of`.
 
         Raises:
             InputError: for an unknown column; see `registry.load`.
@@ -126,12 +126,12 @@ class Subject(Bound):
 
 @dataclass(frozen=True, eq=False)
 class _Regrouped(Subject):
-    """A model looked at with another column as the class."""
+    """A model with another column as the class."""
 
     original: Subject = field(kw_only=True)
 
     def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
-        # other rows where a column has no value for some images, or another fifth of each class is held out
+        # the rows differ if a column has missing values, or another fifth of each class is held out
         same_images = np.array_equal(self.data.split(split).identity, self.original.data.split(split).identity)
         embedded = self.original if same_images else dataclasses.replace(self.original, data=self.data)
         return RegroupedEmbedding(self, split, embedded.embedding(split, mixed_precision))
@@ -155,7 +155,7 @@ def subject_of(
         device, progress, reader: see `Bound`.
 
     Raises:
-        InputError: for a name that is not in the store; see `dataset_of`.
+        InputError: for an unknown name; see `dataset_of`.
         StoreError: for a file that cannot be read.
     """
     info = catalogue.describe(store, name)
@@ -164,16 +164,16 @@ def subject_of(
 
 
 def dataset_of(info: ModelInfo, root: str = "", skip_broken: bool = False, progress: Progress = silent) -> ImageDataset:
-    """The data set that a model was trained on, at `root`, or where it was then, or else in the default data root.
+    """The data set that a model was trained on: at `root`, else where it was then, else in the default data root.
 
     Args:
         info: the model.
-        root: the data root; a folder there that is named as the model's is taken, wherever that was.
+        root: the data root; a folder there with the name of the model's is used, wherever that was.
         skip_broken: leave out pictures that cannot be decoded, even if the model does not.
         progress: called while files are read for the first time.
 
     Raises:
-        InputError: when it is not there, or its classes are no longer the model's.
+        InputError: when it is missing, or its classes are no longer the model's.
     """
     name = info.dataset
     if not root and registry.available(info.dataset, info.root):

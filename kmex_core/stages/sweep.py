@@ -1,4 +1,4 @@
-"""One model with several numbers of prototypes per class and several seeds."""
+"""Conversions of a model over numbers of prototypes per class and seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kmex_core.stages.subject import Subject
 
 
 def sweep(subject: Subject, ks: Sequence[int], seed: int = 0) -> dict[int, Summary]:
-    """Convert a model for several numbers of prototypes per class, in the order given; each goes to the store at once.
+    """Convert a model for several numbers of prototypes per class, in the given order; each is stored at once.
 
     Returns:
         The summary of each k, ascending.
@@ -28,7 +28,7 @@ def sweep(subject: Subject, ks: Sequence[int], seed: int = 0) -> dict[int, Summa
 
 
 def conversions(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Iterator[tuple[KMeans, Conversion]]:
-    """Convert a model for several numbers of prototypes per class and seeds, one at a time; each goes to the store.
+    """Convert a model for several numbers of prototypes per class and seeds, one at a time; each is stored at once.
 
     Args:
         subject: the model; its progress is called for the embeddings and after each conversion.
@@ -47,7 +47,7 @@ def conversions(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> It
 
 
 def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] = (0,)) -> Curves:
-    """Which attributes are covered by each of several numbers of prototypes per class; each goes to the store at once.
+    """Attribute coverage by number of prototypes per class; each conversion is stored at once.
 
     Args:
         subject, ks, seeds: see `conversions`.
@@ -71,7 +71,7 @@ def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence
 
 
 def built_in_attribute_curves(subjects: Sequence[Subject]) -> Curves:
-    """Which attributes prototypical models cover by themselves; each number and seed is a training of its own.
+    """Attribute coverage of built-in prototypes; each number and seed is a separate training.
 
     Args:
         subjects: models of one data set, see `info.trained_alike`.

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from kmex_core.analysis.comparison import Row
     from kmex_core.analysis.coverage import Coverage, Curves
 
-PER_CLASS, RANGE = 5, range(1, 21)  # prototypes per class, unless told otherwise
-# which attributes of `TableRequest` a table depends on
+PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
+# the attributes of `TableRequest` that a table depends on
 ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed"}
 MEASURED, SEVERAL = PROTOTYPES | {"images"}, frozenset({"models", "ks", "images", "runs", "published"})
@@ -41,7 +41,7 @@ MEASURED, SEVERAL = PROTOTYPES | {"images"}, frozenset({"models", "ks", "images"
 
 @dataclass(frozen=True, eq=False)
 class TableRequest:
-    """Which models a table is of, and over what.
+    """The models and options of a table.
 
     Attributes:
         store: the store.
@@ -49,8 +49,8 @@ class TableRequest:
         ks: prototypes per class, ascending; empty for the default.
         built_in: whether built-in prototypes are meant instead of KMEx's.
         seed: of k-means and of the choice of images.
-        runs: how many; 0 for the default.
-        images: how many test images the metrics on relevance maps are over; 0 leaves these out.
+        runs: number of runs; 0 for the default.
+        images: number of test images for the metrics on relevance maps; 0 omits these.
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
@@ -83,7 +83,7 @@ class TableRequest:
     def name(self) -> str:
         """The name of the only model."""
         if len(self.models) != 1:
-            raise InputError(f"This table is of one model, not of {len(self.models)}.")
+            raise InputError(f"Expected one model for this table, got {len(self.models)}.")
         return self.models[0]
 
     @property
@@ -94,7 +94,7 @@ class TableRequest:
     def per_class(self) -> int:
         """The only number of prototypes per class."""
         if len(self.ks) > 1:
-            raise InputError("This table is of one number of prototypes per class, not of a range.")
+            raise InputError("Expected one number of prototypes per class for this table, got a range.")
         return self.ks[0] if self.ks else PER_CLASS
 
     @property
@@ -217,7 +217,7 @@ def _predictions(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.models.catalogue import network_input
 
     if asked.image is None:
-        raise InputError("The table 'predictions' is of one image: pass --image FILE.")
+        raise InputError("The table 'predictions' needs an image: pass --image FILE.")
     pixels = read_picture(asked.image).pixels
     explained = asked.subject.explainer(asked.source).explain(network_input(asked.info, pixels))
     return prediction_table(

@@ -33,7 +33,7 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train, and under which name."""
+    """A training run and the name of its model."""
 
     name: str
     dataset: DatasetSpec
@@ -49,9 +49,9 @@ def train(
     """Train a model, write a checkpoint after every epoch and the model at the end.
 
     Args:
-        store: where checkpoints and model go.
+        store: receives checkpoints and model.
         request: what to train.
-        resume: go on from the newest checkpoint of the run with this name.
+        resume: continue from the newest checkpoint of the run with this name.
         overwrite: a model of that name may be replaced (once the new one is trained).
         progress: called after every step.
 
@@ -84,7 +84,7 @@ def train(
 
         def checkpoint(now: training.Run) -> None:
             current, other = catalogue.RUNS[(now.epoch - 1) % 2], catalogue.RUNS[now.epoch % 2]
-            if now.epoch == 1:  # what an earlier run has left must not be taken for a later epoch of this one
+            if now.epoch == 1:  # checkpoints of an earlier run must not be mistaken for a later epoch of this one
                 remove_file(store.path(other, name))
             described = {"asked": asked, "epoch": now.epoch, "history": now.history}
             store.put(current, name, training.run_arrays(now), described)
@@ -142,7 +142,7 @@ def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> Non
     started = catalogue.has_run(store, name)
     if started and not resume and not overwrite:
         raise InputError(
-            f"A training run named '{name}' has not finished. Go on with --resume, start anew with --overwrite, or "
+            f"A training run named '{name}' has not finished. Continue with --resume, restart with --overwrite, or "
             "choose another --name."
         )
     hint = "Choose another --name, or --overwrite it."
@@ -161,14 +161,14 @@ def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]
             damaged += 1
     if not whole and damaged:
         raise StoreError(
-            f"The checkpoints of the run '{name}' are damaged, and there is nothing to go on from. Start anew with "
+            f"The checkpoints of the run '{name}' are damaged, so it cannot be resumed. Restart with "
             "--overwrite instead of --resume."
         )
     if not whole:
         raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
     newest = max(whole, key=lambda checkpoint: int(checkpoint[1]["epoch"]))
     if damaged:
-        log.warning("A checkpoint of the run '%s' is damaged: it goes on from the other one, after epoch %d.",
+        log.warning("A checkpoint of the run '%s' is damaged: resuming from the other one, after epoch %d.",
                     name, newest[1]["epoch"])  # fmt: skip
     return newest
 
@@ -184,7 +184,7 @@ def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> An
         raise InputError(
             f"The run '{name}' was started with other settings ("
             + "; ".join(f"{key} was {before.get(key)}, now {now[key]}" for key in changed)
-            + "). Resume it with the same."
+            + "). Resume it with the same settings."
         )
     return training.restore_run(network, arrays, description["epoch"], description["history"])
 
@@ -214,8 +214,9 @@ def test_accuracy(
             scores = in_portions(network, normalise(pixels.to(device), mean, std))
             if not bool(scores.isfinite().all()):
                 raise InputError(
-                    "The network gives values that are not finite (NaN or infinite) for test images: no class follows "
-                    "from them. Its weights may be too large or unfinished, or its input needs another normalisation "
+                    "The network gives values that are not finite (NaN or infinite) for test images, so they have no "
+                    "predicted "
+                    "class. Its weights may be too large or unfinished, or its input needs another normalisation "
                     "(--mean, --std)."
                 )
             right += int((scores.argmax(1).cpu() == labels).sum())

@@ -1,6 +1,6 @@
-"""Looking after the store: what in it is damaged, what nobody needs any more, and how much room it takes.
+"""Maintenance of the store: damaged files, unneeded files, and sizes.
 
-Only what this project has written is judged. Other files, and whatever a symbolic link leads to, are named and left
+Only files written by this project are judged. Other files and the targets of symbolic links are reported and left
 alone.
 """
 
@@ -69,11 +69,11 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A file of the store about which there is something to say.
+    """A file of the store with a finding.
 
     Attributes:
-        path: where it is, below the store's folder.
-        why: what is the matter, as a sentence.
+        path: relative to the store's folder.
+        why: the finding.
         bytes: its size.
     """
 
@@ -84,13 +84,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` has found.
+    """The result of `verify`.
 
     Attributes:
-        files, bytes: how much was read in full.
-        damaged: files that are not what was written.
-        unknown: what this project did not write, and symbolic links; neither was opened.
-        rests: parts of files that killed writers have left; `clean` removes them.
+        files, bytes: number and size of the files read in full.
+        damaged: files that differ from what was written.
+        unknown: files not written by this project, and symbolic links; neither was opened.
+        rests: partial files left by killed writers; `clean` removes them.
     """
 
     files: int
@@ -156,16 +156,16 @@ def verify(store: Store, progress: Progress = silent) -> Verified:
 def _check(store: Store, room: str, path: Path) -> None:
     """Raise StoreError when a file is not what was written there."""
     if room == jobs.ROOM and path.suffix == ".json" and jobs.look(store, path.stem) is None:
-        raise StoreError("It says what no job can be.")
+        raise StoreError("It is not a valid job.")
     if room not in ROOMS:
         return
     arrays, description = read_file(path)
     if room == catalogue.ROOM:
         catalogue.info_of(description, path.stem, path)
         if description.get("weights") != digest(arrays):
-            raise StoreError(f"{path} is damaged: its weights are not those that its header names.")
+            raise StoreError(f"{path} is damaged: its weights do not match its header.")
     elif room in SPECS and path.stem not in _keys(room, description):
-        raise StoreError(f"{path} is another result than its name says.")
+        raise StoreError(f"{path} does not match its name.")
 
 
 def _keys(room: str, description: dict[str, Any]) -> list[str]:
@@ -174,7 +174,7 @@ def _keys(room: str, description: dict[str, Any]) -> list[str]:
 
 def _check_there(store: Store) -> None:
     if not store.root.is_dir():
-        raise InputError(f"There is no store at {store.root} yet. It is made when something is first kept.")
+        raise InputError(f"There is no store at {store.root} yet. It is created when the first result is stored.")
 
 
 # ---- size -----------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
         InputError: when the store is read-only.
         StoreError: when a file cannot be removed.
     """
-    demand_writable("Nothing can be removed from the store")
+    demand_writable("Files cannot be removed from the store")
     files, freed = 0, 0
     for finding in findings:
         path = store.root / finding.path
@@ -358,7 +358,7 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
                 with FileLock(path, timeout=0):
                     path.unlink()  # whoever waits for it sees that it is gone, and makes another
             elif room in RESULTS:
-                with store.locked(room, path.stem, "It is being made."):
+                with store.locked(room, path.stem, "It is being computed."):
                     remove_file(path)
                     (path.parent / f".{path.stem.lower()}.lock").unlink(missing_ok=True)
             else:

@@ -56,7 +56,7 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own
     assert job is not None
     os.kill(job.pid, signal.SIGKILL)
     page.reload()
-    expect(page.get_by_text("It ended without a result.")).to_be_visible()
+    expect(page.get_by_text("The job ended without a result.")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_text("Training mine")).to_have_count(0, timeout=120_000)
     info = models.describe(own_store, "mine")
@@ -94,7 +94,7 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store
     if page.get_by_role("button", name="Delete").count() == 0:
         choose_row(page, 5)
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert "ours" not in models.known_names(own_store)
 

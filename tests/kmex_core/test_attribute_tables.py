@@ -361,7 +361,7 @@ def test_quickdraw_refuses_other_files(tmp_path: Path, content: bytes | str) -> 
             "object": np.array([{}], dtype=object),
         }
         np.save(path, arrays[content], allow_pickle=True)
-    with pytest.raises(InputError, match=r"ant\.npy (cannot be read|holds)"):
+    with pytest.raises(InputError, match=r"ant\.npy (cannot be read|contains)"):
         datasets.load(DatasetSpec("quickdraw10", str(tmp_path)))
     path.unlink()
     with pytest.raises(InputError, match=r"missing: ant\.npy"):

@@ -146,7 +146,7 @@ class Spatial(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), "no Linear layer"),
         (Negated(), "computes more after its last Linear"),
         (Spatial(), "one embedding per image"),
-        (nn.Sequential(nn.Linear(2, 3)), "a tensor \\(images, classes\\) was expected"),
+        (nn.Sequential(nn.Linear(2, 3)), "expected a tensor \\(images, classes\\)"),
     ],
 )
 def test_what_cannot_be_split_is_refused(model: nn.Module, message: str) -> None:

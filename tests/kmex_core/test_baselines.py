@@ -399,7 +399,7 @@ def test_options_come_from_table_10_and_can_be_changed(striped_data: datasets.Im
     changed = training.default_recipe(striped_data, False, "flint", options={"entropy": 0.5})
     assert changed.options["entropy"] == 0.5
     assert changed.options["output_fidelity"] == 1.0
-    with pytest.raises(InputError, match="ProtoPNet has no option 'warmth'; it has cross_entropy"):
+    with pytest.raises(InputError, match="ProtoPNet has no option 'warmth'; known: cross_entropy"):
         training.default_recipe(striped_data, False, "protopnet", options={"warmth": 1})
     with pytest.raises(InputError, match="black box has no options"):
         training.default_recipe(striped_data, False, options={"warm": 1})

@@ -67,7 +67,7 @@ def test_out_of_memory_halves_the_batch(most: int) -> None:
 
 
 def test_no_memory_for_one_image_is_an_error_that_says_so() -> None:
-    with pytest.raises(KMExError, match="too little memory for one image"):
+    with pytest.raises(KMExError, match="Not enough memory on .* for one image"):
         extract(Tight(0), nn.Linear(3, 10), batches())
 
 
@@ -88,7 +88,7 @@ def test_weights_that_are_not_finite_are_noticed(parts: splitting.SplitModel, va
 def test_no_images_and_a_wrong_count_are_errors(parts: splitting.SplitModel) -> None:
     with pytest.raises(InputError, match="no images"):
         extract(parts.encoder, parts.head, [])
-    with pytest.raises(InputError, match="30 images were expected, 23 came"):
+    with pytest.raises(InputError, match="Expected 30 images, got 23"):
         extract(parts.encoder, parts.head, batches(), 30)
 
 

@@ -24,12 +24,11 @@ from kmex_core.metrics import (
     similarity_diversity,
 )
 from kmex_core.metrics.faithfulness import map_divergence, normalised_relevance
+from kmex_core.metrics.ordering import curve_area, pixel_counts
 from kmex_core.metrics.robustness import (
     average_drop,
     average_increase,
-    curve_area,
     keep_pixels,
-    pixel_counts,
     relevance_rank,
 )
 
@@ -93,7 +92,7 @@ def test_relative_distance_against_a_tree() -> None:
 
 def test_relative_distance_of_a_class_in_one_point_is_zero() -> None:
     assert relative_distance(np.ones((2, 3)), np.zeros(2, int), np.ones((5, 3)), np.zeros(5, int)) == 0
-    with pytest.raises(ValueError, match="alone in its class"):
+    with pytest.raises(ValueError, match="has a single prototype"):
         relative_distance(np.ones((1, 3)), np.zeros(1, int), np.ones((5, 3)), np.zeros(5, int))
 
 

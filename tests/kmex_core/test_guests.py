@@ -265,7 +265,7 @@ def test_the_head_can_be_named() -> None:
         KMEx.convert(model, loader(), k=2, head="body.stem")
     with pytest.raises(InputError, match="'trick' does not run"):
         KMEx.convert(model, loader(), k=2, head="trick")
-    with pytest.raises(InputError, match="given as head is no Linear layer of this"):
+    with pytest.raises(InputError, match="given as head is not a Linear layer of this"):
         KMEx.convert(model, loader(), k=2, head=nn.Linear(6, 3))
     with pytest.raises(InputError, match="computes more after"):
         KMEx.convert(Outputs(lambda scores, _: scores), loader(), k=2, head="auxiliary")
@@ -311,7 +311,7 @@ def lazy() -> nn.Module:
     [
         (Functional, "F.linear"),
         (Hidden, "not registered.*nn.ModuleList"),
-        (Random, "other embeddings at every pass"),
+        (Random, "different embeddings in every pass"),
         (lazy, "belongs to a lazy layer"),
         (lambda: net().to("meta"), "on the device 'meta'"),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),

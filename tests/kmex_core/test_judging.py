@@ -400,7 +400,7 @@ def test_labels_of_every_kind(
         ([0.5, 1.5] * 5, None, None, "0.5.*Regression is not supported"),
         ([0.0, 1.25] * 5, pa.float32(), ["a", "b"], "1.25.*Regression is not supported"),
         ([[0, 1], [1]] * 5, None, None, "Multi-label data are not supported"),
-        ([{"x": 1}] * 5, None, None, "one class for each image"),
+        ([{"x": 1}] * 5, None, None, "one class per image"),
         ([0, 3] * 5, None, ["a", "b"], "is 3, but there are 2 class names"),
         ([0, -2] * 5, None, ["a", "b"], "is -2, but there are 2 class names"),
         ([4] * 10, None, None, r"one class with training images: '4' \(8 training"),

@@ -148,7 +148,7 @@ def test_other_weights_or_files_are_refused(kmex: KMEx, model: Net, tmp_path: Pa
         other.fc1.weight[0, 0] += 1
     with pytest.raises(InputError, match="made with other weights"):
         KMEx.load(path, other)
-    with pytest.raises(InputError, match="another network"):
+    with pytest.raises(InputError, match="not the expected network"):
         KMEx.load(path, architectures.build("resnet20", 3, 32))
     with pytest.raises(InputError, match="no file"):
         KMEx.load(tmp_path / "y.safetensors", model)
@@ -170,12 +170,12 @@ def test_a_whole_file_that_lacks_something_is_refused(
     kmex.save(path)
     arrays, described = read_file(path)
     write_file(path, arrays, described | changed)
-    with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+    with pytest.raises(StoreError, match="is incomplete for a KMEx file"):
         KMEx.load(path, model)
     for missing in (*described.keys() - {"format"}, "centers"):
         kept = {name: array for name, array in arrays.items() if name != missing}
         write_file(path, kept, {name: value for name, value in described.items() if name != missing})
-        with pytest.raises(StoreError, match="lacks what a KMEx file has"):
+        with pytest.raises(StoreError, match="is incomplete for a KMEx file"):
             KMEx.load(path, model)
 
 
@@ -193,9 +193,9 @@ def test_loaders_that_cannot_be_used_are_refused(model: Net, loader: Any, messag
 
 
 def test_names_dimensions_and_epsilon_must_fit(kmex: KMEx) -> None:
-    with pytest.raises(InputError, match="3 classes apart, but 2 class names"):
+    with pytest.raises(InputError, match="3 classes, but 2 class names"):
         KMEx(kmex.encoder, kmex.head, kmex.details, ("a", "b"))
-    with pytest.raises(InputError, match="5 dimensions, the network's embedding has 7"):
+    with pytest.raises(InputError, match="5 dimensions, but the network's embedding has 7"):
         KMEx(kmex.encoder, nn.Linear(7, 3), kmex.details, ("a", "b", "c"))
     with pytest.raises(InputError, match="epsilon"):
         KMEx(kmex.encoder, kmex.head, kmex.details, ("a", "b", "c"), epsilon=0)

@@ -166,17 +166,17 @@ BROKEN[1, 2, 3, 4] = torch.nan
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ((images()[:3].byte(), [0, 1, 2]), r"images of type uint8; floats.*ToDtype"),
-        ((images()[:3].numpy(), [0, 1, 2]), "images as numpy's ndarray; tensors"),
-        ((images()[0], [0, 1, 2]), r"images \(3, 6, 6\); \(n, channels, H, W\)"),
+        ((images()[:3].byte(), [0, 1, 2]), r"images of type uint8; expected floats.*ToDtype"),
+        ((images()[:3].numpy(), [0, 1, 2]), "images as numpy's ndarray; expected tensors"),
+        ((images()[0], [0, 1, 2]), r"images \(3, 6, 6\); expected \(n, channels, H, W\)"),
         ((BROKEN, [0, 1, 2]), "not finite.*1 of 3, the first at place 1"),
-        ((images()[:3], [0.5, 1.0, 2.0]), "no whole numbers.*not regression"),
-        ((images()[:3], torch.tensor([0, torch.nan, 1])), "no whole numbers"),
-        ((images()[:3], ["a", "b", "c"]), "no numbers"),
+        ((images()[:3], [0.5, 1.0, 2.0]), "not integers.*not regression"),
+        ((images()[:3], torch.tensor([0, torch.nan, 1])), "not integers"),
+        ((images()[:3], ["a", "b", "c"]), "not numbers"),
         ((images()[:3], [0, 1]), r"3 images and labels \(2,\)"),
         ((images()[:3], torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]])), "one class per image"),
-        ((images()[:3], [0, 1, 3]), "label 3; the classifier tells 3 classes apart"),
-        ((images()[:3], [0, -1, 2]), "label -1"),
+        ((images()[:3], [0, 1, 3]), "Expected labels from 0 to 2 for the classifier's 3 classes, got 3"),
+        ((images()[:3], [0, -1, 2]), "got -1"),
         ((images()[:3], [0, 1, 2], [0, 1, 2]), "pairs of images and labels; it gave 3 parts"),
         ({"picture": images()[:3], "label": [0, 1, 2]}, "dicts of picture, label; the images are expected under"),
         (images()[:3], "it gave a Tensor"),
@@ -200,14 +200,14 @@ def dropping(items: list[Any]) -> Any:
 @pytest.mark.parametrize(
     ("loader", "message"),
     [
-        ([], "gives no images"),
+        ([], "returns no images"),
         (DataLoader(TensorDataset(torch.empty(0, 3, 6, 6), torch.empty(0)), 4), "no images"),
-        (DataLoader(DATA, 4, sampler=SubsetRandomSampler([])), "sampler gives no images"),
+        (DataLoader(DATA, 4, sampler=SubsetRandomSampler([])), "sampler selects no images"),
         (DataLoader(DATA, 4, sampler=[1, 30]), "index 30, but its data set has 30 images"),
         (DataLoader(DATA, 4, sampler=Forever()), "did not end"),
         (DataLoader(DATA, 5, collate_fn=dropping), "collate_fn adds or drops"),
-        (5, "A int is no loader"),
-        ([(images()[:6], [0] * 6)], "at least one training image.* Without any: .1., .2."),
+        (5, "got a int"),
+        ([(images()[:6], [0] * 6)], "at least one training image.* Classes without images: .1., .2."),
     ],
 )  # fmt: skip
 def test_loaders_without_images_or_end_are_refused(loader: Any, message: str) -> None:
@@ -238,9 +238,9 @@ def test_prototypes_are_pictures_of_the_data_set_and_of_the_sampled_images_only(
         (images()[0].byte(), "You gave images of type uint8"),
         (images()[0].numpy(), "You gave images as numpy's ndarray"),
         (images()[0, 0], r"You gave images \(6, 6\)"),
-        (images()[0, :1], r"Images \(N, 3, H, W\) were expected, got \(1, 1, 6, 6\)"),
+        (images()[0, :1], r"Expected images \(N, 3, H, W\), got \(1, 1, 6, 6\)"),
         (BROKEN[1], "You gave images with values that are not finite"),
-        (images(2), "One image"),
+        (images(2), "Expected one image"),
         (torch.rand(3, 1, 1), "cannot take images"),
     ],
 )
@@ -249,6 +249,6 @@ def test_images_to_explain_are_checked(image: Any, message: str) -> None:
     kmex = KMEx.convert(model, DataLoader(DATA, 9), k=1)
     with pytest.raises(InputError, match=message):
         kmex.explain(image)
-    if "One image" not in message and "N, 3" not in message:
+    if "Expected one image" not in message and "N, 3" not in message:
         with pytest.raises(InputError):
             kmex(image[None] if getattr(image, "ndim", 0) == 3 else image)

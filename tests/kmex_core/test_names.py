@@ -74,9 +74,9 @@ def test_a_name_that_an_unfinished_training_will_take_is_taken(store: Store, tmp
     put(store, "precious", 1)
     put_run(store, "bb", 2)
     for name in ("bb", "BB"):
-        with pytest.raises(InputError, match="training named 'bb' has not finished"):
+        with pytest.raises(InputError, match="unfinished training is named 'bb'"):
             models.rename(store, "precious", name)
-        with pytest.raises(InputError, match="training named 'bb' has not finished"):
+        with pytest.raises(InputError, match="unfinished training is named 'bb'"):
             import_model(store, ImportRequest(name, "blackbox", tmp_path / "no", DatasetSpec("digits"), "resnet20"))
     assert models.delete(store, "bb") == "training"
     models.rename(store, "precious", "bb")

@@ -110,7 +110,7 @@ def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
 
 
 def test_a_black_box_has_no_prototypes_of_its_own(demo: Store, digits: ModelInfo) -> None:
-    with pytest.raises(InputError, match="'digits' is a black box: it has no prototypes of its own"):
+    with pytest.raises(InputError, match="'digits' is a black box without built-in prototypes"):
         Subject(demo, digits, dataset_of(digits)).conversion(BuiltIn()).get()
 
 

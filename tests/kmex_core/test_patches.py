@@ -106,9 +106,9 @@ def test_what_prototypes_of_patches_stand_for() -> None:
 
 
 def test_networks_without_patches_say_so() -> None:
-    with pytest.raises(InputError, match="single place"):
+    with pytest.raises(InputError, match="single position"):
         PatchKMEx(Blocks(), 4)
-    with pytest.raises(InputError, match="does not end in"):
+    with pytest.raises(InputError, match="global average pooling"):
         PatchKMEx(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), 8)
 
 

@@ -80,7 +80,11 @@ def test_equal_seeds_give_equal_prototypes_and_order_within_a_class_is_by_size()
 
 @pytest.mark.parametrize(
     ("sizes", "k", "message"),
-    [((20, 0, 20), 2, r"Without any: 'bee'\."), ((5, 0, 0), 2, "'bee', 'cat'"), ((5, 5, 5), 0, "must be 1 or more")],
+    [
+        ((20, 0, 20), 2, r"Classes without images: 'bee'\."),
+        ((5, 0, 0), 2, "'bee', 'cat'"),
+        ((5, 5, 5), 0, "at least 1 prototype"),
+    ],
 )
 def test_a_class_without_images_is_named(sizes: tuple[int, ...], k: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -137,7 +141,7 @@ def test_embeddings_that_are_not_finite_and_labels_out_of_range_are_refused() ->
     found.z[4, 2] = np.nan
     with pytest.raises(InputError, match="1 of 75 embeddings are not finite"):
         fit_prototypes(found, NAMES, 2)
-    with pytest.raises(InputError, match="Labels run from 0 to 2, but there are 2 classes"):
+    with pytest.raises(InputError, match="Expected labels from 0 to 1, got 0 to 2"):
         fit_prototypes(embeddings(), NAMES[:2], 2)
 
 

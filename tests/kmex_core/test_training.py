@@ -121,9 +121,9 @@ def test_a_huge_learning_rate_diverges_with_a_message(store: Store, folder: Path
 def test_nothing_is_overwritten_by_accident(store: Store, folder: Path) -> None:
     training_runs.train(store, request(folder, epochs=1))
     key = models.weights_key(store, "net")
-    with pytest.raises(InputError, match="is a model named 'net' already"):
+    with pytest.raises(InputError, match="model named 'net' already exists"):
         training_runs.train(store, request(folder, epochs=1))
-    with pytest.raises(InputError, match="is a model named 'digits' already"):
+    with pytest.raises(InputError, match="model named 'digits' already exists"):
         training_runs.train(store, request(folder, "digits"))
     with pytest.raises(InputError, match="no unfinished training run"):
         training_runs.train(store, request(folder, "other"), resume=True)
@@ -204,7 +204,7 @@ def test_weights_of_another_architecture_or_not_finite_are_refused(store: Store,
     info = training_runs.train(store, request(folder, epochs=1))
     network = models.load(store, "net").model
     models.save(store, dataclasses.replace(info, name="wrong", backbone="resnet18"), network)
-    with pytest.raises(InputError, match="of another architecture.*missing"):
+    with pytest.raises(InputError, match="belong to another architecture.*missing"):
         models.load(store, "wrong")
     models.save(store, dataclasses.replace(info, name="fewer", class_names=("a", "b")), network)
     with pytest.raises(InputError, match=r"of another shape \(fc.weight is \(3, 64\), \(2, 64\) expected"):

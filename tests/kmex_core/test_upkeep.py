@@ -110,8 +110,8 @@ def test_what_a_digest_alone_does_not_show_is_reported(store: Store) -> None:
     (store.root / jobs.ROOM / "odd.json").write_text("[]")
     damaged = {finding.path: finding.why for finding in upkeep.verify(store).damaged}
     assert set(damaged) == {f"embeddings/{one.name}", f"models/{model.name}", "jobs/odd.json"}
-    assert "another result than its name says" in damaged[f"embeddings/{one.name}"]
-    assert "not those that its header names" in damaged[f"models/{model.name}"]
+    assert "does not match its name" in damaged[f"embeddings/{one.name}"]
+    assert "do not match its header" in damaged[f"models/{model.name}"]
 
 
 def test_verify_tells_by_its_exit_code_and_as_one_json_object(store: Store) -> None:

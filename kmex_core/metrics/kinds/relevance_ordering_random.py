@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kmex_core.metrics.metric import MAPS, Metric, Run, Value
+from kmex_core.metrics.ordering import curve_area
 from kmex_core.metrics.types import NotComputed
 
 
@@ -19,14 +20,10 @@ class RelevanceOrderingRandom(Metric):
 
     def measure(self, run: Run) -> Value:
         """(N,) image by image."""
-        from kmex_core.metrics.robustness import curve_area
-
         scores = run.scores
         return scores if isinstance(scores, NotComputed) else curve_area(scores.curve_random)
 
     def measure_black_box(self, run: Run) -> Value:
         """(N,) image by image."""
-        from kmex_core.metrics.robustness import curve_area
-
         scores = run.scores
         return scores if isinstance(scores, NotComputed) else curve_area(scores.curve_black_box_random)

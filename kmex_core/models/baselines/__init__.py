@@ -1,1 +1,1 @@
-"""The other prototypical self-explainable models of the paper; a file with a subclass of `Baseline` adds one."""
+"""The paper's other prototypical self-explainable models, one file each; see `Baseline`."""

@@ -17,7 +17,7 @@ DROPOUT = 0.2
 
 
 class AttributeHead(nn.Module):
-    """Embeddings to class scores by way of attributes, whose rows are the prototypes; similarity is a dot product.
+    """Embeddings to class scores by way of attributes, whose weights are the prototypes; similarity is a dot product.
 
     Args:
         dimensions: D.
@@ -44,7 +44,7 @@ class AttributeHead(nn.Module):
 
     @property
     def prototype_class(self) -> Tensor:
-        """(K,) int64, the class that each attribute speaks for most."""
+        """(K,) int64, the class with the largest weight of each attribute."""
         return self.weight.argmax(0)
 
     def similarity(self, z: Tensor) -> Tensor:
@@ -63,12 +63,12 @@ class AttributeHead(nn.Module):
 
 
 class AttributeEncoder(nn.Module):
-    """The backbone's last two maps, each through a 3×3 convolution, joined, through another, averaged: (N, D).
+    """The backbone's last two feature maps, each through a 3×3 convolution, joined, through another, averaged: (N, D).
 
-    It keeps the backbone's own embedding of the last pass, which the predictor needs.
+    Keeps the backbone's embedding of the last pass for the predictor.
     """
 
-    title = "FLINT, whose attributes join maps of two layers"
+    title = "FLINT, whose attributes combine feature maps of two layers"
 
     def __init__(self, trunk: nn.Module, image_size: int, dimensions: int) -> None:
         super().__init__()
@@ -111,18 +111,18 @@ class AttributeEncoder(nn.Module):
 
 
 class FLINT(Baseline):
-    """A predictor f, and an interpreter g that explains it by attributes of its inner maps; g is the model here.
+    """A predictor f, and an interpreter g that explains it by attributes of its feature maps; g is the model here.
 
-    Training: first the predictor alone, then also what g and the decoder make of the attributes, then also that
-    few attributes speak for an image, and all for some.
+    Training: first only the predictor, then also fidelity of interpreter and decoder, then also sparse attributes per
+    image and use of all attributes.
     """
 
     name = "flint"
     title = "FLINT"
     about = (
-        "FLINT learns **attributes** of the network's inner maps together with the network. A new image has each "
-        "attribute to some degree, which is called its similarity here, and a last layer weighs them into a score for "
-        "each class. An attribute is counted to the class that it speaks for most."
+        "FLINT learns **attributes** of the network's feature maps together with the network. A new image has each "
+        "attribute to some degree, which is its similarity here, and a last layer weighs them into a score for "
+        "each class. An attribute belongs to the class with its largest weight."
     )
     place = 2
     paper = ("FLINT", "FLINT+KMEx")
@@ -135,8 +135,8 @@ class FLINT(Baseline):
         "conciseness": 0.1,
         "entropy": 0.2,
         "diversity": 0.2,
-        "predictor_share": 0.2,  # of the epochs, in which the predictor learns alone
-        "fidelity_share": 0.2,  # of the epochs after them, before attributes have to be few
+        "predictor_share": 0.2,  # of the epochs, training only the predictor
+        "fidelity_share": 0.2,  # of the remaining epochs, before sparsity
     }
 
     encoder: AttributeEncoder
@@ -165,11 +165,12 @@ class FLINT(Baseline):
         """Cross-entropy of the predictor, fidelity of output (cross-entropy between predictor and interpreter) and
         input (squared error of the decoded attributes), and the three terms of `of_attributes`."""
         z, features = self.encoder.both(images)
-        predicted = self.predictor(features)
+        predicted = self.predictor(features)  # (N, C), the black box f
         weight = self.options
         terms = {"cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(predicted, labels)}
         if stage.name == "predictor":
             return terms, predicted
+        # the interpreter g sees only the attributes Φ (N, K); it is to predict what f predicts, and to keep the image
         similarity = self.similarity(z)
         attributes, scores = similarity.relu(), self.classify(similarity)
         terms |= {
@@ -182,7 +183,7 @@ class FLINT(Baseline):
 
     def of_attributes(self, attributes: Tensor) -> dict[str, Tensor]:
         """Conciseness (their mean) and entropy over attributes, both small for each image; entropy of the mean over
-        images large (diversity), so that all attributes are used.
+        images large (diversity): all attributes are used.
 
         Args:
             attributes: (N, K) Φ, 0 or more.

@@ -20,11 +20,11 @@ HEAD_STEP = 0.01
 class ProtoPNet(Baseline):
     """Prototypes are training images' embeddings: learned, and pushed onto the nearest one of their class.
 
-    The backbone's maps go through 1×1 convolution, ReLU, 1×1 convolution and sigmoid, and are averaged: z. (Where a
-    backbone makes its embedding otherwise, VGG and transformers, these layers act on the embedding.) Similarity
+    The backbone's feature maps go through 1×1 convolution, ReLU, 1×1 convolution and sigmoid, and are averaged: z. (For
+    backbones without global average pooling, VGG and transformers, these layers act on the embedding.) Similarity
     s = log((d² + 1) / (d² + 1e-4)); a Linear layer without bias turns similarities into class scores.
 
-    Training: `warm` epochs with a frozen backbone, then all of it; the last layer stays as it is. Every `push`
+    Training: `warm` epochs with a frozen backbone, then all of it except the last layer. Every `push`
     epochs after the warm ones the prototypes are pushed, and the last layer is trained alone for `head_epochs` passes
     over the embedding (the original makes 20).
     """
@@ -86,6 +86,7 @@ class ProtoPNet(Baseline):
         """Cross-entropy, clustering (distance to the nearest prototype of the class), separation (of any other)."""
         z = self.encode(images)
         scores = self.head(z)
+        # d² to all prototypes (N, K); infinity masks other classes, or the own one, in the minimum
         squared = pairwise(z, self.head.prototypes).square()
         of_class = self.head.of_class.T[labels]
         weight = self.options
@@ -97,7 +98,7 @@ class ProtoPNet(Baseline):
         }, scores
 
     def others(self) -> Tensor:
-        """The sum of the last layer's weights between prototypes and other classes, without their signs."""
+        """The L1 norm of the last layer's weights between prototypes and other classes."""
         return (self.head.weight * ~self.head.of_class.T).abs().sum()
 
     def after_epoch(self, epoch: int, epochs: int, embedded: Callable[[], tuple[Tensor, Tensor]]) -> None:
@@ -113,9 +114,9 @@ class ProtoPNet(Baseline):
         return self.picture
 
     def push(self, z: Tensor, labels: Tensor) -> None:
-        """Move each prototype to the nearest training embedding of its class, and remember which image it is of.
+        """Move each prototype to the nearest training embedding of its class, and record the image.
 
-        No two prototypes of a class take the same image, as long as it has enough.
+        Prototypes of a class get different images if there are enough.
 
         Args:
             z: (N, D) the training embedding.
@@ -126,6 +127,7 @@ class ProtoPNet(Baseline):
                 rows = torch.nonzero(labels == label)[:, 0]
                 of_class = torch.nonzero(self.head.prototype_class == label)[:, 0]
                 distance = pairwise(self.head.prototypes[of_class], z[rows])
+                # prototypes nearest to an image choose first; a chosen image is taken from the others
                 for nearest in distance.amin(1).argsort(stable=True).tolist():
                     image = int(distance[nearest].argmin())
                     self.head.prototypes[of_class[nearest]] = z[rows[image]]
@@ -134,7 +136,8 @@ class ProtoPNet(Baseline):
                         distance[:, image] = torch.inf
 
     def train_head(self, z: Tensor, labels: Tensor) -> None:
-        """Train the last layer alone, on the embedding as it is."""
+        """Train only the last layer, on the fixed embedding."""
+        # the embedding is fixed, so the similarities (N, K) are computed once for all passes
         with torch.no_grad():
             similarity = self.head.similarity(z)
         weight = self.head.weight.detach().clone().requires_grad_()

@@ -57,11 +57,11 @@ class ProtoVAE(Baseline):
 
     @classmethod
     def options_for(cls, dataset: str) -> dict[str, float]:
-        """The weight of the KL divergence: 1 for MNIST, 100 for all others (Table 10); the digits are as simple."""
+        """The weight of the KL divergence: 1 for MNIST, 100 for all others (Table 10). The digits are as simple."""
         return {"kl": 1.0 if dataset in ("mnist", "digits") else 100.0}
 
     def stage(self, epoch: int, epochs: int) -> Stage:
-        """All of it, always."""
+        """One stage, which trains everything."""
         return Stage("joint", ("encoder", "head", "to_log_variance", "decoder"))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,6 +74,7 @@ class ProtoVAE(Baseline):
         """Cross-entropy, reconstruction (mean squared error of pixels 0…1), similarity-weighted KL divergence to the
         Gaussians around the prototypes of the class, orthogonality of each class's prototypes around their mean."""
         mean, log_variance = self.posterior(images)
+        # reparameterisation: z = μ + σ ε keeps the gradient to μ and σ
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
         similarity = self.similarity(z)
         scores = self.classify(similarity)
@@ -93,14 +94,17 @@ class ProtoVAE(Baseline):
             similarity: (N, K).
             labels: (N,).
         """
+        # KL = ½ (σ² − 1 − log σ² + (μ − p)²) per dimension: first part (N, 1), distances to all prototypes (N, K)
         spread = (log_variance.exp() - 1 - log_variance).mean(1, keepdim=True)
         away = torch.cdist(mean, self.head.prototypes).square() / mean.shape[1]
+        # weights over the prototypes of the image's class, (N, K), each row summing to 1
         share = similarity * self.head.of_class.T[labels]
         share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
         return (share * (spread + away) / 2).sum(1).mean()
 
     def orthogonality(self) -> Tensor:
         """The mean over classes of ‖P̄P̄ᵀ − I‖ (Frobenius), P̄ the class's prototypes less their mean."""
+        # (C, k, D), and the classes' Gram matrices (C, k, k)
         by_class = self.head.prototypes.view(self.head.out_features, -1, self.head.in_features)
         centred = by_class - by_class.mean(1, keepdim=True)
         product = centred @ centred.transpose(1, 2)
@@ -113,5 +117,5 @@ class ProtoVAE(Baseline):
         return pixels
 
     def decoded(self) -> Tensor:
-        """(K, 3, S, S) pixels 0…1: the prototypes as the decoder draws them."""
+        """(K, 3, S, S) pixels 0…1: the decoded prototypes."""
         return self.decode(self.prototypes)
