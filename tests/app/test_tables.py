@@ -184,7 +184,7 @@ def test_all_tables_are_listed() -> None:
         (["confusion", *DIGITS, "--images", "3"], "does not take --images"),
         (["confusion", *DIGITS, "--k", "3:4"], "one number of prototypes per class"),
         (["sweep", *DIGITS, "--k", "3:x"], "Invalid --k '3:x': expected FIRST:LAST, for example 1:20."),
-        (["confusion", *DIGITS, *FACES], "of one model, not of 2"),
+        (["confusion", *DIGITS, *FACES], "Expected one model for this table, got 2."),
         (["predictions", *DIGITS], "pass --image FILE"),
         (["attributes", *DIGITS], "has no attributes"),
     ],
