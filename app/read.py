@@ -26,7 +26,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
 from kmex_core.models.info import BuiltInDetails, ModelInfo, listed
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion, Summary
 from kmex_core.relevance.catalogue import AUTO, DEFAULT
 from kmex_core.relevance.types import Explanation, RelevanceMaps
@@ -355,8 +355,3 @@ def _evaluation(
 ) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
     return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, method)
-
-
-def built_in(info: ModelInfo) -> Selection:
-    """A prototypical model with the prototypes that it has learned itself."""
-    return Selection(info, BuiltIn())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.explain.explanation import show_black_box, show_comparison, show_map_controls
+from app.components.explain.explanation import choose_usable_method, show_black_box, show_comparison, show_map_controls
 from app.components.explain.image_picker import pick_image
 from app.components.explain.predictions import show_predictions
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
-from app.components.shared.relevance import choose_method
 from app.components.shared.title import show_title
 from app.state import selection
 
@@ -30,7 +29,7 @@ if picked is None:
 predictions, maps = st.container(), st.container()
 with maps:
     st.header("This looks like that")
-    method = choose_method(automatic=True)
+    method = choose_usable_method(chosen)
 explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, method)
 with predictions:
     show_predictions(chosen, converted.prototypes, explanation, picked)

@@ -57,7 +57,10 @@ else:
         clicked, projection = "", read.peek(read.subject(info).embedding_map())
         if projection is None:
             st.page_link(
-                "views/embedding.py", label="Compute the embedding map to see where it is", query_params=state.query()
+                "views/embedding.py",
+                label="Compute the embedding map to see where it is",
+                icon=":material/scatter_plot:",
+                query_params=state.query(),
             )
         else:
             clicked = show_map("where", chosen, projection, selected=f"prototype-{p}").removeprefix("prototype-")

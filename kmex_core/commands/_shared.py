@@ -18,6 +18,7 @@ from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import MODULE, Program
+from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.source import KMeans, PrototypeSource
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import METHODS
@@ -77,9 +78,7 @@ Device = Annotated[
 First = Annotated[int, typer.Option("--first", help="Number of prototypes per class to start with.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
-Own = Annotated[
-    bool, typer.Option("--own", help="Use the built-in prototypes of a ProtoPNet, FLINT or ProtoVAE instead of KMEx's.")
-]
+Own = Annotated[bool, typer.Option("--own", help=f"Use the built-in prototypes of a {TITLES} instead of KMEx's.")]
 Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=NUMBER", help="Set an option of a prototypical model. Repeatable."),

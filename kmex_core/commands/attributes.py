@@ -29,6 +29,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.models.info import trained_alike
+from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def attributes(
         info = subject.info
         regrouped = class_column not in ("", info.class_column)
         if own and (regrouped or info.kind == "blackbox"):
-            raise InputError("--own needs a ProtoPNet, FLINT or ProtoVAE model and its own classes; omit --class.")
+            raise InputError(f"--own needs a {TITLES} model and its own classes; omit --class.")
         if regrouped:
             subject = subject.grouped_by(class_column, data_root, skip_broken)
         source: PrototypeSource

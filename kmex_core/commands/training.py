@@ -27,6 +27,7 @@ from kmex_core.commands._shared import (
     named_numbers,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.models.kinds import BASELINES, MODEL_KINDS, listed
 
 if TYPE_CHECKING:
     pass
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def train(
     dataset: Annotated[str, typer.Option(metavar="NAME|PATH", help="Name (see `datasets`) or path of a data set.")],
     name: Annotated[str, typer.Option(help="Name of the model in the store.")],
-    kind: Annotated[str, typer.Argument(help="Kind of model: blackbox, protopnet, flint or protovae.")] = "blackbox",
+    kind: Annotated[str, typer.Argument(help=f"Kind of model: {listed('or', MODEL_KINDS)}.")] = "blackbox",
     backbone: Annotated[
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
@@ -63,7 +64,7 @@ def train(
     ] = None,
     image_size: ImageSize = 0,
     k: Annotated[
-        int | None, typer.Option(min=1, help="Prototypes per class of protopnet, flint and protovae. Default: 5.")
+        int | None, typer.Option(min=1, help=f"Prototypes per class of {listed('and', BASELINES)}. Default: 5.")
     ] = None,
     options: Options = None,
     imagenet: Annotated[bool, typer.Option("--imagenet", help="Start from ImageNet weights (downloaded).")] = False,
@@ -75,7 +76,7 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a classifier to convert: a black box, a ProtoPNet, a FLINT or a ProtoVAE.
+    """Train a classifier to convert: a black box or a self-explainable baseline.
 
     Black boxes are trained by SGD with momentum, the others by Adam, with a cosine schedule (paper, A.2 and Table 10).
     `--set` changes the options of a prototypical model; an unknown NAME lists them. A checkpoint is written after every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -69,7 +69,10 @@ BASELINES: Registry[ModelKind] = Registry(
 MODEL_KINDS: Registry[ModelKind] = Registry("model kind", [(_BLACK_BOX.name, _BLACK_BOX), *BASELINES.items()])
 
 
-def titles() -> str:
-    """The titles of the baselines, as a sentence lists them: "ProtoPNet, FLINT or ProtoVAE"."""
-    *first, last = (kind.title for kind in BASELINES.values())
-    return f"{', '.join(first)} or {last}" if first else last
+def listed(word: str, names: Iterable[str]) -> str:
+    """Names as a sentence lists them: "ProtoPNet, FLINT or ProtoVAE"."""
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+TITLES = listed("or", (kind.title for kind in BASELINES.values()))

@@ -104,11 +104,11 @@ def test_a_planted_subgroup_is_named_first(page: Page, data: ImageDataset, monke
 
     monkeypatch.setattr(read, "conversion", planted)
     shown = healthy(page("attributes"))
-    words = next(one.value for one in shown.markdown if one.value.startswith("Worst:"))
+    words = next(one.value for one in shown.markdown if one.value.startswith("Least accurate:"))
     assert words.startswith(
-        f"Worst: **Even + Round**. KMEx is right on 0.0% of its {failed.sum()} test images (0.0% to "
+        f"Least accurate: **Even + Round**. KMEx is correct on 0.0% of its {failed.sum()} test images (95 % interval "
     )
-    assert f"on all it is right on {1 - failed.mean():.1%}" in words
+    assert f"against {1 - failed.mean():.1%} of all test images" in words
 
 
 def test_missing_curves_are_computed_in_the_background(
@@ -130,7 +130,7 @@ def test_own_prototypes_are_audited_and_marked(
     assert f"With {info.k} prototype" in test.markdown[1].value
     found = built_in_attribute_curves([Subject(demo, each, data) for each in [info]])
     assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
-    assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Worst:"))
+    assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Least accurate:"))
 
 
 def test_trainings_with_other_numbers_are_joined(

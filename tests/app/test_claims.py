@@ -35,15 +35,15 @@ def test_two_images_of_500_are_chance() -> None:
     shown = compared(2, 0)
     assert shown.text == "+0.4 points, +2 of 500"
     assert not shown.beyond_chance
-    assert "within what chance explains" in shown.about
+    assert "not significant" in shown.about
 
 
 @pytest.mark.parametrize(("gained", "lost", "beyond"), [(9, 0, True), (0, 9, True), (30, 25, False), (4, 4, False)])
 def test_a_difference_counts_beyond_a_paired_test(gained: int, lost: int, beyond: bool) -> None:
     shown = compared(gained, lost)
     assert shown.beyond_chance is beyond
-    assert (shown.text == "as many right") is (gained == lost)
-    assert f"{gained} images are right only here, {lost} only there" in shown.about
+    assert (shown.text == "equally many correct") is (gained == lost)
+    assert f"{gained} images are correct only with KMEx, {lost} only with the black box" in shown.about
 
 
 # ---- near ties ------------------------------------------------------------------------------------------------------
@@ -93,13 +93,17 @@ def test_a_model_of_its_own_ties_by_probability() -> None:
 
 
 def test_how_far_an_image_is_follows_its_rank() -> None:
-    nearer = "of the training images are nearer to their nearest prototype than this image is to its own"
-    farther = "farther from its nearest prototype than this image is from its own"
+    nearer = "of the training images are nearer to their nearest prototype than this image is"
     assert claims.how_near(0.73) == f"73.0 % {nearer}"
     assert claims.how_near(0.9999) == f"99.9 % {nearer}"  # never rounded up to all
     assert claims.how_near(0.0004) == f"fewer than 0.1 % {nearer}"
-    assert claims.how_near(1.0) == f"no training image is {farther}"
-    assert claims.how_near(0.0) == f"every training image is {farther}"
+    assert (
+        claims.how_near(1.0)
+        == "this image is farther from its nearest prototype than every training image is from theirs"
+    )
+    assert (
+        claims.how_near(0.0) == "this image is nearer to its nearest prototype than every training image is to theirs"
+    )
 
 
 def info(**made_by: object) -> ModelInfo:
@@ -110,7 +114,7 @@ def test_an_imported_model_may_have_seen_anything() -> None:
     assert "not trained on" in claims.seen_in_training(info(data="as now"), "test", "as now")
     assert "made from these" in claims.seen_in_training(info(data="as now"), "train", "as now")
     for split in ("train", "test"):
-        assert "not known" in claims.seen_in_training(info(data="as now", imported={}), split, "as now")
+        assert "unknown" in claims.seen_in_training(info(data="as now", imported={}), split, "as now")
 
 
 def test_what_a_model_has_seen_is_not_known_of_other_data() -> None:
@@ -124,28 +128,31 @@ def test_what_a_model_has_seen_is_not_known_of_other_data() -> None:
 
 def test_more_prototypes_follow_more_closely_only_where_they_do() -> None:
     rises = claims.agreement_over_k({k: summary(agreement=0.9 + k / 100) for k in (1, 2, 3)}, 2)
-    assert "It never falls" in rises
+    assert "Agreement never falls" in rises
     assert "most often with 3 per class (on 93.0% of 100 test images) and least often with 1 (91.0%); with 2" in rises
     falls = claims.agreement_over_k({4: summary(agreement=0.982), 5: summary(agreement=0.918)}, 5)
     assert "do not always" in falls
-    assert "from 4 to 5 agreement falls by 6.4 points (6 images)" in falls
-    assert "for every number" in claims.agreement_over_k({1: summary(), 2: summary()}, 1)
+    assert "from 4 to 5, agreement falls by 6.4 points (6 images)" in falls
+    assert "whatever the number" in claims.agreement_over_k({1: summary(), 2: summary()}, 1)
     assert claims.agreement_over_k({1: summary()}, 1) == ""
 
 
 def test_differences_that_cannot_be_read_are_not_claimed() -> None:
     alike = claims.agreement_over_k({4: summary(agreement=0.98201), 5: summary(agreement=0.98199)}, 4)
-    assert alike == "KMEx agrees with the black box on about 98.2% of the 100 test images for every number."
+    assert (
+        alike
+        == "KMEx agrees with the black box on about 98.2% of the 100 test images, whatever the number of prototypes."
+    )
     found = {k: summary(agreement=agreement, images=10_000) for k, agreement in ((1, 0.5), (2, 0.9), (3, 0.8999))}
     assert "falls by less than 0.1 points (1 image)" in claims.agreement_over_k(found, 1)
     curve = np.array([0.1, 0.5, 0.9])
     assert claims.ordering(curve + 1e-5, curve, "KMEx") == (
-        "KMEx's maps do no better than random order: both areas are 0.500."
+        "KMEx: relevance order is no better than random order; the area under both curves is 0.500."
     )
 
 
 def test_diversity_hardly_moves_only_where_it_does_not() -> None:
-    assert "hardly moves" in claims.diversity_over_k({2: summary(diversity=0.003), 3: summary(diversity=0.004)})
+    assert "hardly changes" in claims.diversity_over_k({2: summary(diversity=0.003), 3: summary(diversity=0.004)})
     moves = claims.diversity_over_k({2: summary(diversity=0.1), 3: summary(diversity=0.9)})
     assert "hardly" not in moves
     assert "between 0.1000 and 0.9000" in moves
@@ -157,9 +164,11 @@ def test_diversity_hardly_moves_only_where_it_does_not() -> None:
 
 def test_an_ordering_beats_random_order_only_where_it_does() -> None:
     rising, late = np.array([0.1, 0.8, 0.9]), np.array([0.1, 0.2, 0.9])
-    assert "are above random order: the area is 0.650 against 0.350" in claims.ordering(rising, late, "KMEx")
-    assert "not above random order" in claims.ordering(late, rising, "KMEx")
-    assert "say little" in claims.ordering(rising / 100, late / 100, "KMEx")
+    assert "is better than random order; the area under the curve is 0.650 against 0.350" in claims.ordering(
+        rising, late, "KMEx"
+    )
+    assert "no better than random order" in claims.ordering(late, rising, "KMEx")
+    assert "too flat" in claims.ordering(rising / 100, late / 100, "KMEx")
 
 
 # ---- no other claims ------------------------------------------------------------------------------------------------

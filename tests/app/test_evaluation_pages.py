@@ -80,7 +80,7 @@ def test_all_metrics_without_maps_are_there_at_once(
     assert shown_metrics(test) == expected
     assert all(kind.about in metric.help for metric, kind in zip(test.metric, cheap.values(), strict=True))
     assert "black box 96" in test.metric[0].delta
-    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure maps of digits"]
+    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure relevance maps of digits"]
 
 
 def test_one_prototype_per_class_says_what_is_not_computed(page: Page) -> None:
@@ -139,11 +139,13 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     ]  # fmt: skip
     again = healthy(page("evaluate", k="4"))  # another visit
     assert len(started) == 1
-    assert any("Measuring maps of digits on 100 test images" in one.value for one in again.markdown)
+    assert any("Measuring relevance maps of digits on 100 test images" in one.value for one in again.markdown)
     assert "Stop" in [button.label for button in again.button]
     many = page("evaluate", k="4", images="1000")
     healthy(next(button for button in many.button if "Measure" in button.label).click().run())
-    assert any("Measuring maps of digits on 500 test images" in one.value for one in many.markdown)  # there are no more
+    assert any(
+        "Measuring relevance maps of digits on 500 test images" in one.value for one in many.markdown
+    )  # there are no more
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -193,7 +195,7 @@ def test_compare_shows_models_side_by_side(
     assert "Average drop ↓" not in table.columns  # measured for one seed only
     assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
     healthy(test.multiselect(key="models").set_value([]).run())
-    assert "Choose a model" in test.info[0].value
+    assert "Choose at least one model" in test.info[0].value
 
 
 def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
@@ -204,7 +206,7 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
     assert ghosts["digits"] == "–"  # a black box has no prototypes
     assert ghosts["digits-flint"].endswith(" %")
     assert all(ghosts[name] == "0.0 %" for name in table.index if "+ KMEx" in name)
-    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure maps of 5 models"]
+    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure relevance maps of 5 models"]
     assert [one.value for one in test.info if "digits-flint alone, digits-flint + KMEx" in one.value]
 
 

@@ -63,7 +63,7 @@ def test_the_address_names_what_is_shown(page: Page, query: dict[str, str], show
 
 def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> None:
     test = healthy(page("overview", model="n_o**pe**"))
-    assert "There is no model named 'n_o**pe**' here" in said(test)
+    assert "The store has no model named 'n_o**pe**'" in said(test)
     assert not test.metric
     assert address(test)["model"] == "n_o**pe**"  # a reload says the same
     assert {"digits", "faces"} <= {button.label for button in test.button}
@@ -76,7 +76,7 @@ def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> 
 
 def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("overview", dataset="Cats"))
-    assert "No model here was trained on 'Cats'" in said(test)
+    assert "No model in the store was trained on 'Cats'" in said(test)
     assert not test.metric
     test.sidebar.selectbox(key="dataset").set_value("Digits").run()
     assert selected(healthy(test))[:2] == ("Digits", "digits")
@@ -86,7 +86,7 @@ def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
 def test_a_model_and_a_data_set_that_do_not_belong_together(page: Page) -> None:
     test = healthy(page("models", model="faces", dataset="Digits"))
     assert selected(test)[:2] == ("Faces", "faces")
-    assert "names the data set 'Digits', but faces is a model of Faces" in said(test)
+    assert "names 'Digits', but faces is a model of Faces" in said(test)
 
 
 def test_the_page_models_works_whatever_is_selected(page: Page) -> None:
@@ -110,7 +110,7 @@ def test_a_model_that_another_session_deletes(page: Page, demo: Store, mine: Mod
     assert len(test.metric) == 4
     models.delete(demo, "mine")
     healthy(test.run())
-    assert "There is no model named 'mine' here" in said(test) or "was renamed" in said(test)
+    assert "The store has no model named 'mine'" in said(test) or "was renamed" in said(test)
     assert not test.metric
     assert address(test)["model"] == "mine"
 
@@ -140,41 +140,41 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("overview", "k", "900", "1 to 20 prototypes per class"),
         ("overview", "k", "0", "1 to 20"),
         ("overview", "k", "4.5", "1 to 20"),
-        ("explain", "image", "99999", "Test images go from 0 to 499"),
-        ("explain", "image", "inf", "Test images go from 0 to 499"),
-        ("explain", "source", "Camera", "It is one of Test image"),
-        ("prototypes", "prototype", "3.17", "There is no number 18 of class 3 now: it has 5 prototypes"),
-        ("prototypes", "prototype", "33.0", "named by its class, 0 to 9"),
-        ("prototypes", "order", "by colour", "It is one of By class"),
+        ("explain", "image", "99999", "Test images are numbered 0 to 499"),
+        ("explain", "image", "inf", "Test images are numbered 0 to 499"),
+        ("explain", "source", "Camera", "Choose one of Test image"),
+        ("prototypes", "prototype", "3.17", "Class 3 has 5 prototypes now, so there is no number 18"),
+        ("prototypes", "prototype", "33.0", "Name a class, 0 to 9"),
+        ("prototypes", "order", "by colour", "Choose one of By class"),
         ("prototypes", "classes", "eleven", "Choose one of this data set's classes"),
-        ("embedding", "point", "test-99999", "The test images go from 0 to 499"),
-        ("embedding", "point", "prototype-3.17", "There is no number 18 of class 3"),
-        ("embedding", "point", "dog", "Click what you want"),
-        ("embedding", "show", "Right", "It is one of All"),
+        ("embedding", "point", "test-99999", "The test images are numbered 0 to 499"),
+        ("embedding", "point", "prototype-3.17", "so there is no number 18"),
+        ("embedding", "point", "dog", "Click a dot or a square"),
+        ("embedding", "show", "Right", "Choose one of All"),
         ("embedding", "test", "maybe", "true or false"),
-        ("evaluate", "images", "12", "It is 100, 300, 1000"),
-        ("evaluate", "by", "dice", "It is one of KMEx, Black box"),
-        ("explain", "colours", "constructor", "Relevance colours are one of Red and blue"),
+        ("evaluate", "images", "12", "Choose one of 100, 300, 1000"),
+        ("evaluate", "by", "dice", "Choose one of KMEx, Black box"),
+        ("explain", "colours", "constructor", "Choose one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
-        ("embedding", "view", "0_0_0.0", "the middle and the side"),
-        ("embedding", "view", "0_0_Infinity", "the middle and the side"),
-        ("embedding", "view", "all", "the middle and the side"),
-        ("compare", "models", "nobody", "Choose among those below"),
-        ("compare", "runs", "2", "It is 1, 3, 5"),
+        ("embedding", "view", "0_0_0.0", "the centre and the side"),
+        ("embedding", "view", "0_0_Infinity", "the centre and the side"),
+        ("embedding", "view", "all", "the centre and the side"),
+        ("compare", "models", "nobody", "deleted or renamed"),
+        ("compare", "runs", "2", "Choose one of 1, 3, 5"),
         ("compare", "published", "perhaps", "true or false"),
         ("models", "chosen", "nobody", "deleted or renamed"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shown_is_said(page: Page, view: str, key: str, wrong: str, words: str) -> None:
     test = healthy(page(view, **{key: wrong}))
-    assert f"'{wrong}', which is not here" in said(test)
+    assert f"'{wrong}', which is not available" in said(test)
     assert words in said(test)
 
 
 def test_a_training_image_that_is_not_here_is_said(page: Page) -> None:
     test = healthy(page("explain", source="Training image", training="1297"))
-    assert "'1297', which is not here. Training images go from 0 to 1,296" in said(test)
+    assert "'1297', which is not available. Training images are numbered 0 to 1,296" in said(test)
     assert test.number_input(key="training").value == 0
 
 

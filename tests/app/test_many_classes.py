@@ -58,7 +58,7 @@ def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, cla
     for view in ("prototypes", "evaluate", "compare", "explain", "attributes"):
         healthy(test.switch_page(f"views/{view}.py").run())
         if view == "evaluate":
-            cut = [one.value for one in test.caption if f"of {classes} classes, those with most ghosts" in one.value]
+            cut = [one.value for one in test.caption if f"of {classes} classes with the most ghosts" in one.value]
             assert len(cut) == (classes > MOST_CLASSES)
         if view == "attributes":
             assert "has no attributes" in test.info[0].value

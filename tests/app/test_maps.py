@@ -166,9 +166,9 @@ def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
         return load(store, name, device)
 
     monkeypatch.setattr(models, "load", spy)
-    first, second = (read.similarities(read.built_in(info), "test", index) for index in (3, 4))
-    assert len(first) == len(second) == len(read.conversion(read.built_in(info)).prototypes)
-    assert len(read.attracted(read.built_in(info), 0)[0])
+    first, second = (read.similarities(Selection(info, BuiltIn()), "test", index) for index in (3, 4))
+    assert len(first) == len(second) == len(read.conversion(Selection(info, BuiltIn())).prototypes)
+    assert len(read.attracted(Selection(info, BuiltIn()), 0)[0])
     assert loaded == [info.name]
 
 
@@ -207,7 +207,7 @@ def test_the_card_of_an_image_tells_what_both_models_say(page: Page, demo: Store
     wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
     test = healthy(page("embedding", point=f"test-{wrong}"))
     said = [text.value for text in test.markdown]
-    assert any(f"KMEx says **{made.test_predicted[wrong]}** ✗ wrong" in text for text in said)
+    assert any(f"KMEx predicts **{made.test_predicted[wrong]}** ✗ wrong" in text for text in said)
     nearest = cards(test)
     assert nearest[0]["id"] == str(made.test_activated[wrong])
     similarity = [float(card["text"].split(": ")[1]) for card in nearest]
@@ -254,7 +254,7 @@ def test_a_map_that_is_not_drawn_is_drawn_in_the_background(page: Page, monkeypa
     test = healthy(page("embedding"))
     assert started
     assert started[0][1:] == ["project", "--model", "digits"]
-    assert any("Drawing the map" in text.value for text in test.markdown)
+    assert any("Computing the embedding map" in text.value for text in test.markdown)
     for state, message in (("failed", "no room"), ("stopped", "")):
         monkeypatch.setattr(jobs, "look", lambda *_, s=state, m=message: jobs.Job(s, message=m))
         test = healthy(page("embedding"))
@@ -343,5 +343,5 @@ def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.Monkey
     assert len(test.get("plotly_chart")) == 4
     monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job("done"))
     test = healthy(page("sweep", k="4"))
-    assert any("the paper has 0.37 to 0.45" in caption.value for caption in test.caption)
+    assert any("the paper reports 0.37 to 0.45" in caption.value for caption in test.caption)
     assert len(test.get("plotly_chart")) == 4

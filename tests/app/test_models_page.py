@@ -43,7 +43,7 @@ def test_all_models_are_listed(page: Page, demo: Store) -> None:
 def test_the_page_says_where_the_store_is_unless_others_can_read_it(
     page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = f"The store is in {markdown(str(demo.root))}."
+    place = f"Store: {markdown(str(demo.root))}"
     assert place in [caption.value for caption in healthy(page("models")).caption]
     monkeypatch.setattr(model_list, "for_this_machine_only", lambda: False)
     assert not any(str(demo.root) in caption.value for caption in healthy(page("models")).caption)

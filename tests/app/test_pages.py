@@ -86,13 +86,13 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
     wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
     right = int(np.flatnonzero(made.test_predicted == data.split("test").labels)[0])
     healthy(test.number_input(key="image").set_value(right).run())
-    assert "That is right" in test.success[0].value
+    assert "Correct." in test.success[0].value
     healthy(test.number_input(key="image").set_value(wrong).run())
     said = test.warning[-1].value
     assert f"The true class is **{data.split('test').labels[wrong]}**" in said
     assert "wrong" in said
     nearest = made.test_activated[wrong]
-    assert any(f"Nearest prototype, which decides: {made.test_predicted[wrong]}** (number {nearest})" in m.value
+    assert any(f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
                for m in test.markdown)  # fmt: skip
     assert len(figures(test)) == 3 * 4 + 2
 
@@ -115,7 +115,7 @@ def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInf
     test = healthy(page("explain", source="Training image", training="7"))
     assert test.number_input(key="training").value == 7
     label = dataset_of(digits).split("train").labels[7]
-    assert f"both say **{label}**. That is right." in test.success[0].value
+    assert f"both predict **{label}**. Correct." in test.success[0].value
     assert len(figures(test)) == 3 * 4 + 2
 
 
@@ -142,15 +142,15 @@ def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: 
         if isinstance(one, Element) and one.type in ("alert", "warning", "info", "success", "error")
     ] or [one.value for column in test.columns for one in (*column.warning, *column.info)]
     warned = next(at for at, text in enumerate(words) if "Unlike the training data" in text)
-    verdict = next(at for at, text in enumerate(words) if "say" in text and "**Unlike" not in text)
+    verdict = next(at for at, text in enumerate(words) if "predict" in text and "**Unlike" not in text)
     assert warned < verdict
-    assert "As it has to choose: " in words[verdict]
+    assert "Best guess: " in words[verdict]
 
 
 def test_a_test_image_like_the_training_data_is_not_hedged(page: Page) -> None:
     test = healthy(page("explain", image="100"))
     assert not test.warning
-    assert "As it has to choose" not in test.success[0].value
+    assert "Best guess" not in test.success[0].value
 
 
 def turned(index: int = 100) -> np.ndarray:
@@ -163,8 +163,10 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     paper = np.hstack([255 - turned(), np.full((8, 8), 255, np.uint8)])
     name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
     test = upload(page, "side.png", encoded(paper))
-    assert any("**squeezed into a square**: one side shrinks 2.00 times" in one.value for one in test.caption)
-    assert any("are gone when you leave this page, and a link does not hold them" in one.value for one in test.caption)
+    assert any("**squeezed into a square** (one side shrinks 2.00 times" in one.value for one in test.caption)
+    assert any(
+        "are discarded when you leave this page and are not part of the link" in one.value for one in test.caption
+    )
     test.session_state[f"crop-{name}"] = "region"
     healthy(test.run())
     healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
@@ -183,7 +185,7 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     test.file_uploader(key="upload").clear()
     square = encoded(turned(7))
     healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
-    assert any(one.value.startswith("8 × 8 pixels, seen as 32 × 32 in grey.") for one in test.caption)
+    assert any(one.value.startswith("8 × 8 pixels, resized to 32 × 32, greyscale.") for one in test.caption)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_websocket_is_for_pages_of_this_server(host: str, origin: str, passed_
         middleware=[Middleware(AllowedHosts, names=LOOPBACK, origins=["https://friend.example/"])],
     )
     text = ask(app, "/socket", host, kind="websocket", origin=origin)[2]
-    assert text == ("no" if passed_on else "A page of another server cannot open this WebSocket.\n")
+    assert text == ("no" if passed_on else "Pages of other servers cannot open this WebSocket.\n")
 
 
 def test_the_refusal_says_what_to_set() -> None:

@@ -66,8 +66,8 @@ def test_a_click_on_a_mark_shows_the_attribute_and_a_link_shows_it_again(
     settled(page)
     page.mouse.click(*marks(page)[0])
     expect(page).to_have_url(re.compile("attribute="))
-    expect(page.get_by_text("Prototypes that have it")).to_be_visible()
-    expect(page.get_by_text("Images that have it")).to_be_visible()
+    expect(page.get_by_text(re.compile("with this attribute"))).to_be_visible()
+    expect(page.get_by_text("nearest to a prototype")).to_be_visible()
     name = re.search("attribute=([A-Za-z_]+)", page.url)
     assert name
     words = page.get_by_text(re.compile(f"^{name[1].replace('_', ' ')}: .* training images"))
@@ -93,7 +93,7 @@ def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page,
         page.get_by_role("button", name="All groups as CSV").click()
     kept.value.save_as(tmp_path / "groups.csv")
     first = next(csv.DictReader((tmp_path / "groups.csv").open()))
-    assert worst.inner_text().startswith(f"Worst: {first['group'].replace('_', ' ')}. ")
+    assert worst.inner_text().startswith(f"Least accurate: {first['group'].replace('_', ' ')}. ")
     assert f"{float(first['accuracy']):.1%} of its {first['images']} test images" in worst.inner_text()
 
 

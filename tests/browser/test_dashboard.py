@@ -36,7 +36,7 @@ def test_the_overview_is_complete(page: Page, converted: Conversion) -> None:
     expect(page.locator(CARDS)).to_have_count(50)
     expect(page.get_by_test_id("stMetric")).to_have_count(4)
     expect(page.get_by_text(f"{converted.summary.accuracy_kmex:.1%}", exact=True)).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("An image goes through the encoder"))).to_be_visible()
+    expect(page.get_by_alt_text(re.compile("The unchanged encoder"))).to_be_visible()
     page.locator(CARDS).last.scroll_into_view_if_needed()
     page.wait_for_function(
         "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
@@ -81,7 +81,7 @@ def test_a_link_shows_the_same_in_another_browser(page: Page, browser: Browser, 
 def test_picking_a_mistake_says_so(page: Page) -> None:
     open_page(page, "/explain")
     explained(page)
-    expect(page.get_by_text("That is right.")).to_be_visible()
+    expect(page.get_by_text("Correct.")).to_be_visible()
     page.get_by_role("button", name=re.compile("Random mistake")).click()
     expect(page.get_by_text(re.compile(r"The true class is \d: .* wrong\."))).to_be_visible()
     assert "image=" in page.url

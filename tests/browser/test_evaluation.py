@@ -36,19 +36,19 @@ def _measured(demo_cache: Path) -> Iterator[MapScores]:
 
 def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:
     open_page(page, "/evaluate?k=1")
-    page.get_by_role("button", name="Measure maps of digits").click()
-    expect(page.get_by_text("Measuring maps of digits on 100 test images.")).to_be_visible()
+    page.get_by_role("button", name="Measure relevance maps of digits").click()
+    expect(page.get_by_text("Measuring relevance maps of digits on 100 test images.")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("Measuring maps of digits on 100 test images.")).to_be_visible()
+    expect(page.get_by_text("Measuring relevance maps of digits on 100 test images.")).to_be_visible()
     expect(page.get_by_text("Best and worst images by")).to_be_visible(timeout=180_000)
-    expect(page.get_by_role("button", name="Measure maps of digits")).to_have_count(0)
+    expect(page.get_by_role("button", name="Measure relevance maps of digits")).to_have_count(0)
     settled(page)
     assert no_sideways_scrolling(page)
 
 
 def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
     open_page(page, "/evaluate?k=3&images=300")
-    page.get_by_role("button", name="Measure maps of digits").click()
+    page.get_by_role("button", name="Measure relevance maps of digits").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
     expect(page.get_by_role("button", name="Continue")).to_be_visible()
@@ -63,7 +63,7 @@ def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
     settled(page)
     assert serious(page) == []
     with page.expect_download() as download:
-        page.get_by_role("button", name="Scores of each image as CSV").click()
+        page.get_by_role("button", name="Scores per image as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
     assert len(rows) == 100
     assert all(0 <= float(row["drop"]) <= 1 for row in rows)

@@ -107,15 +107,15 @@ def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Pa
 
 def test_a_link_to_what_is_not_here_says_so_in_any_browser(page: Page, browser: Browser, server: str) -> None:
     page.goto("/?model=gone&k=7")
-    expect(page.get_by_text("There is no model named 'gone' here.")).to_be_visible()
+    expect(page.get_by_text("The store has no model named 'gone'")).to_be_visible()
     settled(page)
     assert named(page).items() >= {"model": "gone", "k": "7"}.items()
     page.reload()
-    expect(page.get_by_text("There is no model named 'gone' here.")).to_be_visible()
+    expect(page.get_by_text("The store has no model named 'gone'")).to_be_visible()
     context = browser.new_context(base_url=server)
     other = context.new_page()
     other.goto(page.url)
-    expect(other.get_by_text("There is no model named 'gone' here.")).to_be_visible(timeout=60_000)
+    expect(other.get_by_text("The store has no model named 'gone'")).to_be_visible(timeout=60_000)
     context.close()
     page.get_by_role("button", name="digits", exact=True).click()
     expect(page.locator(CARDS)).to_have_count(70)

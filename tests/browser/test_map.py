@@ -207,8 +207,8 @@ def test_an_image_that_is_clicked_has_a_card_and_a_link_to_its_explanation(page:
     expect(page.get_by_text(f"Training image {number[1]}: {number[2]}").last).to_be_visible()
     expect(page).to_have_url(re.compile("point=train-" + number[1].replace(",", "")))
     expect(page.get_by_text("Nearest prototypes")).to_be_visible()
-    page.get_by_role("link", name="Explain it with maps").click()
-    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
+    page.get_by_role("link", name="Explain with relevance maps").click()
+    expect(page.get_by_text("For comparison: black box")).to_be_visible()
     expect(page.get_by_role("spinbutton", name=re.compile("Training image"))).to_have_value(number[1].replace(",", ""))
 
 
@@ -256,12 +256,12 @@ def test_the_map_can_be_kept(page: Page, tmp_path: Path, browser: Browser) -> No
     open_page(page, "/embedding")
     shown(page, "1,297", 50)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Map as CSV").click()
+        page.get_by_role("button", name="Embedding map as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
     assert len(rows) == 1297
     assert set(rows[0]) == {"split", "index", "class", "predicted", "black_box", "x", "y"}
     with page.expect_download() as download:
-        page.get_by_role("button", name="Map as HTML page").click()
+        page.get_by_role("button", name="Embedding map as HTML").click()
     kept = tmp_path / "map.html"
     download.value.save_as(kept)
     alone = browser.new_page()
@@ -296,7 +296,7 @@ def test_a_prototype_is_opened_from_the_overview_and_its_link_works(page: Page) 
     card.click()
     expect(page.get_by_role("heading", name="Prototype 31")).to_be_visible()
     expect(page).to_have_url(re.compile(r"prototype=6\.1"))
-    expect(page.get_by_text("Images it stands for")).to_be_visible()
+    expect(page.get_by_text("Attracted images: ")).to_be_visible()
     page.get_by_role("button", name="All prototypes").click()
     expect(page.get_by_role("heading", name="Prototypes", exact=True)).to_be_visible()
     open_page(page, f"/{address}")
@@ -313,18 +313,18 @@ def test_prototypes_are_sorted_filtered_and_kept(page: Page) -> None:
     shares = [int(share) for text in page.locator(CARDS).all_inner_texts() for share in re.findall(r"(\d+)%", text)[:1]]
     assert shares == sorted(shares)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Pictures and table").click()
+        page.get_by_role("button", name="Images and table").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert len(archive.namelist()) == 21
     with page.expect_download() as download:
-        page.get_by_role("button", name="All as one picture").click()
+        page.get_by_role("button", name="All as one image").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_curves_are_computed_in_the_background(page: Page) -> None:
     open_page(page, "/sweep")
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(4)
-    expect(page.get_by_text("Converting for every number.")).to_have_count(0, timeout=120_000)
+    expect(page.get_by_text("Converting for 1 to 20 prototypes per class.")).to_have_count(0, timeout=120_000)
     expect(page.get_by_role("button", name="Curves as CSV")).to_be_visible()
     slide(page, 2)
     expect(page.get_by_text("with 7 prototypes per class")).to_be_visible()

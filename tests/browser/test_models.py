@@ -94,7 +94,7 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store
     if page.get_by_role("button", name="Delete").count() == 0:
         choose_row(page, 5)
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert "ours" not in models.known_names(own_store)
 

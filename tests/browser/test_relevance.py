@@ -64,7 +64,7 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 
 def shown_map(page: Page) -> Locator:
-    return page.get_by_role("img", name=re.compile("Where it looks like prototype")).first
+    return page.get_by_role("img", name=re.compile("Relevance for prototype")).first
 
 
 RANDOM = np.random.default_rng(5)

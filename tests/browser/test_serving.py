@@ -70,7 +70,7 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     page.wait_for_url(re.compile(re.escape(address) + r"/prototypes\?.*prototype=0\.2"))
     expect(page.get_by_role("heading", name="Prototype 2")).to_be_visible()
     expect(page.locator(CANVAS)).to_be_visible()
-    page.get_by_role("link", name="Explain its picture with maps").click()
+    page.get_by_role("link", name="Explain with relevance maps").click()
     page.wait_for_url(re.compile(re.escape(address) + r"/explain\?"))
     expect(page.get_by_text("Third prototype:")).to_be_visible()
     page.goto(target)

@@ -77,7 +77,7 @@ def slide(page: Page, steps: int) -> None:
 
 def explained(page: Page) -> None:
     expect(page.get_by_text("Third prototype:")).to_be_visible()
-    expect(page.get_by_text("For comparison, the black box")).to_be_visible()
+    expect(page.get_by_text("For comparison: black box")).to_be_visible()
     settled(page)
 
 

@@ -105,18 +105,18 @@ test('what is said of a prototype', () => {
   });
   assert.deepEqual(data.aboutPrototype(layer, shown, 1), {
     picture: null,
-    lines: ['Prototype 1 of dog', 'a ghost: nearest to no image of its class'],
+    lines: ['Prototype 1 of dog', 'a ghost: not the nearest prototype of any image'],
   });
 });
 
 test('what is said of an image', () => {
   assert.deepEqual(data.aboutImage(cloud, layer, shown, 3), {
     picture: 'test/0',
-    lines: ['Test image 0: dog', 'KMEx says dog ✓, black box cat ✗'],
+    lines: ['Test image 0: dog', 'KMEx predicts dog ✓, black box cat ✗'],
   });
   assert.deepEqual(data.aboutImage(cloud, layer, { ...shown, beside: false }, 1), {
     picture: 'train/1',
-    lines: ['Training image 1: cat', 'KMEx says dog ✗'],
+    lines: ['Training image 1: cat', 'KMEx predicts dog ✗'],
   });
 });
 

@@ -49,4 +49,6 @@ def test_no_link_breaks_a_page(demo: Store, view: str, data: st.DataObject) -> N
     known = models.known_names(demo)
     shown = address(test)
     if view != "models":  # which works whatever is selected
-        assert shown["model"] in known or re.search("There is no model named|No model here", said(test)), query
+        assert shown["model"] in known or re.search("The store has no model named|No model in the store", said(test)), (
+            query
+        )

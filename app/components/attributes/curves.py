@@ -20,6 +20,7 @@ from kmex_core.base.store import read_only
 from kmex_core.commands.attributes import attributes_job, built_in_attributes_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.source import BuiltIn
 
 SEEDS = range(3)
 TOP = "attribute-curves"
@@ -86,7 +87,7 @@ def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
 
 
 def _has_built_in(info: ModelInfo) -> bool:
-    return info.kind != "blackbox" and read.summary(read.built_in(info)) is not None
+    return info.kind != "blackbox" and read.summary(Selection(info, BuiltIn())) is not None
 
 
 def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
@@ -101,7 +102,7 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     ]
     for info, group in groups:
         if not all(map(_has_built_in, group)):
-            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name}, built-in prototypes"))
+            missing.append((built_in_attributes_job(read.subject(info)), f"{info.name} alone"))
     for request, label in missing:
         if not can_start(request):
             follow(request, f"Computing the curves of {label}.", MEANWHILE)

@@ -6,15 +6,25 @@ import numpy as np
 import streamlit as st
 
 from app import read
-from app.components.shared.relevance import address, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import address, choose_method, mapped, plain, show_figures, show_look
 from app.selection import Selection
+from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
-from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.catalogue import AUTO, METHODS
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 COLUMNS = 4
+
+
+def choose_usable_method(chosen: Selection) -> str:
+    """Show the choice of a relevance method; where the chosen one cannot explain the model, say so and take `AUTO`."""
+    method = choose_method(automatic=True)
+    if method != AUTO and (why := read.why_no_maps(chosen, method)):
+        st.info(message(f"{why} These relevance maps use another method."), icon=":material/block:")
+        return AUTO
+    return method
 
 
 def show_map_controls(method: str) -> None:

@@ -65,18 +65,19 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
     if explanation.unusual:  # before any verdict, because it decides what a verdict is worth
         st.warning(
             f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
-            "classes and always predicts one of them, whatever the image shows. Do not rely on this prediction.",
+            "classes and predicts one of them for any image. Do not rely on this prediction.",
             icon=":material/help:",
         )
+    hedge = "Best guess: " if explanation.unusual else ""
     black_box, kmex = (
         markdown(info.class_names[label]) for label in (explanation.predicted_black_box, explanation.predicted)
     )
     if not chosen.has_black_box:
-        verdict = f"{chosen.title} predicts **{kmex}**."
+        verdict = f"{hedge}{chosen.title} predicts **{kmex}**."
     elif explanation.predicted_black_box == explanation.predicted:
-        verdict = f"The black box and KMEx both predict **{kmex}**."
+        verdict = f"{hedge}The black box and KMEx both predict **{kmex}**."
     else:
-        verdict = f"The black box predicts **{black_box}**, KMEx predicts **{kmex}**: they disagree."
+        verdict = f"{hedge}The black box predicts **{black_box}**, KMEx predicts **{kmex}**: they disagree."
     if picked.label is None:
         st.info(verdict, icon=":material/chat:")
     else:

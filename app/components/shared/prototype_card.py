@@ -84,7 +84,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         _images("any", chosen, np.array([nearest_any]), wrong=True)
     name = markdown(info.class_names[prototypes.classes[p]])
     if len(of_class):
-        st.header(f"{len(of_class):,} images of {name}, nearest first")
+        st.header(f"Attracted images: {len(of_class):,} of {name}, nearest first")
         _paged("own", chosen, of_class)
     if len(of_class) == 0 or not chosen.has_black_box:
         st.header(f"Most similar images of {name}")
@@ -92,7 +92,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
-        st.header(f"{len(others):,} images of other classes")
+        st.header(f"Attracted images of other classes: {len(others):,}")
         weighs = "" if chosen.has_black_box else " The model weighs all prototypes, so it may still be correct."
         st.caption(f"Training images of other classes whose nearest prototype is this one.{weighs}")
         _paged("others", chosen, others, wrong=True)

@@ -187,7 +187,7 @@ export function namedBy(cloud, layer, name) {
  */
 export function aboutPrototype(layer, data, p) {
   const standing = layer.ghost[p]
-    ? 'a ghost: nearest to no image of its class'
+    ? 'a ghost: not the nearest prototype of any image'
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
@@ -209,7 +209,7 @@ export function aboutImage(cloud, layer, data, i) {
   const index = test ? i - cloud.train : i;
   const label = cloud.labels[i];
   const verdict = (/** @type {number} */ given) => `${data.names[given]} ${given === label ? '✓' : '✗'}`;
-  const own = `${data.by} says ${verdict(layer.predicted[i])}`;
+  const own = `${data.by} predicts ${verdict(layer.predicted[i])}`;
   return {
     picture: `${test ? 'test' : 'train'}/${index}`,
     lines: [
