@@ -109,7 +109,7 @@ def test_names_that_differ_in_capitals_only_are_one(store: Store) -> None:
 def test_the_names_of_the_demos(store: Store) -> None:
     put(store, "mine", 1)
     for write in (lambda: models.rename(store, "digits", "x"), lambda: models.delete(store, "digits")):
-        with pytest.raises(InputError, match="comes with the product"):
+        with pytest.raises(InputError, match="comes with KMEx Explorer"):
             write()
     with pytest.raises(InputError, match="'digits' already"):
         models.rename(store, "mine", "digits")
