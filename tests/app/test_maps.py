@@ -166,9 +166,9 @@ def test_the_network_is_loaded_once_for_all_images_and_own_prototypes(
         return load(store, name, device)
 
     monkeypatch.setattr(models, "load", spy)
-    first, second = (read.similarities(read.built_in(info), "test", index) for index in (3, 4))
-    assert len(first) == len(second) == len(read.conversion(read.built_in(info)).prototypes)
-    assert len(read.attracted(read.built_in(info), 0)[0])
+    first, second = (read.similarities(Selection(info, BuiltIn()), "test", index) for index in (3, 4))
+    assert len(first) == len(second) == len(read.conversion(Selection(info, BuiltIn())).prototypes)
+    assert len(read.attracted(Selection(info, BuiltIn()), 0)[0])
     assert loaded == [info.name]
 
 

@@ -216,7 +216,8 @@ def show_import() -> None:
             max_chars=500,
             key="import-ignore",
             placeholder="None",
-            help="Comma-separated names to skip: `aux.*`, `loss*`. Losses, metrics and auxiliary heads are skipped automatically.",
+            help="Comma-separated names to skip: `aux.*`, `loss*`. Losses, metrics and auxiliary heads are skipped "
+            "anyway.",
         )
         submitted = st.form_submit_button("Import", icon=":material/upload:", type="primary")
     if not submitted:
