@@ -233,7 +233,7 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
     said = info.class_names[made.test_predicted[wrong]]
-    assert f"ProtoVAE says **{said}**." in test.warning[-1].value
+    assert f"ProtoVAE predicts **{said}**." in test.warning[-1].value
     assert "Black box" not in " ".join(one.value for one in test.markdown)
 
 
