@@ -244,7 +244,7 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkey
     test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images=str(IMAGES)))
     shown = shown_metrics(test)
     assert shown["Divergence of relevance maps ↓"].endswith("nats")
-    assert any("compared with those of **digits**" in one.value for one in test.caption)
+    assert any("Reference for its relevance maps: **digits**" in one.value for one in test.caption)
     assert shown["Average drop ↓"].endswith("%")
     assert not any("black box" in (metric.delta or "") for metric in test.metric)
     flint = healthy(page("evaluate", model="digits-flint", kmex="false"))
@@ -305,7 +305,7 @@ def test_ordering_has_random_order_dashed() -> None:
     assert table["black_box"].tolist() == pytest.approx((np.linspace(0.1, 0.9, 5) * 0.9).tolist())
     figure = ordering_figure(table)
     assert [(trace.name, trace.line.dash) for trace in figure.data] == [
-        ("most relevant first", "solid"), ("at random", "dash"),
+        ("most relevant first", "solid"), ("random order", "dash"),
     ] * 2  # fmt: skip
     assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
 
