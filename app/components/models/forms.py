@@ -217,11 +217,7 @@ def show_import() -> None:
             key="import-ignore",
             placeholder="None",
             help="Comma-separated names to skip: `aux.*`, `loss*`. Losses, metrics and auxiliary heads are skipped "
-<<<<<<< HEAD
             "automatically.",
-=======
-            "anyway.",
->>>>>>> app-words
         )
         submitted = st.form_submit_button("Import", icon=":material/upload:", type="primary")
     if not submitted:
