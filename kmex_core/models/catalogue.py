@@ -199,7 +199,7 @@ def check_free(store: Store, name: str, but: str = "", hint: str = "Choose anoth
     """
     for other in known_names(store):
         if other.lower() == name.lower() and other != but:
-            differs = "" if other == name else ", which differs only in case"
+            differs = "" if other == name else " (names differ only in case)"
             raise InputError(f"A model named '{other}' already exists{differs}. {hint}")
     for other in sorted({run for room in RUNS for run in store.names(room)}):
         if other.lower() == name.lower() and other != but:

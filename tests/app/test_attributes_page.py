@@ -87,7 +87,7 @@ def test_a_chosen_attribute_is_in_the_link_and_shows_its_prototypes(page: Page) 
     test = healthy(page("attributes"))
     test.selectbox(key="attribute-choice").select("Round").run()
     assert healthy(test).query_params["attribute"] in ("Round", ["Round"])
-    assert any(words.value.startswith("**Round**: ") for words in test.markdown)
+    assert any(words.value.startswith("**Round** occurs in ") for words in test.markdown)
     again = healthy(page("attributes", attribute="Round"))
     assert again.selectbox(key="attribute-choice").value == "Round"
     assert healthy(page("attributes", attribute="Nothing")).selectbox(key="attribute-choice").value is None

@@ -233,7 +233,7 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
     said = info.class_names[made.test_predicted[wrong]]
-    assert f"ProtoVAE says **{said}**." in test.warning[-1].value
+    assert f"ProtoVAE predicts **{said}**." in test.warning[-1].value
     assert "Black box" not in " ".join(one.value for one in test.markdown)
 
 
@@ -244,7 +244,7 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkey
     test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images=str(IMAGES)))
     shown = shown_metrics(test)
     assert shown["Divergence of relevance maps ↓"].endswith("nats")
-    assert any("compared with those of **digits**" in one.value for one in test.caption)
+    assert any("Reference for its relevance maps: **digits**" in one.value for one in test.caption)
     assert shown["Average drop ↓"].endswith("%")
     assert not any("black box" in (metric.delta or "") for metric in test.metric)
     flint = healthy(page("evaluate", model="digits-flint", kmex="false"))
@@ -305,7 +305,7 @@ def test_ordering_has_random_order_dashed() -> None:
     assert table["black_box"].tolist() == pytest.approx((np.linspace(0.1, 0.9, 5) * 0.9).tolist())
     figure = ordering_figure(table)
     assert [(trace.name, trace.line.dash) for trace in figure.data] == [
-        ("most relevant first", "solid"), ("at random", "dash"),
+        ("most relevant first", "solid"), ("random order", "dash"),
     ] * 2  # fmt: skip
     assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
 

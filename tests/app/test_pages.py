@@ -129,8 +129,8 @@ def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digi
     test = upload(page, "four.png", encoded(image))
     made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
     assert not test.error
-    assert any(f"(number {made.test_activated[100]})" in m.value for m in test.markdown)
-    assert "both say **4**" in test.info[0].value
+    assert any(f", number {made.test_activated[100]} ·" in m.value for m in test.markdown)
+    assert "both predict **4**" in test.info[0].value
 
 
 def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: Page) -> None:
@@ -172,11 +172,11 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
     healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
     healthy(test.button(key=f"turn-{name}").click().run())
-    assert any(f"(number {made.test_activated[100]})" in one.value for one in test.markdown)
-    assert any("both say **4**" in one.value for one in test.info)
+    assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
+    assert any("both predict **4**" in one.value for one in test.info)
     for _ in range(4):
         healthy(test.button(key=f"turn-{name}").click().run())
-    assert any("both say **4**" in one.value for one in test.info)
+    assert any("both predict **4**" in one.value for one in test.info)
 
 
 def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
@@ -193,8 +193,8 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     [
         ("empty.png", b"", "empty"),
         ("text.png", b"hello", "not a readable picture"),
-        ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or cut off"),
-        ("bomb.png", bomb(20_000, 20_000), "at most 40 million"),
+        ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or truncated"),
+        ("bomb.png", bomb(20_000, 20_000), "the limit is 40 million"),
         ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),
          "several frames"),
     ],

@@ -97,9 +97,9 @@ def test_a_model_goes_before_the_training_of_its_name(store: Store) -> None:
 def test_names_that_differ_in_capitals_only_are_one(store: Store) -> None:
     put(store, "net", 1)
     put(store, "other", 2)
-    with pytest.raises(InputError, match="'net' already, which differs in capitals only"):
+    with pytest.raises(InputError, match="'net' already exists .names differ only in case"):
         models.rename(store, "other", "NET")
-    with pytest.raises(InputError, match="'digits' already, which differs in capitals only"):
+    with pytest.raises(InputError, match="'digits' already exists .names differ only in case"):
         models.rename(store, "other", "Digits")
     models.rename(store, "net", "Net")  # its own
     assert store.names(models.ROOM) == ["Net", "other"]
@@ -109,9 +109,9 @@ def test_names_that_differ_in_capitals_only_are_one(store: Store) -> None:
 def test_the_names_of_the_demos(store: Store) -> None:
     put(store, "mine", 1)
     for write in (lambda: models.rename(store, "digits", "x"), lambda: models.delete(store, "digits")):
-        with pytest.raises(InputError, match="comes with the product"):
+        with pytest.raises(InputError, match="comes with KMEx Explorer"):
             write()
-    with pytest.raises(InputError, match="'digits' already"):
+    with pytest.raises(InputError, match="'digits' already exists"):
         models.rename(store, "mine", "digits")
     put(store, "digits", 5)  # trained again by the command in the README
     models.rename(store, "digits", "digits-2")

@@ -257,7 +257,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(store: Store, folder: Path, caplog
     assert any(stage.startswith("Epoch 2/") for stage in stages)
     assert not any(stage.startswith("Epoch 1/") for stage in stages)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-        "A checkpoint of the run 'net' is damaged: it goes on from the other one, after epoch 1."
+        "A checkpoint of the run 'net' is damaged: resuming from the other one, after epoch 1."
     ]
     assert info.accuracy == never_stopped.accuracy
     assert models.weights_key(store, "net") == models.weights_key(store, "whole")
@@ -268,7 +268,7 @@ def test_checkpoints_that_are_all_damaged_get_one_message_with_a_way_out(store: 
     interrupted(store, folder, 3)
     for room in models.RUNS:
         damage(store.path(room, "net"))
-    with pytest.raises(StoreError, match="nothing to go on from. Start anew with --overwrite"):
+    with pytest.raises(StoreError, match="cannot be resumed. Restart with --overwrite"):
         training_runs.train(store, request(folder), resume=True)
     training_runs.train(store, request(folder, epochs=1), overwrite=True)
     assert not models.has_run(store, "net")
