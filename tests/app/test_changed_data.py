@@ -64,7 +64,7 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, sto
     healthy(test.run())
     before = dataset_of(info).fingerprint
     assert before in str(data_of(test, "gallery"))
-    assert any("may be too good" in one.value for one in test.warning)
+    assert any("may be too optimistic" in one.value for one in test.warning)
     assert not any("has changed" in one.value for one in test.warning)
     assert any(f"Fewer than 5 prototypes for '{message(B)}'" in one.value for one in test.caption)
     assert [one.label for one in test.metric if "(!)" in one.label] == [

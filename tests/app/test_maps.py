@@ -314,7 +314,7 @@ def test_more_images_on_demand(page: Page) -> None:
 
 def test_a_prototype_that_this_k_does_not_have_leads_back(page: Page) -> None:
     test = healthy(page("prototypes", k="2", prototype="4.3"))
-    assert "There is no number 4 of class 4 now: it has 2 prototypes." in test.warning[0].value
+    assert "Class 4 has 2 prototypes now, so there is no number 4." in test.warning[0].value
     assert len(cards(test)) == 20
 
 

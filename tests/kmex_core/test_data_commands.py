@@ -55,24 +55,24 @@ def test_from_training_to_comparing_every_number_comes_with_what_is_known_of_its
     (root / "train" / "a" / "broken.png").unlink()
     assert len(run("convert", "--model", "pets", "--k", 2)["left_out"]) == 1
     weights = ("import", "--checkpoint", tmp_path / "pets.safetensors", "--dataset", root)
-    assert "may be too good" not in " ".join(
+    assert "may be too optimistic" not in " ".join(
         run(*weights, "--name", "own")["notes"]
     )  # it has not seen what is held out
     (root / "train" / "a" / "000.png").write_bytes((root / "train" / "a" / "001.png").read_bytes())
     assert run("datasets", "--verify", root)["models"]["own"] == "changed"
     assert "has changed since 'own' was imported" in run("convert", "--model", "own", "--k", 2)["notes"][0]
     imported = run(*weights, "--name", "seen")
-    assert "may be too good" in imported["notes"][0]
+    assert "may be too optimistic" in imported["notes"][0]
     said = {model["name"]: model["caveat"] for model in run("models")["models"]}
     assert not said["pets"]
-    assert "may be too good" in said["seen"]
+    assert "may be too optimistic" in said["seen"]
     assert "(!)" in CliRunner().invoke(app, ["models"]).stdout
     compared = run("compare", "--models", "seen", "pets", "--metrics", "accuracy,agreement")
     assert [row["label"] for row in compared["rows"] if row["caveat"]] == ["seen (!)", "seen + KMEx (!)"]
     latex = CliRunner().invoke(app, ["compare", "--models", "seen", "--metrics", "accuracy", "--format", "latex"])
-    assert "may be too good" in latex.stdout
+    assert "may be too optimistic" in latex.stdout
     evaluated = run("evaluate", "--model", "seen", "--metrics", "accuracy")
-    assert "may be too good" in evaluated["caveat"]
+    assert "may be too optimistic" in evaluated["caveat"]
 
     shutil.copytree(root, tmp_path / "copy" / "pets")
     os.remove(root / "train" / "b" / "009.png")

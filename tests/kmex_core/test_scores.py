@@ -241,7 +241,7 @@ def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo, m
 def test_unknown_metrics_and_mixed_models_are_refused(demo: Store, digits: ModelInfo) -> None:
     with pytest.raises(InputError, match="did you mean 'ghosting'"):
         measured(demo, digits, 2, ["gosting"])
-    with pytest.raises(InputError, match="of one data set"):
+    with pytest.raises(InputError, match="must have the same data set"):
         evaluate(
             [Subject(demo, each, dataset_of(digits)) for each in [digits, models.describe(demo, "faces")]],
             KMeans(2),
