@@ -23,7 +23,7 @@ def finding(page: Page, k: int) -> None:
 
 
 def finished(page: Page) -> None:
-    expect(page.get_by_text("Bands are ± one standard deviation")).to_be_visible(timeout=300_000)
+    expect(page.get_by_text("Bands: ± one standard deviation")).to_be_visible(timeout=300_000)
     settled(page)
 
 
@@ -70,7 +70,7 @@ def test_a_click_on_a_mark_shows_the_attribute_and_a_link_shows_it_again(
     expect(page.get_by_text("nearest to a prototype")).to_be_visible()
     name = re.search("attribute=([A-Za-z_]+)", page.url)
     assert name
-    words = page.get_by_text(re.compile(f"^{name[1].replace('_', ' ')}: .* training images"))
+    words = page.get_by_text(re.compile(f"^{name[1].replace('_', ' ')} occurs in .* training images"))
     expect(words).to_be_visible()
     page.wait_for_function(
         "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
@@ -86,7 +86,7 @@ def test_a_click_on_a_mark_shows_the_attribute_and_a_link_shows_it_again(
 
 def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page, tmp_path: Path) -> None:
     open_page(page, FACES)
-    worst = page.get_by_text(re.compile("^Worst: "))
+    worst = page.get_by_text(re.compile("^Least accurate: "))
     expect(worst).to_be_visible()
     settled(page)
     with page.expect_download() as kept:

@@ -65,13 +65,13 @@ def test_a_link_shows_the_same_in_another_browser(page: Page, browser: Browser, 
     explained(page)
     page.reload()
     explained(page)
-    shown = page.get_by_text("Nearest prototype, which decides").inner_text()
+    shown = page.get_by_text("Nearest prototype (decides)").inner_text()
     assert re.search(r"image=41", page.url)
     context = browser.new_context(base_url=server)
     other = context.new_page()
     other.goto(page.url)
     explained(other)
-    assert other.get_by_text("Nearest prototype, which decides").inner_text() == shown
+    assert other.get_by_text("Nearest prototype (decides)").inner_text() == shown
     expect(other.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value("41")
     expect(other.get_by_role("slider", name="Prototypes per class")).to_have_value("3")
     expect(other.get_by_role("slider", name=re.compile("Map opacity"))).to_have_value("40")

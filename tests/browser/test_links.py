@@ -127,8 +127,8 @@ def test_a_link_to_what_is_not_here_says_so_in_any_browser(page: Page, browser: 
 def test_an_image_that_is_not_here_is_said_and_the_address_follows(page: Page) -> None:
     page.goto("/explain?image=inf&k=0")
     explained(page)
-    expect(page.get_by_text("image 'inf', which is not here")).to_be_visible()
-    expect(page.get_by_text("k '0', which is not here")).to_be_visible()
+    expect(page.get_by_text("image 'inf', which is not available")).to_be_visible()
+    expect(page.get_by_text("k '0', which is not available")).to_be_visible()
     field = page.get_by_role("spinbutton", name=re.compile("Test image"))
     field.fill("7")
     field.press("Enter")
