@@ -83,7 +83,7 @@ def test_picking_a_mistake_says_so(page: Page) -> None:
     explained(page)
     expect(page.get_by_text("Correct.")).to_be_visible()
     page.get_by_role("button", name=re.compile("Random mistake")).click()
-    expect(page.get_by_text(re.compile(r"The true class is \d: .* wrong\."))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"The true class is \d, so .* wrong\."))).to_be_visible()
     assert "image=" in page.url
 
 
