@@ -202,7 +202,7 @@ def test_an_image_that_is_clicked_has_a_card_and_a_link_to_its_explanation(page:
     told = page.locator(".kx-map-tip").inner_text()
     number = re.search(r"Training image ([\d,]+): (\d)", told)
     assert number, told
-    assert re.search(r"KMEx says \d [✓✗], black box \d [✓✗]", told)
+    assert re.search(r"KMEx predicts \d [✓✗], black box \d [✓✗]", told)
     page.mouse.click(*place(page, "train", index))
     expect(page.get_by_text(f"Training image {number[1]}: {number[2]}").last).to_be_visible()
     expect(page).to_have_url(re.compile("point=train-" + number[1].replace(",", "")))
