@@ -24,7 +24,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation, MapScores
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
-from kmex_core.models.info import BuiltInDetails, ModelInfo, listed
+from kmex_core.models.info import BuiltInDetails, ModelInfo, in_display_order
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion, Summary
@@ -124,11 +124,11 @@ def models_and_damaged() -> tuple[list[ModelInfo], list[str]]:
     infos, damaged = catalogue.list_models(store())
     for message in damaged:
         _log(message)
-    return listed(infos), damaged
+    return in_display_order(infos), damaged
 
 
 @st.cache_resource(max_entries=1000, show_spinner=False)
-def _log(message: str) -> None:  # once, however often models are listed
+def _log(message: str) -> None:  # once, however often models are in_display_order
     log.warning("%s", message)
 
 

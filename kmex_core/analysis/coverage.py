@@ -9,6 +9,7 @@ import numpy as np
 
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import joined
 from kmex_core.data.registry import Split
 from kmex_core.prototypes.types import Prototypes
 
@@ -220,10 +221,9 @@ def finding(covered: Coverage, per_class: int) -> list[str]:
     if hardly:
         names = [name.replace("_", " ") for name in hardly]
         names = [*names[:4], f"{len(names) - 4} others"] if len(names) > 5 else names
-        listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
         sentences.append(
-            f"The prototypes hardly distinguish images with {listed} from those without (less than {HARDLY:.0%} of the "
-            "variance explained): a prototype that has the attribute has it by chance."
+            f"The prototypes hardly distinguish images with {joined('or', names)} from those without (less than "
+            f"{HARDLY:.0%} of the variance explained): a prototype that has the attribute has it by chance."
         )
     return sentences
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import first_few
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -110,9 +111,7 @@ def attributes(
                 return f"{row[name]:.{digits}f}{spread}"
 
             places = 1 if several else 0
-            missed = ", ".join(row["missed"][:3]) + (
-                f" and {len(row['missed']) - 3} more" if len(row["missed"]) > 3 else ""
-            )
+            missed = first_few(row["missed"], 3)
             print(
                 f"{row['k']:3}  {row['prototypes']:10}  {mean('ghosted', places):>9}  {mean('captured', places):>12}  "
                 f"{mean('correlation_mae', 4):>17}  {missed or '–'}"

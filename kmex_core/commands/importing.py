@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.devices import checked_device
+from kmex_core.base.phrases import joined
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -27,7 +28,7 @@ from kmex_core.commands._shared import (
     number_list,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.models.kinds import BASELINES, MODEL_KINDS, listed
+from kmex_core.models.kinds import BASELINES, MODEL_KINDS
 
 if TYPE_CHECKING:
     pass
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def import_(
     checkpoint: Annotated[Path, typer.Option(metavar="FILE", help="A safetensors file, or a saved state dict (.pt).")],
     name: Annotated[str, typer.Option(help="Name of the model in the store.")],
-    kind: Annotated[str, typer.Argument(help=f"Kind of model: {listed('or', MODEL_KINDS)}.")] = "blackbox",
+    kind: Annotated[str, typer.Argument(help=f"Kind of model: {joined('or', MODEL_KINDS)}.")] = "blackbox",
     dataset: Annotated[
         str,
         typer.Option(
@@ -59,7 +60,7 @@ def import_(
         ),
     ] = "",
     std: Annotated[str, typer.Option(metavar="R,G,B", help="Channel standard deviations, as for --mean.")] = "",
-    k: Annotated[int, typer.Option(min=1, help=f"Prototypes per class of {listed('and', BASELINES)}.")] = 5,
+    k: Annotated[int, typer.Option(min=1, help=f"Prototypes per class of {joined('and', BASELINES)}.")] = 5,
     options: Options = None,
     ignore: Annotated[
         list[str] | None,

@@ -9,6 +9,7 @@ import typer
 
 from kmex_core.base import jobs
 from kmex_core.base.devices import checked_device
+from kmex_core.base.phrases import joined
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -27,7 +28,7 @@ from kmex_core.commands._shared import (
     named_numbers,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.models.kinds import BASELINES, MODEL_KINDS, listed
+from kmex_core.models.kinds import BASELINES, MODEL_KINDS
 
 if TYPE_CHECKING:
     pass
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def train(
     dataset: Annotated[str, typer.Option(metavar="NAME|PATH", help="Name (see `datasets`) or path of a data set.")],
     name: Annotated[str, typer.Option(help="Name of the model in the store.")],
-    kind: Annotated[str, typer.Argument(help=f"Kind of model: {listed('or', MODEL_KINDS)}.")] = "blackbox",
+    kind: Annotated[str, typer.Argument(help=f"Kind of model: {joined('or', MODEL_KINDS)}.")] = "blackbox",
     backbone: Annotated[
         str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
     ] = "resnet34",
@@ -64,7 +65,7 @@ def train(
     ] = None,
     image_size: ImageSize = 0,
     k: Annotated[
-        int | None, typer.Option(min=1, help=f"Prototypes per class of {listed('and', BASELINES)}. Default: 5.")
+        int | None, typer.Option(min=1, help=f"Prototypes per class of {joined('and', BASELINES)}. Default: 5.")
     ] = None,
     options: Options = None,
     imagenet: Annotated[bool, typer.Option("--imagenet", help="Start from ImageNet weights (downloaded).")] = False,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.base.phrases import first_few
 from kmex_core.data.dataset import Split, Subset
 
 if TYPE_CHECKING:
@@ -83,11 +84,13 @@ def read_annotations(
         else:
             columns[name] = values
     if constant:
-        notes.append(f"Ignored as attributes, because they are the same for all training images: {_listed(constant)}.")
+        notes.append(
+            f"Ignored as attributes, because they are the same for all training images: {first_few(constant, 6)}."
+        )
     unknown = {name: int((~known).sum()) for name, (_, known) in columns.items() if not known.all()}
     if unknown:
         notes.append(
-            f"{sum(unknown.values()):,} values of attributes are missing ({_listed(list(unknown))}). These images "
+            f"{sum(unknown.values()):,} values of attributes are missing ({first_few(list(unknown), 6)}). These images "
             "count neither as having the attribute nor as not having it."
         )
     return Annotations(
@@ -299,7 +302,3 @@ def _places(images: Sequence[str]) -> dict[str, int]:
             by_name.setdefault(name, position)
     whole = {image: position for position, image in enumerate(images)}
     return {name: position for name, position in by_name.items() if name not in shared} | whole
-
-
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

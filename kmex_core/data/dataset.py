@@ -174,11 +174,6 @@ class LeftOut:
     names: tuple[str, ...] = ()
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """The first few names in words, and the number of the others."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
-
-
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """A data set.

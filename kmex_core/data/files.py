@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.data.content import FileState, as_array, contents, state_of
-from kmex_core.data.dataset import LeftOut, listed
+from kmex_core.data.dataset import LeftOut
 from kmex_core.data.pictures import DECODER, SUFFIXES, read_header, read_picture
 
 UNKNOWN = "files with a suffix that no picture has"
@@ -252,7 +253,7 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
     if len(broken) == 1:
         raise InputError(f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}")
     raise InputError(
-        f"{len(broken):,} of {total:,} pictures in {where} are broken: {listed([name for name, _ in broken])}. "
+        f"{len(broken):,} of {total:,} pictures in {where} are broken: {first_few([name for name, _ in broken])}. "
         f"The first: {flaw} {SKIP.format(pronoun='them')}"
     )
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from kmex_core.base.errors import InputError
-from kmex_core.data.dataset import ImageDataset, LeftOut, Split, Subset, listed
+from kmex_core.base.phrases import first_few
+from kmex_core.data.dataset import ImageDataset, LeftOut, Split, Subset
 
 MANY = 20  # from this many classes, one image each looks like identifiers
 
@@ -37,18 +38,18 @@ def judged(data: ImageDataset) -> ImageDataset:
     if len(train) >= MANY and train.max() == 1:
         raise InputError(
             f"Data set '{data.name}' has {len(train):,} classes for {train.sum():,} training images, one each: its "
-            f"labels ({listed(data.class_names)}) look like identifiers. Name a column that is the class (--class)."
+            f"labels ({first_few(data.class_names)}) look like identifiers. Name a column that is the class (--class)."
         )
     if test.sum() == 0:
         raise InputError(
             f"Data set '{data.name}' has no test images for the classes with training images: "
-            f"{listed(data.class_names)}." + (f" {' '.join(notes)}" if notes else "")
+            f"{first_few(data.class_names)}." + (f" {' '.join(notes)}" if notes else "")
         )
     unmeasured = [f"'{data.class_names[label]}' ({train[label]:,})" for label in np.flatnonzero(test == 0)]
     if unmeasured:
         notes.append(
             f"{len(unmeasured):,} of {len(test):,} classes have no test images, so their accuracy is not measured; "
-            f"with their training images: {listed(unmeasured)}."
+            f"with their training images: {first_few(unmeasured)}."
         )
     if data.left_out:
         notes.append(left_out_in_words(data.left_out))
@@ -57,7 +58,7 @@ def judged(data: ImageDataset) -> ImageDataset:
 
 def left_out_in_words(left_out: Sequence[LeftOut]) -> str:
     """The skipped files, as a sentence."""
-    parts = [f"{item.count:,} {item.reason} ({listed(item.names, 2 if item.count > 2 else 3)})"
+    parts = [f"{item.count:,} {item.reason} ({first_few(item.names, 2 if item.count > 2 else 3)})"
              if item.count <= len(item.names) else f"{item.count:,} {item.reason} ({item.names[0]}, …)"
              for item in left_out]  # fmt: skip
     return f"Left out: {'; '.join(parts)}."
@@ -118,7 +119,9 @@ def _with_training_images(
         part = Subset(split, rows)
         part.labels = place[part.labels]
         splits[name] = part
-    note = f"Left out, because there are no training images: class{'es' if len(empty) > 1 else ''} {listed(named, 8)}."
+    note = (
+        f"Left out, because there are no training images: class{'es' if len(empty) > 1 else ''} {first_few(named, 8)}."
+    )
     names = tuple(data.class_names[label] for label in populated)
     counts = {name: np.bincount(split.labels, minlength=len(names)) for name, split in splits.items()}
     return replace(data, splits=splits, class_names=names), counts, [note]

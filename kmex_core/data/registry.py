@@ -10,13 +10,14 @@ from pathlib import Path
 from kmex_core.base.errors import InputError, unknown_name
 from kmex_core.base.location import default_root
 from kmex_core.base.paths import user_path
+from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.registry import Registry, subclasses
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, read_only
 from kmex_core.data import sources
 from kmex_core.data.content import reading_again, signature
-from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable, listed
+from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable
 from kmex_core.data.judge import judged
 from kmex_core.data.source import DataSource
 from kmex_core.data.sources.folder import load_folder
@@ -142,7 +143,7 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
         placed = replace(spec, name=str(whole), root=str(layout.home))
         if layout.kind:
             return (load_parquet if layout.kind == "parquet" else load_folder)(placed, layout, progress)
-        unused = f" These names match no split: {listed(layout.others)}." if layout.others else ""
+        unused = f" These names match no split: {first_few(layout.others)}." if layout.others else ""
         raise InputError(
             f"{folder} contains no readable data set: expected parquet files with the word 'train' in their "
             "names, "

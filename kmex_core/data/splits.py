@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import first_few
 from kmex_core.data.annotations import FILES
-from kmex_core.data.dataset import listed
 from kmex_core.data.files import is_system, name_in
 
 SPLITS = ("train", "test", "validation")
@@ -161,12 +161,12 @@ def _names(named: Named, root: Path) -> tuple[str, ...]:
 
 def _unused_notes(others: Sequence[str]) -> tuple[str, ...]:
     because = "their names give no split, several splits, or one that is already in use"
-    return (f"Not used, because {because}: {listed(others)}.",) if others else ()
+    return (f"Not used, because {because}: {first_few(others)}.",) if others else ()
 
 
 def _unread_notes(paths: Sequence[Path], root: Path, kind: str) -> tuple[str, ...]:
     names = [name_in(path, root) for path in paths]
-    return (f"Not used, because the training split is in {kind}: {listed(names)}.",) if names else ()
+    return (f"Not used, because the training split is in {kind}: {first_few(names)}.",) if names else ()
 
 
 def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
             missing = [str(number) for number in range(expected) if number not in present]
             notes.append(
                 f"The {split} split is incomplete: {len(missing):,} of its {expected:,} files are missing "
-                f"({listed(missing)})."
+                f"({first_few(missing)})."
             )
         sets = {
             (path.parent, path.stem[: shard.start()], shard[2]) if shard else path
@@ -189,6 +189,7 @@ def _shard_notes(by_split: dict[str, list[Path]]) -> tuple[str, ...]:
         if len(sets) > 1:
             root = Path(os.path.commonpath([path.parent for path in paths]))
             notes.append(
-                f"The {split} split is read from {len(paths)} files: {listed([name_in(path, root) for path in paths])}."
+                f"The {split} split is read from {len(paths)} files: "
+                f"{first_few([name_in(path, root) for path in paths])}."
             )
     return tuple(notes)

@@ -63,7 +63,7 @@ class ModelInfo:
         )
 
 
-def listed(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
+def in_display_order(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
     """Models in display order: those of the embedded demo first, then by name."""
     return sorted(infos, key=lambda info: (not info.embedded, info.name))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from kmex_core.base.phrases import joined
 from kmex_core.base.registry import Description, Registry, descriptions
 
 if TYPE_CHECKING:
@@ -69,10 +70,4 @@ BASELINES: Registry[ModelKind] = Registry(
 MODEL_KINDS: Registry[ModelKind] = Registry("model kind", [(_BLACK_BOX.name, _BLACK_BOX), *BASELINES.items()])
 
 
-def listed(word: str, names: Iterable[str]) -> str:
-    """Names as a sentence lists them: "ProtoPNet, FLINT or ProtoVAE"."""
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
-
-
-TITLES = listed("or", (kind.title for kind in BASELINES.values()))
+TITLES = joined("or", (kind.title for kind in BASELINES.values()))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.kmeans import kmeans
@@ -95,7 +96,7 @@ def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.nda
     sizes = np.bincount(labels, minlength=len(class_names))
     empty = [f"'{name}'" for name, size in zip(class_names, sizes, strict=True) if size == 0]
     if empty:
-        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        shown = first_few(empty, 5)
         raise InputError(
             f"Every class needs at least one training image. Classes without images: {shown}. Add images, or train "
             "without these classes."

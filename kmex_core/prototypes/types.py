@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmex_core.base.artifact import StoredResult
+from kmex_core.base.phrases import first_few
 
 NO_IMAGE = -1
 
@@ -76,7 +77,7 @@ def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequ
     few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k).tolist()]
     if not few:
         return ""
-    shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+    shown = first_few(few, 5)
     return (
         f"Fewer than {k} prototypes for {shown}: a class has at most as many prototypes as it has training images "
         "with different embeddings."

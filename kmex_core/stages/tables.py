@@ -18,7 +18,7 @@ from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation, MapScores, NotComputed
 from kmex_core.models import catalogue
-from kmex_core.models.info import ModelInfo, listed
+from kmex_core.models.info import ModelInfo, in_display_order
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.evaluation import evaluate
@@ -171,7 +171,7 @@ def _table(name: str, about: str, options: frozenset[str] = frozenset()) -> Call
 def _models(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.models import model_table
 
-    return model_table(asked.store, listed(catalogue.list_models(asked.store)[0]))
+    return model_table(asked.store, in_display_order(catalogue.list_models(asked.store)[0]))
 
 
 @_table("training", "loss and accuracy by epoch, of a model or of a training that is not finished", ONE)
@@ -371,7 +371,7 @@ def _attribute_curves(asked: TableRequest) -> pd.DataFrame:
     def of_kmex(info: ModelInfo) -> Curves | None:
         return _curves(asked, subject(info), compute=info.name == chosen.info.name)
 
-    infos = comparable(chosen.info, listed(catalogue.list_models(asked.store)[0]))
+    infos = comparable(chosen.info, in_display_order(catalogue.list_models(asked.store)[0]))
     stored = [
         info for info in infos
         if info.kind != "blackbox" and subject(info).conversion(BuiltIn()).summary() is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, matched, read_annotations, table_beside
@@ -16,7 +17,6 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    listed,
     survey,
     usual_size,
     with_test_split,
@@ -88,7 +88,7 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
-        notes.append(f"Left out, because they contain no pictures: {listed(quoted)}.")
+        notes.append(f"Left out, because they contain no pictures: {first_few(quoted)}.")
     divided = with_test_split(splits, names)
     return ImageDataset(
         name=spec.name,

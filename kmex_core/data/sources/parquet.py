@@ -13,6 +13,7 @@ import numpy as np
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
+from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, check_names, matched, read_annotations, table_beside
@@ -22,7 +23,6 @@ from kmex_core.data.dataset import (
     ImageDataset,
     Split,
     fingerprint,
-    listed,
     survey,
     usual_size,
     with_test_split,
@@ -305,7 +305,7 @@ def _labels(tables: dict[str, Any], folder: Path) -> tuple[dict[str, np.ndarray]
     if named := _feature_names(tables["train"], "label"):
         order = {name: label for label, name in enumerate(named)}
         if len(order) < len(named):
-            raise InputError(f"{folder}: two classes have the same name in the schema ({listed(named)}).")
+            raise InputError(f"{folder}: two classes have the same name in the schema ({first_few(named)}).")
     seen = {value for values, _ in columns.values() for value in values if value is not None} - set(order)
     for value in sorted(seen, key=lambda value: (isinstance(value, str), value)):
         order[value] = len(order)
