@@ -14,6 +14,7 @@ from kmex_core.commands._shared import (
     DataRoot,
     Device,
     Json,
+    Method,
     Overwrite,
     Own,
     Seed,
@@ -22,6 +23,7 @@ from kmex_core.commands._shared import (
     app,
     number_range,
 )
+from kmex_core.relevance.catalogue import DEFAULT
 
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
@@ -30,6 +32,7 @@ OPTIONS = {  # what they set in `TableRequest`
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",
+    "--method": "method",
     "--image": "image",
     "--no-published": "published",
 }
@@ -57,6 +60,7 @@ def write_table(
     images: Annotated[
         int, typer.Option(min=0, help="Number of test images for the metrics on relevance maps; 0 leaves them out.")
     ] = 1000,
+    method: Method = DEFAULT,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="The image of 'predictions'.")] = None,
     published: Annotated[bool, typer.Option(help="Include the paper's figures in 'comparison'.")] = True,
     seed: Seed = 0,
@@ -86,8 +90,8 @@ def write_table(
             return {"tables": [{"name": known, "about": table.about} for known, table in TABLES.items()]}
         table = TABLES.named(name)
         request = TableRequest(
-            Store(), tuple(model or ()), tuple(number_range(k)) if k else (), own, seed, runs or 0, images, image,
-            published, data_root, skip_broken, device, bar,
+            Store(), tuple(model or ()), tuple(number_range(k)) if k else (), own, seed, runs or 0, images, method,
+            image, published, data_root, skip_broken, device, bar,
         )  # fmt: skip
         for option, attribute in OPTIONS.items():
             changed = getattr(request, attribute) != TableRequest.__dataclass_fields__[attribute].default

@@ -21,6 +21,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo, in_display_order
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.prototypes.types import Conversion
+from kmex_core.relevance.catalogue import DEFAULT
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves, stored_attribute_curves, sweep
@@ -36,7 +37,7 @@ PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 # the attributes of `TableRequest` that a table depends on
 ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed"}
-MEASURED, SEVERAL = PROTOTYPES | {"images"}, frozenset({"models", "ks", "images", "runs", "published"})
+MEASURED, SEVERAL = PROTOTYPES | {"images", "method"}, frozenset({"models", "ks", "images", "runs", "published"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class TableRequest:
         seed: of k-means and of the choice of images.
         runs: number of runs; 0 for the default.
         images: number of test images for the metrics on relevance maps; 0 omits these.
+        method: how relevance maps are made, a name of `relevance.catalogue.METHODS`.
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
@@ -63,6 +65,7 @@ class TableRequest:
     seed: int = 0
     runs: int = 0
     images: int = IMAGES
+    method: str = DEFAULT
     image: Path | None = None
     published: bool = True
     data_root: str = ""
@@ -114,16 +117,14 @@ class TableRequest:
 
     @property
     def scores(self) -> MapScores:
-
-        scores = self.subject.relevance_scores(self.source, self.images, self.seed).get_or_why_not()
+        scores = self.subject.relevance_scores(self.source, self.images, self.seed, self.method).get_or_why_not()
         if isinstance(scores, NotComputed):
             raise InputError(scores.reason)
         return scores
 
     def evaluation(self, subject: Subject, source: PrototypeSource, seeds: range) -> Evaluation:
-
         names = [name for name, metric in METRICS.items() if self.images or not metric.maps]
-        return evaluate([subject], source, seeds, self.images, names)
+        return evaluate([subject], source, seeds, self.images, names, self.method)
 
     def compared(self) -> list[Row]:
         """Every model by each of its prototype sources."""
@@ -317,7 +318,6 @@ def _scores(asked: TableRequest) -> pd.DataFrame:
 
 def _curves(asked: TableRequest, subject: Subject, compute: bool = False) -> Curves | None:
     """The curves of a model's KMEx: all of them, or what the store has; None for none."""
-
     seeds = range(asked.runs or 3)
     return (attribute_curves if compute else stored_attribute_curves)(subject, asked.ks or RANGE, seeds)
 

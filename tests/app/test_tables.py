@@ -34,6 +34,7 @@ Page = Callable[..., AppTest]
 IMAGES = 12
 DIGITS, FACES = ["--model", "digits"], ["--model", "faces"]
 ALL_DIGITS = [part for kind in ("", "-flint", "-protopnet", "-protovae") for part in ("--model", f"digits{kind}")]
+BY_GRADIENTS = ["--method", "integrated_gradients"]
 # the pages to open, and the tables that they offer: by their files' names, or by their widgets' keys
 PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("models", (("chosen", "digits"),)): {
@@ -46,6 +47,13 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-metrics.csv": ["metrics", *DIGITS, "--images", "12"],
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--images", "12"],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "12"],
+    },
+    ("evaluate", (("images", "12"), ("k", "2"), ("method", "Integrated Gradients"))): {
+        "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
+        "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
+        "digits-metrics.csv": ["metrics", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
+        "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
+        "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
     },
     ("evaluate", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
         "digits-confusion-black_box.csv": ["confusion-black-box", *DIGITS],

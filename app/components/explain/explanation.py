@@ -32,8 +32,7 @@ def show_map_controls(method: str) -> None:
     show_look("look")
     st.caption(
         f"Method: {METHODS[method].title}. The left relevance map shows which pixels of your image make it look like "
-        "the "
-        "prototype; the right one shows which pixels of the prototype's exemplar do."
+        "the prototype; the right one shows which pixels of the prototype's exemplar do."
     )
 
 
