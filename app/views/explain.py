@@ -23,17 +23,20 @@ st.markdown("Why does the model predict this class? Choose an image to see which
 prepare(info)
 show_notes(chosen)
 converted = read.conversion(chosen)
-picked = pick_image(chosen, converted)
+# a container for each part: more or fewer notes about one image move no part of another's explanation
+choice, predictions, maps = st.container(), st.container(), st.container()
+with choice:
+    picked = pick_image(chosen, converted)
 if picked is None:
     st.stop()
-predictions, maps = st.container(), st.container()
 with maps:
     st.header("This looks like that")
     method = choose_usable_method(chosen)
 explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, method)
 with predictions:
     show_predictions(chosen, converted.prototypes, explanation, picked)
-show_map_controls(explanation.maps.method)
-prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), explanation.maps.method)
-show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
-show_black_box(chosen, explanation, picked.pixels)
+with maps:
+    show_map_controls(explanation.maps.method)
+    prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), explanation.maps.method)
+    show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
+    show_black_box(chosen, explanation, picked.pixels)
