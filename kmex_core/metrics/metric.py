@@ -19,7 +19,7 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = GROUPS = (
     "Trustworthiness: predictions",
     "Transparency",
     "Diversity",
-    "Trustworthiness: maps",
+    "Trustworthiness: relevance maps",
 )
 ONE_PER_CLASS = NotComputed("With one prototype per class, there are no prototypes of a class to compare.")
 SINGLE = NotComputed("There is only one prototype.")
@@ -76,7 +76,7 @@ class Metric(ABC):
         name: its name in JSON, tables and on the command line.
         title: its name for people.
         better: "higher" or "lower"; "" for a baseline of other metrics.
-        unit: "share" (0…1, shown in per cent), "nats", "standard deviations" or "" for a plain number.
+        unit: "share" (0…1, shown in per cent), "nats", "SD" (standard deviations) or "" for a plain number.
         about: its meaning in a sentence or two.
         group: the property it measures, one of `GROUPS`.
         place: its position in its group.

@@ -93,9 +93,7 @@ def test_text_says_units_directions_and_reasons() -> None:
     ]
     vendi = next(line for line in lines if line.startswith("Effective prototypes"))
     assert vendi.split("↑")[1].split() == ["–", "1.250", "–", "–"]
-    assert "not computed" in next(
-        line for line in lines if line.startswith("Distance between prototypes (standard deviations) ↑")
-    )
+    assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (SD) ↑"))
     assert "not computed: One & only_prototype." in lines
     assert any(line.startswith("(paper): ResNet34 with ImageNet weights") for line in lines)
     assert any(line.startswith("(paper) Table 4: 1,000 test images") for line in lines)

@@ -14,8 +14,10 @@ class RelativeDistance(Metric):
     name = "relative_distance"
     title = "Distance between prototypes"
     better = "higher"
-    unit = "standard deviations"
-    about = "Mean distance from a prototype to the nearest other one of its class, in standard deviations of the class."
+    unit = "SD"
+    about = (
+        "Mean distance from a prototype to the nearest other one of its class, in standard deviations (SD) of the class."
+    )
     group, place = DIVERSITY, 2
     range = ANY
 
