@@ -16,7 +16,8 @@ class RelativeDistance(Metric):
     better = "higher"
     unit = "SD"
     about = (
-        "Mean distance from a prototype to the nearest other one of its class, in standard deviations (SD) of the class."
+        "Mean distance from a prototype to the nearest other one of its class, in standard deviations (SD) of the "
+        "class."
     )
     group, place = DIVERSITY, 2
     range = ANY
