@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout, lock_descriptor
 
@@ -87,26 +88,35 @@ _REPORT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.json")
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
 
-def _paths(store: Store, name: str) -> tuple[Path, Path, Path]:
-    folder = store.root / ROOM
-    return tuple(folder / f"{checked_name(name)}{suffix}" for suffix in (".json", ".log", ".lock"))  # type: ignore[return-value]
+class _Paths(NamedTuple):
+    """The files of a job; `stopped` exists once it was asked to stop."""
+
+    report: Path
+    log: Path
+    lock: Path
+    stopped: Path
+
+
+def _paths(store: Store, name: str) -> _Paths:
+    folder, name = store.root / ROOM, checked_name(name)
+    return _Paths(*(folder / f"{name}{suffix}" for suffix in (".json", ".log", ".lock", ".stopped")))
 
 
 def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
     """Start `python -m kmex_core <arguments>` as the job `name`, unless it is already running.
 
-        It runs in this process's working directory, so relative paths keep their meaning, and imports this package even
-        if that directory contains another one of the same name.
+    It runs in this process's working directory, so relative paths keep their meaning, and imports this package even
+    if that directory contains another one of the same name.
 
-        Returns:
-    Whether the job was started.
+    Returns:
+        Whether the job was started.
 
-        Raises:
-            InputError: when the store is read-only.
-            StoreError: when it cannot be written.
+    Raises:
+        InputError: when the store is read-only.
+        StoreError: when it cannot be written.
     """
     demand_writable(f"The job '{name}' cannot be started")
-    report, log, lock = _paths(store, name)
+    report, log, lock, stopped = _paths(store, name)
     try:
         make_folder(report.parent)
         held = _taken(lock)
@@ -119,6 +129,7 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
         return False
     try:
         now = time.time()
+        stopped.unlink(missing_ok=True)
         _write(report, Job("running", started=now, stage_started=now, changed=now, arguments=tuple(arguments)))
         with log.open("wb") as out:
             _children[report] = subprocess.Popen(
@@ -174,13 +185,13 @@ def forget(store: Store, name: str) -> None:
         InputError: when the store is read-only.
     """
     demand_writable(f"The job '{name}' cannot be removed from the list")
-    report, log, lock = _paths(store, name)
-    if _read(report) is None or (held := _taken(lock)) is None:
+    paths = _paths(store, name)
+    if _read(paths.report) is None or (held := _taken(paths.lock)) is None:
         return
     try:
-        for path in (report, log, lock):
+        for path in paths:
             path.unlink(missing_ok=True)
-        _children.pop(report, None)
+        _children.pop(paths.report, None)
     except OSError as error:
         raise StoreError(f"The job '{name}' cannot be removed from the list: {error.strerror or error}.") from error
     finally:
@@ -188,8 +199,12 @@ def forget(store: Store, name: str) -> None:
 
 
 def look(store: Store, name: str) -> Job | None:
-    """The state of a job, or None if it was never started. A job that died without a report has failed."""
-    report, _, lock = _paths(store, name)
+    """The state of a job, or None if it was never started.
+
+    A job that died without a report has failed, unless it was asked to stop: a signal that arrives in native code can
+    end the process before Python gets to report.
+    """
+    report, _, lock, stopped = _paths(store, name)
     job = _read(report)
     if job is None or job.state != "running":
         return job
@@ -199,12 +214,14 @@ def look(store: Store, name: str) -> Job | None:
     again = _read(report)  # it may have ended between the two reads
     if again is None or again.state != "running":
         return again
+    if stopped.exists():
+        return replace(job, state="stopped")
     return replace(job, state="failed", message=f"The job ended without a result. {last_lines(store, name)}".strip())
 
 
 def last_lines(store: Store, name: str) -> str:
     """The end of a job's log."""
-    log = _paths(store, name)[1]
+    log = _paths(store, name).log
     try:
         text = log.read_bytes()[-BIG:].decode(errors="replace")
     except OSError:
@@ -221,9 +238,10 @@ def stop(store: Store, name: str) -> None:
     """
     demand_writable(f"The job '{name}' cannot be stopped")
     job = look(store, name)
-    report, _, lock = _paths(store, name)
+    report, _, lock, stopped = _paths(store, name)
     if job is None or job.state != "running":
         return
+    stopped.touch()
     if not job.pid:
         _write(report, replace(job, state="stopped", changed=time.time()))  # the process checks this before it begins
     elif _held(lock):
@@ -285,7 +303,7 @@ class Reporter:
     """The job's side: a `Progress` that writes to the store."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._report, _, self._path = _paths(store, name)
+        self._report, _, self._path, _ = _paths(store, name)
         self._lock: int | None = None
         self._turn: FileLock | None = None
         self._wrote = 0.0

@@ -117,7 +117,7 @@ def test_forged_events_change_nothing(
     monkeypatch.delenv("KMEX_READ_ONLY")
     page("models")._run(clicked)
     assert len(no_processes) == 1, "the same events train a model where that is allowed"
-    jobs._paths(demo, "train-forged")[0].unlink()
+    jobs._paths(demo, "train-forged").report.unlink()
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,24 @@ def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeyp
     running.end("stopped")
 
 
+def test_a_job_that_dies_of_being_stopped_has_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
+    jobs.start(store, "native", ["models"])
+    running = OnItsWay.last.arrives(store, "native", monkeypatch)
+    assert running is not None
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *signal_to: sent.append(signal_to))
+    jobs.stop(store, "native")
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert until(store, "native", lambda job: True).state == "running"
+    running._release()  # the signal came in the middle of native code, which ended the process
+    OnItsWay.last.ended = -6
+    assert until(store, "native", lambda job: True).state == "stopped"
+    jobs.start(store, "native", ["models"])  # and what dies when it was started again has failed
+    OnItsWay.last.dies()
+    assert until(store, "native", lambda job: True).state == "failed"
+
+
 def test_an_early_death_is_noticed_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "early", ["models"])
