@@ -74,7 +74,7 @@ def test_a_link_shows_the_same_in_another_browser(page: Page, browser: Browser, 
     assert other.get_by_text("Nearest prototype (decides)").inner_text() == shown
     expect(other.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value("41")
     expect(other.get_by_role("slider", name="Prototypes per class")).to_have_value("3")
-    expect(other.get_by_role("slider", name=re.compile("Map opacity"))).to_have_value("40")
+    expect(other.get_by_role("slider", name=re.compile("Relevance map opacity"))).to_have_value("40")
     context.close()
 
 

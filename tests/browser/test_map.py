@@ -28,7 +28,7 @@ MAP = ".kx-map"
 def shown(page: Page, images: str, prototypes: int) -> None:
     """Wait until the map says what it shows."""
     expect(page.locator(CANVAS)).to_have_attribute(
-        "aria-label", re.compile(f"Map of {images} images and {prototypes} prototypes")
+        "aria-label", re.compile(f"Embedding map of {images} images and {prototypes} prototypes")
     )
 
 
@@ -218,7 +218,7 @@ def test_filters_are_in_the_link_and_in_another_browser(page: Page, browser: Bro
     page.get_by_text("Models differ").click()
     page.get_by_text("Test images", exact=True).click()
     # the digits' training images are all right: those that differ are test images
-    expect(page.locator(CANVAS)).to_have_attribute("aria-label", re.compile(r"Map of [1-9]\d? images"))
+    expect(page.locator(CANVAS)).to_have_attribute("aria-label", re.compile(r"Embedding map of [1-9]\d? images"))
     label = page.locator(CANVAS).get_attribute("aria-label")
     page.get_by_role("spinbutton", name="Number").fill("17")
     page.get_by_role("spinbutton", name="Number").press("Enter")

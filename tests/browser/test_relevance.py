@@ -103,7 +103,7 @@ def test_opacity_and_colours_change_without_the_server(page: Page, asked: list[s
     first = pixels_of(canvas)
     page.wait_for_timeout(1500)  # what the page asks for by itself has come
     asked.clear()
-    slider = page.get_by_role("slider", name=re.compile("Map opacity"))
+    slider = page.get_by_role("slider", name=re.compile("Relevance map opacity"))
     slider.focus()
     slider.press("Home")
     expect(slider).to_have_js_property("value", "0")
@@ -124,7 +124,7 @@ def test_opacity_and_colours_change_without_the_server(page: Page, asked: list[s
 def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Browser, server: str) -> None:
     open_page(page, "/explain")
     explained(page)
-    slider = page.get_by_role("slider", name=re.compile("Map opacity"))
+    slider = page.get_by_role("slider", name=re.compile("Relevance map opacity"))
     slider.focus()
     slider.press("ArrowLeft")
     page.get_by_role("combobox", name="Colours").select_option("Viridis")
@@ -132,7 +132,7 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
 
     def unchanged(where: Page) -> None:
         explained(where)
-        expect(where.get_by_role("slider", name=re.compile("Map opacity"))).to_have_js_property("value", "80")
+        expect(where.get_by_role("slider", name=re.compile("Relevance map opacity"))).to_have_js_property("value", "80")
         expect(where.get_by_role("combobox", name="Colours")).to_have_js_property("value", "Viridis")
         for part in ("opacity=80", "colours=Viridis"):  # in whatever order
             expect(where).to_have_url(re.compile(part))

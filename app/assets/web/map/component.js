@@ -46,10 +46,14 @@ export class EmbeddingMap {
   constructor(component) {
     this.component = component;
     this.root = element('div', { class: 'kx-map' });
-    this.canvas = element('canvas', { role: 'img', 'aria-label': 'The map is loading' }, this.root);
+    this.canvas = element('canvas', { role: 'img', 'aria-label': 'The embedding map is loading' }, this.root);
     this.over = element('canvas', { class: 'kx-map-over', 'aria-hidden': 'true' }, this.root);
     this.tip = new Tip(this.root);
-    this.status = element('div', { class: 'kx-map-status', role: 'status', text: 'Loading the map …' }, this.root);
+    this.status = element(
+      'div',
+      { class: 'kx-map-status', role: 'status', text: 'Loading the embedding map …' },
+      this.root,
+    );
     this.addButtons();
     this.x = linear();
     this.y = linear();
@@ -210,7 +214,10 @@ export class EmbeddingMap {
   describe({ cloud, layer, data }) {
     const images = count(this.filtered === null ? cloud.total : this.filtered.length);
     const prototypes = count(layer.x.length);
-    this.canvas.setAttribute('aria-label', `Map of ${images} images and ${prototypes} prototypes. ${data.instead}`);
+    this.canvas.setAttribute(
+      'aria-label',
+      `Embedding map of ${images} images and ${prototypes} prototypes. ${data.instead}`,
+    );
   }
 
   /** @param {string} name */

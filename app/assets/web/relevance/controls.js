@@ -13,10 +13,10 @@ export class Controls {
     this.scales = scales;
     this.root = element('div', { class: 'kx-look' }, parent);
     const opacity = element('label', {}, this.root);
-    const name = element('span', { text: 'Map opacity ' }, opacity);
+    const name = element('span', { text: 'Relevance map opacity ' }, opacity);
     this.number = element('span', {}, name); // not <output>, which the label would belong to
     this.slider = element('input', { type: 'range', min: '0', max: '100', step: '5' }, opacity);
-    this.slider.title = '0% shows the picture only, 100% the map only.';
+    this.slider.title = '0% shows the picture only, 100% the relevance map only.';
     const colours = element('label', {}, this.root);
     element('span', { text: 'Colours' }, colours);
     this.choice = element('select', {}, colours);
