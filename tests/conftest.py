@@ -75,7 +75,7 @@ def digits(demo: Store) -> ModelInfo:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store, as the default store."""
     monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "cache"))
-    return Store()
+    return Store(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -88,6 +88,8 @@ def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the data nor the store of whoever runs the tests."""
     monkeypatch.delenv("KMEX_DATA", raising=False)
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "cache"))
     close_datasets()

@@ -60,7 +60,9 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
         if path in ("/", "/prototypes"):
             pictures_are_shown(page)
         if path == "/embedding":
-            expect(page.locator(CANVAS)).to_have_attribute("aria-label", re.compile("Embedding map of 1,297 images and 50"))
+            expect(page.locator(CANVAS)).to_have_attribute(
+                "aria-label", re.compile("Embedding map of 1,297 images and 50")
+            )
     page.goto(f"{address}/")
     pictures_are_shown(page)
     link = page.locator(CARDS).nth(2)

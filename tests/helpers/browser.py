@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
@@ -37,10 +37,25 @@ def _bad_message(message: ConsoleMessage) -> bool:
 
 @contextmanager
 def watched(browser: Browser, server: str, **options: Any) -> Iterator[Page]:
-    """A page in a session of its own, with `options` of Playwright's. At its end, it must neither have logged an error
-    (a breach of the Content-Security-Policy is one) nor have asked any other machine for anything.
+    """A page in a browser profile of its own, with `options` of Playwright's, watched as `visit` does."""
+    context = browser.new_context(**{**profile(server), **options})
+    try:
+        with visit(context, server) as page:
+            yield page
+    finally:
+        context.close()
+
+
+def profile(server: str) -> dict[str, Any]:
+    """The options of a browser profile for the pages of a server."""
+    return {"viewport": {"width": 1440, "height": 900}, "base_url": server}
+
+
+@contextmanager
+def visit(context: BrowserContext, server: str) -> Iterator[Page]:
+    """A new page. At its end, it must neither have logged an error (a breach of the Content-Security-Policy is one) nor
+    have asked any other machine for anything, and all pages and what they stored are gone.
     """
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "base_url": server, **options})
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     asked: list[str] = []
@@ -52,7 +67,11 @@ def watched(browser: Browser, server: str, **options: Any) -> Iterator[Page]:
     try:
         yield opened
     finally:
-        context.close()
+        stored = {"origin": server, "storageTypes": "cookies,local_storage,indexeddb"}
+        left = context.new_page()  # others may have crashed or be closed
+        context.new_cdp_session(left).send("Storage.clearDataForOrigin", stored)
+        for page in context.pages:
+            page.close()
     elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:", server.replace("http", "ws")))]
     assert elsewhere == []
     assert errors == []
