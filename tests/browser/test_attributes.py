@@ -10,11 +10,12 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.browser import no_sideways_scrolling, open_page, serious, settled, slide
+from tests.helpers.browser import fits, no_sideways_scrolling, open_page, serious, settled, slide
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("faces_cache")]
 
 FACES = "/attributes?dataset=Faces&model=faces"
+WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1440, "light"), (1024, "dark"), (390, "light"))
 FINDING = re.compile(r"With (\d+) prototypes? per class, (\d+) of 30 attributes are captured")
 
 
@@ -97,17 +98,13 @@ def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page,
     assert f"{float(first['accuracy']):.1%} of its {first['images']} test images" in worst.inner_text()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light")])
-def test_the_page_fits_and_keeps_nobody_out(
-    browser: Browser, server: str, width: int, scheme: Literal["light", "dark"]
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, base_url=server)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
+def test_the_page_fits_and_keeps_nobody_out(page: Page) -> None:
     page.goto(f"{FACES}&attribute=Glasses")
     finding(page, 5)
     expect(page.get_by_text("Correlations as CSV")).to_be_attached()
-    settled(page)
-    assert no_sideways_scrolling(page)
-    assert serious(page) == []
-    context.close()
+    for width, scheme in WINDOWS:
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
+        settled(page)
+        fits(page, width, 900)
+        assert serious(page) == [], (width, scheme)

@@ -16,7 +16,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import CARDS, LAST, explained, no_sideways_scrolling, open_page, settled, slide, watched
+from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide
 from tests.helpers.hostile import hostile_model
 from tests.helpers.pictures import encoded
 from tests.helpers.servers import dashboard
@@ -147,22 +147,6 @@ def test_other_hosts_and_unknown_pictures_are_refused(page: Page, server: str) -
 def test_no_address_breaks_the_server(page: Page, server: str, path: str) -> None:
     # Streamlit itself answers 400 to what looks like a way out of its folders
     assert page.request.get(f"{server}/{path}").status in (400, 404)
-
-
-@pytest.mark.parametrize("path", [*LAST, "/prototypes?prototype=3.1"])
-def test_pages_fit_every_width_in_both_themes(browser: Browser, server: str, path: str) -> None:
-    with watched(browser, server) as page:
-        page.goto(path)
-        expect(page.locator(LAST[path.partition("?")[0]]).first).to_be_attached()
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
-            settled(page)
-            # 720 × 450 is what 1440 × 900 leaves at 200 % zoom
-            for width, height in ((1440, 900), (1024, 768), (720, 450), (390, 844)):
-                page.set_viewport_size({"width": width, "height": height})
-                page.wait_for_timeout(400)
-                assert no_sideways_scrolling(page), (scheme, width)
 
 
 def test_hostile_names_ask_no_other_machine_for_anything(browser: Browser, tmp_path: Path) -> None:

@@ -27,23 +27,35 @@ def own_store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.fixture(scope="module")
+def page_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("page") / "store")
+
+
+@pytest.fixture(scope="module")
+def page_server(page_store: Store) -> Iterator[str]:
+    with dashboard(page_store.root, page_store.root.parent / "log") as address:
+        yield address
+
+
 @pytest.fixture
-def own_page(browser: Browser, own_store: Store, tmp_path: Path) -> Iterator[Page]:
-    with dashboard(own_store.root, tmp_path / "log") as address:
-        context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 1500})
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        yield page
-        context.close()
+def own_page(browser: Browser, page_server: str) -> Iterator[Page]:
+    """A page on a store in which these tests train, import and delete models."""
+    context = browser.new_context(base_url=page_server, viewport={"width": 1440, "height": 1500})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    context.close()
 
 
-def choose_row(page: Page, row: int) -> None:
+def choose_model(page: Page, store: Store, name: str) -> None:
+    row = [one.name for one in models.list_models(store)[0]].index(name)
     box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 20, box["y"] + 35 * (row + 1) + 17)
 
 
-def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own_store: Store) -> None:
+def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, page_store: Store) -> None:
     page = own_page
     page.goto("/models")
     page.get_by_role("textbox", name="Name").first.fill("mine")
@@ -52,26 +64,26 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, own
     expect(page.get_by_text("Training mine")).to_be_visible()
     expect(page.get_by_text(re.compile(r"Epoch 2/3, loss"))).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
-    job = jobs.look(own_store, "train-mine")
+    job = jobs.look(page_store, "train-mine")
     assert job is not None
     os.kill(job.pid, signal.SIGKILL)
     page.reload()
     expect(page.get_by_text("The job ended without a result.")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_text("Training mine")).to_have_count(0, timeout=120_000)
-    info = models.describe(own_store, "mine")
+    info = models.describe(page_store, "mine")
     assert len(info.made_by["history"]) == 3
     assert "--resume" in info.made_by["command"]
     settled(page)
-    choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("mine"))
+    choose_model(page, page_store, "mine")
     page.get_by_role("button", name="Open model").click()
     expect(page.get_by_text("mine is a resnet20")).to_be_visible()
     expect(page.locator(".kx-card").first).to_be_visible()
 
 
-def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store, tmp_path: Path) -> None:
+def test_a_file_is_imported_renamed_and_deleted(own_page: Page, page_store: Store, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(models.path_of(own_store, "digits-protopnet").read_bytes())
+    path.write_bytes(models.path_of(page_store, "digits-protopnet").read_bytes())
     page = own_page
     page.goto("/models")
     page.get_by_role("tab", name="Import a model").click()
@@ -80,23 +92,23 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, own_store: Store
     page.get_by_role("textbox", name="Name").last.fill("theirs")
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_text("theirs is imported.")).to_be_visible()
-    assert models.describe(own_store, "theirs").kind == "protopnet"
-    assert list((own_store.root / "uploads").glob("*.weights")) == []
+    assert models.describe(page_store, "theirs").kind == "protopnet"
+    assert list((page_store.root / "uploads").glob("*.weights")) == []
     settled(page)
-    choose_row(page, 5)
+    choose_model(page, page_store, "theirs")
     page.get_by_role("button", name="Rename").click()
     page.get_by_role("dialog").get_by_role("textbox").fill("ours")
     page.get_by_role("dialog").get_by_role("textbox").press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Rename").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert "ours" in models.known_names(own_store)
+    assert "ours" in models.known_names(page_store)
     settled(page)
     if page.get_by_role("button", name="Delete").count() == 0:
-        choose_row(page, 5)
+        choose_model(page, page_store, "ours")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert "ours" not in models.known_names(own_store)
+    assert "ours" not in models.known_names(page_store)
 
 
 def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
@@ -125,7 +137,7 @@ def choose_backbone(page: Page, name: str) -> None:
     page.get_by_role("option", name=re.compile(name)).first.click()
 
 
-def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, own_store: Store, tmp_path: Path) -> None:
+def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, page_store: Store, tmp_path: Path) -> None:
     """The commonest network, in the commonest file: a ResNet-18 as torchvision's training script saves it."""
     torch.manual_seed(0)
     path = tmp_path / "model_best.pth"
@@ -143,11 +155,11 @@ def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, own_stor
     settled(page)
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_text("large is imported.")).to_be_visible(timeout=120_000)
-    info = models.describe(own_store, "large")
+    info = models.describe(page_store, "large")
     assert info.backbone == "resnet18"
     assert "hardly more than by chance" in info.made_by["imported"]["warning"]  # it was never trained
     settled(page)
-    choose_row(page, [one.name for one in models.list_models(own_store)[0]].index("large"))
+    choose_model(page, page_store, "large")
     expect(page.get_by_text("hardly more than by chance").first).to_be_visible()
 
 

@@ -100,9 +100,21 @@ def explained(page: Page) -> None:
     settled(page)
 
 
+FITS = """() => {
+  const main = document.querySelector('[data-testid=stMain]');
+  return main.scrollWidth <= main.clientWidth + 1;
+}"""
+
+
 def no_sideways_scrolling(page: Page) -> bool:
-    return bool(page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth <= "
-                              "document.querySelector('[data-testid=stMain]').clientWidth + 1"))  # fmt: skip
+    return bool(page.evaluate(FITS))
+
+
+def fits(page: Page, width: int, height: int) -> None:
+    """Resize the window: once the page has followed, it must not scroll sideways."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(400)
+    page.wait_for_function(FITS, timeout=20_000)
 
 
 def serious(page: Page) -> list[str]:
