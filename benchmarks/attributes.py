@@ -54,12 +54,21 @@ def measure() -> list[dict[str, Any]]:
     correlation_ratio(train.attributes, found.activated, len(found))
     size = f"{TRAIN:,} × {DIMENSIONS}, {ATTRIBUTES - 1} attributes"
     return [
-        {"what": f"{size}, k = 1…20: prototypes, predictions, curves", "median": round(swept, 2), "runs": 1,
-         "unit": "s", "target": 60},
+        {
+            "what": f"{size}, k = 1…20: prototypes, predictions, curves",
+            "median": round(swept, 2),
+            "runs": 1,
+            "unit": "s",
+            "target": 60,
+        },
         {"what": f"{size}, k = 20: coverage, subgroups, accuracy", "median": round(seconds, 3), "runs": 1, "unit": "s"},
-        {"what": "of that, what prototypes tell apart", "median": round(time.perf_counter() - started, 3), "runs": 1,
-         "unit": "s"},
-    ]  # fmt: skip
+        {
+            "what": "of that, what prototypes tell apart",
+            "median": round(time.perf_counter() - started, 3),
+            "runs": 1,
+            "unit": "s",
+        },
+    ]
 
 
 def _converted(found: Prototypes, predicted: np.ndarray, test: ArraySplit) -> Conversion:

@@ -86,6 +86,10 @@ def _plain_image(model: KMEx, image: Tensor, label: int, baseline: Tensor) -> No
     black_box(masked(relevance_rank(theirs), pixels // 2))
     at_random = torch.randperm(pixels)[None]
     for count in pixel_counts(pixels, STEPS):
-        for rank, says in ((relevance_rank(mine), similarity), (relevance_rank(theirs), black_box),
-                           (at_random, similarity), (at_random, black_box)):  # fmt: skip
+        for rank, says in (
+            (relevance_rank(mine), similarity),
+            (relevance_rank(theirs), black_box),
+            (at_random, similarity),
+            (at_random, black_box),
+        ):
             says(masked(rank, int(count)))

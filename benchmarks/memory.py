@@ -101,17 +101,24 @@ def _photos(folder: Path, count: int, width: int, height: int) -> Path:
     return folder
 
 
-def _commands(
-    what: str, code: Path, here: Path, photos: Path, backbone: str, target: float
-) -> list[dict[str, Any]]:  # fmt: skip
+def _commands(what: str, code: Path, here: Path, photos: Path, backbone: str, target: float) -> list[dict[str, Any]]:
     store = here / "store"
     shutil.rmtree(store, ignore_errors=True)
     checkpoint = here / f"{backbone}.pt"
     torch.save(architectures.build(backbone, CLASSES, 224).state_dict(), checkpoint)
     brought: list[str | Path] = [
-        "import", "--checkpoint", checkpoint, "--backbone", backbone, "--dataset", photos, "--name", "photos",
-        "--device", "cpu",
-    ]  # fmt: skip
+        "import",
+        "--checkpoint",
+        checkpoint,
+        "--backbone",
+        backbone,
+        "--dataset",
+        photos,
+        "--name",
+        "photos",
+        "--device",
+        "cpu",
+    ]
     rows = [_row(f"import, {what}", _peak(["-m", "kmex_core", *brought], code, store), target)]
     if not (store / "models" / "photos.safetensors").is_file():  # so that there is something to convert
         aside = photos.rename(here / "aside")
@@ -129,9 +136,22 @@ def _training(codes: dict[str, Path], here: Path, photos: Path) -> list[dict[str
     rows = [_row(f"train, {backbone}, {batch} random tensors at a time", random)]
     for which, code in codes.items():
         command: list[str | Path] = [
-            "-m", "kmex_core", "train", "--dataset", photos, "--backbone", backbone, "--batch-size", str(batch),
-            "--epochs", "1", "--name", f"trained-{which}", "--device", "cpu",
-        ]  # fmt: skip
+            "-m",
+            "kmex_core",
+            "train",
+            "--dataset",
+            photos,
+            "--backbone",
+            backbone,
+            "--batch-size",
+            str(batch),
+            "--epochs",
+            "1",
+            "--name",
+            f"trained-{which}",
+            "--device",
+            "cpu",
+        ]
         peak = _peak(command, code, here / "store")
         rows.append(_row(f"train, {backbone}, {photos.name}, {which}", peak, random[0] + 0.5))
     return rows
@@ -144,9 +164,13 @@ def _peak(arguments: Sequence[str | Path], code: Path, store: Path) -> tuple[flo
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as messages:
         child = subprocess.Popen(
-            command, cwd=code, env=environment, stdout=subprocess.DEVNULL, stderr=messages,
+            command,
+            cwd=code,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT)),
-        )  # fmt: skip
+        )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         messages.seek(0)
@@ -159,7 +183,12 @@ def _peak(arguments: Sequence[str | Path], code: Path, store: Path) -> tuple[flo
 def _row(what: str, peak: tuple[float, int, float], target: float | None = None) -> dict[str, Any]:
     memory, status, seconds = peak
     ended = f" (failed at a limit of {LIMIT // 2**30} GB)" if status else ""
-    row: dict[str, Any] = {"what": what + ended, "median": round(memory, 2), "runs": 1, "unit": "GB",
-                           "seconds": round(seconds, 1)}  # fmt: skip
+    row: dict[str, Any] = {
+        "what": what + ended,
+        "median": round(memory, 2),
+        "runs": 1,
+        "unit": "GB",
+        "seconds": round(seconds, 1),
+    }
     print(f"  {row['what']}: {row['median']} GB, {row['seconds']} s", file=sys.stderr, flush=True)
     return row | ({"target": round(target, 2)} if target is not None else {})

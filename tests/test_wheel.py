@@ -141,9 +141,11 @@ def test_the_wheel_has_every_file_of_both_packages_and_the_clones_settings(insta
         metadata = email.message_from_bytes(wheel.read(place))
         licences = {name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name}
     sources = {
-        str(path.relative_to(ROOT)) for package in ("app", "kmex_core") for path in (ROOT / package).rglob("*")
+        str(path.relative_to(ROOT))
+        for package in ("app", "kmex_core")
+        for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
-    }  # fmt: skip
+    }
     assert names == sources | {f"app/{SETTINGS}"}
     assert {"app/py.typed", "kmex_core/py.typed", "kmex_core/demo/digits.safetensors"} <= names
     assert licences == {"LICENSE", "app/assets/web/vendor/LICENSES.txt"}

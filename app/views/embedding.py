@@ -6,14 +6,14 @@ import streamlit as st
 
 from app import read
 from app.components.embedding.map_selection import select_on_map, selected_on_map, show_selected
-from app.components.embedding.map_tools import find_image, show_downloads, show_table
+from app.components.embedding.map_tools import choose_shown, find_image, show_downloads, show_table
 from app.components.shared.class_filter import choose_classes
-from app.components.shared.embedding_map import SHOWN, show_map
+from app.components.shared.embedding_map import show_map
 from app.components.shared.job_panel import follow
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.title import show_title
-from app.links import bound_switch, bound_to
+from app.links import bound_switch
 from app.state import selection
 from app.wording import MEANWHILE
 from kmex_core.commands.embedding_map import embedding_map_job
@@ -35,12 +35,7 @@ if projection is None:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    which = st.segmented_control(
-        "Show", list(SHOWN), format_func=SHOWN.__getitem__, default="all", required=True, key="show",
-        bind=bound_to("show", SHOWN, "all"), width="content",
-        help=f"All images, those that {chosen.title} misclassifies"
-        + (", or those on which KMEx and the black box disagree." if chosen.has_black_box else "."),
-    )  # fmt: skip
+    which = choose_shown(chosen)
     classes = choose_classes(info, width=220)
     find_image(projection)
     bind = bound_switch("test", False)
@@ -49,13 +44,18 @@ selected = selected_on_map(chosen, projection)
 left, right = st.columns([5, 2], gap="medium")
 with left:
     clicked = show_map(
-        "map", chosen, projection, selected=selected, which=which, classes=classes, test=test,
+        "map",
+        chosen,
+        projection,
+        selected=selected,
+        which=which,
+        classes=classes,
+        test=test,
         instead="Show as table below has the same data and is keyboard-accessible.",
-    )  # fmt: skip
+    )
     st.caption(
         f"UMAP fitted to {len(projection.sample):,} training images in {projection.axes.shape[0]} principal "
-        "components; "
-        "all other images are placed among them. "
+        "components; all other images are placed among them. "
         f"Trustworthiness {projection.trustworthiness:.3f} (0 to 1 ↑: whether neighbours here are neighbours in the "
         "embedding). The axes have no unit, and distances between groups mean little. "
         "Drag to move, scroll to zoom, click for details."

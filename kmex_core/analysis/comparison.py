@@ -109,12 +109,19 @@ def _published(kind: str, name: str) -> list[Row]:
     known = of_dataset(name)
     return [
         Row(
-            f"{model} (paper)", "paper", known[0].dataset, 0, 0,
-            {figure.metric: Cell(figure.mean, figure.std, "paper", f"Table {figure.table}: {figure.variant}")
-             for figure in known if figure.model == model},
+            f"{model} (paper)",
+            "paper",
+            known[0].dataset,
+            0,
+            0,
+            {
+                figure.metric: Cell(figure.mean, figure.std, "paper", f"Table {figure.table}: {figure.variant}")
+                for figure in known
+                if figure.model == model
+            },
         )
         for model in (MODEL_KINDS[kind].paper if known else ())
-    ]  # fmt: skip
+    ]
 
 
 def shown(metric: str, cell: Cell | None) -> str:
@@ -160,9 +167,11 @@ def measured_notes(table: Sequence[Row]) -> list[str]:
     caveats = dict.fromkeys(f"{row.label}: {row.caveat}".rstrip(".") for row in table if row.caveat)
     return [*caveats] + [
         f"{METRICS[name].title} of {row.label}: {cell.note}"
-        for row in table if row.source == "measured"
-        for name, cell in row.cells.items() if cell.mean is not None and cell.note
-    ]  # fmt: skip
+        for row in table
+        if row.source == "measured"
+        for name, cell in row.cells.items()
+        if cell.mean is not None and cell.note
+    ]
 
 
 def published_notes(table: Sequence[Row]) -> list[str]:
@@ -177,8 +186,20 @@ def as_csv(table: Sequence[Row]) -> str:
         for name, value in row.cells.items():
             numbers = ["" if number is None else number for number in (value.mean, value.std)]
             note = " ".join(filter(None, (row.caveat, value.note)))
-            lines.append([row.label, row.source, row.dataset, row.k or "", row.images or "", name,
-                          METRICS[name].better, *numbers, value.over, note])  # fmt: skip
+            lines.append(
+                [
+                    row.label,
+                    row.source,
+                    row.dataset,
+                    row.k or "",
+                    row.images or "",
+                    name,
+                    METRICS[name].better,
+                    *numbers,
+                    value.over,
+                    note,
+                ]
+            )
     return csv_text(lines)
 
 

@@ -85,8 +85,9 @@ def _is_private(folder: Path) -> bool:
 def _files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
-        for path in sorted(folder.rglob("*")) if path.name not in (DIGESTS, LOCK) and not path.is_dir()
-    }  # fmt: skip
+        for path in sorted(folder.rglob("*"))
+        if path.name not in (DIGESTS, LOCK) and not path.is_dir()
+    }
 
 
 def _digest(path: Path) -> str:

@@ -125,8 +125,11 @@ def descriptions(package: str, base: str, description: type[DescriptionT]) -> li
         for path in sorted(Path(folder).glob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 if isinstance(node, ast.ClassDef) and base in (ast.unparse(parent) for parent in node.bases):
-                    attributes = {name: _literal(value, f"{path.name}: {node.name}.{name}")
-                                  for name, value in _assigned(node) if name in fields}  # fmt: skip
+                    attributes = {
+                        name: _literal(value, f"{path.name}: {node.name}.{name}")
+                        for name, value in _assigned(node)
+                        if name in fields
+                    }
                     described.append(description(module=f"{package}.{path.stem}", class_name=node.name, **attributes))
     return sorted(described, key=lambda entry: entry.place)
 

@@ -34,10 +34,11 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
         raise error
     part = error.object[error.start : error.end]
     text = "".join(
-        plain if (plain := character.translate(_PLAIN)) != character
+        plain
+        if (plain := character.translate(_PLAIN)) != character
         else character.encode("ascii", "backslashreplace").decode("ascii")
         for character in part
-    )  # fmt: skip
+    )
     return text, error.end
 
 

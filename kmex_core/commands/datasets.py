@@ -93,12 +93,13 @@ def _verified(name: str, root: str, class_column: str, skip_broken: bool, bar: B
         "test_from": data.test_from,
         "changed_files": changed,
         "models": {
-            info.name: compared(info) for info in catalogue.list_models(Store())[0]
+            info.name: compared(info)
+            for info in catalogue.list_models(Store())[0]
             if Path(info.dataset).name == Path(data.name).name and info.class_column == data.class_column
         },
         "notes": list(data.notes),
         "left_out": [dataclasses.asdict(item) for item in data.left_out],
-    }  # fmt: skip
+    }
 
 
 def _show_verified(answer: dict[str, Any]) -> None:

@@ -90,9 +90,21 @@ def write_table(
             return {"tables": [{"name": known, "about": table.about} for known, table in TABLES.items()]}
         table = TABLES.named(name)
         request = TableRequest(
-            Store(), tuple(model or ()), tuple(number_range(k)) if k else (), own, seed, runs or 0, images, method,
-            image, published, data_root, skip_broken, device, bar,
-        )  # fmt: skip
+            Store(),
+            tuple(model or ()),
+            tuple(number_range(k)) if k else (),
+            own,
+            seed,
+            runs or 0,
+            images,
+            method,
+            image,
+            published,
+            data_root,
+            skip_broken,
+            device,
+            bar,
+        )
         for option, attribute in OPTIONS.items():
             changed = getattr(request, attribute) != TableRequest.__dataclass_fields__[attribute].default
             if changed and attribute not in table.options:

@@ -124,8 +124,11 @@ def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int)
     image = Image.fromarray(displayed(pixels, side)).convert("RGB")
     left, top, right, bottom = box
     corners = (
-        left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1,
-    )  # fmt: skip
+        left * image.width,
+        top * image.height,
+        right * image.width - 1,
+        bottom * image.height - 1,
+    )
     ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
     return np.asarray(image)
 

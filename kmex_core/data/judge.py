@@ -58,9 +58,12 @@ def judged(data: ImageDataset) -> ImageDataset:
 
 def left_out_in_words(left_out: Sequence[LeftOut]) -> str:
     """The skipped files, as a sentence."""
-    parts = [f"{item.count:,} {item.reason} ({first_few(item.names, 2 if item.count > 2 else 3)})"
-             if item.count <= len(item.names) else f"{item.count:,} {item.reason} ({item.names[0]}, …)"
-             for item in left_out]  # fmt: skip
+    parts = [
+        f"{item.count:,} {item.reason} ({first_few(item.names, 2 if item.count > 2 else 3)})"
+        if item.count <= len(item.names)
+        else f"{item.count:,} {item.reason} ({item.names[0]}, …)"
+        for item in left_out
+    ]
     return f"Left out: {'; '.join(parts)}."
 
 

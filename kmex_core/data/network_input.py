@@ -48,10 +48,12 @@ def to_pixels(images: Iterable[np.ndarray], channels: int, size: int) -> torch.T
         shaped = images[..., None] if images.ndim == 3 else images
         if shaped.shape[-1] == channels:
             return _resize(torch.from_numpy(np.ascontiguousarray(shaped)).permute(0, 3, 1, 2), size)
-    return torch.cat([
-        _resize(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], size)
-        for image in images
-    ])  # fmt: skip
+    return torch.cat(
+        [
+            _resize(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], size)
+            for image in images
+        ]
+    )
 
 
 def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:

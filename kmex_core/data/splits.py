@@ -146,9 +146,7 @@ def _refuse_unclear(unused: Named, places: Mapping[str, list[Path]]) -> None:
 
 
 def _parquet(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.glob(_PARQUET) if path.name not in FILES and not is_system(path.name)
-    )  # fmt: skip
+    return sorted(path for path in folder.glob(_PARQUET) if path.name not in FILES and not is_system(path.name))
 
 
 def _folders(folder: Path) -> list[Path]:

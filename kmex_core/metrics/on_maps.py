@@ -255,10 +255,14 @@ class _Batch:
         same_class = of_prediction.clone()
         same_class[other] = of_other
         # pixel orders: of the P pairs, of the n black-box and n model predictions, and n random ones
-        ranks = torch.cat([
-            relevance_rank(of_prototype), relevance_rank(of_black_box), relevance_rank(of_prediction),
-            self._random_ranks(seed),
-        ])  # fmt: skip
+        ranks = torch.cat(
+            [
+                relevance_rank(of_prototype),
+                relevance_rank(of_black_box),
+                relevance_rank(of_prediction),
+                self._random_ranks(seed),
+            ]
+        )
         # all masked images in one pass through the encoder: for AD and AI, the more relevant half of the pixels by the
         # P pairs and the n black-box predictions; for RO, every step between none and all by three orders per image
         least = self.pixels - int(self.pixels * LEAST)
@@ -317,15 +321,17 @@ class _Batch:
         # outputs are numbered: K similarities, C scores of the black box, C probabilities by the prototypes
         targets = Targets(
             images=torch.cat([image, each, each, other]),
-            outputs=torch.cat([
-                prototype,
-                count + classes + self.predicted,
-                count + self.black_box,
-                count + classes + self.black_box[other],
-            ]),
+            outputs=torch.cat(
+                [
+                    prototype,
+                    count + classes + self.predicted,
+                    count + self.black_box,
+                    count + classes + self.black_box[other],
+                ]
+            ),
             prototypes=count,
             classes=classes,
-        )  # fmt: skip
+        )
         maps, expected = _finite_maps(self.method, self.model, self.images, self.outputs.z, targets, self.rows)
         expected = expected.double()
         conserves = (maps.double().sum((1, 2, 3)) - expected).abs() <= CONSERVATION_TOLERANCE * expected.abs()
@@ -347,5 +353,9 @@ class _Batch:
         with torch.no_grad():
             portions = Portions.fitting(self.model.encoder, self.images, self.rows)
             parts = list(portions.over(len(image), outputs_of))
-        return _Outputs(*(torch.cat([getattr(outputs, name) for outputs in parts])
-                          for name in ("z", "similarity", "probability", "black_box")))  # fmt: skip
+        return _Outputs(
+            *(
+                torch.cat([getattr(outputs, name) for outputs in parts])
+                for name in ("z", "similarity", "probability", "black_box")
+            )
+        )

@@ -365,9 +365,9 @@ def run_arrays(run: Run) -> dict[str, np.ndarray]:
 def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, Any]]) -> Run:
     """The inverse of `run_arrays`, for a network of the same architecture."""
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    model.load_state_dict({
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    })  # fmt: skip
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    )
     optimiser = {}
     for name, value in tensors.items():
         if name.startswith("optimiser."):

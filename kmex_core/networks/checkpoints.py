@@ -173,8 +173,15 @@ def _scan(path: Path, content: Any, size: int) -> None:
     except InputError:
         raise
     except (
-        ValueError, IndexError, KeyError, EOFError, OverflowError, UnicodeDecodeError, MemoryError, struct.error,
-    ) as error:  # fmt: skip
+        ValueError,
+        IndexError,
+        KeyError,
+        EOFError,
+        OverflowError,
+        UnicodeDecodeError,
+        MemoryError,
+        struct.error,
+    ) as error:
         raise InputError(
             f"{path} is damaged or truncated ({_first_line(error)}). Download or copy it again."
         ) from error
@@ -191,9 +198,22 @@ def _load(path: Path, mapped: bool) -> Any:
             f"run arbitrary code, so it is refused. {WAY_OUT} ({_first_line(error)})"
         ) from error
     except (
-        RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError,
-        AssertionError, OverflowError, RecursionError, NotImplementedError, ImportError, struct.error,
-    ) as error:  # fmt: skip
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+        AssertionError,
+        OverflowError,
+        RecursionError,
+        NotImplementedError,
+        ImportError,
+        struct.error,
+    ) as error:
         raise InputError(
             f"{path} is damaged, truncated, or not a checkpoint ({_first_line(error)}). Expected a safetensors file, "
             "or a "

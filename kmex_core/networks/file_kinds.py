@@ -96,9 +96,11 @@ def _text(start: bytes) -> str | None:
 def _is_onnx(start: bytes) -> bool:
     """ONNX begins with ir_version (field 1, 1 to 99), then the producer's name or a message; saved_model.pb alike."""
     return (
-        len(start) > 3 and start[0] == 0x08 and 0 < start[1] < 100
+        len(start) > 3
+        and start[0] == 0x08
+        and 0 < start[1] < 100
         and start[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
-    )  # fmt: skip
+    )
 
 
 def directory(path: Path) -> zipfile.ZipFile:
@@ -140,8 +142,13 @@ def _zip(path: Path) -> str | None:
             "is a TorchScript program (torch.jit.save), which is code. If you trust it, load it in Python with "
             "`torch.jit.load`, and save the weights alone: `torch.save(module.state_dict(), 'weights.pt')`."
         )
-    if any(name.startswith("serialized_exported_program") or "/models/" in name or "archive_format" in name
-           for name in names) and "data.pkl" not in ends:  # fmt: skip
+    if (
+        any(
+            name.startswith("serialized_exported_program") or "/models/" in name or "archive_format" in name
+            for name in names
+        )
+        and "data.pkl" not in ends
+    ):
         return (
             "is an exported program (torch.export, .pt2), which is code. If you trust it, load it in Python with "
             "`torch.export.load`, and save the weights alone: `torch.save(program.state_dict, 'weights.pt')`."

@@ -167,9 +167,14 @@ class Portions:
 
     @classmethod
     def fitting(
-        cls, function: Callable[[Tensor], Any], batch: Tensor, most: int | None = None, *, backward: bool = False,
+        cls,
+        function: Callable[[Tensor], Any],
+        batch: Tensor,
+        most: int | None = None,
+        *,
+        backward: bool = False,
         copies: int = 1,
-    ) -> Portions:  # fmt: skip
+    ) -> Portions:
         """Portions that fit into free memory.
 
         Args:

@@ -206,8 +206,9 @@ def _parts(network: nn.Module, path: str, like: str) -> SplitModel:
 
 def _linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
     """The Linear layers by name, those inside attention left out, which are not called."""
-    inside = {part for module in network.modules() if isinstance(module, nn.MultiheadAttention)
-              for part in module.modules()}  # fmt: skip
+    inside = {
+        part for module in network.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()
+    }
     return {
         name: module
         for name, module in network.named_modules()

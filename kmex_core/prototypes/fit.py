@@ -175,8 +175,15 @@ def attracted(
     rows = np.flatnonzero(prototypes.activated == p)
     z = torch.from_numpy(embeddings.z[rows])
     with torch.no_grad():
-        far = (pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0] if distance is None
-               else distance(z)[:, p]).cpu().numpy()  # fmt: skip
+        far = (
+            (
+                pairwise(z, torch.from_numpy(prototypes.centers[p : p + 1]))[:, 0]
+                if distance is None
+                else distance(z)[:, p]
+            )
+            .cpu()
+            .numpy()
+        )
     rows = rows[far.argsort(kind="stable")]
     same_class = embeddings.labels[rows] == prototypes.classes[p]
     return rows[same_class], rows[~same_class]

@@ -61,9 +61,10 @@ def kmeans(points: Tensor, k: int, seed: int, starts: int = STARTS) -> Clusters:
     squares = torch.linalg.vector_norm(centred, dim=1).square_()
     if k == 1:
         return Clusters(
-            mean[None], torch.zeros(len(points), dtype=torch.int64, device=points.device),
+            mean[None],
+            torch.zeros(len(points), dtype=torch.int64, device=points.device),
             float(squares.sum(dtype=torch.float64)),
-        )  # fmt: skip
+        )
     # many starts on few points: each halving runs all starts for some rounds and keeps the better ones
     random = torch.Generator().manual_seed(seed)
     sample, weights = _coreset(centred, squares, max(CORESET, CORESET_PER_CLUSTER * k), random)

@@ -42,7 +42,9 @@ class MethodDescription(Description):
 
 METHODS: Registry[MethodDescription] = Registry(
     "relevance method",
-    ((method.name, method) for method in descriptions("kmex_core.relevance.methods", "RelevanceMethod",
-                                                      MethodDescription)),
-)  # fmt: skip
+    (
+        (method.name, method)
+        for method in descriptions("kmex_core.relevance.methods", "RelevanceMethod", MethodDescription)
+    ),
+)
 DEFAULT = next(iter(METHODS))

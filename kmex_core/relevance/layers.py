@@ -315,9 +315,15 @@ class _Builder:
         if not isinstance(weight, Tensor) or transposed or weight.ndim != 4:
             raise NoRules("a convolution of another kind")
         layer = nn.Conv2d(
-            weight.shape[1] * groups, weight.shape[0], (weight.shape[2], weight.shape[3]), tuple(stride),
-            tuple(padding), tuple(dilation), groups, device="meta",
-        )  # fmt: skip
+            weight.shape[1] * groups,
+            weight.shape[0],
+            (weight.shape[2], weight.shape[3]),
+            tuple(stride),
+            tuple(padding),
+            tuple(dilation),
+            groups,
+            device="meta",
+        )
         return self._weighted(layer, weight, bias)
 
     def _linear(self, packet: Any, given: tuple[Any, ...]) -> nn.Module:

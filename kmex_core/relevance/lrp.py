@@ -35,7 +35,7 @@ def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
 def no_rules(encoder: nn.Module) -> str:
     """The reason, as a sentence, why LRP cannot explain an encoder without rules."""
     what = getattr(encoder, "title", type(getattr(encoder, "model", encoder)).__name__)
-    return f"LRP has no rules for {what}; they cover the ResNet and VGG families."
+    return f"LRP has no rules for {what}. The rules cover the ResNet and VGG families."
 
 
 class LRP:
@@ -55,8 +55,9 @@ class LRP:
         self._front, self._source, self._gives = layers.front, layers.network, layers.gives
         like = next(self._source.parameters())
         self._dtype = like.dtype
-        self._box = [torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)
-                     for values in (low, high)]  # fmt: skip
+        self._box = [
+            torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1) for values in (low, high)
+        ]
         if self._front is not None:
             # the first layer sees images after the front: the zB box goes through it too, and may swap its ends
             with torch.no_grad():

@@ -175,15 +175,21 @@ def _exported(path: Path) -> ModelInfo | None:
             for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
         )
         and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-        and type(info.image_size) is int and 1 <= info.image_size <= MOST_SIDE
-        and type(info.k) is int and 0 <= info.k <= MOST_PROTOTYPES
-        and info.channels in (1, 3) and len(info.mean) == len(info.std) == info.channels
+        and type(info.image_size) is int
+        and 1 <= info.image_size <= MOST_SIDE
+        and type(info.k) is int
+        and 0 <= info.k <= MOST_PROTOTYPES
+        and info.channels in (1, 3)
+        and len(info.mean) == len(info.std) == info.channels
         and all(value > 0 for value in info.std)
-        and isinstance(info.made_by, dict) and isinstance(info.skip_broken, bool)
-    )  # fmt: skip
+        and isinstance(info.made_by, dict)
+        and isinstance(info.skip_broken, bool)
+    )
     if not fine:
-        raise InputError(f"{path} has an invalid description (kind, sizes, normalisation). It was not written "
-                         "by `export`, or was changed since.")  # fmt: skip
+        raise InputError(
+            f"{path} has an invalid description (kind, sizes, normalisation). It was not written "
+            "by `export`, or was changed since."
+        )
     return replace(info, root="")
 
 
@@ -238,9 +244,10 @@ def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, w
         for name in missing | other:
             candidates = [fitted.state[name]] if name in other else [fitted.state[given] for given in surplus]
             outputs = {
-                value.shape[0] for value in candidates
+                value.shape[0]
+                for value in candidates
                 if value.ndim == expected[name].ndim > 1 and value.shape[1:] == expected[name].shape[1:]
-            }  # fmt: skip
+            }
             if len(outputs) == 1:
                 raise InputError(
                     f"The checkpoint has {outputs.pop()} classes, but data set '{data.name}' has "

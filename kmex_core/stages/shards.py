@@ -67,8 +67,10 @@ class Shards:
             )
         rows = slice(self.rows, self.rows + len(part))
         self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows] = (
-            part.z, part.labels, part.black_box,
-        )  # fmt: skip
+            part.z,
+            part.labels,
+            part.black_box,
+        )
         self.rows += len(part)
         if self.rows < self._total and time.monotonic() - self._wrote > EVERY:
             self._write()

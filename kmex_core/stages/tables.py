@@ -373,9 +373,8 @@ def _attribute_curves(asked: TableRequest) -> pd.DataFrame:
 
     infos = comparable(chosen.info, in_display_order(catalogue.list_models(asked.store)[0]))
     stored = [
-        info for info in infos
-        if info.kind != "blackbox" and subject(info).conversion(BuiltIn()).summary() is not None
-    ]  # fmt: skip
+        info for info in infos if info.kind != "blackbox" and subject(info).conversion(BuiltIn()).summary() is not None
+    ]
     groups = trainings(stored, chosen.info.name)
     return curves_table(
         curve_lines(infos, of_kmex, groups, lambda group: built_in_attribute_curves([subject(info) for info in group]))

@@ -168,8 +168,11 @@ def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]
         raise InputError(f"There is no unfinished training run named '{name}' to resume. Start it without --resume.")
     newest = max(whole, key=lambda checkpoint: int(checkpoint[1]["epoch"]))
     if damaged:
-        log.warning("A checkpoint of the run '%s' is damaged: resuming from the other one, after epoch %d.",
-                    name, newest[1]["epoch"])  # fmt: skip
+        log.warning(
+            "A checkpoint of the run '%s' is damaged: resuming from the other one, after epoch %d.",
+            name,
+            newest[1]["epoch"],
+        )
     return newest
 
 

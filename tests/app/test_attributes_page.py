@@ -134,9 +134,12 @@ def test_own_prototypes_are_audited_and_marked(
 
 
 def test_trainings_with_other_numbers_are_joined(
-    page: Page, store: Store, two_trainings: list[ModelInfo], data: ImageDataset,
+    page: Page,
+    store: Store,
+    two_trainings: list[ModelInfo],
+    data: ImageDataset,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(jobs, "start", lambda store, name, arguments: started.append(list(arguments)))
     fewer = two_trainings[0]
@@ -215,9 +218,15 @@ def test_many_prototypes_are_counted_by_class(found: attributes.Coverage) -> Non
 
 def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: attributes.Curves) -> None:
     one = attributes.Curves(
-        swept.names, swept.frequency, (5,), (0,), np.array([50]), np.array([[3]]), np.ones((1, 1, 5), bool),
+        swept.names,
+        swept.frequency,
+        (5,),
+        (0,),
+        np.array([50]),
+        np.array([[3]]),
+        np.ones((1, 1, 5), bool),
         np.array([[0.25]]),
-    )  # fmt: skip
+    )
     table = curves_table({"m + KMEx": swept, "m alone": one})
     assert table["k"].tolist() == [4, 5, 5]
     assert table["captured_std"].isna().tolist() == [False, False, True]

@@ -50,10 +50,20 @@ def test_curves_over_k_stay_in_the_metrics_range(share: float) -> None:
 
 def test_bands_over_seeds_stay_in_range() -> None:
     rows = [
-        {"model": "m", "k": k, "prototypes": 10 * k, "seeds": 3, "captured": captured, "captured_std": 3.0,
-         "error": 0.01, "error_std": 0.2, "ghosted": 0.3, "ghosted_std": 0.6}
+        {
+            "model": "m",
+            "k": k,
+            "prototypes": 10 * k,
+            "seeds": 3,
+            "captured": captured,
+            "captured_std": 3.0,
+            "error": 0.01,
+            "error_std": 0.2,
+            "ghosted": 0.3,
+            "ghosted_std": 0.6,
+        }
         for k, captured in ((1, 1.0), (5, 29.5))
-    ]  # fmt: skip
+    ]
     limits = {"captured": 30, "error": 2, "ghosted": math.inf}
     for name in ATTRIBUTE_CURVES:
         figure = curves_figure(pd.DataFrame(rows), name, 5, KS, 30)
@@ -70,15 +80,29 @@ def test_shares_and_probabilities_end_at_0_and_100(share: float) -> None:
     within(probability_figure(table, None).layout.xaxis, 0, 100)
     groups = pd.DataFrame({"group": ["a"], "images": [9], "accuracy": [share], "low": [0.0], "high": [1.0]})
     within(accuracy_figure(groups, "KMEx", share).layout.xaxis, 0, 100)
-    pieces = pd.DataFrame({"class": ["ant"] * 9, "prototype": range(9), "share": [1.0] + [0.0] * 8,
-                           "count": [9] + [0] * 8, "ghost": [False] + [True] * 8})  # fmt: skip
+    pieces = pd.DataFrame(
+        {
+            "class": ["ant"] * 9,
+            "prototype": range(9),
+            "share": [1.0] + [0.0] * 8,
+            "count": [9] + [0] * 8,
+            "ghost": [False] + [True] * 8,
+        }
+    )
     within(shares_figure(pieces).layout.xaxis, 0, 100)
     all_in_one_bin = distribution_figure({"KMEx": np.full(7, share)}, "Drop", 1.0)
     within(all_in_one_bin.layout.yaxis, 0, 100)
     within(all_in_one_bin.layout.xaxis, 0, 1)
     curve = np.full(5, share)
-    ordering = pd.DataFrame({"pixels": np.linspace(0, 1, 5), "kmex": curve, "kmex_random": curve, "black_box": curve,
-                             "black_box_random": curve})  # fmt: skip
+    ordering = pd.DataFrame(
+        {
+            "pixels": np.linspace(0, 1, 5),
+            "kmex": curve,
+            "kmex_random": curve,
+            "black_box": curve,
+            "black_box_random": curve,
+        }
+    )
     figure = ordering_figure(ordering)
     within(figure.layout.yaxis, 0, 1)
     within(figure.layout.yaxis2, 0, 1)

@@ -46,8 +46,9 @@ def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     data = datasets.load(DatasetSpec(str(root)))
     torch.manual_seed(0)
     made_by = {"data": data.fingerprint, TEST_IS_TRAINING: True}
-    described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
-                          0.5, made_by)  # fmt: skip
+    described = ModelInfo(
+        "pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3, 0.5, made_by
+    )
     models.save(store, described, architectures.build("resnet20", 2, 32))
     return models.describe(store, "pet")
 
@@ -68,8 +69,10 @@ def test_new_pictures_come_with_new_numbers(info: ModelInfo, tmp_path: Path, sto
     assert not any("has changed" in one.value for one in test.warning)
     assert any(f"Fewer than 5 prototypes for '{message(B)}'" in one.value for one in test.caption)
     assert [one.label for one in test.metric if "(!)" in one.label] == [
-        "Black box accuracy ↑ (!)", "KMEx accuracy ↑ (!)", "Agreement ↑ (!)",
-    ]  # fmt: skip
+        "Black box accuracy ↑ (!)",
+        "KMEx accuracy ↑ (!)",
+        "Agreement ↑ (!)",
+    ]
     old = served(info, before)
     assert old.status_code == 200
     random = np.random.default_rng(1)

@@ -56,9 +56,18 @@ def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0
     classes = np.arange(len(away)) // 2
     nearest = int(similarity.argmax())
     return Explanation(
-        np.array(probability), np.array(probability), 0, int(classes[nearest]), away, similarity,
-        np.array([nearest]), maps, maps, False, 0.5,
-    )  # fmt: skip
+        np.array(probability),
+        np.array(probability),
+        0,
+        int(classes[nearest]),
+        away,
+        similarity,
+        np.array([nearest]),
+        maps,
+        maps,
+        False,
+        0.5,
+    )
 
 
 CLASSES = np.array([0, 0, 1, 1, 2, 2])

@@ -133,10 +133,22 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
     test = page("evaluate", k="4")
     healthy(next(button for button in test.button if "Measure" in button.label).click().run())
     assert started == [
-        ("evaluate", "--model", "digits", "--metrics",
-         "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random",
-         "--k", "4", "--images", "100", "--method", "prp", "--runs", "1")
-    ]  # fmt: skip
+        (
+            "evaluate",
+            "--model",
+            "digits",
+            "--metrics",
+            "faithfulness,average_drop,average_increase,relevance_ordering,relevance_ordering_random",
+            "--k",
+            "4",
+            "--images",
+            "100",
+            "--method",
+            "prp",
+            "--runs",
+            "1",
+        )
+    ]
     again = healthy(page("evaluate", k="4"))  # another visit
     assert len(started) == 1
     assert any("Measuring relevance maps of digits on 100 test images" in one.value for one in again.markdown)
@@ -258,10 +270,18 @@ def prototypes(count: list[int], classes: list[int], size: list[int]) -> Prototy
     counts, of = np.array(count), np.array(classes)
     many = len(counts)
     return Prototypes(
-        np.zeros((many, 2), np.float32), of, counts, counts / np.array(size)[of], counts + 1,
-        np.zeros((many, 1), np.int64), np.zeros((many, 1), np.float32), np.zeros(many, np.int64),
-        np.zeros(101, np.float32), np.array(size), np.zeros(4, np.int32),
-    )  # fmt: skip
+        np.zeros((many, 2), np.float32),
+        of,
+        counts,
+        counts / np.array(size)[of],
+        counts + 1,
+        np.zeros((many, 1), np.int64),
+        np.zeros((many, 1), np.float32),
+        np.zeros(many, np.int64),
+        np.zeros(101, np.float32),
+        np.array(size),
+        np.zeros(4, np.int32),
+    )
 
 
 def test_shares_are_pieces_of_a_bar_and_ghosts_are_diamonds() -> None:
@@ -283,10 +303,19 @@ def test_shares_are_pieces_of_a_bar_and_ghosts_are_diamonds() -> None:
 def some_scores() -> MapScores:
     curve = np.linspace(0.1, 0.9, 5)[None].repeat(2, 0)
     return MapScores(
-        np.array([3, 8]), np.array([[0.2, 0.4], [np.nan, 0.5]]), np.array([[0.0, 1.0], [np.nan, 1.0]]),
-        np.array([0.1, 0.3]), np.array([0.0, 1.0]), np.array([0.25, 0.5]), curve, curve / 2, curve * 0.9, curve / 3,
-        1.0, 2.0,
-    )  # fmt: skip
+        np.array([3, 8]),
+        np.array([[0.2, 0.4], [np.nan, 0.5]]),
+        np.array([[0.0, 1.0], [np.nan, 1.0]]),
+        np.array([0.1, 0.3]),
+        np.array([0.0, 1.0]),
+        np.array([0.25, 0.5]),
+        curve,
+        curve / 2,
+        curve * 0.9,
+        curve / 3,
+        1.0,
+        2.0,
+    )
 
 
 def test_scores_of_images_are_means_over_prototypes() -> None:
@@ -305,8 +334,9 @@ def test_ordering_has_random_order_dashed() -> None:
     assert table["black_box"].tolist() == pytest.approx((np.linspace(0.1, 0.9, 5) * 0.9).tolist())
     figure = ordering_figure(table)
     assert [(trace.name, trace.line.dash) for trace in figure.data] == [
-        ("most relevant first", "solid"), ("random order", "dash"),
-    ] * 2  # fmt: skip
+        ("most relevant first", "solid"),
+        ("random order", "dash"),
+    ] * 2
     assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
 
 

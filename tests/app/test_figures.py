@@ -71,16 +71,32 @@ def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
 
 def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
     drawn = Projection(
-        train=np.arange(12, dtype=np.float32).reshape(6, 2), test=np.ones((2, 2), np.float32), sample=np.arange(6),
-        mean=np.zeros(3), axes=np.eye(2, 3), anchors=np.zeros((6, 2)), labels=np.array([0, 1, 2, 0, 1, 2, 0, 1]),
-        black_box=np.array([0, 1, 2, 0, 1, 1, 0, 1]), trustworthiness=1, placed_trustworthiness=None, seconds=0,
-    )  # fmt: skip
+        train=np.arange(12, dtype=np.float32).reshape(6, 2),
+        test=np.ones((2, 2), np.float32),
+        sample=np.arange(6),
+        mean=np.zeros(3),
+        axes=np.eye(2, 3),
+        anchors=np.zeros((6, 2)),
+        labels=np.array([0, 1, 2, 0, 1, 2, 0, 1]),
+        black_box=np.array([0, 1, 2, 0, 1, 1, 0, 1]),
+        trustworthiness=1,
+        placed_trustworthiness=None,
+        seconds=0,
+    )
     count = np.array([2, 0, 2])
     prototypes = Prototypes(
-        centers=np.zeros((3, 3)), classes=np.arange(3), count=count, importance=count / 2, count_all=count,
-        nearest=np.zeros((3, 12), int), nearest_distance=np.zeros((3, 12)), nearest_any=np.zeros(3, int),
-        distance_quantiles=np.zeros(101), class_size=np.array([2, 2, 2]), activated=np.zeros(6, np.int32),
-    )  # fmt: skip
+        centers=np.zeros((3, 3)),
+        classes=np.arange(3),
+        count=count,
+        importance=count / 2,
+        count_all=count,
+        nearest=np.zeros((3, 12), int),
+        nearest_distance=np.zeros((3, 12)),
+        nearest_any=np.zeros(3, int),
+        distance_quantiles=np.zeros(101),
+        class_size=np.array([2, 2, 2]),
+        activated=np.zeros(6, np.int32),
+    )
     predicted = np.array([0, 1, 0, 0, 1, 2, 0, 0])
     table = projection_table(drawn, NAMES, np.array([2, 7]), predicted)
     assert table.to_dict("records") == [
@@ -90,8 +106,9 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
     figure = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted)
     assert sum(len(trace.x) for trace in figure.data[:3]) == 8
     assert [trace.marker.symbol[0] for trace in figure.data[3:]] == ["square", "diamond-open", "square"]
-    assert all(trace.marker.color == other.marker.color
-               for trace, other in zip(figure.data[:3], figure.data[3:], strict=True))  # fmt: skip
+    assert all(
+        trace.marker.color == other.marker.color for trace, other in zip(figure.data[:3], figure.data[3:], strict=True)
+    )
     assert figure.layout.xaxis.title.text
     plain = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted, gl=False)
     assert {trace.type for trace in plain.data} == {"scatter"}

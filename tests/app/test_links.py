@@ -219,8 +219,20 @@ def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store
 def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
     """The data set of a model beside the digits': two classes of a few images."""
     data = datasets.load(DatasetSpec(str(write_folder(tmp_path / "pets", ("a", "b"), 10, 4))))
-    described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3,
-                          0.5, {"data": data.fingerprint})  # fmt: skip
+    described = ModelInfo(
+        "pet",
+        "blackbox",
+        data.name,
+        "",
+        "resnet20",
+        data.class_names,
+        32,
+        3,
+        (0.5,) * 3,
+        (0.5,) * 3,
+        0.5,
+        {"data": data.fingerprint},
+    )
     models.save(demo, described, architectures.build("resnet20", 2, 32))
     info = models.describe(demo, "pet")
     embed(demo, "pet")

@@ -113,9 +113,13 @@ def damaged(demo: Store) -> Iterator[Callable[[str, str], Path]]:
 
 
 def test_a_damaged_map_is_drawn_again_once(
-    page: Page, demo: Store, digits: ModelInfo, drawn: Projection, damaged: Callable[[str, str], Path],
+    page: Page,
+    demo: Store,
+    digits: ModelInfo,
+    drawn: Projection,
+    damaged: Callable[[str, str], Path],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     data = dataset_of(digits)
     path = damaged("projections", Subject(demo, digits, data).embedding_map().spec.key)
     started: list[str] = []
@@ -296,8 +300,11 @@ def test_a_prototype_has_a_page_of_its_own(
     test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
     assert test.title[0].value == f"Prototype {p}"
     assert data_of(test, "map")["selected"] == f"prototype-{p}"
-    galleries = [json.loads(element.proto.json) for element in test.get("bidi_component")
-                 if element.proto.component_name == "kmex_gallery"]  # fmt: skip
+    galleries = [
+        json.loads(element.proto.json)
+        for element in test.get("bidi_component")
+        if element.proto.component_name == "kmex_gallery"
+    ]
     own = [int(card["id"]) for card in galleries[0]["groups"][0]["cards"]]
     assert own == prototypes.nearest[p].tolist()[: len(own)] or len(own) > 12
     assert len(own) == min(24, prototypes.count[p])

@@ -59,10 +59,31 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
     test.toggle(key="train-skip").set_value(True)
     healthy(button(test, "Train").click().run())
     assert started == [
-        ("train-mine", ["train", "--dataset", "digits", "--name", "mine", "protovae", "--backbone", "resnet20",
-                        "--skip-broken", "--class", "Glasses", "--epochs", "3", "--lr", "0.002", "--k", "5",
-                        "--seed", "0"])
-    ]  # fmt: skip
+        (
+            "train-mine",
+            [
+                "train",
+                "--dataset",
+                "digits",
+                "--name",
+                "mine",
+                "protovae",
+                "--backbone",
+                "resnet20",
+                "--skip-broken",
+                "--class",
+                "Glasses",
+                "--epochs",
+                "3",
+                "--lr",
+                "0.002",
+                "--k",
+                "5",
+                "--seed",
+                "0",
+            ],
+        )
+    ]
 
 
 @pytest.mark.parametrize(("name", "why"), [("", "letters"), ("../out", "letters"), ("digits", "already")])
@@ -102,8 +123,23 @@ def test_an_upload_is_imported_in_the_background(page: Page, demo: Store, starte
     ((name, arguments),) = started
     assert name == "import-theirs"
     path = demo.root / "uploads" / "theirs.weights"
-    assert arguments == ["import", "--checkpoint", str(path), "--name", "theirs", "blackbox", "--dataset", "digits",
-                         "--backbone", "resnet34", "--skip-broken", "--mean", "0.5", "--k", "5"]  # fmt: skip
+    assert arguments == [
+        "import",
+        "--checkpoint",
+        str(path),
+        "--name",
+        "theirs",
+        "blackbox",
+        "--dataset",
+        "digits",
+        "--backbone",
+        "resnet34",
+        "--skip-broken",
+        "--mean",
+        "0.5",
+        "--k",
+        "5",
+    ]
     assert path.read_bytes() == content
     path.unlink()
 

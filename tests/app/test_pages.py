@@ -92,8 +92,10 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
     assert f"The true class is **{data.split('test').labels[wrong]}**" in said
     assert "wrong" in said
     nearest = made.test_activated[wrong]
-    assert any(f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
-               for m in test.markdown)  # fmt: skip
+    assert any(
+        f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
+        for m in test.markdown
+    )
     assert len(figures(test)) == 3 * 4 + 2
 
 

@@ -56,14 +56,17 @@ def server(*names: str) -> Starlette:
     """As Home.py puts it together."""
     return Starlette(
         routes=[
-            Route("/hello", hello), Route("/fails", fails), Route("/late", fails_late),
-            WebSocketRoute("/socket", refuses), WebSocketRoute("/closed", closes),
+            Route("/hello", hello),
+            Route("/fails", fails),
+            Route("/late", fails_late),
+            WebSocketRoute("/socket", refuses),
+            WebSocketRoute("/closed", closes),
         ],
         middleware=[
             Middleware(SecurityHeaders, policy=policy("<script>go()</script>")),
             Middleware(AllowedHosts, names=names or LOOPBACK),
         ],
-    )  # fmt: skip
+    )
 
 
 def ask(
@@ -72,13 +75,19 @@ def ask(
     """Status, headers and text of the answer to one request with the given Host headers; what it raises is dropped."""
     sent: list[dict[str, Any]] = []
     scope = {
-        "type": kind, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
+        "type": kind,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
         "headers": [(b"host", host.encode("latin-1")) for host in hosts or ("localhost:8501",)]
         + [(b"origin", origin.encode())] * bool(origin),
-        "asgi": {"version": "3.0", "spec_version": "2.4"}, "extensions": {"websocket.http.response": {}},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "extensions": {"websocket.http.response": {}},
         "subprotocols": [],
         **({"method": method} if kind == "http" else {}),
-    }  # fmt: skip
+    }
 
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": b""}

@@ -220,17 +220,39 @@ def test_named_folders_and_nothing_beside_them(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("KMEX_DATA", str(outside))
     monkeypatch.chdir(outside)
     opened = {
-        str(one): one, f"{one}/in/deep": one / "in/deep", f"{one}/in/../in": one / "in", f"{other}/": other,
-        f"{one}/list.parquet": one, f"{outside}/home": one / "in", "home/deep": one / "in" / "deep",
+        str(one): one,
+        f"{one}/in/deep": one / "in/deep",
+        f"{one}/in/../in": one / "in",
+        f"{other}/": other,
+        f"{one}/list.parquet": one,
+        f"{outside}/home": one / "in",
+        "home/deep": one / "in" / "deep",
         f"{one}/not-there": one / "not-there",
-    }  # fmt: skip
+    }
     for name, folder in opened.items():
         assert access.dataset_to_open(name) == str(folder), name
     refused = [
-        str(outside), str(tmp_path), "/", "..", ".", f"{one}/..", f"{one}/../one-more", f"{one}/away",
-        f"{one}/away/photos", f"{outside}/list.parquet", f"{outside}/of-one.parquet", "photos", "list.parquet",
-        f"{outside}/not-there", "~", "~root", "", " ", "/proc/self/root", "//etc",
-    ]  # fmt: skip
+        str(outside),
+        str(tmp_path),
+        "/",
+        "..",
+        ".",
+        f"{one}/..",
+        f"{one}/../one-more",
+        f"{one}/away",
+        f"{one}/away/photos",
+        f"{outside}/list.parquet",
+        f"{outside}/of-one.parquet",
+        "photos",
+        "list.parquet",
+        f"{outside}/not-there",
+        "~",
+        "~root",
+        "",
+        " ",
+        "/proc/self/root",
+        "//etc",
+    ]
     for name in refused:
         with pytest.raises(InputError, match="KMEX_DATA_ROOTS"):
             access.dataset_to_open(name)

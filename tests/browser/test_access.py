@@ -25,9 +25,12 @@ WIDTHS = ((1440, 900), (1024, 768), (720, 450), (390, 844))  # 720 × 450 is wha
 
 def levels(page: Page) -> list[int]:
     """The levels of a page's headings, in their order."""
-    return [int(one) for one in page.evaluate(
-        "[...document.querySelectorAll('[data-testid=stMain] :is(h1,h2,h3,h4,h5,h6)')].map(h => h.tagName[1])"
-    )]  # fmt: skip
+    return [
+        int(one)
+        for one in page.evaluate(
+            "[...document.querySelectorAll('[data-testid=stMain] :is(h1,h2,h3,h4,h5,h6)')].map(h => h.tagName[1])"
+        )
+    ]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -21,8 +21,13 @@ def with_attributes(data: ImageDataset) -> ImageDataset:
     """The digits with attributes: three that follow from the digit, one of chance, one that 1 % of images have."""
     for at, split in enumerate(data.splits.values()):
         digit, random = split.labels, np.random.default_rng(at)
-        columns = (digit % 2 == 0, digit < 5, np.isin(digit, (0, 6, 8, 9)), random.random(len(digit)) < 0.5,
-                   random.permutation(len(digit)) < len(digit) // 100)  # fmt: skip
+        columns = (
+            digit % 2 == 0,
+            digit < 5,
+            np.isin(digit, (0, 6, 8, 9)),
+            random.random(len(digit)) < 0.5,
+            random.permutation(len(digit)) < len(digit) // 100,
+        )
         split.attribute_names, split.attributes = ATTRIBUTES, np.stack(columns, 1)
     return data
 

@@ -35,9 +35,18 @@ def hostile_model(store: Store, root: Path) -> ModelInfo:
                 rows.append(f'"{split}/{name}/{number}.png",{flags}')
     (folder / "attributes.csv").write_text("\n".join(rows))
     info = ModelInfo(
-        name="hostile", kind="blackbox", dataset=str(folder), root="", backbone="resnet20",
-        class_names=tuple(sorted(NAMES)), image_size=16, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, accuracy=0.25,
+        name="hostile",
+        kind="blackbox",
+        dataset=str(folder),
+        root="",
+        backbone="resnet20",
+        class_names=tuple(sorted(NAMES)),
+        image_size=16,
+        channels=3,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        accuracy=0.25,
         made_by={},
-    )  # fmt: skip
+    )
     models.save(store, info, architectures.build("resnet20", len(NAMES), 16))
     return replace(info, embedded=False)

@@ -9,7 +9,13 @@ from kmex_core.prototypes.types import Summary
 
 def summary(**values: float | None) -> Summary:
     usual: dict[str, Any] = {
-        "images": 100, "accuracy_black_box": 0.9, "accuracy_kmex": 0.89, "agreement": 0.95, "ghosting": 0.0,
-        "diversity": 0.01, "diversity_reference": 0.4, "effective": 1.2,
-    }  # fmt: skip
+        "images": 100,
+        "accuracy_black_box": 0.9,
+        "accuracy_kmex": 0.89,
+        "agreement": 0.95,
+        "ghosting": 0.0,
+        "diversity": 0.01,
+        "diversity_reference": 0.4,
+        "effective": 1.2,
+    }
     return Summary(**{**usual, **values})

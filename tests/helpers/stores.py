@@ -63,9 +63,22 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
 
 
 INFO = ModelInfo(
-    name="x", kind="blackbox", dataset="digits", root="", backbone="resnet20", class_names=("0", "1"), image_size=32,
-    channels=1, mean=(0.5,), std=(0.5,), accuracy=0.9, made_by={}, k=0, options={}, class_column="",
-)  # fmt: skip
+    name="x",
+    kind="blackbox",
+    dataset="digits",
+    root="",
+    backbone="resnet20",
+    class_names=("0", "1"),
+    image_size=32,
+    channels=1,
+    mean=(0.5,),
+    std=(0.5,),
+    accuracy=0.9,
+    made_by={},
+    k=0,
+    options={},
+    class_column="",
+)
 
 
 class Weights(nn.Module):
@@ -88,7 +101,19 @@ def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -
     """An untrained network for a data set."""
     data = datasets.load(spec)
     torch.manual_seed(0)
-    info = ModelInfo(name, "blackbox", data.name, "", "resnet20", data.class_names, data.image_size, data.channels,
-                     (0.5,) * data.channels, (0.5,) * data.channels, None, made_by)  # fmt: skip
+    info = ModelInfo(
+        name,
+        "blackbox",
+        data.name,
+        "",
+        "resnet20",
+        data.class_names,
+        data.image_size,
+        data.channels,
+        (0.5,) * data.channels,
+        (0.5,) * data.channels,
+        None,
+        made_by,
+    )
     models.save(store, info, architectures.build("resnet20", len(data.class_names), data.image_size))
     return models.describe(store, name)

@@ -147,9 +147,13 @@ def test_models_are_trained_alike_when_only_the_number_of_prototypes_differs(dem
     assert trained_alike(info, [seed, both]) == [info, both]
     assert trained_alike(info, [both, other(), seed]) == [info, other(), both, seed]
     for different in (
-        longer, imported, other(backbone="resnet18"), other(class_column="Even"), other(k=info.k),
+        longer,
+        imported,
+        other(backbone="resnet18"),
+        other(class_column="Even"),
+        other(k=info.k),
         other(made_by={**other().made_by, "data": "another"}),
-    ):  # fmt: skip
+    ):
         assert trained_alike(info, [different]) == [info]
     assert trained_alike(imported, [info, other()]) == [imported]
 

@@ -392,8 +392,12 @@ def test_options_come_from_table_10_and_can_be_changed(striped_data: datasets.Im
     protopnet = training.default_recipe(striped_data, False, "protopnet")
     assert (protopnet.epochs, protopnet.k, protopnet.learning_rate, protopnet.optimiser) == (20, 5, 0.001, "adam")
     assert {name: protopnet.options[name] for name in ("clustering", "separation", "l1", "warm", "push")} == {
-        "clustering": 0.8, "separation": -0.08, "l1": 0.004, "warm": 5, "push": 5,
-    }  # fmt: skip
+        "clustering": 0.8,
+        "separation": -0.08,
+        "l1": 0.004,
+        "warm": 5,
+        "push": 5,
+    }
     assert training.default_recipe(striped_data, False, "protovae").options["kl"] == 100
     assert training.default_recipe(datasets.load(DatasetSpec("digits")), False, "protovae").options["kl"] == 1
     changed = training.default_recipe(striped_data, False, "flint", options={"entropy": 0.5})

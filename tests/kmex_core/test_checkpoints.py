@@ -92,9 +92,14 @@ def test_weights_are_taken_from_what_holds_them(kind: str, weights: dict[str, Te
     torch.save(HOLDERS[kind](weights), tmp_path / "w.pt")
     found = fitted(tmp_path / "w.pt")
     assert is_placed(found, weights), (sorted(found.state), found)
-    left = {"Lightning": ("crit.weight",), "averaged": ("n_averaged",), "metrics": ("val_acc.tp",),
-            "profiled": ("total_ops", "conv1.total_params"), "Inception": ("module.AuxLogits.fc.weight",),
-            "GoogLeNet": ("aux1.fc1.weight", "aux2.conv.conv.weight")}  # fmt: skip
+    left = {
+        "Lightning": ("crit.weight",),
+        "averaged": ("n_averaged",),
+        "metrics": ("val_acc.tp",),
+        "profiled": ("total_ops", "conv1.total_params"),
+        "Inception": ("module.AuxLogits.fc.weight",),
+        "GoogLeNet": ("aux1.fc1.weight", "aux2.conv.conv.weight"),
+    }
     assert found.ignored == left.get(kind, ())
 
 

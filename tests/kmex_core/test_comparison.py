@@ -35,8 +35,11 @@ def by_label(table: list[comparison.Row]) -> dict[str, comparison.Row]:
 def test_measured_rows_come_first_and_published_ones_are_marked() -> None:
     table = comparison.rows([evaluation()])
     assert [(row.label, row.source) for row in table] == [
-        ("a_b", "measured"), ("a_b + KMEx", "measured"), ("ResNet34 (paper)", "paper"), ("R34+KMEx (paper)", "paper"),
-    ]  # fmt: skip
+        ("a_b", "measured"),
+        ("a_b + KMEx", "measured"),
+        ("ResNet34 (paper)", "paper"),
+        ("R34+KMEx (paper)", "paper"),
+    ]
     rows = by_label(table)
     assert rows["a_b"].cells["accuracy"].mean == pytest.approx(0.95)
     assert rows["a_b + KMEx"].cells["accuracy"].mean == pytest.approx(0.91)
@@ -124,9 +127,14 @@ def test_latex_is_escaped_and_rectangular() -> None:
 def test_json_names_its_metrics_directions_and_runs() -> None:
     found = json.loads(json.dumps(comparison.evaluation_values(evaluation()), allow_nan=False))
     assert found["metrics"]["accuracy"] == {
-        "mean": 0.91, "std": pytest.approx(0.0141421, rel=1e-5), "runs": [0.9, 0.92], "std_images": None,
-        "interval": [0.9, 0.93], "better": "higher", "not_computed": None,
-    }  # fmt: skip
+        "mean": 0.91,
+        "std": pytest.approx(0.0141421, rel=1e-5),
+        "runs": [0.9, 0.92],
+        "std_images": None,
+        "interval": [0.9, 0.93],
+        "better": "higher",
+        "not_computed": None,
+    }
     assert found["metrics"]["average_drop_black_box"]["better"] == "lower"
     assert found["metrics"]["relative_distance"]["mean"] is None
     assert found["metrics"]["relative_distance"]["not_computed"] == "One & only_prototype."
@@ -148,8 +156,11 @@ def test_json_names_its_metrics_directions_and_runs() -> None:
 def test_published_numbers_are_the_papers(
     table: int, metric: str, model: str, dataset: str, mean: float, std: float
 ) -> None:
-    found = [one for one in published.figures() if (one.table, one.metric, one.model, one.dataset) == (
-        table, metric, model, dataset)]  # fmt: skip
+    found = [
+        one
+        for one in published.figures()
+        if (one.table, one.metric, one.model, one.dataset) == (table, metric, model, dataset)
+    ]
     assert [(one.mean, one.std) for one in found] == [(mean, std)]
     assert found[0].variant
 

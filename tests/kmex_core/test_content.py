@@ -51,8 +51,12 @@ def folder(root: Path) -> DatasetSpec:
             (root / "pets" / split / name).mkdir(parents=True)
             for at in range(count):
                 (root / "pets" / split / name / f"{at}.bmp").write_bytes(bmp(label, at + 10 * len(split)))
-    rows = [f"{split}/{name}/{at}.bmp,{at % 2}\n" for split, count in (("train", 6), ("test", 2)) for name in "ab"
-            for at in range(count)]  # fmt: skip
+    rows = [
+        f"{split}/{name}/{at}.bmp,{at % 2}\n"
+        for split, count in (("train", 6), ("test", 2))
+        for name in "ab"
+        for at in range(count)
+    ]
     (root / "pets" / "attributes.csv").write_text("file_name,Odd\n" + "".join(rows))
     return DatasetSpec(str(root / "pets"))
 
@@ -69,11 +73,12 @@ def celeba(root: Path) -> DatasetSpec:
     (here / "img_align_celeba").mkdir(parents=True)
     names = [f"{at:06d}.bmp" for at in range(20)]
     (here / "list_attr_celeba.txt").write_text(
-        "20\nMale Young\n" + "".join(f"{name} {1 if at % 2 else -1} {1 if at % 3 else -1}\n"
-                                     for at, name in enumerate(names))
-    )  # fmt: skip
-    (here / "list_eval_partition.txt").write_text("".join(f"{name} {[0, 0, 0, 1, 2, 2][at % 6]}\n"
-                                                          for at, name in enumerate(names)))  # fmt: skip
+        "20\nMale Young\n"
+        + "".join(f"{name} {1 if at % 2 else -1} {1 if at % 3 else -1}\n" for at, name in enumerate(names))
+    )
+    (here / "list_eval_partition.txt").write_text(
+        "".join(f"{name} {[0, 0, 0, 1, 2, 2][at % 6]}\n" for at, name in enumerate(names))
+    )
     for at, name in enumerate(names):
         (here / "img_align_celeba" / name).write_bytes(bmp(at % 2, at))
     return DatasetSpec("celeba", str(root))
@@ -99,8 +104,9 @@ def quickdraw(root: Path) -> DatasetSpec:
 
     (root / "quickdraw").mkdir(parents=True)
     for at, name in enumerate(CLASSES):
-        np.save(root / "quickdraw" / f"{name}.npy",
-                np.random.default_rng(at).integers(0, 256, (10, 784), dtype=np.uint8))  # fmt: skip
+        np.save(
+            root / "quickdraw" / f"{name}.npy", np.random.default_rng(at).integers(0, 256, (10, 784), dtype=np.uint8)
+        )
     return DatasetSpec("quickdraw10", str(root))
 
 
@@ -169,8 +175,9 @@ def test_a_copy_in_another_place_has_the_same_fingerprint(write: Callable[[Path]
     shutil.copytree(tmp_path / "here", tmp_path / "there" / "deep")
     for path in (tmp_path / "there").rglob("*"):
         os.utime(path, (1, 1))
-    there = dataclasses.replace(spec, name=spec.name.replace("/here/", "/there/deep/"),
-                                root=spec.root.replace("/here", "/there/deep"))  # fmt: skip
+    there = dataclasses.replace(
+        spec, name=spec.name.replace("/here/", "/there/deep/"), root=spec.root.replace("/here", "/there/deep")
+    )
     assert datasets.load(there).fingerprint == before
 
 
@@ -273,8 +280,9 @@ def test_a_damaged_memory_is_made_anew(damage: str, store: Store, tmp_path: Path
 def test_many_at_once_share_the_memory(tmp_path: Path) -> None:
     specs = [folder(tmp_path / str(at)) for at in range(4)] * 2
     found: list[str] = []
-    threads = [threading.Thread(target=lambda spec=spec: found.append(datasets.load(spec).fingerprint))
-               for spec in specs]  # fmt: skip
+    threads = [
+        threading.Thread(target=lambda spec=spec: found.append(datasets.load(spec).fingerprint)) for spec in specs
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -365,8 +373,10 @@ def test_what_one_check_reads_is_not_contradicted_by_another(tmp_path: Path) -> 
 def test_a_memory_of_an_earlier_version_is_made_anew(tmp_path: Path, store: Store) -> None:
     store.root.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(database(store))) as old, old:
-        old.execute("CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, inode "
-                    "INTEGER, digest BLOB, flaw TEXT, level TEXT, mark INTEGER) WITHOUT ROWID")  # fmt: skip
+        old.execute(
+            "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, inode "
+            "INTEGER, digest BLOB, flaw TEXT, level TEXT, mark INTEGER) WITHOUT ROWID"
+        )
         old.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT, mark INTEGER) WITHOUT ROWID")
         old.execute("PRAGMA user_version = 2")
     datasets.load(folder(tmp_path))

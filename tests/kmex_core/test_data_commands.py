@@ -40,8 +40,9 @@ def test_from_training_to_comparing_every_number_comes_with_what_is_known_of_its
     trained = run(*train, "--skip-broken")
     assert trained["test_from"] == "held out"
     assert {item["reason"]: item["count"] for item in trained["left_out"]} == {
-        "files that cannot be read as pictures": 1, "files with a suffix that no picture has": 1,
-    }  # fmt: skip
+        "files that cannot be read as pictures": 1,
+        "files with a suffix that no picture has": 1,
+    }
     assert any("train/a/broken.png" in note for note in trained["notes"])
     converted = run("convert", "--model", "pets", "--k", 7)  # which leaves the same files out without being told
     assert converted["prototypes"] == 7 + 5

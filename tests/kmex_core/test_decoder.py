@@ -60,10 +60,15 @@ def file(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """What a viewer shows of stored pixels, by the EXIF standard's words on where row 0 and column 0 are."""
     steps: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-        1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
         8: lambda a: np.rot90(a, 1),
-    }  # fmt: skip
+    }
     return steps[orientation](pixels)
 
 
@@ -88,8 +93,18 @@ def png(width: int, height: int, bits: int, kind: int, rows: bytes, *chunks: tup
 
 def tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1, sample: int = 1) -> bytes:
     """A grey little-endian TIFF of one strip, for what Pillow cannot write."""
-    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 0), (277, 1), (278, height),
-            (279, len(data)), (339, sample)]  # fmt: skip
+    tags = [
+        (256, width),
+        (257, height),
+        (258, bits),
+        (259, 1),
+        (262, photometric),
+        (273, 0),
+        (277, 1),
+        (278, height),
+        (279, len(data)),
+        (339, sample),
+    ]
     start = 8 + 2 + 12 * len(tags) + 4
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0" + data
@@ -135,8 +150,9 @@ def profile(kind: bytes, space: bytes, between: bytes, parts: dict[bytes, bytes]
         data += b"\0" * (-len(data) % 4)
         table += tag + struct.pack(">II", place + len(body), len(data))
         body += data
-    head = struct.pack(">I4sI4s4s4s12s4s", 128 + len(table) + len(body), b"none", 0x02100000, kind, space, between,
-                       bytes(12), b"acsp")  # fmt: skip
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s", 128 + len(table) + len(body), b"none", 0x02100000, kind, space, between, bytes(12), b"acsp"
+    )
     head += bytes(28) + b"".join(struct.pack(">i", round(value * 65536)) for value in D50)
     return head + bytes(128 - len(head)) + table + body
 
@@ -150,9 +166,11 @@ def from_profile(pixels: np.ndarray, primaries: np.ndarray, gamma: float) -> np.
 
 def twelve_bits(values: np.ndarray) -> bytes:
     pairs = values.astype(int).reshape(-1, 2)
-    return np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1).astype(
-        np.uint8
-    ).tobytes()  # fmt: skip
+    return (
+        np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
+        .astype(np.uint8)
+        .tobytes()
+    )
 
 
 def over_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -236,9 +254,11 @@ LAB_PICTURE = ImageCms.profileToProfile(
 assert LAB_PICTURE is not None
 FLOAT = np.linspace(0, 1, 32 * 48, dtype=np.float32).reshape(32, 48)
 EIGHT = np.round(DEEP / 257).astype(np.uint8)
-XMP = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:'
-       b'Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
-       b' tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>')  # fmt: skip
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:'
+    b'Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+    b' tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
 
 GREY_CASES = [
     Case("1 bit", "png", file(Image.fromarray(GREY > 90), "PNG"), ((GREY > 90) * 255).astype(np.uint8)),
@@ -338,8 +358,12 @@ def written(root: Path, cases: list[Case]) -> tuple[datasets.ImageDataset, datas
             place = root / "folder" / split / "ab"[at % 2] / f"{at:02}.{case.suffix}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(case.content)
-        write_parquet(root / "parquet" / f"{split}.parquet", [case.content for case in cases],
-                      [at % 2 for at in range(len(cases))], ["a", "b"])  # fmt: skip
+        write_parquet(
+            root / "parquet" / f"{split}.parquet",
+            [case.content for case in cases],
+            [at % 2 for at in range(len(cases))],
+            ["a", "b"],
+        )
     folder, parquet = (datasets.load(DatasetSpec(str(root / kind), "", SIDE)) for kind in ("folder", "parquet"))
     return folder, parquet
 
@@ -352,8 +376,11 @@ def test_every_way_of_reading_gives_the_network_the_same_right_pixels(tmp_path: 
     by_class = sorted(range(len(cases)), key=lambda at: (at % 2, at))  # the order of a folder
     for at, case in enumerate(cases):
         upload = to_pixels([read_picture(case.content).pixels], folder.channels, SIDE)
-        named = to_pixels([read_picture(tmp_path / "folder/train" / "ab"[at % 2] / f"{at:02}.{case.suffix}").pixels],
-                          folder.channels, SIDE)  # fmt: skip
+        named = to_pixels(
+            [read_picture(tmp_path / "folder/train" / "ab"[at % 2] / f"{at:02}.{case.suffix}").pixels],
+            folder.channels,
+            SIDE,
+        )
         in_folder = folder.pixels("train", [by_class.index(at)])
         assert torch.equal(upload, in_folder), case.name
         assert torch.equal(upload, parquet.pixels("train", [at])), case.name
@@ -482,8 +509,9 @@ def test_the_decoder_is_part_of_what_embeddings_are_kept_by(tmp_path: Path, monk
 def test_only_data_sets_of_files_that_are_read_otherwise_than_before_have_another_decoder() -> None:
     now = {case.name: read_header(case.content).decoder for case in CASES}
     assert {name for name, decoder in now.items() if decoder != DECODER} == {
-        "16 bits and alpha", "16 bits and alpha that hides nothing",
-    }  # fmt: skip
+        "16 bits and alpha",
+        "16 bits and alpha that hides nothing",
+    }
     files = [case.content for case in CASES]
     assert survey(files, "")[2] == GREY_ALPHA_DECODER
     assert survey([case.content for case in CASES if "and alpha" not in case.name], "")[2] == DECODER

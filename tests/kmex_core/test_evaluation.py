@@ -28,10 +28,15 @@ PRP = METHODS["prp"].make()
 def network(classes: int, size: int = SIZE) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
-        nn.Conv2d(6, 10, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2 if size > 1 else 1),
-        nn.Flatten(), nn.Linear(40 if size > 1 else 10, classes),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 10, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2 if size > 1 else 1),
+        nn.Flatten(),
+        nn.Linear(40 if size > 1 else 10, classes),
+    ).eval()
 
 
 def images(classes: int, count: int, size: int = SIZE) -> tuple[Tensor, Tensor]:
@@ -100,8 +105,9 @@ def test_against_slow_loops(model: KMEx) -> None:
             after = says(with_pixels(x[i], order, pixels - pixels // 2))[0][p]
             assert found.drop[i, slot] == pytest.approx(max(0, s[p] - after) / s[p], abs=1e-4)
             assert found.increase[i, slot] == (after > s[p] * (1 + 1e-5))
-        mine = {c: sum(shares[p] * maps[p] for p in range(6) if model.prototype_class[p] == c)
-                for c in {y_model, y_black}}  # fmt: skip
+        mine = {
+            c: sum(shares[p] * maps[p] for p in range(6) if model.prototype_class[p] == c) for c in {y_model, y_black}
+        }
         weights = (z * model.get_parameter("head.weight")[y_black]).detach()
         theirs = lrp.maps(x[i : i + 1], weights)[0].numpy()
         divergence = scipy.stats.entropy(np.abs(mine[y_black]).max(0).ravel(), np.abs(theirs).max(0).ravel())

@@ -26,8 +26,10 @@ def test_quarter_turns_are_clockwise() -> None:
 
 def test_the_middle_is_cut_out_and_so_is_any_other_square() -> None:
     assert framed(np.arange(25, dtype=np.uint8).reshape(5, 5)[:3], Framing("region")).tolist() == [
-        [1, 2, 3], [6, 7, 8], [11, 12, 13],
-    ]  # fmt: skip
+        [1, 2, 3],
+        [6, 7, 8],
+        [11, 12, 13],
+    ]
     assert framed(WIDE, Framing("region", size=0.3, across=1, down=1)).tolist() == [[11]]
     assert framed(WIDE, Framing("region", size=0.7, across=0, down=1)).tolist() == [[4, 5], [8, 9]]
     assert framed(WIDE, Framing("region", turns=1, size=0.3, across=1, down=0)).tolist() == [[0]]
@@ -75,9 +77,16 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     st.integers(0, 3), st.booleans(), st.floats(SMALLEST, 1), st.floats(0, 1), st.floats(0, 1),
 )  # fmt: skip
 def test_any_picture_can_be_framed(
-    height: int, width: int, channels: tuple[int, ...], crop: str, turns: int, inverted: bool, size: float,
-    across: float, down: float,
-) -> None:  # fmt: skip
+    height: int,
+    width: int,
+    channels: tuple[int, ...],
+    crop: str,
+    turns: int,
+    inverted: bool,
+    size: float,
+    across: float,
+    down: float,
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
     shown = framed(pixels, Framing(crop, turns, inverted, size, across, down))
     assert shown.dtype == np.uint8

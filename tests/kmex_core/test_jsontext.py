@@ -44,8 +44,10 @@ def test_what_is_not_finite_becomes_null_wherever_it_is(value: object, expected:
 
 def test_texts_of_older_versions_are_read() -> None:
     assert read_json('{"accuracy": NaN, "range": [-Infinity, Infinity], "k": 5}') == {
-        "accuracy": None, "range": [None, None], "k": 5,
-    }  # fmt: skip
+        "accuracy": None,
+        "range": [None, None],
+        "k": 5,
+    }
     with pytest.raises(ValueError, match="Expecting"):
         read_json("{accuracy")
 

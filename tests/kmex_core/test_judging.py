@@ -48,8 +48,9 @@ def table(path: Path, labels: object, kind: object = None, names: list[str] | No
     path.parent.mkdir(parents=True, exist_ok=True)
     values = pa.array(labels, kind)
     rows = [{"bytes": picture(start + at), "path": f"{at}.png"} for at in range(len(values))]
-    made = pa.table({"image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-                     "label": values})  # fmt: skip
+    made = pa.table(
+        {"image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), "label": values}
+    )
     if names is not None:
         features = {"label": {"names": names, "_type": "ClassLabel"}}
         made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -62,8 +63,13 @@ def load(root: Path, **more: Any) -> ImageDataset:
 
 
 def counts(data: ImageDataset, split: str) -> dict[str, int]:
-    return dict(zip(data.class_names, np.bincount(data.split(split).labels, minlength=len(data.class_names)).tolist(),
-                    strict=True))  # fmt: skip
+    return dict(
+        zip(
+            data.class_names,
+            np.bincount(data.split(split).labels, minlength=len(data.class_names)).tolist(),
+            strict=True,
+        )
+    )
 
 
 def indices(data: ImageDataset, name: str) -> np.ndarray:
@@ -144,8 +150,12 @@ def test_folder_layouts(tmp_path: Path, train: str, other: str, deep: str) -> No
 
 
 def test_a_validation_split_is_kept_beside_a_test_split(tmp_path: Path) -> None:
-    data = load(tree(tmp_path, {f"{split}/{name}": count for split, count in (("train", 6), ("test", 2), ("val", 3))
-                                for name in "ab"}))  # fmt: skip
+    data = load(
+        tree(
+            tmp_path,
+            {f"{split}/{name}": count for split, count in (("train", 6), ("test", 2), ("val", 3)) for name in "ab"},
+        )
+    )
     assert {split: len(part) for split, part in data.splits.items()} == {"train": 12, "test": 4, "validation": 6}
     assert data.test_from == "test"
 
@@ -211,8 +221,10 @@ def test_every_folder_and_table_that_is_not_used_is_said(tmp_path: Path) -> None
     tree(tmp_path / "tables", {"test/a": 6})
     table(tmp_path / "tables" / "train.parquet", [0, 1] * 5)
     table(tmp_path / "tables" / "archive" / "train-0.parquet", [0, 1] * 5, start=50)
-    pq.write_table(pa.table({"file_name": [f"{at}.png" for at in range(10)], "Hat": [True, False] * 5}),
-                   tmp_path / "tables" / "attributes.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table({"file_name": [f"{at}.png" for at in range(10)], "Hat": [True, False] * 5}),
+        tmp_path / "tables" / "attributes.parquet",
+    )
     data = load(tmp_path / "tables")
     assert data.split("train").attribute_names == ("Hat",)
     assert any(note.startswith("Not used") and note.endswith(": archive/train-0.parquet.") for note in data.notes)
@@ -297,8 +309,9 @@ def test_without_copies_held_out_images_and_fingerprints_are_those_of_earlier_ve
 
 
 def sides(data: ImageDataset) -> tuple[set[bytes], set[bytes]]:
-    train, test = ({data.split(split).image(at).tobytes() for at in range(len(data.split(split)))}
-                   for split in ("train", "test"))  # fmt: skip
+    train, test = (
+        {data.split(split).image(at).tobytes() for at in range(len(data.split(split)))} for split in ("train", "test")
+    )
     return train, test
 
 
@@ -436,8 +449,9 @@ def test_images_of_another_type_are_refused_in_words(
     fields = [
         (name, kind if name == part else whole) for name, whole in (("bytes", pa.binary()), ("path", pa.string()))
     ]
-    pq.write_table(pa.table({"image": pa.array([image] * 10, pa.struct(fields)), "label": [0, 1] * 5}),
-                   tmp_path / "train.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table({"image": pa.array([image] * 10, pa.struct(fields)), "label": [0, 1] * 5}), tmp_path / "train.parquet"
+    )
     with pytest.raises(InputError, match=r"column 'image' is struct.*expected struct\{bytes, path\}"):
         load(tmp_path)
 
@@ -554,23 +568,32 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     data = load(tmp_path)
     assert counts(data, "train") == {"a": 9, "b": 6}
     assert {item.reason: item.count for item in data.left_out} == {
-        "files with a suffix that no picture has": 1, "files without a suffix": 1,
-        "hidden or system files and folders": 2, "pictures outside the class folders": 1,
-        "entries that are not regular files": 2, "links to folders": 1,
-    }  # fmt: skip
+        "files with a suffix that no picture has": 1,
+        "files without a suffix": 1,
+        "hidden or system files and folders": 2,
+        "pictures outside the class folders": 1,
+        "entries that are not regular files": 2,
+        "links to folders": 1,
+    }
     note = next(note for note in data.notes if note.startswith("Left out: "))
     assert "train/loose.png" in note
     assert "1 files with" in note or "notes.txt" in note
 
 
 def damage(kind: str) -> bytes:
-    sound = encoded(np.random.default_rng(5).integers(0, 256, (40, 40, 3), dtype=np.uint8),
-                    "JPEG" if "jpg" in kind else "WEBP" if "webp" in kind else "PNG")  # fmt: skip
+    sound = encoded(
+        np.random.default_rng(5).integers(0, 256, (40, 40, 3), dtype=np.uint8),
+        "JPEG" if "jpg" in kind else "WEBP" if "webp" in kind else "PNG",
+    )
     return {
-        "empty png": b"", "text png": b"not a picture", "short png": sound[: len(sound) // 2],
-        "flipped png": sound[:60] + bytes([sound[60] ^ 1]) + sound[61:], "headless png": sound[20:],
-        "short jpg": sound[: len(sound) // 2], "short webp": sound[: len(sound) // 2],
-    }[kind]  # fmt: skip
+        "empty png": b"",
+        "text png": b"not a picture",
+        "short png": sound[: len(sound) // 2],
+        "flipped png": sound[:60] + bytes([sound[60] ^ 1]) + sound[61:],
+        "headless png": sound[20:],
+        "short jpg": sound[: len(sound) // 2],
+        "short webp": sound[: len(sound) // 2],
+    }[kind]
 
 
 KINDS = ("empty png", "text png", "short png", "flipped png", "headless png", "short jpg", "short webp")

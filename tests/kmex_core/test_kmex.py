@@ -87,9 +87,14 @@ def test_the_prediction_is_the_class_of_the_nearest_prototype(kmex: KMEx, data: 
         distances = [float(((z[i].double() - p.double()) ** 2).sum()) for p in kmex.prototypes]
         nearest = int(kmex.prototype_class[int(np.argmin(distances))])
         assert int(scores[i].argmax()) == nearest
-        best = [max(similarity(torch.tensor(d, dtype=torch.float64).sqrt()).item()
-                    for d, c in zip(distances, kmex.prototype_class.tolist(), strict=True) if c == label)
-                for label in range(3)]  # fmt: skip
+        best = [
+            max(
+                similarity(torch.tensor(d, dtype=torch.float64).sqrt()).item()
+                for d, c in zip(distances, kmex.prototype_class.tolist(), strict=True)
+                if c == label
+            )
+            for label in range(3)
+        ]
         np.testing.assert_allclose(scores[i], best, rtol=1e-4)
 
 

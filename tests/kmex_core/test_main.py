@@ -130,9 +130,12 @@ def test_whatever_happens_inside_a_command_has_its_exit_code_and_sentence(
 def test_ctrl_c_ends_a_real_process_with_130_and_one_json_object(store: Store) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "kmex_core", "evaluate", "--model", "digits", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` ignores it
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     process.stderr.read(1)  # it has begun to work
     process.send_signal(signal.SIGINT)
@@ -203,9 +206,20 @@ def test_data_sets_and_models_are_listed(demo: Store) -> None:
 def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", ("left", "right"), 20, 8, size=32)
     trained = answer(
-        "train", "--dataset", str(folder), "--backbone", "resnet20", "--epochs", "6", "--batch-size", "10",
-        "--name", "stripes", "--seed", "4",
-    )  # fmt: skip
+        "train",
+        "--dataset",
+        str(folder),
+        "--backbone",
+        "resnet20",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "10",
+        "--name",
+        "stripes",
+        "--seed",
+        "4",
+    )
     assert trained["model"] == "stripes"
     assert trained["accuracy"] > 0.8
     assert "stripes" in {model["name"] for model in answer("models")["models"]}
@@ -219,8 +233,26 @@ def test_train_convert_explain(store: Store, tmp_path: Path) -> None:
 
 def test_a_baseline_is_trained_and_converted(store: Store, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", ("left", "right"), 20, 8, size=32)
-    asked = ["train", "protopnet", "--dataset", str(folder), "--backbone", "resnet20", "--epochs", "3", "--k", "2",
-             "--batch-size", "10", "--set", "warm=1", "--set", "l1=1e-4", "--name", "net"]  # fmt: skip
+    asked = [
+        "train",
+        "protopnet",
+        "--dataset",
+        str(folder),
+        "--backbone",
+        "resnet20",
+        "--epochs",
+        "3",
+        "--k",
+        "2",
+        "--batch-size",
+        "10",
+        "--set",
+        "warm=1",
+        "--set",
+        "l1=1e-4",
+        "--name",
+        "net",
+    ]
     assert answer(*asked)["kind"] == "protopnet"
     info = models.describe(store, "net")
     assert (info.k, info.options["warm"], info.options["l1"]) == (2, 1, 1e-4)
@@ -278,9 +310,18 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
     asked = ["evaluate", "--model", "digits", "--k", "2", "--images", "12"]
     found = answer(*asked)
     assert set(found["metrics"]) >= {
-        "accuracy", "accuracy_black_box", "agreement", "ghosting", "diversity", "vendi", "faithfulness",
-        "average_drop", "average_increase", "relevance_ordering", "relevance_ordering_random",
-    }  # fmt: skip
+        "accuracy",
+        "accuracy_black_box",
+        "agreement",
+        "ghosting",
+        "diversity",
+        "vendi",
+        "faithfulness",
+        "average_drop",
+        "average_increase",
+        "relevance_ordering",
+        "relevance_ordering_random",
+    }
     for one in found["metrics"].values():
         assert one["mean"] is not None
     assert (found["images"], found["test_images"], found["k"], found["seeds"]) == (12, 500, 2, [0])
@@ -368,8 +409,12 @@ def test_an_answer_that_nobody_can_take_ends_without_a_traceback(store: Store) -
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "kmex_core", "models", "--json"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
-        )  # fmt: skip
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
     assert ended.returncode == 1
     assert "No space left" in ended.stderr
     assert "Traceback" not in ended.stderr

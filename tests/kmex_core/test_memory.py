@@ -38,8 +38,11 @@ def machine(root: Path, free: int, group: str = "", files: dict[str, str] | None
 
 
 def second(folder: str, limit: str, used: int, droppable: int = 0) -> dict[str, str]:
-    return {f"{folder}memory.max": limit, f"{folder}memory.current": str(used),
-            f"{folder}memory.stat": f"anon 5\ninactive_file {droppable}\n"}  # fmt: skip
+    return {
+        f"{folder}memory.max": limit,
+        f"{folder}memory.current": str(used),
+        f"{folder}memory.stat": f"anon 5\ninactive_file {droppable}\n",
+    }
 
 
 @pytest.mark.parametrize(
@@ -232,9 +235,14 @@ def test_given_statistics_are_not_measured(store: Store, tmp_path: Path, monkeyp
     torch.save(architectures.build("resnet20", 2, 32).state_dict(), tmp_path / "weights.pt")
     monkeypatch.setattr(PixelStatistics, "make", lambda *_: pytest.fail("the statistics were measured"))
     request = importing.ImportRequest(
-        "given", "blackbox", tmp_path / "weights.pt", DatasetSpec(str(folder)), "resnet20",
-        mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1),
-    )  # fmt: skip
+        "given",
+        "blackbox",
+        tmp_path / "weights.pt",
+        DatasetSpec(str(folder)),
+        "resnet20",
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.2, 0.1),
+    )
     info, _ = importing.import_model(store, request)
     assert (info.mean, info.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
     assert load(DatasetSpec(str(folder))).channels == 3

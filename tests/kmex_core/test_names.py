@@ -38,8 +38,11 @@ def claimed_elsewhere(store: Store, name: str) -> Iterator[None]:
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(store.root), name],
-        cwd=jobs.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=jobs.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

@@ -32,9 +32,12 @@ def test_nothing_but_a_file_is_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "pipe")
     for path, kind in (
-        (tmp_path / "link", "symbolic link"), (tmp_path / "dangling", "symbolic link"), (tmp_path, "folder"),
-        (tmp_path / "pipe", "pipe"), (Path("/dev/null"), "device"),
-    ):  # fmt: skip
+        (tmp_path / "link", "symbolic link"),
+        (tmp_path / "dangling", "symbolic link"),
+        (tmp_path, "folder"),
+        (tmp_path / "pipe", "pipe"),
+        (Path("/dev/null"), "device"),
+    ):
         for overwrite in (False, True):
             with pytest.raises(InputError, match=kind):
                 outputs.check_file(path, overwrite)

@@ -66,12 +66,14 @@ def test_patches_are_the_places_of_the_last_map_row_by_row() -> None:
 
 def test_the_majority_of_patches_decides_and_the_distance_a_tie() -> None:
     model = fitted()
-    images = torch.stack([
-        picture(RED, GREEN, BLUE, RED),
-        picture(BLUE, BLUE, BLUE, RED),
-        picture(BLUE, BLUE, (0.8, 0.0, 0.0), (0.0, 0.8, 0.0)),  # 2 : 2, blue at distance 0
-        picture((0.0, 0.0, 0.7), (0.0, 0.0, 0.7), RED, RED),  # 2 : 2, red at distance 0
-    ])  # fmt: skip
+    images = torch.stack(
+        [
+            picture(RED, GREEN, BLUE, RED),
+            picture(BLUE, BLUE, BLUE, RED),
+            picture(BLUE, BLUE, (0.8, 0.0, 0.0), (0.0, 0.8, 0.0)),  # 2 : 2, blue at distance 0
+            picture((0.0, 0.0, 0.7), (0.0, 0.0, 0.7), RED, RED),  # 2 : 2, red at distance 0
+        ]
+    )
     vote = model.vote(model.encode(images))
     assert vote.votes.tolist() == [[3, 1], [1, 3], [2, 2], [2, 2]]
     assert vote.predicted.tolist() == [0, 1, 1, 0]

@@ -58,9 +58,7 @@ def test_a_message_keeps_its_lines_and_its_code() -> None:
 
 
 def test_charts_show_no_html_and_fill_in_no_template() -> None:
-    assert plain_text.chart("<a href='x'>%{x}</a> & <b>") == (
-        "&lt;a href='x'&gt;%&#123;x}&lt;/a&gt; &amp; &lt;b&gt;"
-    )  # fmt: skip
+    assert plain_text.chart("<a href='x'>%{x}</a> & <b>") == ("&lt;a href='x'&gt;%&#123;x}&lt;/a&gt; &amp; &lt;b&gt;")
     assert plain_text.charts(["a  b", "a b"]) == ["a  b", "a b"]  # categories stay apart
 
 
@@ -86,8 +84,14 @@ def test_no_cell_is_a_formula(name: str) -> None:
 
 def test_numbers_written_as_text_stay_numbers() -> None:
     assert [plain_text.cell(value) for value in ("-1", "+0.5", "-1e-3", -1, 0.5, None, "")] == [
-        "-1", "+0.5", "-1e-3", -1, 0.5, None, "",
-    ]  # fmt: skip
+        "-1",
+        "+0.5",
+        "-1e-3",
+        -1,
+        0.5,
+        None,
+        "",
+    ]
 
 
 def test_other_separators_start_no_new_cell() -> None:

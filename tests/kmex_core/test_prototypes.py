@@ -41,8 +41,9 @@ def test_what_prototypes_stand_for_agrees_with_slow_loops(rows: int, monkeypatch
         assert made.nearest[k].tolist() == ranked[: module.NEAREST]
         np.testing.assert_allclose(made.nearest_distance[k], distance[ranked[: module.NEAREST], k], rtol=1e-5)
         assert made.nearest_any[k] == distance[:, k].argmin()
-    np.testing.assert_allclose(made.distance_quantiles[[0, 50, 99, 100]],
-                               np.quantile(distance.min(1), [0, 0.5, 0.99, 1]), rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        made.distance_quantiles[[0, 50, 99, 100]], np.quantile(distance.min(1), [0, 0.5, 0.99, 1]), rtol=1e-5
+    )
     assert made.class_size.tolist() == [30, 20, 25]
     np.testing.assert_array_equal(activated(found.z, made.centers), nearest)
 

@@ -151,8 +151,14 @@ class Slow:
 
     def z_box(self, conv: nn.Conv2d, weight: np.ndarray, x: np.ndarray, relevance: np.ndarray) -> np.ndarray:
         low, high = (np.array(v)[:, None, None] for v in (LOW, HIGH))
-        return self.spread(conv, x, relevance, lambda patch, inside: weight * patch
-                           - np.maximum(weight, 0) * low * inside - np.minimum(weight, 0) * high * inside)  # fmt: skip
+        return self.spread(
+            conv,
+            x,
+            relevance,
+            lambda patch, inside: (
+                weight * patch - np.maximum(weight, 0) * low * inside - np.minimum(weight, 0) * high * inside
+            ),
+        )
 
     def block(self, block: BasicBlock, x: np.ndarray) -> tuple[np.ndarray, Back]:
         w1, _, a = self.conv(block.conv1, block.bn1, x)

@@ -54,39 +54,120 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
         (sweep.sweep_job(digits, range(2, 3), 2), "sweep", {"model": "digits", "k": "2:2", "seed": 2}),
         (patches.patches_job(digits, 3, 1), "patches", {"model": "digits", "k": 3, "seed": 1}),
         (patches.patches_job(digits, 3, 2), "patches", {"model": "digits", "k": 3, "seed": 2}),
-        (attributes.attributes_job(digits, range(1, 5), 3, 2), "attributes",
-         {"model": "digits", "k": "1:4", "runs": 3, "first": 2}),
+        (
+            attributes.attributes_job(digits, range(1, 5), 3, 2),
+            "attributes",
+            {"model": "digits", "k": "1:4", "runs": 3, "first": 2},
+        ),
         (attributes.attributes_job(digits, range(1, 5), 1), "attributes", {"model": "digits", "k": "1:4", "runs": 1}),
         (attributes.attributes_job(protopnet, range(1, 5), 1), "attributes", {"model": "digits-protopnet", "k": "1:4"}),
         (attributes.built_in_attributes_job(protopnet), "attributes", {"model": "digits-protopnet", "own": True}),
-        (evaluation.relevance_maps_job(digits, KMeans(4, 9), 100, 3), "evaluate",
-         {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 100, "runs": 3}),
-        (evaluation.relevance_maps_job(digits, KMeans(4), 100, 1), "evaluate",
-         {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 100}),
-        (evaluation.relevance_maps_job(digits, KMeans(4), 9000, 1), "evaluate",
-         {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 500}),
-        (evaluation.relevance_maps_job(protopnet, BuiltIn(), 100, 1), "evaluate",
-         {"model": ["digits-protopnet"], "metrics": MAPS, "own": True, "images": 100}),
-        (comparison.relevance_maps_job(both, 4, 300, 2), "compare",
-         {"models": ["digits", "digits-protopnet"], "metrics": MAPS, "published": False, "k": 4, "images": 300,
-          "runs": 2}),
-        (comparison.relevance_maps_job(both[1:], 4, 300, 2), "compare",
-         {"models": ["digits-protopnet"], "metrics": MAPS, "published": False, "k": 4, "images": 300, "runs": 2}),
-        (training_job("mine", "digits", "blackbox", "resnet20", 0), "train",
-         {"name": "mine", "dataset": "digits", "backbone": "resnet20"}),
-        (training_job("-x", "/a folder/it's", "flint", "vgg11_bn", 4, class_column="Wearing Hat", epochs=3,
-                      learning_rate=1e-05, k=2, imagenet=True, skip_broken=True), "train",
-         {"name": "-x", "dataset": "/a folder/it's", "kind": "flint", "backbone": "vgg11_bn", "seed": 4,
-          "class_column": "Wearing Hat", "epochs": 3, "learning_rate": 1e-05, "k": 2, "imagenet": True,
-          "skip_broken": True}),
-        (import_job("mine", weights, "blackbox", "digits", "resnet18", 5), "import",
-         {"name": "mine", "checkpoint": weights, "dataset": "digits", "backbone": "resnet18"}),
-        (import_job("other", weights, "protovae", "digits", "resnet18", 3, class_column="Even", mean="0.5,0.5,0.5",
-                    std="-0.2", ignore=["aux.*", "loss*"], skip_broken=True), "import",
-         {"name": "other", "checkpoint": weights, "kind": "protovae", "dataset": "digits", "backbone": "resnet18",
-          "k": 3, "class_column": "Even", "mean": "0.5,0.5,0.5", "std": "-0.2", "ignore": ["aux.*", "loss*"],
-          "skip_broken": True}),
-    ]  # fmt: skip
+        (
+            evaluation.relevance_maps_job(digits, KMeans(4, 9), 100, 3),
+            "evaluate",
+            {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 100, "runs": 3},
+        ),
+        (
+            evaluation.relevance_maps_job(digits, KMeans(4), 100, 1),
+            "evaluate",
+            {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 100},
+        ),
+        (
+            evaluation.relevance_maps_job(digits, KMeans(4), 9000, 1),
+            "evaluate",
+            {"model": ["digits"], "metrics": MAPS, "k": 4, "images": 500},
+        ),
+        (
+            evaluation.relevance_maps_job(protopnet, BuiltIn(), 100, 1),
+            "evaluate",
+            {"model": ["digits-protopnet"], "metrics": MAPS, "own": True, "images": 100},
+        ),
+        (
+            comparison.relevance_maps_job(both, 4, 300, 2),
+            "compare",
+            {
+                "models": ["digits", "digits-protopnet"],
+                "metrics": MAPS,
+                "published": False,
+                "k": 4,
+                "images": 300,
+                "runs": 2,
+            },
+        ),
+        (
+            comparison.relevance_maps_job(both[1:], 4, 300, 2),
+            "compare",
+            {"models": ["digits-protopnet"], "metrics": MAPS, "published": False, "k": 4, "images": 300, "runs": 2},
+        ),
+        (
+            training_job("mine", "digits", "blackbox", "resnet20", 0),
+            "train",
+            {"name": "mine", "dataset": "digits", "backbone": "resnet20"},
+        ),
+        (
+            training_job(
+                "-x",
+                "/a folder/it's",
+                "flint",
+                "vgg11_bn",
+                4,
+                class_column="Wearing Hat",
+                epochs=3,
+                learning_rate=1e-05,
+                k=2,
+                imagenet=True,
+                skip_broken=True,
+            ),
+            "train",
+            {
+                "name": "-x",
+                "dataset": "/a folder/it's",
+                "kind": "flint",
+                "backbone": "vgg11_bn",
+                "seed": 4,
+                "class_column": "Wearing Hat",
+                "epochs": 3,
+                "learning_rate": 1e-05,
+                "k": 2,
+                "imagenet": True,
+                "skip_broken": True,
+            },
+        ),
+        (
+            import_job("mine", weights, "blackbox", "digits", "resnet18", 5),
+            "import",
+            {"name": "mine", "checkpoint": weights, "dataset": "digits", "backbone": "resnet18"},
+        ),
+        (
+            import_job(
+                "other",
+                weights,
+                "protovae",
+                "digits",
+                "resnet18",
+                3,
+                class_column="Even",
+                mean="0.5,0.5,0.5",
+                std="-0.2",
+                ignore=["aux.*", "loss*"],
+                skip_broken=True,
+            ),
+            "import",
+            {
+                "name": "other",
+                "checkpoint": weights,
+                "kind": "protovae",
+                "dataset": "digits",
+                "backbone": "resnet18",
+                "k": 3,
+                "class_column": "Even",
+                "mean": "0.5,0.5,0.5",
+                "std": "-0.2",
+                "ignore": ["aux.*", "loss*"],
+                "skip_broken": True,
+            },
+        ),
+    ]
 
 
 @pytest.fixture
@@ -118,9 +199,11 @@ def test_what_a_result_does_not_depend_on_gives_the_same_job(subjects: tuple[Sub
 def test_every_job_is_tried_here(subjects: tuple[Subject, Subject]) -> None:
     modules = [module for module in vars(commands).values() if isinstance(module, ModuleType)]
     builders = {
-        name for module in modules for name, entry in inspect.getmembers(module, inspect.isfunction)
+        name
+        for module in modules
+        for name, entry in inspect.getmembers(module, inspect.isfunction)
         if inspect.signature(entry).return_annotation == "JobRequest" and entry.__module__ == module.__name__
-    }  # fmt: skip
+    }
     source = inspect.getsource(requests)
     assert {name for name in builders if f"{name}(" not in source} == {
         "training_again",

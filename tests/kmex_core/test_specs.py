@@ -12,9 +12,15 @@ SPEC = EmbeddingSpec("resnet18", "w", "d", "train", 32, (0.5,), (0.2,))
 
 def test_every_field_changes_the_key() -> None:
     changed: dict[str, Any] = {
-        "backbone": "x", "weights": "x", "data": "x", "split": "x", "image_size": 1, "mean": (0.4,), "std": (0.1,),
+        "backbone": "x",
+        "weights": "x",
+        "data": "x",
+        "split": "x",
+        "image_size": 1,
+        "mean": (0.4,),
+        "std": (0.1,),
         "mixed_precision": True,
-    }  # fmt: skip
+    }
     keys = {dataclasses.replace(SPEC, **{name: value}).key for name, value in changed.items()}
     assert set(changed) == {field.name for field in dataclasses.fields(SPEC)}
     assert len(keys | {SPEC.key}) == len(changed) + 1

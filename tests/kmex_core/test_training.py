@@ -178,10 +178,13 @@ def test_flip_crop_agrees_with_a_slow_loop() -> None:
     for image, got in zip(pixels, out, strict=True):
         padded = nn.functional.pad(image, [2] * 4)
         options = {
-            (top, left, flip): (padded[:, top : top + 6, left : left + 6].flip(2) if flip else
-                                padded[:, top : top + 6, left : left + 6])
-            for top in range(5) for left in range(5) for flip in (False, True)
-        }  # fmt: skip
+            (top, left, flip): (
+                padded[:, top : top + 6, left : left + 6].flip(2) if flip else padded[:, top : top + 6, left : left + 6]
+            )
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+        }
         found = [place for place, crop in options.items() if torch.equal(crop, got)]
         assert len(found) == 1
         seen.add(found[0])

@@ -28,9 +28,14 @@ from tests.helpers.stores import converted, put, put_run
 
 def cli(store: Store, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "kmex_core", "store", *arguments], cwd=jobs.ROOT, capture_output=True, text=True,
-        env=os.environ | {"KMEX_CACHE": str(store.root)}, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "kmex_core", "store", *arguments],
+        cwd=jobs.ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KMEX_CACHE": str(store.root)},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -148,9 +153,15 @@ def test_what_is_not_ours_is_named_and_neither_opened_nor_removed(store: Store, 
     found = upkeep.verify(store)
     assert found.damaged == []
     assert {finding.path for finding in found.unknown} == {
-        "elsewhere", "mine", "patches", "embeddings/link.safetensors", "embeddings/.y.safetensors.0123456789ab.part",
-        "embeddings/notes.txt", "embeddings/deep", "prototypes/pipe.safetensors",
-    }  # fmt: skip
+        "elsewhere",
+        "mine",
+        "patches",
+        "embeddings/link.safetensors",
+        "embeddings/.y.safetensors.0123456789ab.part",
+        "embeddings/notes.txt",
+        "embeddings/deep",
+        "prototypes/pipe.safetensors",
+    }
     put(store, "other")
     models.delete(store, "other")
     upkeep.remove(store, [finding for finding in upkeep.needless(store) if finding.path.endswith((".part", ".lock"))])
@@ -215,8 +226,9 @@ def test_rests_and_locks_without_a_user_go_and_those_in_use_stay(store: Store, t
         "os.fsync = lambda _: (print('writing', flush=True), time.sleep(60))\n"
         "files.write_bytes(Path(sys.argv[1]), b'abc')"
     )
-    writer = subprocess.Popen([sys.executable, "-c", program, str(folder / "y.safetensors")], stdout=subprocess.PIPE,
-                              cwd=jobs.ROOT)  # fmt: skip
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder / "y.safetensors")], stdout=subprocess.PIPE, cwd=jobs.ROOT
+    )
     assert writer.stdout is not None
     writer.stdout.readline()
     idle, held = folder / ".gone.lock", folder / ".working.lock"

@@ -139,10 +139,14 @@ def checkpoints(mark: Path) -> dict[str, bytes]:
         "long number": with_pickle(b"\x80\x02\x8b\xff\xff\xff\x7f."),
         "long text": with_pickle(b"\x80\x02X\xff\xff\xff\x7f."),
         "deep": with_pickle(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."),
-        "laughs": with_pickle(b"\x80\x02]q\x00" + b"".join(b"]q" + bytes([n]) + b"(" +
-                              (b"h" + bytes([n - 1])) * 10 + b"e" for n in range(1, 60)) + b"."),
-        "sparse": saved({"fc.weight": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1),
-                                                              (2**30, 2**30))}),
+        "laughs": with_pickle(
+            b"\x80\x02]q\x00"
+            + b"".join(b"]q" + bytes([n]) + b"(" + (b"h" + bytes([n - 1])) * 10 + b"e" for n in range(1, 60))
+            + b"."
+        ),
+        "sparse": saved(
+            {"fc.weight": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (2**30, 2**30))}
+        ),
         "complex": saved({"fc.weight": torch.ones(3, 64, dtype=torch.complex64)}),
         "whole numbers": saved({"fc.weight": torch.ones(3, 64, dtype=torch.int8)}),
         "nan": saved({"fc.weight": torch.full((3, 64), torch.nan)}),
@@ -165,7 +169,7 @@ def checkpoints(mark: Path) -> dict[str, bytes]:
         "half": good[: len(good) // 2],
         "half of safetensors": flat[: len(flat) // 2],
         "text": b"these are no weights\n" * 100,
-    }  # fmt: skip
+    }
     for number in range(8):
         damaged = bytearray(draw.choice([good, flat, legacy]))
         for _ in range(20):
@@ -187,12 +191,21 @@ def pictures() -> dict[str, bytes]:
     good = encoded(np.zeros((32, 32, 3), np.uint8))
     jpeg = encoded(np.zeros((32, 32, 3), np.uint8), "JPEG")
     return {
-        "empty": b"", "text": b"no picture", "page": b"<html><body>", "half": good[: len(good) // 2],
-        "start": good[:20], "jpeg start": jpeg[:60], "bomb": bomb_png(60_000), "side": bomb_png(2**31 - 1),
-        "svg": b"<svg/>", "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n", "pdf": b"%PDF-1.7",
+        "empty": b"",
+        "text": b"no picture",
+        "page": b"<html><body>",
+        "half": good[: len(good) // 2],
+        "start": good[:20],
+        "jpeg start": jpeg[:60],
+        "bomb": bomb_png(60_000),
+        "side": bomb_png(2**31 - 1),
+        "svg": b"<svg/>",
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        "pdf": b"%PDF-1.7",
         "zip": b"PK\x03\x04" + bytes(99),
-        "ico": b"\x00\x00\x01\x00\xff\xff" + bytes(99), "no data": good.replace(b"IDAT", b"IDAX"),
-    }  # fmt: skip
+        "ico": b"\x00\x00\x01\x00\xff\xff" + bytes(99),
+        "no data": good.replace(b"IDAT", b"IDAX"),
+    }
 
 
 def tables(root: Path) -> None:
@@ -210,15 +223,19 @@ def tables(root: Path) -> None:
     parquet("table-empty", pa.table({"image": pa.array([], kind), "label": pa.array([], pa.int64())}))
     parquet("table-null pictures", pa.table({"image": pa.array([None] * 4, kind), "label": [0, 1] * 2}))
     parquet("table-numbers for pictures", pa.table({"image": [1, 2], "label": [0, 1]}))
-    parquet("table-path outside", pa.table({"image": pa.array([{"bytes": None, "path": "/etc/passwd"}] * 4, kind),
-                                            "label": [0, 1] * 2}))  # fmt: skip
+    parquet(
+        "table-path outside",
+        pa.table({"image": pa.array([{"bytes": None, "path": "/etc/passwd"}] * 4, kind), "label": [0, 1] * 2}),
+    )
     for name, content in (("damaged", b"PAR1" + bytes(500) + b"PAR1"), ("cut", b"PAR1"), ("text", b"a,b\n1,2\n")):
         (root / f"table-{name}").mkdir()
         (root / f"table-{name}" / "train.parquet").write_bytes(content)
     for name, content in (
-        ("csv without names", b"a,b\n1,0\n"), ("csv of zeros", bytes(5000)), ("csv of one line", b"file_name," * 10**5),
+        ("csv without names", b"a,b\n1,0\n"),
+        ("csv of zeros", bytes(5000)),
+        ("csv of one line", b"file_name," * 10**5),
         ("csv that climbs", b"file_name,x\n../../../etc/passwd,1\n"),
-    ):  # fmt: skip
+    ):
         folder = write_folder(root / f"table-{name}", ("a", "b"), 4, 2)
         (folder / "attributes.csv").write_bytes(content)
     (write_folder(root / "table-bad pictures", ("a", "b"), 4, 2) / "train" / "a" / "000.png").write_bytes(b"x")
@@ -239,9 +256,12 @@ def test_bad_files_are_refused_in_words(tmp_path: Path) -> None:
     assert len(names) >= 60
     answer = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"MIB = {MIB}\n{textwrap.dedent(CHILD)}", str(root), str(data)],
-        cwd=ROOT, capture_output=True, text=True, timeout=1500,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
         env=os.environ | {"KMEX_CACHE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     results = {name: (said, seconds) for name, said, seconds in map(json.loads, answer.stdout.splitlines())}
     assert set(results) == set(names), f"crashed at {names[len(results)]}: {answer.stderr[-2000:]}"
     assert not mark.exists(), "code was run"

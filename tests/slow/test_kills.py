@@ -52,11 +52,19 @@ def test_nothing_is_lost_by_kills(tmp_path: Path) -> None:
             "train anew": [*train, "--epochs", "3", "--name", "other", "--overwrite", "--seed", seed],
             "convert": ["convert", "--model", held, "--k", str(draw.randrange(1, 9)), "--seed", seed],
             "sweep": ["sweep", "--model", held, "--k", "1:6", "--seed", seed],
-            "import": ["import", "--checkpoint", str(export), "--name", "imported", "--overwrite", "--dataset",
-                       str(data)],
+            "import": [
+                "import",
+                "--checkpoint",
+                str(export),
+                "--name",
+                "imported",
+                "--overwrite",
+                "--dataset",
+                str(data),
+            ],
             "rename": ["rename", "--model", held, "--to", "renamed" if held == "precious" else "precious"],
             "clean": ["store", "clean", "--yes"],
-        }[what]  # fmt: skip
+        }[what]
         process, started = run.start(arguments), time.monotonic()
         process.join(draw.uniform(0.02, usual[what]))
         if process.is_alive():

@@ -194,30 +194,47 @@ def show_attributes(chosen: Selection, coverage: Coverage, curves: Curves | None
         height=340,
         hide_index=True,
         alt="All attributes with their frequency among images and prototypes",
-        column_order=["attribute", "captured", "frequency", "images", "prototypes", "expected", "lift", "told_apart",
-                      "first_k"],
+        column_order=[
+            "attribute",
+            "captured",
+            "frequency",
+            "images",
+            "prototypes",
+            "expected",
+            "lift",
+            "told_apart",
+            "first_k",
+        ],
         column_config={
             "attribute": st.column_config.TextColumn("Attribute"),
             "captured": st.column_config.CheckboxColumn("Captured", help="At least one prototype has it."),
-            "frequency": st.column_config.NumberColumn("Frequency", format="percent",
-                                                       help="Share of the training images that have it."),
+            "frequency": st.column_config.NumberColumn(
+                "Frequency", format="percent", help="Share of the training images that have it."
+            ),
             "images": st.column_config.NumberColumn("Images", format="localized", help="Number of training images."),
             "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes that have it."),
             "expected": st.column_config.NumberColumn(
                 "Expected", format="%.1f", help="Number of prototypes if they were random training images."
             ),
             "lift": st.column_config.NumberColumn(
-                "Lift", format="%.2f", help="Share among prototypes divided by share among images; below 1, it is "
-                "under-represented."),
+                "Lift",
+                format="%.2f",
+                help="Share among prototypes divided by share among images; below 1, it is under-represented.",
+            ),
             "told_apart": st.column_config.NumberColumn(
-                "Variance explained (η²) ↑", format="%.3f", help="Share of the attribute's variance that the nearest "
+                "Variance explained (η²) ↑",
+                format="%.3f",
+                help="Share of the attribute's variance that the nearest "
                 "prototype explains, adjusted for chance (it can be slightly below 0). Near 0, a prototype has the "
-                "attribute by chance."),
+                "attribute by chance.",
+            ),
             "first_k": st.column_config.NumberColumn(
-                "First captured at k", help="Smallest number of prototypes per class that captures it (median over "
-                "seeds). Empty if no k up to 20 does for half of the seeds, or if the curves are not computed yet."),
+                "First captured at k",
+                help="Smallest number of prototypes per class that captures it (median over "
+                "seeds). Empty if no k up to 20 does for half of the seeds, or if the curves are not computed yet.",
+            ),
         },
-    )  # fmt: skip
+    )
     show_download("Attributes as CSV", table, f"{_file(chosen)}-attributes.csv")
 
 

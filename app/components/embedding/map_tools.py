@@ -12,8 +12,8 @@ import streamlit as st
 from app import read
 from app.components.embedding.map_selection import KIND, select_on_map
 from app.components.shared.downloads import show_download
-from app.components.shared.embedding_map import map_figure, predictions, shown_images
-from app.links import bound_switch, pick
+from app.components.shared.embedding_map import SHOWN, map_figure, predictions, shown_images
+from app.links import bound_switch, bound_to, pick
 from app.selection import Selection
 from app.wording import GHOST
 from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
@@ -21,6 +21,22 @@ from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import table_csv
 
 MOST_ROWS = 2000
+
+
+def choose_shown(chosen: Selection) -> str:
+    """Show the choice of which images are shown, a key of `SHOWN`."""
+    return st.segmented_control(
+        "Show",
+        list(SHOWN),
+        format_func=SHOWN.__getitem__,
+        default="all",
+        required=True,
+        key="show",
+        bind=bound_to("show", SHOWN, "all"),
+        width="content",
+        help=f"All images, those that {chosen.title} misclassifies"
+        + (", or those on which KMEx and the black box disagree." if chosen.has_black_box else "."),
+    )
 
 
 def find_image(projection: Projection) -> None:

@@ -126,5 +126,6 @@ def _pictures(folder: Path, wanted: Iterable[str]) -> dict[str, FileState]:
     with os.scandir(folder) as entries:
         return {
             entry.name: state_of(Path(entry.path), entry.name, entry.stat())
-            for entry in entries if entry.name in names and entry.is_file()
-        }  # fmt: skip
+            for entry in entries
+            if entry.name in names and entry.is_file()
+        }

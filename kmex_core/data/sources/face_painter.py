@@ -261,8 +261,14 @@ class Painter:
         if "Headphones" in self.has:
             self._part(x, self.eye_y + 2, wide + 3, self.high + 3, 185, 355, (48, 50, 60), 2.2)
             for side in (-1, 1):
-                self._box(x + side * (wide + 1.6) - 3, self.eye_y - 3, x + side * (wide + 1.6) + 3, self.eye_y + 7, 2.6,
-                          self.accent)  # fmt: skip
+                self._box(
+                    x + side * (wide + 1.6) - 3,
+                    self.eye_y - 3,
+                    x + side * (wide + 1.6) + 3,
+                    self.eye_y + 7,
+                    2.6,
+                    self.accent,
+                )
         if "Hair_Bow" in self.has:
             middle, high = x + wide * 0.5, top + 2
             for side in (-1, 1):

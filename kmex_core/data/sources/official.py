@@ -129,9 +129,16 @@ class STL10(Official):
     reader, arguments = "STL10", _BY_NAME
     files = tuple(
         f"stl10_binary/{name}"
-        for name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "unlabeled_X.bin", "class_names.txt",
-                     "fold_indices.txt")
-    )  # fmt: skip
+        for name in (
+            "train_X.bin",
+            "train_y.bin",
+            "test_X.bin",
+            "test_y.bin",
+            "unlabeled_X.bin",
+            "class_names.txt",
+            "fold_indices.txt",
+        )
+    )
     class_names, channels, image_size, augmentation = _STL, 3, 96, "flip-crop"
 
 

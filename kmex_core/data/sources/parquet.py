@@ -83,8 +83,9 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
     digests = file_digests([(path, path.name) for path in paths], progress)
     identity = [
         f"{split}|{name_in(path, folder)}|".encode() + digests[paths.index(path)]
-        for split, part in files.items() for path in part
-    ]  # fmt: skip
+        for split, part in files.items()
+        for path in part
+    ]
     broken, contents, notes = _examined(tables, spec.skip_broken, str(folder), identity, tally, progress)
     labels, names = (None, []) if class_column else _labels(tables, folder)
     rows = {}
@@ -106,8 +107,9 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
     frames = {split: _others(table).iloc[rows[split]].reset_index(drop=True) for split, table in tables.items()}
     if beside := table_beside(folder):
         images = {split: _image_paths(table, split, beside) for split, table in tables.items()}
-        frames, unmatched = _joined({split: [images[split][row] for row in rows[split]] for split in images}, frames,
-                                    beside)  # fmt: skip
+        frames, unmatched = _joined(
+            {split: [images[split][row] for row in rows[split]] for split in images}, frames, beside
+        )
         notes += unmatched
         identity += file_digests([(beside, beside.name)])
     whole = pd.concat(list(frames.values()), ignore_index=True)
@@ -240,8 +242,15 @@ def _read(paths: list[Path], class_column: str) -> Any:
 def _plain(kind: Any) -> bool:
     import pyarrow.types as types
 
-    kinds = (types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_string,
-             types.is_large_string, types.is_dictionary)  # fmt: skip
+    kinds = (
+        types.is_null,
+        types.is_boolean,
+        types.is_integer,
+        types.is_floating,
+        types.is_string,
+        types.is_large_string,
+        types.is_dictionary,
+    )
     return any(test(kind) for test in kinds)
 
 

@@ -20,8 +20,9 @@ SIDE, IMAGE_SIZE = 28, 32
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / f"{name}.npy", folder / f"full_numpy_bitmap_{name}.npy")
-                 if path.is_file()), None)  # fmt: skip
+    return next(
+        (path for path in (folder / f"{name}.npy", folder / f"full_numpy_bitmap_{name}.npy") if path.is_file()), None
+    )
 
 
 class QuickDraw(DataSource):
