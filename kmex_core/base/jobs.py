@@ -303,7 +303,7 @@ class Reporter:
     """The job's side: a `Progress` that writes to the store."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._report, _, self._path, _ = _paths(store, name)
+        self._report, _, self._path, self._stopped = _paths(store, name)
         self._lock: int | None = None
         self._turn: FileLock | None = None
         self._wrote = 0.0
@@ -327,7 +327,7 @@ class Reporter:
         before = _read(self._report)
         if before is not None:
             self._job = replace(self._job, arguments=before.arguments)
-        if before is not None and before.state == "stopped" and not before.pid:
+        if self._stopped.exists():
             self._release()
             return False
         self._say(self._job)
@@ -368,13 +368,14 @@ class Reporter:
         """Write the job's state, at most four times a second.
 
         Raises:
-            KeyboardInterrupt: when the job was stopped just as it began.
+            KeyboardInterrupt: when the job was stopped. The signal alone does not always do it: Python drops an
+                exception that is raised while it cleans up an object.
         """
         now = time.time()
         new = event.place != self._place
         if not new and (event.done < event.total or event.total == 0) and time.monotonic() - self._wrote < EVERY:
             return
-        if (before := _read(self._report)) is not None and before.state == "stopped":
+        if self._stopped.exists():
             raise KeyboardInterrupt
         self._place = event.place
         began, first = (now, event.done) if new else (self._job.stage_started, self._job.first)

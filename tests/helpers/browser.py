@@ -67,11 +67,12 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
     try:
         yield opened
     finally:
-        stored = {"origin": server, "storageTypes": "cookies,local_storage,indexeddb"}
-        left = context.new_page()  # others may have crashed or be closed
-        context.new_cdp_session(left).send("Storage.clearDataForOrigin", stored)
         for page in context.pages:
             page.close()
+        stored = {"origin": server, "storageTypes": "cookies,local_storage,indexeddb"}
+        empty = context.new_page()
+        context.new_cdp_session(empty).send("Storage.clearDataForOrigin", stored)
+        empty.close()
     elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:", server.replace("http", "ws")))]
     assert elsewhere == []
     assert errors == []

@@ -145,6 +145,8 @@ def test_a_job_that_dies_of_being_stopped_has_stopped(store: Store, monkeypatch:
     jobs.stop(store, "native")
     assert sent == [(os.getpid(), signal.SIGTERM)]
     assert until(store, "native", lambda job: True).state == "running"
+    with pytest.raises(KeyboardInterrupt):  # the signal was lost, and the job goes on to its next report
+        running(Event("Epoch", 1, 2))
     running._release()  # the signal came in the middle of native code, which ended the process
     OnItsWay.last.ended = -6
     assert until(store, "native", lambda job: True).state == "stopped"
