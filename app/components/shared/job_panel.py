@@ -116,8 +116,8 @@ def _running(name: str, job: Job | None) -> None:
     left = f", about {duration(job.left)} left" if job.left is not None and job.left > 1 else ""
     steps = f" {job.done:,} of {job.total:,}{left}" if job.total > 1 else ""
     st.progress(job.share, f"{markdown(job.stage)} …{steps}")
-    if st.button("Stop", icon=":material/stop:", key=f"stop-{name}"):
-        jobs.stop(read.store(), name)
+    # by a callback: the panel's next refresh may interrupt this run before it gets here
+    st.button("Stop", icon=":material/stop:", key=f"stop-{name}", on_click=jobs.stop, args=(read.store(), name))
 
 
 def _ended(request: JobRequest, job: Job, dismiss: bool) -> None:
