@@ -7,7 +7,7 @@ import itertools
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.helpers.browser import LAST, fits, open_page, serious, settled
+from tests.helpers.browser import A_JOB, LAST, fits, open_page, serious, settled
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ def levels(page: Page) -> list[int]:
 def test_a_page_keeps_nobody_out_and_fits_every_width_in_both_themes(page: Page, path: str) -> None:
     open_page(page, path)
     last = "[data-testid=stFileUploader]" if "Upload" in path else LAST[path.partition("?")[0]]
-    expect(page.locator(last).first).to_be_attached()
+    expect(page.locator(last).first).to_be_attached(timeout=A_JOB)
     settled(page)
     order = levels(page)
     assert order[:1] == [1]

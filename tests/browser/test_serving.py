@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.helpers.browser import CANVAS, CARDS, LAST, settled, watched
+from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, settled, watched
 from tests.helpers.proxy import stripping_proxy
 from tests.helpers.servers import dashboard
 from tests.helpers.stores import snapshot
@@ -55,7 +55,7 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     """Open pages by their addresses, then go from one to another as a person does: nothing may be missing."""
     for path, last in pages.items():
         page.goto(address + path)
-        expect(page.locator(last).first).to_be_attached()
+        expect(page.locator(last).first).to_be_attached(timeout=A_JOB)
         settled(page)
         if path in ("/", "/prototypes"):
             pictures_are_shown(page)

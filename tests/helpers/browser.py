@@ -24,6 +24,7 @@ LAST = {  # what a page shows last
 }
 
 expect.set_options(timeout=60_000)
+A_JOB = 240_000  # milliseconds that a page may wait for a job, which may wait for others on a busy machine
 
 
 def _bad(answer: Response) -> bool:
