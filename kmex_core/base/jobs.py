@@ -83,7 +83,10 @@ class Job:
 
 
 _STATES = ("running", "done", "failed", "stopped")
-_REPORT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.json")
+_SUFFIXES = (".json", ".log", ".lock", ".stopped")
+_NAME = r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})"
+_REPORT = re.compile(rf"{_NAME}\.json")
+FILES = re.compile(rf"{_NAME}({'|'.join(map(re.escape, _SUFFIXES))})")  # all that jobs write into their room
 # the processes started by this one, by report file
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -99,7 +102,7 @@ class _Paths(NamedTuple):
 
 def _paths(store: Store, name: str) -> _Paths:
     folder, name = store.root / ROOM, checked_name(name)
-    return _Paths(*(folder / f"{name}{suffix}" for suffix in (".json", ".log", ".lock", ".stopped")))
+    return _Paths(*(folder / f"{name}{suffix}" for suffix in _SUFFIXES))
 
 
 def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
@@ -242,8 +245,8 @@ def stop(store: Store, name: str) -> None:
     if job is None or job.state != "running":
         return
     stopped.touch()
-    if not job.pid:
-        _write(report, replace(job, state="stopped", changed=time.time()))  # the process checks this before it begins
+    if not job.pid:  # the process looks for the mark before it begins
+        _write(report, replace(job, state="stopped", changed=time.time()))
     elif _held(lock):
         with contextlib.suppress(ProcessLookupError):
             os.kill(job.pid, signal.SIGTERM)

@@ -62,7 +62,7 @@ HOUR = 3600.0
 _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
 _KNOWN = {
     **dict.fromkeys(ROOMS, _RESULT),
-    jobs.ROOM: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(json|log|lock)"),
+    jobs.ROOM: jobs.FILES,
     UPLOADS: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.weights"),
 }
 

@@ -299,6 +299,13 @@ def test_shards_stay_until_their_embedding_is_whole_or_cannot_be(store: Store) -
     assert found[f"shards/{changed.key}-{0:012d}.safetensors"] == "of data that have changed since"
 
 
+def test_all_files_of_a_stopped_job_belong_to_the_store(store: Store) -> None:
+    assert jobs.start(store, "stopped", ["models"])
+    jobs.stop(store, "stopped")
+    assert {path.suffix for path in (store.root / jobs.ROOM).iterdir()} == {".json", ".log", ".lock", ".stopped"}
+    assert upkeep.verify(store).unknown == []
+
+
 def test_the_readme_of_the_store_names_every_room() -> None:
     text = (ROOT / "data_cache" / "README.md").read_text()
     rooms = (*upkeep.ROOMS, jobs.ROOM, upkeep.UPLOADS, *upkeep.ELSEWHERE)
