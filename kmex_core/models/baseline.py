@@ -102,6 +102,7 @@ class Baseline(nn.Module):
     paper: ClassVar[tuple[str, str]]
     place: ClassVar[int]
     epochs: ClassVar[tuple[int, int]]
+    learning_rate: ClassVar[float] = 0.001
     similarity_from: ClassVar[str] = "distance"
     defaults: ClassVar[Mapping[str, float]]
     aliases: ClassVar[Mapping[str, str]] = {}

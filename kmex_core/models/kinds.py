@@ -22,6 +22,7 @@ class ModelKind(Description):
         about: its prototypes and how they determine its predictions, in Markdown; "" for the black box.
         paper: the names in the paper's tables of the kind and of KMEx on it.
         epochs: default passes over the training split: for small and simple images (like MNIST), for others.
+        learning_rate: the default of its optimiser, Adam, at the start; not of the black box.
         similarity_from: the basis of its similarity.
         defaults: its hyper-parameters by name.
     """
@@ -30,6 +31,7 @@ class ModelKind(Description):
     about: str
     paper: tuple[str, str]
     epochs: tuple[int, int]
+    learning_rate: float = 0.001
     similarity_from: Literal["distance", "dot product"] = "distance"
     defaults: Mapping[str, float] = field(default_factory=dict)
 

@@ -18,11 +18,13 @@ from kmex_core.data.network_input import normalise
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.baseline import Baseline, Stage, checked_options
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.models.steps import RecordedSteps, Steps
 from kmex_core.networks import architectures
 from kmex_core.networks.memory import in_portions
 
 IN_MEMORY = 256 * 2**20
 EVALUATED = 128
+READ_EVERY = 32
 CROP_PADDING = 2
 AUGMENTATIONS = ("none", "flip-crop")
 OPTIMISERS = ("sgd", "adam")
@@ -105,7 +107,8 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
         "kind": kind,
     }
     if kind != "blackbox":
-        values |= {"learning_rate": 0.001, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "k": K}
+        rate = model_kind.learning_rate
+        values |= {"learning_rate": rate, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "k": K}
     elif imagenet:
         values |= {"learning_rate": 0.001, "momentum": 0.5, "weight_decay": 0.0}
     else:
@@ -181,7 +184,8 @@ def fit(
     optimiser = _optimiser(recipe, parameters.values())
     for (name, key), value in run.optimiser.items():
         optimiser.state[parameters[name]][key] = value if key == "step" else value.to(device)
-    source = _Source(dataset)
+    on_gpu = torch.device(device).type == "cuda"
+    source = _Source(dataset, device)
     steps = source.steps(recipe.batch_size)
     if steps == 0:
         raise InputError(f"Expected at least 2 training images, got {len(source.labels)}.")
@@ -193,34 +197,25 @@ def fit(
             sums: dict[str, float] = {}
             stage = _begin(model, epoch, recipe.epochs)
             torch.manual_seed(_seed(recipe.seed, epoch))
+            take = (RecordedSteps if on_gpu else Steps)(model, stage, optimiser)
+            waiting: list[tuple[Tensor, Tensor, int]] = []
             for step, (pixels, labels) in enumerate(source.epoch(recipe, epoch)):
                 done = epoch * steps + step
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
                 pixels, labels = pixels.to(device), labels.to(device)
-                images = normalise(pixels, mean, std)
-                if stage is None:
-                    scores = model(images)
-                    terms = {"cross-entropy": nn.functional.cross_entropy(scores, labels)}
-                else:
-                    assert isinstance(model, Baseline)
-                    terms, scores = model.losses(images, normalise(pixels, *plain), labels, stage)
-                values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-                broken = [name for name, value in values.items() if not math.isfinite(value)]
-                if broken:
-                    raise TrainingError(
-                        f"The {broken[0]} became {values[broken[0]]} in epoch {epoch + 1} of {recipe.epochs}, step "
-                        f"{step + 1}: training diverged. Use a lower learning rate than {recipe.learning_rate:g}. "
-                        f"Checkpoints of finished epochs ({epoch}) are kept."
-                    )
-                optimiser.zero_grad()
-                torch.stack(list(terms.values())).sum().backward()
-                optimiser.step()
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value * len(labels)
-                right += int((scores.argmax(1) == labels).sum())
-                seen += len(labels)
-                means = {name: value / seen for name, value in sums.items()} if stage is not None else {}
+                waiting.append((*take(normalise(pixels, mean, std), normalise(pixels, *plain), labels), len(labels)))
+                # reading a result waits for the GPU, so there it is done once for many steps
+                if len(waiting) == (READ_EVERY if on_gpu else 1) or step + 1 == steps:
+                    for found, correct, count in waiting:
+                        values = dict(zip(take.names, found.tolist(), strict=True))
+                        _check_finite(values, epoch, step, recipe)
+                        for name, value in values.items():
+                            sums[name] = sums.get(name, 0.0) + value * count
+                        right += int(correct)
+                        seen += count
+                    waiting.clear()
+                means = {name: value / max(seen, 1) for name, value in sums.items()}
                 progress(
                     Event(
                         "Epoch",
@@ -229,7 +224,7 @@ def fit(
                         group=stage.name if stage is not None else "",
                         part=epoch + 1,
                         parts=recipe.epochs,
-                        values={"loss": sum(sums.values()) / seen, **means},
+                        values={"loss": sum(sums.values()) / max(seen, 1), **(means if stage is not None else {})},
                     )
                 )
             if isinstance(model, Baseline):
@@ -254,6 +249,16 @@ def fit(
     model.requires_grad_()
     model.eval()
     return run
+
+
+def _check_finite(values: Mapping[str, float], epoch: int, step: int, recipe: Recipe) -> None:
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise TrainingError(
+            f"The {broken[0]} became {values[broken[0]]} in epoch {epoch + 1} of {recipe.epochs}, step "
+            f"{step + 1}: training diverged. Use a lower learning rate than {recipe.learning_rate:g}. "
+            f"Checkpoints of finished epochs ({epoch}) are kept."
+        )
 
 
 def _optimiser(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -298,10 +303,11 @@ def _seed(seed: int, epoch: int) -> int:
 
 
 class _Source:
-    """The training split's pixels: held decoded if small, otherwise decoded in every epoch."""
+    """The training split's pixels: held decoded on the device if small, otherwise decoded in every epoch."""
 
-    def __init__(self, dataset: ImageDataset) -> None:
+    def __init__(self, dataset: ImageDataset, device: str) -> None:
         self.dataset = dataset
+        self.device = device
         self.labels = torch.from_numpy(dataset.split("train").labels)
         size = len(self.labels) * dataset.channels * dataset.image_size**2
         self.pixels = None
@@ -311,6 +317,7 @@ class _Source:
             for pixels, _ in dataset.batches("train", 64):
                 self.pixels[start : start + len(pixels)] = pixels
                 start += len(pixels)
+            self.pixels, self.labels = self.pixels.to(device), self.labels.to(device)
 
     def steps(self, batch_size: int) -> int:
         """Batches per epoch; a last batch of one image is dropped, since batch normalisation cannot process it."""
@@ -328,8 +335,7 @@ class _Source:
         if self.pixels is None:
             yield from self.dataset.batches("train", batch_size, order)
             return
-        for start in range(0, len(order), batch_size):
-            part = torch.from_numpy(order[start : start + batch_size])
+        for part in torch.from_numpy(order).to(self.device).split(batch_size):
             yield self.pixels[part], self.labels[part]
 
 
@@ -348,10 +354,11 @@ def flip_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
     top = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
     left = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
     flip = torch.rand((n, 1), generator=generator) < 0.5
-    rows = top + torch.arange(height)
     across = torch.arange(width).expand(n, width)
-    columns = left + torch.where(flip, width - 1 - across, across)
-    image = torch.arange(n)
+    # the draws are made on the CPU, so that they are the same on every device
+    rows = (top + torch.arange(height)).to(pixels.device)
+    columns = (left + torch.where(flip, width - 1 - across, across)).to(pixels.device)
+    image = torch.arange(n, device=pixels.device)
     return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 

@@ -253,6 +253,8 @@ class _Builder:
             raise NoRules("an order of layers that cannot be determined")
         network = network.to(self.z.device).eval().requires_grad_(False)
         kinds = {step.output.dtype for step in steps if isinstance(step.output, Tensor)}
+        if self.z.is_cuda and torch.backends.cudnn.allow_tf32:
+            kinds.add(torch.float16)  # convolutions in TF32 have its 10 bits of mantissa
         layers = Layers(self._front(before), network, max(PRECISION.get(kind, 1e-3) for kind in kinds))
         self._check(layers, steps[0].output)
         return layers

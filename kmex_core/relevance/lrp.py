@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import weakref
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from kmex_core.relevance.layers import Layers, NoRules, layers_of
 
 LRP_COPIES = 3  # memory of the rules, as a multiple of a plain backward pass
 COPIED_BYTES = 2**30
+
+log = logging.getLogger(__name__)
 
 
 def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
@@ -142,6 +145,7 @@ def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, 
             try:
                 layers: Layers | NoRules = layers_of(encoder, images)
             except NoRules as reason:
+                log.info("LRP has no rules for this encoder: %s", reason)
                 layers = reason
             known = _prepared[encoder] = stamp, layers, {}
     return known[1], known[2]

@@ -170,12 +170,14 @@ class FLINT(Baseline):
         terms = {"cross-entropy": weight["cross_entropy"] * nn.functional.cross_entropy(predicted, labels)}
         if stage.name == "predictor":
             return terms, predicted
-        # the interpreter g sees only the attributes Φ (N, K); it is to predict what f predicts, and to keep the image
+        # the interpreter g sees only the attributes Φ (N, K); it is to predict what f predicts, and to keep the image.
+        # f is a constant there, as in its authors' code: g follows f, not f what g finds easy
+        target = predicted.detach().softmax(1)
         similarity = self.similarity(z)
         attributes, scores = similarity.relu(), self.classify(similarity)
         terms |= {
             "input": weight["input_fidelity"] * nn.functional.mse_loss(self.decoder(attributes), pixels),
-            "output": weight["output_fidelity"] * -(predicted.softmax(1) * scores.log_softmax(1)).sum(1).mean(),
+            "output": weight["output_fidelity"] * -(target * scores.log_softmax(1)).sum(1).mean(),
         }
         if stage.name == "all":
             terms |= self.of_attributes(attributes)

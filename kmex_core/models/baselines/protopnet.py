@@ -47,6 +47,7 @@ class ProtoPNet(Baseline):
         "warm": 5,
         "push": 5,
         "head_epochs": 20,
+        "distinct": 0,  # 1: no two prototypes of a class are pushed onto one image
     }
     aliases: ClassVar[Mapping[str, str]] = {
         "head.prototypes": "prototype_vectors",
@@ -114,9 +115,10 @@ class ProtoPNet(Baseline):
         return self.picture
 
     def push(self, z: Tensor, labels: Tensor) -> None:
-        """Move each prototype to the nearest training embedding of its class, and record the image.
+        """Move each prototype to the nearest training embedding of its class, and record the image (Chen et al.).
 
-        Prototypes of a class get different images if there are enough.
+        With the option "distinct", prototypes of a class get different images if there are enough, which leaves no
+        prototype without an image of its own: ghosting then says little.
 
         Args:
             z: (N, D) the training embedding.
@@ -127,12 +129,13 @@ class ProtoPNet(Baseline):
                 rows = torch.nonzero(labels == label)[:, 0]
                 of_class = torch.nonzero(self.head.prototype_class == label)[:, 0]
                 distance = pairwise(self.head.prototypes[of_class], z[rows])
+                distinct = bool(self.options["distinct"]) and len(rows) >= len(of_class)
                 # prototypes nearest to an image choose first; a chosen image is taken from the others
                 for nearest in distance.amin(1).argsort(stable=True).tolist():
                     image = int(distance[nearest].argmin())
                     self.head.prototypes[of_class[nearest]] = z[rows[image]]
                     self.picture[of_class[nearest]] = rows[image]
-                    if len(rows) >= len(of_class):
+                    if distinct:
                         distance[:, image] = torch.inf
 
     def train_head(self, z: Tensor, labels: Tensor) -> None:
