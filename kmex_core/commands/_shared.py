@@ -78,6 +78,15 @@ Device = Annotated[
 First = Annotated[int, typer.Option("--first", help="Number of prototypes per class to start with.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Metric of the embedding that KMEx uses: whitened, euclidean (as published), cosine, or auto: whitened "
+        "unless Euclidean is more accurate on held-out images.",
+    ),
+]
 Own = Annotated[bool, typer.Option("--own", help=f"Use the built-in prototypes of a {TITLES} instead of KMEx's.")]
 Options = Annotated[
     list[str] | None,

@@ -13,6 +13,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
+    Metric,
     ModelName,
     Overwrite,
     Own,
@@ -24,6 +25,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import AUTO, METHODS
@@ -35,6 +37,7 @@ def explain(
     image: Annotated[Path, typer.Option(metavar="FILE", help="Image file: PNG, JPEG, WebP, AVIF, HEIC, …")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Output directory, created if necessary.")],
     k: K = 5,
+    metric: Metric = EMBEDDING_AUTO,
     own: Own = False,
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
@@ -68,7 +71,7 @@ def explain(
         check_folder(out, exports.FILES, overwrite)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info, data = subject.info, subject.data
-        source = BuiltIn() if own else KMeans(k, seed)
+        source = BuiltIn() if own else KMeans(k, seed, metric)
         conversion = subject.read(subject.conversion(source))
         module = subject.explainer(source)
         explained = module.explain(network_input(info, picture.pixels), top=top, method=method)
@@ -77,6 +80,7 @@ def explain(
             "k": source.per_class(info.k),
             "own": own,
             "seed": seed,
+            "metric": conversion.metric.name,
             "image": str(image),
             "out": str(out),
         }

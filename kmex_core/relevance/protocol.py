@@ -39,8 +39,8 @@ class Explainable(Protocol):
         """(N, D) embeddings to (N, K) similarities to the prototypes."""
         ...
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        """(N, K) similarities to (N, C) class probabilities."""
+    def posterior(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, C) class probabilities."""
         ...
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
