@@ -187,8 +187,8 @@ def _choose_metric() -> str:
         key="metric",
         bind=bound("metric", one_of(METRICS), f"Choose one of {', '.join(METRICS)}.", AUTO),
         help="How distances in the embedding are measured. *whitened*: relative to how much each direction varies "
-        "within the classes. *euclidean*: as published. *cosine*: by direction alone. *auto*: whitened, unless Euclidean "
-        "is more accurate on held-out images. The page Overview shows what auto stands for.",
+        "within the classes. *euclidean*: as published. *cosine*: by direction alone. *auto*: whitened, unless "
+        "Euclidean is more accurate on held-out images. The page Overview shows what auto stands for.",
     )
     return str(name)
 

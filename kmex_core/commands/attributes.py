@@ -25,9 +25,9 @@ from kmex_core.commands._shared import (
     about,
     answer_with,
     app,
-    fewer,
     number_range,
     open_subject,
+    prototype_note,
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.models.info import trained_alike
@@ -97,7 +97,7 @@ def attributes(
         return (
             exports.attributes(subject.info, subject.data, curves, conversion, source, seed, not (own or regrouped))
             | more
-            | about(whole, fewer(subject, source))
+            | about(whole, prototype_note(subject, source))
         )
 
     def show(answer: dict[str, Any]) -> None:

@@ -23,11 +23,11 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
     open_subject,
+    prototype_note,
 )
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans
-from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import AUTO, METHODS
 
 
@@ -84,8 +84,7 @@ def explain(
             "image": str(image),
             "out": str(out),
         }
-        few = "" if own else fewer_prototypes(conversion.prototypes, info.class_names, k)
-        answer |= about(subject, *picture.notes, few)
+        answer |= about(subject, *picture.notes, prototype_note(subject, source))
         exports.write(out, answer, explained, conversion.prototypes, module, info, data, picture.pixels)
         return answer
 
@@ -97,6 +96,11 @@ def explain(
             print(
                 f"The black box predicts {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
                 f"KMEx predicts {prediction}"
+            )
+        if answer["kmex"]["likeliest"] != answer["kmex"]["class"]:
+            print(
+                f"Near tie: the nearest prototype is of {answer['kmex']['class']}, but all prototypes together make "
+                f"{answer['kmex']['likeliest']} the likeliest class."
             )
         if answer["unusual"]:
             print("Unusual: this image is farther from every prototype than 99 % of the training images are.")

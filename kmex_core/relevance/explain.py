@@ -46,6 +46,7 @@ def explain(
         kmex=probability[0].cpu().numpy(),
         predicted_black_box=predicted_black_box,
         predicted=predicted,
+        calibrated=kmex.temperature is not None,
         distance=distance[0].cpu().numpy(),
         similarity=similarity[0].cpu().numpy(),
         prototypes=ids.cpu().numpy(),
