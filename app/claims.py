@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import paired_p_value
 from kmex_core.models.info import ModelInfo
@@ -140,6 +141,20 @@ def below_black_box(geometry: Geometry, summary: Summary) -> str:
     if summary.metric != best and geometry.accuracy[best] > summary.accuracy_kmex:
         words += f" With 5 prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
     return f"{words} Training longer, with weight decay, makes them more compact; more prototypes can help, too."
+
+
+def far_from_all(projection: Projection, test: bool) -> str:
+    """What the crosses on the embedding map mark.
+
+    Args:
+        projection: the map.
+        test: whether the test images are shown.
+    """
+    count = len(projection.far) if test else len(projection.train)
+    return (
+        f"✕ marks images and prototypes farther from every image than 99 % of the training images are: "
+        f"{int(projection.far[:count].sum()):,} of {count:,} images. Their place says little."
+    )
 
 
 def how_near(rank: float) -> str:

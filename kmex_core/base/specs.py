@@ -134,7 +134,7 @@ class ProjectionSpec(Spec):
     embedding: str
     sample: int = 10_000
     seed: int = 0
-    method: str = "umap-1"
+    method: str = "umap-2"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def linear_probe(z: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.nd
         others: (M, D) of the images to classify.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -32,10 +33,9 @@ def linear_probe(z: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.nd
     counts = np.unique(labels[rows], return_counts=True)[1]
     if len(counts) < 2:
         return np.full(len(others), labels[0])
-    if counts.min() < FOLDS:  # too few to leave some out
-        regression = LogisticRegression(C=float(STRENGTHS[len(STRENGTHS) // 2]))
-    else:
-        regression = LogisticRegressionCV(Cs=STRENGTHS, cv=FOLDS, tol=1e-3)
+    regression = LogisticRegression(C=float(STRENGTHS[len(STRENGTHS) // 2]), tol=1e-3)
+    if counts.min() >= FOLDS:  # enough to leave some out
+        regression = GridSearchCV(regression, {"C": STRENGTHS}, cv=FOLDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a yardstick needs no last digits
         probe = make_pipeline(StandardScaler(), regression).fit(z[rows].astype(np.float64), labels[rows])

@@ -17,5 +17,7 @@ def summary(**values: float | None) -> Summary:
         "diversity": 0.01,
         "diversity_reference": 0.4,
         "effective": 1.2,
+        "calibration_error": 0.02,
+        "metric": "whitened",
     }
     return Summary(**{**usual, **values})
