@@ -1,6 +1,14 @@
 """Metrics as pure functions on arrays, one concept per file; only those on relevance maps need torch."""
 
-from kmex_core.metrics.accuracy import accuracy, agreement, class_accuracy, confusion, paired_p_value, wilson_interval
+from kmex_core.metrics.accuracy import (
+    accuracy,
+    agreement,
+    class_accuracy,
+    confusion,
+    paired_interval,
+    paired_p_value,
+    wilson_interval,
+)
 from kmex_core.metrics.attribute_chance import (
     CONFIDENCE,
     DRAWS,
@@ -58,6 +66,7 @@ __all__ = [
     "ghosting",
     "group_accuracy",
     "lift",
+    "paired_interval",
     "paired_p_value",
     "relative_distance",
     "similarity_diversity",
