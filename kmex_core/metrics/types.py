@@ -156,7 +156,7 @@ class Measured:
         return all(chance.better for chance in self.against) if self.against else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Evaluation:
     """All metrics of a model's KMEx, or of a prototypical model on its own.
 
@@ -191,6 +191,6 @@ class Evaluation:
     reference: str = ""
     class_column: str = ""
     caveat: str = ""
-    labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
-    right: np.ndarray = field(default_factory=lambda: np.empty(0, bool), repr=False)
-    right_black_box: np.ndarray = field(default_factory=lambda: np.empty(0, bool), repr=False)
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False)
+    right: np.ndarray = field(default_factory=lambda: np.empty(0, bool), repr=False, compare=False)
+    right_black_box: np.ndarray = field(default_factory=lambda: np.empty(0, bool), repr=False, compare=False)
