@@ -42,10 +42,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 prepare(*infos)
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
-measured = evaluations(infos, k, images, runs)
+measured = evaluations(infos, chosen.kmeans, images, runs)
 table = comparison.rows(measured, published)
 show_table(table)
 show_differences(measured)
-measure_all(infos, k, images, runs)
+measure_all(infos, chosen.kmeans, images, runs)
 st.header("Strengths and weaknesses", help="Figure 4 of the paper.")
 show_radar(table)

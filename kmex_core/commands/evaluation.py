@@ -14,6 +14,7 @@ from kmex_core.commands._shared import (
     Json,
     K,
     Method,
+    Metric,
     MetricNames,
     Own,
     Runs,
@@ -25,6 +26,7 @@ from kmex_core.commands._shared import (
     open_subjects,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.relevance.catalogue import DEFAULT
 
@@ -44,6 +46,7 @@ def evaluate(
     ],
     metrics: MetricNames = "",
     k: K = 5,
+    metric: Metric = AUTO,
     own: Own = False,
     images: Images = 1000,
     method: Method = DEFAULT,
@@ -72,7 +75,7 @@ def evaluate(
         from kmex_core.models import catalogue
 
         store = Store()
-        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k)
+        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
         evaluations, notes = evaluate_sources(subjects, metrics, of, range(seed, seed + runs), images, method)
         text = comparison.as_text(comparison.rows(evaluations))
@@ -107,7 +110,7 @@ def relevance_maps_job(
         evaluate,
         model=[subject.info.name],
         metrics=",".join(MAP_METRICS),
-        **({"k": source.k} if isinstance(source, KMeans) else {"own": True}),
+        **({"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}),
         images=spec.images,  # there may be fewer test images
         method=method,
         runs=runs,

@@ -31,11 +31,13 @@ class Certainty:
     """Confidence of the predictions of M test images, and the distance to their prototypes.
 
     Attributes:
-        probability, black_box: (M,) of the predicted class, by the model and by its black box.
+        probability, published, black_box: (M,) of the predicted class: the model's posterior, its probability as
+            published, and its black box's.
         nearest: (M,) distance to the nearest prototype; None if the similarity is not based on a distance.
     """
 
     probability: np.ndarray
+    published: np.ndarray
     black_box: np.ndarray
     nearest: np.ndarray | None
 

@@ -82,9 +82,9 @@ class BlackBoxAlone:
         """(N, 0)."""
         return z[:, :0]
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
+    def posterior(self, z: Tensor) -> Tensor:
         """(N, 0)."""
-        return similarity
+        return z[:, :0]
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(0, D): never called, there are no targets."""
@@ -110,7 +110,7 @@ def _outputs(model: Decider, images: Tensor) -> _Outputs:
     z = model.encode(images)
     similarity = model.similarity(z)
     reference = model.reference_similarity(z)
-    return _Outputs(z, similarity, reference, model.probabilities(similarity), model.head(z).softmax(1))
+    return _Outputs(z, similarity, reference, model.posterior(z), model.head(z).softmax(1))
 
 
 def map_scores(

@@ -12,6 +12,8 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.phrases import first_few
+from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
+from kmex_core.prototypes.temperature import Temperature
 
 NO_IMAGE = -1
 
@@ -20,8 +22,9 @@ NO_IMAGE = -1
 class Prototypes(StoredResult):
     """K prototypes, described by the training split.
 
-    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's attributes) they are the negative
-    similarity, and "nearest" means most similar.
+    Distances are Euclidean in the prototypes' space (`metric.EmbeddingMetric`), in which the centers lie; for a model
+    whose similarity is a dot product (FLINT's attributes) they are the negative similarity, and "nearest" means most
+    similar.
 
     Attributes:
         centers: (K, D) float32; KMEx's are in the order of their class.
@@ -98,6 +101,8 @@ class Summary:
         diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
         diversity_reference: D_dvs as in the paper's released code, over all prototypes, for comparison with its
             Table 7; None for a single prototype.
+        calibration_error: of the posterior on the test split, 0…1 (lower is better).
+        metric: name of the metric of the embedding.
         effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).
     """
 
@@ -109,6 +114,8 @@ class Summary:
     diversity: float | None
     diversity_reference: float | None
     effective: float
+    calibration_error: float
+    metric: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,19 +127,32 @@ class Conversion(StoredResult):
     Attributes:
         prototypes: the prototypes, described by the training split.
         summary: accuracies, agreement and ghosting.
+        metric: the map from embeddings to the space of the prototypes.
+        temperature: of the posterior, see `posterior.Temperature`.
         train_predicted, test_predicted: (N,) and (M,) int64, the predicted class of each image.
         test_activated: (M,) int64, the nearest prototype of each test image.
         test_black_box: (M,) int64, the class the black box predicts for it.
+        test_confidence: (M,) float32, the posterior of the predicted class, by a temperature fitted on other images.
+        test_likeliest: (M,) int64, the class with the highest posterior.
         seconds: duration of the conversion without the embedding.
     """
 
     prototypes: Prototypes
     summary: Summary
+    metric: EmbeddingMetric
+    temperature: Temperature
     train_predicted: np.ndarray
     test_predicted: np.ndarray
     test_activated: np.ndarray
     test_black_box: np.ndarray
+    test_confidence: np.ndarray
+    test_likeliest: np.ndarray
     seconds: float
+
+    @property
+    def embedded(self) -> np.ndarray:
+        """(K, D) the prototypes in the embedding itself."""
+        return self.metric.back(self.prototypes.centers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +196,7 @@ class PatchConversion(StoredResult):
         accuracy, accuracy_black_box: share (0…1) of correct test images, by the vote and by the network.
         agreement: share of them for which both predict the same class.
         seconds: duration.
+        metric: name of the metric of the embedding.
     """
 
     prototypes: PatchPrototypes
@@ -183,3 +204,4 @@ class PatchConversion(StoredResult):
     accuracy_black_box: float
     agreement: float
     seconds: float
+    metric: str = EUCLIDEAN
