@@ -49,7 +49,7 @@ def images(classes: int, count: int, size: int = SIZE) -> tuple[Tensor, Tensor]:
 @pytest.fixture
 def model() -> KMEx:
     x, y = images(3, 20)
-    return KMEx.convert(network(3), [(x, y)], k=2)
+    return KMEx.convert(network(3), [(x, y)], k=2, metric="euclidean")
 
 
 def some(x: Tensor, y: Tensor, by: int = 64) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
@@ -155,6 +155,22 @@ def test_against_slow_loops(model: KMEx) -> None:
     for i, (_, theirs) in enumerate(predicted_maps):  # the image before; of the first one, the last
         other = predicted_maps[i - 1][0]
         assert found.divergence_other_image[i] == pytest.approx(apart(other, theirs), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["whitened", "cosine"])
+def test_the_published_drop_is_of_distances_in_the_embedding_whatever_the_metric(metric: str) -> None:
+    x, y = images(3, 20)
+    model = KMEx.convert(network(3), [(x, y)], k=1, metric=metric)
+    with torch.no_grad():
+        z = model.encoder(x).double().numpy()
+        found = model.reference_similarity(model.encoder(x)).numpy()
+    # one prototype per class is the class's mean: of the embeddings, or of their directions, at their mean length
+    for label in range(3):
+        of_class = z[y.numpy() == label]
+        if metric == "cosine":
+            of_class = of_class / np.linalg.norm(of_class, axis=1, keepdims=True) * np.linalg.norm(z, axis=1).mean()
+        distance = np.linalg.norm(z - of_class.mean(0), axis=1)
+        np.testing.assert_allclose(found[:, label], np.log((distance + 1) / (distance + 1e-4)), rtol=2e-3)
 
 
 def same(one: MapScores, other: MapScores) -> None:
@@ -308,8 +324,8 @@ class DotProduct:
     def classify(self, similarity: Tensor) -> Tensor:
         return torch.stack([similarity[:, self.prototype_class == c].sum(1) for c in range(3)], 1)
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        return self.classify(similarity).softmax(1)
+    def posterior(self, z: Tensor) -> Tensor:
+        return self.classify(self.similarity(z)).softmax(1)
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         return z * self.rows[prototypes]
