@@ -108,7 +108,10 @@ def metric_choice(geometry: Geometry, name: str) -> str:
     whitened = sum(trial.whitened * trial.images for trial in geometry.trials) / images
     euclidean = sum(trial.euclidean * trial.images for trial in geometry.trials) / images
     where = "the validation split" if geometry.validation else "two halves of the test split, each for the other"
-    on = f"On {images:,} held-out images ({where}), whitened is correct for {whitened:.1%}, Euclidean for {euclidean:.1%}"
+    on = (
+        f"On {images:,} held-out images ({where}), whitened is correct for {whitened:.1%}, Euclidean for "
+        f"{euclidean:.1%}"
+    )
     if geometry.choice == "whitened":
         verdict = "Euclidean is not better by more than a standard error, so *auto* is **whitened**."
     elif len({trial.choice for trial in geometry.trials}) > 1:

@@ -365,6 +365,8 @@ class KMEx(nn.Module):
             raise StoreError(
                 f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r})."
             )
+        if described["format"] in EARLIER:
+            described |= {"metric": {}, "temperature": None}
         try:
             pixel_range = described["pixel_range"]
             read: dict[str, Any] = {
@@ -374,8 +376,8 @@ class KMEx(nn.Module):
                 "squared": bool(described["squared"]),
                 "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
                 "made_by": dict(described["made_by"]),
-                "metric": EmbeddingMetric.from_arrays(arrays, **described.get("metric", {})),
-                "temperature": temperature_of(described.get("temperature")),
+                "metric": EmbeddingMetric.from_arrays(arrays, **described["metric"]),
+                "temperature": temperature_of(described["temperature"]),
             }
             weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
         except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `save`

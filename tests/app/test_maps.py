@@ -143,12 +143,12 @@ def test_a_damaged_result_is_found_once_it_is_made_again(
     demo: Store, digits: ModelInfo, damaged: Callable[[str, str], Path]
 ) -> None:
     data = dataset_of(digits)
-    key = read.subject(digits).patches(2).key
-    Subject(demo, digits, data).patches(2).get()
+    key = read.subject(digits).patches(KMeans(2)).key
+    Subject(demo, digits, data).patches(KMeans(2)).get()
     damaged("patches", key)
-    assert read.peek(read.subject(digits).patches(2)) is None
-    Subject(demo, digits, data).patches(2).get()
-    assert read.peek(read.subject(digits).patches(2)) is not None
+    assert read.peek(read.subject(digits).patches(KMeans(2))) is None
+    Subject(demo, digits, data).patches(KMeans(2)).get()
+    assert read.peek(read.subject(digits).patches(KMeans(2))) is not None
     key = read.subject(digits).relevance_scores(KMeans(2), 8).key
     Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).get_or_why_not()
     damaged("evaluations", key)

@@ -46,7 +46,9 @@ def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
         expected = black_box.model(images)
         z = module.encode(images)
         torch.testing.assert_close(module(images), expected)
-        torch.testing.assert_close(module.probabilities(module.similarity(z)), expected.softmax(1))
+        torch.testing.assert_close(module.reference_probabilities(module.similarity(z)), expected.softmax(1))
+        assert module.temperature is not None
+        torch.testing.assert_close(module.posterior(z), (expected / module.temperature.value).softmax(1))
     assert made.test_predicted.tolist() == expected.argmax(1).tolist() == module.predict(z).tolist()
     assert made.summary.accuracy_kmex == pytest.approx(float((expected.argmax(1) == labels).float().mean()))
     assert made.summary.agreement == 1
