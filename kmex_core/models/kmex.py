@@ -126,6 +126,12 @@ class KMEx(nn.Module):
         """(N, D) embeddings to (N, K) similarities s = log((d² + 1) / (d² + ε)), from 0 (far) to log(1/ε) (at it)."""
         return similarity(self.distance(z), self.epsilon, self.squared)
 
+    def reference_similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities as in the paper's released code: of the distance instead of its
+        square, between the embeddings themselves, whatever the metric."""
+        embedded = torch.from_numpy(self.metric.back(self.prototypes.detach().cpu().numpy())).to(z.device)
+        return similarity(pairwise(z, embedded), self.epsilon, squared=False)
+
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores: a class counts as similar as its most similar prototype.
 
