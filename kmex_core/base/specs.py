@@ -96,7 +96,7 @@ class PatchSpec(Spec):
     embedding: str
     k: int
     seed: int = 0
-    method: str = "patches-1"
+    method: str = "patches-2"
 
 
 @dataclass(frozen=True)
