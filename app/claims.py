@@ -163,6 +163,21 @@ def agreement_over_k(summaries: Mapping[int, Summary], chosen: int) -> str:
     )
 
 
+def effective_number(summary: Summary, per_class: int) -> str:
+    """The effective number of prototypes beside chance and separate groups; "" where there is none."""
+    low, high, groups = summary.effective_random_low, summary.effective_random_high, summary.effective_equidistant
+    if summary.effective is None or low is None or high is None or groups is None:
+        return ""
+    place = "below" if summary.effective < low else "above" if summary.effective > high else "within"
+    if per_class == 1:
+        return "With one prototype per class, the effective number is 1."
+    return (
+        f"With {per_class} prototypes per class, the effective number is {summary.effective:.2f}, {place} the band of "
+        f"as many random training images ({low:.2f} to {high:.2f} in 95 % of draws); {per_class} equidistant groups "
+        f"would score {groups:.2f}."
+    )
+
+
 def diversity_over_k(summaries: Mapping[int, Summary]) -> str:
     """How far the paper's measure of diversity moves with the number of prototypes; "" when there is little to say."""
     values = [summary.diversity for summary in summaries.values() if summary.diversity is not None]

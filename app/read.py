@@ -140,11 +140,20 @@ def subject(info: ModelInfo) -> Subject:
     """
     check_model(info)
     subjects: dict[tuple[object, ...], Subject] = st.session_state.setdefault(_SUBJECTS, {})
-    key = info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+    key = _subject_key(info)
     if key not in subjects:
         with st.spinner("Opening the data set …"):
             subjects[key] = Subject(store(), info, dataset_of(info), reader=_Shared())
     return subjects[key]
+
+
+def _subject_key(info: ModelInfo) -> tuple[object, ...]:
+    return info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+
+
+def is_opened(info: ModelInfo) -> bool:
+    """Whether this run of the page has opened the model's data, see `subject`."""
+    return _subject_key(info) in st.session_state.get(_SUBJECTS, {})
 
 
 def look_again() -> None:

@@ -72,5 +72,5 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _converted(found: Prototypes, predicted: np.ndarray, test: ArraySplit) -> Conversion:
-    summary = Summary(len(test), 1.0, 1.0, 1.0, 0.0, None, None, 1.0)
+    summary = Summary(len(test), 1.0, 1.0, 1.0, 0.0, *[None] * 8)
     return Conversion(found, summary, found.activated, predicted, predicted, test.labels, 0.0)

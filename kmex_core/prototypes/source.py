@@ -99,7 +99,7 @@ class BuiltIn(PrototypeSource):
         return self
 
     def spec(self, embedding: str) -> PrototypeSpec:
-        return PrototypeSpec(embedding, 0, method="own-1")
+        return PrototypeSpec(embedding, 0, method="own-2")
 
 
 def sources_of(kind: str, k: int) -> list[PrototypeSource]:

@@ -149,7 +149,7 @@ class _Run:
         from kmex_core.prototypes.fit import ROWS
 
         module, test, converted = self.subject.explainer(self.source), self.test, self.converted
-        probability, black_box, nearest = [], [], []
+        probability, black_box = [], []
         for start in range(0, len(test), ROWS):
             # (n, D) embeddings and (n,) predicted classes
             z = torch.from_numpy(test.z[start : start + ROWS]).to(module.prototypes.device)
@@ -158,12 +158,7 @@ class _Run:
                 by_class = module.probabilities(module.similarity(z))
                 probability.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
                 black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-                nearest.append(module.distance(z).amin(1).cpu().numpy())
-        return Certainty(
-            np.concatenate(probability),
-            np.concatenate(black_box),
-            np.concatenate(nearest) if module.by_distance else None,
-        )
+        return Certainty(np.concatenate(probability), np.concatenate(black_box))
 
     @property
     def similarity_among(self) -> np.ndarray | None:

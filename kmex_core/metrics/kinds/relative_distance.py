@@ -19,7 +19,7 @@ class RelativeDistance(Metric):
         "Mean distance from a prototype to the nearest other one of its class, in standard deviations (SD) of the "
         "class."
     )
-    group, place = DIVERSITY, 2
+    group, place = DIVERSITY, 4
     range = ANY
 
     def measure(self, run: Run) -> Value:
