@@ -16,10 +16,12 @@ from kmex_core.metrics import paired_p_value
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.types import Summary
 from kmex_core.relevance.types import Explanation
+from kmex_core.stages.geometry import Geometry
 
 LEVEL = 0.05
 NEAR_DISTANCE = 0.05
 NEAR_PROBABILITY = 0.05
+SHORT = 0.005  # of an accuracy: what KMEx may lose to its black box without a word
 STILL = 0.05  # of 0…1: a number that moves less is said to hardly move
 
 
@@ -93,6 +95,48 @@ def near_tie(explanation: Explanation, classes: np.ndarray, names: tuple[str, ..
         f"{explanation.similarity[rival]:.3f} against {explanation.similarity[best]:.3f} "
         f"(less than {NEAR_DISTANCE:.0%} farther away)."
     )
+
+
+def metric_choice(geometry: Geometry, name: str) -> str:
+    """Why the embedding has its metric, from the trials on held-out images.
+
+    Args:
+        geometry: of the embedding.
+        name: the metric in use.
+    """
+    images = sum(trial.images for trial in geometry.trials)
+    whitened = sum(trial.whitened * trial.images for trial in geometry.trials) / images
+    euclidean = sum(trial.euclidean * trial.images for trial in geometry.trials) / images
+    where = "the validation split" if geometry.validation else "two halves of the test split, each for the other"
+    on = f"On {images:,} held-out images ({where}), whitened is correct for {whitened:.1%}, Euclidean for {euclidean:.1%}"
+    if geometry.choice == "whitened":
+        verdict = "Euclidean is not better by more than a standard error, so *auto* is **whitened**."
+    elif len({trial.choice for trial in geometry.trials}) > 1:
+        verdict = "The halves disagree, so *auto* is **Euclidean**, as published."
+    else:
+        verdict = "Euclidean is better by more than a standard error, so *auto* is **Euclidean**, as published."
+    chosen = "" if name == geometry.choice else f" You have chosen **{name}** in the sidebar."
+    return f"{on}. {verdict}{chosen}"
+
+
+def below_black_box(geometry: Geometry, summary: Summary) -> str:
+    """Why KMEx is less accurate than its black box, and what helps; "" when it is at most `SHORT` below.
+
+    Args:
+        geometry: of the embedding.
+        summary: of the conversion.
+    """
+    missing = summary.accuracy_black_box - summary.accuracy_kmex
+    if missing <= SHORT:
+        return ""
+    words = (
+        f"KMEx is {missing * 100:.1f} points below the black box. The variance of the embedding within the classes is "
+        f"{geometry.separation:.2f} times that between them, so the classes are not compact groups around prototypes."
+    )
+    best = max(("whitened", "euclidean"), key=lambda name: geometry.accuracy[name])
+    if summary.metric != best and geometry.accuracy[best] > summary.accuracy_kmex:
+        words += f" With 5 prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
+    return f"{words} Training longer, with weight decay, makes them more compact; more prototypes can help, too."
 
 
 def how_near(rank: float) -> str:

@@ -35,6 +35,7 @@ from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import SplitEmbedding
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.geometry import ModelGeometry
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import RelevanceScores
 from kmex_core.stages.subject import Subject, dataset_of
@@ -51,6 +52,7 @@ HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
     SplitEmbedding: (6, False),
     ModelConversion: (200, "Finding prototypes …"),
     ModelPatches: (20, False),
+    ModelGeometry: (20, False),
     EmbeddingMap: (6, "Reading the embedding map …"),
     RelevanceScores: (40, False),
 }
@@ -250,15 +252,17 @@ def accuracy_table(chosen: Selection) -> pd.DataFrame:
     return accuracy_table(test, conversion(chosen), chosen.source.has_black_box)
 
 
-def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
+def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int], metric: str) -> Curves | None:
     """What each number of prototypes per class covers, of those that were found with every seed; None for none."""
-    stored = tuple(k for k in ks if all(summary(Selection(info, KMeans(k, seed))) is not None for seed in seeds))
-    return _attribute_curves(info, stored, tuple(seeds)) if stored else None
+    stored = tuple(
+        k for k in ks if all(summary(Selection(info, KMeans(k, seed, metric))) is not None for seed in seeds)
+    )
+    return _attribute_curves(info, stored, tuple(seeds), metric) if stored else None
 
 
 @st.cache_resource(max_entries=40, show_spinner="Reading the curves …", hash_funcs=NAMES)
-def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ...]) -> Curves:
-    return curves_over_k(subject(info), ks, seeds)
+def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ...], metric: str) -> Curves:
+    return curves_over_k(subject(info), ks, seeds, metric)
 
 
 @st.cache_resource(max_entries=40, show_spinner="Reading the curves …", hash_funcs=NAMES)
@@ -281,7 +285,7 @@ def prototype_places(chosen: Selection) -> np.ndarray:
     from kmex_core.analysis.projection import place
 
     projection = result(subject(chosen.model).embedding_map())
-    return place(projection, conversion(chosen).prototypes.centers)
+    return place(projection, conversion(chosen).embedded)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the image …")

@@ -45,6 +45,6 @@ class Selection:
         return self.source.per_class(self.model.k)
 
 
-def all_sources(info: ModelInfo, k: int) -> list[Selection]:
-    """A model by each of its sources of prototypes: built-in ones first, then KMEx with `k` per class."""
-    return [Selection(info, source) for source in sources_of(info.kind, k)]
+def all_sources(info: ModelInfo, kmeans: KMeans) -> list[Selection]:
+    """A model by each of its sources of prototypes: built-in ones first, then those that KMEx finds."""
+    return [Selection(info, source) for source in sources_of(info.kind, kmeans.k, kmeans.metric)]

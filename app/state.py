@@ -12,7 +12,7 @@ from streamlit.errors import StreamlitAPIException
 
 from app import read
 from app.addresses import link
-from app.links import PLACE, bound, bound_switch, corrected, notes, number_in
+from app.links import PLACE, bound, bound_switch, corrected, notes, number_in, one_of
 from app.selection import DEFAULT_K, KS, Selection
 from app.wording import MAY_BE_GONE, message
 from kmex_core.base.plain_text import markdown
@@ -20,6 +20,8 @@ from kmex_core.data import registry as datasets
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.metric import OPTIONS as METRICS
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
 MOST_OFFERED = 6
@@ -87,6 +89,7 @@ def choose() -> None:
         model = next((model for model in models if model.name == name and name in of_dataset), None)
         converted = model is None or model.kind == "blackbox" or _choose_kmex(model)
         k = _choose_k(disabled=not converted)
+        metric = _choose_metric() if converted else AUTO
         if k != int(k):  # went back to an address that names none
             _forget("k")
             corrected()["k"] = float(DEFAULT_K), str
@@ -95,7 +98,7 @@ def choose() -> None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
     st.session_state[_WEIGHTS] = {model.name: catalogue.weights_key(read.store(), model.name)}
-    st.session_state[_KEY] = Selection(model, KMeans(int(k)) if converted else BuiltIn())
+    st.session_state[_KEY] = Selection(model, KMeans(int(k), metric=metric) if converted else BuiltIn())
 
 
 def _forget(*keys: str) -> None:
@@ -175,6 +178,19 @@ def _choose_k(disabled: bool) -> float:
     if bind is None:  # only now, since the widget may have been bound until now
         _write({"k": f"{k:.0f}"})
     return k
+
+
+def _choose_metric() -> str:
+    name = st.selectbox(
+        "Metric",
+        METRICS,
+        key="metric",
+        bind=bound("metric", one_of(METRICS), f"Choose one of {', '.join(METRICS)}.", AUTO),
+        help="How distances in the embedding are measured. *whitened*: relative to how much each direction varies "
+        "within the classes. *euclidean*: as published. *cosine*: by direction alone. *auto*: whitened, unless "
+        "Euclidean is more accurate on held-out images. The page Overview shows what auto stands for.",
+    )
+    return str(name)
 
 
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:

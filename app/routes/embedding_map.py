@@ -45,7 +45,7 @@ def layer(projection: Projection, conversion: Conversion) -> bytes:
     from kmex_core.analysis.projection import place
 
     prototypes = conversion.prototypes
-    places = place(projection, prototypes.centers)
+    places = place(projection, conversion.embedded)
     predicted = np.concatenate([conversion.train_predicted, conversion.test_predicted]).astype("<u2")
     columns = {
         "x": np.round(places[:, 0].astype(float), 4).tolist(),

@@ -41,8 +41,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 prepare(*infos)
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
-table = comparison.rows(evaluations(infos, k, images, runs), published)
+table = comparison.rows(evaluations(infos, chosen.kmeans, images, runs), published)
 show_table(table)
-measure_all(infos, k, images, runs)
+measure_all(infos, chosen.kmeans, images, runs)
 st.header("Strengths and weaknesses", help="Figure 4 of the paper.")
 show_radar(table)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import read
 from app.components.overview.diagram import explain_model
+from app.components.overview.metric import show_metric
 from app.components.overview.summary import show_summary
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
@@ -31,6 +32,8 @@ prepare(info)
 show_notes(chosen, of_data=True)
 converted = read.conversion(chosen)
 show_summary(chosen, converted)
+if chosen.has_black_box:
+    show_metric(chosen, converted)
 
 with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)

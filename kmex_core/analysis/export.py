@@ -52,7 +52,8 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
 
     return {
         "black_box": prediction(explained.predicted_black_box, explained.black_box),
-        "kmex": prediction(explained.predicted, explained.kmex),
+        "kmex": prediction(explained.predicted, explained.kmex)
+        | {"likeliest": info.class_names[explained.likeliest], "calibrated": explained.calibrated},
         "agree": explained.predicted == explained.predicted_black_box,
         "unusual": explained.unusual,
         "distance_rank": explained.distance_rank,

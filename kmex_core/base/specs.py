@@ -74,9 +74,10 @@ class EmbeddingSpec(Spec):
 
 @dataclass(frozen=True)
 class PrototypeSpec(Spec):
-    """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity.
+    """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity, metric.
 
-    `k` = 0 means the model's built-in prototypes, as does `method`.
+    `k` = 0 means the model's built-in prototypes, as does `method`. `metric` is one of `metric.OPTIONS`; `held_out` is
+    the key of the validation split's embedding, "" where the test split takes its place.
     """
 
     kind: ClassVar[str] = "PrototypeSpec"
@@ -85,17 +86,34 @@ class PrototypeSpec(Spec):
     seed: int = 0
     epsilon: float = 1e-4
     squared: bool = True
-    method: str = "kmeans-5"
+    metric: str = "euclidean"
+    held_out: str = ""
+    method: str = "kmeans-6"
+
+
+@dataclass(frozen=True)
+class GeometrySpec(Spec):
+    """What a model's metric depends on: the embeddings of the training split and of held-out images, by key."""
+
+    kind: ClassVar[str] = "GeometrySpec"
+    embedding: str
+    held_out: str
+    method: str = "geometry-1"
 
 
 @dataclass(frozen=True)
 class PatchSpec(Spec):
-    """What patch prototypes depend on: an embedding of the training split (by key), how many per class, seed."""
+    """What patch prototypes depend on: an embedding of the training split (by key), how many per class, seed, metric.
+
+    `metric` and `held_out` are those of `PrototypeSpec`.
+    """
 
     kind: ClassVar[str] = "PatchSpec"
     embedding: str
     k: int
     seed: int = 0
+    metric: str = "euclidean"
+    held_out: str = ""
     method: str = "patches-2"
 
 

@@ -78,6 +78,15 @@ Device = Annotated[
 First = Annotated[int, typer.Option("--first", help="Number of prototypes per class to start with.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")]
 K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Metric of the embedding that KMEx uses: whitened, euclidean (as published), cosine, or auto: whitened "
+        "unless Euclidean is more accurate on held-out images.",
+    ),
+]
 Own = Annotated[bool, typer.Option("--own", help=f"Use the built-in prototypes of a {TITLES} instead of KMEx's.")]
 Options = Annotated[
     list[str] | None,
@@ -190,10 +199,11 @@ def number_range(text: str) -> list[int]:
     return list(range(low, high + 1))
 
 
-def fewer(subject: Subject, source: PrototypeSource) -> str:
-    """Which classes have fewer prototypes than requested of k-means, in a sentence; "" for none."""
+def prototype_note(subject: Subject, source: PrototypeSource) -> str:
+    """What to know about results on the prototypes: classes with fewer than requested of k-means, or a caveat about
+    built-in ones; "" for nothing."""
     if not isinstance(source, KMeans):
-        return ""
+        return subject.info.prototype_caveat
     return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)
 
 
@@ -223,7 +233,7 @@ def evaluate_sources(
 
     names = [name.strip() for name in metrics.split(",") if name.strip()] or list(METRICS)
     evaluations = [evaluate(subjects, source, list(seeds), images, names, method) for source in of]
-    few = [fewer(subjects[0], source.seeded(seeds[0])) for source in of]
+    few = [prototype_note(subjects[0], source.seeded(seeds[0])) for source in of]
     return evaluations, about(subjects[0], *few)
 
 

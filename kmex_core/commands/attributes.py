@@ -16,6 +16,7 @@ from kmex_core.commands._shared import (
     First,
     Json,
     KRange,
+    Metric,
     ModelName,
     Own,
     Runs,
@@ -24,13 +25,14 @@ from kmex_core.commands._shared import (
     about,
     answer_with,
     app,
-    fewer,
     number_range,
     open_subject,
+    prototype_note,
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.models.info import trained_alike
 from kmex_core.models.kinds import TITLES
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def attributes(
     own: Own = False,
     runs: Runs = 1,
     first: First = 0,
+    metric: Metric = AUTO,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -88,13 +91,13 @@ def attributes(
             source, more = BuiltIn(), {"models": [other.name for other in alike]}
         else:
             ks = sorted(number_range(k), key=lambda value: (value != first, value))
-            curves = attribute_curves(subject, ks, range(seed, seed + runs))
-            source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed), {}
+            curves = attribute_curves(subject, ks, range(seed, seed + runs), metric)
+            source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed, metric), {}
         conversion = subject.conversion(source).get()
         return (
             exports.attributes(subject.info, subject.data, curves, conversion, source, seed, not (own or regrouped))
             | more
-            | about(whole, fewer(subject, source))
+            | about(whole, prototype_note(subject, source))
         )
 
     def show(answer: dict[str, Any]) -> None:
@@ -137,10 +140,18 @@ def attributes(
     answer_with(as_json, work, show)
 
 
-def attributes_job(subject: Subject, ks: range, runs: int, first: int = 0) -> JobRequest:
-    """Convert a model for each of `ks` prototypes per class in several runs, `first` before the others."""
-    name = f"attributes-{subject.conversion(KMeans(1)).key}-{ks[0]}-{ks[-1]}-{runs}"
-    return job_of(name, attributes, model=subject.info.name, k=f"{ks[0]}:{ks[-1]}", runs=runs, first=first)
+def attributes_job(subject: Subject, ks: range, runs: int, source: KMeans) -> JobRequest:
+    """Convert a model for each of `ks` prototypes per class in several runs, those of `source` before the others."""
+    key = subject.conversion(KMeans(1, metric=source.metric)).key
+    return job_of(
+        f"attributes-{key}-{ks[0]}-{ks[-1]}-{runs}",
+        attributes,
+        model=subject.info.name,
+        k=f"{ks[0]}:{ks[-1]}",
+        runs=runs,
+        first=source.k,
+        metric=source.metric,
+    )
 
 
 def built_in_attributes_job(subject: Subject) -> JobRequest:

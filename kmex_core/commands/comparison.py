@@ -17,6 +17,7 @@ from kmex_core.commands._shared import (
     Json,
     K,
     Method,
+    Metric,
     MetricNames,
     Runs,
     Seed,
@@ -27,7 +28,8 @@ from kmex_core.commands._shared import (
     open_subjects,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.prototypes.source import PrototypeSource, sources_of
+from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 from kmex_core.relevance.catalogue import DEFAULT
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def compare(
     metrics: MetricNames = "",
     published: Annotated[bool, typer.Option(help="Include the paper's figures for the same data sets.")] = True,
     k: K = 5,
+    metric: Metric = AUTO,
     images: Images = 1000,
     method: Method = DEFAULT,
     runs: Runs = 1,
@@ -68,7 +71,7 @@ def compare(
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources_of(subjects[0].info.kind, k), seeds, images, method
+                subjects, metrics, sources_of(subjects[0].info.kind, k, metric), seeds, images, method
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])
@@ -82,13 +85,13 @@ def compare(
 
 
 def relevance_maps_job(
-    compared: Sequence[tuple[Subject, PrototypeSource]], k: int, images: int, runs: int
+    compared: Sequence[tuple[Subject, PrototypeSource]], kmeans: KMeans, images: int, runs: int
 ) -> JobRequest:
     """Measure the metrics on relevance maps of several models, by each of their prototype sources.
 
     Args:
         compared: what lacks them.
-        k: prototypes per class of KMEx.
+        kmeans: what KMEx is compared by.
         images, runs: as in `compare`.
     """
     from kmex_core.metrics.catalogue import MAP_METRICS
@@ -100,7 +103,8 @@ def relevance_maps_job(
         models=list(dict.fromkeys(subject.info.name for subject, _ in compared)),
         metrics=",".join(MAP_METRICS),
         published=False,
-        k=k,
+        k=kmeans.k,
+        metric=kmeans.metric,
         images=images,
         runs=runs,
     )

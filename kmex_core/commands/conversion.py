@@ -13,6 +13,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
+    Metric,
     ModelName,
     Seed,
     SkipBroken,
@@ -22,6 +23,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import fewer_prototypes
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 def convert(
     model: ModelName,
     k: K = 5,
+    metric: Metric = AUTO,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -56,17 +59,19 @@ def convert(
         started = time.perf_counter()
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info = subject.info
-        conversion = subject.conversion(KMeans(k, seed), mixed_precision).get()
+        conversion = subject.conversion(KMeans(k, seed, metric), mixed_precision).get()
         summary = conversion.summary
         return {
             "model": info.name,
             "dataset": info.dataset,
             "k": k,
             "seed": seed,
+            "metric": summary.metric,
             "test_images": summary.images,
             "accuracy_black_box": summary.accuracy_black_box,
             "accuracy_kmex": summary.accuracy_kmex,
             "agreement": summary.agreement,
+            "calibration_error": summary.calibration_error,
             "ghosting": summary.ghosting,
             "effective": summary.effective,
             "effective_random": summary.effective_random,
@@ -79,11 +84,12 @@ def convert(
 
     def show(answer: dict[str, Any]) -> None:
         print(
-            f"'{answer['model']}' with {answer['k']} prototypes per class, "
+            f"'{answer['model']}' with {answer['k']} prototypes per class, {answer['metric']} metric, "
             f"on {answer['test_images']:,} test images:\n"
             f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
             f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
             f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n"
+            f"  calibration error          {answer['calibration_error']:8.2%}  (lower is better)\n"
             f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
             f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "
             f"{answer['effective_random']:.2f}, equidistant groups {answer['effective_equidistant']:.2f})\n"
@@ -95,6 +101,6 @@ def convert(
     answer_with(as_json, work, show)
 
 
-def preparation_job(subject: Subject, k: int) -> JobRequest:
-    """Embed a model's images, and convert it for `k` prototypes per class."""
-    return job_of(f"prepare-{subject.key}", convert, model=subject.info.name, k=k)
+def preparation_job(subject: Subject, source: KMeans) -> JobRequest:
+    """Embed a model's images, and convert it."""
+    return job_of(f"prepare-{subject.key}", convert, model=subject.info.name, k=source.k, metric=source.metric)

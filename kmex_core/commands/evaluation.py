@@ -15,6 +15,7 @@ from kmex_core.commands._shared import (
     Json,
     K,
     Method,
+    Metric,
     MetricNames,
     Own,
     Runs,
@@ -27,6 +28,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.metrics.stability import LEAST
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.relevance.catalogue import DEFAULT
 
@@ -46,6 +48,7 @@ def evaluate(
     ],
     metrics: MetricNames = "",
     k: K = 5,
+    metric: Metric = AUTO,
     own: Own = False,
     images: Images = 1000,
     method: Method = DEFAULT,
@@ -70,11 +73,15 @@ def evaluate(
         from kmex_core.models import catalogue
 
         store = Store()
-        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k)
+        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
         seeds = range(seed, seed + runs)
         evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, method)
-        stable = [] if own or runs < LEAST else [_stability(subject, k, seeds) for subject in subjects]
+        stable = (
+            []
+            if own or runs < LEAST
+            else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
+        )
         text = comparison.as_text(comparison.rows(evaluations))
         return comparison.evaluation_values(evaluations[-1]) | {"text": text, "stability": stable} | notes
 
@@ -92,12 +99,12 @@ def evaluate(
     answer_with(as_json, work, show)
 
 
-def _stability(subject: Subject, k: int, seeds: Sequence[int]) -> dict[str, Any]:
+def _stability(subject: Subject, source: KMeans, seeds: Sequence[int]) -> dict[str, Any]:
     """How stable the prototypes are over seeds of k-means: means over the classes, and each class."""
     from kmex_core.analysis.tables.prototypes import stability_table
     from kmex_core.stages.stability import stability
 
-    found = stability(subject, k, seeds)
+    found = stability(subject, source, seeds)
     # one prototype in every class leaves nothing to assign
     by_class = stability_table(found, subject.info.class_names).astype(object)
     return {
@@ -123,12 +130,20 @@ def _show_stability(stable: dict[str, Any]) -> None:
     )
 
 
-def stability_job(subject: Subject, k: int) -> JobRequest:
+def stability_job(subject: Subject, source: KMeans) -> JobRequest:
     """Convert a model with the seeds that the page compares."""
     from kmex_core.stages.stability import SEEDS
 
-    name = f"stability-{subject.conversion(KMeans(k)).key}"
-    return job_of(name, evaluate, model=[subject.info.name], metrics="ghosting", k=k, runs=len(SEEDS))
+    name = f"stability-{subject.conversion(source.seeded(0)).key}"
+    return job_of(
+        name,
+        evaluate,
+        model=[subject.info.name],
+        metrics="ghosting",
+        k=source.k,
+        metric=source.metric,
+        runs=len(SEEDS),
+    )
 
 
 def relevance_maps_job(
@@ -143,7 +158,7 @@ def relevance_maps_job(
         evaluate,
         model=[subject.info.name],
         metrics=",".join(MAP_METRICS),
-        **({"k": source.k} if isinstance(source, KMeans) else {"own": True}),
+        **({"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}),
         images=spec.images,  # there may be fewer test images
         method=method,
         runs=runs,

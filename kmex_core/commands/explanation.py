@@ -13,6 +13,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
+    Metric,
     ModelName,
     Overwrite,
     Own,
@@ -22,10 +23,11 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
     open_subject,
+    prototype_note,
 )
 from kmex_core.models.catalogue import network_input
+from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans
-from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import AUTO, METHODS
 
 
@@ -35,6 +37,7 @@ def explain(
     image: Annotated[Path, typer.Option(metavar="FILE", help="Image file: PNG, JPEG, WebP, AVIF, HEIC, …")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Output directory, created if necessary.")],
     k: K = 5,
+    metric: Metric = EMBEDDING_AUTO,
     own: Own = False,
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
@@ -68,7 +71,7 @@ def explain(
         check_folder(out, exports.FILES, overwrite)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info, data = subject.info, subject.data
-        source = BuiltIn() if own else KMeans(k, seed)
+        source = BuiltIn() if own else KMeans(k, seed, metric)
         conversion = subject.read(subject.conversion(source))
         module = subject.explainer(source)
         explained = module.explain(network_input(info, picture.pixels), top=top, method=method)
@@ -77,11 +80,11 @@ def explain(
             "k": source.per_class(info.k),
             "own": own,
             "seed": seed,
+            "metric": conversion.metric.name,
             "image": str(image),
             "out": str(out),
         }
-        few = "" if own else fewer_prototypes(conversion.prototypes, info.class_names, k)
-        answer |= about(subject, *picture.notes, few)
+        answer |= about(subject, *picture.notes, prototype_note(subject, source))
         exports.write(out, answer, explained, conversion.prototypes, module, info, data, picture.pixels)
         return answer
 
@@ -93,6 +96,11 @@ def explain(
             print(
                 f"The black box predicts {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "
                 f"KMEx predicts {prediction}"
+            )
+        if answer["kmex"]["likeliest"] != answer["kmex"]["class"]:
+            print(
+                f"Near tie: the nearest prototype is of {answer['kmex']['class']}, but all prototypes together make "
+                f"{answer['kmex']['likeliest']} the likeliest class."
             )
         if answer["unusual"]:
             print("Unusual: this image is farther from every prototype than 99 % of the training images are.")

@@ -13,6 +13,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
+    Metric,
     ModelName,
     Overwrite,
     Seed,
@@ -23,6 +24,8 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import fewer_prototypes
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 def patches(
     model: ModelName,
     k: K = 5,
+    metric: Metric = AUTO,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -60,13 +64,14 @@ def patches(
             check_file(out, overwrite)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info = subject.info
-        patches = subject.patches(k, seed).get()
+        patches = subject.patches(KMeans(k, seed, metric)).get()
         if out is not None:
             write_bytes(out, exports.patch_sheet(patches.prototypes, info.class_names, subject.data))
         return {
             "model": model,
             "k": k,
             "seed": seed,
+            "metric": patches.metric,
             "grid": patches.prototypes.grid.tolist(),
             "accuracy": patches.accuracy,
             "accuracy_black_box": patches.accuracy_black_box,
@@ -91,7 +96,7 @@ def patches(
     answer_with(as_json, work, show)
 
 
-def patches_job(subject: Subject, k: int, seed: int) -> JobRequest:
+def patches_job(subject: Subject, source: KMeans) -> JobRequest:
     """Find a model's patch prototypes."""
-    name = f"patches-{subject.patches(k, seed).key}"
-    return job_of(name, patches, model=subject.info.name, k=k, seed=seed)
+    name = f"patches-{subject.patches(source).key}"
+    return job_of(name, patches, model=subject.info.name, k=source.k, metric=source.metric, seed=source.seed)

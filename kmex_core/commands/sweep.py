@@ -14,6 +14,7 @@ from kmex_core.commands._shared import (
     First,
     Json,
     KRange,
+    Metric,
     ModelName,
     Seed,
     SkipBroken,
@@ -24,6 +25,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def sweep(
     model: ModelName,
     k: KRange = "1:20",
     first: First = 0,
+    metric: Metric = AUTO,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -52,10 +55,11 @@ def sweep(
         ks = number_range(k)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         order = sorted(ks, key=lambda value: (value != first, value))
-        summaries = sweep(subject, order, seed)
+        summaries = sweep(subject, order, seed, metric)
         return {
             "model": model,
             "seed": seed,
+            "metric": metric,
             "rows": [{"k": value, **dataclasses.asdict(summary)} for value, summary in summaries.items()],
         } | about(subject, _smallest(subject, max(summaries)))
 
@@ -90,7 +94,15 @@ def _smallest(subject: Subject, k: int) -> str:
     return f"A class cannot have more prototypes than training images; the smallest class, '{name}', has {size:,}."
 
 
-def sweep_job(subject: Subject, ks: range, seed: int, first: int = 0) -> JobRequest:
-    """Convert a model for each of `ks` prototypes per class, `first` before the others."""
-    name = f"sweep-{subject.conversion(KMeans(1, seed)).key}-{ks[0]}-{ks[-1]}"
-    return job_of(name, sweep, model=subject.info.name, k=f"{ks[0]}:{ks[-1]}", seed=seed, first=first)
+def sweep_job(subject: Subject, ks: range, source: KMeans) -> JobRequest:
+    """Convert a model for each of `ks` prototypes per class, those of `source` before the others."""
+    name = f"sweep-{subject.conversion(dataclasses.replace(source, k=1)).key}-{ks[0]}-{ks[-1]}"
+    return job_of(
+        name,
+        sweep,
+        model=subject.info.name,
+        k=f"{ks[0]}:{ks[-1]}",
+        seed=source.seed,
+        first=source.k,
+        metric=source.metric,
+    )

@@ -15,6 +15,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     Method,
+    Metric,
     Overwrite,
     Own,
     Seed,
@@ -23,11 +24,13 @@ from kmex_core.commands._shared import (
     app,
     number_range,
 )
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.relevance.catalogue import DEFAULT
 
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
     "--k": "ks",
+    "--metric": "metric",
     "--own": "built_in",
     "--seed": "seed",
     "--runs": "runs",
@@ -53,6 +56,7 @@ def write_table(
             help="Prototypes per class. Default: 5; a range: 1:20.",
         ),
     ] = "",
+    metric: Metric = AUTO,
     own: Own = False,
     runs: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Number of runs. Default: 1, or 3 for 'attribute-curves'.")
@@ -95,6 +99,7 @@ def write_table(
             tuple(number_range(k)) if k else (),
             own,
             seed,
+            metric,
             runs or 0,
             images,
             method,

@@ -32,10 +32,12 @@ class Certainty:
     """Confidence of the predictions of M test images.
 
     Attributes:
-        probability, black_box: (M,) of the predicted class, by the model and by its black box.
+        probability, published, black_box: (M,) of the predicted class: the model's posterior, its probability as
+            published, and its black box's.
     """
 
     probability: np.ndarray
+    published: np.ndarray
     black_box: np.ndarray
 
 

@@ -78,9 +78,9 @@ class BlackBoxAlone:
         """(N, 0)."""
         return z[:, :0]
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
+    def posterior(self, z: Tensor) -> Tensor:
         """(N, 0)."""
-        return similarity
+        return z[:, :0]
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(0, D): never called, there are no targets."""
@@ -104,7 +104,7 @@ class _Outputs:
 def _outputs(model: Explainable, images: Tensor) -> _Outputs:
     z = model.encode(images)
     similarity = model.similarity(z)
-    return _Outputs(z, similarity, model.probabilities(similarity), model.head(z).softmax(1))
+    return _Outputs(z, similarity, model.posterior(z), model.head(z).softmax(1))
 
 
 def map_scores(

@@ -74,8 +74,17 @@ class BuiltInPrototypes(KMEx):
         """(N, D) embeddings to (N,) classes: the highest score."""
         return self.classify(self.similarity(z)).argmax(1)
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        """(N, K) similarities to (N, C) probabilities: softmax of the class scores."""
+    def scores(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, C) scores of the posterior: the class scores."""
+        return self.classify(self.similarity(z))
+
+    @property
+    def score_class(self) -> Tensor:
+        """(C,) the class of each of the `scores`."""
+        return torch.arange(len(self.class_names), device=self.prototype_class.device)
+
+    def reference_probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) probabilities as published: softmax of the class scores."""
         return self.classify(similarity).softmax(1)
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:

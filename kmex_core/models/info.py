@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from kmex_core.models.kinds import MODEL_KINDS
+
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 
 
@@ -60,6 +62,42 @@ class ModelInfo:
         return (
             f"Results on test images may be too optimistic: '{self.name}' was imported, and its data set has no test "
             "split. A fifth of the training images, which it may have been trained on, is used instead."
+        )
+
+    @property
+    def movement(self) -> float | None:
+        """How far training moved the built-in prototypes, in units of their initial spread; None if that is unknown."""
+        history = self.made_by.get("history") or [{}]
+        movement = history[-1].get("movement")
+        return None if movement is None else float(movement)
+
+    @property
+    def prototype_caveat(self) -> str:
+        """A caveat to show with results on built-in prototypes; "" if there is none."""
+        return " ".join(filter(None, (self._untrained, self._distinct)))
+
+    @property
+    def _distinct(self) -> str:
+        # models of earlier versions have no such option, and were always pushed this way
+        if self.kind != "protopnet" or not self.options.get("distinct", 1.0):
+            return ""
+        return (
+            f"The prototypes of '{self.name}' were pushed onto different images of their class, so each has an image "
+            "of its own: it has no ghosts by construction."
+        )
+
+    @property
+    def _untrained(self) -> str:
+        if not self.k or MODEL_KINDS[self.kind].similarity_from != "distance":
+            return ""
+        if self.movement is None:
+            return f"How far training moved the prototypes of '{self.name}' is unknown."
+        if self.movement >= 1:
+            return ""
+        return (
+            f"The prototypes of '{self.name}' are not trained: they moved {self.movement:.2f} times their initial "
+            "spread, so they are close to where they began. Results on them say little about the method. Train longer, "
+            "or with a higher learning rate."
         )
 
 

@@ -23,10 +23,15 @@ from kmex_core.networks.extraction import extract
 from kmex_core.networks.loaders import Batches, check_images
 from kmex_core.networks.memory import out_of_memory
 from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pairwise, similarity
+from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped, pulled_back
+from kmex_core.prototypes.metric_choice import chosen_metric
+from kmex_core.prototypes.posterior import calibrated, posterior
+from kmex_core.prototypes.temperature import Temperature, temperature_of
 from kmex_core.prototypes.types import Prototypes, fewer_prototypes
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
-FORMAT = "kmex-1"
+FORMAT = "kmex-2"
+EARLIER = ("kmex-1",)  # always Euclidean, and without a temperature
 
 
 class KMEx(nn.Module):
@@ -42,9 +47,12 @@ class KMEx(nn.Module):
         squared: the similarity takes the squared distance (the paper's formula) or the distance (the released code).
         pixel_range: the lowest and the highest value of each input channel, the box of LRP's zB rule.
         made_by: provenance, stored in the file.
+        metric: the map from embeddings to the space of the prototypes; Euclidean, as published, when None.
+        temperature: of the posterior, see `posterior.Temperature`; None if it was fitted on no images.
     """
 
     prototypes: Tensor
+    metric_matrix: Tensor
     prototype_class: Tensor
 
     def __init__(
@@ -57,6 +65,8 @@ class KMEx(nn.Module):
         squared: bool = True,
         pixel_range: tuple[Sequence[float], Sequence[float]] | None = None,
         made_by: Mapping[str, Any] | None = None,
+        metric: EmbeddingMetric | None = None,
+        temperature: Temperature | None = None,
     ) -> None:
         super().__init__()
         if not 0 < epsilon < 1:
@@ -74,6 +84,9 @@ class KMEx(nn.Module):
         self.head = head
         self.register_buffer("prototypes", torch.from_numpy(np.array(prototypes.centers)))
         self.register_buffer("prototype_class", torch.from_numpy(np.array(prototypes.classes)))
+        self.metric = metric or EmbeddingMetric()
+        self.register_buffer("metric_matrix", torch.from_numpy(np.array(self.metric.matrix)))
+        self.temperature = temperature
         self.details = prototypes
         self.class_names = tuple(class_names)
         self.epsilon = epsilon
@@ -100,9 +113,14 @@ class KMEx(nn.Module):
             raise splitting.not_run(getattr(self.encoder, "model", self.encoder), images, error) from error
         return z.to(self.prototypes.dtype)
 
+    def mapped(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, D) in the space of the prototypes, see `EmbeddingMetric`."""
+        placed: Tensor = mapped(z, self.metric.name, self.metric_matrix)
+        return placed
+
     def distance(self, z: Tensor) -> Tensor:
-        """(N, D) embeddings to (N, K) Euclidean distances; exactly 0 at a prototype."""
-        return pairwise(z, self.prototypes)
+        """(N, D) embeddings to (N, K) Euclidean distances in the space of the prototypes; exactly 0 at a prototype."""
+        return pairwise(self.mapped(z), self.prototypes)
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) similarities s = log((d² + 1) / (d² + ε)), from 0 (far) to log(1/ε) (at it)."""
@@ -122,8 +140,32 @@ class KMEx(nn.Module):
         """(N, D) embeddings to (N,) classes: that of the nearest prototype."""
         return self.prototype_class[self.distance(z).argmin(1)]
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        """(N, K) similarities to (N, C) probabilities: softmax over all K prototypes, summed within each class."""
+    def scores(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) scores of the posterior: the negative squared distances."""
+        return -self.distance(z).square()
+
+    @property
+    def score_class(self) -> Tensor:
+        """(K,) the class of each of the `scores`."""
+        return self.prototype_class
+
+    def posterior(self, z: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """(N, D) embeddings to (N, C) class probabilities, calibrated on held-out images.
+
+        p(c | z) = Σ_{p of c} exp(−d²/T) / k_c over its sum. Without a temperature, which takes held-out images,
+        `reference_probabilities`.
+
+        Args:
+            z: the embeddings.
+            temperature: (N,), one for each, in place of the module's own.
+        """
+        if self.temperature is None and temperature is None:
+            return self.reference_probabilities(self.similarity(z))
+        value = self.temperature.value if temperature is None else temperature[:, None, None]  # type: ignore[union-attr]
+        return posterior(self.scores(z), self.score_class, len(self.class_names), value)
+
+    def reference_probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) probabilities as published: softmax over all K, summed within each class."""
         return torch.zeros(
             len(similarity), len(self.class_names), device=similarity.device, dtype=similarity.dtype
         ).index_add(1, self.prototype_class, similarity.softmax(1))
@@ -144,16 +186,23 @@ class KMEx(nn.Module):
         from kmex_core.relevance.prp import similarity_relevance
 
         similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
-        return similarity_relevance(z, self.prototypes[prototypes], similarity)
+        return self._pulled_back(similarity_relevance(self.mapped(z), self.prototypes[prototypes], similarity), z)
 
     def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
-        """(N, D) relevance of the embedding's dimensions for the probability of one class each, (N,)."""
+        """(N, D) relevance of the embedding's dimensions for the posterior of one class each, (N,)."""
         from kmex_core.relevance.prp import prediction_relevance
 
         members = class_members(self.prototype_class, len(self.class_names))[target]
         filled = members.clamp(min=0)  # −1 pads smaller classes: any index will do, its part is 0
-        probability = self.similarity(z).softmax(1).gather(1, filled) * (members >= 0)
-        return prediction_relevance(z, self.prototypes[filled], probability)
+        # each prototype's part of the class's probability, (N, k)
+        scores = self.similarity(z) if self.temperature is None else self.scores(z) / self.temperature.value
+        part = scores.gather(1, filled).masked_fill(members < 0, -torch.inf).softmax(1)
+        probability = part * self.posterior(z).gather(1, target[:, None])
+        return self._pulled_back(prediction_relevance(self.mapped(z), self.prototypes[filled], probability), z)
+
+    def _pulled_back(self, relevance: Tensor, z: Tensor) -> Tensor:
+        back: Tensor = pulled_back(relevance, z, self.metric.name, self.metric_matrix)
+        return back
 
     # ---- description of the prototypes -----------------------------------------------------------------------------
 
@@ -191,6 +240,8 @@ class KMEx(nn.Module):
         device: str | torch.device | None = None,
         progress: Progress = silent,
         head: str | nn.Module | None = None,
+        metric: str = AUTO,
+        held_out: Iterable[Any] | None = None,
     ) -> Self:
         """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
 
@@ -211,10 +262,14 @@ class KMEx(nn.Module):
             device: where to compute (the model's device when None); a model on another device is copied.
             progress: called during the computation.
             head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
+            metric: "euclidean" (as published), "whitened", "cosine", or "auto": whitened, unless Euclidean is the more
+                accurate one on the `held_out` images.
+            held_out: a loader of labelled images that are not training images, for the posterior's temperature and
+                for "auto". Without it the probabilities are the published ones, which are not calibrated.
 
         Raises:
-            InputError: when the model cannot be split, the loader is invalid, a class has no images, or torch
-                cannot use the device.
+            InputError: when the model cannot be split, a loader is invalid, a class has no images, the metric is
+                unknown, or torch cannot use the device.
         """
         if not isinstance(model, nn.Module):
             raise InputError(f"Expected a classifier (torch.nn.Module), got a {type(model).__name__}.")
@@ -233,7 +288,13 @@ class KMEx(nn.Module):
             embeddings = extract(parts.encoder, parts.head, batches, batches.total, place, progress=progress)
         except RuntimeError as error:
             raise splitting.not_run(network, batches.last, error) from error
-        prototypes = fit_prototypes(embeddings, names, k, seed, str(place), progress)
+        held = None
+        if held_out is not None:
+            others = Batches(held_out)
+            others.classes = parts.head.out_features
+            held = extract(parts.encoder, parts.head, others, others.total, place, progress=progress)
+        fitted = chosen_metric(metric, embeddings, held, names, str(place))
+        prototypes = fit_prototypes(embeddings.in_space(fitted), names, k, seed, str(place), progress)
         if few := fewer_prototypes(prototypes, names, k):
             warnings.warn(few, stacklevel=2)
         prototypes = dataclasses.replace(
@@ -242,9 +303,18 @@ class KMEx(nn.Module):
             nearest_any=batches.index_of(prototypes.nearest_any),
         )
         made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": versions()}
-        return cls(parts.encoder, parts.head, prototypes, names, pixel_range=batches.pixel_range(), made_by=made_by).to(
-            place
-        )
+        kmex = cls(
+            parts.encoder,
+            parts.head,
+            prototypes,
+            names,
+            pixel_range=batches.pixel_range(),
+            made_by=made_by,
+            metric=fitted,
+        ).to(place)
+        if held is not None:
+            kmex.temperature = calibrated(kmex.scores, kmex.score_class, held)
+        return kmex
 
     def save(self, path: str | Path) -> None:
         """Write everything but the network's weights to one safetensors file.
@@ -254,9 +324,11 @@ class KMEx(nn.Module):
         """
         write_file(
             Path(path),
-            self.details.to_arrays(),
+            self.details.to_arrays() | self.metric.to_arrays(),
             {
                 "format": FORMAT,
+                "metric": self.metric.to_description(),
+                "temperature": None if self.temperature is None else dataclasses.asdict(self.temperature),
                 "class_names": self.class_names,
                 "epsilon": self.epsilon,
                 "squared": self.squared,
@@ -283,7 +355,7 @@ class KMEx(nn.Module):
             arrays, described = read_file(Path(path))
         except FileNotFoundError:
             raise InputError(f"There is no file {path}.") from None
-        if described.get("format") != FORMAT:
+        if described.get("format") not in (FORMAT, *EARLIER):
             raise StoreError(
                 f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r})."
             )
@@ -296,6 +368,8 @@ class KMEx(nn.Module):
                 "squared": bool(described["squared"]),
                 "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
                 "made_by": dict(described["made_by"]),
+                "metric": EmbeddingMetric.from_arrays(arrays, **described.get("metric", {})),
+                "temperature": temperature_of(described.get("temperature")),
             }
             weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
         except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `save`

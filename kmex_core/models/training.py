@@ -143,13 +143,35 @@ class Run:
         model: the network.
         epoch: finished epochs.
         optimiser: its state, by parameter and name.
-        history: per epoch the mean training loss with its terms by name, accuracy (a fraction), stage and seconds.
+        history: per epoch the mean training loss with its terms by name, accuracy (a fraction), stage and seconds, and
+            of prototypes that are compared by distance their `movement`.
+        start: (K, D) such prototypes' initial values; None for other models.
     """
 
     model: nn.Module
     epoch: int = 0
     optimiser: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    start: Tensor | None = None
+
+
+def compared_by_distance(model: nn.Module) -> Tensor | None:
+    """(K, D) a copy of the built-in prototypes if the model compares them by distance, else None."""
+    if not isinstance(model, Baseline) or model.similarity_from != "distance":
+        return None
+    return model.prototypes.detach().cpu().clone()
+
+
+def movement(start: Tensor, now: Tensor) -> float:
+    """How far prototypes have moved, in units of their initial spread, ≥ 0; below 1 they are close to where they began.
+
+    The root mean square distance of each prototype to its start, over that of the starts to their mean.
+
+    Args:
+        start, now: (K, D).
+    """
+    spread = (start - start.mean(0)).square().sum(1).mean().sqrt()
+    return float((now - start).square().sum(1).mean().sqrt() / spread.clamp(min=1e-12))
 
 
 def fit(
@@ -243,12 +265,18 @@ def fit(
                     "accuracy": right / seen,
                     "seconds": time.perf_counter() - started,
                     **({} if stage is None else {"stage": stage.name, "terms": mean_terms}),
+                    **_movement(run),
                 }
             )
             checkpoint(run)
     model.requires_grad_()
     model.eval()
     return run
+
+
+def _movement(run: Run) -> dict[str, float]:
+    now = compared_by_distance(run.model)
+    return {} if run.start is None or now is None else {"movement": movement(run.start, now)}
 
 
 def _check_finite(values: Mapping[str, float], epoch: int, step: int, recipe: Recipe) -> None:

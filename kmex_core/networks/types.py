@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,3 +26,7 @@ class Embeddings(StoredResult):
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def in_space(self, space: Callable[[np.ndarray], np.ndarray]) -> Embeddings:
+        """The same images after a map of their embeddings, (N, D) to (N, D)."""
+        return replace(self, z=space(self.z))

@@ -14,6 +14,7 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.feature_maps import before_pooling
 from kmex_core.networks.memory import in_portions
 from kmex_core.prototypes.fit import EPSILON, at_most, pairwise, similarity
+from kmex_core.prototypes.metric import EmbeddingMetric, mapped
 from kmex_core.prototypes.types import PatchPrototypes
 
 SAMPLE = 200_000
@@ -45,6 +46,7 @@ class PatchKMEx(nn.Module):
     Args:
         encoder: images (N, 3, S, S) to embeddings (N, D), the mean of that feature map.
         image_size: S.
+        metric: of the embedding; the mean of the mapped positions is the mapped embedding, except for "cosine".
 
     Raises:
         InputError: for a network that does not end in global average pooling (VGG, transformers), or whose last
@@ -53,10 +55,12 @@ class PatchKMEx(nn.Module):
 
     prototypes: Tensor
     prototype_class: Tensor
+    metric_matrix: Tensor
 
-    def __init__(self, encoder: nn.Module, image_size: int) -> None:
+    def __init__(self, encoder: nn.Module, image_size: int, metric: EmbeddingMetric | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        self.metric = metric or EmbeddingMetric()
         self._pool = before_pooling(encoder, image_size)
         if not self._pool:
             raise InputError(
@@ -73,6 +77,8 @@ class PatchKMEx(nn.Module):
             )
         self.register_buffer("prototypes", torch.empty(0, example.shape[1]))
         self.register_buffer("prototype_class", torch.empty(0, dtype=torch.int64))
+        matrix = torch.from_numpy(np.array(self.metric.matrix))
+        self.register_buffer("metric_matrix", matrix.to(self.prototypes.device))
         self.classes = 0
         self.eval()
 
@@ -88,8 +94,9 @@ class PatchKMEx(nn.Module):
         return feature_maps[0]
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised images to (N, P, D), row by row of the feature map."""
-        return in_portions(self.maps, images).flatten(2).transpose(1, 2)
+        """(N, 3, S, S) normalised images to (N, P, D), row by row of the feature map, in the prototypes' space."""
+        positions = in_portions(self.maps, images).flatten(2).transpose(1, 2)
+        return mapped(positions, self.metric.name, self.metric_matrix.to(positions.device))
 
     def similarity(self, z: Tensor) -> Tensor:
         """(N, P, D) patches to (N, P, K) similarities by KMEx's formula."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from kmex_core.base.specs import PrototypeSpec
+from kmex_core.prototypes.metric import AUTO
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,17 @@ class PrototypeSource(ABC):
         """The same source with another seed, if it depends on one."""
 
     @abstractmethod
-    def spec(self, embedding: str) -> PrototypeSpec:
-        """The specification of the prototypes of an embedding, given by its key."""
+    def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
+        """The specification of the prototypes of an embedding, given by its key and that of the held-out images."""
 
 
 @dataclass(frozen=True)
 class KMeans(PrototypeSource):
-    """KMEx (paper 3.1): `k` prototypes per class by k-means with this seed."""
+    """KMEx (paper 3.1): `k` prototypes per class by k-means with this seed, in this metric (see `metric.OPTIONS`)."""
 
     k: int
     seed: int = 0
+    metric: str = AUTO
     has_black_box: ClassVar[bool] = True
 
     @property
@@ -60,7 +62,7 @@ class KMeans(PrototypeSource):
 
     @property
     def query(self) -> dict[str, str]:
-        return {"k": str(self.k)}
+        return {"k": str(self.k)} | ({"metric": self.metric} if self.metric != AUTO else {})
 
     def title(self, kind: str) -> str:
         return "KMEx"
@@ -71,8 +73,8 @@ class KMeans(PrototypeSource):
     def seeded(self, seed: int) -> Self:
         return replace(self, seed=seed)
 
-    def spec(self, embedding: str) -> PrototypeSpec:
-        return PrototypeSpec(embedding, self.k, self.seed)
+    def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
+        return PrototypeSpec(embedding, self.k, self.seed, metric=self.metric, held_out=held_out)
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,10 @@ class BuiltIn(PrototypeSource):
     def seeded(self, seed: int) -> Self:
         return self
 
-    def spec(self, embedding: str) -> PrototypeSpec:
-        return PrototypeSpec(embedding, 0, method="own-2")
+    def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
+        return PrototypeSpec(embedding, 0, held_out=held_out, method="own-2")
 
 
-def sources_of(kind: str, k: int) -> list[PrototypeSource]:
+def sources_of(kind: str, k: int, metric: str = AUTO) -> list[PrototypeSource]:
     """The prototype sources of a kind of model: built-in prototypes first, then `k` per class by KMEx."""
-    return [KMeans(k)] if kind == "blackbox" else [BuiltIn(), KMeans(k)]
+    return [KMeans(k, metric=metric)] if kind == "blackbox" else [BuiltIn(), KMeans(k, metric=metric)]

@@ -12,6 +12,8 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.phrases import first_few
+from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
+from kmex_core.prototypes.temperature import Temperature
 
 NO_IMAGE = -1
 
@@ -20,8 +22,9 @@ NO_IMAGE = -1
 class Prototypes(StoredResult):
     """K prototypes, described by the training split.
 
-    Distances are Euclidean; for a model whose similarity is a dot product (FLINT's attributes) they are the negative
-    similarity, and "nearest" means most similar.
+    Distances are Euclidean in the prototypes' space (`metric.EmbeddingMetric`), in which the centers lie; for a model
+    whose similarity is a dot product (FLINT's attributes) they are the negative similarity, and "nearest" means most
+    similar.
 
     Attributes:
         centers: (K, D) float32; KMEx's are in the order of their class.
@@ -105,6 +108,8 @@ class Summary:
         effective_equidistant: the same for as many equally distant groups.
         coverage_radius: 95 % of the images are within this distance of their nearest prototype, in the unit of the
             space that the prototypes are in (lower is better).
+        calibration_error: of the posterior on the test split, 0…1 (lower is better).
+        metric: name of the metric of the embedding.
     """
 
     images: int
@@ -120,6 +125,8 @@ class Summary:
     effective_random_high: float | None
     effective_equidistant: float | None
     coverage_radius: float | None
+    calibration_error: float
+    metric: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,19 +138,32 @@ class Conversion(StoredResult):
     Attributes:
         prototypes: the prototypes, described by the training split.
         summary: accuracies, agreement and ghosting.
+        metric: the map from embeddings to the space of the prototypes.
+        temperature: of the posterior, see `posterior.Temperature`.
         train_predicted, test_predicted: (N,) and (M,) int64, the predicted class of each image.
         test_activated: (M,) int64, the nearest prototype of each test image.
         test_black_box: (M,) int64, the class the black box predicts for it.
+        test_confidence: (M,) float32, the posterior of the predicted class, by a temperature fitted on other images.
+        test_likeliest: (M,) int64, the class with the highest posterior.
         seconds: duration of the conversion without the embedding.
     """
 
     prototypes: Prototypes
     summary: Summary
+    metric: EmbeddingMetric
+    temperature: Temperature
     train_predicted: np.ndarray
     test_predicted: np.ndarray
     test_activated: np.ndarray
     test_black_box: np.ndarray
+    test_confidence: np.ndarray
+    test_likeliest: np.ndarray
     seconds: float
+
+    @property
+    def embedded(self) -> np.ndarray:
+        """(K, D) the prototypes in the embedding itself."""
+        return self.metric.back(self.prototypes.centers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +207,7 @@ class PatchConversion(StoredResult):
         accuracy, accuracy_black_box: share (0…1) of correct test images, by the vote and by the network.
         agreement: share of them for which both predict the same class.
         seconds: duration.
+        metric: name of the metric of the embedding.
     """
 
     prototypes: PatchPrototypes
@@ -194,3 +215,4 @@ class PatchConversion(StoredResult):
     accuracy_black_box: float
     agreement: float
     seconds: float
+    metric: str = EUCLIDEAN

@@ -28,7 +28,7 @@ def explain(
         distance = kmex.distance(z)
         similarity = kmex.similarity(z)
         black_box = kmex.head(z).softmax(1)
-        probability = kmex.probabilities(similarity)
+        probability = kmex.posterior(z)
         predicted = int(kmex.predict(z))
     if not bool(similarity.isfinite().all()):
         raise KMExError("The embedding of this image is not finite: check the network's weights and the image.")
@@ -46,6 +46,7 @@ def explain(
         kmex=probability[0].cpu().numpy(),
         predicted_black_box=predicted_black_box,
         predicted=predicted,
+        calibrated=kmex.temperature is not None,
         distance=distance[0].cpu().numpy(),
         similarity=similarity[0].cpu().numpy(),
         prototypes=ids.cpu().numpy(),

@@ -57,7 +57,7 @@ def all_outputs(model: Explainable, images: Tensor) -> Tensor:
     """(N, C, H, W) images to (N, K + 2C): similarities, scores of the black box, probabilities by the prototypes."""
     z = model.encode(images)
     similarity = model.similarity(z)
-    return torch.cat([similarity, model.head(z), model.probabilities(similarity)], 1)
+    return torch.cat([similarity, model.head(z), model.posterior(z)], 1)
 
 
 class RelevanceMethod(ABC):

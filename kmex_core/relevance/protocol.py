@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from kmex_core.prototypes.temperature import Temperature
 from kmex_core.prototypes.types import Prototypes
 
 
@@ -39,8 +40,8 @@ class Explainable(Protocol):
         """(N, D) embeddings to (N, K) similarities to the prototypes."""
         ...
 
-    def probabilities(self, similarity: Tensor) -> Tensor:
-        """(N, K) similarities to (N, C) class probabilities."""
+    def posterior(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, C) class probabilities."""
         ...
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
@@ -58,6 +59,7 @@ class Prototypical(Explainable, Protocol):
     prototypes: Tensor
     details: Prototypes
     class_names: tuple[str, ...]
+    temperature: Temperature | None
 
     def distance(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) distances to the prototypes."""

@@ -43,7 +43,8 @@ class Explanation:
 
     Attributes:
         black_box: (C,) float32, the black box's class probabilities.
-        kmex: (C,) float32, the KMEx class probabilities: softmax of the similarities, summed within each class.
+        kmex: (C,) float32, the posterior over the classes by the prototypes, see `KMEx.posterior`.
+        calibrated: whether its temperature was fitted on held-out images.
         predicted_black_box: the class the black box predicts.
         predicted: KMEx's prediction, the class of the nearest prototype; with built-in prototypes, the model's own.
         distance: (K,) float32, distance of the image's embedding to every prototype (see `Prototypes`).
@@ -59,6 +60,7 @@ class Explanation:
     kmex: np.ndarray
     predicted_black_box: int
     predicted: int
+    calibrated: bool
     distance: np.ndarray
     similarity: np.ndarray
     prototypes: np.ndarray
@@ -66,3 +68,8 @@ class Explanation:
     black_box_map: RelevanceMaps
     unusual: bool
     distance_rank: float
+
+    @property
+    def likeliest(self) -> int:
+        """The class with the highest posterior; it may differ from the prediction, the nearest prototype's class."""
+        return int(self.kmex.argmax())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, astuple, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +19,15 @@ from kmex_core.base.progress import Progress
 from kmex_core.base.specs import EmbeddingSpec, PrototypeSpec
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.temperature import temperature_of
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 from kmex_core.stages.bound import Bound
+from kmex_core.stages.geometry import ModelGeometry, metric_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ModelConversion(Artifact[PrototypeSpec, Conversion]):
@@ -30,6 +37,8 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         bound: the model and its data.
         source: of the prototypes.
         train, test: the embeddings of both splits.
+        validation: that of the validation split, if there is one.
+        geometry: the model's metric, which "auto" stands for.
     """
 
     room = "prototypes"
@@ -40,13 +49,16 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         source: PrototypeSource,
         train: Artifact[EmbeddingSpec, Embeddings],
         test: Artifact[EmbeddingSpec, Embeddings],
+        validation: Artifact[EmbeddingSpec, Embeddings] | None,
+        geometry: ModelGeometry,
     ) -> None:
         super().__init__(bound.store, bound.progress)
         self._bound, self._source, self._train, self._test = bound, source, train, test
+        self._validation, self._geometry = validation, geometry
 
     @cached_property
     def spec(self) -> PrototypeSpec:
-        return self._source.spec(self._train.key)
+        return self._source.spec(self._train.key, self._validation.key if self._validation is not None else "")
 
     def summary(self) -> Summary | None:
         """The summary of a stored conversion, without reading its arrays; else None."""
@@ -68,14 +80,18 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
                 f"'{info.name}' is a black box without built-in prototypes. Convert it with k = 1 or more."
             )
         train, test = self._bound.read(self._train), self._bound.read(self._test)
+        validation = None if self._validation is None else self._bound.read(self._validation)
         if isinstance(self._source, KMeans):
             device = checked_device(self._bound.device)
-            return by_kmeans(train, test, info.class_names, self._source, device, self.progress)
-        return built_in(train, test, self._bound.network)
+            metric = metric_of(self._source.metric, self._bound, self._geometry, self._train)
+            return by_kmeans(train, test, validation, info.class_names, self._source, metric, device, self.progress)
+        return built_in(train, test, validation, self._bound.network)
 
     def pack(self, result: Conversion) -> tuple[Arrays, dict[str, Any]]:
-        return result.prototypes.to_arrays() | result.to_arrays(), {
+        return result.prototypes.to_arrays() | result.metric.to_arrays() | result.to_arrays(), {
             "summary": asdict(result.summary),
+            "metric": result.metric.to_description(),
+            "temperature": asdict(result.temperature),
             "seconds": result.seconds,
             "model": self._bound.info.name,
         }
@@ -86,23 +102,40 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             {field.name: arrays[field.name] for field in fields(Conversion) if field.name in arrays},
             prototypes=Prototypes.from_arrays(arrays),
             summary=Summary(**description["summary"]),
+            metric=EmbeddingMetric.from_arrays(arrays, **description["metric"]),
+            temperature=temperature_of(description["temperature"]),
             seconds=description["seconds"],
         )
 
 
 def by_kmeans(
-    train: Embeddings, test: Embeddings, class_names: tuple[str, ...], source: KMeans, device: str, progress: Progress
+    train: Embeddings,
+    test: Embeddings,
+    validation: Embeddings | None,
+    class_names: tuple[str, ...],
+    source: KMeans,
+    metric: EmbeddingMetric,
+    device: str,
+    progress: Progress,
 ) -> Conversion:
     """KMEx: prototypes found by k-means per class, and the class of the nearest as the prediction (paper 3.1)."""
-    from kmex_core.prototypes.fit import activated, fit_prototypes, nearest_distance
+    import torch
+
+    from kmex_core.prototypes.fit import activated, fit_prototypes, nearest_distance, pairwise
 
     started = time.perf_counter()
     # prototypes of the training split
+    train = train.in_space(metric)
     prototypes = fit_prototypes(train, class_names, source.k, source.seed, device, progress)
     centers, classes = prototypes.centers, prototypes.classes
     # what they predict for the test split
-    nearest = activated(test.z, centers, device)
+    space_test = test.in_space(metric)
+    nearest = activated(space_test.z, centers, device)
     predicted = classes[nearest]
+    places, of_class = torch.from_numpy(centers).to(device), torch.from_numpy(classes).to(device)
+    space_validation = None if validation is None else validation.in_space(metric)
+    certainty = _Certainty(lambda z: -pairwise(z, places).square(), of_class, space_test, space_validation, predicted)
+    published = metric.back(centers)  # the paper's diversity is that of the embedding itself
     summary = Summary(
         images=len(test),
         accuracy_black_box=metrics.accuracy(test.black_box, test.labels),
@@ -110,21 +143,27 @@ def by_kmeans(
         agreement=metrics.agreement(test.black_box, predicted),
         ghosting=metrics.ghosting(prototypes.count),
         diversity=metrics.diversity(centers, classes) if _several_in_a_class(classes) else None,
-        diversity_reference=metrics.diversity(centers, classes, "all", "reference") if len(classes) > 1 else None,
-        **_spread(train, centers, classes, nearest_distance(test.z, centers, nearest), source.seed),
+        diversity_reference=metrics.diversity(published, classes, "all", "reference") if len(classes) > 1 else None,
+        **_spread(train, centers, classes, nearest_distance(space_test.z, centers, nearest), source.seed),
+        calibration_error=certainty.error,
+        metric=metric.name,
     )
     return Conversion(
         prototypes=prototypes,
         summary=summary,
+        metric=metric,
+        temperature=certainty.temperature,
         train_predicted=classes[prototypes.activated],
         test_predicted=predicted,
         test_activated=nearest,
         test_black_box=test.black_box,
+        test_confidence=certainty.confidence,
+        test_likeliest=certainty.likeliest,
         seconds=time.perf_counter() - started,
     )
 
 
-def built_in(train: Embeddings, test: Embeddings, model: BlackBox) -> Conversion:
+def built_in(train: Embeddings, test: Embeddings, validation: Embeddings | None, model: BlackBox) -> Conversion:
     """The built-in prototypes of a model with its own similarity; it takes the role of the black box."""
     import torch
 
@@ -156,6 +195,7 @@ def built_in(train: Embeddings, test: Embeddings, model: BlackBox) -> Conversion
             else metrics.similarity_diversity(among, classes, "all")
         )
     accuracy = metrics.accuracy(test.black_box, test.labels)
+    certainty = _Certainty(head, torch.arange(len(model.info.class_names)).to(device), test, validation, test.black_box)
     summary = Summary(
         images=len(test),
         accuracy_black_box=accuracy,
@@ -165,14 +205,20 @@ def built_in(train: Embeddings, test: Embeddings, model: BlackBox) -> Conversion
         diversity=metrics.similarity_diversity(among, classes) if _several_in_a_class(classes) else None,
         diversity_reference=reference,
         **_spread(train, centers, classes, np.concatenate(far) if isinstance(head, PrototypeHead) else None),
+        calibration_error=certainty.error,
+        metric=EUCLIDEAN,
     )
     return Conversion(
         prototypes=prototypes,
         summary=summary,
+        metric=EmbeddingMetric(),
+        temperature=certainty.temperature,
         train_predicted=train.black_box,
         test_predicted=test.black_box,
         test_activated=np.concatenate(nearest),
         test_black_box=test.black_box,
+        test_confidence=certainty.confidence,
+        test_likeliest=certainty.likeliest,
         seconds=time.perf_counter() - started,
     )
 
@@ -201,3 +247,40 @@ def _spread(
 
 def _several_in_a_class(classes: np.ndarray) -> bool:
     return bool(np.bincount(classes).max() > 1)
+
+
+class _Certainty:
+    """The posterior of the test images, each by a temperature that was fitted without it.
+
+    Args:
+        scores: embeddings (n, D) to scores (n, K), see `posterior.posterior`.
+        score_class: (K,) their classes.
+        test, validation: the embeddings, as `scores` takes them.
+        predicted: (M,) the predicted class of each test image.
+    """
+
+    def __init__(
+        self,
+        scores: Callable[[torch.Tensor], torch.Tensor],
+        score_class: torch.Tensor,
+        test: Embeddings,
+        validation: Embeddings | None,
+        predicted: np.ndarray,
+    ) -> None:
+        import torch
+
+        from kmex_core.prototypes.fit import ROWS
+        from kmex_core.prototypes.posterior import calibrated, posterior
+
+        self.temperature = calibrated(scores, score_class, test, validation)
+        value = torch.from_numpy(self.temperature.of_test(test.labels)).float()[:, None, None]
+        confidence, likeliest, classes = [], [], int(score_class.max()) + 1
+        for start in range(0, len(test), ROWS):
+            rows = slice(start, start + ROWS)
+            with torch.no_grad():
+                z = torch.from_numpy(test.z[rows]).to(score_class.device)
+                by_class = posterior(scores(z), score_class, classes, value[rows].to(z.device)).cpu().numpy()
+            confidence.append(by_class[np.arange(len(by_class)), predicted[rows]])
+            likeliest.append(by_class.argmax(1))
+        self.confidence, self.likeliest = np.concatenate(confidence), np.concatenate(likeliest)
+        self.error = metrics.expected_calibration_error(self.confidence, predicted == test.labels)

@@ -19,7 +19,7 @@ from kmex_core.stages.shards import Shards
 
 BATCH = 128
 SECTION = 2  # batches after which an embedding can be interrupted and go on
-GROUPS = {"train": "Training images", "test": "Test images"}
+GROUPS = {"train": "Training images", "test": "Test images", "validation": "Validation images"}
 
 
 class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
@@ -29,7 +29,7 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
 
     Args:
         bound: the model and its data.
-        split: "train" or "test".
+        split: "train", "test" or "validation".
         mixed_precision: compute it in 16-bit floats where torch considers it safe (a separate result).
     """
 

@@ -149,16 +149,16 @@ class _Run:
         from kmex_core.prototypes.fit import ROWS
 
         module, test, converted = self.subject.explainer(self.source), self.test, self.converted
-        probability, black_box = [], []
+        black_box, published = [], []
         for start in range(0, len(test), ROWS):
             # (n, D) embeddings and (n,) predicted classes
             z = torch.from_numpy(test.z[start : start + ROWS]).to(module.prototypes.device)
             predicted = torch.from_numpy(converted.test_predicted[start : start + ROWS]).to(z.device)
             with torch.no_grad():
-                by_class = module.probabilities(module.similarity(z))
-                probability.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
+                by_class = module.reference_probabilities(module.similarity(z))
+                published.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
                 black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-        return Certainty(np.concatenate(probability), np.concatenate(black_box))
+        return Certainty(converted.test_confidence, np.concatenate(published), np.concatenate(black_box))
 
     @property
     def similarity_among(self) -> np.ndarray | None:

@@ -43,4 +43,6 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
             "head_path": network.head_path,
             "versions": versions(),
         },
+        conversion.metric,
+        conversion.temperature,
     ).to(next(network.head.parameters()).device)

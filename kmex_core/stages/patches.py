@@ -12,9 +12,12 @@ import numpy as np
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Event
-from kmex_core.base.specs import PatchSpec
+from kmex_core.base.specs import EmbeddingSpec, PatchSpec, PrototypeSpec
+from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import PatchConversion, PatchPrototypes
 from kmex_core.stages.bound import Bound
+from kmex_core.stages.geometry import ModelGeometry, metric_of
 
 if TYPE_CHECKING:
     import torch
@@ -27,20 +30,30 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
 
     Args:
         bound: the model and its data.
-        embedding: the key of the training split's embedding, which names the network and the data.
-        k: prototypes per class.
-        seed: of k-means and of the choice of images.
+        source: of the prototypes.
+        conversion: the spec of its conversion, which names the network, the data and the metric.
+        geometry: the model's metric, which "auto" stands for.
+        train: the embedding of the training split, which a metric is fitted on.
     """
 
     room = "patches"
 
-    def __init__(self, bound: Bound, embedding: str, k: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        bound: Bound,
+        source: KMeans,
+        conversion: PrototypeSpec,
+        geometry: ModelGeometry,
+        train: Artifact[EmbeddingSpec, Embeddings],
+    ) -> None:
         super().__init__(bound.store, bound.progress)
-        self._bound, self._embedding, self._k, self._seed = bound, embedding, k, seed
+        self._bound, self._source, self._conversion = bound, source, conversion
+        self._geometry, self._train = geometry, train
 
     @cached_property
     def spec(self) -> PatchSpec:
-        return PatchSpec(self._embedding, self._k, self._seed)
+        spec = self._conversion
+        return PatchSpec(spec.embedding, spec.k, spec.seed, spec.metric, spec.held_out)
 
     def make(self) -> PatchConversion:
         """Find the prototypes, then let the test images vote.
@@ -55,14 +68,15 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
 
         started = time.perf_counter()
         info, data, network = self._bound.info, self._bound.data, self._bound.network
-        model = PatchKMEx(network.encoder, info.image_size)
+        metric = metric_of(self._source.metric, self._bound, self._geometry, self._train)
+        model = PatchKMEx(network.encoder, info.image_size, metric).to(next(network.model.parameters()).device)
         prototypes = fit_patches(
             model,
             self._batches,
             data.split("train").labels,
             len(info.class_names),
-            self._k,
-            self._seed,
+            self._source.k,
+            self._source.seed,
             self.progress,
         )
         total, right, right_black_box, agreeing, done = len(data.split("test")), 0, 0, 0, 0
@@ -80,6 +94,7 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
             accuracy_black_box=right_black_box / max(1, total),
             agreement=agreeing / max(1, total),
             seconds=time.perf_counter() - started,
+            metric=metric.name,
         )
 
     def _batches(self, split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:

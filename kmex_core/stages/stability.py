@@ -6,27 +6,26 @@ from collections.abc import Sequence
 
 from kmex_core.metrics.stability import LEAST, Stability
 from kmex_core.metrics.stability import stability as compared
+from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject
 from kmex_core.stages.sweep import conversions
 
 SEEDS = tuple(range(LEAST))  # of the page
 
 
-def stability(subject: Subject, k: int, seeds: Sequence[int] = SEEDS) -> Stability:
+def stability(subject: Subject, source: KMeans, seeds: Sequence[int] = SEEDS) -> Stability:
     """Compare the prototypes of several seeds; each conversion is stored at once, stored ones are reused.
 
     Args:
         subject: the model.
-        k: prototypes per class.
+        source: the prototypes; its seed does not matter.
         seeds: of k-means, `LEAST` or more.
 
     Raises:
         InputError: see `ModelConversion`.
         ValueError: for too few seeds.
     """
-    prototypes = [
-        (converted.prototypes.centers, converted.prototypes.classes)
-        for _, converted in conversions(subject, [k], seeds)
-    ]
-    train = subject.read(subject.embedding("train"))
+    found = [converted for _, converted in conversions(subject, [source.k], seeds, source.metric)]
+    prototypes = [(converted.prototypes.centers, converted.prototypes.classes) for converted in found]
+    train = subject.read(subject.embedding("train")).in_space(found[0].metric)
     return compared(prototypes, seeds, train.z, train.labels, len(subject.info.class_names))

@@ -21,13 +21,14 @@ from kmex_core.metrics.types import NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.source import BuiltIn, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 from kmex_core.relevance.catalogue import DEFAULT
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import RegroupedEmbedding, SplitEmbedding
 from kmex_core.stages.embedding_map import SAMPLE, EmbeddingMap
 from kmex_core.stages.explainer import explainer
+from kmex_core.stages.geometry import ModelGeometry
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import ALONE, ReferenceDivergence, RelevanceScores, reference_of
 
@@ -53,16 +54,26 @@ class Subject(Bound):
     @property
     def is_embedded(self) -> bool:
         """Whether the store has both splits' embeddings (existence only; integrity is checked on read)."""
-        return all(self.embedding(split).exists() for split in ("train", "test"))
+        return all(self.embedding(split).exists() for split in self.data.splits)
 
     def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
         """The prototypes of a source, see `ModelConversion`."""
-        splits = (self.embedding(split, mixed_precision) for split in ("train", "test"))
-        return ModelConversion(self, source, *splits)
+        train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
+        return ModelConversion(
+            self, source, train, test, self._validation(mixed_precision), self.geometry(mixed_precision)
+        )
 
-    def patches(self, k: int, seed: int = 0) -> ModelPatches:
-        """`k` patch prototypes per class, see `ModelPatches`."""
-        return ModelPatches(self, self.key, k, seed)
+    def _validation(self, mixed_precision: bool) -> Artifact[EmbeddingSpec, Embeddings] | None:
+        return self.embedding("validation", mixed_precision) if "validation" in self.data.splits else None
+
+    def geometry(self, mixed_precision: bool = False) -> ModelGeometry:
+        """The metric of the model's embedding, see `ModelGeometry`."""
+        train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
+        return ModelGeometry(self, train, test, self._validation(mixed_precision))
+
+    def patches(self, source: KMeans) -> ModelPatches:
+        """Patch prototypes, see `ModelPatches`."""
+        return ModelPatches(self, source, self.conversion(source).spec, self.geometry(), self.embedding("train"))
 
     def embedding_map(self, sample: int = SAMPLE, seed: int = 0) -> EmbeddingMap:
         """The embedding map, see `EmbeddingMap`."""

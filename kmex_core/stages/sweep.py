@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from kmex_core.analysis.coverage import CurveMaker, Curves, checked
 from kmex_core.base.progress import Event, silent
 from kmex_core.models.info import training_seed
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Conversion, Summary
-from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject
 
 
-def sweep(subject: Subject, ks: Sequence[int], seed: int = 0) -> dict[int, Summary]:
+def sweep(subject: Subject, ks: Sequence[int], seed: int = 0, metric: str = AUTO) -> dict[int, Summary]:
     """Convert a model for several numbers of prototypes per class, in the given order; each is stored at once.
 
     Returns:
@@ -24,49 +24,56 @@ def sweep(subject: Subject, ks: Sequence[int], seed: int = 0) -> dict[int, Summa
     Raises:
         InputError: see `ModelConversion`.
     """
-    return dict(sorted((source.k, converted.summary) for source, converted in conversions(subject, ks, [seed])))
+    return dict(sorted((source.k, converted.summary) for source, converted in conversions(subject, ks, [seed], metric)))
 
 
-def conversions(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Iterator[tuple[KMeans, Conversion]]:
+def conversions(
+    subject: Subject, ks: Sequence[int], seeds: Sequence[int], metric: str = AUTO
+) -> Iterator[tuple[KMeans, Conversion]]:
     """Convert a model for several numbers of prototypes per class and seeds, one at a time; each is stored at once.
 
     Args:
         subject: the model; its progress is called for the embeddings and after each conversion.
         ks: prototypes per class, in this order.
         seeds: of k-means.
+        metric: of the embedding, see `metric.OPTIONS`.
 
     Raises:
         InputError: see `ModelConversion`.
     """
     quiet = dataclasses.replace(subject, progress=silent)
-    train, test = subject.embedding("train"), subject.embedding("test")
     for done, (seed, k) in enumerate(itertools.product(seeds, ks)):
         subject.progress(Event("Converting", done, len(ks) * len(seeds)))
-        yield KMeans(k, seed), ModelConversion(quiet, KMeans(k, seed), train, test).get()
+        source = KMeans(k, seed, metric)
+        yield source, quiet.conversion(source).get()
     subject.progress(Event("Converting", len(ks) * len(seeds), len(ks) * len(seeds)))
 
 
-def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] = (0,)) -> Curves:
+def attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int] = (0,), metric: str = AUTO) -> Curves:
     """Attribute coverage by number of prototypes per class; each conversion is stored at once.
 
     Args:
-        subject, ks, seeds: see `conversions`.
+        subject, ks, seeds, metric: see `conversions`.
 
     Raises:
         InputError: when the data set has no attributes; see `ModelConversion`.
     """
     maker = CurveMaker(checked(subject.data.split("train"), subject.data.name))
-    for source, converted in conversions(subject, ks, seeds):
+    for source, converted in conversions(subject, ks, seeds, metric):
         maker.add(source.k, source.seed, converted.prototypes)
     return maker.curves()
 
 
-def stored_attribute_curves(subject: Subject, ks: Sequence[int], seeds: Sequence[int]) -> Curves | None:
+def stored_attribute_curves(
+    subject: Subject, ks: Sequence[int], seeds: Sequence[int], metric: str = AUTO
+) -> Curves | None:
     """`attribute_curves` over the numbers that are stored for every seed, or else for the first one; None for none."""
     for subset in (seeds, seeds[:1]):
-        stored = [k for k in ks if all(subject.conversion(KMeans(k, seed)).summary() is not None for seed in subset)]
+        stored = [
+            k for k in ks if all(subject.conversion(KMeans(k, seed, metric)).summary() is not None for seed in subset)
+        ]
         if stored:
-            return attribute_curves(subject, stored, subset)
+            return attribute_curves(subject, stored, subset, metric)
     return None
 
 

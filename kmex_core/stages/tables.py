@@ -19,6 +19,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation, MapScores, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo, in_display_order
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import DEFAULT
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
 PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 # the attributes of `TableRequest` that a table depends on
 ONE = frozenset({"models"})
-PROTOTYPES = ONE | {"built_in", "ks", "seed"}
-MEASURED, SEVERAL = PROTOTYPES | {"images", "method"}, frozenset({"models", "ks", "images", "runs", "published"})
+PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric"}
+MEASURED, SEVERAL = (
+    PROTOTYPES | {"images", "method"},
+    frozenset({"models", "ks", "metric", "images", "runs", "published"}),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ class TableRequest:
         ks: prototypes per class, ascending; empty for the default.
         built_in: whether built-in prototypes are meant instead of KMEx's.
         seed: of k-means and of the choice of images.
+        metric: of the embedding, see `metric.OPTIONS`.
         runs: number of runs; 0 for the default.
         images: number of test images for the metrics on relevance maps; 0 omits these.
         method: how relevance maps are made, a name of `relevance.catalogue.METHODS`.
@@ -63,6 +68,7 @@ class TableRequest:
     ks: tuple[int, ...] = ()
     built_in: bool = False
     seed: int = 0
+    metric: str = AUTO
     runs: int = 0
     images: int = IMAGES
     method: str = DEFAULT
@@ -102,7 +108,7 @@ class TableRequest:
 
     @property
     def source(self) -> PrototypeSource:
-        return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed)
+        return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed, self.metric)
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -133,7 +139,7 @@ class TableRequest:
         evaluations = [
             self.evaluation(subject, source, range(self.runs or 1))
             for subject in map(self.of, self.models)
-            for source in sources_of(subject.info.kind, self.per_class)
+            for source in sources_of(subject.info.kind, self.per_class, self.metric)
         ]
         return comparison.rows(evaluations, self.published)
 
@@ -204,14 +210,14 @@ def _shares(asked: TableRequest) -> pd.DataFrame:
     return shares_table(asked.conversion.prototypes, asked.info.class_names)
 
 
-@_table("sweep", "quality by number of prototypes per class", frozenset({"models", "ks", "seed"}))
+@_table("sweep", "quality by number of prototypes per class", frozenset({"models", "ks", "seed", "metric"}))
 def _sweep(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import sweep_table
 
-    return sweep_table(sweep(asked.subject, asked.ks or RANGE, asked.seed))
+    return sweep_table(sweep(asked.subject, asked.ks or RANGE, asked.seed, asked.metric))
 
 
-@_table("stability", "classes with how far prototypes move over seeds of k-means", frozenset({"models", "ks", "runs"}))
+@_table("stability", "classes with how far prototypes move over seeds", ONE | {"ks", "runs", "metric"})
 def _stability(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import stability_table
     from kmex_core.metrics.stability import LEAST
@@ -220,7 +226,9 @@ def _stability(asked: TableRequest) -> pd.DataFrame:
     runs = asked.runs or LEAST
     if runs < LEAST:
         raise InputError(f"Stability needs at least {LEAST} runs, got {runs}.")
-    return stability_table(stability(asked.subject, asked.per_class, range(runs)), asked.info.class_names)
+    return stability_table(
+        stability(asked.subject, KMeans(asked.per_class, metric=asked.metric), range(runs)), asked.info.class_names
+    )
 
 
 @_table("predictions", "classes with what both models predict for --image", PROTOTYPES | {"image"})
@@ -262,7 +270,7 @@ def _prototype_places(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.embedding_map import prototype_places
 
     prototypes = asked.conversion.prototypes
-    places = place(asked.subject.embedding_map().get(), prototypes.centers)
+    places = place(asked.subject.embedding_map().get(), asked.conversion.embedded)
     return prototype_places(prototypes, places, asked.info.class_names)
 
 
@@ -331,7 +339,7 @@ def _scores(asked: TableRequest) -> pd.DataFrame:
 def _curves(asked: TableRequest, subject: Subject, compute: bool = False) -> Curves | None:
     """The curves of a model's KMEx: all of them, or what the store has; None for none."""
     seeds = range(asked.runs or 3)
-    return (attribute_curves if compute else stored_attribute_curves)(subject, asked.ks or RANGE, seeds)
+    return (attribute_curves if compute else stored_attribute_curves)(subject, asked.ks or RANGE, seeds, asked.metric)
 
 
 @_table("attributes", "attributes with their coverage by the prototypes", PROTOTYPES)
@@ -371,7 +379,7 @@ def _subgroups(asked: TableRequest) -> pd.DataFrame:
     return subgroup_table(asked.coverage)
 
 
-@_table("attribute-curves", "coverage by number of prototypes per class", frozenset({"models", "ks", "runs"}))
+@_table("attribute-curves", "coverage by number of prototypes per class", frozenset({"models", "ks", "runs", "metric"}))
 def _attribute_curves(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.attributes import comparable, curve_lines, curves_table, trainings
 

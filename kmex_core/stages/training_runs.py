@@ -78,9 +78,10 @@ def train(
         mean, std = PixelStatistics(store, data, progress).get()
         torch.manual_seed(recipe.seed)
         network = training.build(recipe, request.backbone, len(data.class_names), data.image_size)
-        run = training.Run(network)
+        run, start = training.Run(network), training.compared_by_distance(network)
         if resume:
             run = _resumed(store, name, network, asked)
+        run.start = start  # the seed gives the same for a resumed run
 
         def checkpoint(now: training.Run) -> None:
             current, other = catalogue.RUNS[(now.epoch - 1) % 2], catalogue.RUNS[now.epoch % 2]

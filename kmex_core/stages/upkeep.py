@@ -33,6 +33,7 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
     EmbeddingSpec,
+    GeometrySpec,
     MapScoresSpec,
     PatchSpec,
     ProjectionSpec,
@@ -49,6 +50,7 @@ from kmex_core.stages.subject import dataset_of
 SPECS: dict[str, tuple[type[Spec], ...]] = {
     "embeddings": (EmbeddingSpec,),
     "prototypes": (PrototypeSpec,),
+    "geometry": (GeometrySpec,),
     "patches": (PatchSpec,),
     "projections": (ProjectionSpec,),
     "evaluations": (MapScoresSpec, DivergenceSpec),

@@ -22,5 +22,7 @@ def summary(**values: float | None) -> Summary:
         "effective_random_high": 1.35,
         "effective_equidistant": 2.0,
         "coverage_radius": 3.0,
+        "calibration_error": 0.02,
+        "metric": "whitened",
     }
     return Summary(**{**usual, **values})

@@ -20,39 +20,41 @@ from kmex_core.base.store import read_only
 from kmex_core.commands.attributes import attributes_job, built_in_attributes_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import BuiltIn
+from kmex_core.prototypes.source import BuiltIn, KMeans
 
 SEEDS = range(3)
 TOP = "attribute-curves"
 
 
-def kmex_curves(info: ModelInfo) -> Curves | None:
+def kmex_curves(info: ModelInfo, metric: str) -> Curves | None:
     """The curves of a model's KMEx over the numbers that are stored for every seed, or else for the first one."""
-    return read.attribute_curves(info, KS, SEEDS) or read.attribute_curves(info, KS, SEEDS[:1])
+    return read.attribute_curves(info, KS, SEEDS, metric) or read.attribute_curves(info, KS, SEEDS[:1], metric)
 
 
-def _complete(info: ModelInfo) -> bool:
-    curves = read.attribute_curves(info, KS, SEEDS)
+def _complete(info: ModelInfo, metric: str) -> bool:
+    curves = read.attribute_curves(info, KS, SEEDS, metric)
     return curves is not None and len(curves.ks) == len(KS)
 
 
-def _request(info: ModelInfo, first: int = 0) -> JobRequest:
-    return attributes_job(read.subject(info), KS, len(SEEDS), first)
+def _request(info: ModelInfo, kmeans: KMeans) -> JobRequest:
+    return attributes_job(read.subject(info), KS, len(SEEDS), kmeans)
 
 
-def _done(info: ModelInfo) -> bool:
+def _done(info: ModelInfo, kmeans: KMeans) -> bool:
     """Whether nothing more will come: all is stored, or the job has ended and what is missing cannot be computed."""
-    job = jobs.look(read.store(), _request(info).name)
-    return _complete(info) or (job is not None and job.state == "done" and kmex_curves(info) is not None)
+    job = jobs.look(read.store(), _request(info, kmeans).name)
+    return _complete(info, kmeans.metric) or (
+        job is not None and job.state == "done" and kmex_curves(info, kmeans.metric) is not None
+    )
 
 
 def show_coverage_curves(chosen: Selection, total: int) -> None:
     """Show the stored curves of all models of the data set; those of the chosen model are computed when missing."""
     info = chosen.model
     infos = comparable(info, read.models())
-    if not _done(info):
+    if not _done(info, chosen.kmeans):
         follow(
-            _request(info, chosen.kmeans.k),
+            _request(info, chosen.kmeans),
             f"Converting {info.name} for 1 to 20 prototypes per class, with {len(SEEDS)} seeds.",
             f"{ONCE_PER_MODEL} Finished curves are shown below.",
             key=TOP,
@@ -83,7 +85,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
 
 def _lines(infos: list[ModelInfo], chosen: Selection) -> Mapping[str, Curves]:
     groups = trainings([info for info in infos if _has_built_in(info)], chosen.model.name)
-    return curve_lines(infos, kmex_curves, groups, read.built_in_curves)
+    return curve_lines(infos, lambda info: kmex_curves(info, chosen.kmeans.metric), groups, read.built_in_curves)
 
 
 def _has_built_in(info: ModelInfo) -> bool:
@@ -96,9 +98,9 @@ def _offer(infos: list[ModelInfo], chosen: Selection) -> None:
     groups = trainings(infos, chosen.model.name)
     to_convert = [info for info in infos if info.kind == "blackbox"] + [info for info, _ in groups]
     missing = [
-        (_request(info), f"{info.name} + KMEx")
+        (_request(info, chosen.kmeans), f"{info.name} + KMEx")
         for info in to_convert
-        if info.name != chosen.model.name and not _done(info)
+        if info.name != chosen.model.name and not _done(info, chosen.kmeans)
     ]
     for info, group in groups:
         if not all(map(_has_built_in, group)):

@@ -22,6 +22,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.source import KMeans
 
 RUNS = (1, 3, 5)
 GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))
@@ -164,6 +165,8 @@ def explain_alone(info: ModelInfo) -> None:
     )
 
 
-def evaluations(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> list[Evaluation]:
+def evaluations(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> list[Evaluation]:
     """The evaluations of some models; prototypical ones on their own, then with KMEx."""
-    return [read.evaluation(selection, range(runs), images) for info in infos for selection in all_sources(info, k)]
+    return [
+        read.evaluation(selection, range(runs), images) for info in infos for selection in all_sources(info, kmeans)
+    ]

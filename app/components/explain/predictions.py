@@ -43,15 +43,15 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Exp
             st.markdown(
                 "**Most similar prototype of each class**",
                 help="In brackets: the probability of the class. It depends on the similarities to all prototypes, "
-                "weighed by "
-                "the last layer, so the most similar prototype may be of another class.",
+                "weighed by the last layer, so the most similar prototype may be of another class. Its temperature is "
+                "fitted on held-out images.",
             )
         else:
             st.markdown(
                 "**KMEx**: the prediction is the longest bar",
-                help="In brackets: the probability of the class, a softmax over the similarities to all "
-                f"{len(prototypes)} prototypes, summed within each class. The nearest prototype decides, not this "
-                f"probability; the largest one here is {explanation.kmex.max():.1%}.",
+                help="In brackets: the probability of the class, from the squared distances to all "
+                f"{len(prototypes)} prototypes with a temperature fitted on held-out images. The nearest prototype "
+                "decides, not this probability.",
             )
         show_figure(
             "similarity", similarity_figure(rows, true), "Bars: the similarity to each class's nearest prototype"
@@ -72,12 +72,22 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
     black_box, kmex = (
         markdown(info.class_names[label]) for label in (explanation.predicted_black_box, explanation.predicted)
     )
+    sure, sure_black_box = (
+        f"{probability[label]:.1%}"
+        for probability, label in (
+            (explanation.kmex, explanation.predicted),
+            (explanation.black_box, explanation.predicted_black_box),
+        )
+    )
     if not chosen.has_black_box:
-        verdict = f"{hedge}{chosen.title} predicts **{kmex}**."
+        verdict = f"{hedge}{chosen.title} predicts **{kmex}** ({sure})."
     elif explanation.predicted_black_box == explanation.predicted:
-        verdict = f"{hedge}The black box and KMEx both predict **{kmex}**."
+        verdict = f"{hedge}The black box ({sure_black_box}) and KMEx ({sure}) both predict **{kmex}**."
     else:
-        verdict = f"{hedge}The black box predicts **{black_box}**, KMEx predicts **{kmex}**: they disagree."
+        verdict = (
+            f"{hedge}The black box predicts **{black_box}** ({sure_black_box}), KMEx predicts **{kmex}** ({sure}): "
+            "they disagree."
+        )
     if picked.label is None:
         st.info(verdict, icon=":material/chat:")
     else:
@@ -97,6 +107,13 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
             st.success(f"{verdict} Correct.", icon=":material/check:")
     if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.has_black_box):
         st.info(tie, icon=":material/balance:")
+    if explanation.likeliest != explanation.predicted:
+        st.info(
+            f"The nearest prototype is of **{kmex}**, which is the prediction. All prototypes together make "
+            f"**{markdown(info.class_names[explanation.likeliest])}** likelier "
+            f"({explanation.kmex[explanation.likeliest]:.1%}).",
+            icon=":material/balance:",
+        )
     nearest = int(np.argmax(explanation.similarity))
     decides = (
         "weighs the similarities to all prototypes. The most similar one is number"

@@ -31,13 +31,13 @@ def show_patches(chosen: Selection) -> None:
             "each class. Each patch of an image votes for the class of its nearest prototype, and the majority decides "
             "(paper, A.4)."
         )
-        patches = read.subject(info).patches(chosen.kmeans.k, chosen.kmeans.seed)
+        patches = read.subject(info).patches(chosen.kmeans)
         conversion = read.peek(patches)
         if conversion is not None:
             _show(chosen, conversion)
             return
         offer(
-            patches_job(read.subject(info), chosen.kmeans.k, chosen.kmeans.seed),
+            patches_job(read.subject(info), chosen.kmeans),
             "Find patch prototypes",
             "Finding patch prototypes.",
             "Passes every training image through the network twice: seconds for the demos, minutes for large data.",

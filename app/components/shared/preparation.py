@@ -32,7 +32,7 @@ def prepare(*infos: ModelInfo) -> None:
     if not missing:
         return
     for info in missing:
-        request = preparation_job(read.subject(info), selection().kmeans.k)
+        request = preparation_job(read.subject(info), selection().kmeans)
         if read_only():
             show_command(request, message(f"'{info.name}' has not been prepared, and the server is read-only."))
         else:
@@ -43,7 +43,7 @@ def prepare(*infos: ModelInfo) -> None:
 
 def _follow(info: ModelInfo, request: JobRequest) -> None:
     data = read.dataset(info)
-    images = sum(len(data.split(split)) for split in ("train", "test"))
+    images = sum(len(data.split(split)) for split in data.splits)
     job = jobs.look(read.store(), request.name)
     if job is not None and job.state == "done":  # without a result: that was removed, or the data changed meanwhile
         st.info(message(f"The prepared results of '{info.name}' are no longer in the store."))

@@ -14,6 +14,7 @@ from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.commands import comparison, evaluation
 from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance.catalogue import DEFAULT
 from kmex_core.stages.relevance_scores import RelevanceScores
 
@@ -57,7 +58,7 @@ def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT
     return False
 
 
-def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> None:
+def measure_all(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> None:
     """Show one button that measures the relevance maps of all models that lack them, or the job's progress; and why
     some cannot have any.
 
@@ -65,7 +66,7 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     """
     missing: dict[str, Selection] = {}
     without: dict[str, list[str]] = {}
-    for chosen in (each for info in infos for each in all_sources(info, k)):
+    for chosen in (each for info in infos for each in all_sources(info, kmeans)):
         if _are_measured(chosen, images, runs):
             continue
         if why := read.why_no_maps(chosen):
@@ -79,7 +80,7 @@ def measure_all(infos: Sequence[ModelInfo], k: int, images: int, runs: int) -> N
     labels = [_label(chosen) for chosen in missing.values()]
     offer(
         comparison.relevance_maps_job(
-            [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], k, images, runs
+            [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], kmeans, images, runs
         ),
         f"Measure relevance maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
         f"Measuring relevance maps of {', '.join(labels)}.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app import read
@@ -63,5 +65,5 @@ def _before(chosen: Selection) -> tuple[int, Summary] | None:
     st.session_state[_SEEN] = seen
     if seen[2] is None:
         return None
-    summary = read.summary(Selection(chosen.model, type(chosen.kmeans)(seen[2], chosen.kmeans.seed)))
+    summary = read.summary(replace(chosen, source=replace(chosen.kmeans, k=seen[2])))
     return None if summary is None or summary.effective is None else (seen[2], summary)

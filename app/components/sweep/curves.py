@@ -21,7 +21,7 @@ TOP = "sweep-top"
 
 def wait_for_sweep(chosen: Selection) -> bool:
     """Compute missing conversions in the background and show the others; True when there is nothing to wait for."""
-    request = sweep_job(read.subject(chosen.model), KS, chosen.kmeans.seed, chosen.kmeans.k)
+    request = sweep_job(read.subject(chosen.model), KS, chosen.kmeans)
     job = jobs.look(read.store(), request.name)
     if job is not None and job.state == "done" and st.session_state.get("swept") == request.name:
         return True

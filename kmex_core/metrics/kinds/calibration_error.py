@@ -15,8 +15,8 @@ class CalibrationError(Metric):
     unit = "share"
     about = (
         "Gap between the probability of the predicted class and the accuracy, averaged over the test images (ECE, "
-        "15 bins). KMEx's probability is a softmax over the similarities to all prototypes, which training never "
-        "calibrated; its prediction does not depend on it."
+        "15 bins). The probability is a softmax of the negative squared distances to the prototypes; its temperature "
+        "is fitted on held-out images, never on the ones it is measured on."
     )
     group, place = PREDICTIONS, 3
     of_both = True

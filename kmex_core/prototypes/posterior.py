@@ -1,0 +1,106 @@
+"""A posterior over the classes from distances to prototypes, with a temperature fitted on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.fit import ROWS, class_members
+from kmex_core.prototypes.temperature import Temperature, halves_of
+
+FITTED = 2000
+GRID = np.linspace(-12.0, 8.0, 11)  # log T, relative to the typical gap between scores
+LEAST = -1e4  # log probabilities, which may be −inf at a far too low T
+
+
+def posterior(scores: Tensor, prototype_class: Tensor, classes: int, temperature: float | Tensor) -> Tensor:
+    """(N, C) p(c | z) = Σ_{p of c} exp(s_p / T) / k_c, divided by its sum over the classes.
+
+    Args:
+        scores: (N, K) s = −‖z − p‖², or with K = C the class scores of a model.
+        prototype_class: (K,).
+        classes: C, each with a prototype.
+        temperature: T above 0, one, or (N, 1, 1) for each row.
+    """
+    return _log_posterior(scores, class_members(prototype_class, classes), temperature).exp()
+
+
+def _log_posterior(scores: Tensor, members: Tensor, temperature: float | Tensor) -> Tensor:
+    """(N, C) from scores (N, K) and the prototypes of each class (C, k), padded by −1."""
+    of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
+    return _log_share(of_class, (members >= 0).sum(1).log(), temperature)
+
+
+def _log_share(of_class: Tensor, log_count: Tensor, temperature: float | Tensor) -> Tensor:
+    """(N, C) from the scores by class (N, C, k): the mean of exp over the class's prototypes, normalised; logs."""
+    return ((of_class / temperature).logsumexp(2) - log_count).log_softmax(1)
+
+
+def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor) -> float:
+    """T that maximises the likelihood of held-out labels, with Platt's targets.
+
+    The target of an image's class is (n + 1) / (n + 2) with n held-out images, and the other classes share the rest
+    (after Platt 1999): if all images are classified correctly, T stays above 0. At most `FITTED` images, evenly
+    spread, are used.
+
+    Args:
+        scores: (N, K), see `posterior`.
+        prototype_class: (K,), every class has a prototype.
+        labels: (N,).
+    """
+    from scipy.optimize import minimize_scalar
+
+    own, classes = (len(labels) + 1) / (len(labels) + 2), int(prototype_class.max()) + 1
+    rows = torch.linspace(0, len(scores) - 1, min(len(scores), FITTED)).long().to(scores.device)
+    scores, labels = scores[rows].double(), labels[rows]
+    members = class_members(prototype_class, classes)
+    of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
+    log_count = (members >= 0).sum(1).log()
+    # targets (N, C): most for the own class, the rest spread evenly over the others
+    targets = torch.full((len(scores), classes), (1 - own) / max(1, classes - 1), device=scores.device).double()
+    targets.scatter_(1, labels[:, None], own)
+
+    def loss(log_t: float) -> float:
+        log_p = _log_share(of_class, log_count, float(np.exp(log_t)))
+        return float(-(targets * log_p.clamp(min=LEAST)).sum(1).mean())
+
+    # scores may have any unit: start at the typical gap between the best and the others
+    gaps = scores.amax(1, keepdim=True) - scores
+    positive = gaps[gaps > 0]
+    middle = float(positive.median().log()) if len(positive) else 0.0
+    best = middle + GRID[int(np.argmin([loss(middle + step) for step in GRID]))]
+    step = GRID[1] - GRID[0]
+    found = minimize_scalar(loss, bounds=(best - step, best + step), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))
+
+
+def calibrated(
+    scores: Callable[[Tensor], Tensor], score_class: Tensor, test: Embeddings, validation: Embeddings | None = None
+) -> Temperature:
+    """The temperature of a model's posterior, cross-fitted on the test split where there is no validation split.
+
+    Args:
+        scores: embeddings (n, D) to scores (n, K), see `posterior`.
+        score_class: (K,) their classes.
+        test, validation: embeddings of held-out images.
+    """
+
+    def scored(embeddings: Embeddings) -> Tensor:
+        blocks = torch.from_numpy(embeddings.z).to(score_class.device).split(ROWS)
+        with torch.no_grad():
+            return torch.cat([scores(block) for block in blocks])
+
+    held = test if validation is None else validation
+    of_held, labels = scored(held), torch.from_numpy(held.labels).to(score_class.device)
+    everything = fit_temperature(of_held, score_class, labels)
+    halves = halves_of(held.labels)
+    # a single image cannot judge itself
+    if validation is not None or len(np.unique(halves)) < 2:
+        return Temperature(everything, (everything, everything), len(held), validation is not None)
+    rows = [torch.from_numpy(np.flatnonzero(halves == half)).to(labels.device) for half in (0, 1)]
+    first, second = (fit_temperature(of_held[part], score_class, labels[part]) for part in rows)
+    return Temperature(everything, (first, second), len(held), False)
