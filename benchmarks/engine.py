@@ -32,7 +32,6 @@ def _kmeans() -> list[dict[str, Any]]:
     smooth = np.maximum(random.standard_normal((6000, 64)).astype(np.float32) @ mix, 0)
     return [
         *_clusterings("smooth, k = 10", smooth, 10),
-        *_clusterings("smooth, k = 20", smooth, 20),
         *(row for name, points, groups in _grouped() for row in _clusterings(f"{name}, k = 20", points, 20, groups)),
     ]
 

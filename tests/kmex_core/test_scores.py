@@ -80,8 +80,8 @@ def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digit
 def test_the_numbers_are_those_of_the_formulas(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
     found = measured(demo, digits, 3, CHEAP)
     made = Subject(demo, digits, data).conversion(KMeans(3)).get()
-    test = Subject(demo, digits, data).embedding("test").get()
-    train = Subject(demo, digits, data).embedding("train").get()
+    test = Subject(demo, digits, data).embedding("test").get().in_space(made.metric)
+    train = Subject(demo, digits, data).embedding("train").get().in_space(made.metric)
     centers, classes = made.prototypes.centers.astype(float), made.prototypes.classes
     distance = cdist(test.z.astype(float), centers)
     nearest = distance.argmin(1)
