@@ -6,7 +6,7 @@ A sentence that holds for one model need not hold for the next: what cannot be c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import paired_p_value
+from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.types import Summary
 from kmex_core.relevance.types import Explanation
@@ -222,6 +223,33 @@ def agreement_over_k(summaries: Mapping[int, Summary], chosen: int) -> str:
     return (
         f"{ends} More prototypes do not always help: from {before} to {after}, agreement falls by "
         f"{'less than 0.1' if drop < 0.001 else f'{drop * 100:.1f}'} points ({lost:,} image{'s' * (lost != 1)})."
+    )
+
+
+def effective_number(summary: Summary, per_class: int) -> str:
+    """The effective number of prototypes beside chance and separate groups; "" where there is none."""
+    low, high, groups = summary.effective_random_low, summary.effective_random_high, summary.effective_equidistant
+    if summary.effective is None or low is None or high is None or groups is None:
+        return ""
+    place = "below" if summary.effective < low else "above" if summary.effective > high else "within"
+    if per_class == 1:
+        return "With one prototype per class, the effective number is 1."
+    return (
+        f"With {per_class} prototypes per class, the effective number is {summary.effective:.2f}, {place} the band of "
+        f"as many random training images ({low:.2f} to {high:.2f} in 95 % of draws); {per_class} equidistant groups "
+        f"would score {groups:.2f}."
+    )
+
+
+def stability(found: Stability, class_names: Sequence[str]) -> str:
+    """How stable the prototypes are over seeds, against chance, and where least."""
+    moved, by_chance = float(found.distance.mean()), float(found.distance_random.mean())
+    index, worst = found.mean_rand_index, int(found.distance.argmax())
+    groups = "" if index is None else f" The adjusted Rand index of the assigned images is {index:.2f} (chance: 0)."
+    least = "" if found.distance[worst] == 0 else f" They move farthest in '{class_names[worst]}'."
+    return (
+        f"Over {len(found.seeds)} seeds, matched prototypes are {moved:.2f} standard deviations of their class apart; "
+        f"from as many random training images they are {by_chance:.2f} apart.{groups}{least}"
     )
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components.models.notices import show_notices
 from app.components.shared.messages import errors_as_messages
+from app.components.shared.spread import show_spread
 from app.components.shared.title import PRODUCT
 from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
@@ -47,3 +48,4 @@ with errors_as_messages():
         page.run()
     finally:  # it may end early, or begin anew
         remember()
+        show_spread()

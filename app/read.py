@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.pictures import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.metrics.stability import Stability
 from kmex_core.metrics.types import Evaluation, MapScores
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
@@ -38,6 +40,8 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.geometry import ModelGeometry
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import RelevanceScores
+from kmex_core.stages.stability import SEEDS
+from kmex_core.stages.stability import stability as stability_over_seeds
 from kmex_core.stages.subject import Subject, dataset_of
 from kmex_core.stages.sweep import attribute_curves as curves_over_k
 from kmex_core.stages.sweep import built_in_attribute_curves
@@ -142,11 +146,20 @@ def subject(info: ModelInfo) -> Subject:
     """
     check_model(info)
     subjects: dict[tuple[object, ...], Subject] = st.session_state.setdefault(_SUBJECTS, {})
-    key = info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+    key = _subject_key(info)
     if key not in subjects:
         with st.spinner("Opening the data set …"):
             subjects[key] = Subject(store(), info, dataset_of(info), reader=_Shared())
     return subjects[key]
+
+
+def _subject_key(info: ModelInfo) -> tuple[object, ...]:
+    return info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+
+
+def is_opened(info: ModelInfo) -> bool:
+    """Whether this run of the page has opened the model's data, see `subject`."""
+    return _subject_key(info) in st.session_state.get(_SUBJECTS, {})
 
 
 def look_again() -> None:
@@ -260,6 +273,17 @@ def _attribute_curves(info: ModelInfo, ks: tuple[int, ...], seeds: tuple[int, ..
 def built_in_curves(infos: Sequence[ModelInfo]) -> Curves:
     """What the prototypes of models that were trained alike cover, see `info.trained_alike`."""
     return built_in_attribute_curves([subject(info) for info in infos])
+
+
+def stability(chosen: Selection) -> Stability | None:
+    """How far KMEx's prototypes move over seeds of k-means; None where a seed's are not stored."""
+    of_seeds = [replace(chosen, source=chosen.kmeans.seeded(seed)) for seed in SEEDS]
+    return _stability(chosen) if all(summary(each) is not None for each in of_seeds) else None
+
+
+@st.cache_data(max_entries=100, show_spinner="Comparing seeds …", hash_funcs=NAMES)
+def _stability(chosen: Selection) -> Stability:
+    return stability_over_seeds(subject(chosen.model), chosen.kmeans)
 
 
 @st.cache_data(max_entries=20, show_spinner=False, hash_funcs=NAMES)

@@ -261,6 +261,12 @@ def address(page: str, **more: str | int) -> str:
     return f"{link(page)}?{urlencode(query(**more))}"
 
 
+def selected() -> Selection | None:
+    """What `choose` selected in this run; None where that is not there."""
+    chosen: Selection | Missing = st.session_state[_KEY]
+    return chosen if isinstance(chosen, Selection) else None
+
+
 def selection() -> Selection:
     """What `choose` selected in this run. Where that is not there, the page says so, offers others, and ends."""
     selected: Selection | Missing = st.session_state[_KEY]

@@ -13,6 +13,8 @@ from kmex_core.data.registry import ArraySplit
 from kmex_core.metrics import DRAWS, attribute_chance, correlation_ratio
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import activated, fit_prototypes
+from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
+from kmex_core.prototypes.temperature import Temperature
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 
 TRAIN, TEST, DIMENSIONS, ATTRIBUTES = 162_770, 19_962, 512, 40
@@ -79,5 +81,33 @@ def _chance(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _converted(found: Prototypes, predicted: np.ndarray, test: ArraySplit) -> Conversion:
-    summary = Summary(len(test), 1.0, 1.0, 1.0, 0.0, None, None, 1.0)
-    return Conversion(found, summary, found.activated, predicted, predicted, test.labels, 0.0)
+    summary = Summary(
+        images=len(test),
+        accuracy_black_box=1.0,
+        accuracy_kmex=1.0,
+        agreement=1.0,
+        ghosting=0.0,
+        diversity=None,
+        diversity_reference=None,
+        effective=None,
+        effective_random=None,
+        effective_random_low=None,
+        effective_random_high=None,
+        effective_equidistant=None,
+        coverage_radius=None,
+        calibration_error=0.0,
+        metric=EUCLIDEAN,
+    )
+    return Conversion(
+        prototypes=found,
+        summary=summary,
+        metric=EmbeddingMetric(),
+        temperature=Temperature(1.0, (1.0, 1.0), len(test), False),
+        train_predicted=found.activated,
+        test_predicted=predicted,
+        test_activated=predicted,
+        test_black_box=test.labels,
+        test_confidence=np.ones(len(test), dtype=np.float32),
+        test_likeliest=predicted,
+        seconds=0.0,
+    )

@@ -18,7 +18,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import Subject
 
 SEEDS = (0, 1)
-METRICS = ("accuracy", "ghosting", "vendi", "diversity_reference")
+METRICS = ("accuracy", "ghosting", "effective", "diversity_reference")
 
 
 def measure() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
@@ -33,7 +34,7 @@ CURVES = {  # by the name in `Summary`
     "accuracy_kmex": Curve("accuracy", "Test images (%)", 4),
     "agreement": Curve("agreement", "Test images (%)", 4),
     "ghosting": Curve("ghosting", "Prototypes (%)", 10),
-    "effective": Curve("vendi", "Vendi score (prototypes)", 0.5),
+    "effective": Curve("effective", "Effective number (prototypes)", 0.5),
 }
 
 
@@ -64,6 +65,10 @@ def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int
                 hovertemplate="black box: %{y:.2f} %<extra></extra>",
             )
         )
+    if name == "effective":
+        beside = _beside(table)
+        shown += [np.asarray(trace.y, dtype=float) for trace in beside]
+        figure.add_traces(beside)
     figure.add_trace(
         go.Scatter(
             x=table["k"],
@@ -82,6 +87,7 @@ def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int
             y=values[at_chosen],
             mode="markers+text",
             name="Chosen number",
+            showlegend=False,
             text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}" for value in values[at_chosen]],
             textposition="top center",
             cliponaxis=False,
@@ -93,4 +99,29 @@ def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int
     low, high = curve.kind.range
     limits = (low * scale, min(high, ks[-1] if name == "effective" else np.inf) * scale)
     figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(shown), limits, curve.least))
-    return figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 28, "b": 0}, showlegend=False)
+    figure.update_layout(height=270, margin={"l": 0, "r": 10, "t": 28, "b": 0}, showlegend=name == "effective")
+    return figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+
+
+def _beside(table: pd.DataFrame) -> list[go.Scatter]:
+    """What to compare the effective number with: the band of random images, and equidistant groups."""
+    bounds = [table["effective_random_low"], table["effective_random_high"][::-1]]
+    band = go.Scatter(
+        x=pd.concat([table["k"], table["k"][::-1]]),
+        y=pd.concat(bounds),
+        fill="toself",
+        mode="lines",
+        name="Random images (95 % of draws)",
+        line={"color": BLACK_BOX, "width": 1},
+        opacity=0.5,
+        hoverinfo="skip",
+    )
+    groups = go.Scatter(
+        x=table["k"],
+        y=table["effective_equidistant"],
+        mode="lines",
+        name="Equidistant groups",
+        line={"color": BLACK_BOX, "dash": "dot"},
+        hovertemplate="%{x} equidistant groups: %{y:.2f}<extra></extra>",
+    )
+    return [band, groups]

@@ -13,6 +13,7 @@ from app.components.evaluate.metrics import (
     show_metrics_download,
 )
 from app.components.evaluate.relevance_maps import show_conservation, show_scores
+from app.components.evaluate.stability import show_stability
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.relevance import choose_method
@@ -48,6 +49,7 @@ show_ghosts(chosen)
 st.header(DIVERSITY, help="Do the prototypes of a class show different things?")
 show_metrics(evaluation, DIVERSITY)
 show_diversity(chosen)
+show_stability(chosen)
 
 st.header(MAPS, help="Do the relevance maps show what the prediction depends on?")
 with st.container(horizontal=True):

@@ -114,7 +114,7 @@ class PatchSpec(Spec):
     seed: int = 0
     metric: str = "euclidean"
     held_out: str = ""
-    method: str = "patches-1"
+    method: str = "patches-2"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ def convert(
             "agreement": summary.agreement,
             "calibration_error": summary.calibration_error,
             "ghosting": summary.ghosting,
+            "effective": summary.effective,
+            "effective_random": summary.effective_random,
+            "effective_random_band": [summary.effective_random_low, summary.effective_random_high],
+            "effective_equidistant": summary.effective_equidistant,
+            "coverage_radius": summary.coverage_radius,
             "prototypes": len(conversion.prototypes),
             "seconds": round(time.perf_counter() - started, 3),
         } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
@@ -86,6 +91,10 @@ def convert(
             f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n"
             f"  calibration error          {answer['calibration_error']:8.2%}  (lower is better)\n"
             f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
+            f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "
+            f"{answer['effective_random']:.2f}, equidistant groups {answer['effective_equidistant']:.2f})\n"
+            f"  coverage radius            {answer['coverage_radius']:8.2f}  (lower is better; 95 % of the test images "
+            "are this near to a prototype)\n"
             f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ from kmex_core.commands._shared import (
     open_subjects,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.metrics.stability import LEAST
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.relevance.catalogue import DEFAULT
@@ -77,10 +79,17 @@ def evaluate(
         store = Store()
         of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
-        evaluations, notes = evaluate_sources(subjects, metrics, of, range(seed, seed + runs), images, method)
+        seeds = range(seed, seed + runs)
+        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, method)
+        stable = (
+            []
+            if own or runs < LEAST
+            else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
+        )
         text = comparison.as_text(comparison.rows(evaluations))
+        values = comparison.evaluation_values(evaluations[-1])
         sentences = comparison.chance_sentences(evaluations[-1])
-        return comparison.evaluation_values(evaluations[-1]) | {"text": text, "finding": sentences} | notes
+        return values | {"text": text, "finding": sentences, "stability": stable} | notes
 
     def show(answer: dict[str, Any]) -> None:
         maps = f", relevance maps ({answer['method']}) on {answer['images']:,} images" if answer["images"] else ""
@@ -94,8 +103,57 @@ def evaluate(
         if answer["finding"]:
             print("\nAgainst chance (95 %, paired over the images):")
             print("\n".join(answer["finding"]))
+        for stable in answer["stability"]:
+            _show_stability(stable)
 
     answer_with(as_json, work, show)
+
+
+def _stability(subject: Subject, source: KMeans, seeds: Sequence[int]) -> dict[str, Any]:
+    """How stable the prototypes are over seeds of k-means: means over the classes, and each class."""
+    from kmex_core.analysis.tables.prototypes import stability_table
+    from kmex_core.stages.stability import stability
+
+    found = stability(subject, source, seeds)
+    # one prototype in every class leaves nothing to assign
+    by_class = stability_table(found, subject.info.class_names).astype(object)
+    return {
+        "model": subject.info.name,
+        "seeds": list(seeds),
+        "distance": float(found.distance.mean()),
+        "distance_random": float(found.distance_random.mean()),
+        "rand_index": found.mean_rand_index,
+        "classes": by_class.where(by_class.notna(), None).to_dict("records"),
+    }
+
+
+def _show_stability(stable: dict[str, Any]) -> None:
+    index = stable["rand_index"]
+    least = max(stable["classes"], key=lambda row: row["distance"])
+    print(
+        f"\nStability of '{stable['model']} + KMEx' over {len(stable['seeds'])} seeds of k-means, mean over pairs of "
+        "seeds and over classes\n"
+        f"  distance between matched prototypes ↓  {stable['distance']:.3f} SD of the class (random training images: "
+        f"{stable['distance_random']:.3f} SD)\n"
+        f"  adjusted Rand index of assignments ↑   {'not defined' if index is None else f'{index:.3f}'} (chance: 0)\n"
+        f"  prototypes move farthest in the class  {least['class']} ({least['distance']:.3f} SD)"
+    )
+
+
+def stability_job(subject: Subject, source: KMeans) -> JobRequest:
+    """Convert a model with the seeds that the page compares."""
+    from kmex_core.stages.stability import SEEDS
+
+    name = f"stability-{subject.conversion(source.seeded(0)).key}"
+    return job_of(
+        name,
+        evaluate,
+        model=[subject.info.name],
+        metrics="ghosting",
+        k=source.k,
+        metric=source.metric,
+        runs=len(SEEDS),
+    )
 
 
 def relevance_maps_job(

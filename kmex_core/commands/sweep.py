@@ -66,13 +66,20 @@ def sweep(
     def show(answer: dict[str, Any]) -> None:
         black_box = answer["rows"][0]["accuracy_black_box"]
         print(f"'{answer['model']}', black box accuracy {black_box:.2%} on {answer['rows'][0]['images']:,} test images")
-        print("  k  accuracy ↑  agreement ↑  ghosts ↓  diversity ↓  effective per class ↑")
+        print(
+            "  k  accuracy ↑  agreement ↑  ghosts ↓  diversity ↓  effective ↑  of random images  of equidistant groups"
+        )
         for row in answer["rows"]:
             diversity = "-" if row["diversity"] is None else f"{row['diversity']:.4f}"
             print(
                 f"{row['k']:3}  {row['accuracy_kmex']:10.2%}  {row['agreement']:11.2%}  {row['ghosting']:8.2%}  "
-                f"{diversity:>11}  {row['effective']:.2f}"
+                f"{diversity:>11}  {row['effective']:11.2f}  {row['effective_random']:16.2f}  "
+                f"{row['effective_equidistant']:21.2f}"
             )
+        print(
+            "effective: effective number of prototypes per class (Vendi score, 1 to k), beside its value for random "
+            "training images and for equidistant groups. It reads low: compare it with these two."
+        )
 
     answer_with(as_json, work, show)
 

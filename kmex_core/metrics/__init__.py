@@ -35,9 +35,14 @@ from kmex_core.metrics.calibration import expected_calibration_error
 from kmex_core.metrics.diversity import (
     coverage_radius,
     diversity,
-    effective_prototypes,
     relative_distance,
     similarity_diversity,
+)
+from kmex_core.metrics.effective import (
+    class_variance,
+    effective_prototypes,
+    equidistant_effective,
+    random_effective,
 )
 from kmex_core.metrics.ghosting import ghosting
 
@@ -54,12 +59,14 @@ __all__ = [
     "chance_band",
     "captured",
     "class_accuracy",
+    "class_variance",
     "confusion",
     "correlation",
     "correlation_error",
     "coverage_radius",
     "diversity",
     "effective_prototypes",
+    "equidistant_effective",
     "expected_calibration_error",
     "first_captured",
     "frequency",
@@ -68,6 +75,7 @@ __all__ = [
     "lift",
     "paired_interval",
     "paired_p_value",
+    "random_effective",
     "relative_distance",
     "similarity_diversity",
     "simultaneous_limit",

@@ -17,7 +17,7 @@ def diversity(
     """D_dvs of prototypes with KMEx's similarity: 0…1, lower is more diverse (paper, Eq. 4).
 
     With s(p, q) = log((d² + 1) / (d² + ε)). In exact arithmetic, s(p, p) = log(1/ε) dominates the softmax and D_dvs
-    hardly varies: `effective_prototypes` is more informative.
+    hardly varies: `effective.effective_prototypes` is more informative.
 
     Args:
         centers: (K, D).
@@ -85,29 +85,6 @@ def _reference(centers: np.ndarray) -> np.ndarray:
 
     points = torch.from_numpy(np.ascontiguousarray(centers, dtype=np.float32))
     return torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist").double().numpy()
-
-
-def effective_prototypes(centers: np.ndarray, classes: np.ndarray) -> float:
-    """The effective number of prototypes per class: 1…k, higher is better.
-
-    The Vendi score (Friedman & Dieng 2023) of each class's prototypes, exp(−Σ λ log λ) over the eigenvalues λ of their
-    cosine similarities divided by their number, averaged over the classes. Equal prototypes count as one,
-    orthogonal ones individually.
-
-    Args:
-        centers: (K, D); one at the origin is similar to no other.
-        classes: (K,).
-    """
-    scores = []
-    for of_class in (centers[rows].astype(np.float64) for rows in _rows(classes)):
-        # cosine similarities (k, k); the diagonal is set for a center at the origin, whose cosine is undefined
-        unit = of_class / np.maximum(np.linalg.norm(of_class, axis=1, keepdims=True), 1e-12)
-        kernel = unit @ unit.T
-        np.fill_diagonal(kernel, 1)
-        # eigenvalues sum to 1: exp(entropy) is the number of equally weighted, orthogonal prototypes
-        values = np.linalg.eigvalsh(kernel / len(of_class)).clip(1e-15)
-        scores.append(np.exp(-(values * np.log(values)).sum()))
-    return float(np.mean(scores))
 
 
 def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.ndarray, labels: np.ndarray) -> float:

@@ -22,24 +22,23 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = GROUPS = (
     "Trustworthiness: relevance maps",
 )
 ONE_PER_CLASS = NotComputed("With one prototype per class, there are no prototypes of a class to compare.")
+DOT_PRODUCT = NotComputed("The model's similarity is a dot product, which is not based on a distance.")
 SINGLE = NotComputed("There is only one prototype.")
 Value = float | np.ndarray | NotComputed
 
 
 @dataclass(frozen=True, eq=False)
 class Certainty:
-    """Confidence of the predictions of M test images, and the distance to their prototypes.
+    """Confidence of the predictions of M test images.
 
     Attributes:
         probability, published, black_box: (M,) of the predicted class: the model's posterior, its probability as
             published, and its black box's.
-        nearest: (M,) distance to the nearest prototype; None if the similarity is not based on a distance.
     """
 
     probability: np.ndarray
     published: np.ndarray
     black_box: np.ndarray
-    nearest: np.ndarray | None
 
 
 class Run(Protocol):

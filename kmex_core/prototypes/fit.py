@@ -199,6 +199,15 @@ def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.nda
     return torch.cat(parts).numpy()
 
 
+def nearest_distance(z: np.ndarray, centers: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """(N,) float32, the Euclidean distance of embeddings (N, D) to the prototypes `nearest` (N,) of (K, D)."""
+    parts = [
+        np.linalg.norm(z[start : start + ROWS] - centers[nearest[start : start + ROWS]], axis=1)
+        for start in range(0, len(z), ROWS)
+    ]
+    return np.concatenate(parts)
+
+
 def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of training images that activate each prototype: of its own class, and in all.
 

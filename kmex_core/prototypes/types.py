@@ -101,9 +101,15 @@ class Summary:
         diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
         diversity_reference: D_dvs as in the paper's released code, over all prototypes, for comparison with its
             Table 7; None for a single prototype.
+        effective: effective number of prototypes, mean over the classes (1…k; higher is better; it reads low, compare
+            it with the next two); None where similarity is a dot product, as are the following.
+        effective_random, effective_random_low, effective_random_high: the same for as many random training images of
+            each class, its chance level: mean over draws, and the ends of the band with 95 % of them.
+        effective_equidistant: the same for as many equally distant groups.
+        coverage_radius: 95 % of the images are within this distance of their nearest prototype, in the unit of the
+            space that the prototypes are in (lower is better).
         calibration_error: of the posterior on the test split, 0…1 (lower is better).
         metric: name of the metric of the embedding.
-        effective: effective number of prototypes per class (Vendi score, 1…k; higher is better).
     """
 
     images: int
@@ -113,7 +119,12 @@ class Summary:
     ghosting: float
     diversity: float | None
     diversity_reference: float | None
-    effective: float
+    effective: float | None
+    effective_random: float | None
+    effective_random_low: float | None
+    effective_random_high: float | None
+    effective_equidistant: float | None
+    coverage_radius: float | None
     calibration_error: float
     metric: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ def by_kmeans(
     """KMEx: prototypes found by k-means per class, and the class of the nearest as the prediction (paper 3.1)."""
     import torch
 
-    from kmex_core.prototypes.fit import activated, fit_prototypes, pairwise
+    from kmex_core.prototypes.fit import activated, fit_prototypes, nearest_distance, pairwise
 
     started = time.perf_counter()
     # prototypes of the training split
@@ -144,7 +144,7 @@ def by_kmeans(
         ghosting=metrics.ghosting(prototypes.count),
         diversity=metrics.diversity(centers, classes) if _several_in_a_class(classes) else None,
         diversity_reference=metrics.diversity(published, classes, "all", "reference") if len(classes) > 1 else None,
-        effective=metrics.effective_prototypes(centers, classes),
+        **_spread(train, centers, classes, nearest_distance(space_test.z, centers, nearest), source.seed),
         calibration_error=certainty.error,
         metric=metric.name,
     )
@@ -178,11 +178,12 @@ def built_in(train: Embeddings, test: Embeddings, validation: Embeddings | None,
         centers, classes = head.prototypes.cpu().numpy(), head.prototype_class.cpu().numpy()
         # (K, K) similarities among the prototypes
         among = head.similarity(head.prototypes).double().cpu().numpy()
-        # the most similar prototype of each test image
-        nearest = [
-            built_in_distance(head, torch.from_numpy(test.z[start : start + ROWS]).to(device)).argmin(1).cpu().numpy()
-            for start in range(0, len(test), ROWS)
-        ]
+        # the most similar prototype of each test image, and how far it is
+        far, nearest = [], []
+        for start in range(0, len(test), ROWS):
+            low, which = built_in_distance(head, torch.from_numpy(test.z[start : start + ROWS]).to(device)).min(1)
+            far.append(low.cpu().numpy())
+            nearest.append(which.cpu().numpy())
     prototypes = describe_prototypes(
         train, model.info.class_names, centers, classes, lambda z: built_in_distance(head, z), str(device)
     )
@@ -203,7 +204,7 @@ def built_in(train: Embeddings, test: Embeddings, validation: Embeddings | None,
         ghosting=metrics.ghosting(prototypes.count),
         diversity=metrics.similarity_diversity(among, classes) if _several_in_a_class(classes) else None,
         diversity_reference=reference,
-        effective=metrics.effective_prototypes(centers, classes),
+        **_spread(train, centers, classes, np.concatenate(far) if isinstance(head, PrototypeHead) else None),
         calibration_error=certainty.error,
         metric=EUCLIDEAN,
     )
@@ -220,6 +221,28 @@ def built_in(train: Embeddings, test: Embeddings, validation: Embeddings | None,
         test_likeliest=certainty.likeliest,
         seconds=time.perf_counter() - started,
     )
+
+
+def _spread(
+    train: Embeddings, centers: np.ndarray, classes: np.ndarray, far: np.ndarray | None, seed: int = 0
+) -> dict[str, float | None]:
+    """The fields of a summary on how the prototypes are spread; None where similarity is a dot product.
+
+    Args:
+        train: the training split, in the space of the prototypes.
+        centers, classes: (K, D) and (K,).
+        far: (M,) distance of each test image to its nearest prototype; None for a dot product.
+        seed: of random images.
+    """
+    names = ("effective", "effective_random", "effective_random_low", "effective_random_high", "effective_equidistant")
+    if far is None:
+        return dict.fromkeys((*names, "coverage_radius"))
+    per_class = np.bincount(classes)
+    variance = metrics.class_variance(train.z, train.labels, len(per_class))
+    by_chance = metrics.random_effective(train.z, train.labels, per_class, variance, seed)
+    groups = np.mean([metrics.equidistant_effective(k) for k in per_class[per_class > 0].tolist()])
+    values = (metrics.effective_prototypes(centers, classes, variance), *astuple(by_chance), float(groups))
+    return dict(zip(names, values, strict=True)) | {"coverage_radius": metrics.coverage_radius(far)}
 
 
 def _several_in_a_class(classes: np.ndarray) -> bool:

@@ -191,7 +191,7 @@ class _Run:
         from kmex_core.prototypes.fit import ROWS
 
         module, test, converted = self.subject.explainer(self.source), self.test, self.converted
-        black_box, nearest, published = [], [], []
+        black_box, published = [], []
         for start in range(0, len(test), ROWS):
             # (n, D) embeddings and (n,) predicted classes
             z = torch.from_numpy(test.z[start : start + ROWS]).to(module.prototypes.device)
@@ -200,13 +200,7 @@ class _Run:
                 by_class = module.reference_probabilities(module.similarity(z))
                 published.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
                 black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-                nearest.append(module.distance(z).amin(1).cpu().numpy())
-        return Certainty(
-            converted.test_confidence,
-            np.concatenate(published),
-            np.concatenate(black_box),
-            np.concatenate(nearest) if module.by_distance else None,
-        )
+        return Certainty(converted.test_confidence, np.concatenate(published), np.concatenate(black_box))
 
     @property
     def similarity_among(self) -> np.ndarray | None:

@@ -217,6 +217,20 @@ def _sweep(asked: TableRequest) -> pd.DataFrame:
     return sweep_table(sweep(asked.subject, asked.ks or RANGE, asked.seed, asked.metric))
 
 
+@_table("stability", "classes with how far prototypes move over seeds", ONE | {"ks", "runs", "metric"})
+def _stability(asked: TableRequest) -> pd.DataFrame:
+    from kmex_core.analysis.tables.prototypes import stability_table
+    from kmex_core.metrics.stability import LEAST
+    from kmex_core.stages.stability import stability
+
+    runs = asked.runs or LEAST
+    if runs < LEAST:
+        raise InputError(f"Stability needs at least {LEAST} runs, got {runs}.")
+    return stability_table(
+        stability(asked.subject, KMeans(asked.per_class, metric=asked.metric), range(runs)), asked.info.class_names
+    )
+
+
 @_table("predictions", "classes with what both models predict for --image", PROTOTYPES | {"image"})
 def _predictions(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import prediction_table

@@ -35,7 +35,8 @@ def within(axis: go.layout.XAxis, low: float, high: float) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 0.982, 0.998, 1.0])
 def test_curves_over_k_stay_in_the_metrics_range(share: float) -> None:
     values = {"accuracy_kmex": share, "accuracy_black_box": share, "agreement": share, "ghosting": share}
-    found = {k: summary(**values, effective=1 + share * (k - 1)) for k in (1, 5, 20)}
+    beside = {"effective_random_low": 1.0, "effective_random_high": 1.0, "effective_equidistant": 1.0}
+    found = {k: summary(**values, effective=1 + share * (k - 1), **beside) for k in (1, 5, 20)}
     for name, curve in CURVES.items():
         figure = sweep_figure(found, 5, KS, name)
         low, high = curve.kind.range

@@ -13,6 +13,7 @@ import pytest
 
 from app import claims
 from kmex_core.analysis.types import Projection
+from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.metric_choice import Trial, agreed
@@ -286,3 +287,31 @@ def test_every_claim_is_tried() -> None:
     tried = Path(__file__).read_text()
     assert functions
     assert [name for name in functions if f"claims.{name}(" not in tried] == []
+
+
+# ---- prototypes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("effective", "place"), [(1.2, "below"), (1.3, "within"), (1.4, "above")])
+def test_the_effective_number_is_compared_with_chance_and_groups(effective: float, place: str) -> None:
+    said = claims.effective_number(summary(effective=effective), 2)
+    assert f"the effective number is {effective:.2f}, {place} the band of as many random" in said
+    assert "(1.25 to 1.35 in 95 % of draws)" in said
+    assert "2 equidistant groups would score 2.00" in said
+
+
+def test_the_effective_number_of_one_prototype_and_of_a_dot_product() -> None:
+    assert claims.effective_number(summary(), 1) == "With one prototype per class, the effective number is 1."
+    assert claims.effective_number(summary(effective=None, effective_random_low=None), 5) == ""
+
+
+def test_stability_is_compared_with_chance() -> None:
+    moved, index = np.array([0.1, 0.3, 0.2]), np.array([0.9, np.nan, 0.7])
+    said = claims.stability(Stability((0, 1, 2), moved, np.full(3, 0.8), index), NAMES)
+    assert "Over 3 seeds, matched prototypes are 0.20 standard deviations of their class apart" in said
+    assert "random training images they are 0.80 apart" in said
+    assert "index of the assigned images is 0.80 (chance: 0)" in said
+    assert said.endswith("They move farthest in 'bee'.")
+    still = claims.stability(Stability((0, 1, 2), np.zeros(3), np.full(3, 0.8), np.full(3, np.nan)), NAMES)
+    assert "Rand" not in still
+    assert "farthest" not in still

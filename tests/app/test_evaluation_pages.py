@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import read
+from app import claims, read
 from app.components.shared import relevance_scores as shown_maps
 from app.figures.evaluation import (
     confusion_figure,
@@ -38,8 +38,9 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, figures, healthy
+from tests.helpers.pages import Page, button, clear_caches, figures, healthy
 
 IMAGES = 12
 
@@ -64,7 +65,7 @@ def second(demo: Store) -> Iterator[str]:
 
 
 def shown_metrics(test: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in test.metric}
+    return {metric.label: metric.value for metric in test.main.metric}
 
 
 def test_all_metrics_without_maps_are_there_at_once(
@@ -81,6 +82,24 @@ def test_all_metrics_without_maps_are_there_at_once(
     assert all(kind.about in metric.help for metric, kind in zip(test.metric, cheap.values(), strict=True))
     assert "black box 96" in test.metric[0].delta
     assert [button.label for button in test.button if "Measure" in button.label] == ["Measure relevance maps of digits"]
+
+
+def test_stability_is_offered_and_then_shown(
+    page: Page, demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(jobs, "start", lambda _store, _name, arguments: started.append(arguments))
+    test = healthy(page("evaluate", k="3"))
+    healthy(button(test, "Find prototypes with 3 seeds").click().run())
+    options = ["--model", "digits", "--metrics", "ghosting", "--k", "3", "--metric", "auto", "--runs", "3"]
+    assert started == [("evaluate", *options)]
+    found = stability(Subject(demo, digits, dataset_of(digits)), KMeans(3))
+    clear_caches()
+    test = healthy(page("evaluate", k="3"))
+    (table,) = (one.value for one in test.dataframe if "rand_index" in one.value)
+    np.testing.assert_allclose(table["distance"], found.distance)
+    np.testing.assert_allclose(table["rand_index"], found.rand_index)
+    assert any(claims.stability(found, digits.class_names) in text.value for text in test.markdown)
 
 
 def test_one_prototype_per_class_says_what_is_not_computed(page: Page) -> None:

@@ -65,6 +65,11 @@ def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
     assert list(accuracy.data[0].y) == [90, 90]
     assert list(accuracy.data[1].y) == pytest.approx([89, 89, 90.2])
     assert sweep_table(found)["k"].tolist() == [1, 3, 5]
+    effective = {trace.name: trace for trace in sweep_figure(found, 5, range(1, 21), "effective").data}
+    band, groups = effective["Random images (95 % of draws)"], effective["Equidistant groups"]
+    assert list(band.x) == [1, 3, 5, 5, 3, 1]
+    assert list(band.y) == [1.25, 1.25, 1.25, 1.35, 1.35, 1.35]
+    assert list(groups.y) == [2, 2, 2]
     waiting = sweep_figure({1: summary()}, 2, range(1, 21), "effective")
     assert list(waiting.data[-1].x) == []
 

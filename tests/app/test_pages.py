@@ -67,6 +67,29 @@ def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInf
             assert f"· {count:,}" in card["text"]
 
 
+def test_the_sidebar_shows_how_prototypes_are_spread_and_what_the_last_choice_changed(
+    page: Page, demo: Store, digits: ModelInfo
+) -> None:
+    found = {k: Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get().summary for k in (5, 3)}
+    test = healthy(page("overview"))
+    effective, radius = test.sidebar.metric
+    assert (effective.label, effective.value, effective.delta) == (
+        "Effective number ↑", f"{found[5].effective:.2f}", "")  # fmt: skip
+    assert (radius.label, radius.value) == ("Coverage radius ↓", f"{found[5].coverage_radius:.2f}")
+    (about,) = (one.value for one in test.sidebar.caption if "random images" in one.value)
+    assert f"{found[5].effective_random:.2f}" in about
+    assert f"{found[5].effective_equidistant:.2f}" in about
+    test = healthy(test.sidebar.slider[0].set_value(3.0).run())
+    effective, radius = test.sidebar.metric
+    assert effective.value == f"{found[3].effective:.2f}"
+    assert effective.delta == f"{(found[3].effective or 0) - (found[5].effective or 0):+.2f}"
+    assert radius.delta == f"{(found[3].coverage_radius or 0) - (found[5].coverage_radius or 0):+.2f}"
+    assert any("Changes are from 5 per class." in one.value for one in test.sidebar.caption)
+    # it stays while other things change
+    again = healthy(test.run())
+    assert again.sidebar.metric[0].delta == effective.delta
+
+
 def test_the_selection_is_kept_across_pages_and_comes_from_the_link(page: Page) -> None:
     test = page("explain", k="3", image="12")
     assert healthy(test).sidebar.slider(key="k").value == 3

@@ -45,6 +45,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("evaluate", (("images", "12"),)): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS],
         "digits-prototypes-5.csv": ["prototype-shares", *DIGITS],
+        "digits-stability-5.csv": ["stability", *DIGITS],
         "digits-metrics.csv": ["metrics", *DIGITS, "--images", "12"],
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--images", "12"],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "12"],
@@ -52,6 +53,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("evaluate", (("images", "12"), ("k", "2"), ("method", "Integrated Gradients"))): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
         "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
+        "digits-stability-2.csv": ["stability", *DIGITS, "--k", "2", "--runs", "3"],
         "digits-metrics.csv": ["metrics", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
@@ -59,6 +61,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("evaluate", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
         "digits-confusion-black_box.csv": ["confusion-black-box", *DIGITS],
         "digits-prototypes-4.csv": ["prototype-shares", *DIGITS, "--k", "4"],
+        "digits-stability-4.csv": ["stability", *DIGITS, "--k", "4"],
         "digits-metrics.csv": ["metrics", *DIGITS, "--k", "4", "--images", "0"],
     },
     ("evaluate", (("images", "100"), ("model", "digits-protopnet"), ("kmex", "false"))): {
@@ -196,6 +199,7 @@ def test_all_tables_are_listed() -> None:
         (["sweep", *DIGITS, "--k", "3:x"], "Invalid --k '3:x': expected FIRST:LAST, for example 1:20."),
         (["confusion", *DIGITS, *FACES], "Expected one model for this table, got 2."),
         (["predictions", *DIGITS], "pass --image FILE"),
+        (["stability", *DIGITS, "--runs", "2"], "at least 3 runs, got 2"),
         (["attributes", *DIGITS], "has no attributes"),
     ],
 )

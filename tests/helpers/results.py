@@ -17,6 +17,11 @@ def summary(**values: float | str | None) -> Summary:
         "diversity": 0.01,
         "diversity_reference": 0.4,
         "effective": 1.2,
+        "effective_random": 1.3,
+        "effective_random_low": 1.25,
+        "effective_random_high": 1.35,
+        "effective_equidistant": 2.0,
+        "coverage_radius": 3.0,
         "calibration_error": 0.02,
         "metric": "whitened",
     }

@@ -20,7 +20,7 @@ def evaluation(name: str = "a_b", dataset: str = "mnist", kind: str = "blackbox"
     metrics = {
         "accuracy": Measured("accuracy", (0.9, 0.92), interval=(0.9, 0.93)),
         "accuracy_black_box": Measured("accuracy_black_box", (0.95, 0.95)),
-        "vendi": Measured("vendi", (1.25,)),
+        "effective": Measured("effective", (1.25,)),
         "average_drop": Measured("average_drop", (0.2,), std_images=0.1),
         "average_drop_black_box": Measured("average_drop_black_box", (0.1,), std_images=0.05),
         "relative_distance": Measured("relative_distance", (), reason="One & only_prototype."),
@@ -47,14 +47,14 @@ def test_measured_rows_come_first_and_published_ones_are_marked() -> None:
     assert rows["a_b + KMEx"].cells["accuracy"].spreads == {"k-means seeds": pytest.approx(0.02 / 2**0.5)}
     assert rows["a_b"].cells["accuracy"].spreads == {}, "a black box does not depend on the seed of k-means"
     assert rows["a_b + KMEx"].cells["average_drop"] == comparison.Cell(0.2, {"images": 0.1})
-    assert "vendi" not in rows["a_b"].cells  # a black box has no prototypes
+    assert "effective" not in rows["a_b"].cells  # a black box has no prototypes
     # Tables 3 and 4 of the paper
     assert rows["ResNet34 (paper)"].cells["accuracy"].mean == 0.994
     published_drop = rows["R34+KMEx (paper)"].cells["average_drop_reference"]
     assert (published_drop.mean, published_drop.spreads) == (0.121, {"paper": 0.234})
     assert published_drop.note.startswith("Table 4: ")
     assert "average_drop" not in rows["R34+KMEx (paper)"].cells, "beside the published form only"
-    assert "vendi" not in rows["R34+KMEx (paper)"].cells
+    assert "effective" not in rows["R34+KMEx (paper)"].cells
 
 
 def test_without_the_paper_only_what_was_measured_remains() -> None:
@@ -98,8 +98,8 @@ def test_text_says_units_directions_and_reasons() -> None:
     assert "91.0 ± 1.4 % (k-means seeds)" in accuracy
     drop = next(line for line in lines if line.startswith("Average drop ↓"))
     assert "20.0 ± 10.0 % (images)" in drop
-    vendi = next(line for line in lines if line.startswith("Effective prototypes"))
-    assert vendi.split("↑")[1].split() == ["–", "1.250", "–", "–"]
+    effective = next(line for line in lines if line.startswith("Effective number of prototypes"))
+    assert effective.split("↑")[1].split() == ["–", "1.250", "–", "–"]
     assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (SD) ↑"))
     assert "not computed: One & only_prototype." in lines
     assert any(line.startswith("(paper): ResNet34 with ImageNet weights") for line in lines)

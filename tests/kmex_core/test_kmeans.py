@@ -10,7 +10,26 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
 
+from kmex_core.prototypes import kmeans as module
 from kmex_core.prototypes.kmeans import kmeans
+
+TOLERANCE = 1.005  # of the mean inertia over seeds, against the best of 10 runs of scikit-learn
+
+
+def smooth(n: int = 900, d: int = 48) -> np.ndarray:
+    """Points without groups, like the embedding of one class."""
+    random = np.random.default_rng(0)
+    mixed = random.standard_normal((n, 16)) @ random.standard_normal((16, d))
+    return np.maximum(mixed, 0).astype(np.float32)
+
+
+def grouped(n: int = 900, d: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """Points in 20 groups of which 8 are small, and the group of each."""
+    random = np.random.default_rng(0)
+    size = np.where(np.arange(20) < 12, 1.0, 0.2)
+    groups = random.choice(20, n, p=size / size.sum())
+    points = 2 * random.standard_normal((20, d))[groups] + random.standard_normal((n, d))
+    return points.astype(np.float32), groups
 
 
 def inertia_of(points: np.ndarray, labels: np.ndarray) -> float:
@@ -32,6 +51,62 @@ def test_as_good_as_many_runs_of_scikit_learn(k: int) -> None:
     theirs = KMeans(k, n_init=20, random_state=0).fit(points).inertia_
     ours = np.mean([kmeans(torch.from_numpy(points), k, seed).inertia for seed in range(3)])
     assert ours <= theirs * 1.015
+
+
+@pytest.mark.parametrize("k", [3, 12, 20])
+@pytest.mark.parametrize("points", [smooth(), grouped()[0]], ids=["smooth", "grouped"])
+def test_as_good_as_the_best_of_ten_runs_of_scikit_learn(points: np.ndarray, k: int) -> None:
+    theirs = KMeans(k, n_init=10, random_state=0).fit(points).inertia_
+    found = [kmeans(torch.from_numpy(points), k, seed) for seed in range(5)]
+    for one in found:
+        assert one.inertia == pytest.approx(inertia_of(points.astype(float), one.labels.numpy()), rel=1e-4)
+    assert np.mean([one.inertia for one in found]) <= theirs * TOLERANCE
+
+
+def test_small_groups_are_found() -> None:
+    points, groups = grouped()
+    for seed in range(3):
+        labels = kmeans(torch.from_numpy(points), 20, seed).labels.numpy()
+        # a group is found if it makes up most of the cluster that most of it is in
+        main = [np.bincount(labels[groups == g]).argmax() for g in range(20)]
+        assert sum(np.bincount(groups[labels == main[g]]).argmax() == g for g in range(20)) >= 19
+
+
+@pytest.mark.parametrize("points", [smooth(400), grouped(400)[0]], ids=["smooth", "grouped"])
+def test_more_clusters_fit_better(points: np.ndarray) -> None:
+    inertia = [kmeans(torch.from_numpy(points), k, seed=1).inertia for k in range(1, 25)]
+    # each is a local optimum: 0.5 % is left to that
+    assert (np.diff(inertia) < 0.005 * np.array(inertia[:-1])).all()
+    assert (np.array(inertia[3:]) < inertia[:-3]).all()
+
+
+def test_a_greedy_step_takes_the_candidate_with_the_lowest_potential() -> None:
+    random = np.random.default_rng(3)
+    points, weights = random.normal(size=(40, 5)), random.uniform(0.5, 2, 40)
+    centers = [[0, 7], [3, 9], [20, 21]]  # of three starts
+    drawn = np.array([[1, 2, 3, 4], [5, 5, 6, 8], [10, 11, 12, 13]])
+    nearest = np.array([[min(((x - points[c]) ** 2).sum() for c in of_start) for x in points] for of_start in centers])
+    potential = [
+        [sum(w * min(((x - points[c]) ** 2).sum() for c in [*of, new]) for x, w in zip(points, weights, strict=True))
+         for new in candidates]
+        for of, candidates in zip(centers, drawn, strict=True)
+    ]  # fmt: skip
+    squares = torch.from_numpy((points**2).sum(1))
+    after, best = module._greedy_choice(
+        torch.from_numpy(points), squares, torch.from_numpy(weights), torch.from_numpy(nearest), torch.from_numpy(drawn)
+    )
+    assert best.tolist() == np.argmin(potential, 1).tolist()
+    np.testing.assert_allclose(after.numpy() @ weights, np.min(potential, 1))
+
+
+def test_starts_are_different_points() -> None:
+    points = torch.from_numpy(smooth(60))
+    known = {tuple(point) for point in points.tolist()}
+    starts = module._greedy_plus_plus(points, torch.ones(60), 8, 5, torch.Generator().manual_seed(0))
+    assert starts.shape == (5, 8, points.shape[1])
+    for start in starts:
+        assert len(torch.unique(start, dim=0)) == 8
+        assert {tuple(center) for center in start.tolist()} <= known
 
 
 def test_a_large_mean_costs_no_precision() -> None:
@@ -79,6 +154,7 @@ def test_the_order_of_points_and_their_unit_do_not_matter_for_separate_groups() 
 def test_equal_points_are_one_cluster_only() -> None:
     points = torch.tensor([[0.0, 0.0]] * 5 + [[1.0, 1.0]] * 5)
     assert sorted(kmeans(points, 2, 0).centers[:, 0].tolist()) == [0.0, 1.0]
+    assert kmeans(points, 2, 0).inertia == 0
     with pytest.raises(ValueError, match="fewer than 3 distinct"):
         kmeans(points, 3, 0)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -296,7 +297,12 @@ def test_a_sweep_answers_for_each_k(demo: Store) -> None:
     found = answer("sweep", "--model", "digits", "--k", "1:3", "--first", "2")
     assert [row["k"] for row in found["rows"]] == [1, 2, 3]
     assert found["rows"][2]["accuracy_kmex"] == answer("convert", "--model", "digits", "--k", "3")["accuracy_kmex"]
-    assert "effective per class" in CliRunner().invoke(app, ["sweep", "--model", "digits", "--k", "2"]).output
+    for row in found["rows"]:
+        assert 1 <= row["effective_random_low"] <= row["effective_random"] <= row["effective_random_high"] <= row["k"]
+        assert 1 <= row["effective"] <= row["k"]
+    assert found["rows"][1]["effective_equidistant"] == pytest.approx(1.98171, abs=1e-5)
+    text = CliRunner().invoke(app, ["sweep", "--model", "digits", "--k", "2"]).output
+    assert "effective ↑  of random images  of equidistant groups" in text
 
 
 def test_a_map_is_drawn_once(demo: Store) -> None:
@@ -315,7 +321,9 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
         "agreement",
         "ghosting",
         "diversity",
-        "vendi",
+        "effective",
+        "effective_random",
+        "effective_equidistant",
         "faithfulness",
         "average_drop",
         "average_increase",
@@ -345,6 +353,18 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
     assert len(runs["metrics"]["accuracy"]["runs"]) == 3
     assert runs["metrics"]["accuracy"]["std_seeds"] is not None
     assert set(runs["metrics"]) == {"accuracy", "accuracy_black_box", "ghosting"}
+    assert found["stability"] == []  # one seed
+    (stable,) = runs["stability"]
+    assert stable["seeds"] == [5, 6, 7]
+    assert [row["class"] for row in stable["classes"]] == [str(digit) for digit in range(10)]
+    assert stable["distance"] == pytest.approx(np.mean([row["distance"] for row in stable["classes"]]))
+    assert 0 <= stable["distance"] < stable["distance_random"]
+    assert 0 < stable["rand_index"] <= 1
+    text = CliRunner().invoke(app, [*asked[:3], "--metrics", "ghosting", "--runs", "3"]).output
+    assert "Stability of 'digits + KMEx' over 3 seeds of k-means" in text
+    single = answer("evaluate", "--model", "digits", "--metrics", "ghosting", "--k", "1", "--runs", "3")
+    assert single["stability"][0]["rand_index"] is None
+    assert single["stability"][0]["distance"] == pytest.approx(0, abs=1e-6)
 
 
 def test_compare_prints_models_side_by_side(demo: Store) -> None:

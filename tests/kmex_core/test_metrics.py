@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from kmex_core.metrics import (
     accuracy,
     agreement,
     diversity,
-    effective_prototypes,
     ghosting,
     paired_interval,
     paired_p_value,
@@ -128,21 +126,6 @@ def test_rounding_in_float32_makes_prototypes_look_alike() -> None:
 def test_unknown_variants_of_diversity_are_refused(wrong: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="Expected (scope|arithmetic)"):
         diversity(np.eye(4), np.zeros(4, dtype=int), *wrong)
-
-
-def test_effective_prototypes_by_hand() -> None:
-    unit = np.eye(4)
-    assert effective_prototypes(unit, np.zeros(4, dtype=int)) == pytest.approx(4)
-    assert effective_prototypes(np.repeat(unit[:1], 4, 0), np.zeros(4, dtype=int)) == pytest.approx(1)
-    assert effective_prototypes(unit[[0, 0, 1, 1]], np.zeros(4, dtype=int)) == pytest.approx(2)
-    assert effective_prototypes(unit[[0, 1, 2, 2]], np.array([0, 0, 1, 1])) == pytest.approx(1.5)
-
-
-def test_effective_prototypes_against_the_matrix_logarithm() -> None:
-    centers = np.abs(np.random.default_rng(1).normal(size=(5, 9)))
-    kernel = np.array([[np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a in centers] for b in centers]) / 5
-    expected = math.exp(-np.trace(kernel @ scipy.linalg.logm(kernel)).real)
-    assert effective_prototypes(centers, np.zeros(5, dtype=int)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 10), (0.964, 500), (0.0, 7), (1.0, 3), (0.02, 10_000)])

@@ -36,10 +36,11 @@ from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.datasets import write_folder
 
 
-def vendi_by_hand(rows: np.ndarray) -> float:
-    """Exponential of the entropy of the eigenvalues of the cosine similarities, divided by their number."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return float(np.exp(scipy.stats.entropy(np.linalg.eigvalsh(unit @ unit.T).clip(0))))
+def effective_by_hand(rows: np.ndarray, images: np.ndarray) -> float:
+    """Exponential of the entropy of the eigenvalues of a Gaussian kernel as wide as the class, over their number."""
+    variance = np.mean([np.sum((image - images.mean(0)) ** 2) for image in images])
+    kernel = np.array([[np.exp(-np.sum((a - b) ** 2) / 2 / variance) for a in rows] for b in rows])
+    return float(np.exp(scipy.stats.entropy(np.linalg.eigvalsh(kernel).clip(0))))
 
 
 CHEAP = [name for name, kind in METRICS.items() if not kind.maps]
@@ -80,8 +81,8 @@ def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digit
 def test_the_numbers_are_those_of_the_formulas(demo: Store, digits: ModelInfo, data: datasets.ImageDataset) -> None:
     found = measured(demo, digits, 3, CHEAP)
     made = Subject(demo, digits, data).conversion(KMeans(3)).get()
-    test = Subject(demo, digits, data).embedding("test").get()
-    train = Subject(demo, digits, data).embedding("train").get()
+    test = Subject(demo, digits, data).embedding("test").get().in_space(made.metric)
+    train = Subject(demo, digits, data).embedding("train").get().in_space(made.metric)
     centers, classes = made.prototypes.centers.astype(float), made.prototypes.classes
     distance = cdist(test.z.astype(float), centers)
     nearest = distance.argmin(1)
@@ -89,9 +90,15 @@ def test_the_numbers_are_those_of_the_formulas(demo: Store, digits: ModelInfo, d
     assert value(found, "agreement") == np.mean(classes[nearest] == test.black_box)
     assert value(found, "coverage_radius") == pytest.approx(np.quantile(distance.min(1), 0.95), rel=1e-4)
     assert value(found, "ghosting") == 0
-    assert value(found, "vendi") == pytest.approx(
-        np.mean([vendi_by_hand(centers[classes == c]) for c in range(10)]), rel=1e-3
-    )
+    of_class = [train.z[train.labels == c].astype(float) for c in range(10)]
+    expected = np.mean([effective_by_hand(centers[classes == c], of_class[c]) for c in range(10)])
+    assert value(found, "effective") == pytest.approx(expected, rel=1e-3)
+    random = np.random.default_rng(1)
+    by_chance = [
+        np.mean([effective_by_hand(random.permutation(images)[:3], images) for images in of_class]) for _ in range(60)
+    ]
+    error = np.std(by_chance) / np.sqrt(60) + np.std(by_chance) / np.sqrt(100)
+    assert value(found, "effective_random") == pytest.approx(np.mean(by_chance), abs=4 * error)
     # calibration: confidences by the formula, binned by a loop
     similarity = np.log((distance**2 + 1) / (distance**2 + 1e-4))
     shares = np.exp(similarity) / np.exp(similarity).sum(1, keepdims=True)
@@ -216,7 +223,7 @@ def test_one_prototype_per_class_says_what_it_cannot_have(demo: Store, digits: M
     for name in ("diversity", "relative_distance"):
         assert found.metrics[name].mean is None
         assert "one prototype per class" in found.metrics[name].reason
-    assert value(found, "vendi") == pytest.approx(1)
+    assert value(found, "effective") == pytest.approx(1)
     assert 0 <= value(found, "diversity_all") <= 1
 
 

@@ -129,6 +129,8 @@ def show_ghosts(chosen: Selection) -> None:
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and how to compare it with the paper."""
     summaries = stored_summaries(chosen) if chosen.has_black_box else {}
+    if about := claims.effective_number(read.conversion(chosen).summary, chosen.per_class):
+        st.caption(about)
     st.caption(
         "The paper's D_dvs is a softmax over the similarities between prototypes. The published values (0.37 to 0.45 "
         "for "
@@ -139,7 +141,7 @@ def show_diversity(chosen: Selection) -> None:
         return
     if len(summaries) > 1:
         figure = sweep_figure(summaries, chosen.kmeans.k, KS, "effective")
-        show_figure("vendi", figure, "Effective prototypes for each number of prototypes per class")
+        show_figure("effective", figure, "Effective number of prototypes for each number of prototypes per class")
     if len(summaries) < len(KS):
         st.page_link(
             "views/sweep.py",

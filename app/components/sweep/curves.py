@@ -41,6 +41,8 @@ def show_sweep(chosen: Selection) -> None:
             "values. "
             "The page Compare has several runs with standard deviations."
         )
+        if summary is not None:
+            st.caption(claims.effective_number(summary, chosen.kmeans.k))
         if summary is not None and summary.diversity is not None:
             st.caption(
                 f"The paper's diversity (D_dvs, 0 to 1 ↓) is {summary.diversity:.4f} with {chosen.kmeans.k} prototypes "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from kmex_core.metrics.stability import Stability
 from kmex_core.prototypes.types import Prototypes, Summary
 
 
@@ -37,7 +38,9 @@ def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.Da
 
 def sweep_table(summaries: Mapping[int, Summary]) -> pd.DataFrame:
     """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
-    `diversity`, `diversity_reference` (fractions) and `effective` (prototypes per class)."""
+    `diversity`, `diversity_reference` (fractions), `effective` (number per class), `effective_random` (of random
+    images; `effective_random_low` and `effective_random_high` bound 95 % of draws), `effective_equidistant` (of
+    equidistant groups) and `coverage_radius`."""
     columns = (
         "accuracy_kmex",
         "accuracy_black_box",
@@ -46,9 +49,27 @@ def sweep_table(summaries: Mapping[int, Summary]) -> pd.DataFrame:
         "diversity",
         "diversity_reference",
         "effective",
+        "effective_random",
+        "effective_random_low",
+        "effective_random_high",
+        "effective_equidistant",
+        "coverage_radius",
     )
     rows = [{"k": k, **{name: getattr(summary, name) for name in columns}} for k, summary in sorted(summaries.items())]
     return pd.DataFrame(rows, columns=["k", *columns])
+
+
+def stability_table(stability: Stability, class_names: Sequence[str]) -> pd.DataFrame:
+    """One line per class: `class`, `distance` (between matched prototypes of two seeds, in standard deviations of the
+    class), `distance_random` (its chance level) and `rand_index` (adjusted; empty for one prototype)."""
+    return pd.DataFrame(
+        {
+            "class": list(class_names),
+            "distance": stability.distance,
+            "distance_random": stability.distance_random,
+            "rand_index": stability.rand_index,
+        }
+    )
 
 
 def prediction_table(

@@ -16,7 +16,7 @@ class Diversity(Metric):
         "log((d² + 1) / (d² + ε)), a prototype's similarity to itself is 9.2, which keeps the value near 0 "
         "unless prototypes nearly coincide."
     )
-    group, place = DIVERSITY, 4
+    group, place = DIVERSITY, 6
 
     def measure(self, run: Run) -> Value:
         """Of the prototypes."""

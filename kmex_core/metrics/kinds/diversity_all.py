@@ -13,7 +13,7 @@ class DiversityAll(Metric):
     title = "D_dvs over all prototypes"
     better = "lower"
     about = "The paper's diversity by its formula, over the prototypes of all classes, in exact arithmetic."
-    group, place = DIVERSITY, 5
+    group, place = DIVERSITY, 7
 
     def measure(self, run: Run) -> Value:
         """By the model's own similarity; not computed for a single prototype."""

@@ -19,12 +19,12 @@ class RelativeDistance(Metric):
         "Mean distance from a prototype to the nearest other one of its class, in standard deviations (SD) of the "
         "class."
     )
-    group, place = DIVERSITY, 2
+    group, place = DIVERSITY, 4
     range = ANY
 
     def measure(self, run: Run) -> Value:
         """In standard deviations of the class; not computed for one prototype per class."""
-        prototypes, train = run.converted.prototypes, run.train
+        prototypes, train = run.converted.prototypes, run.train.in_space(run.converted.metric)
         if np.bincount(prototypes.classes).max() < 2:
             return ONE_PER_CLASS
         return relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)

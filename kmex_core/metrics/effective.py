@@ -1,0 +1,155 @@
+"""The effective number of prototypes per class: how many the prototypes count as, and what chance and groups give."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+DRAWS = 100
+BAND = 0.95
+
+
+@dataclass(frozen=True)
+class Band:
+    """A figure over random draws.
+
+    Attributes:
+        mean: over the draws.
+        low, high: the middle 95 % of the draws are between them.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def effective_prototypes(centers: np.ndarray, classes: np.ndarray, variance: np.ndarray) -> float:
+    """The effective number of prototypes, 1…k: the mean over the classes that have prototypes; higher is better.
+
+    The Vendi score (Friedman & Dieng, The Vendi Score, TMLR 2023, Eq. 2) of each class's prototypes,
+    exp(−Σ λ log λ) over the eigenvalues λ of K / k, with the kernel K = exp(−‖p_i − p_j‖² / (2σ²)), where σ² is the
+    variance of the class. It depends on neither the origin nor the scale of the embedding. It reads low: k equally
+    distant groups give `equidistant_effective(k)`, not k.
+
+    Args:
+        centers: (K, D).
+        classes: (K,).
+        variance: (C,) σ² of each class, see `class_variance`; a class with σ² = 0 counts as 1.
+
+    Raises:
+        ValueError: for a variance that is negative or not finite.
+    """
+    _check(variance)
+    scores = []
+    for label in np.unique(classes):
+        of_class = centers[classes == label].astype(np.float64)
+        scores.append(_vendi(cdist(of_class, of_class, "sqeuclidean"), variance[label]))
+    return float(np.mean(scores))
+
+
+def class_variance(embedding: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(C,) float64, σ² of each class: the mean squared distance of its images to their mean, all dimensions summed.
+
+    Args:
+        embedding: (N, D) of the training images, in the space of the prototypes.
+        labels: (N,).
+        classes: C.
+
+    Raises:
+        ValueError: when a class has no images.
+    """
+    variance = np.empty(classes)
+    for label in range(classes):
+        of_class = embedding[labels == label]
+        if len(of_class) == 0:
+            raise ValueError(f"Class {label} has no images.")
+        variance[label] = of_class.var(0, dtype=np.float64).sum()
+    return variance
+
+
+def random_effective(
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    per_class: np.ndarray,
+    variance: np.ndarray,
+    seed: int,
+    draws: int = DRAWS,
+) -> Band:
+    """The effective number of random training images in place of the prototypes: its chance level.
+
+    Each draw takes as many different images of each class as the class has prototypes.
+
+    Args:
+        embedding: (N, D) of the training images, in the space of the prototypes.
+        labels: (N,).
+        per_class: (C,) prototypes per class; classes without any are left out.
+        variance: (C,), see `class_variance`.
+        seed: of the draws.
+        draws: their number.
+
+    Raises:
+        ValueError: when no class has prototypes, or one has more than images; for a variance that is negative or not
+            finite.
+    """
+    _check(variance)
+    if not (per_class > 0).any():
+        raise ValueError("No class has prototypes.")
+    scores = []  # (draws,) of each class
+    for label in np.flatnonzero(per_class > 0).tolist():
+        rows, count = np.flatnonzero(labels == label), int(per_class[label])
+        if count > len(rows):
+            raise ValueError(f"Class {label} has {len(rows)} images, fewer than its {count} prototypes.")
+        # one seed per class: a class's draws do not depend on the other classes
+        random = np.random.default_rng([seed, label])
+        chosen = np.stack([random.choice(rows, count, replace=False) for _ in range(draws)])  # (draws, k)
+        # squared distances by matrix products, (draws, k, k); centred first to lose no precision to a large mean
+        images, place = np.unique(chosen, return_inverse=True)
+        points = embedding[images].astype(np.float64)
+        points = (points - points.mean(0))[place.reshape(chosen.shape)]
+        product = points @ points.transpose(0, 2, 1)
+        square = np.diagonal(product, axis1=1, axis2=2)
+        scores.append(_vendi(square[:, :, None] + square[:, None] - 2 * product, variance[label]))
+    over_draws = np.mean(scores, 0)  # the mean over the classes, as for prototypes
+    low, high = np.quantile(over_draws, [(1 - BAND) / 2, (1 + BAND) / 2])
+    return Band(float(over_draws.mean()), float(low), float(high))
+
+
+def equidistant_effective(k: int) -> float:
+    """The effective number of k equally distant groups that are all that a class consists of.
+
+    The k prototypes are the corners of a regular simplex with edges e. The squared distance of a corner to the mean is
+    e² (k − 1) / (2k), since the mean of all k² squared distances, e² (k − 1) / k, is twice it. It is σ² when the groups
+    have no width of their own, so e² = 2 σ² k / (k − 1), and the kernel of two different prototypes is
+    q = exp(−e² / (2 σ²)) = exp(−k / (k − 1)). K / k then has the eigenvalues (1 + (k − 1) q) / k once and (1 − q) / k
+    k − 1 times. For k = 20 the score is 12.0.
+
+    Args:
+        k: groups, at least 1; one gives 1.
+
+    Raises:
+        ValueError: for k < 1.
+    """
+    if k < 1:
+        raise ValueError(f"Expected at least 1 group, got {k}.")
+    if k == 1:
+        return 1.0
+    q = math.exp(-k / (k - 1))
+    common, other = (1 + (k - 1) * q) / k, (1 - q) / k
+    return math.exp(-common * math.log(common) - (k - 1) * other * math.log(other))
+
+
+def _vendi(squared: np.ndarray, variance: float) -> np.ndarray:
+    """Vendi scores (…) of squared distances (…, k, k) with the Gaussian kernel of a variance; 1 where it is 0."""
+    if variance == 0:
+        return np.ones(squared.shape[:-2])
+    # the eigenvalues of K / k sum to 1: exp(entropy) is the number of equally weighted prototypes that share nothing
+    values = np.linalg.eigvalsh(np.exp(-squared / (2 * variance)) / squared.shape[-1]).clip(1e-15)
+    return np.asarray(np.exp(-(values * np.log(values)).sum(-1)))
+
+
+def _check(variance: np.ndarray) -> None:
+    if not (np.isfinite(variance) & (variance >= 0)).all():
+        raise ValueError("Expected variances that are finite and not negative.")
