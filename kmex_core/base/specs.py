@@ -150,4 +150,4 @@ class MapScoresSpec(Spec):
     seed: int = 0
     steps: int = 20
     method: str = "prp-1"
-    measures: str = "beside-chance-1"
+    measures: str = "beside-chance-2"

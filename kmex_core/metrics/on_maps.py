@@ -43,6 +43,10 @@ class Decider(Explainable, Protocol):
         """(N, K) similarities to (N, C) class scores."""
         ...
 
+    def reference_probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) class probabilities as published."""
+        ...
+
     def reference_similarity(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) similarities as in the paper's released code."""
         ...
@@ -103,6 +107,7 @@ class _Outputs:
     similarity: Tensor
     reference: Tensor
     probability: Tensor
+    published: Tensor
     black_box: Tensor
 
 
@@ -110,7 +115,8 @@ def _outputs(model: Decider, images: Tensor) -> _Outputs:
     z = model.encode(images)
     similarity = model.similarity(z)
     reference = model.reference_similarity(z)
-    return _Outputs(z, similarity, reference, model.posterior(z), model.head(z).softmax(1))
+    published = model.reference_probabilities(similarity)
+    return _Outputs(z, similarity, reference, model.posterior(z), published, model.head(z).softmax(1))
 
 
 def map_scores(
@@ -359,6 +365,8 @@ class _Batch:
                 black_random,
             )
         )
+        published_steps = seen.published[at_random.stop :].view(*shape)
+        published_ends = (empty.published, self.outputs.published, self.predicted)
         model_ends = (empty.probability, self.outputs.probability, self.predicted)
         black_ends = (empty.black_box, self.outputs.black_box, self.black_box)
         return {
@@ -375,6 +383,7 @@ class _Batch:
             "increase_black_box_random": average_increase(b, b_random),
             "curve": curve(1, model_steps, *model_ends),
             "curve_random": curve(2, model_steps, *model_ends),
+            "curve_reference": curve(1, published_steps, *published_ends),
             "curve_black_box": curve(0, black_steps, *black_ends),
             "curve_black_box_random": curve(2, black_steps, *black_ends),
             "conserving": conserving,
@@ -425,6 +434,6 @@ class _Batch:
         return _Outputs(
             *(
                 torch.cat([getattr(outputs, name) for outputs in parts])
-                for name in ("z", "similarity", "reference", "probability", "black_box")
+                for name in ("z", "similarity", "reference", "probability", "published", "black_box")
             )
         )

@@ -62,6 +62,7 @@ class MapScores(MapDivergences):
         drop_black_box_random, increase_black_box_random: (N,) float64, with half of the pixels kept at random.
         curve: (N, S + 1) float32, the model's probability of its prediction as pixels are added, most relevant first.
         curve_random: (N, S + 1) float32, the same in random order.
+        curve_reference: (N, S + 1) float32, most relevant first, the probability as published.
         curve_black_box, curve_black_box_random: (N, S + 1) float32, the black box's.
         conserving: share (0…1) of relevance maps with the correct sum, within `CONSERVATION_TOLERANCE`.
         seconds: duration.
@@ -79,6 +80,7 @@ class MapScores(MapDivergences):
     increase_black_box_random: np.ndarray
     curve: np.ndarray
     curve_random: np.ndarray
+    curve_reference: np.ndarray
     curve_black_box: np.ndarray
     curve_black_box_random: np.ndarray
     conserving: float

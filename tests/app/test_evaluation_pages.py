@@ -345,6 +345,7 @@ def some_scores() -> MapScores:
         increase_black_box_random=np.array([0.0, 0.0]),
         curve=curve,
         curve_random=curve / 2,
+        curve_reference=curve / 3,
         curve_black_box=curve * 0.9,
         curve_black_box_random=curve / 3,
         conserving=1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from kmex_core.metrics.faithfulness import Divergences
 from kmex_core.metrics.on_maps import map_scores
 from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
+from kmex_core.prototypes.temperature import Temperature
 from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import lrp_of
 from tests.helpers.pictures import striped
@@ -155,6 +157,23 @@ def test_against_slow_loops(model: KMEx) -> None:
     for i, (_, theirs) in enumerate(predicted_maps):  # the image before; of the first one, the last
         other = predicted_maps[i - 1][0]
         assert found.divergence_other_image[i] == pytest.approx(apart(other, theirs), rel=1e-3, abs=1e-5)
+
+
+def test_relevance_ordering_is_of_the_posterior_and_as_published_of_the_softmax_of_similarities(model: KMEx) -> None:
+    x, y = images(3, 4)
+    published = scored(model, x, y)
+    np.testing.assert_array_equal(published.curve_reference, published.curve)  # without a temperature
+    warm = copy.deepcopy(model)
+    warm.temperature = Temperature(3.0, (3.0, 3.0), 9, False)
+    found = scored(warm, x, y)
+    with torch.no_grad():
+        z = warm.encode(x)
+        squares = ((z[:, None].double() - warm.prototypes.double()) ** 2).sum(2).numpy()
+    weights = np.stack([np.exp(-squares / 3)[:, warm.prototype_class.numpy() == c].mean(1) for c in range(3)], 1)
+    expected = (weights / weights.sum(1, keepdims=True))[np.arange(12), warm.prototype_class.numpy()[squares.argmin(1)]]
+    np.testing.assert_allclose(found.curve[:, -1], expected, rtol=1e-4)
+    np.testing.assert_allclose(found.curve_reference[:, [0, -1]], published.curve[:, [0, -1]], rtol=1e-5)
+    assert np.abs(found.curve - found.curve_reference).max() > 0.01
 
 
 @pytest.mark.parametrize("metric", ["whitened", "cosine"])
@@ -326,6 +345,9 @@ class DotProduct:
 
     def posterior(self, z: Tensor) -> Tensor:
         return self.classify(self.similarity(z)).softmax(1)
+
+    def reference_probabilities(self, similarity: Tensor) -> Tensor:
+        return self.classify(similarity).softmax(1)
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         return z * self.rows[prototypes]
