@@ -366,7 +366,8 @@ def test_maps_of_the_trained_network_conserve(kmex: KMEx, digits: ModelInfo) -> 
         assert found.maps.conserves.all()
 
 
-def test_maps_of_two_prototypes_of_one_image_differ(kmex: KMEx, digits: ModelInfo) -> None:
+def test_maps_of_two_prototypes_of_one_image_differ(demo: Store, digits: ModelInfo) -> None:
+    kmex = Subject(demo, digits, dataset_of(digits)).explainer(KMeans(5, metric="euclidean"))
     found = kmex.explain(input_of(digits, 0), top=4)
     flat = found.maps.values.reshape(4, -1)
     correlation = np.corrcoef(flat)[np.triu_indices(4, 1)]

@@ -13,7 +13,7 @@ from kmex_core.networks.memory import Portions
 from kmex_core.relevance.method import ROWS, RelevanceMethod, Targets, all_outputs
 from kmex_core.relevance.protocol import Explainable
 
-STEPS = 32
+STEPS = 64
 
 
 class IntegratedGradients(RelevanceMethod):
@@ -42,7 +42,7 @@ def integrated_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Integrated Gradients of a function, with captum.
 
-    The path runs straight from `baseline` to the image, in 32 Gauss-Legendre steps. As many steps and images
+    The path runs straight from `baseline` to the image, in 64 Gauss-Legendre steps. As many steps and images
     as fit into free memory go through the network at once, at most `rows`.
 
     Args:
