@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import paired_p_value
 from kmex_core.metrics.stability import Stability
@@ -109,7 +110,10 @@ def metric_choice(geometry: Geometry, name: str) -> str:
     whitened = sum(trial.whitened * trial.images for trial in geometry.trials) / images
     euclidean = sum(trial.euclidean * trial.images for trial in geometry.trials) / images
     where = "the validation split" if geometry.validation else "two halves of the test split, each for the other"
-    on = f"On {images:,} held-out images ({where}), whitened is correct for {whitened:.1%}, Euclidean for {euclidean:.1%}"
+    on = (
+        f"On {images:,} held-out images ({where}), whitened is correct for {whitened:.1%}, Euclidean for "
+        f"{euclidean:.1%}"
+    )
     if geometry.choice == "whitened":
         verdict = "Euclidean is not better by more than a standard error, so *auto* is **whitened**."
     elif len({trial.choice for trial in geometry.trials}) > 1:
@@ -138,6 +142,20 @@ def below_black_box(geometry: Geometry, summary: Summary) -> str:
     if summary.metric != best and geometry.accuracy[best] > summary.accuracy_kmex:
         words += f" With 5 prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
     return f"{words} Training longer, with weight decay, makes them more compact; more prototypes can help, too."
+
+
+def far_from_all(projection: Projection, test: bool) -> str:
+    """What the crosses on the embedding map mark.
+
+    Args:
+        projection: the map.
+        test: whether the test images are shown.
+    """
+    count = len(projection.far) if test else len(projection.train)
+    return (
+        f"✕ marks images and prototypes farther from every image than 99 % of the training images are: "
+        f"{int(projection.far[:count].sum()):,} of {count:,} images. Their place says little."
+    )
 
 
 def how_near(rank: float) -> str:

@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, pages
+from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, metrics, pages
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -22,6 +22,7 @@ ALL = {
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
     "attributes": attributes.measure,
+    "metrics": metrics.measure,
     "memory": memory.measure,
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from kmex_core.analysis.coverage import CurveMaker, coverage
 from kmex_core.analysis.tables.attributes import accuracy_table, subgroup_table
 from kmex_core.data.registry import ArraySplit
-from kmex_core.metrics import correlation_ratio
+from kmex_core.metrics import DRAWS, attribute_chance, correlation_ratio
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import activated, fit_prototypes
 from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
@@ -54,6 +54,7 @@ def measure() -> list[dict[str, Any]]:
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     correlation_ratio(train.attributes, found.activated, len(found))
+    apart = time.perf_counter() - started
     size = f"{TRAIN:,} × {DIMENSIONS}, {ATTRIBUTES - 1} attributes"
     return [
         {
@@ -64,13 +65,19 @@ def measure() -> list[dict[str, Any]]:
             "target": 60,
         },
         {"what": f"{size}, k = 20: coverage, subgroups, accuracy", "median": round(seconds, 3), "runs": 1, "unit": "s"},
-        {
-            "what": "of that, what prototypes tell apart",
-            "median": round(time.perf_counter() - started, 3),
-            "runs": 1,
-            "unit": "s",
-        },
+        {"what": "of that, what prototypes tell apart", "median": round(apart, 3), "runs": 1, "unit": "s"},
+        _chance(random),
     ]
+
+
+def _chance(random: np.random.Generator) -> dict[str, Any]:
+    labels, has = random.integers(0, 2, 16_000), random.random((16_000, 40)) < np.linspace(0.02, 0.6, 40)
+    started = time.perf_counter()
+    for k in KS:
+        attribute_chance(has, labels, np.full(2, k))
+    seconds = time.perf_counter() - started
+    what = f"16,000 images × 40 attributes, k = 1…20: the chance level, {DRAWS} draws each"
+    return {"what": what, "median": round(seconds, 3), "runs": 1, "unit": "s", "target": 2}
 
 
 def _converted(found: Prototypes, predicted: np.ndarray, test: ArraySplit) -> Conversion:

@@ -14,6 +14,7 @@ from app.figures.axis import axis_range
 from app.figures.evaluation import DASHES, SYMBOLS
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
 from kmex_core.analysis.coverage import Coverage
+from kmex_core.analysis.tables.attributes import CHANCE
 from kmex_core.base.plain_text import chart, charts
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
@@ -21,6 +22,7 @@ PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels
 FEW = 5
 MANY = 60
 MOST_COLUMNS = 120
+CHANCE_NAME = "Random training images"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ CURVES = {
 
 
 def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int], total: int) -> go.Figure:
-    """One of `CURVES` against the number of prototypes per class: a line and a band (± standard deviation) per model.
+    """One of `CURVES` against the number of prototypes per class: a line and a band (± standard deviation) per model,
+    and, for those with a chance level, the mean and the middle 95 % of draws of random training images in grey.
 
     Args:
         table: see `analysis.tables.attributes.curves_table`.
@@ -82,6 +85,8 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     limits = (0.0, float(total) if curve.most is None else curve.most)
     values = [np.zeros(1), table[what].to_numpy(float)]
     figure = go.Figure()
+    if what in CHANCE:
+        values.append(_draw_chance(figure, table, what, curve.digits))
     names = list(dict.fromkeys(table["model"]))
     for index, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         rows, name = table[table["model"] == name], chart(name)
@@ -126,14 +131,59 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
     figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(values), limits))
     if what == "ghosted" and table[what].max() < FEW:
         figure.update_yaxes(dtick=1)
-    below = AXIS + LEGEND_ROW * (len(names) if len(names) > 1 else 0)
+    entries = len(names) + (what in CHANCE)
+    below = AXIS + LEGEND_ROW * (entries if entries > 1 else 0)
     height = PLOT + below
     return figure.update_layout(
         height=height,
         margin=MARGIN | {"b": below},
-        showlegend=len(names) > 1,
+        showlegend=entries > 1,
         legend={"orientation": "h", "x": 0, "yref": "container", "y": (below - AXIS) / height, "yanchor": "top"},
     )
+
+
+def _draw_chance(figure: go.Figure, table: pd.DataFrame, what: str, digits: int) -> np.ndarray:
+    """Draw the chance level of each number of prototypes per class, that of the first model with it; its limits."""
+    rows = table.drop_duplicates("k").sort_values("k")
+    low, high = (rows[f"{what}_chance_{end}"].to_numpy(float) for end in ("low", "high"))
+    if len(rows) > 1:
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([rows["k"], rows["k"][::-1]]),
+                y=np.concatenate([high, low[::-1]]),
+                fill="toself",
+                fillcolor=BLACK_BOX,
+                opacity=0.22,
+                line={"width": 0},
+                mode="lines",
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=CHANCE_NAME,
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=rows["k"],
+            y=rows[f"{what}_chance"],
+            error_y=None
+            if len(rows) > 1
+            else {
+                "type": "data",
+                "symmetric": False,
+                "array": high - rows[f"{what}_chance"],
+                "arrayminus": rows[f"{what}_chance"] - low,
+            },
+            name=CHANCE_NAME,
+            legendgroup=CHANCE_NAME,
+            customdata=np.stack([low, high], 1),
+            mode="lines" if len(rows) > 1 else "markers",
+            line={"color": BLACK_BOX, "dash": "dot", "width": 1.5},
+            marker={"color": BLACK_BOX, "symbol": "line-ew-open", "size": 11},
+            hovertemplate=f"{CHANCE_NAME}<br>%{{x}} per class: %{{y:.{digits}f}} (%{{customdata[0]:.{digits}f}} to "
+            f"%{{customdata[1]:.{digits}f}})<extra></extra>",
+        )
+    )
+    return np.concatenate([low, high])
 
 
 def coverage_figure(coverage: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:

@@ -34,15 +34,16 @@ def layer_url(map_key: str, conversion_key: str) -> str:
 
 
 def cloud(projection: Projection) -> bytes:
-    """Places as float32 pairs, then labels, then the black box's predictions as uint16; training images come first."""
+    """Places as float32 pairs, labels and the black box's predictions as uint16, then which images are far from all
+    others as uint8; training images come first."""
     places = np.concatenate([projection.train, projection.test]).astype("<f4")
     labels, black_box = projection.labels.astype("<u2"), projection.black_box.astype("<u2")
-    return places.tobytes() + labels.tobytes() + black_box.tobytes()
+    return places.tobytes() + labels.tobytes() + black_box.tobytes() + projection.far.astype("u1").tobytes()
 
 
 def layer(projection: Projection, conversion: Conversion) -> bytes:
     """Prototypes as columns, and the class that is predicted for each image (base64 of uint16), as JSON."""
-    from kmex_core.analysis.projection import place
+    from kmex_core.analysis.projection import place, remoteness
 
     prototypes = conversion.prototypes
     places = place(projection, conversion.embedded)
@@ -54,6 +55,7 @@ def layer(projection: Projection, conversion: Conversion) -> bytes:
         "share": np.round(prototypes.importance, 4).tolist(),
         "count": prototypes.count.tolist(),
         "ghost": prototypes.ghost.tolist(),
+        "far": (remoteness(projection, conversion.embedded) > projection.limit).tolist(),
         "picture": prototypes.exemplar.tolist(),
         "predicted": base64.b64encode(predicted.tobytes()).decode(),
     }

@@ -11,6 +11,7 @@ from app.components.compare.model_table import (
     choose_runs,
     evaluations,
     explain_alone,
+    show_differences,
     show_radar,
     show_table,
 )
@@ -41,8 +42,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 prepare(*infos)
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
-table = comparison.rows(evaluations(infos, chosen.kmeans, images, runs), published)
+measured = evaluations(infos, chosen.kmeans, images, runs)
+table = comparison.rows(measured, published)
 show_table(table)
+show_differences(measured)
 measure_all(infos, chosen.kmeans, images, runs)
 st.header("Strengths and weaknesses", help="Figure 4 of the paper.")
 show_radar(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import read
+from app import claims, read
 from app.components.embedding.map_selection import select_on_map, selected_on_map, show_selected
 from app.components.embedding.map_tools import choose_shown, find_image, show_downloads, show_table
 from app.components.shared.class_filter import choose_classes
@@ -58,7 +58,7 @@ with left:
         "components; all other images are placed among them. "
         f"Trustworthiness {projection.trustworthiness:.3f} (0 to 1 ↑: whether neighbours here are neighbours in the "
         "embedding). The axes have no unit, and distances between groups mean little. "
-        "Drag to move, scroll to zoom, click for details."
+        f"{claims.far_from_all(projection, test)} Drag to move, scroll to zoom, click for details."
     )
 with right:
     show_selected(chosen, projection, selected)

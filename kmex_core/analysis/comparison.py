@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from kmex_core import metrics
 from kmex_core.analysis.published import of_dataset, source
+from kmex_core.base.phrases import joined
 from kmex_core.base.plain_text import csv_text, latex
 from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
@@ -15,26 +19,48 @@ from kmex_core.metrics.types import Evaluation
 from kmex_core.models.kinds import MODEL_KINDS
 
 FORMATS = ("text", "csv", "latex")
-COLUMNS = ("model", "source", "dataset", "k", "images", "metric", "better", "mean", "std", "std_over", "note")
+# what a ± is over
+IMAGES, SEEDS, SAMPLES, TRAININGS, PAPER = "images", "k-means seeds", "image samples", "trainings", "paper"
+SPREADS = {
+    IMAGES: "std_images",
+    SEEDS: "std_seeds",
+    SAMPLES: "std_samples",
+    TRAININGS: "std_trainings",
+    PAPER: "std_paper",
+}
+COLUMNS = (
+    *("model", "source", "dataset", "k", "images", "metric", "better", "mean"),
+    *SPREADS.values(),
+    *("better_than_chance", "note"),
+)
 CAVEAT = "(!)"  # marks numbers with a caveat
 PAPERS_CLASS = "Male"  # of CelebA
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number with its standard deviation, in the metric's unit; or why there is none.
+    """A number with its standard deviations, in the metric's unit; or why there is none.
 
     Attributes:
         mean: None when there is none.
-        std: over runs, or over images where there was one run only (see `over`).
-        over: "runs", "images" or "".
+        spreads: standard deviations by what they are over, a key of `SPREADS`: images (of the mean over an image's
+            prototypes), k-means seeds (for numbers that do not depend on k-means: samples of test images), trainings,
+            or what the paper gives.
         note: why there is no number, what a published one is over, or what a measured one was compared with.
+        better_than_chance: whether it is better than each of its chance levels; None where it has none.
+        not_better_than: the chance levels that it is not better than, names of metrics.
     """
 
     mean: float | None = None
-    std: float | None = None
-    over: str = ""
+    spreads: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    better_than_chance: bool | None = None
+    not_better_than: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> str:
+        """What the ± that is shown is over: trainings, else seeds, else images; "" for none."""
+        return next((over for over in reversed(SPREADS) if over in self.spreads), "")
 
 
 @dataclass(frozen=True)
@@ -65,16 +91,12 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
     """
     table = []
     for evaluation in evaluations:
-        name = " / ".join(evaluation.models)
-        which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
-        if evaluation.kind == "blackbox":
-            which.insert(0, (name, True))
-        for label, black_box in which:
+        for label, black_box in _labels(evaluation):
             cells = {}
             for metric, kind in METRICS.items():
                 key = kind.black_box if black_box else metric
                 if key and key in evaluation.metrics:
-                    cells[metric] = _cell(evaluation, key)
+                    cells[metric] = _cell(evaluation, metric, key)
             data = title(evaluation.dataset) + (f" ({evaluation.class_column})" if evaluation.class_column else "")
             marked = f"{label} {CAVEAT}" if evaluation.caveat else label
             table.append(
@@ -95,14 +117,30 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
     return table
 
 
-def _cell(evaluation: Evaluation, key: str) -> Cell:
+def _cell(evaluation: Evaluation, metric: str, key: str) -> Cell:
     value = evaluation.metrics[key]
     compared = key == "faithfulness" and evaluation.reference and value.mean is not None
     beside = f"beside {evaluation.reference}" if compared else ""
-    note = value.reason or beside
-    if value.std is not None:
-        return Cell(value.mean, value.std, "runs", note)
-    return Cell(value.mean, value.std_images, "images" if value.std_images is not None else "", note)
+    # a black box and built-in prototypes do not depend on the seed of k-means, which also draws the test images
+    of_kmeans = key == metric and not evaluation.built_in
+    spreads = {
+        IMAGES: value.std_images,
+        SEEDS: value.std_seeds if of_kmeans else None,
+        SAMPLES: None if of_kmeans or not METRICS[metric].maps else value.std_seeds,
+        TRAININGS: value.std_trainings,
+    }
+    return Cell(
+        value.mean,
+        {over: std for over, std in spreads.items() if std is not None},
+        value.reason or beside,
+        value.better_than_chance,
+        tuple(chance_level(against.name) for against in value.against if not against.better),
+    )
+
+
+def chance_level(name: str) -> str:
+    """The metric of a chance level, of the model's or of the black box's."""
+    return name if name in METRICS else next(metric for metric, kind in METRICS.items() if kind.black_box == name)
 
 
 def _published(kind: str, name: str) -> list[Row]:
@@ -115,7 +153,7 @@ def _published(kind: str, name: str) -> list[Row]:
             0,
             0,
             {
-                figure.metric: Cell(figure.mean, figure.std, "paper", f"Table {figure.table}: {figure.variant}")
+                figure.metric: Cell(figure.mean, {PAPER: figure.std}, f"Table {figure.table}: {figure.variant}")
                 for figure in known
                 if figure.model == model
             },
@@ -125,14 +163,16 @@ def _published(kind: str, name: str) -> list[Row]:
 
 
 def shown(metric: str, cell: Cell | None) -> str:
-    """A cell in words: per cent for shares, "–" for what was not asked for, "not computed" for what cannot be."""
+    """A cell in words: per cent for shares, with what its ± is over; "–" for what was not asked for, "not computed" for
+    what cannot be."""
     if cell is None:
         return "–"
     if cell.mean is None:
         return "not computed"
     scale, digits, unit = (100, 1, " %") if METRICS[metric].unit == "share" else (1, 3, "")
-    spread = "" if cell.std is None else f" ± {cell.std * scale:.{digits}f}"
-    return f"{cell.mean * scale:.{digits}f}{spread}{unit}"
+    spread = f" ± {cell.spreads[cell.over] * scale:.{digits}f}" if cell.over else ""
+    over = f" ({cell.over})" if cell.over not in ("", PAPER) else ""
+    return f"{cell.mean * scale:.{digits}f}{spread}{unit}{over}"
 
 
 def metrics_of(table: Sequence[Row]) -> list[str]:
@@ -163,15 +203,121 @@ def as_text(table: Sequence[Row]) -> str:
 
 
 def measured_notes(table: Sequence[Row]) -> list[str]:
-    """Caveats, and what measured numbers were compared with, where that is not plain from the row."""
+    """Caveats, what measured numbers were compared with, where that is not plain from the row, and which numbers are no
+    better than chance."""
     caveats = dict.fromkeys(f"{row.label}: {row.caveat}".rstrip(".") for row in table if row.caveat)
-    return [*caveats] + [
-        f"{METRICS[name].title} of {row.label}: {cell.note}"
-        for row in table
-        if row.source == "measured"
-        for name, cell in row.cells.items()
-        if cell.mean is not None and cell.note
-    ]
+    return (
+        [*caveats]
+        + [
+            f"{METRICS[name].title} of {row.label}: {cell.note}"
+            for row in table
+            if row.source == "measured"
+            for name, cell in row.cells.items()
+            if cell.mean is not None and cell.note
+        ]
+        + [
+            f"{METRICS[name].title} of {row.label} is no better than chance: {_named(cell.not_better_than)}"
+            for row in table
+            for name, cell in row.cells.items()
+            if cell.not_better_than
+        ]
+    )
+
+
+def _named(chance_levels: Sequence[str]) -> str:
+    titles = [METRICS[name].title for name in chance_levels]
+    return joined("and", [titles[0], *(title[0].lower() + title[1:] for title in titles[1:])])
+
+
+def chance_sentences(evaluation: Evaluation, group: str = "") -> list[str]:
+    """For each metric with chance levels (of a group), whether it is better than them, in a sentence.
+
+    Each is compared over the images: better by more than 1.96 standard errors of the paired differences.
+    """
+    sentences = []
+    for name, kind in METRICS.items():
+        for key, whose in ((name, ""), (kind.black_box, "The black box: ")):
+            value = evaluation.metrics.get(key)
+            if value is None or value.mean is None or not value.against or group not in ("", kind.group):
+                continue
+            parts = []
+            for verdict in (True, False):
+                beside = [against for against in value.against if against.better == verdict]
+                if beside:
+                    levels = [_level(evaluation, against.name) for against in beside]
+                    parts.append(f"{'better' if verdict else 'no better'} than {joined('and', levels)}")
+            title = kind.title if not whose else kind.title[0].lower() + kind.title[1:]
+            sentences.append(f"{whose}{title} ({kind.with_unit(value.mean)}) is {', and '.join(parts)}.")
+    return sentences
+
+
+def _level(evaluation: Evaluation, key: str) -> str:
+    kind, mean = METRICS[chance_level(key)], evaluation.metrics[key].mean
+    assert mean is not None
+    return f"{kind.chance_name} ({kind.shown(mean)})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more accurate one model is than another on the same test images.
+
+    Attributes:
+        model, other: labels of their rows.
+        mean: difference of the shares of correct predictions, −1…1.
+        low, high: its paired 95 % interval, see `metrics.paired_interval`.
+        p: of McNemar's test.
+        images: how many.
+    """
+
+    model: str
+    other: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    images: int
+
+    @property
+    def text(self) -> str:
+        """In a sentence, without its stop."""
+        return (
+            f"Accuracy of {self.model} minus that of {self.other}: {self.mean * 100:+.1f} points on the same "
+            f"{self.images:,} test images (95 % interval {self.low * 100:+.1f} to {self.high * 100:+.1f}, McNemar's "
+            f"test p = {self.p:.2g})"
+        )
+
+
+def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
+    """The accuracy of every model against the first one with the same test images, by the first run of each."""
+    firsts: list[tuple[str, Evaluation, np.ndarray]] = []
+    found = []
+    for evaluation in evaluations:
+        if not len(evaluation.labels):
+            continue
+        for label, black_box in _labels(evaluation):
+            right = evaluation.right_black_box if black_box else evaluation.right
+            first = next(
+                (
+                    (name, of_first)
+                    for name, other, of_first in firsts
+                    if other.dataset == evaluation.dataset and np.array_equal(other.labels, evaluation.labels)
+                ),
+                None,
+            )
+            if first is None:
+                firsts.append((label, evaluation, right))
+                continue
+            mean, low, high = metrics.paired_interval(right, first[1])
+            p = metrics.paired_p_value(right, first[1])
+            found.append(Difference(label, first[0], mean, low, high, p, len(right)))
+    return found
+
+
+def _labels(evaluation: Evaluation) -> list[tuple[str, bool]]:
+    """The labels of an evaluation's rows, and whether each is the black box's."""
+    name = " / ".join(evaluation.models)
+    which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
+    return [(name, True), *which] if evaluation.kind == "blackbox" else which
 
 
 def published_notes(table: Sequence[Row]) -> list[str]:
@@ -184,7 +330,7 @@ def as_csv(table: Sequence[Row]) -> str:
     lines: list[Sequence[Any]] = [COLUMNS]
     for row in table:
         for name, value in row.cells.items():
-            numbers = ["" if number is None else number for number in (value.mean, value.std)]
+            better = "" if value.better_than_chance is None else str(value.better_than_chance).lower()
             note = " ".join(filter(None, (row.caveat, value.note)))
             lines.append(
                 [
@@ -195,8 +341,9 @@ def as_csv(table: Sequence[Row]) -> str:
                     row.images or "",
                     name,
                     METRICS[name].better,
-                    *numbers,
-                    value.over,
+                    "" if value.mean is None else value.mean,
+                    *(value.spreads.get(over, "") for over in SPREADS),
+                    better,
                     note,
                 ]
             )
@@ -229,18 +376,34 @@ def as_values(table: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON-like values: metrics by name, each with its mean, ± over runs, and direction."""
+    """An evaluation as JSON-like values: metrics by name, each with its mean, standard deviations over images, k-means
+    seeds and trainings, direction, and how much better it is than its chance levels."""
     black_box = {kind.black_box: name for name, kind in METRICS.items() if kind.black_box}
-    values = {**dataclasses.asdict(evaluation), "seeds": list(evaluation.seeds), "models": list(evaluation.models)}
+    values = {
+        field.name: getattr(evaluation, field.name)
+        for field in dataclasses.fields(evaluation)
+        if not isinstance(getattr(evaluation, field.name), np.ndarray)
+    } | {"seeds": list(evaluation.seeds), "models": list(evaluation.models)}
     values["own"] = values.pop("built_in")  # the name that readers of this JSON know
     values["metrics"] = {
         name: {
             "mean": measured.mean,
-            "std": measured.std,
+            "std_seeds": measured.std_seeds,
+            "std_trainings": measured.std_trainings,
             "runs": list(measured.runs),
             "std_images": measured.std_images,
             "interval": measured.interval,
             "better": METRICS[black_box.get(name, name)].better,
+            "better_than_chance": measured.better_than_chance,
+            "chance": {
+                against.name: {
+                    "mean": evaluation.metrics[against.name].mean,
+                    "difference": against.difference,
+                    "standard_error": against.error,
+                    "better": against.better,
+                }
+                for against in measured.against
+            },
             "not_computed": measured.reason or None,
         }
         for name, measured in evaluation.metrics.items()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,14 @@ from kmex_core.base.phrases import joined
 from kmex_core.data.registry import Split
 from kmex_core.prototypes.types import Prototypes
 
-if TYPE_CHECKING:
-    pass
-
 HARDLY = 0.01
+# a figure against its chance level, by `metrics.Band.verdict`; that of the number of captured attributes
+VERDICTS = {"better": "better than chance", "within": "within chance", "worse": "worse than chance"}
+CAPTURED_VERDICTS = {
+    "better": "more than by chance",
+    "within": "no more than by chance",
+    "worse": "fewer than by chance",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,7 @@ class Coverage:
         told_apart: (A,) see `metrics.correlation_ratio`.
         correlation, correlation_prototypes: (A, A), of the training images and of the prototypes' images.
         error: mean absolute difference of the two.
+        chance: what as many random training images of each class cover.
         subgroups: combinations of two attributes.
         ghosts: how many prototypes are ghosts.
     """
@@ -45,6 +51,7 @@ class Coverage:
     correlation: np.ndarray
     correlation_prototypes: np.ndarray
     error: float
+    chance: metrics.AttributeChance
     subgroups: metrics.Subgroups
     ghosts: int
 
@@ -52,6 +59,16 @@ class Coverage:
     def captured(self) -> np.ndarray:
         """(A,) bool, the attributes that at least one prototype has."""
         return metrics.captured(self.has)
+
+    @property
+    def captured_chance(self) -> metrics.Band:
+        """How many attributes as many random training images of each class capture."""
+        return metrics.chance_band(self.chance.captured)
+
+    @property
+    def error_chance(self) -> metrics.Band:
+        """The error of the correlations among as many random training images of each class."""
+        return metrics.chance_band(self.chance.error)
 
     @property
     def missed(self) -> list[str]:
@@ -73,6 +90,8 @@ class Curves:
         ghosted: (S, J) int64, how many of them are ghosts.
         captured_by: (S, J, A) bool.
         error: (S, J) float64, mean absolute difference of the correlation matrices.
+        chance_captured, chance_error: J bands, what as many random training images of each class capture, and their
+            error.
     """
 
     names: tuple[str, ...]
@@ -83,6 +102,8 @@ class Curves:
     ghosted: np.ndarray
     captured_by: np.ndarray
     error: np.ndarray
+    chance_captured: tuple[metrics.Band, ...]
+    chance_error: tuple[metrics.Band, ...]
 
     @property
     def captured(self) -> np.ndarray:
@@ -131,6 +152,7 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
         whole,
         among,
         metrics.correlation_error(whole, among),
+        _chance(train, _per_class(train, prototypes)),
         metrics.subgroups(train.attributes, has, train.known),
         int(prototypes.ghost.sum()),
     )
@@ -141,6 +163,15 @@ def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.n
     there = (prototypes.exemplar >= 0)[:, None]
     has = train.attributes[prototypes.exemplar] & there
     return has, None if train.known is None else train.known[prototypes.exemplar] & there
+
+
+def _per_class(train: Split, prototypes: Prototypes) -> np.ndarray:
+    """(C,) the number of prototypes of each class."""
+    return np.bincount(prototypes.classes, minlength=int(train.labels.max()) + 1)
+
+
+def _chance(train: Split, per_class: np.ndarray) -> metrics.AttributeChance:
+    return metrics.attribute_chance(train.attributes, train.labels, per_class, train.known)
 
 
 class CurveMaker:
@@ -154,12 +185,17 @@ class CurveMaker:
         self.train = train
         self._whole = metrics.correlation(train.attributes, train.known)
         self._conversions: dict[tuple[int, int], tuple[int, int, np.ndarray, float]] = {}
+        self._chance: dict[int, dict[tuple[int, ...], metrics.AttributeChance]] = {}
 
     def add(self, k: int, seed: int, prototypes: Prototypes) -> None:
         """Take one conversion."""
         has, known = _of_pictures(self.train, prototypes)
         error = metrics.correlation_error(self._whole, metrics.correlation(has, known))
         self._conversions[seed, k] = len(prototypes), int(prototypes.ghost.sum()), metrics.captured(has), error
+        per_class = _per_class(self.train, prototypes)
+        known_chances = self._chance.setdefault(k, {})
+        if (numbers := tuple(per_class.tolist())) not in known_chances:
+            known_chances[numbers] = _chance(self.train, per_class)
 
     def curves(self) -> Curves:
         """The curves over all numbers of prototypes that were added for every seed.
@@ -185,7 +221,12 @@ class CurveMaker:
             np.array([[ghosts for _, ghosts, _, _ in row] for row in rows]),
             np.array([[captured for _, _, captured, _ in row] for row in rows]),
             np.array([[error for _, _, _, error in row] for row in rows]),
+            *(tuple(self._band(k, name) for k in ks) for name in ("captured", "error")),
         )
+
+    def _band(self, k: int, name: str) -> metrics.Band:
+        # trainings may differ in how many of their prototypes each class has: the draws for each, together
+        return metrics.chance_band(np.concatenate([getattr(chance, name) for chance in self._chance[k].values()]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,24 +240,29 @@ def finding(covered: Coverage, per_class: int) -> list[str]:
         covered: what one conversion covers.
         per_class: prototypes per class.
     """
-    total, caught = len(covered.names), int(covered.captured.sum())
-    beginning = f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
+    total, caught, chance = len(covered.names), int(covered.captured.sum()), covered.captured_chance
+    sentences = [
+        f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
+        f"{f'all {total}' if caught == total else f'{caught} of {total}'} attributes are captured, "
+        f"{CAPTURED_VERDICTS[chance.verdict(caught, True)]}: as many random training images of each class capture "
+        f"{chance.mean:.1f} ({chance.low:g} to {chance.high:g} in {metrics.CONFIDENCE:.0%} of {metrics.DRAWS} draws)."
+    ]
     missed = covered.missed
     share = dict(zip(covered.names, covered.frequency, strict=True))
 
     def named(name: str) -> str:
         return f"{name.replace('_', ' ')} ({share[name]:.1%} of training images)"
 
-    if not missed:
-        sentences = [beginning + f"all {total} attributes are captured."]
-    elif len(missed) == 1:
-        sentences = [beginning + f"{caught} of {total} attributes are captured; missed is {named(missed[0])}."]
-    else:
-        sentences = [
-            beginning
-            + f"{caught} of {total} attributes are captured; the rarest missed is {named(missed[0])}, the most "
-            f"frequent missed {named(missed[-1])}."
-        ]
+    if len(missed) == 1:
+        sentences.append(f"Missed is {named(missed[0])}.")
+    elif missed:
+        sentences.append(f"The rarest missed is {named(missed[0])}, the most frequent missed {named(missed[-1])}.")
+    chance = covered.error_chance
+    sentences.append(
+        f"The error of the attributes' correlations is {covered.error:.3f}, "
+        f"{VERDICTS[chance.verdict(covered.error, False)]}: {chance.mean:.3f} for random images ({chance.low:.3f} to "
+        f"{chance.high:.3f})."
+    )
     hardly = [name for name, value in zip(covered.names, covered.told_apart, strict=True) if value < HARDLY]
     if hardly:
         names = [name.replace("_", " ") for name in hardly]
@@ -230,7 +276,8 @@ def finding(covered: Coverage, per_class: int) -> list[str]:
 
 def as_rows(curves: Curves) -> list[dict[str, Any]]:
     """One object per number of prototypes per class: means over the seeds, their standard deviations where there are
-    several, and the attributes that are missed with every seed, the rarest first."""
+    several, what as many random training images of each class give (mean, and 95 % of the draws), whether the means
+    are better or worse than that, and the attributes that are missed with every seed, the rarest first."""
     rows = []
     for column, k in enumerate(curves.ks):
         values = {
@@ -241,10 +288,16 @@ def as_rows(curves: Curves) -> list[dict[str, Any]]:
         never = np.flatnonzero(~curves.captured_by[:, column].any(0))
         missed = [curves.names[attribute] for attribute in never[np.argsort(curves.frequency[never], kind="stable")]]
         several = len(curves.seeds) > 1
+        chances = {"captured": curves.chance_captured[column], "correlation_mae": curves.chance_error[column]}
         rows.append(
             {"k": k, "prototypes": int(curves.prototypes[column])}
             | {name: float(of_seeds.mean()) if several else of_seeds[0].item() for name, of_seeds in values.items()}
             | ({f"{name}_std": float(of_seeds.std(ddof=1)) for name, of_seeds in values.items()} if several else {})
+            | {f"{name}_chance": dataclasses.asdict(chance) for name, chance in chances.items()}
+            | {
+                f"{name}_verdict": VERDICTS[chance.verdict(float(values[name].mean()), name == "captured")]
+                for name, chance in chances.items()
+            }
             | {"missed": missed}
         )
     return rows

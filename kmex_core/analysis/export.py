@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from kmex_core import metrics
 from kmex_core.analysis.coverage import (
     Curves,
     as_rows,
@@ -90,6 +91,10 @@ def attributes(
 ) -> dict[str, Any]:
     """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
 
+    `chance_limits` are the half widths of simultaneous 95 % bands for random training images in place of the exemplars:
+    prototypes with each attribute, and with both of each pair, around the expected numbers; correlations of attributes
+    around those of the training images.
+
     Args:
         info, data: the model and its data, with attributes.
         curves: over numbers of prototypes per class.
@@ -99,6 +104,7 @@ def attributes(
         black_box: whether the black box predicts the same classes.
     """
     covered = coverage(data.split("train"), conversion.prototypes)
+    chance = covered.chance
     per_class = source.per_class(info.k)
     tables = {
         "attributes": attribute_table(covered, curves if source.has_black_box else None),
@@ -115,6 +121,11 @@ def attributes(
         "k": per_class,
         "seed": seed,
         "finding": finding(covered, per_class),
+        "chance_limits": {
+            "attributes": metrics.simultaneous_limit(chance.deviation),
+            "subgroups": metrics.simultaneous_limit(chance.deviation_pairs),
+            "correlations": metrics.simultaneous_limit(chance.deviation_correlation),
+        },
     } | {name: _records(table) for name, table in tables.items()}
 
 

@@ -27,6 +27,7 @@ JUDGED = 2000
 ROWS = 2048
 FEWEST = 5
 HALVINGS = 64
+USUAL = 0.99
 
 
 def fit(
@@ -71,10 +72,17 @@ def fit(
         anchors=anchors,
         labels=np.concatenate([train.labels, test.labels]).astype(np.int32),
         black_box=np.concatenate([train.black_box, test.black_box]).astype(np.int32),
+        far=np.empty(0, dtype=bool),
+        limit=0.0,
         trustworthiness=0.0,
         placed_trustworthiness=None,
         seconds=0.0,
     )
+    # how far from others is usual: of the fitted images, to the nearest other one
+    own = _remoteness(fitted, train.z[sample], 1)
+    limit = float(np.quantile(own, USUAL))
+    remote = remoteness(fitted, train.z)
+    remote[sample] = own
     all_train = _place(fitted, places, train.z, progress)
     all_train[sample] = places
     all_test = _place(fitted, places, test.z, progress)
@@ -85,6 +93,8 @@ def fit(
         fitted,
         train=all_train,
         test=all_test,
+        far=np.concatenate([remote, remoteness(fitted, test.z)]) > limit,
+        limit=limit,
         trustworthiness=_trustworthiness(train.z[sample[judged]], places[judged]),
         placed_trustworthiness=_trustworthiness(test.z[rows], all_test[rows]) if len(rows) >= FEWEST else None,
         seconds=time.perf_counter() - started,
@@ -105,6 +115,31 @@ def place(projection: Projection, points: np.ndarray) -> np.ndarray:
         (n, 2) float32, within the hull of the map.
     """
     return _place(projection, projection.train[projection.sample], points, silent)
+
+
+def remoteness(projection: Projection, points: np.ndarray) -> np.ndarray:
+    """(n,) how far points of the embedding are from the nearest fitted image, ≥ 0, in the unit of the embedding.
+
+    √(d² + r²), with d the distance in the map's principal components and r the point's distance from the space that
+    they span: a map shows neither, since it places any point among the fitted images.
+
+    Args:
+        projection: a fitted map.
+        points: (n, D) float32.
+    """
+    return _remoteness(projection, points, 0)
+
+
+def _remoteness(projection: Projection, points: np.ndarray, rank: int) -> np.ndarray:
+    """See `remoteness`; to the nearest image with `rank` 0, to the second nearest with 1."""
+    if len(points) == 0:
+        return np.empty(0, dtype=np.float32)
+    centred = points - projection.mean
+    within = centred @ projection.axes.T
+    outside = np.maximum((centred**2).sum(1) - (within**2).sum(1), 0)
+    _, distance = nearest(within, projection.anchors, rank + 1)
+    remote: np.ndarray = np.sqrt(distance[:, rank] ** 2 + outside)
+    return remote
 
 
 def _place(projection: Projection, places: np.ndarray, points: np.ndarray, progress: Progress) -> np.ndarray:

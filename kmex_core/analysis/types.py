@@ -20,6 +20,8 @@ class Projection(StoredResult):
         mean, axes: (D,) and (P, D) float32, the principal components that distances are measured in.
         anchors: (S, P) float32, the sample in principal components.
         labels, black_box: (N + M,) int32, true and predicted class of the training images, then of the test images.
+        far: (N + M,) bool, images farther from every (other) fitted image than `limit`: their place says little.
+        limit: the 99 % quantile of the fitted images' distance to the nearest other one, see `projection.remoteness`.
         trustworthiness: 0…1, of the fitted images: how far neighbours on the map are neighbours in the embedding.
         placed_trustworthiness: 0…1, the same of test images among themselves, which were placed; None without any.
         seconds: how long it took.
@@ -33,6 +35,8 @@ class Projection(StoredResult):
     anchors: np.ndarray
     labels: np.ndarray
     black_box: np.ndarray
+    far: np.ndarray
+    limit: float
     trustworthiness: float
     placed_trustworthiness: float | None
     seconds: float

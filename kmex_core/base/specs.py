@@ -134,12 +134,15 @@ class ProjectionSpec(Spec):
     embedding: str
     sample: int = 10_000
     seed: int = 0
-    method: str = "umap-1"
+    method: str = "umap-2"
 
 
 @dataclass(frozen=True)
 class MapScoresSpec(Spec):
-    """What the metrics on relevance maps depend on: prototypes (by key), test images, steps of relevance ordering."""
+    """What the metrics on relevance maps depend on: prototypes (by key), test images, steps of relevance ordering.
+
+    `method` makes the maps; `measures` says what is measured on them.
+    """
 
     kind: ClassVar[str] = "MapScoresSpec"
     prototypes: str
@@ -147,3 +150,4 @@ class MapScoresSpec(Spec):
     seed: int = 0
     steps: int = 20
     method: str = "prp-1"
+    measures: str = "beside-chance-2"

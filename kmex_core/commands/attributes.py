@@ -62,9 +62,11 @@ def attributes(
     """Show which attributes the prototypes cover, and for which images predictions fail (paper 4.3, Figure 5).
 
     For every number of prototypes per class: ghost prototypes, attributes captured (at least one prototype's exemplar
-    has them), the error of the attribute correlations among the exemplars, and the attributes missed. With several
-    runs, numbers are means ± standard deviation, and an attribute counts as missed only if every run misses it. Then,
-    for 5 prototypes per class (or the last number): the least represented subgroups, and the worst predicted images.
+    has them), the error of the attribute correlations among the exemplars, and the attributes missed. In parentheses:
+    what as many random training images of each class give, in 95 % of 300 draws. With several runs, numbers are means ±
+    standard deviation over k-means seeds (with --own, over trainings), and an attribute counts as missed only if every
+    run misses it. Then, for 5 prototypes per class (or the last number): the least represented subgroups, and the
+    worst predicted images.
 
     With --own, every number of prototypes is a separate training: the rows are this model and the models in the store
     that were trained alike with another number of prototypes, over the seeds they all share.
@@ -101,23 +103,32 @@ def attributes(
         )
 
     def show(answer: dict[str, Any]) -> None:
-        several = f", mean ± standard deviation over {len(answer['seeds'])} runs" if len(answer["seeds"]) > 1 else ""
+        over = "trainings with different seeds" if answer["own"] else "k-means seeds"
+        several = f", mean ± standard deviation over {len(answer['seeds'])} {over}" if len(answer["seeds"]) > 1 else ""
         print(
             f"'{answer['model']}'{' (built-in prototypes)' if answer['own'] else ' + KMEx'}, class {answer['class']}, "
             f"{len(answer['attributes'])} attributes{several}"
         )
-        print("  k  prototypes   ghosts ↓    captured ↑  correlation MAE ↓  missed (rarest first)")
+        print(
+            "  k  prototypes   ghosts ↓    captured ↑  (chance: 95 %)  correlation MAE ↓    (chance: 95 %)  "
+            "missed (rarest first)"
+        )
         for row in answer["rows"]:
 
             def mean(name: str, digits: int, row: dict[str, Any] = row) -> str:
                 spread = f" ± {row[f'{name}_std']:.{digits}f}" if f"{name}_std" in row else ""
                 return f"{row[name]:.{digits}f}{spread}"
 
+            def chance(name: str, form: str, row: dict[str, Any] = row) -> str:
+                band = row[f"{name}_chance"]
+                return f"({band['low']:{form}} to {band['high']:{form}})"
+
             places = 1 if several else 0
             missed = first_few(row["missed"], 3)
             print(
                 f"{row['k']:3}  {row['prototypes']:10}  {mean('ghosted', places):>9}  {mean('captured', places):>12}  "
-                f"{mean('correlation_mae', 4):>17}  {missed or '–'}"
+                f"{chance('captured', 'g'):>14}  {mean('correlation_mae', 4):>17}  "
+                f"{chance('correlation_mae', '.4f'):>18}  {missed or '–'}"
             )
         if len(answer.get("models", [])) > 1:
             print(f"One training per number of prototypes: {', '.join(answer['models'])}")
@@ -125,10 +136,16 @@ def attributes(
         for sentence in answer["finding"]:
             print(sentence)
         print(
-            f"\nLeast represented subgroups with {answer['k']} per class (expected: in a random sample of the images):"
+            f"\nLeast represented subgroups with {answer['k']} per class (expected: among as many random training "
+            f"images of each class; beyond chance: more than {answer['chance_limits']['subgroups']:.1f} from it, which "
+            "the farthest of all pairs is in 5 % of random draws):"
         )
         for group in answer["subgroups"][:5]:
-            print(f"  {group['subgroup']}: {group['prototypes']} prototypes, {group['expected']:.1f} expected")
+            beyond = "beyond" if group["beyond_chance"] else "within"
+            print(
+                f"  {group['subgroup']}: {group['prototypes']} prototypes, {group['expected']:.1f} expected, "
+                f"{beyond} chance"
+            )
         print("\nWorst predicted groups of test images (95 % Wilson interval):")
         for group in answer["accuracy"][:5]:
             black_box = f", black box {group['accuracy_black_box']:.1%}" if "accuracy_black_box" in group else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,9 @@ def compare(
 ) -> None:
     """Print models, their KMEx and the paper's figures side by side. Missing measurements are made first.
 
+    The paper's figures are beside the metrics that are computed as they were: "as published" where there are two forms.
+    Accuracies are compared with the first model's on the same test images.
+
     Example: python -m kmex_core compare --models digits faces --images 200 --format latex
     """
 
@@ -78,8 +82,12 @@ def compare(
         table = comparison.rows(evaluations, published)
         write = {"text": comparison.as_text, "csv": comparison.as_csv, "latex": comparison.as_latex}
         if as_json:
-            return {"rows": comparison.as_values(table), "notes": list(notes)}
-        return {"text": write[format](table), **({"notes": list(notes)} if format == "text" else {})}
+            found = [dataclasses.asdict(difference) for difference in comparison.differences(evaluations)]
+            return {"rows": comparison.as_values(table), "differences": found, "notes": list(notes)}
+        if format != "text":
+            return {"text": write[format](table)}
+        lines = [write[format](table), *(f"{found.text}." for found in comparison.differences(evaluations))]
+        return {"text": "\n".join(lines), "notes": list(notes)}
 
     answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))
 

@@ -61,6 +61,10 @@ def evaluate(
 ) -> None:
     """Measure a model and its KMEx: predictions, ghosts, diversity, and the faithfulness of relevance maps.
 
+    Every metric on relevance maps is beside its chance levels (a uniform map, another image's map, the runner-up
+    class's map, a random order of pixels). Three standard deviations are told apart: over images (of the mean over an
+    image's prototypes), over k-means seeds (--runs), and over trainings (several --model).
+
     Metrics on relevance maps take minutes per run; earlier measurements are read from the store. To skip them, choose
     others: `--metrics accuracy,ghosting`.
 
@@ -83,16 +87,22 @@ def evaluate(
             else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
         )
         text = comparison.as_text(comparison.rows(evaluations))
-        return comparison.evaluation_values(evaluations[-1]) | {"text": text, "stability": stable} | notes
+        values = comparison.evaluation_values(evaluations[-1])
+        sentences = comparison.chance_sentences(evaluations[-1])
+        return values | {"text": text, "finding": sentences, "stability": stable} | notes
 
     def show(answer: dict[str, Any]) -> None:
         maps = f", relevance maps ({answer['method']}) on {answer['images']:,} images" if answer["images"] else ""
         print(
             f"{len(answer['models']) * len(answer['seeds'])} run(s) with {answer['k']} prototypes per class, "
             f"predictions on {answer['test_images']:,} test images{maps}. "
-            "↑ higher is better, ↓ lower is better. ± standard deviation over runs, or over images for a single run.\n"
+            "↑ higher is better, ↓ lower is better; the others are chance levels. ± is the standard deviation over "
+            "what the parentheses name.\n"
         )
         print(answer["text"])
+        if answer["finding"]:
+            print("\nAgainst chance (95 %, paired over the images):")
+            print("\n".join(answer["finding"]))
         for stable in answer["stability"]:
             _show_stability(stable)
 

@@ -1,6 +1,23 @@
 """Metrics as pure functions on arrays, one concept per file; only those on relevance maps need torch."""
 
-from kmex_core.metrics.accuracy import accuracy, agreement, class_accuracy, confusion, paired_p_value, wilson_interval
+from kmex_core.metrics.accuracy import (
+    accuracy,
+    agreement,
+    class_accuracy,
+    confusion,
+    paired_interval,
+    paired_p_value,
+    wilson_interval,
+)
+from kmex_core.metrics.attribute_chance import (
+    CONFIDENCE,
+    DRAWS,
+    AttributeChance,
+    Band,
+    attribute_chance,
+    chance_band,
+    simultaneous_limit,
+)
 from kmex_core.metrics.attributes import (
     GroupAccuracy,
     Subgroups,
@@ -30,10 +47,16 @@ from kmex_core.metrics.effective import (
 from kmex_core.metrics.ghosting import ghosting
 
 __all__ = [
+    "CONFIDENCE",
+    "DRAWS",
+    "AttributeChance",
+    "Band",
     "GroupAccuracy",
     "Subgroups",
     "accuracy",
     "agreement",
+    "attribute_chance",
+    "chance_band",
     "captured",
     "class_accuracy",
     "class_variance",
@@ -50,10 +73,12 @@ __all__ = [
     "ghosting",
     "group_accuracy",
     "lift",
+    "paired_interval",
     "paired_p_value",
     "random_effective",
     "relative_distance",
     "similarity_diversity",
+    "simultaneous_limit",
     "subgroups",
     "correlation_ratio",
     "wilson_interval",

@@ -34,6 +34,7 @@ def agreement(predicted: np.ndarray, black_box: np.ndarray) -> float:
     return accuracy(predicted, black_box)
 
 
+NORMAL_95 = 1.959964
 MANY = 1000
 
 
@@ -58,6 +59,31 @@ def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
         z = max(0, abs(gained - lost) - 1) / math.sqrt(count)
         return math.erfc(z / math.sqrt(2))
     return min(1.0, 2 * sum(math.comb(count, i) for i in range(fewer + 1)) / 2**count)
+
+
+def paired_interval(one_right: np.ndarray, other_right: np.ndarray) -> tuple[float, float, float]:
+    """The difference of two models' accuracies on the same images, −1…1, with a 95 % interval.
+
+    The interval is the adjusted Wald interval for matched pairs: half an image is added to each cell of the 2 × 2 table
+    (Agresti & Min, Statistics in Medicine 24, 2005), which keeps its level for few differences, too.
+
+    Args:
+        one_right, other_right: (N,) bool, whether each classifies the same images correctly, N ≥ 1.
+
+    Returns:
+        The difference, and the lower and upper bound.
+
+    Raises:
+        ValueError: when the shapes differ or there are no images.
+    """
+    if one_right.shape != other_right.shape or not len(one_right):
+        raise ValueError(f"Expected the same images, got {one_right.shape} and {other_right.shape}.")
+    gained, lost = int((one_right & ~other_right).sum()), int((other_right & ~one_right).sum())
+    count = len(one_right) + 2
+    middle = (gained - lost) / count
+    # variance of a difference of ±1 and 0, with half an image more on either side
+    half = NORMAL_95 * math.sqrt((gained + lost + 1) / count - middle**2) / math.sqrt(count)
+    return (gained - lost) / len(one_right), max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -87,7 +113,7 @@ def class_accuracy(confused: np.ndarray) -> np.ndarray:
 Shares = TypeVar("Shares", float, np.ndarray)
 
 
-def wilson_interval(share: Shares, count: int | np.ndarray, z: float = 1.959964) -> tuple[Shares, Shares]:
+def wilson_interval(share: Shares, count: int | np.ndarray, z: float = NORMAL_95) -> tuple[Shares, Shares]:
     """The Wilson score interval of a share of successes (Wilson 1927), 95 % by default.
 
     Args:

@@ -16,7 +16,12 @@ from kmex_core.metrics.accuracy import wilson_interval
 NEVER = 0
 
 
-def _checked(has: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def checked_attributes(has: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(N, A) bool what is known to be there, and (N, A) bool what is known.
+
+    Raises:
+        ValueError: for other shapes or types.
+    """
     if has.ndim != 2 or has.dtype != bool:
         raise ValueError(f"Expected a matrix of bool, images × attributes, got {has.dtype} of shape {has.shape}.")
     if known is None:
@@ -36,7 +41,7 @@ def frequency(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     Raises:
         ValueError: for other shapes or types.
     """
-    has, known = _checked(has, known)
+    has, known = checked_attributes(has, known)
     count = known.sum(0)
     return np.where(count > 0, has.sum(0) / np.maximum(count, 1), np.nan)
 
@@ -47,7 +52,7 @@ def captured(has: np.ndarray) -> np.ndarray:
     Args:
         has: (K, A) bool, of the exemplars.
     """
-    return np.asarray(_checked(has)[0].any(0))
+    return np.asarray(checked_attributes(has)[0].any(0))
 
 
 def first_captured(captured_by: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -83,19 +88,34 @@ def correlation(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     Raises:
         ValueError: for other shapes or types.
     """
-    has, known = _checked(has, known)
-    x, m = has.astype(np.float64), known.astype(np.float64)
-    count = np.maximum(m.T @ m, 1)
-    # over the images for which both attributes of a pair are known, all (A, A); x² = x since x is 0 or 1
-    mean = (x.T @ m) / count  # of the row's attribute
-    product_mean = (x.T @ x) / count
-    covariance = product_mean - mean * mean.T
+    return correlations(*checked_attributes(has, known))
+
+
+def correlations(has: np.ndarray, known: np.ndarray, pairs: np.ndarray | None = None) -> np.ndarray:
+    """(…, A, A) see `correlation`, of several sets of images at once.
+
+    Args:
+        has: (…, N, A) bool, False where unknown.
+        known: (…, N, A) bool.
+        pairs: (…, A, A) the number of images with both attributes, where it is counted already.
+    """
+    product = both(has) if pairs is None else pairs
+    if known.all():
+        # all images are known for every pair
+        of = np.maximum(has.shape[-2], 1)
+        mean = np.broadcast_to(np.diagonal(product, axis1=-2, axis2=-1)[..., :, None] / of, product.shape)
+    else:
+        of = np.maximum(both(known), 1)
+        mean = both(has, known) / of  # of the row's attribute, over the images for which both are known
+    # all (…, A, A); x² = x since x is 0 or 1
+    covariance = product / of - mean * mean.swapaxes(-1, -2)
     variance = np.maximum(mean - mean**2, 0)
-    scale = np.sqrt(variance * variance.T)
+    scale = np.sqrt(variance * variance.swapaxes(-1, -2))
     # a constant attribute has no correlation: 0 instead of 0 / 0
-    correlations = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
-    np.fill_diagonal(correlations, 1.0)
-    return np.clip(correlations, -1, 1)
+    found = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
+    each = np.arange(found.shape[-1])
+    found[..., each, each] = 1.0
+    return np.clip(found, -1, 1)
 
 
 def correlation_error(among_prototypes: np.ndarray, in_training: np.ndarray) -> float:
@@ -130,7 +150,7 @@ def correlation_ratio(
     Raises:
         ValueError: for other shapes or types.
     """
-    has, known = _checked(has, known)
+    has, known = checked_attributes(has, known)
     if activated.shape != has.shape[:1]:
         raise ValueError(f"Expected {len(has)} activated prototypes, got shape {activated.shape}.")
     # known images, and those with the attribute, per prototype and attribute: (K, A) each
@@ -155,19 +175,14 @@ class Subgroups:
     Attributes:
         pairs: (G, 2) int64, the attributes.
         images: (G,) int64, training images that have both.
-        expected: (G,) float64, the expected number of prototypes with both if they were random training images.
+        frequency: (G,) float64, their share 0…1 of the images for which both are known.
         prototypes: (G,) int64, the number of prototypes with both.
     """
 
     pairs: np.ndarray
     images: np.ndarray
-    expected: np.ndarray
+    frequency: np.ndarray
     prototypes: np.ndarray
-
-    @property
-    def surplus(self) -> np.ndarray:
-        """(G,) prototypes beyond the expected number; negative for under-represented subgroups."""
-        return self.prototypes - self.expected
 
 
 def subgroups(has: np.ndarray, among: np.ndarray, known: np.ndarray | None = None) -> Subgroups:
@@ -181,20 +196,23 @@ def subgroups(has: np.ndarray, among: np.ndarray, known: np.ndarray | None = Non
     Raises:
         ValueError: for other shapes or types.
     """
-    has, known = _checked(has, known)
-    among, _ = _checked(among)
+    has, known = checked_attributes(has, known)
+    among, _ = checked_attributes(among)
     if among.shape[1] != has.shape[1]:
         raise ValueError(f"Expected {has.shape[1]} attributes of the prototypes, got {among.shape[1]}.")
     first, second = np.triu_indices(has.shape[1], 1)
-    counted = _both(has)[first, second]
-    of = np.maximum(_both(known)[first, second], 1)
-    return Subgroups(np.stack([first, second], 1), counted, counted / of * len(among), _both(among)[first, second])
+    images, of, prototypes = (both(rows)[first, second] for rows in (has, known, among))
+    return Subgroups(
+        np.stack([first, second], 1), images.astype(np.int64), images / np.maximum(of, 1), prototypes.astype(np.int64)
+    )
 
 
-def _both(has: np.ndarray) -> np.ndarray:
-    """(A, A) int64, the number of rows with both attributes of each pair."""
-    x = has.astype(np.float64)  # matrix products of floats are fast, and exact below 2⁵³
-    return np.rint(x.T @ x).astype(np.int64)
+def both(has: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+    """(…, A, A) float64, the number of rows of (…, N, A) bool with both attributes of each pair, the second one in
+    `other`, if given; whole numbers, exact below 2²⁴ rows."""
+    x = has.astype(np.float32)  # matrix products of floats are fast
+    y = x if other is None else other.astype(np.float32)
+    return np.asarray(x.swapaxes(-1, -2) @ y, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,13 +254,13 @@ def group_accuracy(right: np.ndarray, has: np.ndarray, least: int = 1) -> GroupA
     Raises:
         ValueError: for other shapes or types.
     """
-    has, _ = _checked(has)
+    has, _ = checked_attributes(has)
     if right.shape != has.shape[:1] or right.dtype != bool:
         raise ValueError(f"Expected {len(has)} bool, got {right.dtype} of shape {right.shape}.")
     first, second = np.triu_indices(has.shape[1])
-    images = _both(has)[first, second]
+    images = both(has)[first, second].astype(np.int64)
     # pairs of an attribute with itself are the single attributes
-    correct = _both(has & right[:, None])[first, second]
+    correct = both(has & right[:, None])[first, second].astype(np.int64)
     large_enough = images >= max(1, least)
     images, correct = images[large_enough], correct[large_enough]
     low, high = wilson_interval(correct / np.maximum(images, 1), images)

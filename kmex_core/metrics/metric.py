@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
-from kmex_core.metrics.types import MapScores, NotComputed
+from kmex_core.metrics.types import MapDivergences, MapScores, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.types import Conversion
 
@@ -51,7 +51,7 @@ class Run(Protocol):
         certainty: see `Certainty`.
         similarity_among: (K, K) similarities among the prototypes, by the model's own similarity; None for KMEx.
         scores: scores of relevance maps by image, or the reason why there are none.
-        divergence: (N,) in nats, of the model's relevance maps from the black box's.
+        divergences: of the model's relevance maps from the black box's, and their chance levels, by image.
     """
 
     @property
@@ -67,7 +67,7 @@ class Run(Protocol):
     @property
     def scores(self) -> MapScores | NotComputed: ...
     @property
-    def divergence(self) -> np.ndarray | NotComputed: ...
+    def divergences(self) -> MapDivergences | NotComputed: ...
 
 
 class Metric(ABC):
@@ -76,13 +76,17 @@ class Metric(ABC):
     Attributes:
         name: its name in JSON, tables and on the command line.
         title: its name for people.
-        better: "higher" or "lower"; "" for a baseline of other metrics.
+        better: "higher" or "lower"; "" for a chance level.
         unit: "share" (0…1, shown in per cent), "nats", "SD" (standard deviations) or "" for a plain number.
         about: its meaning in a sentence or two.
         group: the property it measures, one of `GROUPS`.
         place: its position in its group.
         of_both: whether it is also measured for the black box.
         beside: whether it compares with a black box.
+        chance_of: the metric that it is a chance level of, measured on the same images; "" for none. It is shown beside
+            that one.
+        chance_name: how a sentence calls the chance level: "a uniform map".
+        reference_of: the metric that it is the published form of, "" for none; the paper's figures are beside it.
         table: the number of the paper's table with it, 0 for none.
         maps: whether it needs relevance maps.
         range: the smallest and the largest value there can be, for axes.
@@ -97,6 +101,9 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     of_both: ClassVar[bool] = False
     beside: ClassVar[bool] = False
+    chance_of: ClassVar[str] = ""
+    chance_name: ClassVar[str] = ""
+    reference_of: ClassVar[str] = ""
     table: ClassVar[int] = 0
     maps: ClassVar[bool] = False
     range: ClassVar[tuple[float, float]] = SHARE

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event, Progress, silent
-from kmex_core.metrics.faithfulness import map_divergence
+from kmex_core.metrics.faithfulness import Divergences
 from kmex_core.metrics.ordering import pixel_counts
 from kmex_core.metrics.robustness import (
     LEAST,
@@ -22,7 +22,7 @@ from kmex_core.metrics.robustness import (
     keep_pixels,
     relevance_rank,
 )
-from kmex_core.metrics.types import MapScores
+from kmex_core.metrics.types import MapDivergences, MapScores
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.fit import class_members
 from kmex_core.relevance.method import CannotExplain, RelevanceMethod, Targets
@@ -41,6 +41,14 @@ class Decider(Explainable, Protocol):
 
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores."""
+        ...
+
+    def reference_probabilities(self, similarity: Tensor) -> Tensor:
+        """(N, K) similarities to (N, C) class probabilities as published."""
+        ...
+
+    def reference_similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities as in the paper's released code."""
         ...
 
 
@@ -97,14 +105,18 @@ class _Outputs:
 
     z: Tensor
     similarity: Tensor
+    reference: Tensor
     probability: Tensor
+    published: Tensor
     black_box: Tensor
 
 
-def _outputs(model: Explainable, images: Tensor) -> _Outputs:
+def _outputs(model: Decider, images: Tensor) -> _Outputs:
     z = model.encode(images)
     similarity = model.similarity(z)
-    return _Outputs(z, similarity, model.posterior(z), model.head(z).softmax(1))
+    reference = model.reference_similarity(z)
+    published = model.reference_probabilities(similarity)
+    return _Outputs(z, similarity, reference, model.posterior(z), published, model.head(z).softmax(1))
 
 
 def map_scores(
@@ -120,10 +132,12 @@ def map_scores(
 ) -> MapScores:
     """AD, AI, RO and D_fdl of a model and its black box in one pass: relevance maps and masked images are shared.
 
-    Relevance maps per image: of each prototype of its class (AD, AI), of the model's own prediction (RO), and of the
-    black box's prediction by the model and by the black box (D_fdl, and the black box's AD, AI, RO).
+    Relevance maps per image: of each prototype of its class (AD, AI), of the model's own prediction (RO), of the black
+    box's prediction by the model and by the black box (D_fdl, and the black box's AD, AI, RO), and of the black box's
+    runner-up class by the model (a chance level of D_fdl). The others are a uniform map, the map of another image (see
+    `Divergences`), and a random order of pixels per image (for AD, AI and RO).
     Masked images go through the encoder in batches, once for the model and its black box. Memory is bounded by a
-    batch; its size does not change the result.
+    batch; its size does not change the result. The order of the images decides which one is the other image.
 
     Args:
         model: see `Decider`; in evaluation mode.
@@ -139,6 +153,7 @@ def map_scores(
         KMExError: when a relevance map is not finite, or there are no images or no relevance maps of the model.
     """
     began = time.perf_counter()
+    divergences = Divergences()
     parts: list[dict[str, np.ndarray]] = []
     baseline = baseline.to(model.prototype_class.device)
     with torch.no_grad():
@@ -153,14 +168,16 @@ def map_scores(
             batch = _Batch(
                 model, method, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
             )
-            parts.append(batch.scores(baseline, empty, members, steps, seed))
+            parts.append(batch.scores(baseline, empty, members, steps, seed, divergences))
             done += len(indices[part])
             progress(Event("Measuring relevance maps", done, max(total, done)))
     if not parts:
         raise KMExError("There are no images to measure relevance maps on.")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     conserving = float(joined.pop("conserving").mean())
-    return MapScores(**joined, conserving=conserving, seconds=time.perf_counter() - began)
+    by_index = np.argsort(joined["images"], kind="stable")
+    ordered = {name: values[by_index] for name, values in (joined | divergences.result()).items()}
+    return MapScores(**ordered, conserving=conserving, seconds=time.perf_counter() - began)
 
 
 def map_divergences(
@@ -169,8 +186,8 @@ def map_divergences(
     batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
     method: RelevanceMethod,
     progress: Progress,
-) -> np.ndarray:
-    """(N,) D_fdl in nats between a model and a black box with its own network, per image (paper 4.1.2).
+) -> MapDivergences:
+    """D_fdl between a model and a black box with its own network, per image (paper 4.1.2), and its chance levels.
 
     Compares the two relevance maps of the class that the black box predicts.
 
@@ -185,26 +202,39 @@ def map_divergences(
         KMExError: when a relevance map is not finite.
     """
     black_box = BlackBoxAlone(other.encoder, other.head, model.pixel_range)
-    divergences: list[Tensor] = []
+    divergences, indices = Divergences(), []
     done = 0
-    for _, images, _ in batches:
+    for drawn, images, _ in batches:
+        indices.append(np.asarray(drawn, dtype=np.int64))
         for start in range(0, len(images), BATCH):
             inputs = images[start : start + BATCH].to(model.prototype_class.device)
             with torch.no_grad():
                 z, z_black_box = model.encode(inputs), black_box.encode(inputs)
                 scores = other.head(z_black_box)
                 prototypes = model.similarity(z).shape[1]
-            # the class that the black box predicts, by the model and by the black box
+            # the class that the black box predicts by the model, its runner-up by the model, and by the black box
             each, classes = torch.arange(len(inputs), device=inputs.device), scores.shape[1]
-            predicted = scores.argmax(1)
-            by_model = Targets(each, prototypes + classes + predicted, prototypes, classes)
+            predicted, runner_up = _best_two(scores)
+            first = prototypes + classes
+            by_model = Targets(
+                torch.cat([each, each]), torch.cat([first + predicted, first + runner_up]), prototypes, classes
+            )
             by_black_box = Targets(each, predicted, 0, classes)
             maps, _ = _finite_maps(method, model, inputs, z, by_model, BATCH)
             maps_black_box, _ = _finite_maps(method, black_box, inputs, z_black_box, by_black_box, BATCH)
-            divergences.append(map_divergence(maps, maps_black_box))
+            divergences.add(maps[: len(inputs)], maps[len(inputs) :], maps_black_box)
             done += len(inputs)
             progress(Event("Comparing relevance maps", done, done))
-    return torch.cat(divergences).cpu().numpy()
+    joined = {"images": np.concatenate(indices)} | divergences.result()
+    by_index = np.argsort(joined["images"], kind="stable")
+    return MapDivergences(**{name: values[by_index] for name, values in joined.items()})
+
+
+def _best_two(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) classes with the highest and the second highest of (N, C) scores (the same one if C is 1)."""
+    first = scores.argmax(1)
+    others = scores.scatter(1, first[:, None], -torch.inf)
+    return first, others.argmax(1)
 
 
 def _finite_maps(
@@ -236,12 +266,21 @@ class _Batch:
         with torch.no_grad():
             self.outputs = _outputs(model, images)
             self.predicted = model.classify(self.outputs.similarity).argmax(1)
-        self.black_box = self.outputs.black_box.argmax(1)
+        self.black_box, self.runner_up = _best_two(self.outputs.black_box)
 
     def scores(
-        self, baseline: Tensor, empty: _Outputs, members: Tensor, steps: int, seed: int
+        self,
+        baseline: Tensor,
+        empty: _Outputs,
+        members: Tensor,
+        steps: int,
+        seed: int,
+        divergences: Divergences,
     ) -> dict[str, np.ndarray]:
-        """The rows of `MapScores` for these images, and whether each relevance map conserves relevance."""
+        """The rows of `MapScores` for these images, and whether each relevance map conserves relevance.
+
+        Divergences are added to `divergences`, which connects the batches.
+        """
         count, device = len(self.images), self.images.device
         each = torch.arange(count, device=device)
         # every pair of an image and a prototype of its class, P in all; `slot` is its column in the result, (n, k)
@@ -251,9 +290,12 @@ class _Batch:
         # the model's relevance map of the black box's class is only another one where the predictions differ
         other = torch.nonzero(self.predicted != self.black_box)[:, 0]
         maps, conserving = self._maps(image, prototype, other)
-        of_prototype, of_prediction, of_black_box, of_other = maps.split([len(image), count, count, len(other)])
+        of_prototype, of_prediction, of_black_box, of_runner_up, of_other = maps.split(
+            [len(image), count, count, count, len(other)]
+        )
         same_class = of_prediction.clone()
         same_class[other] = of_other
+        divergences.add(same_class, of_runner_up, of_black_box)
         # pixel orders: of the P pairs, of the n black-box and n model predictions, and n random ones
         ranks = torch.cat(
             [
@@ -264,68 +306,104 @@ class _Batch:
             ]
         )
         # all masked images in one pass through the encoder: for AD and AI, the more relevant half of the pixels by the
-        # P pairs and the n black-box predictions; for RO, every step between none and all by three orders per image
+        # P pairs, the n black-box predictions and n random orders; for RO, every step between none and all by three
+        # orders per image
         least = self.pixels - int(self.pixels * LEAST)
         between = torch.from_numpy(pixel_counts(self.pixels, steps)[1:-1]).to(device)
         first = len(image) + torch.arange(3 * count, device=device)  # ranks by black box, by model, at random
         seen = self._masked(
             baseline,
-            torch.cat([image, each, each.repeat(3).repeat_interleave(len(between))]),
+            torch.cat([image, each, each, each.repeat(3).repeat_interleave(len(between))]),
             ranks,
-            torch.cat([torch.arange(len(image) + count, device=device), first.repeat_interleave(len(between))]),
-            torch.cat([between.new_full((len(image) + count,), least), between.repeat(3 * count)]),
+            torch.cat(
+                [
+                    torch.arange(len(image) + count, device=device),
+                    first[2 * count :],
+                    first.repeat_interleave(len(between)),
+                ]
+            ),
+            torch.cat([between.new_full((len(image) + 2 * count,), least), between.repeat(3 * count)]),
         )
-        # AD, AI: the similarity of each pair (P,) and the black box's probability (n,) before and after masking
+        # AD, AI: the similarities of each pair (P,) and the black box's probability (n,) before and after masking, by
+        # relevance and at random
+        pairs, whole = slice(len(image)), slice(len(image), len(image) + count)
+        at_random = slice(whole.stop, whole.stop + count)
         before = self.outputs.similarity[image, prototype]
-        after = seen.similarity[: len(image)].gather(1, prototype[:, None])[:, 0]
+        after = seen.similarity[pairs].gather(1, prototype[:, None])[:, 0]
+        after_random = seen.similarity[at_random][image, prototype]
+        before_reference = self.outputs.reference[image, prototype]
+        after_reference = seen.reference[pairs].gather(1, prototype[:, None])[:, 0]
         black_before = self.outputs.black_box[each, self.black_box]
-        black_after = seen.black_box[len(image) : len(image) + count][each, self.black_box]
+        black_after = seen.black_box[whole][each, self.black_box]
+        black_random = seen.black_box[at_random][each, self.black_box]
         # RO: probabilities by order, image and step, (3, n, steps − 1, C)
         shape = (3, count, len(between), -1)
-        model_steps = seen.probability[len(image) + count :].view(*shape)
-        black_steps = seen.black_box[len(image) + count :].view(*shape)
+        model_steps = seen.probability[at_random.stop :].view(*shape)
+        black_steps = seen.black_box[at_random.stop :].view(*shape)
 
         def curve(by: int, values: Tensor, start: Tensor, end: Tensor, target: Tensor) -> np.ndarray:
             # both ends are known without masking: the baseline image and the image itself
             middle = values[by].gather(2, target[:, None, None].expand(-1, len(between), 1))[..., 0]
-            whole = torch.cat([start[0, target][:, None], middle, end.gather(1, target[:, None])], 1)
-            return whole.float().cpu().numpy()
+            every = torch.cat([start[0, target][:, None], middle, end.gather(1, target[:, None])], 1)
+            return every.float().cpu().numpy()
 
         def by_slot(values: np.ndarray) -> np.ndarray:
             table = np.full(of_class.shape, np.nan)
             table[image.cpu().numpy(), slot.cpu().numpy()] = values
             return table
 
-        s, t, b, d = (value.double().cpu().numpy() for value in (before, after, black_before, black_after))
+        s, t, random, s_reference, t_reference, b, d, b_random = (
+            value.double().cpu().numpy()
+            for value in (
+                before,
+                after,
+                after_random,
+                before_reference,
+                after_reference,
+                black_before,
+                black_after,
+                black_random,
+            )
+        )
+        published_steps = seen.published[at_random.stop :].view(*shape)
+        published_ends = (empty.published, self.outputs.published, self.predicted)
         model_ends = (empty.probability, self.outputs.probability, self.predicted)
         black_ends = (empty.black_box, self.outputs.black_box, self.black_box)
         return {
             "images": np.asarray(self.indices, dtype=np.int64),
             "drop": by_slot(average_drop(s, t)),
             "increase": by_slot(average_increase(s, t)),
+            "drop_random": by_slot(average_drop(s, random)),
+            "increase_random": by_slot(average_increase(s, random)),
+            "drop_reference": by_slot(average_drop(s_reference, t_reference)),
+            "increase_reference": by_slot(average_increase(s_reference, t_reference)),
             "drop_black_box": average_drop(b, d),
             "increase_black_box": average_increase(b, d),
-            "divergence": map_divergence(same_class, of_black_box).cpu().numpy(),
+            "drop_black_box_random": average_drop(b, b_random),
+            "increase_black_box_random": average_increase(b, b_random),
             "curve": curve(1, model_steps, *model_ends),
             "curve_random": curve(2, model_steps, *model_ends),
+            "curve_reference": curve(1, published_steps, *published_ends),
             "curve_black_box": curve(0, black_steps, *black_ends),
             "curve_black_box_random": curve(2, black_steps, *black_ends),
             "conserving": conserving,
         }
 
     def _maps(self, image: Tensor, prototype: Tensor, other: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Relevance maps of all pairs' similarities, of each image's prediction by the model and by the black box, and,
-        for the images in `other`, of the black box's class by the model; and whether each conserves relevance."""
+        """Relevance maps of all pairs' similarities, of each image's prediction by the model and by the black box, of
+        the black box's runner-up class by the model, and, for the images in `other`, of the black box's class by the
+        model; and whether each conserves relevance."""
         each = torch.arange(len(self.images), device=image.device)
         count, classes = self.outputs.similarity.shape[1], self.outputs.black_box.shape[1]
         # outputs are numbered: K similarities, C scores of the black box, C probabilities by the prototypes
         targets = Targets(
-            images=torch.cat([image, each, each, other]),
+            images=torch.cat([image, each, each, each, other]),
             outputs=torch.cat(
                 [
                     prototype,
                     count + classes + self.predicted,
                     count + self.black_box,
+                    count + classes + self.runner_up,
                     count + classes + self.black_box[other],
                 ]
             ),
@@ -356,6 +434,6 @@ class _Batch:
         return _Outputs(
             *(
                 torch.cat([getattr(outputs, name) for outputs in parts])
-                for name in ("z", "similarity", "probability", "black_box")
+                for name in ("z", "similarity", "reference", "probability", "published", "black_box")
             )
         )

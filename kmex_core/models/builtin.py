@@ -65,6 +65,10 @@ class BuiltInPrototypes(KMEx):
         similarities: Tensor = self.head.similarity(z)
         return similarities
 
+    def reference_similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities: the model's own are those that the paper compares."""
+        return self.similarity(z)
+
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores, by the model's last layer."""
         scores: Tensor = self.head.classify(similarity)

@@ -10,6 +10,8 @@ import numpy as np
 
 from kmex_core.models.kinds import MODEL_KINDS
 
+# of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
+MOVED = 0.5
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 
 
@@ -92,7 +94,7 @@ class ModelInfo:
             return ""
         if self.movement is None:
             return f"How far training moved the prototypes of '{self.name}' is unknown."
-        if self.movement >= 1:
+        if self.movement >= MOVED:
             return ""
         return (
             f"The prototypes of '{self.name}' are not trained: they moved {self.movement:.2f} times their initial "

@@ -126,6 +126,12 @@ class KMEx(nn.Module):
         """(N, D) embeddings to (N, K) similarities s = log((d² + 1) / (d² + ε)), from 0 (far) to log(1/ε) (at it)."""
         return similarity(self.distance(z), self.epsilon, self.squared)
 
+    def reference_similarity(self, z: Tensor) -> Tensor:
+        """(N, D) embeddings to (N, K) similarities as in the paper's released code: of the distance instead of its
+        square, between the embeddings themselves, whatever the metric."""
+        embedded = torch.from_numpy(self.metric.back(self.prototypes.detach().cpu().numpy())).to(z.device)
+        return similarity(pairwise(z, embedded), self.epsilon, squared=False)
+
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores: a class counts as similar as its most similar prototype.
 
@@ -359,6 +365,8 @@ class KMEx(nn.Module):
             raise StoreError(
                 f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r})."
             )
+        if described["format"] in EARLIER:
+            described |= {"metric": {}, "temperature": None}
         try:
             pixel_range = described["pixel_range"]
             read: dict[str, Any] = {
@@ -368,8 +376,8 @@ class KMEx(nn.Module):
                 "squared": bool(described["squared"]),
                 "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
                 "made_by": dict(described["made_by"]),
-                "metric": EmbeddingMetric.from_arrays(arrays, **described.get("metric", {})),
-                "temperature": temperature_of(described.get("temperature")),
+                "metric": EmbeddingMetric.from_arrays(arrays, **described["metric"]),
+                "temperature": temperature_of(described["temperature"]),
             }
             weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
         except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `save`

@@ -58,23 +58,27 @@ def mapped(z: Points, name: str, matrix: Any) -> Points:
     return z
 
 
-def pulled_back(relevance: Points, z: Points, name: str, matrix: Any, epsilon: float = 1e-6) -> Points:
-    """Relevance of the dimensions of z̃ = z M, to those of z, by the ε rule of a Linear layer; each row keeps its sum.
+def pulled_back(relevance: Points, z: Points, name: str, matrix: Any) -> Points:
+    """Relevance of the dimensions of z̃ = z M, to those of z; each row keeps its sum (unless z is 0).
 
-    The length that "cosine" divides by counts as a constant, as in layer normalisation (Ali et al., ICML 2022).
+    The relevance of each z̃_j = Σ z_d M_dj is distributed in proportion to |z_d M_dj|: proportions with signs have no
+    bound where z̃_j is near 0, which is where the similarity's relevance often starts. The length that "cosine" divides
+    by counts as a constant, as in layer normalisation (Ali et al., ICML 2022).
 
     Args:
         relevance: (N, D) of z̃.
         z: (N, D) the embeddings.
         name, matrix: see `EmbeddingMetric`.
-        epsilon: relative to ‖z̃‖ of a row.
     """
     if name != WHITENED:
         return relevance
-    output = z @ matrix
-    small = epsilon * (output * output).sum(-1, keepdims=True) ** 0.5
-    sign = (output >= 0) * 2.0 - 1.0
-    return z * ((relevance / (output + sign * small)) @ matrix.T)
+    size, weight = abs(z), abs(matrix)
+    arriving = size @ weight  # Σ_d |z_d M_dj|
+    dead = arriving <= SMALL
+    back = size * ((relevance * ~dead / arriving.clip(SMALL)) @ weight.T)
+    # a dimension that nothing arrives at (its units never fire) has no proportions of its own: those of z
+    rest = (relevance * dead).sum(-1, keepdims=True)
+    return back + rest * size / size.sum(-1, keepdims=True).clip(SMALL)
 
 
 def fit_metric(name: str, z: np.ndarray, labels: np.ndarray) -> EmbeddingMetric:

@@ -32,7 +32,7 @@ def posterior(scores: Tensor, prototype_class: Tensor, classes: int, temperature
 def _log_posterior(scores: Tensor, members: Tensor, temperature: float | Tensor) -> Tensor:
     """(N, C) from scores (N, K) and the prototypes of each class (C, k), padded by −1."""
     of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
-    return _log_share(of_class, (members >= 0).sum(1).log(), temperature)
+    return _log_share(of_class, (members >= 0).sum(1).to(scores.dtype).log(), temperature)
 
 
 def _log_share(of_class: Tensor, log_count: Tensor, temperature: float | Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor) -> 
     scores, labels = scores[rows].double(), labels[rows]
     members = class_members(prototype_class, classes)
     of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
-    log_count = (members >= 0).sum(1).log()
+    log_count = (members >= 0).sum(1).to(scores.dtype).log()
     # targets (N, C): most for the own class, the rest spread evenly over the others
     targets = torch.full((len(scores), classes), (1 - own) / max(1, classes - 1), device=scores.device).double()
     targets.scatter_(1, labels[:, None], own)

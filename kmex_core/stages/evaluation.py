@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.metrics.metric import Certainty
-from kmex_core.metrics.types import Evaluation, MapScores, Measured, NotComputed
+from kmex_core.metrics.metric import Certainty, Value
+from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
@@ -44,23 +44,19 @@ def evaluate(
     Raises:
         InputError: for an unknown metric or method, or models of different kinds; see `ModelConversion`.
     """
-    for name in names:
-        METRICS.named(name)
+    names = _with_chance(names)
     METHODS.named(method)
     infos = [subject.info for subject in subjects]
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")
-    runs: list[dict[str, float | NotComputed]] = []
-    deviations: list[dict[str, float]] = []
-    for subject in subjects:
-        for seed in seeds:
-            values, deviation = _run(_Run(subject, source.seeded(seed), seed, images, method), names)
-            runs.append(values)
-            deviations.append(deviation)
+    runs = [
+        _run(_Run(subject, source.seeded(seed), seed, images, method), names) for subject in subjects for seed in seeds
+    ]
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
     reference = None if source.has_black_box or "faithfulness" not in names else first.reference()
-    test = len(first.data.split("test"))
+    labels = first.data.split("test").labels
+    test, converted = len(labels), first.read(first.conversion(source.seeded(seeds[0])))
     return Evaluation(
         models=tuple(info.name for info in infos),
         kind=first.info.kind,
@@ -71,53 +67,99 @@ def evaluate(
         images=min(images, test) if wants_maps else 0,
         test_images=test,
         method=method if wants_maps else "",
-        metrics={name: _measured(name, runs, deviations, test) for name in runs[0]},
+        metrics={name: _measured(name, runs, len(subjects), test) for name in runs[0]},
         built_in=not source.has_black_box,
         reference=reference.name if reference else "",
         class_column=first.info.class_column,
         caveat=" ".join(filter(None, (info.caveat for info in infos))),
+        labels=labels,
+        right=converted.test_predicted == labels,
+        right_black_box=converted.test_black_box == labels,
     )
 
 
-def _measured(
-    name: str, runs: Sequence[dict[str, float | NotComputed]], deviations: Sequence[dict[str, float]], test: int
-) -> Measured:
+def _with_chance(names: Sequence[str]) -> list[str]:
+    """Names of `METRICS` with their chance levels: no figure without what chance would give."""
+    for name in names:
+        METRICS.named(name)
+    return [name for name, metric in METRICS.items() if name in names or metric.chance_of in names]
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A metric in one run.
+
+    Attributes:
+        number: the value, or why there is none.
+        std_images: its standard deviation over images, if it is a mean over them.
+        against: by chance level, how much better it is (mean over images) and the standard error of that.
+    """
+
+    number: float | NotComputed
+    std_images: float | None = None
+    against: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def _measured(name: str, runs: Sequence[Mapping[str, _Value]], trainings: int, test: int) -> Measured:
     values = [run[name] for run in runs]
-    missing = [value for value in values if isinstance(value, NotComputed)]
+    missing = [value.number for value in values if isinstance(value.number, NotComputed)]
     if missing:
         return Measured(name, (), reason=missing[0].reason)
-    numbers = tuple(float(value) for value in values if not isinstance(value, NotComputed))
-    over_images = [deviation[name] for deviation in deviations if name in deviation]
+    numbers = tuple(float(value.number) for value in values if not isinstance(value.number, NotComputed))
+    over_images = [value.std_images for value in values if value.std_images is not None]
     shares = name in ("accuracy", "accuracy_black_box", "agreement")
     return Measured(
         name,
         numbers,
         std_images=float(np.mean(over_images)) if over_images else None,
         interval=metrics.wilson_interval(float(np.mean(numbers)), test) if shares else None,
+        trainings=trainings,
+        against=tuple(
+            AgainstChance(chance, *np.mean([value.against[chance] for value in values], 0).tolist())
+            for chance in values[0].against
+            if all(chance in value.against for value in values)
+        ),
     )
 
 
-def _run(run: _Run, names: Sequence[str]) -> tuple[dict[str, float | NotComputed], dict[str, float]]:
-    """One run: every metric's value, and for metrics that are means over images, their standard deviation."""
+def _run(run: _Run, names: Sequence[str]) -> dict[str, _Value]:
+    """Every metric's value in one run."""
     source = run.source
-    values: dict[str, float | NotComputed] = {}
-    deviations: dict[str, float] = {}
+    by_name: dict[str, Value] = {}
     for name in names:
         metric = METRICS[name]
         if metric.beside and not source.has_black_box:
             continue
-        measured = {name: metric.measure(run)}
+        by_name[name] = metric.measure(run)
         if metric.of_both and source.has_black_box:
-            measured[metric.black_box] = metric.measure_black_box(run)
-        for key, value in measured.items():
-            if not isinstance(value, np.ndarray):
-                values[key] = value
-                continue
-            known = value[~np.isnan(value)]  # a share of a similarity ≤ 0 is meaningless
-            values[key] = float(known.mean()) if len(known) else NO_SHARE
-            if len(known):
-                deviations[key] = float(known.std())
-    return values, deviations
+            by_name[metric.black_box] = metric.measure_black_box(run)
+    found = {key: _of_images(value) for key, value in by_name.items()}
+    for name in names:
+        if chance_of := METRICS[name].chance_of:
+            metric, chance = METRICS[chance_of], METRICS[name]
+            for key, beside in ((metric.name, chance.name), (metric.black_box, chance.black_box)):
+                paired = _paired(by_name.get(key), by_name.get(beside), metric.better)
+                if paired is not None:
+                    found[key] = replace(found[key], against={**found[key].against, beside: paired})
+    return found
+
+
+def _of_images(value: Value) -> _Value:
+    if not isinstance(value, np.ndarray):
+        return _Value(value)
+    known = value[~np.isnan(value)]  # a share of a similarity ≤ 0 is meaningless
+    return _Value(float(known.mean()), float(known.std())) if len(known) else _Value(NO_SHARE)
+
+
+def _paired(value: Value | None, chance: Value | None, better: str) -> tuple[float, float] | None:
+    """How much better (N,) values are than chance: the mean over images, and its standard error."""
+    if not isinstance(value, np.ndarray) or not isinstance(chance, np.ndarray):
+        return None
+    difference = value - chance if better == "higher" else chance - value
+    difference = difference[~np.isnan(difference)]
+    if len(difference) < 2:
+        return None
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 @dataclass(frozen=True)
@@ -175,10 +217,8 @@ class _Run:
     def scores(self) -> MapScores | NotComputed:
         return self.subject.relevance_scores(self.source, self.images, self.seed, self.method).get_or_why_not()
 
-    @property
-    def divergence(self) -> np.ndarray | NotComputed:
-        if isinstance(self.scores, NotComputed):
+    @cached_property
+    def divergences(self) -> MapDivergences | NotComputed:
+        if isinstance(self.scores, NotComputed) or self.source.has_black_box:
             return self.scores
-        if self.source.has_black_box:
-            return self.scores.divergence
         return self.subject.divergences(self.images, self.seed, self.method)

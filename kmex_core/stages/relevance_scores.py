@@ -11,7 +11,7 @@ import numpy as np
 from kmex_core.base.artifact import Artifact, ResultT, SpecT
 from kmex_core.base.files import Arrays
 from kmex_core.base.specs import DivergenceSpec, MapScoresSpec, PrototypeSpec
-from kmex_core.metrics.types import MapScores, NotComputed
+from kmex_core.metrics.types import MapDivergences, MapScores, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
@@ -121,8 +121,8 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         return MapScores.from_arrays(arrays, **description["measured"])
 
 
-class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
-    """(N,) D_fdl in nats between a prototypical model on its own and a black box beside it, image by image.
+class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
+    """D_fdl between a prototypical model on its own and a black box beside it, and its chance levels, image by image.
 
     Args:
         bound: the model and its data.
@@ -163,18 +163,18 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, np.ndarray]):
         black_box = BlackBoxAlone(self._black_box.encoder, self._black_box.head, self._explainer.pixel_range)
         return ALONE if self._method.why_not(black_box, _size(self._bound.info)) else None
 
-    def make(self) -> np.ndarray:
+    def make(self) -> MapDivergences:
         from kmex_core.metrics.on_maps import map_divergences
 
         images = chosen_images(self._bound, self._scores)
         return map_divergences(self._explainer, self._black_box, images, self._method, self.progress)
 
-    def pack(self, result: np.ndarray) -> tuple[Arrays, dict[str, Any]]:
-        return {"divergence": result}, {"reference": self._reference.name}
+    def pack(self, result: MapDivergences) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {"reference": self._reference.name}
 
     @classmethod
-    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> np.ndarray:
-        return arrays["divergence"]
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> MapDivergences:
+        return MapDivergences.from_arrays(arrays)
 
 
 def reference_of(bound: Bound) -> ModelInfo | None:
@@ -193,14 +193,14 @@ def reference_of(bound: Bound) -> ModelInfo | None:
 
 
 def chosen_images(bound: Bound, spec: MapScoresSpec) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-    """Some test images, drawn by the seed, in batches: indices (n,), normalised images (n, 3, S, S), labels (n,)."""
+    """Some test images in the order the seed draws them, in batches: indices (n,), normalised images (n, 3, S, S),
+    labels (n,). Neighbours in that order are unrelated, even where the files of a class lie together."""
     import torch
 
     from kmex_core.data.network_input import normalise, to_pixels
 
     info, test = bound.info, bound.data.split("test")
     drawn = np.random.default_rng(spec.seed).choice(len(test), spec.images, replace=False)
-    drawn.sort()
     for start in range(0, len(drawn), BATCH):
         rows = drawn[start : start + BATCH]
         pixels = to_pixels(test.images(rows), info.channels, info.image_size)

@@ -17,7 +17,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
-from kmex_core.metrics.types import NotComputed
+from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
@@ -89,8 +89,8 @@ class Subject(Bound):
         """The black box for comparison with a prototypical model's relevance maps, see `reference_of`."""
         return reference_of(self)
 
-    def divergences(self, images: int = IMAGES, seed: int = 0, method: str = DEFAULT) -> np.ndarray | NotComputed:
-        """(N,) D_fdl in nats between a model with built-in prototypes and its `reference`, or the reason why not."""
+    def divergences(self, images: int = IMAGES, seed: int = 0, method: str = DEFAULT) -> MapDivergences | NotComputed:
+        """D_fdl between a model with built-in prototypes and its `reference` by image, or the reason why not."""
         reference, source = self.reference(), BuiltIn()
         if reference is None:
             return ALONE

@@ -22,6 +22,7 @@ from app.figures.attributes import (
     curves_figure,
 )
 from app.selection import Selection
+from kmex_core import metrics
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis.tables.attributes import accuracy_table, curves_table
 from kmex_core.base import jobs
@@ -64,6 +65,12 @@ def test_the_page_says_first_what_there_is_to_know(
     test = healthy(page("attributes"))
     found = attributes.coverage(data.split("train"), Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes)
     assert test.markdown[1].value.startswith(f"**{attributes.finding(found, 5)[0]}**")
+    chance = metrics.chance_band(found.chance.captured)
+    captured = next(metric for metric in test.metric if metric.label == "Captured ↑")
+    assert captured.delta == f"chance {chance.low:g} to {chance.high:g}"
+    captions = " ".join(caption.value for caption in test.caption)
+    assert f"a surplus beyond ±{metrics.simultaneous_limit(found.chance.deviation_pairs):.1f}" in captions
+    assert f"differ by more than {metrics.simultaneous_limit(found.chance.deviation_correlation):.2f}" in captions
     shown = {metric.label: metric.value for metric in test.metric}
     assert shown["Captured ↑"] == f"{int(found.captured.sum())} of 5"
     assert shown["Error of correlations ↓"] == f"{found.error:.3f}"
@@ -226,6 +233,8 @@ def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: att
         np.array([[3]]),
         np.ones((1, 1, 5), bool),
         np.array([[0.25]]),
+        (metrics.Band(4.0, 3.0, 5.0),),
+        (metrics.Band(0.2, 0.1, 0.3),),
     )
     table = curves_table({"m + KMEx": swept, "m alone": one})
     assert table["k"].tolist() == [4, 5, 5]
@@ -234,11 +243,16 @@ def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: att
     assert table["ghosted"].tolist()[-1] == 3
     for name in CURVES:
         figure = curves_figure(table, name, 5, KS, 5)
-        assert [trace.name for trace in figure.data if trace.name] == ["m + KMEx", "m alone"]
+        grey = ["Random training images"] if name != "ghosted" else []
+        assert [trace.name for trace in figure.data if trace.name] == [*grey, "m + KMEx", "m alone"]
         assert figure.layout.xaxis.title.text
         assert figure.layout.yaxis.title.text
         assert any(shape.x0 == shape.x1 == 5 for shape in figure.layout.shapes)
-    band = curves_figure(table, "error", 5, KS, 5).data[0]
+    chance, mean, band = curves_figure(table, "error", 5, KS, 5).data[:3]
+    assert list(chance.y[:2]) == pytest.approx([band.high for band in swept.chance_error])
+    assert list(mean.y) == pytest.approx([band.mean for band in swept.chance_error])
+    alone = curves_figure(table.tail(1), "error", 5, KS, 5).data[0]
+    assert (alone.error_y.array[0], alone.error_y.arrayminus[0]) == pytest.approx((0.1, 0.1))
     assert max(band.y) == pytest.approx((swept.error.mean(0) + swept.error.std(0, ddof=1)).max())
 
 

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from app import claims
+from kmex_core.analysis.types import Projection
 from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.prototypes.metric_choice import Trial, agreed
 from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.stages.geometry import Geometry
 from tests.helpers.paths import ROOT
 from tests.helpers.results import summary
 
@@ -61,6 +65,7 @@ def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0
         np.array(probability),
         0,
         int(classes[nearest]),
+        True,
         away,
         similarity,
         np.array([nearest]),
@@ -209,6 +214,71 @@ def test_what_a_page_claims_of_the_data_is_computed(path: Path) -> None:
     """Words that claim something of data stand in `claims` alone, where a test tries both outcomes."""
     if path.name != "claims.py":
         assert [text for text in texts(path) if CLAIMS.search(text)] == []
+
+
+def geometry_of(first: Trial, second: Trial, **accuracy: float) -> Geometry:
+    values = {"black_box": 0.95, "euclidean": 0.9, "whitened": 0.93} | accuracy
+    return Geometry(
+        EmbeddingMetric("whitened", np.eye(2, dtype=np.float32), 0.1),
+        (first, second),
+        agreed([first, second]),
+        False,
+        1.5,
+        0.94,
+        (0.93, 0.95),
+        values,
+    )
+
+
+BETTER, WORSE = Trial(100, 0.9, 0.94, 0.01), Trial(100, 0.96, 0.92, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("trials", "name", "expected"),
+    [
+        ((BETTER, BETTER), "whitened", "is correct for 94.0%, Euclidean for 90.0%. Euclidean is not better"),
+        ((BETTER, WORSE), "euclidean", "is correct for 93.0%, Euclidean for 93.0%. The halves disagree"),
+        ((WORSE, WORSE), "euclidean", "Euclidean is better by more than a standard error"),
+        ((BETTER, BETTER), "cosine", "You have chosen **cosine**"),
+    ],
+)
+def test_the_choice_of_the_metric_is_explained_by_its_trials(
+    trials: tuple[Trial, Trial], name: str, expected: str
+) -> None:
+    words = claims.metric_choice(geometry_of(*trials), name)
+    assert words.startswith("On 200 held-out images")
+    assert expected in words
+    assert ("You have chosen" in words) == (name == "cosine")
+
+
+def test_what_is_lost_to_the_black_box_is_said_from_half_a_point_on() -> None:
+    geometry = geometry_of(BETTER, BETTER)
+    assert claims.below_black_box(geometry, summary(accuracy_kmex=0.896, accuracy_black_box=0.9)) == ""
+    words = claims.below_black_box(geometry, summary(accuracy_kmex=0.88, accuracy_black_box=0.9, metric="euclidean"))
+    assert words.startswith("KMEx is 2.0 points below the black box. The variance of the embedding within")
+    assert "is 1.50 times" in words
+    assert "the whitened metric reaches 93.0%" in words
+    assert "metric reaches" not in claims.below_black_box(geometry, summary(accuracy_kmex=0.88, accuracy_black_box=0.9))
+
+
+def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
+    drawn = Projection(
+        train=np.zeros((4, 2)),
+        test=np.zeros((2, 2)),
+        sample=np.arange(4),
+        mean=np.zeros(2),
+        axes=np.eye(2),
+        anchors=np.zeros((4, 2)),
+        labels=np.zeros(6),
+        black_box=np.zeros(6),
+        far=np.array([True, False, False, False, True, True]),
+        limit=1.0,
+        trustworthiness=1,
+        placed_trustworthiness=None,
+        seconds=0,
+    )
+    assert "1 of 4 images" in claims.far_from_all(drawn, test=False)
+    assert "3 of 6 images" in claims.far_from_all(drawn, test=True)
 
 
 def test_every_claim_is_tried() -> None:

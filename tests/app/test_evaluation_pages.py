@@ -114,6 +114,11 @@ def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, me
     assert shown_metrics(test)["Average drop ↓"] == kind.shown(measured.drop.mean())
     assert f"black box {kind.shown(measured.drop_black_box.mean())}" in [metric.delta for metric in test.metric]
     assert shown_metrics(test)["Divergence of relevance maps ↓"] == f"{measured.divergence.mean():.3f} nats"
+    assert not any("random" in label or "uniform" in label for label in shown_metrics(test)), "beside, not on its own"
+    verdicts = next(one.value for one in test.markdown if one.value.startswith("- Divergence of relevance maps ("))
+    against = f"a uniform map ({measured.divergence_uniform.mean():.3f})"
+    assert against in verdicts
+    assert f"a random order of pixels ({measured.drop_random.mean():.1%})" in verdicts
     charts = {chart.key for chart in test.get("plotly_chart")}
     assert charts >= {"confusion", "shares", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
     links = image_links(test)
@@ -321,19 +326,30 @@ def test_shares_are_pieces_of_a_bar_and_ghosts_are_diamonds() -> None:
 
 def some_scores() -> MapScores:
     curve = np.linspace(0.1, 0.9, 5)[None].repeat(2, 0)
+    drop, increase = np.array([[0.2, 0.4], [np.nan, 0.5]]), np.array([[0.0, 1.0], [np.nan, 1.0]])
     return MapScores(
-        np.array([3, 8]),
-        np.array([[0.2, 0.4], [np.nan, 0.5]]),
-        np.array([[0.0, 1.0], [np.nan, 1.0]]),
-        np.array([0.1, 0.3]),
-        np.array([0.0, 1.0]),
-        np.array([0.25, 0.5]),
-        curve,
-        curve / 2,
-        curve * 0.9,
-        curve / 3,
-        1.0,
-        2.0,
+        images=np.array([3, 8]),
+        divergence=np.array([0.25, 0.5]),
+        divergence_uniform=np.array([0.5, 0.75]),
+        divergence_other_image=np.array([0.3, 0.4]),
+        divergence_runner_up=np.array([0.2, 0.6]),
+        drop=drop,
+        increase=increase,
+        drop_random=drop * 1.5,
+        increase_random=increase * 0,
+        drop_reference=drop / 2,
+        increase_reference=increase,
+        drop_black_box=np.array([0.1, 0.3]),
+        increase_black_box=np.array([0.0, 1.0]),
+        drop_black_box_random=np.array([0.2, 0.4]),
+        increase_black_box_random=np.array([0.0, 0.0]),
+        curve=curve,
+        curve_random=curve / 2,
+        curve_reference=curve / 3,
+        curve_black_box=curve * 0.9,
+        curve_black_box_random=curve / 3,
+        conserving=1.0,
+        seconds=2.0,
     )
 
 
@@ -343,6 +359,8 @@ def test_scores_of_images_are_means_over_prototypes() -> None:
     assert table["class"].tolist() == ["bee", "ant"]
     assert table["drop"].tolist() == pytest.approx([0.3, 0.5])  # a similarity of 0 has no drop
     assert table["increase"].tolist() == pytest.approx([0.5, 1])
+    assert table["drop_random"].tolist() == pytest.approx([0.45, 0.75])
+    assert table["drop_reference"].tolist() == pytest.approx([0.15, 0.25])
     nothing = MapScores(**{**some_scores().__dict__, "drop": np.full((2, 2), np.nan)})
     assert scores_table(nothing, np.array([1, 0]), ["ant", "bee"])["drop"].isna().all()
 

@@ -84,6 +84,8 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
         anchors=np.zeros((6, 2)),
         labels=np.array([0, 1, 2, 0, 1, 2, 0, 1]),
         black_box=np.array([0, 1, 2, 0, 1, 1, 0, 1]),
+        far=np.zeros(8, dtype=bool),
+        limit=1,
         trustworthiness=1,
         placed_trustworthiness=None,
         seconds=0,

@@ -45,11 +45,12 @@ def test_the_cloud_is_served_as_the_browser_reads_it(demo: Store, digits: ModelI
     key = Subject(demo, digits, dataset_of(digits)).embedding_map().spec.key
     body = bytes(get(projection=key).body)
     total = 1297 + 500
-    assert len(body) == total * 12
+    assert len(body) == total * 13
     np.testing.assert_array_equal(np.frombuffer(body, "<f4", 2 * 1297).reshape(-1, 2), drawn.train)
     labels = np.frombuffer(body, "<u2", total, 8 * total)
     np.testing.assert_array_equal(labels[1297:], dataset_of(digits).split("test").labels)
     np.testing.assert_array_equal(np.frombuffer(body, "<u2", total, 10 * total), drawn.black_box)
+    np.testing.assert_array_equal(np.frombuffer(body, bool, total, 12 * total), drawn.far)
 
 
 def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Projection) -> None:
@@ -60,7 +61,7 @@ def test_a_layer_is_small_and_complete(demo: Store, digits: ModelInfo, drawn: Pr
     answer = get(projection=projection, conversion=conversion)
     assert "immutable" in answer.headers["cache-control"]
     layer = json.loads(bytes(answer.body))
-    np.testing.assert_allclose(np.stack([layer["x"], layer["y"]], 1), place(drawn, made.prototypes.centers), atol=1e-3)
+    np.testing.assert_allclose(np.stack([layer["x"], layer["y"]], 1), place(drawn, made.embedded), atol=1e-3)
     assert layer["picture"] == made.prototypes.exemplar.tolist()
     predicted = np.frombuffer(base64.b64decode(layer["predicted"]), "<u2")
     np.testing.assert_array_equal(predicted[:1297], np.array(layer["class"])[made.prototypes.activated])
@@ -143,12 +144,12 @@ def test_a_damaged_result_is_found_once_it_is_made_again(
     demo: Store, digits: ModelInfo, damaged: Callable[[str, str], Path]
 ) -> None:
     data = dataset_of(digits)
-    key = read.subject(digits).patches(2).key
-    Subject(demo, digits, data).patches(2).get()
+    key = read.subject(digits).patches(KMeans(2)).key
+    Subject(demo, digits, data).patches(KMeans(2)).get()
     damaged("patches", key)
-    assert read.peek(read.subject(digits).patches(2)) is None
-    Subject(demo, digits, data).patches(2).get()
-    assert read.peek(read.subject(digits).patches(2)) is not None
+    assert read.peek(read.subject(digits).patches(KMeans(2))) is None
+    Subject(demo, digits, data).patches(KMeans(2)).get()
+    assert read.peek(read.subject(digits).patches(KMeans(2))) is not None
     key = read.subject(digits).relevance_scores(KMeans(2), 8).key
     Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).get_or_why_not()
     damaged("evaluations", key)

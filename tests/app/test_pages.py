@@ -37,11 +37,16 @@ def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo)
     test = healthy(page())
     summary = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().summary
     shown = {metric.label: metric.value for metric in test.metric}
+    geometry = Subject(demo, digits, dataset_of(digits)).geometry().get()
     assert shown == {
         "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",
         "KMEx accuracy ↑": f"{summary.accuracy_kmex:.1%}",
         "Agreement ↑": f"{summary.agreement:.1%}",
         "Ghost prototypes ↓": "0.0%",
+        "Black box ↑": f"{summary.accuracy_black_box:.1%}",
+        "KMEx, whitened, k = 5 ↑": f"{geometry.accuracy['whitened']:.1%}",
+        "KMEx, Euclidean, k = 5 ↑": f"{geometry.accuracy['euclidean']:.1%}",
+        "Linear probe ↑": f"{geometry.probe:.1%}",
     }
     assert all(metric.help for metric in test.metric)
     assert not test.error
@@ -297,7 +302,7 @@ def test_a_damaged_model_is_named_once_and_the_others_work(
     path.write_bytes(b"damaged")
     try:
         test = healthy(page())
-        assert len(test.metric) == 4
+        assert len(test.metric) == 8
         for view in ("models", "compare"):  # which list models more than once
             assert sum("broken" in warning.value for warning in test.warning) == 1
             healthy(test.switch_page(f"views/{view}.py").run())
@@ -354,8 +359,8 @@ def test_patches_are_found_in_the_background_and_shown(
     monkeypatch.setattr(jobs, "start", lambda _, name, arguments: started.append(list(arguments)))
     test = healthy(page("prototypes", k="4"))
     healthy(next(one for one in test.button if one.label == "Find patch prototypes").click().run())
-    assert started == [["patches", "--model", "digits", "--k", "4", "--seed", "0"]]
-    made = Subject(demo, digits, dataset_of(digits)).patches(4).get()
+    assert started == [["patches", "--model", "digits", "--k", "4", "--metric", "auto", "--seed", "0"]]
+    made = Subject(demo, digits, dataset_of(digits)).patches(KMeans(4)).get()
     test = healthy(page("prototypes", k="4"))
     assert test.metric[0].value == f"{made.accuracy:.1%}"
     assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"

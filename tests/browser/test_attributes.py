@@ -24,7 +24,7 @@ def finding(page: Page, k: int) -> None:
 
 
 def finished(page: Page) -> None:
-    expect(page.get_by_text("Bands: ± one standard deviation")).to_be_visible(timeout=300_000)
+    expect(page.get_by_text("Coloured bands: ± one standard deviation")).to_be_visible(timeout=300_000)
     settled(page)
 
 

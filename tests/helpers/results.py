@@ -7,7 +7,7 @@ from typing import Any
 from kmex_core.prototypes.types import Summary
 
 
-def summary(**values: float | None) -> Summary:
+def summary(**values: float | str | None) -> Summary:
     usual: dict[str, Any] = {
         "images": 100,
         "accuracy_black_box": 0.9,

@@ -4,16 +4,18 @@ import { test } from 'node:test';
 import * as data from '../../app/assets/web/map/data.js';
 
 // images as the server sends them: places, labels, the black box's predictions
-const buffer = (places, labels, blackBox) => {
-  const bytes = new Uint8Array(12 * labels.length);
+const buffer = (places, labels, blackBox, far) => {
+  const bytes = new Uint8Array(13 * labels.length);
   bytes.set(new Uint8Array(Float32Array.from(places).buffer), 0);
   bytes.set(new Uint8Array(Uint16Array.from(labels).buffer), 8 * labels.length);
   bytes.set(new Uint8Array(Uint16Array.from(blackBox).buffer), 10 * labels.length);
+  bytes.set(Uint8Array.from(far), 12 * labels.length);
   return bytes.buffer;
 };
 
 const PLACES = [0, 10, 4, 10, 2, 12, 20, 15];
-const cloud = data.readCloud({ url: 'maps/a.bin', train: 3, test: 1 }, buffer(PLACES, [0, 0, 1, 1], [0, 1, 1, 0]));
+const bytes = buffer(PLACES, [0, 0, 1, 1], [0, 1, 1, 0], [0, 1, 0, 1]);
+const cloud = data.readCloud({ url: 'maps/a.bin', train: 3, test: 1 }, bytes);
 const layer = {
   x: [0, 4],
   y: [10, 12],
@@ -22,6 +24,7 @@ const layer = {
   count: [1234, 0],
   picture: [7, -1],
   ghost: [false, true],
+  far: [false, true],
   predicted: Uint16Array.of(0, 1, 0, 1),
 };
 const shown = { names: ['cat', 'dog'], by: 'KMEx', beside: true };
@@ -30,6 +33,7 @@ test('a cloud has training images first, then test images', () => {
   assert.equal(cloud.total, 4);
   assert.deepEqual([...cloud.labels], [0, 0, 1, 1]);
   assert.deepEqual([...cloud.blackBox], [0, 1, 1, 0]);
+  assert.deepEqual([...cloud.far], [0, 1, 0, 1]);
 });
 
 test('places fit into -1…1 with a margin, and keep their proportions', () => {
@@ -42,7 +46,7 @@ test('places fit into -1…1 with a margin, and keep their proportions', () => {
 });
 
 test('one image lies in the middle', () => {
-  const single = data.readCloud({ url: '', train: 1, test: 0 }, buffer([7, -3], [0], [0]));
+  const single = data.readCloud({ url: '', train: 1, test: 0 }, buffer([7, -3], [0], [0], [0]));
   assert.deepEqual([single.xs[0], single.ys[0]], [0, 0]);
 });
 
@@ -105,19 +109,24 @@ test('what is said of a prototype', () => {
   });
   assert.deepEqual(data.aboutPrototype(layer, shown, 1), {
     picture: null,
-    lines: ['Prototype 1 of dog', 'a ghost: not the nearest prototype of any image'],
+    lines: ['Prototype 1 of dog', 'a ghost: not the nearest prototype of any image', data.FAR],
   });
 });
 
 test('what is said of an image', () => {
   assert.deepEqual(data.aboutImage(cloud, layer, shown, 3), {
     picture: 'test/0',
-    lines: ['Test image 0: dog', 'KMEx predicts dog ✓, black box cat ✗'],
+    lines: ['Test image 0: dog', 'KMEx predicts dog ✓, black box cat ✗', data.FAR],
   });
   assert.deepEqual(data.aboutImage(cloud, layer, { ...shown, beside: false }, 1), {
     picture: 'train/1',
-    lines: ['Training image 1: cat', 'KMEx predicts dog ✗'],
+    lines: ['Training image 1: cat', 'KMEx predicts dog ✗', data.FAR],
   });
+});
+
+test('only images that are shown are marked as far from all others', () => {
+  assert.deepEqual(data.farOf(cloud, null), [1, 3]);
+  assert.deepEqual(data.farOf(cloud, [0, 1, 2]), [1]);
 });
 
 test('dots of many images are smaller and paler', () => {

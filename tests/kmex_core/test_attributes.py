@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from kmex_core import metrics
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis import export as report
 from kmex_core.analysis.tables import attributes as tables
@@ -68,20 +69,40 @@ def test_what_the_network_cannot_see_and_what_is_rare_are_told(data: ImageDatase
 
 def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
     found = attributes.coverage(data.split("train"), made.prototypes)
-    none = replace(found, has=np.zeros_like(found.has), told_apart=np.ones(5))
+    # 50 random digits have the four frequent attributes, and the rare one in 0.91 % of images with 1 - (1 - 0.0091)^50
+    assert found.chance.capture_rate[:4].tolist() == [1, 1, 1, 1]
+    assert found.chance.capture_rate[4] == pytest.approx(1 - (1 - found.frequency[4]) ** 50, abs=0.09)
+    beside = (
+        f"as many random training images of each class capture {4 + found.chance.capture_rate[4]:.1f} (4 to 5 in 95% "
+        "of 300 draws)."
+    )
+    error = (
+        f"The error of the attributes' correlations is 0.001, better than chance: {found.chance.error.mean():.3f} for "
+        f"random images ({np.sort(found.chance.error)[7]:.3f} to {np.sort(found.chance.error)[292]:.3f})."
+    )
+    none = replace(found, has=np.zeros_like(found.has), told_apart=np.ones(5), error=0.001)
     assert attributes.finding(none, 5) == [
-        "With 5 prototypes per class, 0 of 5 attributes are captured; the rarest missed is Rare (0.9% of training "
-        "images), the most frequent missed Below Five (50.0% of training images)."
+        f"With 5 prototypes per class, 0 of 5 attributes are captured, fewer than by chance: {beside}",
+        "The rarest missed is Rare (0.9% of training images), the most frequent missed Below Five (50.0% of training "
+        "images).",
+        error,
     ]
     one = np.ones_like(found.has)
     one[:, 4] = False
-    assert attributes.finding(replace(found, has=one, told_apart=np.ones(5)), 1) == [
-        "With 1 prototype per class, 4 of 5 attributes are captured; missed is Rare (0.9% of training images)."
+    assert attributes.finding(replace(none, has=one), 1) == [
+        f"With 1 prototype per class, 4 of 5 attributes are captured, no more than by chance: {beside}",
+        "Missed is Rare (0.9% of training images).",
+        error,
     ]
-    every = replace(found, has=np.ones_like(found.has), told_apart=np.array([1, 1, 1, 0.004, -0.01]))
-    first, second = attributes.finding(every, 3)
-    assert first == "With 3 prototypes per class, all 5 attributes are captured."
-    assert second.startswith("The prototypes hardly distinguish images with Coin or Rare from those without")
+    few = replace(found.chance, captured_by=np.tile([True, True, False, False, False], (300, 1)))
+    every = replace(none, has=np.ones_like(found.has), told_apart=np.array([1, 1, 1, 0.004, -0.01]), chance=few)
+    first, _, last = attributes.finding(replace(every, error=9.0), 3)
+    assert first == (
+        "With 3 prototypes per class, all 5 attributes are captured, more than by chance: as many random training "
+        "images of each class capture 2.0 (2 to 2 in 95% of 300 draws)."
+    )
+    assert last.startswith("The prototypes hardly distinguish images with Coin or Rare from those without")
+    assert "is 9.000, worse than chance: " in attributes.finding(replace(every, error=9.0), 3)[1]
 
 
 def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
@@ -95,6 +116,7 @@ def test_curves_are_what_each_conversion_covers(demo: Store, digits: ModelInfo, 
             assert curves.captured_by[s, j].tolist() == found.captured.tolist()
             assert curves.error[s, j] == pytest.approx(found.error)
             assert curves.ghosted[s, j] == found.ghosts
+            assert (curves.chance_captured[j], curves.chance_error[j]) == (found.captured_chance, found.error_chance)
     first = curves.first
     assert ((first == 1) == curves.captured_by[:, 0]).all()
     assert ((first == 0) == ~curves.captured_by.any(1)).all()
@@ -195,7 +217,17 @@ def test_tables_have_a_row_for_each_attribute_and_pair(data: ImageDataset, made:
     groups = tables.subgroup_table(found)
     assert (np.diff(groups["surplus"]) >= 0).all()
     assert (groups["images"] > 0).all()
-    assert groups["expected"].to_numpy() == pytest.approx(groups["frequency"] * len(found.has))
+    train = data.split("train")
+    for row in groups.itertuples():
+        one, other = (train.attributes[:, ATTRIBUTES.index(name)] for name in str(row.subgroup).split(" + "))
+        both = one & other
+        assert row.frequency == pytest.approx(both.mean())
+        assert row.expected == pytest.approx(sum(5 * both[train.labels == digit].mean() for digit in range(10)))
+        assert row.beyond_chance == (abs(row.surplus) > np.quantile(found.chance.deviation_pairs, 0.95))
+    assert (table["beyond_chance"] == (np.abs(table["prototypes"] - table["expected"]) > 2)).any()
+    pairs = tables.correlation_table(found)
+    far = np.abs(pairs["prototypes"] - pairs["images"]) > np.quantile(found.chance.deviation_correlation, 0.95)
+    assert (pairs["beyond_chance"] == far).all()
 
 
 def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageDataset, made: Conversion) -> None:
@@ -204,7 +236,16 @@ def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageD
     by[0, 1, 0] = by[1, 0, 0] = by[2, 0, 0] = True  # 5, 1, 1
     by[0, 0, 1] = True  # once only
     curves = attributes.Curves(
-        ATTRIBUTES, found.frequency, (1, 5), (0, 1, 2), np.array([10, 50]), np.zeros((3, 2), int), by, np.zeros((3, 2))
+        ATTRIBUTES,
+        found.frequency,
+        (1, 5),
+        (0, 1, 2),
+        np.array([10, 50]),
+        np.zeros((3, 2), int),
+        by,
+        np.full((3, 2), 0.25),
+        (metrics.Band(2, 2, 3), metrics.Band(0.5, 0.2, 0.9)),
+        (metrics.Band(0.2, 0.1, 0.3), metrics.Band(0.4, 0.3, 0.5)),
     )
     first = tables.attribute_table(found, curves)["first_k"]
     assert first[0] == 1
@@ -215,6 +256,15 @@ def test_the_median_of_first_captures_is_missing_when_half_never_do(data: ImageD
     share = dict(zip(ATTRIBUTES, found.frequency.tolist(), strict=True))
     assert rows[0]["missed"] == ["Rare", *sorted(("Coin", "Round"), key=share.__getitem__)]
     assert rows[1]["missed"][0] == "Rare"
+    assert rows[0]["captured_chance"] == {"mean": 2, "low": 2, "high": 3}
+    verdicts = [(row["captured_verdict"], row["correlation_mae_verdict"]) for row in rows]
+    assert verdicts == [("worse than chance", "within chance"), ("within chance", "better than chance")]
+    drawn = tables.curves_table({"m": curves})
+    assert drawn[["captured_verdict", "error_verdict"]].to_numpy().tolist() == [
+        ["worse", "within"],
+        ["within", "better"],
+    ]
+    assert drawn["error_chance_high"].tolist() == [0.3, 0.5]
 
 
 def test_grouping_by_another_column_uses_the_same_embedding(faces_cache: Path) -> None:
@@ -251,17 +301,18 @@ def test_planted_truth_on_the_faces(faces_cache: Path) -> None:
     assert told["Unseen"] < attributes.HARDLY
     assert told["Grey_Hair"] > 0.3, "the network sees grey hair, which hints at age"
     assert found.captured[found.names.index("Unseen")], "and yet it is captured, by chance"
-    first, second = attributes.finding(found, 5)
-    assert "Unseen" in second.partition("from those without")[0]
-    assert "by chance" in second
+    first, missed, error, last = attributes.finding(found, 5)
+    assert "Unseen" in last.partition("from those without")[0]
+    assert "by chance" in last
     assert first.startswith("With 5 prototypes per class, ")
-    assert "the rarest missed is One Percent (1.0% of training images)" in first
+    assert missed.startswith("The rarest missed is One Percent (1.0% of training images)")
+    assert error.startswith(f"The error of the attributes' correlations is {found.error:.3f}, ")
     table = tables.attribute_table(found).set_index("attribute")
     assert table.loc["One_Percent", "images"] == 60
     assert not table.loc["One_Percent", "captured"]
     assert table.loc["One_Percent", "lift"] == 0
     groups = tables.subgroup_table(found).set_index("subgroup")
-    expected = 15 * float((unseen & rare).mean())
+    expected = 5 * sum(float((unseen & rare)[train.labels == label].mean()) for label in range(3))
     assert groups.loc["Unseen + One_Percent", "expected"] == pytest.approx(expected)
 
 
@@ -278,7 +329,8 @@ def test_the_command_on_the_faces(faces_cache: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(rows, list)
     assert [row["k"] for row in rows] == [4, 5]
     for row in rows:
-        assert set(row) == {"k", "prototypes", "ghosted", "captured", "correlation_mae", "missed"}
+        chance = {f"{name}_{end}" for name in ("captured", "correlation_mae") for end in ("chance", "verdict")}
+        assert set(row) == {"k", "prototypes", "ghosted", "captured", "correlation_mae", "missed"} | chance
         assert row["captured"] + len(row["missed"]) == 30
     assert answer["k"] == 5
     several = run("attributes", "--model", "faces", "--k", "4:5", "--runs", "2")["rows"]

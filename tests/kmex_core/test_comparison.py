@@ -8,11 +8,12 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 
 from kmex_core.analysis import comparison, published
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.metrics.types import Evaluation, Measured
+from kmex_core.metrics.types import AgainstChance, Evaluation, Measured
 
 
 def evaluation(name: str = "a_b", dataset: str = "mnist", kind: str = "blackbox", **more: Measured) -> Evaluation:
@@ -43,15 +44,16 @@ def test_measured_rows_come_first_and_published_ones_are_marked() -> None:
     rows = by_label(table)
     assert rows["a_b"].cells["accuracy"].mean == pytest.approx(0.95)
     assert rows["a_b + KMEx"].cells["accuracy"].mean == pytest.approx(0.91)
-    assert rows["a_b + KMEx"].cells["accuracy"].std == pytest.approx(0.02 / 2**0.5)
-    assert rows["a_b + KMEx"].cells["accuracy"].over == "runs"
-    assert rows["a_b + KMEx"].cells["average_drop"] == comparison.Cell(0.2, 0.1, "images")
+    assert rows["a_b + KMEx"].cells["accuracy"].spreads == {"k-means seeds": pytest.approx(0.02 / 2**0.5)}
+    assert rows["a_b"].cells["accuracy"].spreads == {}, "a black box does not depend on the seed of k-means"
+    assert rows["a_b + KMEx"].cells["average_drop"] == comparison.Cell(0.2, {"images": 0.1})
     assert "effective" not in rows["a_b"].cells  # a black box has no prototypes
     # Tables 3 and 4 of the paper
     assert rows["ResNet34 (paper)"].cells["accuracy"].mean == 0.994
-    assert rows["R34+KMEx (paper)"].cells["average_drop"].mean == 0.121
-    assert rows["R34+KMEx (paper)"].cells["average_drop"].std == 0.234
-    assert rows["R34+KMEx (paper)"].cells["average_drop"].note.startswith("Table 4: ")
+    published_drop = rows["R34+KMEx (paper)"].cells["average_drop_reference"]
+    assert (published_drop.mean, published_drop.spreads) == (0.121, {"paper": 0.234})
+    assert published_drop.note.startswith("Table 4: ")
+    assert "average_drop" not in rows["R34+KMEx (paper)"].cells, "beside the published form only"
     assert "effective" not in rows["R34+KMEx (paper)"].cells
 
 
@@ -89,11 +91,13 @@ def test_text_says_units_directions_and_reasons() -> None:
     assert len({line.index("R34+KMEx") for line in lines[:1]}) == 1
     accuracy = next(line for line in lines if line.startswith("Accuracy ↑"))
     assert re.findall(r"[\d.]+ ± [\d.]+ %", accuracy) == [
-        "95.0 ± 0.0 %",
         "91.0 ± 1.4 %",
         "99.4 ± 0.0 %",
         "99.4 ± 0.0 %",
     ]
+    assert "91.0 ± 1.4 % (k-means seeds)" in accuracy
+    drop = next(line for line in lines if line.startswith("Average drop ↓"))
+    assert "20.0 ± 10.0 % (images)" in drop
     effective = next(line for line in lines if line.startswith("Effective number of prototypes"))
     assert effective.split("↑")[1].split() == ["–", "1.250", "–", "–"]
     assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (SD) ↑"))
@@ -108,7 +112,9 @@ def test_csv_is_a_line_per_number_that_reads_back() -> None:
     assert tuple(found[0]) == comparison.COLUMNS
     kept = {(one["model"], one["metric"]): one for one in found}
     one = kept["a_b + KMEx", "average_drop"]
-    assert (float(one["mean"]), float(one["std"]), one["std_over"], one["better"]) == (0.2, 0.1, "images", "lower")
+    assert (float(one["mean"]), float(one["std_images"]), one["std_seeds"], one["better"]) == (0.2, 0.1, "", "lower")
+    assert float(kept["a_b + KMEx", "accuracy"]["std_seeds"]) == pytest.approx(0.02 / 2**0.5)
+    assert float(kept["R34+KMEx (paper)", "average_drop_reference"]["std_paper"]) == 0.234
     assert kept["a_b + KMEx", "relative_distance"]["mean"] == ""
     assert kept["a_b + KMEx", "relative_distance"]["note"] == "One & only_prototype."
     assert kept["R34+KMEx (paper)", "faithfulness"]["source"] == "paper"
@@ -128,11 +134,14 @@ def test_json_names_its_metrics_directions_and_runs() -> None:
     found = json.loads(json.dumps(comparison.evaluation_values(evaluation()), allow_nan=False))
     assert found["metrics"]["accuracy"] == {
         "mean": 0.91,
-        "std": pytest.approx(0.0141421, rel=1e-5),
+        "std_seeds": pytest.approx(0.0141421, rel=1e-5),
+        "std_trainings": None,
         "runs": [0.9, 0.92],
         "std_images": None,
         "interval": [0.9, 0.93],
         "better": "higher",
+        "better_than_chance": None,
+        "chance": {},
         "not_computed": None,
     }
     assert found["metrics"]["average_drop_black_box"]["better"] == "lower"
@@ -142,11 +151,79 @@ def test_json_names_its_metrics_directions_and_runs() -> None:
     json.dumps(comparison.as_values(comparison.rows([evaluation()])), allow_nan=False)
 
 
+def beside_chance() -> Evaluation:
+    worse, better = AgainstChance("average_drop_random", 0.01, 0.02), AgainstChance("average_drop_random", 0.1, 0.02)
+    black_box = dataclasses.replace(worse, name="average_drop_random_black_box")
+    return evaluation(
+        average_drop=Measured("average_drop", (0.2,), std_images=0.1, against=(better,)),
+        average_drop_random=Measured("average_drop_random", (0.3,)),
+        average_drop_black_box=Measured("average_drop_black_box", (0.1,), against=(black_box,)),
+        average_drop_random_black_box=Measured("average_drop_random_black_box", (0.11,)),
+        faithfulness=Measured(
+            "faithfulness",
+            (0.5,),
+            against=(
+                AgainstChance("faithfulness_uniform", 0.4, 0.01),
+                AgainstChance("faithfulness_other_image", 0.2, 0.01),
+                AgainstChance("faithfulness_runner_up", -0.1, 0.01),
+            ),
+        ),
+        faithfulness_uniform=Measured("faithfulness_uniform", (0.9,)),
+        faithfulness_other_image=Measured("faithfulness_other_image", (0.7,)),
+        faithfulness_runner_up=Measured("faithfulness_runner_up", (0.4,)),
+    )
+
+
+def test_a_figure_within_chance_is_said_to_be_so() -> None:
+    found = beside_chance()
+    assert comparison.chance_sentences(found) == [
+        "Divergence of relevance maps (0.500 nats) is better than a uniform map (0.900) and another image's map "
+        "(0.700), and no better than the runner-up class's map (0.400).",
+        "Average drop (20.0%) is better than a random order of pixels (30.0%).",
+        "The black box: average drop (10.0%) is no better than a random order of pixels (11.0%).",
+    ]
+    assert comparison.chance_sentences(found, METRICS["accuracy"].group) == []
+    rows = by_label(comparison.rows([found], False))
+    assert rows["a_b + KMEx"].cells["average_drop"].better_than_chance is True
+    assert rows["a_b"].cells["average_drop"].better_than_chance is False
+    assert rows["a_b + KMEx"].cells["faithfulness"].not_better_than == ("faithfulness_runner_up",)
+    assert rows["a_b + KMEx"].cells["accuracy"].better_than_chance is None
+    assert comparison.measured_notes(list(rows.values())) == [
+        "Average drop of a_b is no better than chance: Average drop, random order",
+        "Divergence of relevance maps of a_b + KMEx is no better than chance: Divergence of the runner-up's map",
+    ]
+    values = comparison.evaluation_values(found)["metrics"]
+    assert values["faithfulness"]["better_than_chance"] is False
+    assert values["average_drop"]["better_than_chance"] is True
+    assert values["faithfulness"]["chance"]["faithfulness_uniform"]["mean"] == 0.9
+    csv_rows = list(csv.DictReader(io.StringIO(comparison.as_csv(list(rows.values())))))
+    kept = {(one["model"], one["metric"]): one["better_than_chance"] for one in csv_rows}
+    assert (kept["a_b + KMEx", "average_drop"], kept["a_b", "average_drop"]) == ("true", "false")
+    assert kept["a_b + KMEx", "accuracy"] == ""
+
+
+def test_accuracies_are_compared_on_the_same_images() -> None:
+    random = np.random.default_rng(0)
+    labels, right = random.integers(0, 3, 200), random.random((3, 200)) < 0.8
+    one = dataclasses.replace(evaluation("one"), labels=labels, right=right[0], right_black_box=right[1])
+    other = dataclasses.replace(evaluation("other", kind="protovae"), labels=labels, right=right[2], built_in=True)
+    elsewhere = dataclasses.replace(other, models=("elsewhere",), labels=1 - labels)
+    found = comparison.differences([one, other, elsewhere, evaluation("unmeasured")])
+    assert [(each.model, each.other) for each in found] == [("one + KMEx", "one"), ("other", "one")]
+    assert [each.mean for each in found] == pytest.approx(
+        [right[0].mean() - right[1].mean(), right[2].mean() - right[1].mean()]
+    )
+    assert found[0].low < found[0].mean < found[0].high
+    assert found[0].text.startswith(
+        f"Accuracy of one + KMEx minus that of one: {found[0].mean * 100:+.1f} points on the "
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "metric", "model", "dataset", "mean", "std"),
     [
         (3, "accuracy", "ProtoVAE", "CelebA", 0.986, 0.0),
-        (4, "average_increase", "ProtoPNet", "SVHN", 0.834, 0.367),
+        (4, "average_increase_reference", "ProtoPNet", "SVHN", 0.834, 0.367),
         (5, "ghosting", "ProtoVAE", "STL-10", 0.76, 0.037),
         (6, "faithfulness", "R34+KMEx", "CIFAR-10", 0.159, 0.163),
         (7, "diversity_reference", "R34+KMEx", "QuickDraw", 0.374, 0.085),
@@ -173,7 +250,10 @@ def test_every_published_number_is_of_a_known_metric_and_there_once() -> None:
     for one in found:
         assert one.std >= 0
         assert 0 <= one.mean <= (1.2 if METRICS[one.metric].unit == "nats" else 1)
-    assert METRICS["average_drop"].table == 4
+    assert METRICS["average_drop_reference"].table == 4
+    for one in found:  # where there are two forms, only the published one
+        assert not any(kind.reference_of == one.metric for kind in METRICS.values())
+        assert not METRICS[one.metric].chance_of
     assert "2024" in published.source()[0]
 
 

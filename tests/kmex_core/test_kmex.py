@@ -84,7 +84,8 @@ def test_the_prediction_is_the_class_of_the_nearest_prototype(kmex: KMEx, data: 
         z = kmex.encode(images)
         scores = kmex(images)
     for i in range(len(images)):
-        distances = [float(((z[i].double() - p.double()) ** 2).sum()) for p in kmex.prototypes]
+        placed = kmex.mapped(z[i : i + 1])[0].double()
+        distances = [float(((placed - p.double()) ** 2).sum()) for p in kmex.prototypes]
         nearest = int(kmex.prototype_class[int(np.argmin(distances))])
         assert int(scores[i].argmax()) == nearest
         best = [
@@ -100,7 +101,7 @@ def test_the_prediction_is_the_class_of_the_nearest_prototype(kmex: KMEx, data: 
 
 def test_probabilities_by_hand(kmex: KMEx) -> None:
     s = torch.randn(5, 12)
-    probability = kmex.probabilities(s)
+    probability = kmex.reference_probabilities(s)
     for i in range(5):
         weights = [math.exp(x) for x in s[i].tolist()]
         for label in range(3):
@@ -108,7 +109,8 @@ def test_probabilities_by_hand(kmex: KMEx) -> None:
             assert probability[i, label].item() == pytest.approx(mine / sum(weights), rel=1e-5)
 
 
-def test_a_prototype_is_at_distance_zero_from_itself(kmex: KMEx) -> None:
+def test_a_prototype_is_at_distance_zero_from_itself(model: Net, data: TensorDataset) -> None:
+    kmex = KMEx.convert(model, DataLoader(data, 16), k=4, metric="euclidean")
     assert (kmex.distance(kmex.prototypes).diagonal() == 0).all()
     assert kmex.similarity(kmex.prototypes).diagonal().tolist() == pytest.approx([math.log(1e4)] * 12)
 

@@ -333,7 +333,17 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
     for one in found["metrics"].values():
         assert one["mean"] is not None
     assert (found["images"], found["test_images"], found["k"], found["seeds"]) == (12, 500, 2, [0])
-    assert found["metrics"]["average_drop"]["std_images"] > 0
+    drop = found["metrics"]["average_drop"]
+    assert drop["std_images"] > 0
+    assert set(drop["chance"]) == {"average_drop_random"}
+    assert drop["better_than_chance"] == drop["chance"]["average_drop_random"]["better"]
+    assert set(found["metrics"]["faithfulness"]["chance"]) == {
+        "faithfulness_uniform",
+        "faithfulness_other_image",
+        "faithfulness_runner_up",
+    }
+    assert found["metrics"]["accuracy"]["better_than_chance"] is None
+    assert any(sentence.startswith("Divergence of relevance maps (") for sentence in found["finding"])
     text = CliRunner().invoke(app, asked).output
     assert "12 images" in text
     for words in ("Accuracy ↑", "Ghost prototypes ↓", "Divergence of relevance maps (nats) ↓", "Random ordering"):
@@ -341,7 +351,7 @@ def test_evaluate_prints_every_metric_of_both_models(demo: Store) -> None:
     runs = answer(*asked[:3], "--metrics", "accuracy, ghosting", "--runs", "3", "--seed", "5")
     assert runs["seeds"] == [5, 6, 7]
     assert len(runs["metrics"]["accuracy"]["runs"]) == 3
-    assert runs["metrics"]["accuracy"]["std"] is not None
+    assert runs["metrics"]["accuracy"]["std_seeds"] is not None
     assert set(runs["metrics"]) == {"accuracy", "accuracy_black_box", "ghosting"}
     assert found["stability"] == []  # one seed
     (stable,) = runs["stability"]

@@ -15,6 +15,7 @@ from kmex_core.metrics import (
     agreement,
     diversity,
     ghosting,
+    paired_interval,
     paired_p_value,
     wilson_interval,
 )
@@ -155,3 +156,26 @@ def test_a_difference_is_judged_by_the_images_on_which_one_alone_is_right() -> N
     assert p(500, 500) > 0.95
     with pytest.raises(ValueError, match="same images"):
         paired_p_value(np.ones(2, bool), np.ones(3, bool))
+
+
+def test_the_paired_interval_by_hand() -> None:
+    """100 images, 10 right only by the one, 4 only by the other: Agresti and Min's adjusted Wald interval."""
+    one = np.r_[np.ones(10), np.zeros(4), np.ones(80), np.zeros(6)].astype(bool)
+    other = np.r_[np.zeros(10), np.ones(4), np.ones(80), np.zeros(6)].astype(bool)
+    difference, low, high = paired_interval(one, other)
+    middle = (10.5 - 4.5) / 102
+    half = 1.959964 * np.sqrt((10.5 + 4.5) - (10.5 - 4.5) ** 2 / 102) / 102
+    assert (difference, low, high) == pytest.approx((0.06, middle - half, middle + half))
+    assert paired_interval(one, one)[0] == 0
+    assert paired_interval(one, one)[1] < 0 < paired_interval(one, one)[2], "no difference is not proof of none"
+    with pytest.raises(ValueError, match="same images"):
+        paired_interval(one, other[:3])
+
+
+def test_the_paired_interval_holds_the_difference_in_19_of_20_samples() -> None:
+    random, inside = np.random.default_rng(0), 0
+    for _ in range(2000):
+        both = random.choice(4, 150, p=[0.8, 0.08, 0.05, 0.07])
+        _, low, high = paired_interval(both <= 1, (both == 0) | (both == 2))
+        inside += low <= 0.03 <= high
+    assert inside / 2000 == pytest.approx(0.95, abs=0.02)

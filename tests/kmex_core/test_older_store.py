@@ -1,14 +1,12 @@
-"""A store that version 0.1 has written opens without computing anything again."""
+"""A store that version 0.1 has written is sound, and nothing in it is mistaken for a result of today."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from kmex_core.base.artifact import Artifact
 from kmex_core.base.store import Store
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.subject import Subject, subject_of
@@ -26,11 +24,8 @@ EMBEDDINGS = {
 
 
 @pytest.fixture
-def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
-    root = shutil.copytree(OLDER, tmp_path / "cache")
-    for kind in (each for each in Artifact.__subclasses__() if each.__module__.startswith("kmex_core.")):
-        monkeypatch.setattr(kind, "make", lambda _: pytest.fail("it was computed again"))
-    return subject_of(Store(root), "digits")
+def digits(tmp_path: Path) -> Subject:
+    return subject_of(Store(shutil.copytree(OLDER, tmp_path / "cache")), "digits")
 
 
 @pytest.mark.parametrize(("name", "key"), EMBEDDINGS.items())
@@ -38,28 +33,12 @@ def test_embeddings_have_the_names_they_had(name: str, key: str, tmp_path: Path)
     assert subject_of(Store(tmp_path), name).key == key
 
 
-def test_prototypes_are_read(digits: Subject) -> None:
-    converted = digits.conversion(KMeans(1)).get()
-    assert converted.prototypes.classes.tolist() == list(range(10))
-    assert converted.summary == digits.conversion(KMeans(1)).summary()
-    assert converted.summary.images == len(converted.test_predicted) == 500
-
-
-def test_patches_are_read(digits: Subject) -> None:
-    found = digits.patches(2).get()
-    assert np.bincount(found.prototypes.classes).tolist() == [2] * 10
-    assert 0.5 < found.accuracy <= 1
-
-
-def test_scores_of_maps_are_read(digits: Subject) -> None:
-    scores = digits.relevance_scores(KMeans(5), 40).get()
-    assert len(scores) == 40
-    assert 0 <= scores.conserving <= 1
-
-
-def test_built_in_prototypes_are_read(digits: Subject) -> None:
-    own = subject_of(digits.store, "digits-protovae")
-    assert own.conversion(BuiltIn()).get().summary.agreement == 1
+def test_results_of_earlier_definitions_are_not_taken_for_new_ones(digits: Subject) -> None:
+    built_in = subject_of(digits.store, "digits-protovae").conversion(BuiltIn())
+    assert not digits.conversion(KMeans(1)).exists()
+    assert not digits.patches(KMeans(2)).exists()
+    assert not digits.relevance_scores(KMeans(5), 40).exists()
+    assert not built_in.exists()
 
 
 def test_the_whole_store_is_sound(digits: Subject) -> None:

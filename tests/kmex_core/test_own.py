@@ -12,7 +12,7 @@ from kmex_core.analysis import comparison
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.data.network_input import normalise
-from kmex_core.metrics.types import NotComputed
+from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue as models
 from kmex_core.models.builtin import BuiltInPrototypes, built_in_details
 from kmex_core.models.catalogue import network_input
@@ -46,7 +46,9 @@ def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
         expected = black_box.model(images)
         z = module.encode(images)
         torch.testing.assert_close(module(images), expected)
-        torch.testing.assert_close(module.probabilities(module.similarity(z)), expected.softmax(1))
+        torch.testing.assert_close(module.reference_probabilities(module.similarity(z)), expected.softmax(1))
+        assert module.temperature is not None
+        torch.testing.assert_close(module.posterior(z), (expected / module.temperature.value).softmax(1))
     assert made.test_predicted.tolist() == expected.argmax(1).tolist() == module.predict(z).tolist()
     assert made.summary.accuracy_kmex == pytest.approx(float((expected.argmax(1) == labels).float().mean()))
     assert made.summary.agreement == 1
@@ -118,31 +120,52 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
     info, black_box, _, module = own(demo, "protovae")
     data = dataset_of(info)
     found = Subject(demo, info, data).divergences(images=5, seed=3)
-    assert isinstance(found, np.ndarray)
+    assert isinstance(found, MapDivergences)
     reference = Subject(demo, info, dataset_of(info)).reference()
     assert reference is not None
     assert reference.name == "digits"
     other = models.load(demo, "digits")
-    chosen = np.sort(np.random.default_rng(3).choice(500, 5, replace=False))
+    chosen = np.random.default_rng(3).choice(500, 5, replace=False)
+    assert found.images.tolist() == np.sort(chosen).tolist()
     assert module.pixel_range is not None
-    for value, index in zip(found, chosen.tolist(), strict=True):
+    mine_of: dict[int, np.ndarray] = {}
+    theirs_of: dict[int, np.ndarray] = {}
+    for row, index in enumerate(found.images.tolist()):
         image = network_input(info, data.split("test").image(index))
         with torch.no_grad():
             z = other.encoder(image)
-            said = other.head(z).argmax(1)
+            second, said = other.head(z).argsort(1)[:, -2:].T
             weight = torch.as_tensor(other.head.weight)[said]
             theirs = lrp_of(other.encoder, *module.pixel_range, image.shape[1:]).maps(image, z * weight)
             mine = module.prediction_relevance(module.encode(image), said)
         maps = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:]).maps(image, mine)
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
-        assert value == pytest.approx(scipy.stats.entropy(*shares), rel=1e-3)
+        with torch.no_grad():
+            runner_up = module.prediction_relevance(module.encode(image), second)
+        lrp = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:])
+        shares.append(np.abs(lrp.maps(image, runner_up)[0].numpy().astype(np.float64)).max(0).ravel())
+        mine_of[index], theirs_of[index] = shares[:2]
+        assert found.divergence[row] == pytest.approx(scipy.stats.entropy(*shares[:2]), rel=1e-3)
+        assert found.divergence_runner_up[row] == pytest.approx(scipy.stats.entropy(shares[2], shares[1]), rel=1e-3)
+        uniform = scipy.stats.entropy(np.ones_like(shares[1]), shares[1])
+        assert found.divergence_uniform[row] == pytest.approx(uniform, rel=1e-3)
+    for place, index in enumerate(chosen.tolist()):
+        before = mine_of[int(chosen[place - 1])]
+        row = found.images.tolist().index(index)
+        other_image = scipy.stats.entropy(before, theirs_of[index])
+        assert found.divergence_other_image[row] == pytest.approx(other_image, rel=1e-3)
     evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"])
     assert "Divergence of relevance maps of digits-protovae: beside digits" in comparison.as_text(
         comparison.rows([evaluated])
     )
     measured = evaluated.metrics["faithfulness"]
-    assert measured.mean == pytest.approx(found.mean())
-    assert measured.std_images == pytest.approx(found.std())
+    assert measured.mean == pytest.approx(found.divergence.mean())
+    assert measured.std_images == pytest.approx(found.divergence.std())
+    assert [against.name for against in measured.against] == [
+        "faithfulness_uniform",
+        "faithfulness_other_image",
+        "faithfulness_runner_up",
+    ]
 
 
 def test_without_a_black_box_of_the_same_data_there_is_nothing_to_compare_with(

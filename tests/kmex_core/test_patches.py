@@ -21,6 +21,7 @@ from kmex_core.models import training
 from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.patches import PatchKMEx, fit_patches
+from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.official import write_cub
@@ -116,15 +117,16 @@ def test_networks_without_patches_say_so() -> None:
 
 def test_a_model_of_the_store_by_its_patches(demo: Store, digits: ModelInfo) -> None:
     data = dataset_of(digits)
-    made = Subject(demo, digits, data).patches(3).get()
+    made = Subject(demo, digits, data).patches(KMeans(3)).get()
     assert made.prototypes.grid.tolist() == [8, 8]
     assert len(made.prototypes) == 30
     assert made.accuracy_black_box == pytest.approx(digits.accuracy)
     assert 0.7 < made.accuracy <= 1
-    again = Subject(demo, digits, data).patches(3).get()
+    again = Subject(demo, digits, data).patches(KMeans(3)).get()
     np.testing.assert_array_equal(again.prototypes.centers, made.prototypes.centers)
     # by hand: the patch that shows a prototype is nearer to it than any other of its class that it is nearest to
-    model = PatchKMEx(models.load(demo, "digits").encoder, digits.image_size)
+    metric = Subject(demo, digits, data).geometry().get().metric("auto")
+    model = PatchKMEx(models.load(demo, "digits").encoder, digits.image_size, metric)
     p = int(np.argmax(made.prototypes.count))
     shown = network_input(digits, data.split("train").image(int(made.prototypes.image[p])))
     with torch.no_grad():
@@ -146,7 +148,7 @@ def test_cub_in_its_official_layout_from_training_to_patches(store: Store, tmp_p
     assert data.split("test").labels.tolist() == [0, 0, 1, 1, 2, 2]
     recipe = training.default_recipe(data, False, epochs=2, batch_size=6)
     info = training_runs.train(store, training_runs.TrainRequest("birds", spec, "resnet18", recipe, "cpu", ""))
-    made = Subject(store, info, dataset_of(info)).patches(2).get()
+    made = Subject(store, info, dataset_of(info)).patches(KMeans(2)).get()
     assert made.prototypes.grid.tolist() == [2, 2]
     assert set(made.prototypes.image[made.prototypes.image >= 0]) <= set(range(12))
 

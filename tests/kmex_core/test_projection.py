@@ -118,3 +118,23 @@ def test_a_tiny_data_set_has_a_map() -> None:
     assert made.placed_trustworthiness is None
     assert made.labels.tolist() == [0, 1, 2] * 4
     assert made.black_box.tolist() == [1, 2, 0] * 4
+
+
+def test_points_far_from_every_image_are_marked_wherever_they_land() -> None:
+    train, test = blobs(600), blobs(90, 1)
+    away = np.random.default_rng(5).normal(size=(20, 40))
+    far = (train.z.mean(0) + 30 * away / np.linalg.norm(away, axis=1, keepdims=True)).astype(np.float32)
+    mixed = Embeddings(np.concatenate([test.z, far]), np.arange(110) % 3, np.arange(110) % 3)
+    drawn = projection.fit(train, mixed, ProjectionSpec("x", 300))
+    marked = drawn.far[600:]
+    assert marked[90:].all()
+    assert marked[:90].mean() < 0.2
+    inside = (drawn.test[90:] >= drawn.train.min(0)).all() and (drawn.test[90:] <= drawn.train.max(0)).all()
+    assert inside  # which is why they are marked
+    # the limit by hand: 99 % of the fitted images are nearer to another one, up to what principal components leave out
+    z = train.z[drawn.sample].astype(float)
+    apart = np.linalg.norm(z[:, None] - z, axis=2) + np.diag(np.full(len(z), np.inf))
+    assert drawn.limit == pytest.approx(np.quantile(apart.min(1), 0.99), rel=0.02)
+    assert drawn.far[drawn.sample].sum() == 3  # 1 % of 300
+    assert (projection.remoteness(drawn, far) > drawn.limit).all()
+    assert (projection.remoteness(drawn, train.z[drawn.sample]) < 0.05 * drawn.limit).all()

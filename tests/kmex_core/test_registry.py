@@ -132,7 +132,14 @@ def test_each_metric_can_be_read(name: str) -> None:
     metric = METRICS[name]
     assert metric.name == name
     assert metric.about.endswith(".")
-    assert metric.better or name == "relevance_ordering_random"
+    assert bool(metric.better) != bool(metric.chance_of), "a chance level is not a finding"
+    if metric.chance_of:
+        assert METRICS[metric.chance_of].better
+        assert METRICS[metric.chance_of].of_both == metric.of_both
+        assert metric.chance_name
+    if metric.reference_of:
+        assert METRICS[metric.reference_of].table == 0, "the paper's figures are beside the published form only"
+        assert metric.table
     assert metric.range[0] < metric.range[1]
     assert metric.heading.startswith(metric.title)
 

@@ -389,7 +389,8 @@ def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInf
     assert by_kmex.conserves.all()
     assert by_black_box.conserves.all()
     found = kmex.explain(image, list(range(len(kmex.prototypes))))
-    shares = torch.from_numpy(found.similarity).softmax(0).numpy()
+    assert kmex.temperature is not None
+    shares = torch.from_numpy(-(found.distance.astype(float) ** 2) / kmex.temperature.value).softmax(0).numpy()
     for row, c in enumerate((4, 7)):
         own = [(p, at) for at, p in enumerate(found.prototypes) if kmex.prototype_class[p] == c]
         parts = [shares[p] / found.similarity[p] * found.maps.values[at] for p, at in own]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.metrics import on_maps as evaluation
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.metrics.types import Evaluation, MapScores, NotComputed
+from kmex_core.metrics.types import Evaluation, MapScores, Measured, NotComputed, image_means
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.info import ModelInfo
@@ -70,7 +71,7 @@ def test_every_metric_is_there_for_the_black_box_and_its_kmex(demo: Store, digit
         assert one.reason == ""
         assert one.mean is not None
         assert math.isfinite(one.mean)
-        assert one.std is None
+        assert one.std_seeds is None
     assert found.images == 12
     assert found.test_images == 500
     low, high = found.metrics["accuracy"].interval or (1, 0)
@@ -182,13 +183,39 @@ def test_runs_have_a_mean_and_a_deviation(demo: Store, digits: ModelInfo, data: 
         one = found.metrics[name]
         assert one.runs == (value(alone[0], name), value(alone[1], name))
         assert one.mean == pytest.approx(sum(one.runs) / 2)
-        assert one.std == pytest.approx(abs(one.runs[0] - one.runs[1]) / math.sqrt(2))
-    assert set(found.metrics) == {"accuracy", "accuracy_black_box", "average_drop", "average_drop_black_box"}
+        assert one.std_seeds == pytest.approx(abs(one.runs[0] - one.runs[1]) / math.sqrt(2))
+        assert one.std_trainings is None
+    asked = {name for name in found.metrics if "random" not in name}
+    assert asked == {"accuracy", "accuracy_black_box", "average_drop", "average_drop_black_box"}
+    chance = {"average_drop_random", "average_drop_random_black_box"}
+    assert set(found.metrics) - asked == chance, "a figure comes with its chance level"
     assert found.seeds == (0, 1)
     drops = RelevanceScores.stored(demo, Subject(demo, digits, data).relevance_scores(KMeans(2), images=8).spec.key)
     assert drops is not None
     assert value(alone[0], "average_drop") == pytest.approx(drops.drop.mean())
-    assert alone[0].metrics["average_drop"].std_images == pytest.approx(drops.drop.std())
+    assert alone[0].metrics["average_drop"].std_images == pytest.approx(drops.drop.mean(1).std()), "of image means"
+    (against,) = alone[0].metrics["average_drop"].against
+    paired = (drops.drop_random - drops.drop).mean(1)
+    assert against.name == "average_drop_random"
+    assert against.difference == pytest.approx(paired.mean())
+    assert against.error == pytest.approx(scipy.stats.sem(paired))
+    test = scipy.stats.ttest_1samp(paired, 0).statistic
+    assert against.better == (test > 1.96)
+    (black_box,) = alone[0].metrics["average_drop_black_box"].against
+    assert black_box.difference == pytest.approx((drops.drop_black_box_random - drops.drop_black_box).mean())
+
+
+def test_two_trainings_with_two_seeds_have_two_deviations() -> None:
+    one = Measured("accuracy", (0.5, 0.7, 0.8, 0.9), trainings=2)
+    assert one.std_seeds == pytest.approx(np.sqrt((np.var([0.5, 0.7], ddof=1) + np.var([0.8, 0.9], ddof=1)) / 2))
+    assert one.std_trainings == pytest.approx(np.std([0.6, 0.85], ddof=1))
+    assert Measured("accuracy", (0.5, 0.7), trainings=2).std_seeds is None
+    assert Measured("accuracy", (), reason="none", trainings=2).std_trainings is None
+
+
+def test_means_over_prototypes_leave_out_what_is_missing() -> None:
+    found = image_means(np.array([[0.2, 0.4], [np.nan, 0.5], [np.nan, np.nan]]))
+    assert found.tolist() == pytest.approx([0.3, 0.5, np.nan], nan_ok=True)
 
 
 def test_one_prototype_per_class_says_what_it_cannot_have(demo: Store, digits: ModelInfo) -> None:
@@ -234,9 +261,11 @@ def test_a_network_without_rules_has_no_maps_and_says_so(
 def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.full((3, 2), np.nan)
     curve = np.ones((3, 4))
-    made = MapScores(
-        np.arange(3), nothing, nothing, nothing[:, 0], nothing[:, 0], np.zeros(3), curve, curve, curve, curve, 1.0, 1.0
-    )
+    arrays = {field.name: nothing[:, 0] for field in fields(MapScores) if field.name not in ("conserving", "seconds")}
+    arrays |= {name: nothing for name in arrays if name.startswith(("drop", "increase")) and "black_box" not in name}
+    arrays |= {name: curve for name in arrays if name.startswith("curve")}
+    arrays |= {"images": np.arange(3), "divergence": np.zeros(3)}
+    made = MapScores.from_arrays(arrays, conserving=1.0, seconds=1.0)
     monkeypatch.setattr(RelevanceScores, "get_or_why_not", lambda _: made)
     found = measured(demo, digits, 2, ["average_drop", "faithfulness", "relevance_ordering"]).metrics
     assert found["average_drop"].mean is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -26,6 +27,11 @@ from kmex_core.prototypes.types import Prototypes
 KIND = "attribute"
 WORST, SHOWN, NEAREST = 12, 12, 8
 TRAINING = "Training image"
+CHANCE = (
+    f"Chance: the middle 95 % of {metrics.DRAWS} draws of random training images, as many of each class as it has "
+    "prototypes."
+)
+COLOURS: dict[str, Literal["green", "off", "red"]] = {"better": "green", "within": "off", "worse": "red"}
 WHICH = {"under": "Under-represented", "over": "Over-represented"}
 
 
@@ -52,21 +58,28 @@ def show_finding(chosen: Selection, coverage: Coverage) -> None:
     first, *others = finding(coverage, chosen.per_class)
     st.markdown(f"**{message(first)}**" + "".join(f"  \n{message(sentence)}" for sentence in others))
     caught, total, count = int(coverage.captured.sum()), len(coverage.names), len(coverage.has)
+    captured, error = coverage.captured_chance, coverage.error_chance
     row = st.container(horizontal=True)
     row.metric(
         "Captured ↑",
         f"{caught} of {total}",
+        f"chance {captured.low:g} to {captured.high:g}",
+        delta_color=COLOURS[captured.verdict(caught, True)],
+        delta_arrow="off",
         border=True,
         width=190,
-        help="Attributes of at least one prototype's exemplar.",
+        help=f"Attributes of at least one prototype's exemplar. {CHANCE}",
     )
     row.metric(
         "Error of correlations ↓",
         f"{coverage.error:.3f}",
+        f"chance {error.low:.3f} to {error.high:.3f}",
+        delta_color=COLOURS[error.verdict(coverage.error, False)],
+        delta_arrow="off",
         border=True,
         width=220,
         help="Mean absolute difference between the attributes' correlations among the prototypes' exemplars and among "
-        "the training images, over all pairs (0 to 2).",
+        f"the training images, over all pairs (0 to 2). {CHANCE}",
     )
     row.metric(
         "Ghosts ↓",
@@ -197,10 +210,12 @@ def show_attributes(chosen: Selection, coverage: Coverage, curves: Curves | None
         column_order=[
             "attribute",
             "captured",
+            "captured_chance",
             "frequency",
             "images",
             "prototypes",
             "expected",
+            "beyond_chance",
             "lift",
             "told_apart",
             "first_k",
@@ -208,18 +223,33 @@ def show_attributes(chosen: Selection, coverage: Coverage, curves: Curves | None
         column_config={
             "attribute": st.column_config.TextColumn("Attribute"),
             "captured": st.column_config.CheckboxColumn("Captured", help="At least one prototype has it."),
+            "captured_chance": st.column_config.NumberColumn(
+                "Captured by chance",
+                format="percent",
+                help=f"Share of {metrics.DRAWS} draws of random training images that capture it, as many of each class "
+                "as it has prototypes.",
+            ),
             "frequency": st.column_config.NumberColumn(
                 "Frequency", format="percent", help="Share of the training images that have it."
             ),
             "images": st.column_config.NumberColumn("Images", format="localized", help="Number of training images."),
             "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes that have it."),
             "expected": st.column_config.NumberColumn(
-                "Expected", format="%.1f", help="Number of prototypes if they were random training images."
+                "Expected",
+                format="%.1f",
+                help="Number of prototypes if they were random training images of their classes.",
+            ),
+            "beyond_chance": st.column_config.CheckboxColumn(
+                "Beyond chance",
+                help="The number of prototypes is more than "
+                f"{metrics.simultaneous_limit(coverage.chance.deviation):.1f} from the expected one, which the "
+                "farthest of all attributes is in 5 % of the draws of random training images.",
             ),
             "lift": st.column_config.NumberColumn(
                 "Lift",
                 format="%.2f",
-                help="Share among prototypes divided by share among images; below 1, it is under-represented.",
+                help="Share among prototypes divided by share among images; below 1, it is under-represented, by "
+                "chance or not.",
             ),
             "told_apart": st.column_config.NumberColumn(
                 "Variance explained (η²) ↑",
@@ -249,6 +279,12 @@ def show_correlations(chosen: Selection, coverage: Coverage) -> None:
         with place:
             st.markdown(f"**{title}**")
             show_figure(f"correlation-{title}", correlation_figure(values, coverage.names, unit), f"{unit}s: {title}")
+    limit = metrics.simultaneous_limit(coverage.chance.deviation_correlation)
+    difference = np.abs(coverage.correlation_prototypes - coverage.correlation)[np.triu_indices(len(coverage.names), 1)]
+    st.caption(
+        f"{int((difference > limit).sum()):,} of {len(difference):,} pairs differ by more than {limit:.2f}, which the "
+        "largest difference among as many random training images of each class exceeds in 5 % of the draws."
+    )
     show_download("Correlations as CSV", correlation_table(coverage), f"{_file(chosen)}-correlations.csv")
 
 
@@ -264,6 +300,12 @@ def show_subgroups(chosen: Selection, coverage: Coverage) -> None:
         key="subgroups",
         label_visibility="collapsed",
         bind=bound_to("subgroups", WHICH, "under"),
+    )
+    limit = metrics.simultaneous_limit(coverage.chance.deviation_pairs)
+    st.caption(
+        f"{int(table['beyond_chance'].sum()):,} of {len(table):,} pairs have a surplus beyond ±{limit:.1f}, which the "
+        "largest of all pairs exceeds in 5 % of the draws of random training images, as many of each class as it has "
+        "prototypes."
     )
     shown = table.head(100) if which == "under" else table.iloc[::-1].head(100)
     st.dataframe(
@@ -281,11 +323,16 @@ def show_subgroups(chosen: Selection, coverage: Coverage) -> None:
                 "Frequency", format="percent", help="Share of the training images with both."
             ),
             "expected": st.column_config.NumberColumn(
-                "Expected", format="%.1f", help="Number of prototypes with both if they were random training images."
+                "Expected",
+                format="%.1f",
+                help="Number of prototypes with both if they were random training images of their classes.",
             ),
             "prototypes": st.column_config.NumberColumn("Prototypes", help="Number of prototypes with both."),
             "surplus": st.column_config.NumberColumn(
                 "Surplus", format="%+.1f", help="Prototypes minus expected prototypes; negative values mean too few."
+            ),
+            "beyond_chance": st.column_config.CheckboxColumn(
+                "Beyond chance", help=f"The surplus is beyond ±{limit:.1f}."
             ),
         },
     )

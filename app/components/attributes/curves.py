@@ -10,7 +10,7 @@ from app import read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import can_start, follow
-from app.figures.attributes import CURVES, curves_figure
+from app.figures.attributes import CHANCE_NAME, CURVES, curves_figure
 from app.selection import KS, Selection
 from app.wording import MEANWHILE, ONCE_PER_MODEL
 from kmex_core.analysis.coverage import Curves
@@ -19,6 +19,7 @@ from kmex_core.base import jobs
 from kmex_core.base.store import read_only
 from kmex_core.commands.attributes import attributes_job, built_in_attributes_job
 from kmex_core.commands.requests import JobRequest
+from kmex_core.metrics import DRAWS
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 
@@ -62,9 +63,11 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
     else:
         with st.container(border=True, key=TOP):
             st.caption(
-                f"Bands: ± one standard deviation over {len(SEEDS)} seeds of k-means. For built-in prototypes, each "
-                "mark is a trained model; lines join models that differ only in their number of prototypes, with bands "
-                "over training seeds. Dotted line: the number in the sidebar."
+                f"Coloured bands: ± one standard deviation over {len(SEEDS)} k-means seeds. For built-in prototypes, "
+                "each mark is a trained model; lines join models that differ only in their number of prototypes, with "
+                f"bands over trainings (one per seed). Grey: {CHANCE_NAME.lower()}, as many of each class as it has "
+                f"prototypes; mean and middle 95 % of {DRAWS} draws. A figure inside the grey band is no better than "
+                "chance. Dotted vertical line: the number in the sidebar."
             )
             if not read_only():
                 _offer(infos, chosen)

@@ -54,8 +54,7 @@ def choose_runs() -> int:
         width=120,
         bind=bound("runs", one_of(RUNS), f"Choose one of {', '.join(map(str, RUNS))}.", RUNS[0]),
         help="Each run has its own seed for k-means and for the choice of test images. With several runs, ± is the "
-        "standard "
-        "deviation over runs, as in the paper; with one, over images.",
+        "standard deviation over these seeds; with one, over images.",
     )
 
 
@@ -78,9 +77,9 @@ def show_table(table: Sequence[Row]) -> None:
         ]
         show_wide_table(f"{' and '.join(groups)} of all models", columns, rows)
     st.caption(
-        "↑ higher is better, ↓ lower is better. –: not measured or not applicable. ±: standard deviation over runs, or "
-        "over "
-        "images if there is one run."
+        "↑ higher is better, ↓ lower is better; metrics without an arrow are chance levels. –: not measured or not "
+        "applicable. ±: standard deviation over what the parentheses name: images (of the mean over an image's "
+        "prototypes), k-means seeds, samples of test images, or trainings."
     )
     st.caption(markdown(_sizes([row for row in table if row.source == "measured"])))
     for note in comparison.measured_notes(table):
@@ -97,6 +96,12 @@ def show_table(table: Sequence[Row]) -> None:
         show_download(
             "Table as LaTeX", lambda: comparison.as_latex(table), "comparison.tex", "Uses the booktabs package."
         )
+
+
+def show_differences(found: Sequence[Evaluation]) -> None:
+    """Show how much more accurate models are than the first one, with paired intervals."""
+    for difference in comparison.differences(found):
+        st.caption(f"{message(difference.text)}.")
 
 
 def _sizes(measured: Sequence[Row]) -> str:

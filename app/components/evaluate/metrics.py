@@ -28,8 +28,13 @@ MOST_CLASSES = 40
 
 
 def show_metrics(evaluation: Evaluation, group: str) -> None:
-    """Show a card for each metric of a group, with what it means, and why one could not be computed."""
-    names = [name for name, kind in METRICS.items() if kind.group == group and name in evaluation.metrics]
+    """Show a card for each metric of a group, with what it means, how it compares with its chance levels, and why one
+    could not be computed."""
+    names = [
+        name
+        for name, kind in METRICS.items()
+        if kind.group == group and name in evaluation.metrics and not kind.chance_of
+    ]
     row = st.container(horizontal=True)
     for name in names:
         kind, value = METRICS[name], evaluation.metrics[name]
@@ -46,6 +51,13 @@ def show_metrics(evaluation: Evaluation, group: str) -> None:
             border=True,
             width=WIDTH,
             height="stretch",
+        )
+    sentences = comparison.chance_sentences(evaluation, group)
+    if sentences:
+        st.markdown("\n".join(f"- {message(sentence)}" for sentence in sentences))
+        st.caption(
+            "Better: by more than 1.96 standard errors of the differences, image by image. Numbers in parentheses are "
+            "means over the images."
         )
     for reason in dict.fromkeys(evaluation.metrics[name].reason for name in names if evaluation.metrics[name].reason):
         st.caption(f"Not computed: {message(reason)}")

@@ -27,7 +27,11 @@ def show_metric(chosen: Selection, converted: Conversion) -> None:
             ("Black box", accuracy["black_box"], "the original network"),
             (f"KMEx, whitened, k = {K}", accuracy["whitened"], f"KMEx with {K} prototypes per class, whitened"),
             (f"KMEx, Euclidean, k = {K}", accuracy["euclidean"], f"KMEx with {K} per class, as published"),
-            ("Linear probe", geometry.probe, "a linear classifier trained on the embedding (ridge, cross-validated)"),
+            (
+                "Linear probe",
+                geometry.probe,
+                "logistic regression on the embedding (cross-validated)",
+            ),
         ):
             row.metric(
                 f"{title} ↑",

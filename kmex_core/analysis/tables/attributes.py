@@ -15,6 +15,7 @@ from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Conversion
 
 CURVES = ("captured", "error", "ghosted")
+CHANCE = ("captured", "error")
 LEAST_IMAGES = 5
 BOTH = " + "
 
@@ -23,13 +24,14 @@ def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
     """One row per model and number of prototypes per class.
 
     Returns:
-        Columns `model`, `k`, `prototypes`, `seeds` and, for each of `CURVES`, its mean over seeds and `<name>_std`
-        (missing for one seed).
+        Columns `model`, `k`, `prototypes`, `seeds`; for each of `CURVES`, its mean over seeds and `<name>_std` (missing
+        for one seed); for each of `CHANCE`, `<name>_chance`, `<name>_chance_low`, `<name>_chance_high` (mean and 95 %
+        of the draws of random training images) and `<name>_verdict` ("better", "within" or "worse").
     """
     rows = []
     for label, curves in lines.items():
         for column, k in enumerate(curves.ks):
-            row = {
+            row: dict[str, str | float] = {
                 "model": label,
                 "k": k,
                 "prototypes": int(curves.prototypes[column]),
@@ -39,8 +41,15 @@ def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
                 of_seeds = getattr(curves, name)[:, column]  # (S,)
                 row[name] = float(of_seeds.mean())
                 row[f"{name}_std"] = float(of_seeds.std(ddof=1)) if len(curves.seeds) > 1 else np.nan
+            for name, chance in zip(CHANCE, (curves.chance_captured[column], curves.chance_error[column]), strict=True):
+                row |= {f"{name}_chance": chance.mean, f"{name}_chance_low": chance.low}
+                row |= {f"{name}_chance_high": chance.high}
+                mean = float(getattr(curves, name)[:, column].mean())
+                row[f"{name}_verdict"] = chance.verdict(mean, name == "captured")
             rows.append(row)
     columns = ["model", "k", "prototypes", "seeds", *(f"{name}{end}" for name in CURVES for end in ("", "_std"))]
+    ends = ("_chance", "_chance_low", "_chance_high", "_verdict")
+    columns += [f"{name}{end}" for name in CHANCE for end in ends]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -48,9 +57,13 @@ def attribute_table(covered: Coverage, curves: Curves | None = None) -> pd.DataF
     """One row per attribute, in order.
 
     Returns:
-        Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `captured`, `lift`, `told_apart`
-        and, with curves, `first_k`, the median over seeds (missing where half of them never capture it).
+        Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `expected` (prototypes, if they
+        were random training images of their classes), `beyond_chance` (whether `prototypes` differs from that by more
+        than the largest difference over all attributes does in 95 % of the draws), `captured`, `captured_chance` (share
+        of the draws that capture it), `lift`, `told_apart` and, with curves, `first_k`, the median over seeds (missing
+        where half of them never capture it).
     """
+    limit = metrics.simultaneous_limit(covered.chance.deviation)
     table = pd.DataFrame(
         {
             "attribute": covered.names,
@@ -58,7 +71,10 @@ def attribute_table(covered: Coverage, curves: Curves | None = None) -> pd.DataF
             "frequency": covered.frequency,
             "among_prototypes": covered.share,
             "prototypes": covered.has.sum(0),
+            "expected": covered.chance.expected,
+            "beyond_chance": np.abs(covered.has.sum(0) - covered.chance.expected) > limit,
             "captured": covered.captured,
+            "captured_chance": covered.chance.capture_rate,
             "lift": metrics.lift(covered.share, covered.frequency),
             "told_apart": covered.told_apart,
         }
@@ -72,17 +88,24 @@ def attribute_table(covered: Coverage, curves: Curves | None = None) -> pd.DataF
 
 
 def subgroup_table(covered: Coverage) -> pd.DataFrame:
-    """One row per combination of two attributes that some training image has, the most under-represented first:
-    `subgroup`, `images`, `frequency`, `expected` (prototypes, if drawn from the images), `prototypes` and `surplus`."""
-    groups, count = covered.subgroups, len(covered.has)
+    """One row per combination of two attributes that some training image has, the most under-represented first.
+
+    Returns:
+        Columns `subgroup`, `images`, `frequency`, `expected` (prototypes, if they were random training images of their
+        classes), `prototypes`, `surplus` and `beyond_chance` (whether `surplus` is larger than the largest of all pairs
+        is in 95 % of the draws: one band for all, since some of many pairs leave their own by chance).
+    """
+    groups, expected = covered.subgroups, covered.chance.expected_pairs
+    surplus = groups.prototypes - expected
     table = pd.DataFrame(
         {
             "subgroup": [group_name(covered.names, pair) for pair in groups.pairs],
             "images": groups.images,
-            "frequency": groups.expected / count,
-            "expected": groups.expected,
+            "frequency": groups.frequency,
+            "expected": expected,
             "prototypes": groups.prototypes,
-            "surplus": groups.surplus,
+            "surplus": surplus,
+            "beyond_chance": np.abs(surplus) > metrics.simultaneous_limit(covered.chance.deviation_pairs),
         }
     )
     return table[table["images"] > 0].sort_values("surplus", kind="stable", ignore_index=True)
@@ -128,11 +151,8 @@ def group_name(names: Sequence[str], pair: np.ndarray) -> str:
 
 
 def attribute_overview(covered: Coverage, curves: Curves | None = None) -> pd.DataFrame:
-    """`attribute_table` with the column `expected` (prototypes, if drawn from the images): missed attributes first,
-    the rarest on top."""
-    table = attribute_table(covered, curves)
-    table["expected"] = table["frequency"] * len(covered.has)
-    return table.sort_values(["captured", "frequency"], ignore_index=True)
+    """`attribute_table`, missed attributes first, the rarest on top."""
+    return attribute_table(covered, curves).sort_values(["captured", "frequency"], ignore_index=True)
 
 
 def coverage_table(covered: Coverage, classes: Sequence[str]) -> pd.DataFrame:
@@ -149,15 +169,18 @@ def coverage_table(covered: Coverage, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def correlation_table(covered: Coverage) -> pd.DataFrame:
-    """One row per pair of attributes: columns `attribute`, `other`, and their correlation among the training `images`
-    and among the `prototypes`."""
+    """One row per pair of attributes: columns `attribute`, `other`, their correlation among the training `images` and
+    among the `prototypes`, and `beyond_chance` (whether these differ by more than the largest difference over all pairs
+    does in 95 % of the draws of random training images)."""
     first, second = np.triu_indices(len(covered.names), 1)
+    difference = np.abs(covered.correlation_prototypes - covered.correlation)[first, second]
     return pd.DataFrame(
         {
             "attribute": [covered.names[attribute] for attribute in first],
             "other": [covered.names[attribute] for attribute in second],
             "images": covered.correlation[first, second],
             "prototypes": covered.correlation_prototypes[first, second],
+            "beyond_chance": difference > metrics.simultaneous_limit(covered.chance.deviation_correlation),
         }
     )
 

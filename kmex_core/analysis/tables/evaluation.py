@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 
 from kmex_core.analysis.comparison import Row
-from kmex_core.metrics.types import MapScores
+from kmex_core.metrics.types import MapScores, image_means
 from kmex_core.prototypes.types import Prototypes
+
+DROPS = ("drop", "drop_random", "drop_reference")
+INCREASES = ("increase", "increase_random", "increase_reference")
 
 
 def confusion_table(confused: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
@@ -49,27 +52,28 @@ def ordering_table(scores: MapScores) -> pd.DataFrame:
 
 
 def scores_table(scores: MapScores, labels: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """One row per image: `image` (its place in the test split), `class`, `drop` and `increase` (mean over the
-    prototypes of its class), `drop_black_box`, `increase_black_box` (0…1) and `divergence` (nats).
+    """One row per image: `image` (its place in the test split), `class`, `drop` and `increase` (0…1, mean over the
+    prototypes of its class), `divergence` (nats), and beside each the black box's and the chance levels.
 
     Args:
         scores: N images.
         labels: (N,) their classes.
         class_names: C names.
     """
-    with np.errstate(invalid="ignore"):
-        there = (~np.isnan(scores.drop)).sum(1)
-        drop = np.where(there > 0, np.nansum(scores.drop, 1) / np.maximum(there, 1), np.nan)
-        increase = np.where(there > 0, np.nansum(scores.increase, 1) / np.maximum(there, 1), np.nan)
     return pd.DataFrame(
         {
             "image": scores.images,
             "class": [class_names[label] for label in labels],
-            "drop": drop,
+            **{name: image_means(getattr(scores, name)) for name in DROPS},
             "drop_black_box": scores.drop_black_box,
-            "increase": increase,
+            "drop_black_box_random": scores.drop_black_box_random,
+            **{name: image_means(getattr(scores, name)) for name in INCREASES},
             "increase_black_box": scores.increase_black_box,
+            "increase_black_box_random": scores.increase_black_box_random,
             "divergence": scores.divergence,
+            "divergence_uniform": scores.divergence_uniform,
+            "divergence_other_image": scores.divergence_other_image,
+            "divergence_runner_up": scores.divergence_runner_up,
         }
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kmex_core.metrics.metric import MAPS, Metric, Run, Value
-from kmex_core.metrics.types import NotComputed
+from kmex_core.metrics.types import NotComputed, image_means
 
 
 class AverageDrop(Metric):
@@ -14,18 +14,18 @@ class AverageDrop(Metric):
     better = "lower"
     unit = "share"
     about = (
-        "Share of the similarity lost when the less relevant half of the pixels is removed (AD), averaged over the "
-        "images and the prototypes of their class. For the black box: share of the probability of its prediction."
+        "Share of the similarity lost when the less relevant half of the pixels is removed (AD), averaged "
+        "over the prototypes of an image's class, then over the images. For the black box: share of the "
+        "probability of its prediction."
     )
-    group, place = MAPS, 2
+    group, place = MAPS, 5
     of_both = True
-    table = 4
     maps = True
 
     def measure(self, run: Run) -> Value:
-        """(N,) image by image, or (N, k) for the prototypes of its class."""
+        """(N,) image by image, the mean over the prototypes of its class."""
         scores = run.scores
-        return scores if isinstance(scores, NotComputed) else scores.drop
+        return scores if isinstance(scores, NotComputed) else image_means(scores.drop)
 
     def measure_black_box(self, run: Run) -> Value:
         """(N,) image by image."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kmex_core.metrics.metric import MAPS, Metric, Run, Value
-from kmex_core.metrics.types import NotComputed
+from kmex_core.metrics.types import NotComputed, image_means
 
 
 class AverageIncrease(Metric):
@@ -13,16 +13,18 @@ class AverageIncrease(Metric):
     title = "Average increase"
     better = "higher"
     unit = "share"
-    about = "How often the similarity grows when the less relevant half of the pixels is removed (AI)."
-    group, place = MAPS, 3
+    about = (
+        "How often the similarity grows when the less relevant half of the pixels is removed (AI), over the "
+        "prototypes of an image's class, then over the images."
+    )
+    group, place = MAPS, 8
     of_both = True
-    table = 4
     maps = True
 
     def measure(self, run: Run) -> Value:
-        """(N,) image by image, or (N, k) for the prototypes of its class."""
+        """(N,) image by image, the mean over the prototypes of its class."""
         scores = run.scores
-        return scores if isinstance(scores, NotComputed) else scores.increase
+        return scores if isinstance(scores, NotComputed) else image_means(scores.increase)
 
     def measure_black_box(self, run: Run) -> Value:
         """(N,) image by image."""

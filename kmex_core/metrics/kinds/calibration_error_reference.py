@@ -18,6 +18,7 @@ class CalibrationErrorReference(Metric):
         "prototypes, of the class scores), which nothing calibrates. The prediction is the same."
     )
     group, place = PREDICTIONS, 4
+    reference_of = "calibration_error"
 
     def measure(self, run: Run) -> Value:
         """Over the test split."""

@@ -16,6 +16,7 @@ class DiversityReference(Metric):
         "itself nonzero, which raises the value. Only this one is comparable with the paper's tables."
     )
     group, place = DIVERSITY, 8
+    reference_of = "diversity"
     table = 7
 
     def measure(self, run: Run) -> Value:

@@ -17,7 +17,7 @@ class RelevanceOrdering(Metric):
         "Area under the curve of the predicted class's probability as pixels are added, most relevant first (RO, 0 "
         "to 1). Compare with random ordering."
     )
-    group, place = MAPS, 4
+    group, place = MAPS, 11
     of_both = True
     maps = True
 

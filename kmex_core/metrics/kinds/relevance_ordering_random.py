@@ -14,7 +14,9 @@ class RelevanceOrderingRandom(Metric):
     title = "Random ordering"
     better = ""
     about = "The same area with pixels added in random order: the baseline for relevance ordering."
-    group, place = MAPS, 5
+    group, place = MAPS, 12
+    chance_of = "relevance_ordering"
+    chance_name = "a random order of pixels"
     of_both = True
     maps = True
 

@@ -4,7 +4,18 @@
 
 import { element, penOf } from '../dom.js';
 import createScatterplot from '../vendor/regl-scatterplot.js';
-import { aboutImage, aboutPrototype, count, dots, filterKey, nameOf, readCloud, readLayer, visible } from './data.js';
+import {
+  aboutImage,
+  aboutPrototype,
+  count,
+  dots,
+  farOf,
+  filterKey,
+  nameOf,
+  readCloud,
+  readLayer,
+  visible,
+} from './data.js';
 import {
   WHOLE,
   imagePlace,
@@ -121,7 +132,8 @@ export class EmbeddingMap {
     try {
       const [cloud, layer] = await Promise.all([this.loadCloud(), this.loadLayer()]);
       if (turn !== this.turn) return; // a newer state has overtaken this one
-      const scene = { x: this.x, y: this.y, cloud, layer, data: component.data };
+      const far = farOf(cloud, visible(cloud, layer, component.data));
+      const scene = { x: this.x, y: this.y, cloud, layer, far, data: component.data };
       this.scene = scene;
       await this.draw(scene);
       if (this.place !== this.data.place) await this.arrive();

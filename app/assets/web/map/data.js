@@ -33,6 +33,7 @@
  * @property {Float32Array} ys
  * @property {Uint16Array} labels
  * @property {Uint16Array} blackBox the class that the black box predicts
+ * @property {Uint8Array} far 1 for images far from all others, whose position says little
  * @property {(value: number, axis: 0 | 1) => number} normal scales a position as the images' are
  * @property {[label: number, x: number, y: number][]} names where the name of each class is written
  */
@@ -48,18 +49,21 @@
  * @property {number[]} count the number of those images
  * @property {number[]} picture the training image that is shown for it; negative for none
  * @property {boolean[]} ghost
+ * @property {boolean[]} far whether it is far from all images, so that its position says little
  * @property {Uint16Array} predicted
  */
 
 const MANY = 5000; // images from which on dots are small and pale
 const MARGIN = 1.05;
 
+export const FAR = 'far from every image: its place says little';
+
 /** @param {number} number */
 export const count = (number) => number.toLocaleString('en');
 
 /**
  * @param {{ url: string, train: number, test: number }} about
- * @param {ArrayBuffer} buffer float32 x and y of each image, then uint16 labels, then uint16 predictions
+ * @param {ArrayBuffer} buffer float32 x and y of each image, uint16 labels, uint16 predictions, uint8 far
  * @returns {Cloud}
  */
 export function readCloud({ url, train, test }, buffer) {
@@ -67,6 +71,7 @@ export function readCloud({ url, train, test }, buffer) {
   const places = new Float32Array(buffer, 0, 2 * total);
   const labels = new Uint16Array(buffer, 8 * total, total);
   const blackBox = new Uint16Array(buffer, 10 * total, total);
+  const far = new Uint8Array(buffer, 12 * total, total);
   const low = [Infinity, Infinity];
   const high = [-Infinity, -Infinity];
   for (let i = 0; i < 2 * total; i += 1) {
@@ -78,7 +83,7 @@ export function readCloud({ url, train, test }, buffer) {
   const normal = (/** @type {number} */ value, /** @type {0 | 1} */ axis) => (value - middle[axis]) / half;
   const xs = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i], 0));
   const ys = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i + 1], 1));
-  return { url, train, total, xs, ys, labels, blackBox, normal, names: nameplaces(xs, ys, labels, train) };
+  return { url, train, total, xs, ys, labels, blackBox, far, normal, names: nameplaces(xs, ys, labels, train) };
 }
 
 /**
@@ -145,6 +150,15 @@ export function visible(cloud, layer, { show, classes, test }) {
 }
 
 /**
+ * Indices of the images to mark: those shown that are far from all others.
+ *
+ * @param {Cloud} cloud
+ * @param {number[] | null} shown null for all
+ */
+export const farOf = (cloud, shown) =>
+  shown ? shown.filter((i) => cloud.far[i]) : [...cloud.far.keys()].filter((i) => cloud.far[i]);
+
+/**
  * What names the choice that `visible` makes: equal for equal images.
  *
  * @param {Pick<MapData, 'show' | 'classes' | 'test' | 'layer'>} choices
@@ -191,7 +205,7 @@ export function aboutPrototype(layer, data, p) {
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
-    lines: [`Prototype ${p} of ${data.names[layer.class[p]]}`, standing],
+    lines: [`Prototype ${p} of ${data.names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
   };
 }
 
@@ -215,6 +229,7 @@ export function aboutImage(cloud, layer, data, i) {
     lines: [
       `${test ? 'Test' : 'Training'} image ${count(index)}: ${data.names[label]}`,
       data.beside ? `${own}, black box ${verdict(cloud.blackBox[i])}` : own,
+      ...(cloud.far[i] ? [FAR] : []),
     ],
   };
 }

@@ -25,6 +25,7 @@ import { classFilter, namedBy } from './data.js';
  * @property {Scale} y
  * @property {Cloud} cloud
  * @property {Layer} layer
+ * @property {number[]} far the images to mark as far from all others
  * @property {MapData} data
  */
 

@@ -15,9 +15,38 @@ const MOST_NAMES = 40; // more would cover the map
  * @param {Style} style
  */
 export function paint(pen, scene, style) {
+  paintFar(pen, scene, style);
   paintPrototypes(pen, scene, style);
   paintNames(pen, scene, style);
   paintRing(pen, scene, style);
+}
+
+/**
+ * A cross over each image that is far from all others.
+ *
+ * @param {CanvasRenderingContext2D} pen
+ * @param {Scene} scene
+ * @param {Style} style
+ */
+function paintFar(pen, { x, y, cloud, far }, { ink }) {
+  pen.beginPath();
+  for (const i of far) cross(pen, x(cloud.xs[i]), y(cloud.ys[i]), 4);
+  pen.lineWidth = 1.2;
+  pen.strokeStyle = ink;
+  pen.stroke();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} pen
+ * @param {number} x
+ * @param {number} y
+ * @param {number} reach
+ */
+function cross(pen, x, y, reach) {
+  pen.moveTo(x - reach, y - reach);
+  pen.lineTo(x + reach, y + reach);
+  pen.moveTo(x - reach, y + reach);
+  pen.lineTo(x + reach, y - reach);
 }
 
 /**
@@ -43,6 +72,11 @@ function paintPrototypes(pen, scene, { ink, paper }) {
     pen.setLineDash(layer.ghost[p] ? [3, 2] : []);
     pen.stroke();
     pen.setLineDash([]);
+    if (layer.far[p]) {
+      pen.beginPath();
+      cross(pen, x, y, sideOf(layer, p));
+      pen.stroke();
+    }
   }
 }
 
