@@ -13,7 +13,8 @@ class EffectiveRandom(Metric):
     better = ""
     about = (
         "The effective number of as many random training images of each class as it has prototypes (mean over 100 "
-        "draws): the chance level of the effective number of prototypes."
+        "draws): the chance level of the effective number of prototypes. Means of many images are closer together than "
+        "single images, so KMEx's prototypes often score lower."
     )
     group, place = DIVERSITY, 2
     range = COUNT
