@@ -125,7 +125,9 @@ def test_missing_curves_are_computed_in_the_background(
     started: list[list[str]] = []
     monkeypatch.setattr(jobs, "start", lambda store, name, arguments: started.append(list(arguments)))
     healthy(page("attributes"))
-    assert started == [["attributes", "--model", "digits", "--k", "12:13", "--runs", "2", "--first", "5"]]
+    assert started == [
+        ["attributes", "--model", "digits", "--k", "12:13", "--runs", "2", "--first", "5", "--metric", "auto"]
+    ]
 
 
 def test_own_prototypes_are_audited_and_marked(
