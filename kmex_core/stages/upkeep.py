@@ -316,10 +316,14 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
         return why
 
     def evaluation(spec: dict[str, Any], description: dict[str, Any]) -> str:
-        if "scores" in spec:  # a comparison with another network
-            gone = spec["reference"] not in weights.values() or needed.get(spec["scores"]) is False
-            return "of a model that is gone" if gone else ""
-        return made_of("prototypes")(spec, description)
+        return "" if "scores" in spec else made_of("prototypes")(spec, description)
+
+    def divergence(spec: dict[str, Any], _: dict[str, Any]) -> str:
+        if "scores" not in spec:
+            return ""
+        # a comparison with another network: the scores that it goes with have been judged before, whatever their names
+        gone = spec["reference"] not in weights.values() or spec["scores"] in needless_scores
+        return "of a model that is gone" if gone else ""
 
     def shard(spec: dict[str, Any], description: dict[str, Any]) -> str:
         (key,) = _keys("embeddings", description)
@@ -329,9 +333,12 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
 
     yield from judge("embeddings", embedding)
     yield from judge(shards.ROOM, shard)
-    for room in ("prototypes", "patches", "projections"):
+    for room in ("prototypes", "geometry", "patches", "projections"):
         yield from judge(room, made_of("embedding"))
-    yield from judge("evaluations", evaluation)
+    scores = list(judge("evaluations", evaluation))
+    yield from scores
+    needless_scores = {path.stem for path, _ in scores}
+    yield from judge("evaluations", divergence)
 
 
 def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:

@@ -62,6 +62,12 @@ def test_bands_over_seeds_stay_in_range() -> None:
             "error_std": 0.2,
             "ghosted": 0.3,
             "ghosted_std": 0.6,
+            "captured_chance": 29.0,
+            "captured_chance_low": 27.0,
+            "captured_chance_high": 30.0,
+            "error_chance": 0.02,
+            "error_chance_low": 0.0,
+            "error_chance_high": 0.3,
         }
         for k, captured in ((1, 1.0), (5, 29.5))
     ]

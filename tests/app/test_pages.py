@@ -36,7 +36,7 @@ from tests.helpers.stores import converted
 def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page())
     summary = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().summary
-    shown = {metric.label: metric.value for metric in test.metric}
+    shown = {metric.label: metric.value for metric in test.main.metric}
     geometry = Subject(demo, digits, dataset_of(digits)).geometry().get()
     assert shown == {
         "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",

@@ -220,7 +220,7 @@ def test_prototypes_are_pictures_of_the_data_set_and_of_the_sampled_images_only(
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
     chosen = list(range(1, SIZE, 2))
-    kmex = KMEx.convert(model, DataLoader(DATA, 4, sampler=SubsetRandomSampler(chosen[::-1])), k=2)
+    kmex = KMEx.convert(model, DataLoader(DATA, 4, sampler=SubsetRandomSampler(chosen[::-1])), k=2, metric="euclidean")
     assert kmex.details.class_size.sum() == len(chosen)
     with torch.no_grad():
         z = model[:4](images()[chosen])

@@ -13,13 +13,10 @@ from kmex_core.stages.subject import Subject, subject_of
 from kmex_core.stages.upkeep import verify
 
 OLDER = Path(__file__).parent / "store-0.1"
-# what 0.1 called the embeddings of the demos' training images
+# what 0.1 called the embeddings of the demos' training images, whose networks are the same
 EMBEDDINGS = {
     "digits": "e6e7e4d3668888dde16c",
     "faces": "1555bcb0fa3efdb2f5c5",
-    "digits-flint": "4f38df811964acd3f494",
-    "digits-protopnet": "04316151fd029d38a448",
-    "digits-protovae": "268d474e271b93f2d734",
 }
 
 

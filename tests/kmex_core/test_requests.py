@@ -46,21 +46,45 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
     both = [(digits, KMeans(4)), (protopnet, BuiltIn()), (protopnet, KMeans(4))]
     weights = Path("a folder") / "w.pt"
     return [
-        (conversion.preparation_job(digits, 5), "convert", {"model": "digits", "k": 5}),
-        (conversion.preparation_job(protopnet, 7), "convert", {"model": "digits-protopnet", "k": 7}),
-        (embedding_map.embedding_map_job(digits), "project", {"model": "digits"}),
-        (sweep.sweep_job(digits, range(1, 21), 3, 4), "sweep", {"model": "digits", "k": "1:20", "seed": 3, "first": 4}),
-        (sweep.sweep_job(digits, range(1, 21), 2), "sweep", {"model": "digits", "k": "1:20", "seed": 2}),
-        (sweep.sweep_job(digits, range(2, 3), 2), "sweep", {"model": "digits", "k": "2:2", "seed": 2}),
-        (patches.patches_job(digits, 3, 1), "patches", {"model": "digits", "k": 3, "seed": 1}),
-        (patches.patches_job(digits, 3, 2), "patches", {"model": "digits", "k": 3, "seed": 2}),
+        (conversion.preparation_job(digits, KMeans(5)), "convert", {"model": "digits", "k": 5}),
         (
-            attributes.attributes_job(digits, range(1, 5), 3, 2),
+            conversion.preparation_job(protopnet, KMeans(7, metric="cosine")),
+            "convert",
+            {"model": "digits-protopnet", "k": 7, "metric": "cosine"},
+        ),
+        (embedding_map.embedding_map_job(digits), "project", {"model": "digits"}),
+        (
+            sweep.sweep_job(digits, range(1, 21), KMeans(4, 3)),
+            "sweep",
+            {"model": "digits", "k": "1:20", "seed": 3, "first": 4},
+        ),
+        (
+            sweep.sweep_job(digits, range(1, 21), KMeans(5, 2, "euclidean")),
+            "sweep",
+            {"model": "digits", "k": "1:20", "seed": 2, "first": 5, "metric": "euclidean"},
+        ),
+        (
+            sweep.sweep_job(digits, range(2, 3), KMeans(2, 2)),
+            "sweep",
+            {"model": "digits", "k": "2:2", "seed": 2, "first": 2},
+        ),
+        (patches.patches_job(digits, KMeans(3, 1)), "patches", {"model": "digits", "k": 3, "seed": 1}),
+        (patches.patches_job(digits, KMeans(3, 2)), "patches", {"model": "digits", "k": 3, "seed": 2}),
+        (
+            attributes.attributes_job(digits, range(1, 5), 3, KMeans(2)),
             "attributes",
             {"model": "digits", "k": "1:4", "runs": 3, "first": 2},
         ),
-        (attributes.attributes_job(digits, range(1, 5), 1), "attributes", {"model": "digits", "k": "1:4", "runs": 1}),
-        (attributes.attributes_job(protopnet, range(1, 5), 1), "attributes", {"model": "digits-protopnet", "k": "1:4"}),
+        (
+            attributes.attributes_job(digits, range(1, 5), 1, KMeans(5, metric="whitened")),
+            "attributes",
+            {"model": "digits", "k": "1:4", "runs": 1, "first": 5, "metric": "whitened"},
+        ),
+        (
+            attributes.attributes_job(protopnet, range(1, 5), 1, KMeans(5)),
+            "attributes",
+            {"model": "digits-protopnet", "k": "1:4", "first": 5},
+        ),
         (attributes.built_in_attributes_job(protopnet), "attributes", {"model": "digits-protopnet", "own": True}),
         (
             evaluation.relevance_maps_job(digits, KMeans(4, 9), 100, 3),
@@ -83,7 +107,12 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
             {"model": ["digits-protopnet"], "metrics": MAPS, "own": True, "images": 100},
         ),
         (
-            comparison.relevance_maps_job(both, 4, 300, 2),
+            evaluation.stability_job(digits, KMeans(4)),
+            "evaluate",
+            {"model": ["digits"], "metrics": "ghosting", "k": 4, "runs": 3},
+        ),
+        (
+            comparison.relevance_maps_job(both, KMeans(4), 300, 2),
             "compare",
             {
                 "models": ["digits", "digits-protopnet"],
@@ -95,7 +124,7 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
             },
         ),
         (
-            comparison.relevance_maps_job(both[1:], 4, 300, 2),
+            comparison.relevance_maps_job(both[1:], KMeans(4), 300, 2),
             "compare",
             {"models": ["digits-protopnet"], "metrics": MAPS, "published": False, "k": 4, "images": 300, "runs": 2},
         ),
@@ -190,8 +219,8 @@ def test_each_result_has_a_job_of_its_own(subjects: tuple[Subject, Subject]) -> 
 
 def test_what_a_result_does_not_depend_on_gives_the_same_job(subjects: tuple[Subject, Subject]) -> None:
     digits, _ = subjects
-    assert sweep.sweep_job(digits, range(1, 9), 0, 3).name == sweep.sweep_job(digits, range(1, 9), 0, 4).name
-    assert conversion.preparation_job(digits, 3).name == conversion.preparation_job(digits, 4).name
+    assert sweep.sweep_job(digits, range(1, 9), KMeans(3)).name == sweep.sweep_job(digits, range(1, 9), KMeans(4)).name
+    assert conversion.preparation_job(digits, KMeans(3)).name == conversion.preparation_job(digits, KMeans(4)).name
     more = [evaluation.relevance_maps_job(digits, KMeans(4), images, 1) for images in (500, 501)]
     assert more[0] == more[1], "there are 500 test images"
 
@@ -224,6 +253,8 @@ def test_a_job_that_is_started_again_overwrites_nothing(demo: Store) -> None:
 
 
 def test_the_command_line_of_a_job_can_be_pasted_into_a_shell(subjects: tuple[Subject, Subject]) -> None:
-    assert conversion.preparation_job(subjects[0], 5).command == "python -m kmex_core convert --model digits --k 5"
+    assert conversion.preparation_job(subjects[0], KMeans(5)).command == (
+        "python -m kmex_core convert --model digits --k 5 --metric auto"
+    )
     awkward = training_job("mine", "it's here", "blackbox", "resnet20", 0).command
     assert "--dataset 'it'\"'\"'s here' " in awkward
