@@ -327,7 +327,7 @@ def test_curves_are_computed_in_the_background(page: Page) -> None:
     expect(page.get_by_text("Converting for 1 to 20 prototypes per class.")).to_have_count(0, timeout=120_000)
     expect(page.get_by_role("button", name="Curves as CSV")).to_be_visible()
     slide(page, 2)
-    expect(page.get_by_text("with 7 prototypes per class")).to_be_visible()
+    expect(page.get_by_text("With 7 prototypes per class, the effective number")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Curves as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
