@@ -18,7 +18,7 @@ def show_metric(chosen: Selection, converted: Conversion) -> None:
     """Show the accuracy in the whitened and in the published metric beside the black box and a linear probe."""
     geometry = read.result(read.subject(chosen.model).geometry())
     accuracy, images = geometry.accuracy, converted.summary.images
-    with st.expander(f"Metric: {converted.metric.name}", icon=":material/straighten:"):
+    with st.expander(f"Metric: {converted.metric.name}", expanded=True, icon=":material/straighten:"):
         st.markdown(claims.metric_choice(geometry, converted.metric.name))
         if words := claims.below_black_box(geometry, converted.summary):
             st.info(words, icon=":material/lightbulb:")

@@ -28,9 +28,8 @@ def show_spread() -> None:
         return
     before, k = _before(chosen), chosen.per_class
     with st.sidebar.container(key="spread"):
-        left, right = st.columns(2)
-        _show(left, "effective", "Effective number", summary, before)
-        _show(right, "coverage_radius", "Coverage radius", summary, before)
+        _show("effective", "Effective number", summary, before)
+        _show("coverage_radius", "Coverage radius", summary, before)
         change = f" Changes are from {before[0]} per class." if before else ""
         if k > 1:
             st.caption(
@@ -41,17 +40,11 @@ def show_spread() -> None:
             st.caption(change)
 
 
-def _show(
-    place: st.delta_generator.DeltaGenerator,
-    name: str,
-    title: str,
-    summary: Summary,
-    before: tuple[int, Summary] | None,
-) -> None:
+def _show(name: str, title: str, summary: Summary, before: tuple[int, Summary] | None) -> None:
     kind, value = METRICS[name], getattr(summary, name)
     delta = None if before is None else f"{value - getattr(before[1], name):+.2f}"
     # more prototypes raise one and lower the other anyway: a change is neither good nor bad
-    place.metric(f"{title} {kind.arrow}", f"{value:.2f}", delta, delta_color="off", help=f"{kind.title}: {kind.about}")
+    st.metric(f"{title} {kind.arrow}", f"{value:.2f}", delta, delta_color="off", help=f"{kind.title}: {kind.about}")
 
 
 def _before(chosen: Selection) -> tuple[int, Summary] | None:
