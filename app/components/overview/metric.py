@@ -11,7 +11,7 @@ from kmex_core.metrics import wilson_interval
 from kmex_core.prototypes.metric_choice import K
 from kmex_core.prototypes.types import Conversion
 
-WIDTH = 222
+WIDTH = 200
 
 
 def show_metric(chosen: Selection, converted: Conversion) -> None:
