@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from kmex_core.base.errors import InputError
 AUTO = "auto"
 EUCLIDEAN, WHITENED, COSINE = NAMES = ("euclidean", "whitened", "cosine")
 OPTIONS = (AUTO, *NAMES)
-MetricName = Literal["euclidean", "whitened", "cosine"]
 ROWS = 100_000
 SMALL = 1e-12
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.fit import ROWS, class_members
+from kmex_core.prototypes.fit import class_members
 from kmex_core.prototypes.temperature import Temperature, halves_of
 
 FITTED = 2000
@@ -26,13 +26,14 @@ def posterior(scores: Tensor, prototype_class: Tensor, classes: int, temperature
         classes: C, each with a prototype.
         temperature: T above 0, one, or (N, 1, 1) for each row.
     """
-    return _log_posterior(scores, class_members(prototype_class, classes), temperature).exp()
+    return _log_share(*_by_class(scores, prototype_class, classes), temperature).exp()
 
 
-def _log_posterior(scores: Tensor, members: Tensor, temperature: float | Tensor) -> Tensor:
-    """(N, C) from scores (N, K) and the prototypes of each class (C, k), padded by −1."""
+def _by_class(scores: Tensor, prototype_class: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """(N, C, k) the scores of each class's prototypes, padded by −∞, and (C,) the logarithm of their number."""
+    members = class_members(prototype_class, classes)
     of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
-    return _log_share(of_class, (members >= 0).sum(1).to(scores.dtype).log(), temperature)
+    return of_class, (members >= 0).sum(1).to(scores.dtype).log()
 
 
 def _log_share(of_class: Tensor, log_count: Tensor, temperature: float | Tensor) -> Tensor:
@@ -40,26 +41,23 @@ def _log_share(of_class: Tensor, log_count: Tensor, temperature: float | Tensor)
     return ((of_class / temperature).logsumexp(2) - log_count).log_softmax(1)
 
 
-def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor) -> float:
+def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor, images: int = 0) -> float:
     """T that maximises the likelihood of held-out labels, with Platt's targets.
 
     The target of an image's class is (n + 1) / (n + 2) with n held-out images, and the other classes share the rest
-    (after Platt 1999): if all images are classified correctly, T stays above 0. At most `FITTED` images, evenly
-    spread, are used.
+    (after Platt 1999): if all images are classified correctly, T stays above 0.
 
     Args:
         scores: (N, K), see `posterior`.
         prototype_class: (K,), every class has a prototype.
         labels: (N,).
+        images: n, if these are a part of the held-out images.
     """
     from scipy.optimize import minimize_scalar
 
-    own, classes = (len(labels) + 1) / (len(labels) + 2), int(prototype_class.max()) + 1
-    rows = torch.linspace(0, len(scores) - 1, min(len(scores), FITTED)).long().to(scores.device)
-    scores, labels = scores[rows].double(), labels[rows]
-    members = class_members(prototype_class, classes)
-    of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
-    log_count = (members >= 0).sum(1).to(scores.dtype).log()
+    images, classes = images or len(labels), int(prototype_class.max()) + 1
+    own, scores = (images + 1) / (images + 2), scores.double()
+    of_class, log_count = _by_class(scores, prototype_class, classes)
     # targets (N, C): most for the own class, the rest spread evenly over the others
     targets = torch.full((len(scores), classes), (1 - own) / max(1, classes - 1), device=scores.device).double()
     targets.scatter_(1, labels[:, None], own)
@@ -83,24 +81,28 @@ def calibrated(
 ) -> Temperature:
     """The temperature of a model's posterior, cross-fitted on the test split where there is no validation split.
 
+    At most `FITTED` images are used for each fit.
+
     Args:
         scores: embeddings (n, D) to scores (n, K), see `posterior`.
         score_class: (K,) their classes.
         test, validation: embeddings of held-out images.
     """
 
-    def scored(embeddings: Embeddings) -> Tensor:
-        blocks = torch.from_numpy(embeddings.z).to(score_class.device).split(ROWS)
-        with torch.no_grad():
-            return torch.cat([scores(block) for block in blocks])
-
     held = test if validation is None else validation
-    of_held, labels = scored(held), torch.from_numpy(held.labels).to(score_class.device)
-    everything = fit_temperature(of_held, score_class, labels)
+    z, labels = (torch.from_numpy(values).to(score_class.device) for values in (held.z, held.labels))
+
+    def fitted(rows: np.ndarray) -> float:
+        # some of them, evenly spread: the scores of all images would take memory like images × prototypes
+        few = rows[np.linspace(0, len(rows) - 1, min(len(rows), FITTED)).astype(np.int64)]
+        part = torch.from_numpy(few).to(labels.device)
+        with torch.no_grad():
+            return fit_temperature(scores(z[part]), score_class, labels[part], len(rows))
+
+    everything = fitted(np.arange(len(held)))
     halves = halves_of(held.labels)
     # a single image cannot judge itself
     if validation is not None or len(np.unique(halves)) < 2:
         return Temperature(everything, (everything, everything), len(held), validation is not None)
-    rows = [torch.from_numpy(np.flatnonzero(halves == half)).to(labels.device) for half in (0, 1)]
-    first, second = (fit_temperature(of_held[part], score_class, labels[part]) for part in rows)
+    first, second = (fitted(np.flatnonzero(halves == half)) for half in (0, 1))
     return Temperature(everything, (first, second), len(held), False)
