@@ -16,6 +16,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import paired_p_value
 from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
+from kmex_core.prototypes.metric_choice import K
 from kmex_core.prototypes.types import Summary
 from kmex_core.relevance.types import Explanation
 from kmex_core.stages.geometry import Geometry
@@ -136,11 +137,11 @@ def below_black_box(geometry: Geometry, summary: Summary) -> str:
         return ""
     words = (
         f"KMEx is {missing * 100:.1f} points below the black box. The variance of the embedding within the classes is "
-        f"{geometry.separation:.2f} times that between them, so the classes are not compact groups around prototypes."
+        f"{geometry.separation:.2f} times that between them (0: each class is one point)."
     )
     best = max(("whitened", "euclidean"), key=lambda name: geometry.accuracy[name])
     if summary.metric != best and geometry.accuracy[best] > summary.accuracy_kmex:
-        words += f" With 5 prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
+        words += f" With {K} prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
     return f"{words} Training longer, with weight decay, makes them more compact; more prototypes can help, too."
 
 

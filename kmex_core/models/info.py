@@ -80,8 +80,8 @@ class ModelInfo:
 
     @property
     def _distinct(self) -> str:
-        # models of earlier versions have no such option, and were always pushed this way
-        if self.kind != "protopnet" or not self.options.get("distinct", 1.0):
+        # those trained by earlier versions have no such option, and were always pushed this way
+        if self.kind != "protopnet" or "recipe" not in self.made_by or not self.options.get("distinct", 1.0):
             return ""
         return (
             f"The prototypes of '{self.name}' were pushed onto different images of their class, so each has an image "

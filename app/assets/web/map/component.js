@@ -132,10 +132,10 @@ export class EmbeddingMap {
     try {
       const [cloud, layer] = await Promise.all([this.loadCloud(), this.loadLayer()]);
       if (turn !== this.turn) return; // a newer state has overtaken this one
-      const far = farOf(cloud, visible(cloud, layer, component.data));
-      const scene = { x: this.x, y: this.y, cloud, layer, far, data: component.data };
+      const shown = visible(cloud, layer, component.data);
+      const scene = { x: this.x, y: this.y, cloud, layer, far: farOf(cloud, shown), data: component.data };
       this.scene = scene;
-      await this.draw(scene);
+      await this.draw(scene, shown);
       if (this.place !== this.data.place) await this.arrive();
       this.place = this.data.place;
       if (turn !== this.turn) return;
@@ -162,10 +162,12 @@ export class EmbeddingMap {
     return layer;
   }
 
-  /** @param {Scene} scene */
-  async draw({ cloud, layer, data }) {
+  /**
+   * @param {Scene} scene
+   * @param {number[] | null} shown the images to show, null for all
+   */
+  async draw({ cloud, data }, shown) {
     const scatter = (this.scatter ??= this.start());
-    const shown = visible(cloud, layer, data);
     const key = filterKey(data);
     if (this.drawn !== cloud.url) {
       this.drawn = cloud.url;
