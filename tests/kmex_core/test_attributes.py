@@ -223,7 +223,7 @@ def test_tables_have_a_row_for_each_attribute_and_pair(data: ImageDataset, made:
         both = one & other
         assert row.frequency == pytest.approx(both.mean())
         assert row.expected == pytest.approx(sum(5 * both[train.labels == digit].mean() for digit in range(10)))
-        assert row.beyond_chance == (abs(row.surplus) > np.quantile(found.chance.deviation_pairs, 0.95))
+        assert row.beyond_chance == (abs(float(str(row.surplus))) > np.quantile(found.chance.deviation_pairs, 0.95))
     assert (table["beyond_chance"] == (np.abs(table["prototypes"] - table["expected"]) > 2)).any()
     pairs = tables.correlation_table(found)
     far = np.abs(pairs["prototypes"] - pairs["images"]) > np.quantile(found.chance.deviation_correlation, 0.95)

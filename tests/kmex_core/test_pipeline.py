@@ -164,7 +164,10 @@ def test_a_sweep_stores_each_k_at_once(demo: Store, digits: ModelInfo) -> None:
     assert found[7] == Subject(demo, digits, data).conversion(KMeans(7)).get().summary
     assert found[1].diversity is None
     assert found[1].effective == 1
-    assert 1 < found[2].effective < found[7].effective < 7
+    two, seven = found[2].effective, found[7].effective
+    assert two is not None
+    assert seven is not None
+    assert 1 < two < seven < 7
 
 
 def test_a_summary_is_read_alone_and_a_damaged_one_is_missing(demo: Store, digits: ModelInfo) -> None:

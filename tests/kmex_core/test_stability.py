@@ -52,7 +52,7 @@ def test_stability_against_slow_loops() -> None:
         images = z[labels == c]
         spread = math.sqrt(np.mean([math.dist(image, images.mean(0)) ** 2 for image in images]))
         sets = [centers[classes == c] for centers, _ in prototypes]
-        assigned = [np.array([min(range(3), key=lambda p, x=x: math.dist(x, s[p])) for x in images]) for s in sets]
+        assigned = [np.array([np.argmin([math.dist(x, center) for center in s]) for x in images]) for s in sets]
         pairs = list(itertools.combinations(range(4), 2))
         moved = np.mean([brute_force(sets[a], sets[b]) for a, b in pairs]) / spread
         assert found.distance[c] == pytest.approx(moved)
@@ -60,7 +60,7 @@ def test_stability_against_slow_loops() -> None:
             np.mean([rand_by_pairs(assigned[a], assigned[b]) for a, b in pairs])
         )
         draws = [brute_force(s, random.permutation(images)[:3]) / spread for s in sets for _ in range(100)]
-        error = np.std(draws) * math.sqrt(1 / 400 + 1 / 80)
+        error = float(np.std(draws)) * math.sqrt(1 / 400 + 1 / 80)
         assert found.distance_random[c] == pytest.approx(np.mean(draws), abs=4 * error)
     again = stability(prototypes, seeds, z, labels, 2)
     np.testing.assert_array_equal(found.distance_random, again.distance_random)
