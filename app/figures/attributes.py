@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
+from app.figures.band import band
 from app.figures.evaluation import DASHES, SYMBOLS
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
 from kmex_core.analysis.coverage import Coverage
@@ -92,22 +93,9 @@ def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int]
         rows, name = table[table["model"] == name], chart(name)
         spread = rows[f"{what}_std"].fillna(0).to_numpy()
         if len(rows) > 1 and spread.any():
-            edge = np.concatenate([rows[what] + spread, (rows[what] - spread)[::-1]]).clip(*limits)
-            values.append(edge)
-            figure.add_trace(
-                go.Scatter(
-                    x=np.concatenate([rows["k"], rows["k"][::-1]]),
-                    y=edge,
-                    fill="toself",
-                    fillcolor=colour,
-                    opacity=0.18,
-                    line={"width": 0},
-                    mode="lines",
-                    hoverinfo="skip",
-                    showlegend=False,
-                    legendgroup=name,
-                )
-            )
+            low, high = ((rows[what] + side * spread).clip(*limits) for side in (-1, 1))
+            values += [low, high]
+            figure.add_trace(band(rows["k"], low, high, colour, 0.18, showlegend=False, legendgroup=name))
         spreads = [f" ± {value:.{curve.digits}f}" if value else "" for value in spread]
         figure.add_trace(
             go.Scatter(
@@ -147,20 +135,7 @@ def _draw_chance(figure: go.Figure, table: pd.DataFrame, what: str, digits: int)
     rows = table.drop_duplicates("k").sort_values("k")
     low, high = (rows[f"{what}_chance_{end}"].to_numpy(float) for end in ("low", "high"))
     if len(rows) > 1:
-        figure.add_trace(
-            go.Scatter(
-                x=np.concatenate([rows["k"], rows["k"][::-1]]),
-                y=np.concatenate([high, low[::-1]]),
-                fill="toself",
-                fillcolor=BLACK_BOX,
-                opacity=0.22,
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=CHANCE_NAME,
-            )
-        )
+        figure.add_trace(band(rows["k"], low, high, BLACK_BOX, 0.22, showlegend=False, legendgroup=CHANCE_NAME))
     figure.add_trace(
         go.Scatter(
             x=rows["k"],

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
+from app.figures.band import band
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
 from kmex_core.analysis.tables.prototypes import sweep_table
 from kmex_core.metrics.catalogue import METRICS, Metric
@@ -105,17 +106,8 @@ def sweep_figure(summaries: Mapping[int, Summary], chosen: int, ks: Sequence[int
 
 def _beside(table: pd.DataFrame) -> list[go.Scatter]:
     """What to compare the effective number with: the band of random images, and equidistant groups."""
-    bounds = [table["effective_random_low"], table["effective_random_high"][::-1]]
-    band = go.Scatter(
-        x=pd.concat([table["k"], table["k"][::-1]]),
-        y=pd.concat(bounds),
-        fill="toself",
-        mode="lines",
-        name="Random images (95 % of draws)",
-        line={"color": BLACK_BOX, "width": 1},
-        opacity=0.5,
-        hoverinfo="skip",
-    )
+    low, high = table["effective_random_low"], table["effective_random_high"]
+    random_images = band(table["k"], low, high, BLACK_BOX, 0.3, name="Random images (95 % of draws)")
     groups = go.Scatter(
         x=table["k"],
         y=table["effective_equidistant"],
@@ -124,4 +116,4 @@ def _beside(table: pd.DataFrame) -> list[go.Scatter]:
         line={"color": BLACK_BOX, "dash": "dot"},
         hovertemplate="%{x} equidistant groups: %{y:.2f}<extra></extra>",
     )
-    return [band, groups]
+    return [random_images, groups]
