@@ -68,7 +68,7 @@ def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
     effective = {trace.name: trace for trace in sweep_figure(found, 5, range(1, 21), "effective").data}
     band, groups = effective["Random images (95 % of draws)"], effective["Equidistant groups"]
     assert list(band.x) == [1, 3, 5, 5, 3, 1]
-    assert list(band.y) == [1.25, 1.25, 1.25, 1.35, 1.35, 1.35]
+    assert list(band.y) == [1.35, 1.35, 1.35, 1.25, 1.25, 1.25]
     assert list(groups.y) == [2, 2, 2]
     waiting = sweep_figure({1: summary()}, 2, range(1, 21), "effective")
     assert list(waiting.data[-1].x) == []
