@@ -83,8 +83,8 @@ class Metric(ABC):
         place: its position in its group.
         of_both: whether it is also measured for the black box.
         beside: whether it compares with a black box.
-        chance_of: the metric that it is a chance level of, measured on the same images; "" for none. It is shown beside
-            that one.
+        chance_of: the metric that it is a chance level of, or another level to compare with, measured on the same
+            images; "" for none. It is shown beside that one.
         chance_name: how a sentence calls the chance level: "a uniform map".
         reference_of: the metric that it is the published form of, "" for none; the paper's figures are beside it.
         table: the number of the paper's table with it, 0 for none.

@@ -98,7 +98,7 @@ def test_text_says_units_directions_and_reasons() -> None:
     assert "91.0 ± 1.4 % (k-means seeds)" in accuracy
     drop = next(line for line in lines if line.startswith("Average drop ↓"))
     assert "20.0 ± 10.0 % (images)" in drop
-    effective = next(line for line in lines if line.startswith("Effective number of prototypes"))
+    effective = next(line for line in lines if line.startswith("Effective number"))
     assert effective.split("↑")[1].split() == ["–", "1.250", "–", "–"]
     assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (SD) ↑"))
     assert "not computed: One & only_prototype." in lines

@@ -23,7 +23,7 @@ from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.metrics.catalogue import METRICS, PREDICTIONS, Metric
 from kmex_core.metrics.types import Evaluation, Measured
 
-WIDTH = 246
+WIDTH = 300
 MOST_CLASSES = 40
 
 

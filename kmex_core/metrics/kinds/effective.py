@@ -9,12 +9,13 @@ class Effective(Metric):
     """Effective number of prototypes per class."""
 
     name = "effective"
-    title = "Effective number of prototypes per class"
+    title = "Effective number"
     better = "higher"
     about = (
-        "Vendi score with a Gaussian kernel as wide as the class, averaged over the classes: from 1 (all prototypes "
-        "coincide) to the number of prototypes. It reads low: 20 separate, equally distant groups score 12.0. Compare "
-        "it with the values for random training images and for equidistant groups."
+        "Effective number of prototypes per class: the Vendi score with a Gaussian kernel as wide as the class, "
+        "averaged over the classes, from 1 (all prototypes coincide) to the number of prototypes. It reads low: 20 "
+        "separate, equally distant groups score 12.0. Compare it with the values for random training images and for "
+        "equidistant groups."
     )
     group, place = DIVERSITY, 1
     range = COUNT

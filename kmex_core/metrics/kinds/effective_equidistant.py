@@ -9,13 +9,15 @@ class EffectiveEquidistant(Metric):
     """Effective number of equidistant groups."""
 
     name = "effective_equidistant"
-    title = "Effective number of equidistant groups"
+    title = "Effective number, equidistant groups"
     better = ""
     about = (
         "The effective number for a class that consists of as many equally distant groups as it has prototypes, one "
         "prototype in each: for comparison with the effective number of prototypes."
     )
     group, place = DIVERSITY, 3
+    chance_of = "effective"
+    chance_name = "equidistant groups"
     range = COUNT
 
     def measure(self, run: Run) -> Value:

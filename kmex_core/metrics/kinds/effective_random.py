@@ -9,7 +9,7 @@ class EffectiveRandom(Metric):
     """Effective number of random images."""
 
     name = "effective_random"
-    title = "Effective number of random images"
+    title = "Effective number, random images"
     better = ""
     about = (
         "The effective number of as many random training images of each class as it has prototypes (mean over 100 "
@@ -17,6 +17,8 @@ class EffectiveRandom(Metric):
         "single images, so KMEx's prototypes often score lower."
     )
     group, place = DIVERSITY, 2
+    chance_of = "effective"
+    chance_name = "random images"
     range = COUNT
 
     def measure(self, run: Run) -> Value:
