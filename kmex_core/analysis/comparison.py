@@ -280,11 +280,17 @@ class Difference:
     @property
     def text(self) -> str:
         """In a sentence, without its stop."""
+        mean, low, high = (_points(share) for share in (self.mean, self.low, self.high))
         return (
-            f"Accuracy of {self.model} minus that of {self.other}: {self.mean * 100:+.1f} points on the same "
-            f"{self.images:,} test images (95 % interval {self.low * 100:+.1f} to {self.high * 100:+.1f}, McNemar's "
-            f"test p = {self.p:.2g})"
+            f"Accuracy of {self.model} minus that of {self.other}: {mean} points on the same {self.images:,} test images "
+            f"(95 % interval {low} to {high}, McNemar's test p = {self.p:.2g})"
         )
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign; 0 has none."""
+    points = round(share * 100, 1)
+    return "0.0" if points == 0 else f"{points:+.1f}".replace("-", "−")
 
 
 def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:

@@ -214,9 +214,11 @@ def test_accuracies_are_compared_on_the_same_images() -> None:
         [right[0].mean() - right[1].mean(), right[2].mean() - right[1].mean()]
     )
     assert found[0].low < found[0].mean < found[0].high
-    assert found[0].text.startswith(
-        f"Accuracy of one + KMEx minus that of one: {found[0].mean * 100:+.1f} points on the "
-    )
+    points = f"{found[0].mean * 100:+.1f}".replace("-", "\N{MINUS SIGN}")
+    assert found[0].text.startswith(f"Accuracy of one + KMEx minus that of one: {points} points on the same 200 ")
+    none = dataclasses.replace(found[0], mean=-0.0001, low=-0.02, high=0.01)
+    assert "one: 0.0 points" in none.text
+    assert "(95 % interval \N{MINUS SIGN}2.0 to +1.0," in none.text
 
 
 @pytest.mark.parametrize(
