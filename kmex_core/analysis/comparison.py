@@ -282,8 +282,8 @@ class Difference:
         """In a sentence, without its stop."""
         mean, low, high = (_points(share) for share in (self.mean, self.low, self.high))
         return (
-            f"Accuracy of {self.model} minus that of {self.other}: {mean} points on the same {self.images:,} test images "
-            f"(95 % interval {low} to {high}, McNemar's test p = {self.p:.2g})"
+            f"Accuracy of {self.model} minus that of {self.other}: {mean} points on the same {self.images:,} test "
+            f"images (95 % interval {low} to {high}, McNemar's test p = {self.p:.2g})"
         )
 
 
