@@ -67,6 +67,19 @@ def shown_map(page: Page) -> Locator:
     return page.get_by_role("img", name=re.compile("Relevance for prototype")).first
 
 
+def painted(page: Page, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W, 3) uint8 of the first map, once it has this size and stays as it is: a canvas is painted when its picture is
+    decoded, which may be after the page's script has ended."""
+    before = pixels_of(shown_map(page))
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        now = pixels_of(shown_map(page))
+        if now.shape == shape and np.array_equal(before, now):
+            break
+        before = now
+    return before
+
+
 RANDOM = np.random.default_rng(5)
 UPLOADS = {
     "digit": encoded(datasets.load(DatasetSpec("digits")).split("test").image(100)),
@@ -84,8 +97,8 @@ def test_the_browser_draws_what_the_engine_computes(page: Page, demo_cache: Path
         pixels = read_picture(content).pixels
         found = engine(Store(demo_cache), pixels)
         upload(page, f"{name}.png", content)
-        drawn = pixels_of(shown_map(page))
         expected = overlay(pixels, found.maps.values[0], 0.6, "Viridis", SIDE)
+        drawn = painted(page, expected.shape)
         assert drawn.shape == expected.shape, name
         assert max(drawn.shape) <= 512
         away = np.abs(drawn.astype(int) - expected)
