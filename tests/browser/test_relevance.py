@@ -68,8 +68,8 @@ def shown_map(page: Page) -> Locator:
 
 
 def painted(page: Page, shape: tuple[int, ...]) -> np.ndarray:
-    """(H, W, 3) uint8 of the first map, once it has this size and stays as it is: a canvas is painted when its picture is
-    decoded, which may be after the page's script has ended."""
+    """(H, W, 3) uint8 of the first map, once it has this size and stays as it is: a canvas is painted when its picture
+    is decoded, which may be after the page's script has ended."""
     before = pixels_of(shown_map(page))
     for _ in range(100):
         page.wait_for_timeout(100)
