@@ -142,7 +142,10 @@ def below_black_box(geometry: Geometry, summary: Summary) -> str:
     best = max(("whitened", "euclidean"), key=lambda name: geometry.accuracy[name])
     if summary.metric != best and geometry.accuracy[best] > summary.accuracy_kmex:
         words += f" With {K} prototypes per class, the {best} metric reaches {geometry.accuracy[best]:.1%}."
-    return f"{words} Training longer, with weight decay, makes them more compact; more prototypes can help, too."
+    return (
+        f"{words} Training longer, with weight decay, makes them more compact; another number of prototypes can help, "
+        "too."
+    )
 
 
 def far_from_all(projection: Projection, test: bool) -> str:

@@ -134,12 +134,12 @@ def _cell(evaluation: Evaluation, metric: str, key: str) -> Cell:
         {over: std for over, std in spreads.items() if std is not None},
         value.reason or beside,
         value.better_than_chance,
-        tuple(chance_level(against.name) for against in value.against if not against.better),
+        tuple(metric_of(against.name) for against in value.against if not against.better),
     )
 
 
-def chance_level(name: str) -> str:
-    """The metric of a chance level, of the model's or of the black box's."""
+def metric_of(name: str) -> str:
+    """The metric of a measurement, of the model's or of the black box's."""
     return name if name in METRICS else next(metric for metric, kind in METRICS.items() if kind.black_box == name)
 
 
@@ -226,7 +226,12 @@ def measured_notes(table: Sequence[Row]) -> list[str]:
 
 def _named(chance_levels: Sequence[str]) -> str:
     titles = [METRICS[name].title for name in chance_levels]
-    return joined("and", [titles[0], *(title[0].lower() + title[1:] for title in titles[1:])])
+    return joined("and", [titles[0], *map(_within, titles[1:])])
+
+
+def _within(title: str) -> str:
+    """A title as it is written within a sentence."""
+    return title[0].lower() + title[1:]
 
 
 def chance_sentences(evaluation: Evaluation, group: str = "") -> list[str]:
@@ -246,13 +251,13 @@ def chance_sentences(evaluation: Evaluation, group: str = "") -> list[str]:
                 if beside:
                     levels = [_level(evaluation, against.name) for against in beside]
                     parts.append(f"{'better' if verdict else 'no better'} than {joined('and', levels)}")
-            title = kind.title if not whose else kind.title[0].lower() + kind.title[1:]
+            title = _within(kind.title) if whose else kind.title
             sentences.append(f"{whose}{title} ({kind.with_unit(value.mean)}) is {', and '.join(parts)}.")
     return sentences
 
 
 def _level(evaluation: Evaluation, key: str) -> str:
-    kind, mean = METRICS[chance_level(key)], evaluation.metrics[key].mean
+    kind, mean = METRICS[metric_of(key)], evaluation.metrics[key].mean
     assert mean is not None
     return f"{kind.chance_name} ({kind.shown(mean)})"
 
@@ -384,7 +389,6 @@ def as_values(table: Sequence[Row]) -> list[dict[str, Any]]:
 def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as JSON-like values: metrics by name, each with its mean, standard deviations over images, k-means
     seeds and trainings, direction, and how much better it is than its chance levels."""
-    black_box = {kind.black_box: name for name, kind in METRICS.items() if kind.black_box}
     values = {
         field.name: getattr(evaluation, field.name)
         for field in dataclasses.fields(evaluation)
@@ -399,7 +403,7 @@ def evaluation_values(evaluation: Evaluation) -> dict[str, Any]:
             "runs": list(measured.runs),
             "std_images": measured.std_images,
             "interval": measured.interval,
-            "better": METRICS[black_box.get(name, name)].better,
+            "better": METRICS[metric_of(name)].better,
             "better_than_chance": measured.better_than_chance,
             "chance": {
                 against.name: {

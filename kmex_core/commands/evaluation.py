@@ -96,7 +96,7 @@ def evaluate(
         print(
             f"{len(answer['models']) * len(answer['seeds'])} run(s) with {answer['k']} prototypes per class, "
             f"predictions on {answer['test_images']:,} test images{maps}. "
-            "↑ higher is better, ↓ lower is better; the others are chance levels. ± is the standard deviation over "
+            "↑ higher is better, ↓ lower is better; the others are for comparison. ± is the standard deviation over "
             "what the parentheses name.\n"
         )
         print(answer["text"])

@@ -10,10 +10,8 @@ from kmex_core.metrics.accuracy import (
     wilson_interval,
 )
 from kmex_core.metrics.attribute_chance import (
-    CONFIDENCE,
     DRAWS,
     AttributeChance,
-    Band,
     attribute_chance,
     chance_band,
     simultaneous_limit,
@@ -31,6 +29,7 @@ from kmex_core.metrics.attributes import (
     lift,
     subgroups,
 )
+from kmex_core.metrics.band import CONFIDENCE, Band
 from kmex_core.metrics.calibration import expected_calibration_error
 from kmex_core.metrics.diversity import (
     coverage_radius,

@@ -12,31 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmex_core.metrics.attributes import both, checked_attributes, correlations
+from kmex_core.metrics.band import CONFIDENCE, Band
 
 DRAWS = 300
-CONFIDENCE = 0.95
 SEED = 0
 _VALUES_AT_ONCE = 2**18  # of a part of the draws, so that memory does not grow with the number of prototypes
-
-
-@dataclass(frozen=True)
-class Band:
-    """What chance gives for one figure.
-
-    Attributes:
-        mean: over the draws.
-        low, high: the limits of the middle 95 % of the draws.
-    """
-
-    mean: float
-    low: float
-    high: float
-
-    def verdict(self, value: float, higher_is_better: bool) -> str:
-        """ "better", "within" or "worse": a value against the band, whose limits count as within."""
-        if self.low <= value <= self.high:
-            return "within"
-        return "better" if (value > self.high) == higher_is_better else "worse"
 
 
 def chance_band(draws: np.ndarray) -> Band:

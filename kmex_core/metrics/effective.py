@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from kmex_core.metrics.band import CONFIDENCE, Band
+
 DRAWS = 100
-BAND = 0.95
-
-
-@dataclass(frozen=True)
-class Band:
-    """A figure over random draws.
-
-    Attributes:
-        mean: over the draws.
-        low, high: the middle 95 % of the draws are between them.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 def effective_prototypes(centers: np.ndarray, classes: np.ndarray, variance: np.ndarray) -> float:
@@ -113,7 +99,7 @@ def random_effective(
         square = np.diagonal(product, axis1=1, axis2=2)
         scores.append(_vendi(square[:, :, None] + square[:, None] - 2 * product, variance[label]))
     over_draws = np.mean(scores, 0)  # the mean over the classes, as for prototypes
-    low, high = np.quantile(over_draws, [(1 - BAND) / 2, (1 + BAND) / 2])
+    low, high = np.quantile(over_draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Band(float(over_draws.mean()), float(low), float(high))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 
-NORMAL_95 = 1.96  # standard errors
+STANDARD_ERRORS = 1.96  # a difference beyond them is more than chance, at 95 %
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class AgainstChance:
     @property
     def better(self) -> bool:
         """Whether it is better than chance: by more than 1.96 standard errors of the paired differences."""
-        return self.difference > NORMAL_95 * self.error
+        return self.difference > STANDARD_ERRORS * self.error
 
 
 @dataclass(frozen=True)

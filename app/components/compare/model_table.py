@@ -77,7 +77,7 @@ def show_table(table: Sequence[Row]) -> None:
         ]
         show_wide_table(f"{' and '.join(groups)} of all models", columns, rows)
     st.caption(
-        "↑ higher is better, ↓ lower is better; metrics without an arrow are chance levels. –: not measured or not "
+        "↑ higher is better, ↓ lower is better; metrics without an arrow are for comparison. –: not measured or not "
         "applicable. ±: standard deviation over what the parentheses name: images (of the mean over an image's "
         "prototypes), k-means seeds, samples of test images, or trainings."
     )

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import MAPS, Metric, Run, Value
-from kmex_core.metrics.types import NotComputed, image_means
+from kmex_core.metrics.families import RemovalMetric
 
 
-class AverageDropRandom(Metric):
+class AverageDropRandom(RemovalMetric):
     """Average drop, random order."""
 
     name = "average_drop_random"
     title = "Average drop, random order"
     better = ""
-    unit = "share"
     about = "The same drop when a random half of the pixels is removed."
-    group, place = MAPS, 6
+    place = 6
+    part, part_black_box = "drop_random", "drop_black_box_random"
     chance_of = "average_drop"
     chance_name = "a random order of pixels"
-    of_both = True
-    maps = True
-
-    def measure(self, run: Run) -> Value:
-        """(N,) image by image, the mean over the prototypes of its class."""
-        scores = run.scores
-        return scores if isinstance(scores, NotComputed) else image_means(scores.drop_random)
-
-    def measure_black_box(self, run: Run) -> Value:
-        """(N,) image by image."""
-        scores = run.scores
-        return scores if isinstance(scores, NotComputed) else scores.drop_black_box_random

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import COUNT, DIVERSITY, DOT_PRODUCT, Metric, Run, Value
+from kmex_core.metrics.families import SummaryMetric
+from kmex_core.metrics.metric import COUNT
 
 
-class Effective(Metric):
+class Effective(SummaryMetric):
     """Effective number of prototypes per class."""
 
     name = "effective"
@@ -17,10 +18,5 @@ class Effective(Metric):
         "separate, equally distant groups score 12.0. Compare it with the values for random training images and for "
         "equidistant groups."
     )
-    group, place = DIVERSITY, 1
+    place = 1
     range = COUNT
-
-    def measure(self, run: Run) -> Value:
-        """Of the prototypes; not computed if the similarity is not based on a distance."""
-        value = run.converted.summary.effective
-        return DOT_PRODUCT if value is None else value

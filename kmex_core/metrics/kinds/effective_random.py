@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import COUNT, DIVERSITY, DOT_PRODUCT, Metric, Run, Value
+from kmex_core.metrics.families import SummaryMetric
+from kmex_core.metrics.metric import COUNT
 
 
-class EffectiveRandom(Metric):
+class EffectiveRandom(SummaryMetric):
     """Effective number of random images."""
 
     name = "effective_random"
@@ -16,12 +17,7 @@ class EffectiveRandom(Metric):
         "draws): the chance level of the effective number of prototypes. Means of many images are closer together than "
         "single images, so KMEx's prototypes often score lower."
     )
-    group, place = DIVERSITY, 2
+    place = 2
     chance_of = "effective"
     chance_name = "random images"
     range = COUNT
-
-    def measure(self, run: Run) -> Value:
-        """Of random images; not computed if the similarity is not based on a distance."""
-        value = run.converted.summary.effective_random
-        return DOT_PRODUCT if value is None else value

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import MAPS, Metric, Run, Value
-from kmex_core.metrics.ordering import curve_area
-from kmex_core.metrics.types import NotComputed
+from kmex_core.metrics.families import OrderingMetric
 
 
-class RelevanceOrdering(Metric):
+class RelevanceOrdering(OrderingMetric):
     """Relevance ordering."""
 
     name = "relevance_ordering"
@@ -17,16 +15,6 @@ class RelevanceOrdering(Metric):
         "Area under the curve of the predicted class's probability as pixels are added, most relevant first (RO, 0 "
         "to 1). Compare with random ordering."
     )
-    group, place = MAPS, 11
+    place = 11
+    part, part_black_box = "curve", "curve_black_box"
     of_both = True
-    maps = True
-
-    def measure(self, run: Run) -> Value:
-        """(N,) image by image."""
-        scores = run.scores
-        return scores if isinstance(scores, NotComputed) else curve_area(scores.curve)
-
-    def measure_black_box(self, run: Run) -> Value:
-        """(N,) image by image."""
-        scores = run.scores
-        return scores if isinstance(scores, NotComputed) else curve_area(scores.curve_black_box)
