@@ -114,7 +114,7 @@ BOX = (230, 30, 30)
 
 
 def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
-    """A picture enlarged to `side` pixels with a red rectangle.
+    """A picture enlarged to `side` pixels with a red rectangle around a part, however small, and a white one around it.
 
     Args:
         pixels: (H, W) or (H, W, 1 or 3) uint8.
@@ -122,14 +122,17 @@ def boxed(pixels: np.ndarray, box: tuple[float, float, float, float], side: int)
         side: the longer side of the result in pixels, at least.
     """
     image = Image.fromarray(displayed(pixels, side)).convert("RGB")
+    line = max(2, max(image.size) // 64)
     left, top, right, bottom = box
-    corners = (
-        left * image.width,
-        top * image.height,
-        right * image.width - 1,
-        bottom * image.height - 1,
-    )
-    ImageDraw.Draw(image).rectangle(corners, outline=BOX, width=max(2, max(image.size) // 64))
+    pen = ImageDraw.Draw(image)
+    for edge, colour in ((line + 1, "white"), (line, BOX)):
+        corners = (
+            max(0, left * image.width - edge),
+            max(0, top * image.height - edge),
+            min(image.width, right * image.width + edge) - 1,
+            min(image.height, bottom * image.height + edge) - 1,
+        )
+        pen.rectangle(corners, outline=colour, width=edge)
     return np.asarray(image)
 
 
@@ -148,3 +151,8 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(flat)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def printable(text: str) -> str:
+    """`text` as Pillow's own font can draw it: with "?" for what is not in Latin-1."""
+    return text.encode("latin-1", "replace").decode("latin-1")

@@ -12,7 +12,7 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.phrases import first_few
-from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
+from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.temperature import Temperature
 
 NO_IMAGE = -1
@@ -166,9 +166,13 @@ class Conversion(StoredResult):
         return self.metric.back(self.prototypes.centers)
 
 
+# which feature maps' positions are the patches
+LAST, SEVERAL = BLOCKS = ("last", "several")
+
+
 @dataclass(frozen=True, eq=False)
 class PatchPrototypes(StoredResult):
-    """K prototypes of patches: positions in the last feature map (paper A.4).
+    """K prototypes of patches: positions of B feature maps, of D channels together (paper A.4).
 
     Attributes:
         centers: (K, D) float32, in the order of their class.
@@ -176,8 +180,10 @@ class PatchPrototypes(StoredResult):
         count: (K,) int64, patches of the own class's training images that are nearest to each.
         importance: (K,) float64, `count` as a share (0…1) of the class's patches.
         image, place: (K,) int64, the training image with the nearest of those patches, and the patch's position in the
-            feature map, row by row; −1 for a ghost.
-        grid: (2,) int64, rows and columns of the feature map.
+            grid, row by row; −1 for a ghost.
+        grid: (2,) int64, rows and columns of the positions, those of the finest feature map.
+        channels: (B,) int64, of each feature map, the finest first.
+        scales: (B,) float32, what each feature map was divided by.
     """
 
     centers: np.ndarray
@@ -187,9 +193,16 @@ class PatchPrototypes(StoredResult):
     image: np.ndarray
     place: np.ndarray
     grid: np.ndarray
+    channels: np.ndarray
+    scales: np.ndarray
 
     def __len__(self) -> int:
         return len(self.centers)
+
+    @property
+    def ghost(self) -> np.ndarray:
+        """(K,) bool, ghost prototypes: nearest to no patch of their class's training images."""
+        return self.count == 0
 
     def box(self, p: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of a prototype's patch, as shares (0…1) of its image."""
@@ -198,21 +211,59 @@ class PatchPrototypes(StoredResult):
         return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatchConversion(StoredResult):
-    """A patch KMEx of a model in the store.
+    """A patch KMEx of a model in the store, and how it classifies the M test images.
 
     Attributes:
         prototypes: the patch prototypes.
-        accuracy, accuracy_black_box: share (0…1) of correct test images, by the vote and by the network.
-        agreement: share of them for which both predict the same class.
+        metric: the map from positions to the space of the prototypes.
+        blocks: which feature maps the positions are of, one of `BLOCKS`.
+        by_similarity, by_vote: (M,) int64, the class that each rule predicts for each test image.
+        accuracy_black_box, accuracy_similarity, accuracy_vote: share (0…1) of the test images that the network and
+            each rule classify correctly (higher is better).
+        agreement_similarity, agreement_vote: share of them for which a rule predicts the network's class.
         seconds: duration.
-        metric: name of the metric of the embedding.
     """
 
     prototypes: PatchPrototypes
-    accuracy: float
+    metric: EmbeddingMetric
+    blocks: str
+    by_similarity: np.ndarray
+    by_vote: np.ndarray
     accuracy_black_box: float
-    agreement: float
+    accuracy_similarity: float
+    accuracy_vote: float
+    agreement_similarity: float
+    agreement_vote: float
     seconds: float
-    metric: str = EUCLIDEAN
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptMap:
+    """An image by the patch prototypes of its h × w positions. C classes.
+
+    Attributes:
+        nearest: (h, w) int64, the nearest prototype of each position.
+        classes: (h, w) int64, the class of that prototype.
+        attribution: (h, w) float32, the similarity of each position to the nearest prototype of the predicted class:
+            −d², at most 0; its mean is that class's score.
+        scores: (C,) float32, the mean over the positions of the similarity to the nearest prototype of each class.
+        votes: (C,) int64, the positions whose nearest prototype is of each class.
+        predicted, voted: the classes by mean similarity and by majority vote.
+    """
+
+    nearest: np.ndarray
+    classes: np.ndarray
+    attribution: np.ndarray
+    scores: np.ndarray
+    votes: np.ndarray
+    predicted: int
+    voted: int
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """The share (0…1) of the positions that each prototype is the nearest of, the largest first; no others."""
+        numbers, counts = np.unique(self.nearest, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {int(numbers[i]): float(counts[i] / self.nearest.size) for i in order}
