@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.prototypes.fit import pairwise, similarity
-from kmex_core.relevance.prp import similarity_relevance
+from kmex_core.relevance.starts import similarity_relevance
 
 OWN, OTHER = 1.0, -0.5
 

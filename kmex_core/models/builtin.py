@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kmex_core.base.errors import InputError
 from kmex_core.models.baseline import Baseline, PrototypeHead
 from kmex_core.models.info import BuiltInDetails
 from kmex_core.models.kmex import KMEx
 from kmex_core.prototypes.fit import pairwise
-from kmex_core.relevance.prp import similarity_relevance
+from kmex_core.relevance.starts import similarity_relevance
 
 
 def built_in_distance(head: Any, z: Tensor) -> Tensor:
@@ -90,6 +91,35 @@ class BuiltInPrototypes(KMEx):
     def reference_probabilities(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) probabilities as published: softmax of the class scores."""
         return self.classify(similarity).softmax(1)
+
+    def rivals(self, z: Tensor, prototypes: Tensor, how: str = "class") -> Tensor:
+        """See `KMEx.rivals`; without a distance, the most similar prototype of the best-scored other class."""
+        if self.by_distance or how == "prototype":
+            return super().rivals(z, prototypes, how)
+        own = self.prototype_class[prototypes]
+        among = torch.zeros_like(self.scores(z), dtype=torch.bool)
+        among[:, self.prototype_class.unique()] = True
+        others = self.scores(z).masked_fill(~among, -torch.inf).scatter(1, own[:, None], -torch.inf)
+        rival_class = others.argmax(1)
+        if bool((rival_class == own).any()):
+            raise InputError("There is no other class to compare with.")
+        return self.distance(z).masked_fill(self.prototype_class != rival_class[:, None], torch.inf).argmin(1)
+
+    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """See `KMEx.margin`; without a distance, the difference of the scores of the two classes."""
+        if self.by_distance:
+            return super().margin(z, prototypes, rivals)
+        scores, of_class = self.scores(z), self.prototype_class
+        mine, other = (scores.gather(1, of_class[p][:, None])[:, 0] for p in (prototypes, rivals))
+        return mine - other
+
+    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """See `KMEx.margin_relevance`; without a distance, the difference of the relevance for the two class scores."""
+        if self.by_distance:
+            return super().margin_relevance(z, prototypes, rivals)
+        mine, other = (self.head.relevance(z, self.prototype_class[p]) for p in (prototypes, rivals))
+        difference: Tensor = mine - other
+        return difference
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,).

@@ -67,7 +67,7 @@ _BLACK_BOX = ModelKind(
 )
 
 BASELINES: Registry[ModelKind] = Registry(
-    "baseline", ((kind.name, kind) for kind in descriptions("kmex_core.models.baselines", "Baseline", ModelKind))
+    "baseline", ((kind.name, kind) for kind in descriptions("kmex_core.models.baselines", ("Baseline",), ModelKind))
 )
 MODEL_KINDS: Registry[ModelKind] = Registry("model kind", [(_BLACK_BOX.name, _BLACK_BOX), *BASELINES.items()])
 

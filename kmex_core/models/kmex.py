@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.devices import checked_device
-from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.files import read_file, write_file
+from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
+from kmex_core.models import kmex_file
 from kmex_core.networks import passes, splitting
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.loaders import Batches, check_images
@@ -26,12 +26,10 @@ from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pai
 from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped, pulled_back
 from kmex_core.prototypes.metric_choice import chosen_metric
 from kmex_core.prototypes.posterior import calibrated, posterior
-from kmex_core.prototypes.temperature import Temperature, temperature_of
+from kmex_core.prototypes.temperature import Temperature
 from kmex_core.prototypes.types import Prototypes, fewer_prototypes
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
 from kmex_core.relevance.types import Explanation, RelevanceMaps
-
-FORMAT = "kmex-2"
-EARLIER = ("kmex-1",)  # always Euclidean, and without a temperature
 
 
 class KMEx(nn.Module):
@@ -49,6 +47,7 @@ class KMEx(nn.Module):
         made_by: provenance, stored in the file.
         metric: the map from embeddings to the space of the prototypes; Euclidean, as published, when None.
         temperature: of the posterior, see `posterior.Temperature`; None if it was fitted on no images.
+        pixel_mean: the mean of each input channel in the training data; None if it is 0, as normalisation makes it.
     """
 
     prototypes: Tensor
@@ -67,14 +66,16 @@ class KMEx(nn.Module):
         made_by: Mapping[str, Any] | None = None,
         metric: EmbeddingMetric | None = None,
         temperature: Temperature | None = None,
+        pixel_mean: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < epsilon < 1:
             raise InputError(f"Expected epsilon above 0 and below 1, got {epsilon}.")
-        if prototypes.centers.shape[1] != head.in_features:
+        dimensions = prototypes.centers.shape[1]
+        if dimensions != head.in_features:
             raise InputError(
-                f"The prototypes have {prototypes.centers.shape[1]} dimensions, but the network's embedding has "
-                f"{head.in_features}: they belong to another network."
+                f"The prototypes have {dimensions} dimensions, but the network's embedding has {head.in_features}: "
+                "they belong to another network."
             )
         if head.out_features != len(class_names):
             raise InputError(
@@ -92,6 +93,7 @@ class KMEx(nn.Module):
         self.epsilon = epsilon
         self.squared = squared
         self.pixel_range = pixel_range
+        self.pixel_mean = pixel_mean
         self.made_by = dict(made_by or {})
         self.eval()
 
@@ -172,9 +174,8 @@ class KMEx(nn.Module):
 
     def reference_probabilities(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) probabilities as published: softmax over all K, summed within each class."""
-        return torch.zeros(
-            len(similarity), len(self.class_names), device=similarity.device, dtype=similarity.dtype
-        ).index_add(1, self.prototype_class, similarity.softmax(1))
+        none = similarity.new_zeros(len(similarity), len(self.class_names))
+        return none.index_add(1, self.prototype_class, similarity.softmax(1))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images to (N, C) class scores; `argmax(1)` is the prediction.
@@ -187,16 +188,43 @@ class KMEx(nn.Module):
 
     # ---- the start of relevance propagation --------------------------------------------------------------------------
 
+    def rivals(self, z: Tensor, prototypes: Tensor, how: str = "class") -> Tensor:
+        """(N,) the rival of one prototype each, (N,): the nearest prototype of another class ("class"), or the nearest
+        other one ("prototype").
+
+        Raises:
+            InputError: when there is none.
+        """
+        alike = self.prototype_class[prototypes][:, None] == self.prototype_class
+        if how == "prototype":
+            alike = torch.zeros_like(alike).scatter_(1, prototypes[:, None], value=True)
+        if bool(alike.all(1).any()):
+            raise InputError("There is no other prototype to compare with.")
+        return self.distance(z).masked_fill(alike, torch.inf).argmin(1)
+
+    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(N,) margins ‖z̃ − q‖² − ‖z̃ − p‖² of prototypes p against rivals q, both (N,): positive where p is nearer."""
+        p, q = self.prototypes[prototypes], self.prototypes[rivals]
+        # as (2 z̃ − p − q) · (p − q): near ties lose no digits
+        return ((2 * self.mapped(z) - p - q) * (p - q)).sum(1)
+
+    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(N, D) relevance of the embedding's dimensions for the margin; rows sum to it."""
+        from kmex_core.relevance.starts import margin_relevance
+
+        p, q = self.prototypes[prototypes], self.prototypes[rivals]
+        return margin_relevance(z, p, q, self.metric.name, self.metric_matrix)
+
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
-        from kmex_core.relevance.prp import similarity_relevance
+        from kmex_core.relevance.starts import similarity_relevance
 
         similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
         return self._pulled_back(similarity_relevance(self.mapped(z), self.prototypes[prototypes], similarity), z)
 
     def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
         """(N, D) relevance of the embedding's dimensions for the posterior of one class each, (N,)."""
-        from kmex_core.relevance.prp import prediction_relevance
+        from kmex_core.relevance.starts import prediction_relevance
 
         members = class_members(self.prototype_class, len(self.class_names))[target]
         filled = members.clamp(min=0)  # −1 pads smaller classes: any index will do, its part is 0
@@ -207,8 +235,7 @@ class KMEx(nn.Module):
         return self._pulled_back(prediction_relevance(self.mapped(z), self.prototypes[filled], probability), z)
 
     def _pulled_back(self, relevance: Tensor, z: Tensor) -> Tensor:
-        back: Tensor = pulled_back(relevance, z, self.metric.name, self.metric_matrix)
-        return back
+        return pulled_back(relevance, z, self.metric.name, self.metric_matrix)
 
     # ---- description of the prototypes -----------------------------------------------------------------------------
 
@@ -317,6 +344,7 @@ class KMEx(nn.Module):
             pixel_range=batches.pixel_range(),
             made_by=made_by,
             metric=fitted,
+            pixel_mean=batches.pixel_mean(),
         ).to(place)
         if held is not None:
             kmex.temperature = calibrated(kmex.scores, kmex.score_class, held)
@@ -328,21 +356,7 @@ class KMEx(nn.Module):
         Raises:
             StoreError: when it cannot be written.
         """
-        write_file(
-            Path(path),
-            self.details.to_arrays() | self.metric.to_arrays(),
-            {
-                "format": FORMAT,
-                "metric": self.metric.to_description(),
-                "temperature": None if self.temperature is None else dataclasses.asdict(self.temperature),
-                "class_names": self.class_names,
-                "epsilon": self.epsilon,
-                "squared": self.squared,
-                "pixel_range": self.pixel_range,
-                "made_by": self.made_by,
-                "weights": splitting.fingerprint(self.encoder, self.head),
-            },
-        )
+        kmex_file.write(path, self)
 
     @classmethod
     def load(cls, path: str | Path, model: nn.Module, head: str | nn.Module | None = None) -> Self:
@@ -357,41 +371,18 @@ class KMEx(nn.Module):
             InputError: when there is no such file, or `model` has other weights than the converted classifier.
             StoreError: when the file is damaged or of another kind.
         """
-        try:
-            arrays, described = read_file(Path(path))
-        except FileNotFoundError:
-            raise InputError(f"There is no file {path}.") from None
-        if described.get("format") not in (FORMAT, *EARLIER):
-            raise StoreError(
-                f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r})."
-            )
-        if described["format"] in EARLIER:
-            described |= {"metric": {}, "temperature": None}
-        try:
-            pixel_range = described["pixel_range"]
-            read: dict[str, Any] = {
-                "prototypes": Prototypes.from_arrays(arrays),
-                "class_names": tuple(map(str, described["class_names"])),
-                "epsilon": float(described["epsilon"]),
-                "squared": bool(described["squared"]),
-                "pixel_range": (tuple(pixel_range[0]), tuple(pixel_range[1])) if pixel_range else None,
-                "made_by": dict(described["made_by"]),
-                "metric": EmbeddingMetric.from_arrays(arrays, **described["metric"]),
-                "temperature": temperature_of(described["temperature"]),
-            }
-            weights, head_path = described["weights"], str(read["made_by"].get("head_path", ""))
-        except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `save`
-            raise StoreError(f"{path} is incomplete for a KMEx file ({type(error).__name__}: {error}).") from error
-        parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
-        if splitting.fingerprint(parts.encoder, parts.head) != weights:
-            raise InputError(
-                f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} passed here, "
-                "so its prototypes would be meaningless. Pass the classifier that was converted."
-            )
+        parts, read = kmex_file.read(path, model, head)
         return cls(parts.encoder, parts.head, **read).to(next(parts.head.parameters()).device)
 
     def explain(
-        self, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = "auto"
+        self,
+        image: Tensor,
+        prototypes: Sequence[int] | None = None,
+        top: int = 3,
+        method: str = DEFAULT,
+        target: str = DEFAULT_TARGET,
+        rival: str | int = "class",
+        judged: bool = True,
     ) -> Explanation:
         """Explain the classification of an image, with relevance maps for some prototypes.
 
@@ -399,46 +390,60 @@ class KMEx(nn.Module):
             image: (3, H, W) or (1, 3, H, W), normalised.
             prototypes: the prototypes to compute relevance maps for (the `top` nearest when None).
             top: their number when `prototypes` is None.
-            method: "prp" (ResNet and VGG), "integrated_gradients" (any network), or "auto": PRP if possible.
+            method: how, a name in `relevance.catalogue.METHODS`: "masked-gradients" for any network, "prp" (as
+                published) for ResNet and VGG, "lrp-epsilon" also for Transformers and most convolutional networks.
+            target: what they explain, a name in `relevance.catalogue.TARGETS`: "margin" to a rival, or "similarity" to
+                the prototype (as published).
+            rival: of a margin: the nearest prototype of another class ("class"), the nearest other one ("prototype"),
+                or a prototype's number.
+            judged: whether each map comes with a verdict, which takes about as long as the maps.
 
         Raises:
-            InputError: for an image of another shape, an unknown prototype or method.
+            InputError: for an image of another shape; an unknown prototype, method, target or rival; or a method that
+                cannot explain the network.
         """
         from kmex_core.relevance.explain import explain
 
-        return explain(self, image, prototypes, top, method)
+        return explain(self, image, prototypes, top, method, target, rival, judged)
 
-    def maps(self, images: Tensor, prototypes: Sequence[int], method: str = "auto") -> RelevanceMaps:
+    def maps(
+        self,
+        images: Tensor,
+        prototypes: Sequence[int],
+        method: str = DEFAULT,
+        target: str = DEFAULT_TARGET,
+        rival: str | int = "class",
+    ) -> RelevanceMaps:
         """A relevance map for each pair of an image and a prototype, in one batched pass.
 
         Args:
             images: (N, channels, H, W), normalised.
             prototypes: N of them.
-            method: see `explain`.
+            method, target, rival: see `explain`.
 
         Raises:
-            InputError: for images of another shape, an unknown prototype or method.
+            InputError: see `explain`.
         """
         from kmex_core.relevance.explain import pair_maps
 
-        return pair_maps(self, images, prototypes, method)
+        return pair_maps(self, images, prototypes, method, target, rival)
 
     def class_maps(
-        self, images: Tensor, classes: Sequence[int], method: str = "auto"
+        self, images: Tensor, classes: Sequence[int], method: str = DEFAULT, target: str = DEFAULT_TARGET
     ) -> tuple[RelevanceMaps, RelevanceMaps]:
-        """Relevance maps of class predictions: of the KMEx probability, and of the black box's score.
+        """N relevance maps of class predictions by KMEx, and as many by the black box.
+
+        By KMEx: of the margin of the class's nearest prototype, or of the class's probability; by the black box: of its
+        score, less that of the best other class if the target has a rival.
 
         Args:
             images: (N, channels, H, W), normalised.
             classes: N of them.
-            method: see `explain`.
-
-        Returns:
-            N relevance maps of each.
+            method, target: see `explain`.
 
         Raises:
-            InputError: for images of another shape, an unknown class or method.
+            InputError: see `explain`.
         """
         from kmex_core.relevance.explain import class_maps
 
-        return class_maps(self, images, classes, method)
+        return class_maps(self, images, classes, method, target)

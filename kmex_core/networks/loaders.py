@@ -28,7 +28,7 @@ ENDLESS = 8
 
 
 class Batches:
-    """The images and labels of a loader, checked as they are read, with the range of their pixels.
+    """The images and labels of a loader, checked as they are read, with the range and the mean of their pixels.
 
     A `DataLoader` is read in its data set's order, each image once, regardless of the order and repetitions of its
     sampler: a sampler only selects images. Any other iterable is read as it is.
@@ -50,6 +50,7 @@ class Batches:
             raise InputError(f"Expected a DataLoader or a list of batches, got a {type(loader).__name__}.") from None
         self._low: Tensor | None = None
         self._high: Tensor | None = None
+        self._sum: Tensor | float = 0.0  # of the images' means
         self._count = 0
         self.classes = 0
         self.last = torch.empty(0)
@@ -86,6 +87,11 @@ class Batches:
         assert self._low is not None
         assert self._high is not None
         return tuple(self._low.tolist()), tuple(self._high.tolist())
+
+    def pixel_mean(self) -> tuple[float, ...]:
+        """The mean of each channel over the images that were read, each with the same say."""
+        assert isinstance(self._sum, Tensor)
+        return tuple((self._sum / self._count).tolist())
 
     def index_of(self, rows: np.ndarray) -> np.ndarray:
         """Indices into the data set for numbers of images in the order they were read; negative ones stay."""
@@ -138,6 +144,7 @@ class Batches:
             low, high = (of((0, 2, 3)).detach().float().cpu() for of in (images.amin, images.amax))
             self._low = low if self._low is None else torch.minimum(self._low, low)
             self._high = high if self._high is None else torch.maximum(self._high, high)
+            self._sum = self._sum + images.detach().double().mean((2, 3)).sum(0).cpu()
             yield images, classes
         self._check_count(exactly=True)
 

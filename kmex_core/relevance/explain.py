@@ -1,4 +1,4 @@
-"""Explanations of images: predictions, similarities, and relevance maps with a check of conservation."""
+"""Explanations of images: predictions, similarities, and relevance maps with a check of their sums."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ from torch import Tensor
 
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.networks.loaders import check_images
-from kmex_core.relevance.catalogue import AUTO, METHODS
-from kmex_core.relevance.method import CannotExplain, Targets
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, MapKind
+from kmex_core.relevance.choices import CLASS, checked_rival, of_classes, of_prototypes, of_scores, rivals_of
+from kmex_core.relevance.method import Attributions, CannotExplain
 from kmex_core.relevance.protocol import Prototypical
+from kmex_core.relevance.target import Targets, joined
 from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.relevance.verdict import verdicts
 
 
 def explain(
-    kmex: Prototypical, image: Tensor, prototypes: Sequence[int] | None = None, top: int = 3, method: str = AUTO
+    kmex: Prototypical,
+    image: Tensor,
+    prototypes: Sequence[int] | None = None,
+    top: int = 3,
+    method: str = DEFAULT,
+    target: str = DEFAULT_TARGET,
+    rival: str | int = CLASS,
+    judged: bool = True,
 ) -> Explanation:
     """See `KMEx.explain`. All relevance maps of the image come from one batched pass."""
     image = _checked_images(kmex, image)
     if len(image) != 1:
         raise InputError(f"Expected one image (channels, H, W), got {len(image)} images.")
+    rival = checked_rival(rival, len(kmex.prototypes))
     with torch.no_grad():
         z = kmex.encode(image)
         distance = kmex.distance(z)
         similarity = kmex.similarity(z)
-        black_box = kmex.head(z).softmax(1)
+        scores = kmex.head(z)
+        black_box = scores.softmax(1)
         probability = kmex.posterior(z)
         predicted = int(kmex.predict(z))
     if not bool(similarity.isfinite().all()):
@@ -36,40 +48,61 @@ def explain(
     order = distance[0].argsort(stable=True)
     ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes)
     ids = ids[distance[0, ids].argsort(stable=True)]
-    predicted_black_box = int(black_box.argmax(1))
     # one relevance map per prototype, and the last one for the black box's score
-    outputs = torch.cat([ids, torch.tensor([len(kmex.prototypes) + predicted_black_box], device=ids.device)])
-    maps = _maps(kmex, image, z, _targets(kmex, torch.zeros_like(outputs), outputs), method)
+    with torch.no_grad():
+        of_ids = of_prototypes(target, kmex, torch.zeros_like(ids), z.expand(len(ids), -1), ids, rivals_of(rival, ids))
+        of_black_box = of_scores(target, scores, ids.new_zeros(1), black_box.argmax(1))
+    kind = MapKind(target, method).checked()
+    targets = joined([of_ids, of_black_box])
+    made = _made(kmex, image, z, targets, method)
+    maps = _described(kmex, z, targets, made, kind)
+    verdict = verdicts(kmex, image, z, made.values[: len(ids)], ids, of_ids.rival, kind) if judged and len(ids) else []
     nearest = float(distance.min())
     return Explanation(
         black_box=black_box[0].cpu().numpy(),
         kmex=probability[0].cpu().numpy(),
-        predicted_black_box=predicted_black_box,
+        predicted_black_box=int(black_box.argmax(1)),
         predicted=predicted,
         calibrated=kmex.temperature is not None,
         distance=distance[0].cpu().numpy(),
         similarity=similarity[0].cpu().numpy(),
         prototypes=ids.cpu().numpy(),
-        maps=RelevanceMaps(maps.values[:-1], maps.conservation[:-1], maps.method),
-        black_box_map=RelevanceMaps(maps.values[-1:], maps.conservation[-1:], maps.method),
+        maps=maps[: len(ids)],
+        verdicts=tuple(verdict),
+        black_box_map=maps[len(ids) :],
         unusual=nearest > kmex.details.typical_distance,
         distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
     )
 
 
-def pair_maps(kmex: Prototypical, images: Tensor, prototypes: Sequence[int], method: str = AUTO) -> RelevanceMaps:
+def pair_maps(
+    kmex: Prototypical,
+    images: Tensor,
+    prototypes: Sequence[int],
+    method: str = DEFAULT,
+    target: str = DEFAULT_TARGET,
+    rival: str | int = CLASS,
+) -> RelevanceMaps:
     """See `KMEx.maps`."""
     images = _checked_images(kmex, images)
     ids = _checked_ids(kmex, prototypes)
     if len(ids) != len(images):
         raise InputError(f"Expected one prototype per image ({len(images)}), got {len(ids)}.")
+    rival = checked_rival(rival, len(kmex.prototypes))
+    each = torch.arange(len(ids), device=ids.device)
     with torch.no_grad():
         z = kmex.encode(images)
-    return _maps(kmex, images, z, _targets(kmex, torch.arange(len(ids), device=ids.device), ids), method)
+        targets = of_prototypes(target, kmex, each, z, ids, rivals_of(rival, ids))
+    kind = MapKind(target, method).checked()
+    return _described(kmex, z, targets, _made(kmex, images, z, targets, method), kind)
 
 
 def class_maps(
-    kmex: Prototypical, images: Tensor, classes: Sequence[int], method: str = AUTO
+    kmex: Prototypical,
+    images: Tensor,
+    classes: Sequence[int],
+    method: str = DEFAULT,
+    target: str = DEFAULT_TARGET,
 ) -> tuple[RelevanceMaps, RelevanceMaps]:
     """See `KMEx.class_maps`."""
     images = _checked_images(kmex, images)
@@ -81,15 +114,13 @@ def class_maps(
         )
     with torch.no_grad():
         z = kmex.encode(images)
-    each = torch.arange(len(images), device=z.device)
-    scores = len(kmex.prototypes) + torch.tensor(list(classes), dtype=torch.int64, device=z.device)
-    probabilities = scores + len(kmex.class_names)
-    by_kmex = _maps(kmex, images, z, _targets(kmex, each, probabilities), method)
-    return by_kmex, _maps(kmex, images, z, _targets(kmex, each, scores), method)
-
-
-def _targets(kmex: Prototypical, images: Tensor, outputs: Tensor) -> Targets:
-    return Targets(images, outputs, len(kmex.prototypes), len(kmex.class_names))
+        each = torch.arange(len(images), device=z.device)
+        chosen = torch.tensor(list(classes), dtype=torch.int64, device=z.device)
+        by_kmex = of_classes(target, kmex, each, z, chosen)
+        by_black_box = of_scores(target, kmex.head(z), each, chosen)
+    kind, both = MapKind(target, method).checked(), joined([by_kmex, by_black_box])
+    maps = _described(kmex, z, both, _made(kmex, images, z, both, method), kind)
+    return maps[: len(each)], maps[len(each) :]
 
 
 def _checked_images(kmex: Prototypical, images: Tensor) -> Tensor:
@@ -110,26 +141,40 @@ def _checked_ids(kmex: Prototypical, prototypes: Sequence[int]) -> Tensor:
     return torch.tensor(list(prototypes), dtype=torch.int64, device=kmex.prototypes.device)
 
 
-def _maps(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, method: str) -> RelevanceMaps:
-    """One relevance map per target; with `AUTO`, by the first method that can explain the model and these images."""
-    candidates = list(METHODS.values()) if method == AUTO else [METHODS.named(method)]
-    reasons = []
-    for described in candidates:
-        maker = described.make()
-        if why := maker.why_not(kmex, images.shape[1:]):
-            reasons.append(why)
-            continue
+def _made(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, method: str) -> Attributions:
+    """One relevance map per target.
+
+    Raises:
+        InputError: when the method cannot explain the model or these images.
+        KMExError: when a map is not finite.
+    """
+    maker = METHODS.named(method).make()
+    why = maker.why_not(kmex, images.shape[1:])
+    if not why:
         try:
-            values, expected = maker.maps(kmex, images, z, targets)
+            made = maker.maps(kmex, images, z, targets)
         except CannotExplain as reason:
-            reasons.append(str(reason))
-            continue
-        if not bool(values.isfinite().all()):
-            raise KMExError(
-                f"The relevance maps ({described.name}) of this image are not finite: the computation overflowed."
-            )
-        # (M,) the sum of each relevance map over its expected sum; 1 is exact
-        conservation = values.double().sum((1, 2, 3)) / expected.double()
-        return RelevanceMaps(values.sum(1).float().cpu().numpy(), conservation.cpu().numpy(), described.name)
-    others = " or ".join(name for name in METHODS if name != method)
-    raise InputError(f"{reasons[-1]}{f' Instead of {method}, use {others}.' if others and method != AUTO else ''}")
+            why = str(reason)
+    if why:
+        raise InputError(f"{why} Instead of {method}, use {DEFAULT}.")
+    if not bool(made.values.isfinite().all()):
+        raise KMExError(f"The relevance maps ({method}) of this image are not finite: the computation overflowed.")
+    return made
+
+
+def _described(kmex: Prototypical, z: Tensor, targets: Targets, made: Attributions, kind: MapKind) -> RelevanceMaps:
+    """The maps as arrays, with what they explain."""
+    with torch.no_grad():
+        numbers = targets.values(kmex, z[targets.images])
+    absorbed = torch.zeros_like(made.expected) if made.absorbed is None else made.absorbed
+    arrays = {"expected": made.expected, "absorbed": absorbed, "numbers": numbers}
+    magnitude, total = (values.double().sum((1, 2, 3)) for values in (made.values.double().abs(), made.values))
+    return RelevanceMaps(
+        values=made.values.sum(1).float().cpu().numpy(),
+        magnitude=magnitude.cpu().numpy(),
+        total=total.cpu().numpy(),
+        rivals=targets.rival.cpu().numpy(),
+        method=kind.method,
+        target=kind.target,
+        **{name: value.double().cpu().numpy() for name, value in arrays.items()},
+    )

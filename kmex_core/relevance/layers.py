@@ -8,13 +8,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from zennit.layer import Sum
 
-ATEN = torch.ops.aten
-BATCH_NORMS = {
-    ATEN.native_batch_norm, ATEN._native_batch_norm_legit_no_training, ATEN.cudnn_batch_norm, ATEN.miopen_batch_norm,
-}  # fmt: skip
+from kmex_core.relevance.recording import (
+    ATEN,
+    BATCH_NORMS,
+    NoRules,
+    Place,
+    Recorder,
+    Step,
+    equal,
+    named,
+    needed,
+    record,
+    to_float,
+)
+
 SAME = {
     ATEN.alias, ATEN.clone, ATEN.contiguous, ATEN.detach, ATEN.lift_fresh, ATEN._to_copy, ATEN.dropout,
 }  # fmt: skip
@@ -32,66 +41,6 @@ FRONT = SAME | {
     ATEN.constant_pad_nd, ATEN.upsample_nearest2d, ATEN.upsample_bilinear2d,
     ATEN.upsample_bicubic2d, ATEN._upsample_bilinear2d_aa, ATEN._upsample_bicubic2d_aa,
 }  # fmt: skip
-PRECISION = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
-
-
-class NoRules(ValueError):
-    """The encoder runs an operation that the rules do not cover; the message names it."""
-
-
-@dataclass
-class _Step:
-    """An operation on a value that depends on the images."""
-
-    packet: Any
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
-    output: Any
-    sources: list[int]
-    uses: int = 0
-
-
-@dataclass
-class _Place:
-    """A placeholder in the arguments of a step for the result of another step."""
-
-    step: int
-
-
-class _Recorder(TorchDispatchMode):
-    """Records every operation on values that depend on the images, in order; step 0 is the images."""
-
-    def __init__(self, images: Tensor) -> None:
-        super().__init__()
-        self.steps = [_Step(None, (), {}, images, [])]
-        self._made_by: dict[int, int] = {id(images): 0}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        sources: list[int] = []
-
-        def known(value: Any) -> Any:
-            if isinstance(value, Tensor) and id(value) in self._made_by:
-                sources.append(self._made_by[id(value)])
-                return _Place(sources[-1])
-            if isinstance(value, list | tuple):
-                return type(value)(map(known, value))
-            return value
-
-        arguments = tuple(map(known, args))
-        options = {name: known(value) for name, value in (kwargs or {}).items()}
-        output = func(*args, **(kwargs or {}))
-        if sources:
-            self.steps.append(_Step(func.overloadpacket, arguments, options, output, sources))
-            for tensor in output if isinstance(output, list | tuple) else [output]:
-                if isinstance(tensor, Tensor):
-                    self._made_by[id(tensor)] = len(self.steps) - 1
-        return output
-
-    def step_of(self, value: Any) -> int:
-        """The step that computed a tensor."""
-        if not isinstance(value, Tensor) or id(value) not in self._made_by:
-            raise NoRules("an embedding that does not depend on the image")
-        return self._made_by[id(value)]
 
 
 @dataclass
@@ -110,9 +59,7 @@ class Layers:
 
     def gives(self, z: Tensor, expected: Tensor) -> bool:
         """Whether embeddings (N, D) of the layers equal the encoder's within the tolerance."""
-        if z.shape != expected.shape:
-            return False
-        return bool((z - expected.to(z.dtype)).abs().amax() <= self.tolerance * expected.abs().amax())
+        return equal(z, expected, self.tolerance)
 
 
 class Network(nn.Module):
@@ -143,7 +90,7 @@ class Front(nn.Module):
         numbers: the number of each step in the arguments of others; the images are 0.
     """
 
-    def __init__(self, steps: Sequence[_Step], numbers: Sequence[int]) -> None:
+    def __init__(self, steps: Sequence[Step], numbers: Sequence[int]) -> None:
         super().__init__()
         self._steps = list(zip(numbers, steps, strict=True))
 
@@ -152,11 +99,11 @@ class Front(nn.Module):
         results: dict[int, Tensor] = {0: images}
 
         def known(value: Any) -> Any:
-            if isinstance(value, _Place):
+            if isinstance(value, Place):
                 return results[value.step]
             if isinstance(value, list | tuple):
                 return type(value)(map(known, value))
-            return _as(value, images.dtype) if isinstance(value, Tensor) else value
+            return to_float(value, images.dtype) if isinstance(value, Tensor) else value
 
         for number, step in self._steps:
             if step.packet in SAME:
@@ -217,15 +164,13 @@ def layers_of(encoder: nn.Module, images: Tensor) -> Layers:
     Raises:
         NoRules: when an operation is not covered by the rules.
     """
-    images = images.detach().clone()
-    with torch.no_grad(), _Recorder(images) as recorder:
-        z = encoder(images)
+    recorder, z = record(encoder, images)
     return _Builder(recorder, z, len(images)).layers()
 
 
 @dataclass
 class _Builder:
-    recorder: _Recorder
+    recorder: Recorder
     z: Tensor
     count: int
     entries: list[tuple[nn.Module, list[int]]] = field(default_factory=list)
@@ -235,9 +180,9 @@ class _Builder:
     def layers(self) -> Layers:
         # only steps the embedding depends on; the first layer separates the front from the network
         steps = self.recorder.steps
-        last = self.recorder.step_of(self.z)
-        needed = self._needed(last)
-        first = next((n for n in needed if steps[n].packet in (ATEN.convolution, ATEN.addmm, ATEN.mm)), None)
+        last = self.recorder.place_of(self.z).step
+        numbers = self._needed(last)
+        first = next((n for n in numbers if steps[n].packet in (ATEN.convolution, ATEN.addmm, ATEN.mm)), None)
         if first is None:
             raise NoRules("no convolution and no Linear layer")
         if self.z.dtype == torch.float64 or steps[first].output.dtype == torch.float64:
@@ -245,39 +190,30 @@ class _Builder:
         start = steps[first].sources[-1]
         before = self._needed(start)[1:]  # without the images
         self.place[start] = 0
-        for number in needed:
+        for number in numbers:
             if number > 0 and number not in before:
                 self._add(number, steps[number])
         network = Network(self.entries)
         if self.place[last] != len(self.entries):
             raise NoRules("an order of layers that cannot be determined")
         network = network.to(self.z.device).eval().requires_grad_(False)
-        kinds = {step.output.dtype for step in steps if isinstance(step.output, Tensor)}
-        if self.z.is_cuda and torch.backends.cudnn.allow_tf32:
-            kinds.add(torch.float16)  # convolutions in TF32 have its 10 bits of mantissa
-        layers = Layers(self._front(before), network, max(PRECISION.get(kind, 1e-3) for kind in kinds))
+        layers = Layers(self._front(before), network, self.recorder.tolerance(self.z))
         self._check(layers, steps[0].output)
         return layers
 
     def _needed(self, last: int) -> list[int]:
         """The steps that a step's result depends on, in order; counts the uses of each."""
-        needed: set[int] = set()
-        waiting = [last]
-        while waiting:
-            number = waiting.pop()
-            if number not in needed:
-                needed.add(number)
-                waiting += self.recorder.steps[number].sources
-        for number in needed:
+        numbers = needed(self.recorder.steps, last)
+        for number in numbers:
             for source in set(self.recorder.steps[number].sources):
                 self.recorder.steps[source].uses += 1
-        return sorted(needed)
+        return numbers
 
     def _front(self, numbers: list[int]) -> Front | None:
         steps = [self.recorder.steps[number] for number in numbers]
         for step in steps:
             if step.packet not in FRONT:
-                raise NoRules(_name(step.packet))
+                raise NoRules(named(step.packet))
             if step.packet in (ATEN.mul, ATEN.mul_, ATEN.div, ATEN.div_) and len(step.sources) > 1:
                 raise NoRules("a product of images")
         if all(step.packet in SAME for step in steps):
@@ -293,7 +229,7 @@ class _Builder:
             raise NoRules("a path around the first layer")
         return self.place[step]
 
-    def _add(self, number: int, step: _Step) -> None:
+    def _add(self, number: int, step: Step) -> None:
         packet, given = step.packet, step.arguments
         if packet in SAME:
             self.place[number] = self._placed(step.sources[0])
@@ -330,7 +266,7 @@ class _Builder:
 
     def _linear(self, packet: Any, given: tuple[Any, ...]) -> nn.Module:
         bias, inputs, weight = given if packet is ATEN.addmm else (None, *given)
-        if not isinstance(inputs, _Place) or not isinstance(weight, Tensor):
+        if not isinstance(inputs, Place) or not isinstance(weight, Tensor):
             raise NoRules("a product of matrices")
         return self._weighted(nn.Linear(weight.shape[0], weight.shape[1], device="meta"), weight.T, bias)
 
@@ -343,7 +279,7 @@ class _Builder:
             layer.register_parameter(name, nn.Parameter(value.detach().to(self.dtype, copy=True)))
         return layer
 
-    def _merge(self, number: int, step: _Step) -> None:
+    def _merge(self, number: int, step: Step) -> None:
         before = self._placed(step.sources[0])
         source = self.recorder.steps[step.sources[0]]
         layer = self.entries[before - 1][0] if before else None
@@ -362,14 +298,14 @@ class _Builder:
             layer.bias.copy_((layer.bias - mean) * scale + shift)  # type: ignore[union-attr]
         self.place[number] = before
 
-    def _reshape(self, number: int, step: _Step) -> None:
+    def _reshape(self, number: int, step: Step) -> None:
         if step.output.shape[:1] != self.recorder.steps[step.sources[0]].output.shape[:1] or (
             len(step.output) != self.count
         ):
             raise NoRules("a change of shape across images")
         self._layer(number, Reshape(step.output.shape[1:]), step.sources)
 
-    def _sum(self, number: int, step: _Step) -> None:
+    def _sum(self, number: int, step: Step) -> None:
         if step.options.get("alpha", 1) != 1:
             raise NoRules("a weighted sum")
         if len(step.sources) == 1:
@@ -382,7 +318,7 @@ class _Builder:
         self.entries.append((Sum(), [len(self.entries)]))
         self.place[number] = len(self.entries)
 
-    def _shift(self, number: int, step: _Step) -> None:
+    def _shift(self, number: int, step: Step) -> None:
         """Merge a constant added to a layer's output into its bias."""
         before = self._placed(step.sources[0])
         constant = next((value for value in step.arguments[:2] if isinstance(value, Tensor)), None)
@@ -402,7 +338,7 @@ class _Builder:
         output = self.recorder.steps[number].output
         return output[0] if isinstance(output, list | tuple) else output
 
-    def _pool(self, step: _Step) -> nn.Module:
+    def _pool(self, step: Step) -> nn.Module:
         packet, given = step.packet, step.arguments
         if packet is ATEN.max_pool2d_with_indices:
             kernel, stride, padding, dilation, ceil = _filled(given[1:], None, [], 0, 1, False)
@@ -416,7 +352,7 @@ class _Builder:
         if packet is ATEN.mean and len(given) > 1 and spatial and sorted(axis % 4 for axis in given[1]) == [2, 3]:
             keep = len(given) > 2 and given[2]
             return nn.AdaptiveAvgPool2d(1) if keep else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        raise NoRules(_name(packet))
+        raise NoRules(named(packet))
 
     def _check(self, layers: Layers, images: Tensor) -> None:
         """Raise NoRules unless the layers reproduce the encoder's embeddings."""
@@ -427,14 +363,6 @@ class _Builder:
             raise NoRules("something that cannot be reproduced from its operations")
 
 
-def _name(packet: Any) -> str:
-    return f"the operation '{packet.__name__.strip('_')}'"
-
-
 def _filled(given: Sequence[Any], *defaults: Any) -> tuple[Any, ...]:
     """Arguments, with defaults for the last ones that are not given."""
     return (*given, *defaults[len(given) :])
-
-
-def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
-    return value.to(dtype) if value.is_floating_point() else value

@@ -1,52 +1,29 @@
-"""Layer-wise relevance propagation (Bach et al. 2015) from an embedding to pixels, with zennit."""
+"""Layer-wise relevance propagation (Bach et al. 2015) from an embedding to pixels."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import threading
-import weakref
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from kmex_core.base import cores
-from kmex_core.relevance.composites import EPSILON, prp_composite
-from kmex_core.relevance.layers import Layers, NoRules, layers_of
+from kmex_core.relevance.composites import EPSILON, Ledger, composite
+from kmex_core.relevance.layers import Layers, layers_of
+from kmex_core.relevance.recording import NoRules
+from kmex_core.relevance.remembered import random_images, remembered
+from kmex_core.relevance.shared import propagated
 
-LRP_COPIES = 3  # memory of the rules, as a multiple of a plain backward pass
 COPIED_BYTES = 2**30
-
-log = logging.getLogger(__name__)
-
-
-def has_rules(encoder: nn.Module, size: Sequence[int]) -> bool:
-    """Whether the rules cover all operations of an encoder: convolutions, Linear layers, batch normalisation after one
-    of these, ReLU, sigmoid, pooling and residual sums; before them, changes of scale and size.
-
-    The operations count, not the modules that run them. Other encoders are refused, because zennit fails silently on
-    them and returns meaningless relevance maps.
-
-    Args:
-        encoder: images (N, C, H, W) to embeddings (N, D).
-        size: of an image, (C, H, W).
-    """
-    return isinstance(_layers(encoder, size)[0], Layers)
-
-
-def no_rules(encoder: nn.Module) -> str:
-    """The reason, as a sentence, why LRP cannot explain an encoder without rules."""
-    what = getattr(encoder, "title", type(getattr(encoder, "model", encoder)).__name__)
-    return f"LRP has no rules for {what}. The rules cover the ResNet and VGG families."
+PUBLISHED = "alpha1-beta0"
 
 
 class LRP:
-    """Relevance of pixels for any function of the embedding.
+    """Relevance of pixels for any function of the embedding, by the published rules (see `shared`).
 
-    Works on copies of the encoder's layers with merged batch normalisation; the encoder itself is never changed.
-    zennit is not thread-safe: each copy serves one pass at a time. Copies are made on demand, up to the useful number
-    of simultaneous passes; further passes wait for a free one.
+    Works on the encoder's layers with merged batch normalisation; the encoder itself is never changed.
 
     Args:
         layers: see `layers_of`.
@@ -54,9 +31,11 @@ class LRP:
         size: of an image, (C, H, W).
     """
 
+    memory = 3  # as a multiple of a plain backward pass
+
     def __init__(self, layers: Layers, low: Sequence[float], high: Sequence[float], size: Sequence[int]) -> None:
-        self._front, self._source, self._gives = layers.front, layers.network, layers.gives
-        like = next(self._source.parameters())
+        self._front, self._network, self._gives = layers.front, layers.network, layers.gives
+        like = next(self._network.parameters())
         self._dtype = like.dtype
         self._box = [
             torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1) for values in (low, high)
@@ -66,39 +45,76 @@ class LRP:
             with torch.no_grad():
                 ends = [self._front(value.expand(1, *size).contiguous()) for value in self._box]
             self._box = [torch.minimum(*ends), torch.maximum(*ends)]
-        self._copies = threading.BoundedSemaphore(copies(self._source))
-        self._idle: list[nn.Module] = []  # append and pop are atomic
 
-    def maps(self, images: Tensor, relevance: Tensor, z: Tensor | None = None) -> Tensor:
+    def maps(
+        self, images: Tensor, relevance: Tensor, z: Tensor | None = None, index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Propagate relevance from embeddings to pixels.
 
         Args:
             images: (N, C, H, W).
-            relevance: (N, D), of each embedding dimension.
+            relevance: (M, D), of each embedding dimension, for M starts.
             z: (N, D) the embeddings, to check that the layers reproduce them.
+            index: (M,) int64, which image each start is of; one of each when None.
 
         Returns:
-            (N, C, H, W); each image's sum is its relevance, less what the rules' ε absorb.
+            (M, C, H, W), and (M,) what biases have absorbed; together each map's sum is its relevance, less what the
+            rules' ε absorb.
 
         Raises:
             NoRules: when the layers do not reproduce `z`: the encoder runs other layers on these images.
         """
         images = images.detach().to(self._dtype)
-        inputs = (images if self._front is None else self._front(images)).detach().clone().requires_grad_()
+        index = torch.arange(len(images), device=images.device) if index is None else index
+        inputs = (images if self._front is None else self._front(images)).detach()
+        again, found, absorbed = self._propagated(inputs, relevance.detach().to(self._dtype), index)
+        if z is not None and not self._gives(again[index], z[index]):
+            raise NoRules("other layers than on other images")
+        pixels = found if self._front is None else self._front.back(found, images[index])
+        return pixels, torch.zeros_like(pixels[:, 0, 0, 0]) if absorbed is None else absorbed
+
+    def _propagated(self, inputs: Tensor, relevance: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The embeddings of the inputs (N, C, H, W), the inputs' relevance for each start, and what biases absorbed."""
+        return *propagated(self._network, inputs, relevance, index, self._box), None
+
+
+class ZennitLRP(LRP):
+    """The same by zennit, for rules that have no shared pass; a start costs a whole pass.
+
+    zennit's hooks turn the backward pass of a copy of the layers into the rules. It is not thread-safe: each copy
+    serves one pass at a time. Copies are made on demand, up to the useful number of simultaneous passes; further passes
+    wait for a free one.
+
+    Args:
+        layers, low, high, size: see `LRP`.
+        rule: of the convolutions, one of `composites.RULES`.
+    """
+
+    def __init__(
+        self, layers: Layers, low: Sequence[float], high: Sequence[float], size: Sequence[int], rule: str
+    ) -> None:
+        super().__init__(layers, low, high, size)
+        self._rule = rule
+        self._copies = threading.BoundedSemaphore(copies(self._network))
+        self._idle: list[tuple[nn.Module, Ledger]] = []  # append and pop are atomic
+
+    def _propagated(self, inputs: Tensor, relevance: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        each = inputs[index].clone().requires_grad_()
         with self._copies:
             try:
-                network = self._idle.pop()
+                network, ledger = self._idle.pop()
             except IndexError:
-                # zennit's hooks turn the backward pass of this copy into the rules of LRP
-                network = copy.deepcopy(self._source)
-                prp_composite(*self._box).register(network)
+                network, ledger = copy.deepcopy(self._network), Ledger()
+                low, high = self._box
+                composite(self._rule, low, high, ledger).register(network)
             with torch.enable_grad():
-                again = network(inputs)
-                (gradient,) = torch.autograd.grad(again, inputs, relevance.detach().to(self._dtype))
-            self._idle.append(network)  # not after an error: its hooks may be in any state
-        if z is not None and not self._gives(again.detach(), z):
-            raise NoRules("other layers than on other images")
-        return gradient.detach() if self._front is None else self._front.back(gradient.detach(), images)
+                again = network(each)
+                (gradient,) = torch.autograd.grad(again, each, relevance)
+            absorbed = ledger.take()
+            self._idle.append((network, ledger))  # not after an error: its hooks may be in any state
+        # each image's embedding, from any of its starts
+        embedded = again.new_zeros(len(inputs), again.shape[1]).index_copy(0, index, again.detach())
+        return embedded, gradient.detach(), None if absorbed is None else absorbed.detach()
 
 
 def copies(network: nn.Module) -> int:
@@ -110,45 +126,19 @@ def copies(network: nn.Module) -> int:
     return max(1, min(cores.count(), COPIED_BYTES // max(1, size)))
 
 
-_prepared: weakref.WeakKeyDictionary[nn.Module, tuple[object, Layers | NoRules, dict[object, LRP]]] = (
-    weakref.WeakKeyDictionary()
-)
-_preparing = threading.Lock()
-
-
-def lrp_of(encoder: nn.Module, low: Sequence[float], high: Sequence[float], size: Sequence[int]) -> LRP:
-    """The `LRP` of an encoder for images of a size (C, H, W): cached, and rebuilt when the weights change.
+def lrp_of(
+    encoder: nn.Module, low: Sequence[float], high: Sequence[float], size: Sequence[int], rule: str = PUBLISHED
+) -> LRP:
+    """The `LRP` of an encoder for images of a size (C, H, W), by the published rules or one of `composites.RULES`:
+    cached, and rebuilt when the weights change.
 
     Raises:
         NoRules: for an encoder without rules.
     """
-    layers, by_box = _layers(encoder, size)
-    if isinstance(layers, NoRules):
-        raise layers
-    box = (tuple(low), tuple(high))
-    with _preparing:
-        if box not in by_box:
-            by_box[box] = LRP(layers, low, high, size)
-        return by_box[box]
-
-
-def _layers(encoder: nn.Module, size: Sequence[int]) -> tuple[Layers | NoRules, dict[object, LRP]]:
-    """The encoder's layers, or why there are none, and the `LRP` of each box; rebuilt for other weights or sizes."""
-    state = [*encoder.parameters(), *encoder.buffers()]
-    # PyTorch counts in-place changes of a tensor in its version
-    stamp = tuple(size), tuple((value.data_ptr(), value._version) for value in state)
-    with _preparing:
-        known = _prepared.get(encoder)
-        if known is None or known[0] != stamp:
-            like = next((value for value in state if value.is_floating_point()), torch.empty(0))
-            images = torch.rand(2, *size, generator=torch.Generator().manual_seed(0)).to(like)
-            try:
-                layers: Layers | NoRules = layers_of(encoder, images)
-            except NoRules as reason:
-                log.info("LRP has no rules for this encoder: %s", reason)
-                layers = reason
-            known = _prepared[encoder] = stamp, layers, {}
-    return known[1], known[2]
+    layers = remembered(encoder, size, "layers", lambda: layers_of(encoder, *random_images(encoder, size)))
+    ends = layers, low, high, size
+    box = (tuple(low), tuple(high), rule)
+    return remembered(encoder, size, box, lambda: LRP(*ends) if rule == PUBLISHED else ZennitLRP(*ends, rule))
 
 
 def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:

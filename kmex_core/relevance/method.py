@@ -1,4 +1,4 @@
-"""The interface of relevance methods, and the targets of relevance maps."""
+"""The interface of relevance methods."""
 
 from __future__ import annotations
 
@@ -7,57 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from kmex_core.relevance.protocol import Explainable
+from kmex_core.relevance.target import Targets
 
 ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
-    """The targets of M relevance maps: for each, an image and one number that the model computes for it.
+class Attributions:
+    """The relevance of pixels for M targets.
 
     Attributes:
-        images: (M,) int64, which of the N images.
-        outputs: (M,) int64: p < K is the similarity to prototype p, K + c the black box's score of class c, and
-            K + C + c the probability of class c by the prototypes.
-        prototypes, classes: K and C.
+        values: (M, C, H, W) relevance of each pixel and channel.
+        expected: (M,) what each map sums to if it is exact; NaN if the method guarantees no sum.
+        absorbed: (M,) the part of the start that biases have absorbed, which `expected` is without; None if the method
+            has no biases that absorb.
     """
 
-    images: Tensor
-    outputs: Tensor
-    prototypes: int
-    classes: int
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def of_prototype(self) -> Tensor:
-        """(M,) bool: targets that are similarities."""
-        return self.outputs < self.prototypes
-
-    @property
-    def of_prediction(self) -> Tensor:
-        """(M,) bool: targets that are probabilities by the prototypes."""
-        return self.outputs >= self.prototypes + self.classes
-
-    @property
-    def of_black_box(self) -> Tensor:
-        """(M,) bool: targets that are scores of the black box."""
-        return ~(self.of_prototype | self.of_prediction)
-
-    def __getitem__(self, part: slice) -> Targets:
-        return Targets(self.images[part], self.outputs[part], self.prototypes, self.classes)
-
-
-def all_outputs(model: Explainable, images: Tensor) -> Tensor:
-    """(N, C, H, W) images to (N, K + 2C): similarities, scores of the black box, probabilities by the prototypes."""
-    z = model.encode(images)
-    similarity = model.similarity(z)
-    return torch.cat([similarity, model.head(z), model.posterior(z)], 1)
+    values: Tensor
+    expected: Tensor
+    absorbed: Tensor | None = None
 
 
 class RelevanceMethod(ABC):
@@ -73,6 +44,8 @@ class RelevanceMethod(ABC):
     place: ClassVar[int]
     version: ClassVar[int] = 1
     conserves: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 0.05
+    linear: ClassVar[bool] = False
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
         """The reason, as a sentence, why the method cannot explain a model; "" if it can.
@@ -84,9 +57,7 @@ class RelevanceMethod(ABC):
         return ""
 
     @abstractmethod
-    def maps(
-        self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS
-    ) -> tuple[Tensor, Tensor]:
+    def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
         """Relevance maps.
 
         Args:
@@ -95,10 +66,6 @@ class RelevanceMethod(ABC):
             z: (N, D) their embeddings.
             targets: M targets.
             rows: the most images in one pass through the network; fewer if memory is short.
-
-        Returns:
-            (M, C, H, W) relevance of each pixel and channel, and (M,) the expected sum of each relevance map; NaN
-            if the method guarantees none.
 
         Raises:
             CannotExplain: when the method cannot explain these images.

@@ -32,6 +32,11 @@ class Explainable(Protocol):
         """The lowest and the highest value of each input channel; None if unknown."""
         ...
 
+    @property
+    def pixel_mean(self) -> Sequence[float] | None:
+        """The mean of each input channel in the training data; None if it is 0, as normalisation makes it."""
+        ...
+
     def encode(self, images: Tensor) -> Tensor:
         """(N, channels, H, W) images to (N, D) embeddings."""
         ...
@@ -42,6 +47,14 @@ class Explainable(Protocol):
 
     def posterior(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, C) class probabilities."""
+        ...
+
+    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(N,) how much nearer each embedding is to a prototype than to a rival, both by index (N,)."""
+        ...
+
+    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(N, D) relevance of the dimensions for the margin; rows sum to it."""
         ...
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
@@ -57,12 +70,17 @@ class Prototypical(Explainable, Protocol):
     """`KMEx`, or a model with built-in prototypes."""
 
     prototypes: Tensor
+    prototype_class: Tensor
     details: Prototypes
     class_names: tuple[str, ...]
     temperature: Temperature | None
 
     def distance(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N, K) distances to the prototypes."""
+        ...
+
+    def rivals(self, z: Tensor, prototypes: Tensor, how: str = "class") -> Tensor:
+        """(N,) the rival of a prototype, by index (N,), for each embedding."""
         ...
 
     def predict(self, z: Tensor) -> Tensor:

@@ -8,33 +8,91 @@ import numpy as np
 
 from kmex_core.relevance.catalogue import METHODS
 
-CONSERVATION_TOLERANCE = 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class RelevanceMaps:
-    """M relevance maps, each with its conservation check.
+    """M relevance maps, each with the check of its sum.
 
     Attributes:
         values: (M, H, W) float32, relevance of each pixel, summed over the channels.
-        conservation: (M,) float64, sum of the map divided by what it should sum to (1 is exact); NaN where that is 0 or
-            the method promises no sum.
+        expected: (M,) float64, what each map should sum to; NaN where the method promises no sum.
+        total: (M,) its sum over pixels and channels.
+        magnitude: (M,) the sum of its magnitudes.
+        absorbed: (M,) the part of the explained number that biases have absorbed; 0 for methods without such.
+        numbers: (M,) the explained numbers.
+        rivals: (M,) int64, the prototype (for a score, the class) that each is compared with; −1 for none.
         method: how they were made, a name of `METHODS`.
+        target: what they explain, a name of `TARGETS`.
     """
 
     values: np.ndarray
-    conservation: np.ndarray
+    expected: np.ndarray
+    total: np.ndarray
+    magnitude: np.ndarray
+    absorbed: np.ndarray
+    numbers: np.ndarray
+    rivals: np.ndarray
     method: str
+    target: str
 
     def __len__(self) -> int:
         return len(self.values)
 
+    def __getitem__(self, part: slice) -> RelevanceMaps:
+        arrays = {name: value[part] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return RelevanceMaps(**arrays, method=self.method, target=self.target)
+
     @property
-    def conserves(self) -> np.ndarray:
-        """(M,) bool: the map sums to what it should, within `CONSERVATION_TOLERANCE`, or its method promises no sum."""
-        if not METHODS[self.method].conserves:
+    def error(self) -> np.ndarray:
+        """(M,) how far each sum is from what it should be, as a share of the map's magnitudes (0 is exact), because a
+        near tie should sum to nearly 0; NaN where the method promises no sum."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.magnitude > 0, np.abs(self.total - self.expected) / self.magnitude, np.nan)
+
+    @property
+    def exact(self) -> np.ndarray:
+        """(M,) bool: the map sums to what it should, within the method's tolerance, or the method promises no sum."""
+        described = METHODS[self.method]
+        if not described.conserves:
             return np.ones(len(self), dtype=bool)
-        return np.abs(self.conservation - 1) <= CONSERVATION_TOLERANCE
+        return (self.error <= described.tolerance) | (np.maximum(self.magnitude, np.abs(self.expected)) == 0)
+
+
+ALIKE = 0.99
+SHARES = (0.05, 0.1, 0.2, 0.3)  # of the pixels that a verdict replaces
+REPLACEMENTS = ("black", "mean", "blurred")  # of these pixels, see `relevance.replacements`
+
+
+@dataclass(frozen=True, eq=False)
+class MapVerdict:
+    """What a relevance map is worth, for R replacements of removed pixels and S shares of the pixels.
+
+    Attributes:
+        margin: (R, S) the margin of the prototype's class after the map's top pixels are replaced, as a share of the
+            whole image's (low: they carried the decision); None if the model gives the image another class.
+        random, brightness: (R, S) the same for the mean of 5 random orders, and for the brightest pixels.
+        cosine: between the map and that of the prototype against the nearest rival of a third class; 1: equal maps.
+            None with two classes.
+        specificity: how much more the two maps hurt their own margin than each other's; see `verdict.specificity`.
+    """
+
+    margin: np.ndarray | None
+    random: np.ndarray
+    brightness: np.ndarray
+    cosine: float | None
+    specificity: float | None
+
+    @property
+    def depends_on_rival(self) -> bool | None:
+        """Whether another rival gives another map that fits it better; None if there is no third class."""
+        if self.cosine is None or self.specificity is None:
+            return None
+        return self.cosine <= ALIKE and self.specificity > 0
+
+    def better_than(self, other: np.ndarray) -> int:
+        """For how many of the replacements the map's pixels lower the margin more, on average over the shares, than
+        those of `random` or `brightness`."""
+        return 0 if self.margin is None else int((self.margin.mean(1) < other.mean(1)).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +109,7 @@ class Explanation:
         similarity: (K,) float32.
         prototypes: (M,) int64, the prototypes with a relevance map, most similar first.
         maps: their M relevance maps.
+        verdicts: a verdict on each of them.
         black_box_map: one relevance map, of the black box's score of its predicted class.
         unusual: True if the image is farther from its nearest prototype than 99 % of the training images.
         distance_rank: share (0…1) of the training images nearer to their nearest prototype.
@@ -65,6 +124,7 @@ class Explanation:
     similarity: np.ndarray
     prototypes: np.ndarray
     maps: RelevanceMaps
+    verdicts: tuple[MapVerdict, ...]
     black_box_map: RelevanceMaps
     unusual: bool
     distance_rank: float

@@ -57,6 +57,13 @@ class AttributeHead(nn.Module):
         scores: Tensor = self.interpreter(similarity.relu())
         return scores
 
+    def relevance(self, z: Tensor, target: Tensor) -> Tensor:
+        """(N, D) relevance of the dimensions for the score of one class each, (N,), in proportion to contributions;
+        each row sums to the score without its bias."""
+        # score = Σ_p w_p ReLU(a_p · z): only attributes above 0 contribute
+        active = self.weight[target] * (self.similarity(z) > 0)
+        return active @ self.attributes.weight * z
+
     def forward(self, z: Tensor) -> Tensor:
         """(N, D) to (N, C) class scores."""
         return self.classify(self.similarity(z))

@@ -1,4 +1,8 @@
-"""The start of prototypical relevance propagation (Gautam et al., Pattern Recognition 136, 2023)."""
+"""Where layer-wise relevance propagation starts: the relevance of the embedding's dimensions.
+
+That of a similarity and of a posterior is PRP's (Gautam et al., Pattern Recognition 136, 2023), that of a margin NEON's
+(Kauffmann et al., TNNLS 35(2), 2024).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError
+from kmex_core.prototypes.metric import COSINE, SMALL, WHITENED
 
 FLOOR = 1e-12
 RULES = ("prp", "similarity")
@@ -64,3 +69,25 @@ def prediction_relevance(
         z.repeat_interleave(count, 0), prototypes.flatten(0, 1), probability.flatten(), rule, epsilon
     )
     return parts.view(len(z), count, z.shape[1]).sum(1)
+
+
+def margin_relevance(z: Tensor, prototypes: Tensor, rivals: Tensor, metric: str, matrix: Tensor) -> Tensor:
+    """NEON's start for margins ‖z̃ − q‖² − ‖z̃ − p‖²: 2 (z − m) ⊙ M (p − q), with m the midpoint of p and q among the
+    embeddings. The length that the metric "cosine" divides by counts as a constant.
+
+    Args:
+        z: (N, D) embeddings.
+        prototypes, rivals: p and q, (N, D) in the metric's space.
+        metric, matrix: its name and M (D, D), see `EmbeddingMetric`.
+
+    Returns:
+        (N, D); rows sum to the margins.
+    """
+    middle, direction = (prototypes + rivals) / 2, prototypes - rivals
+    if metric == WHITENED:
+        middle = torch.linalg.solve(matrix.T, middle.T).T
+        direction = direction @ matrix.T
+    elif metric == COSINE:
+        length = z.norm(dim=1, keepdim=True).clamp(min=SMALL)
+        middle, direction = middle * length, direction / length
+    return 2 * (z - middle) * direction

@@ -1,0 +1,1 @@
+"""Targets of relevance maps, one file each; see `Target`."""

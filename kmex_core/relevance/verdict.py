@@ -1,0 +1,153 @@
+"""Verdicts on single relevance maps: do the pixels on top carry the decision, and does the map depend on the rival?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
+from kmex_core.relevance.choices import of_prototypes
+from kmex_core.relevance.protocol import Prototypical
+from kmex_core.relevance.removal import class_margin, keep_pixels, relevance_rank, removal
+from kmex_core.relevance.replacements import replacements_of
+from kmex_core.relevance.target import joined
+from kmex_core.relevance.types import SHARES, MapVerdict
+
+TOP = 0.1
+ROUNDING = 1e-5  # equal maps are not specific by a hair
+ORDERS = 5
+
+
+def second_rivals(model: Prototypical, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor | None:
+    """(M,) the nearest prototype of the nearest class that neither `prototypes` nor `rivals` (M,) belong to; None with
+    fewer than three classes.
+
+    Args:
+        model, prototypes, rivals: see `Prototypical.rivals`.
+        z: (M, D) the embeddings.
+    """
+    of_class = model.prototype_class
+    taken = (of_class[prototypes][:, None] == of_class) | (of_class[rivals][:, None] == of_class)
+    if bool(taken.all(1).any()):
+        return None
+    return model.distance(z).masked_fill(taken, torch.inf).argmin(1)
+
+
+def specificity(
+    model: Prototypical,
+    images: Tensor,
+    prototypes: Tensor,
+    rivals: tuple[Tensor, Tensor],
+    ranks: tuple[Tensor, Tensor],
+    replacements: Sequence[Tensor],
+) -> Tensor:
+    """(M,) how much more the maps of two rivals hurt their own margin than the other's, averaged over replacements.
+
+    S = ½ [(f₁(x∖A₂) − f₁(x∖A₁)) / f₁(x) + (f₂(x∖A₁) − f₂(x∖A₂)) / f₂(x)], with f₁ and f₂ the margins of the prototype
+    against the two rivals, A₁ and A₂ their maps, and x∖A the image with the top tenth of A's pixels replaced. Above 0,
+    each map finds the pixels of its own rival; maps that do not depend on the rival give 0.
+
+    Args:
+        model: that decides.
+        images: (M, C, H, W).
+        prototypes, rivals: (M,) each, by index.
+        ranks: (M, H·W) of both maps, see `relevance_rank`.
+        replacements: of the images, (M, C, H, W) each.
+    """
+    counts = torch.full((len(images),), max(1, round(TOP * ranks[0].shape[1])), device=images.device)
+    with torch.no_grad():
+        # all images without the top pixels of either map, by replacement: 2 R M rows
+        seen = [keep_pixels(other, images, rank, counts) for other in replacements for rank in ranks]
+        z = model.encode(torch.cat([images, *seen])).view(1 + len(seen), len(images), -1)
+        first, second = (torch.stack([model.margin(each, prototypes, rival) for each in z]) for rival in rivals)
+        without_one, without_other = slice(1, None, 2), slice(2, None, 2)
+        own = (first[without_other] - first[without_one]) / first[0]
+        others = (second[without_one] - second[without_other]) / second[0]
+    found = ((own + others) / 2).mean(0)
+    return found.masked_fill(found.abs() < ROUNDING, 0.0)
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    """(M,) cosine between relevance maps (M, C, H, W), channels summed."""
+    return torch.nn.functional.cosine_similarity(one.sum(1).flatten(1), other.sum(1).flatten(1))
+
+
+def verdicts(
+    model: Prototypical, image: Tensor, z: Tensor, maps: Tensor, prototypes: Tensor, rivals: Tensor, kind: MapKind
+) -> list[MapVerdict]:
+    """A verdict on each of M relevance maps of an image.
+
+    Args:
+        model: that decides.
+        image: (1, C, H, W).
+        z: (1, D) its embedding.
+        maps: (M, C, H, W), of `prototypes` against `rivals`, (M,) each by index; a map of a target without a rival is
+            compared with itself.
+        kind: of the maps.
+    """
+    count = len(maps)
+    images, embedded = image.expand(count, -1, -1, -1), z.expand(count, -1)
+    replacements = list(replacements_of(images, model))
+    ranks = relevance_rank(maps)
+    # the margin of each prototype's class without the top pixels: by the maps, in random orders and by brightness
+    classes = model.prototype_class[prototypes]
+    random = torch.stack(
+        [torch.randperm(ranks.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in range(ORDERS)]
+    ).to(ranks.device)
+    bright = relevance_rank(image)
+    with torch.no_grad():
+        whole = class_margin(model, embedded, classes)
+    different = torch.unique(classes)
+    by_map = removal(model, images, classes, ranks, replacements, SHARES, insertion=False).margin
+    beside: dict[int, tuple[Tensor, Tensor]] = {}
+    for label in different.tolist():  # the orders that do not depend on the map, once for each class
+        orders = torch.cat([random, bright])
+        repeated = image.expand(len(orders), -1, -1, -1)
+        others = list(replacements_of(repeated, model))
+        same = torch.full((len(orders),), label, device=image.device)
+        found = removal(model, repeated, same, orders, others, SHARES, insertion=False).margin
+        beside[label] = found[:ORDERS].mean(0), found[ORDERS]
+    dependence = _dependence(model, images, embedded, maps, ranks, prototypes, rivals, kind, replacements)
+    return [
+        MapVerdict(
+            margin=by_map[row].cpu().numpy() if whole[row] > 0 else None,
+            random=beside[int(classes[row])][0].cpu().numpy(),
+            brightness=beside[int(classes[row])][1].cpu().numpy(),
+            cosine=None if dependence is None else float(dependence[0][row]),
+            specificity=None if dependence is None else float(dependence[1][row]),
+        )
+        for row in range(count)
+    ]
+
+
+def _dependence(
+    model: Prototypical,
+    images: Tensor,
+    z: Tensor,
+    maps: Tensor,
+    ranks: Tensor,
+    prototypes: Tensor,
+    rivals: Tensor,
+    kind: MapKind,
+    replacements: Sequence[Tensor],
+) -> tuple[Tensor, Tensor] | None:
+    """(M,) the cosine between each map and that of the second rival, and the specificity; None with two classes."""
+    nearest = model.rivals(z, prototypes) if not TARGETS[kind.target].has_rival else rivals
+    second = second_rivals(model, z, prototypes, nearest)
+    if second is None:
+        return None
+    if not TARGETS[kind.target].has_rival:
+        return torch.ones_like(z[:, 0]), torch.zeros_like(z[:, 0])
+    method, each = METHODS[kind.method].make(), torch.zeros_like(prototypes)
+    if method.linear and kind.target == "margin":
+        # f(p, q₂) = f(p, q₁) + f(q₁, q₂): one map for each different pair of rivals is enough
+        pairs, place = torch.stack([nearest, second], 1).unique(dim=0, return_inverse=True)
+        between = of_prototypes(kind.target, model, each[: len(pairs)], z[: len(pairs)], pairs[:, 0], pairs[:, 1])
+        others = maps + method.maps(model, images[:1], z[:1], between).values[place]
+    else:
+        targets = of_prototypes(kind.target, model, each, z, prototypes, second)
+        others = method.maps(model, images[:1], z[:1], joined([targets])).values
+    specific = specificity(model, images, prototypes, (nearest, second), (ranks, relevance_rank(others)), replacements)
+    return cosine(maps, others), specific
