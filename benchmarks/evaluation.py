@@ -15,10 +15,10 @@ from kmex_core import KMEx
 from kmex_core.metrics.faithfulness import map_divergence
 from kmex_core.metrics.on_maps import STEPS, map_scores
 from kmex_core.metrics.ordering import pixel_counts
-from kmex_core.metrics.robustness import keep_pixels, relevance_rank
 from kmex_core.networks import architectures
 from kmex_core.relevance.catalogue import METHODS
 from kmex_core.relevance.lrp import class_relevance, lrp_of
+from kmex_core.relevance.removal import keep_pixels, relevance_rank
 
 IMAGES, FEW, CLASSES, K, SIDE = 1000, 16, 10, 5, 32
 
@@ -31,15 +31,16 @@ def measure() -> list[dict[str, Any]]:
     model = KMEx.convert(network, [(train, labels)], K)
     images, targets = torch.rand(IMAGES, 3, SIDE, SIDE), torch.arange(IMAGES) % CLASSES
     baseline = torch.rand(3, SIDE, SIDE)
+    few = [(np.arange(FEW), images[:FEW], targets[:FEW])]
     rows = pair(
         f"all metrics on maps, ResNet34, {FEW} images of 32 × 32, k = 5 (straightforward: one pass per map and mask)",
-        lambda: map_scores(model, [(np.arange(FEW), images[:FEW], targets[:FEW])], baseline, METHODS["prp"].make()),
+        lambda: map_scores(model, few, baseline, METHODS["prp"].make(), "similarity"),
         lambda: _plain(model, images[:FEW], targets[:FEW], baseline),
         3,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    map_scores(model, [(np.arange(IMAGES), images, targets)], baseline, METHODS["prp"].make())
+    map_scores(model, [(np.arange(IMAGES), images, targets)], baseline, METHODS["prp"].make(), "similarity")
     seconds = time.perf_counter() - started
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     what = f"all metrics on maps, ResNet34, {IMAGES:,} images"
@@ -76,12 +77,12 @@ def _plain_image(model: KMEx, image: Tensor, label: int, baseline: Tensor) -> No
     with torch.no_grad():
         z = model.encode(image)
     for p in torch.nonzero(model.prototype_class == label)[:, 0]:
-        found = lrp.maps(image, model.prototype_relevance(z, p[None]))
+        found, _ = lrp.maps(image, model.prototype_relevance(z, p[None]))
         similarity(masked(relevance_rank(found), pixels // 2))
     said, black_said = model.classify(similarity(image)).argmax(1), black_box(image).argmax(1)
-    mine = lrp.maps(image, model.prediction_relevance(z, said))
-    same = lrp.maps(image, model.prediction_relevance(z, black_said))
-    theirs = lrp.maps(image, class_relevance(model.head, z, black_said))
+    mine, _ = lrp.maps(image, model.prediction_relevance(z, said))
+    same, _ = lrp.maps(image, model.prediction_relevance(z, black_said))
+    theirs, _ = lrp.maps(image, class_relevance(model.head, z, black_said))
     map_divergence(same, theirs)
     black_box(masked(relevance_rank(theirs), pixels // 2))
     at_random = torch.randperm(pixels)[None]

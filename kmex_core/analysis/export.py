@@ -24,12 +24,12 @@ from kmex_core.analysis.tables.prototypes import prototype_table
 from kmex_core.base.files import write_bytes, write_file
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import table_csv
-from kmex_core.data.display import COLOURS, boxed, displayed, overlay, png
+from kmex_core.data.display import COLOURS, boxed, displayed, overlay, png, printable
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion, PatchPrototypes, Prototypes
-from kmex_core.relevance.types import Explanation
+from kmex_core.relevance.types import REPLACEMENTS, SHARES, Explanation, MapVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,9 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
         "agree": explained.predicted == explained.predicted_black_box,
         "unusual": explained.unusual,
         "distance_rank": explained.distance_rank,
+        "target": explained.maps.target,
         "method": explained.maps.method,
-        "black_box_conservation": _finite(explained.black_box_map.conservation[0]),
+        "black_box_error": _finite(explained.black_box_map.error[0]),
         "prototypes": [
             {
                 "id": int(p),
@@ -69,13 +70,14 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
                 "importance": float(prototypes.importance[p]),
                 "training_images": int(prototypes.count[p]),
                 "training_image": int(prototypes.exemplar[p]),
-                "method": explained.maps.method,
-                "conservation": _finite(ratio),
-                "conserves": bool(conserved),
+                "number": float(explained.maps.numbers[row]),
+                "rival": None if explained.maps.rivals[row] < 0 else int(explained.maps.rivals[row]),
+                "absorbed": float(explained.maps.absorbed[row]),
+                "error": _finite(explained.maps.error[row]),
+                "exact": bool(explained.maps.exact[row]),
+                "verdict": _verdict(explained.verdicts[row]) if explained.verdicts else None,
             }
-            for p, ratio, conserved in zip(
-                explained.prototypes, explained.maps.conservation, explained.maps.conserves, strict=True
-            )
+            for row, p in enumerate(explained.prototypes.tolist())
         ],
     }
 
@@ -137,6 +139,19 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _verdict(verdict: MapVerdict) -> dict[str, Any]:
+    """A verdict on a map; the margins that are left are by replacement and share of the pixels."""
+    left = {"margin": verdict.margin, "random": verdict.random, "brightness": verdict.brightness}
+    return {
+        "replacements": list(REPLACEMENTS),
+        "shares": list(SHARES),
+        **{name: None if values is None else values.tolist() for name, values in left.items()},
+        "cosine": verdict.cosine,
+        "specificity": verdict.specificity,
+        "depends_on_rival": verdict.depends_on_rival,
+    }
+
+
 def _finite(value: float) -> float | None:
     """None where a map should sum to exactly 0, so that no ratio can be given; JSON has no NaN."""
     return float(value) if np.isfinite(value) else None
@@ -164,7 +179,7 @@ def write(
     colours = next(iter(COLOURS))
     pictures = [data.split("train").image(int(prototypes.exemplar[p])) for p in explained.prototypes]
     inputs = torch.cat([network_input(info, picture) for picture in pictures])
-    theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method)
+    theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method, explained.maps.target)
     maps = {"black-box": explained.black_box_map.values[0]}
     for p, picture, here, there in zip(
         explained.prototypes, pictures, explained.maps.values, theirs.values, strict=True
@@ -174,7 +189,11 @@ def write(
         write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
         write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
     write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
-    write_file(out / "maps.safetensors", maps, {"model": info.name, "method": explained.maps.method})
+    write_file(
+        out / "maps.safetensors",
+        maps,
+        {"model": info.name, "method": explained.maps.method, "target": explained.maps.target},
+    )
     write_bytes(out / "explanation.json", write_json(answer, indent=2).encode())
 
 
@@ -211,20 +230,16 @@ def _sheet(
     pen = ImageDraw.Draw(sheet)
     for label, name in enumerate(class_names):
         top = label * (SHEET_SIDE + SHEET_TEXT)
-        pen.text((4, top + SHEET_SIDE // 2), _printable(name[:16]), fill="black")
+        pen.text((4, top + SHEET_SIDE // 2), printable(name[:16]), fill="black")
         for column, p in enumerate(np.flatnonzero(prototypes.classes == label)):
             left = (column + 1) * (SHEET_SIDE + 8)
             if (pixels := picture(int(p))) is not None:
                 small = Image.fromarray(pixels)
                 small.thumbnail((SHEET_SIDE, SHEET_SIDE))
                 sheet.paste(small, (left, top))
-            text = "ghost" if prototypes.count[p] == 0 else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
+            text = "ghost" if prototypes.ghost[p] else f"{prototypes.importance[p]:.0%} ({prototypes.count[p]})"
             pen.text((left, top + SHEET_SIDE + 2), text, fill="black")
     return png(np.asarray(sheet))
-
-
-def _printable(text: str) -> str:
-    return text.encode("latin-1", "replace").decode("latin-1")  # what Pillow's own font can draw
 
 
 def prototype_archive(prototypes: Prototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:

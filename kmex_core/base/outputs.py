@@ -9,8 +9,8 @@ from pathlib import Path
 from kmex_core.base.errors import InputError
 
 
-def check_file(path: Path, overwrite: bool = False) -> None:
-    """Refuse an output path that already exists.
+def check_file(path: Path, overwrite: bool = False, option: str = "--out") -> None:
+    """Refuse an output path, which the command's `option` names, that already exists.
 
     Raises:
         InputError: when there is a file (unless `overwrite`), or a folder, a link, a device or the like.
@@ -21,11 +21,13 @@ def check_file(path: Path, overwrite: bool = False) -> None:
         return  # nothing exists; an unwritable path fails on writing
     if stat.S_ISREG(mode):
         if not overwrite:
-            raise InputError(f"The file {path} already exists. Choose another --out, or add --overwrite to replace it.")
+            raise InputError(
+                f"The file {path} already exists. Choose another {option}, or add --overwrite to replace it."
+            )
         return
     kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"))
     kind = next((words for is_kind, words in kinds if is_kind(mode)), "a device")
-    raise InputError(f"{path} is {kind} and will not be replaced. Choose another --out.")
+    raise InputError(f"{path} is {kind} and will not be replaced. Choose another {option}.")
 
 
 def check_folder(path: Path, ours: re.Pattern[str], overwrite: bool = False) -> None:

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,15 +104,15 @@ class Description:
 DescriptionT = TypeVar("DescriptionT", bound=Description)
 
 
-def descriptions(package: str, base: str, description: type[DescriptionT]) -> list[DescriptionT]:
-    """Every subclass of `base` in the files of a package, described by its class attributes, by place.
+def descriptions(package: str, bases: Sequence[str], description: type[DescriptionT]) -> list[DescriptionT]:
+    """Every class with one of `bases` in the files of a package, described by its class attributes, by place.
 
     The attributes are read from the source, as setuptools reads a version: a page must not wait for PyTorch to list
     the entries, and each class remains the only place that describes its entry.
 
     Args:
         package: dotted name; its `__init__` is imported, its modules are not.
-        base: the name of the base class, as the files write it.
+        bases: names of base classes, as the files write them.
         description: has a field for each class attribute that is read.
 
     Raises:
@@ -124,7 +124,7 @@ def descriptions(package: str, base: str, description: type[DescriptionT]) -> li
     for folder in importlib.import_module(package).__path__:
         for path in sorted(Path(folder).glob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef) and base in (ast.unparse(parent) for parent in node.bases):
+                if isinstance(node, ast.ClassDef) and any(ast.unparse(parent) in bases for parent in node.bases):
                     attributes = {
                         name: _literal(value, f"{path.name}: {node.name}.{name}")
                         for name, value in _assigned(node)

@@ -105,7 +105,8 @@ class GeometrySpec(Spec):
 class PatchSpec(Spec):
     """What patch prototypes depend on: an embedding of the training split (by key), how many per class, seed, metric.
 
-    `metric` and `held_out` are those of `PrototypeSpec`.
+    `metric` and `held_out` are those of `PrototypeSpec`; `blocks` is one of `prototypes.types.BLOCKS`. Positions of
+    several blocks have no metric of the embedding: theirs is Euclidean.
     """
 
     kind: ClassVar[str] = "PatchSpec"
@@ -114,7 +115,8 @@ class PatchSpec(Spec):
     seed: int = 0
     metric: str = "euclidean"
     held_out: str = ""
-    method: str = "patches-2"
+    blocks: str = "last"
+    method: str = "patches-3"
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,26 @@ class ProjectionSpec(Spec):
 
 
 @dataclass(frozen=True)
+class MapChecksSpec(Spec):
+    """What the sanity suite of relevance maps depends on: prototypes (by key), test images, and the kinds of maps.
+
+    `few` images are disturbed; `suite` says what is checked.
+    """
+
+    kind: ClassVar[str] = "MapChecksSpec"
+    prototypes: str
+    images: int
+    few: int
+    kinds: tuple[str, ...]
+    seed: int = 0
+    suite: str = "suite-1"
+
+
+@dataclass(frozen=True)
 class MapScoresSpec(Spec):
     """What the metrics on relevance maps depend on: prototypes (by key), test images, steps of relevance ordering.
 
-    `method` makes the maps; `measures` says what is measured on them.
+    `method` is the kind of the maps; `measures` says what is measured on them.
     """
 
     kind: ClassVar[str] = "MapScoresSpec"

@@ -12,6 +12,7 @@ from kmex_core.commands import (  # noqa: I001 (the order of `--help`)
     explanation,
     embedding_map,
     evaluation,
+    checks,
     comparison,
     attributes,
     tables,
@@ -23,6 +24,7 @@ from kmex_core.commands._shared import app
 __all__ = [
     "app",
     "attributes",
+    "checks",
     "comparison",
     "conversion",
     "dashboard",

@@ -21,7 +21,7 @@ from kmex_core.commands._program import MODULE, Program
 from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.source import KMeans, PrototypeSource
 from kmex_core.prototypes.types import fewer_prototypes
-from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.base.store import Store
@@ -100,6 +100,7 @@ Runs = Annotated[
     ),
 ]
 MetricNames = Annotated[str, typer.Option(metavar="NAME,…", help="Comma-separated metrics. Default: all.")]
+Target = Annotated[str, typer.Option(metavar="NAME", help=f"What relevance maps explain: {', '.join(TARGETS)}.")]
 Method = Annotated[str, typer.Option(metavar="NAME", help=f"How relevance maps are made: {', '.join(METHODS)}.")]
 Images = Annotated[int, typer.Option(min=1, help="Number of test images for the metrics on relevance maps.")]
 KRange = Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Range of prototypes per class.")]
@@ -219,12 +220,12 @@ def open_subjects(
 
 
 def evaluate_sources(
-    subjects: list[Subject], metrics: str, of: Sequence[PrototypeSource], seeds: range, images: int, method: str
+    subjects: list[Subject], metrics: str, of: Sequence[PrototypeSource], seeds: range, images: int, maps: MapKind
 ) -> tuple[list[Evaluation], dict[str, Any]]:
     """An evaluation per prototype source, and what accompanies them (see `about`).
 
     Args:
-        subjects, seeds, images, method: see `stages.evaluation.evaluate`.
+        subjects, seeds, images, maps: see `stages.evaluation.evaluate`.
         metrics: comma-separated names; "" for all.
         of: the prototype sources.
     """
@@ -232,7 +233,7 @@ def evaluate_sources(
     from kmex_core.stages.evaluation import evaluate
 
     names = [name.strip() for name in metrics.split(",") if name.strip()] or list(METRICS)
-    evaluations = [evaluate(subjects, source, list(seeds), images, names, method) for source in of]
+    evaluations = [evaluate(subjects, source, list(seeds), images, names, maps) for source in of]
     few = [prototype_note(subjects[0], source.seeded(seeds[0])) for source in of]
     return evaluations, about(subjects[0], *few)
 

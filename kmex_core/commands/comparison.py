@@ -23,6 +23,7 @@ from kmex_core.commands._shared import (
     Runs,
     Seed,
     SkipBroken,
+    Target,
     answer_with,
     app,
     evaluate_sources,
@@ -31,7 +32,7 @@ from kmex_core.commands._shared import (
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -47,7 +48,8 @@ def compare(
     k: K = 5,
     metric: Metric = AUTO,
     images: Images = 1000,
-    method: Method = DEFAULT,
+    target: Target = PUBLISHED.target,
+    method: Method = PUBLISHED.method,
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
@@ -75,7 +77,7 @@ def compare(
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources_of(subjects[0].info.kind, k, metric), seeds, images, method
+                subjects, metrics, sources_of(subjects[0].info.kind, k, metric), seeds, images, MapKind(target, method)
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])
@@ -104,7 +106,8 @@ def relevance_maps_job(
     """
     from kmex_core.metrics.catalogue import MAP_METRICS
 
-    keys = sorted(subject.relevance_scores(source.seeded(0), images).key for subject, source in compared)
+    scores = (subject.relevance_scores(source.seeded(0), images, maps=PUBLISHED) for subject, source in compared)
+    keys = sorted(each.key for each in scores)
     return job_of(
         f"relevance-maps-{stable_key([keys, runs])}",
         compare,

@@ -21,6 +21,7 @@ from kmex_core.commands._shared import (
     Runs,
     Seed,
     SkipBroken,
+    Target,
     answer_with,
     app,
     evaluate_sources,
@@ -30,7 +31,7 @@ from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.metrics.stability import LEAST
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_MAPS, DEFAULT_TARGET, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -51,6 +52,7 @@ def evaluate(
     metric: Metric = AUTO,
     own: Own = False,
     images: Images = 1000,
+    target: Target = DEFAULT_TARGET,
     method: Method = DEFAULT,
     runs: Runs = 1,
     seed: Seed = 0,
@@ -80,7 +82,7 @@ def evaluate(
         of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
         seeds = range(seed, seed + runs)
-        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, method)
+        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, MapKind(target, method))
         stable = (
             []
             if own or runs < LEAST
@@ -92,10 +94,10 @@ def evaluate(
         return values | {"text": text, "finding": sentences, "stability": stable} | notes
 
     def show(answer: dict[str, Any]) -> None:
-        maps = f", relevance maps ({answer['method']}) on {answer['images']:,} images" if answer["images"] else ""
+        of_maps = f", relevance maps ({answer['method']} of the {answer['target']}) on {answer['images']:,} images"
         print(
             f"{len(answer['models']) * len(answer['seeds'])} run(s) with {answer['k']} prototypes per class, "
-            f"predictions on {answer['test_images']:,} test images{maps}. "
+            f"predictions on {answer['test_images']:,} test images{of_maps if answer['images'] else ''}. "
             "↑ higher is better, ↓ lower is better; the others are for comparison. ± is the standard deviation over "
             "what the parentheses name.\n"
         )
@@ -157,12 +159,12 @@ def stability_job(subject: Subject, source: KMeans) -> JobRequest:
 
 
 def relevance_maps_job(
-    subject: Subject, source: PrototypeSource, images: int, runs: int, method: str = DEFAULT
+    subject: Subject, source: PrototypeSource, images: int, runs: int, maps: MapKind = DEFAULT_MAPS
 ) -> JobRequest:
     """Measure the metrics on relevance maps of one model."""
     from kmex_core.metrics.catalogue import MAP_METRICS
 
-    spec = subject.relevance_scores(source.seeded(0), images, method=method).spec
+    spec = subject.relevance_scores(source.seeded(0), images, maps=maps).spec
     return job_of(
         f"relevance-maps-{spec.key}-{runs}",
         evaluate,
@@ -170,6 +172,7 @@ def relevance_maps_job(
         metrics=",".join(MAP_METRICS),
         **({"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}),
         images=spec.images,  # there may be fewer test images
-        method=method,
+        target=maps.target,
+        method=maps.method,
         runs=runs,
     )

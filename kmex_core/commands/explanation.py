@@ -13,12 +13,14 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
+    Method,
     Metric,
     ModelName,
     Overwrite,
     Own,
     Seed,
     SkipBroken,
+    Target,
     about,
     answer_with,
     app,
@@ -28,7 +30,8 @@ from kmex_core.commands._shared import (
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans
-from kmex_core.relevance.catalogue import AUTO, METHODS
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
+from kmex_core.relevance.choices import CLASS
 
 
 @app.command()
@@ -41,13 +44,16 @@ def explain(
     own: Own = False,
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
-    method: Annotated[
+    target: Target = DEFAULT_TARGET,
+    rival: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
-            help=f"How relevance maps are made: {', '.join(METHODS)}; {AUTO} is the first that explains the model.",
+            metavar="RIVAL",
+            help="What a margin compares the prototype with: class (the nearest prototype of another class), prototype "
+            "(the nearest other one), or the number of a prototype.",
         ),
-    ] = AUTO,
+    ] = CLASS,
+    method: Method = DEFAULT,
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -74,7 +80,9 @@ def explain(
         source = BuiltIn() if own else KMeans(k, seed, metric)
         conversion = subject.read(subject.conversion(source))
         module = subject.explainer(source)
-        explained = module.explain(network_input(info, picture.pixels), top=top, method=method)
+        explained = module.explain(
+            network_input(info, picture.pixels), top=top, method=method, target=target, rival=rival
+        )
         answer = exports.explanation(explained, conversion.prototypes, info) | {
             "model": model,
             "k": source.per_class(info.k),
@@ -105,12 +113,14 @@ def explain(
         if answer["unusual"]:
             print("Unusual: this image is farther from every prototype than 99 % of the training images are.")
         for prototype in answer["prototypes"]:
-            ratio = "undefined" if prototype["conservation"] is None else f"{prototype['conservation']:.2f}"
-            warning = "" if prototype["conserves"] else f"; relevance is not conserved (ratio {ratio})"
+            against = "" if prototype["rival"] is None else f", against prototype {prototype['rival']}"
+            error = "not finite" if prototype["error"] is None else f"{prototype['error']:.1%}"
+            warning = "" if prototype["exact"] else f"; its map's sum is wrong (by {error} of its magnitude)"
             print(
                 f"  similar to prototype {prototype['id']} of {prototype['class']}: similarity "
-                f"{prototype['similarity']:.3f}, training image {prototype['training_image']}{warning}"
+                f"{prototype['similarity']:.3f}, {answer['target']} {prototype['number']:.4g}{against}, training image "
+                f"{prototype['training_image']}{warning}"
             )
-        print(f"Wrote the relevance maps ({answer['method']}) to {answer['out']}.")
+        print(f"Wrote the relevance maps ({answer['method']} of the {answer['target']}) to {answer['out']}.")
 
     answer_with(as_json, work, show)

@@ -20,12 +20,13 @@ from kmex_core.commands._shared import (
     Own,
     Seed,
     SkipBroken,
+    Target,
     answer_with,
     app,
     number_range,
 )
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, MapKind
 
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
@@ -35,7 +36,8 @@ OPTIONS = {  # what they set in `TableRequest`
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",
-    "--method": "method",
+    "--target": "maps",
+    "--method": "maps",
     "--image": "image",
     "--no-published": "published",
 }
@@ -64,6 +66,7 @@ def write_table(
     images: Annotated[
         int, typer.Option(min=0, help="Number of test images for the metrics on relevance maps; 0 leaves them out.")
     ] = 1000,
+    target: Target = DEFAULT_TARGET,
     method: Method = DEFAULT,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="The image of 'predictions'.")] = None,
     published: Annotated[bool, typer.Option(help="Include the paper's figures in 'comparison'.")] = True,
@@ -102,7 +105,7 @@ def write_table(
             metric,
             runs or 0,
             images,
-            method,
+            MapKind(target, method),
             image,
             published,
             data_root,

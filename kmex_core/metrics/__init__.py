@@ -3,6 +3,7 @@
 from kmex_core.metrics.accuracy import (
     accuracy,
     agreement,
+    chance_accuracy,
     class_accuracy,
     confusion,
     paired_interval,
@@ -55,6 +56,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "attribute_chance",
+    "chance_accuracy",
     "chance_band",
     "captured",
     "class_accuracy",

@@ -15,29 +15,24 @@ from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.metrics.faithfulness import Divergences
 from kmex_core.metrics.ordering import pixel_counts
-from kmex_core.metrics.robustness import (
-    LEAST,
-    average_drop,
-    average_increase,
-    keep_pixels,
-    relevance_rank,
-)
+from kmex_core.metrics.robustness import LEAST, average_drop, average_increase
 from kmex_core.metrics.types import MapDivergences, MapScores
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.fit import class_members
-from kmex_core.relevance.method import CannotExplain, RelevanceMethod, Targets
-from kmex_core.relevance.protocol import Explainable
-from kmex_core.relevance.types import CONSERVATION_TOLERANCE
+from kmex_core.relevance.choices import of_classes, of_prototypes, of_scores
+from kmex_core.relevance.method import Attributions, CannotExplain, RelevanceMethod
+from kmex_core.relevance.protocol import Explainable, Prototypical
+from kmex_core.relevance.removal import keep_pixels, relevance_rank
+from kmex_core.relevance.target import Targets
+from kmex_core.relevance.target import joined as joined_targets
 
 BATCH = 16
 STEPS = 20
 PIXELS_AT_ONCE = 2**18
 
 
-class Decider(Explainable, Protocol):
+class Decider(Prototypical, Protocol):
     """A model that decides by prototypes: N images, K prototypes, C classes."""
-
-    prototype_class: Tensor
 
     def classify(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) class scores."""
@@ -70,12 +65,13 @@ class BlackBoxAlone:
 
     Attributes:
         encoder, head: see `Classifier`.
-        pixel_range: see `Explainable`.
+        pixel_range, pixel_mean: see `Explainable`.
     """
 
     encoder: nn.Module
     head: nn.Module
     pixel_range: tuple[Sequence[float], Sequence[float]] | None
+    pixel_mean: Sequence[float] | None
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, D)."""
@@ -89,6 +85,14 @@ class BlackBoxAlone:
     def posterior(self, z: Tensor) -> Tensor:
         """(N, 0)."""
         return z[:, :0]
+
+    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(0,): never called, there are no targets."""
+        return z[:, 0]
+
+    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
+        """(0, D): never called, there are no targets."""
+        return z
 
     def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """(0, D): never called, there are no targets."""
@@ -124,6 +128,7 @@ def map_scores(
     batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
     baseline: Tensor,
     method: RelevanceMethod,
+    target: str,
     *,
     total: int = 0,
     seed: int = 0,
@@ -143,7 +148,8 @@ def map_scores(
         model: see `Decider`; in evaluation mode.
         batches: indices (n,), normalised images (n, channels, H, W) and labels (n,).
         baseline: (channels, H, W), the replacement of removed pixels.
-        method: of the relevance maps.
+        method: how the relevance maps are made.
+        target: what they explain, a name in `relevance.catalogue.TARGETS`.
         total: number of images (0 when unknown), for progress.
         seed: of the random order of pixels, which depends only on it and the image's index.
         steps: of relevance ordering.
@@ -166,7 +172,7 @@ def map_scores(
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
             batch = _Batch(
-                model, method, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
+                model, method, target, indices[part], images[part].to(baseline.device), labels[part].to(baseline.device)
             )
             parts.append(batch.scores(baseline, empty, members, steps, seed, divergences))
             done += len(indices[part])
@@ -185,6 +191,7 @@ def map_divergences(
     other: Classifier,
     batches: Iterable[tuple[np.ndarray, Tensor, Tensor]],
     method: RelevanceMethod,
+    target: str,
     progress: Progress,
 ) -> MapDivergences:
     """D_fdl between a model and a black box with its own network, per image (paper 4.1.2), and its chance levels.
@@ -195,13 +202,14 @@ def map_divergences(
         model: see `Decider`.
         other: the black box.
         batches: see `map_scores`; both networks take the same input.
-        method: of the relevance maps.
+        method: how the relevance maps are made.
+        target: what they explain, a name in `relevance.catalogue.TARGETS`.
         progress: called after every batch; it may raise to stop.
 
     Raises:
         KMExError: when a relevance map is not finite.
     """
-    black_box = BlackBoxAlone(other.encoder, other.head, model.pixel_range)
+    black_box = BlackBoxAlone(other.encoder, other.head, model.pixel_range, model.pixel_mean)
     divergences, indices = Divergences(), []
     done = 0
     for drawn, images, _ in batches:
@@ -211,17 +219,13 @@ def map_divergences(
             with torch.no_grad():
                 z, z_black_box = model.encode(inputs), black_box.encode(inputs)
                 scores = other.head(z_black_box)
-                prototypes = model.similarity(z).shape[1]
-            # the class that the black box predicts by the model, its runner-up by the model, and by the black box
-            each, classes = torch.arange(len(inputs), device=inputs.device), scores.shape[1]
-            predicted, runner_up = _best_two(scores)
-            first = prototypes + classes
-            by_model = Targets(
-                torch.cat([each, each]), torch.cat([first + predicted, first + runner_up]), prototypes, classes
-            )
-            by_black_box = Targets(each, predicted, 0, classes)
-            maps, _ = _finite_maps(method, model, inputs, z, by_model, BATCH)
-            maps_black_box, _ = _finite_maps(method, black_box, inputs, z_black_box, by_black_box, BATCH)
+                # the class that the black box predicts by the model, its runner-up by the model, and by the black box
+                each = torch.arange(len(inputs), device=inputs.device)
+                predicted, runner_up = _best_two(scores)
+                two = [of_classes(target, model, each, z, classes) for classes in (predicted, runner_up)]
+                by_black_box = of_scores(target, scores, each, predicted)
+            maps = _finite_maps(method, model, inputs, z, joined_targets(two), BATCH).values
+            maps_black_box = _finite_maps(method, black_box, inputs, z_black_box, by_black_box, BATCH).values
             divergences.add(maps[: len(inputs)], maps[len(inputs) :], maps_black_box)
             done += len(inputs)
             progress(Event("Comparing relevance maps", done, done))
@@ -239,28 +243,35 @@ def _best_two(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def _finite_maps(
     method: RelevanceMethod, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int
-) -> tuple[Tensor, Tensor]:
+) -> Attributions:
     """See `RelevanceMethod.maps`.
 
     Raises:
         KMExError: when a relevance map is not finite, or the method cannot explain these images.
     """
     try:
-        maps, expected = method.maps(model, images, z, targets, rows)
+        maps = method.maps(model, images, z, targets, rows)
     except CannotExplain as reason:
         raise KMExError(str(reason)) from reason
-    if not bool(maps.isfinite().all()):
+    if not bool(maps.values.isfinite().all()):
         raise KMExError("Some relevance maps are not finite: the computation overflowed.")
-    return maps, expected
+    return maps
 
 
 class _Batch:
     """A few images with everything needed to score them."""
 
     def __init__(
-        self, model: Decider, method: RelevanceMethod, indices: np.ndarray, images: Tensor, labels: Tensor
+        self,
+        model: Decider,
+        method: RelevanceMethod,
+        target: str,
+        indices: np.ndarray,
+        images: Tensor,
+        labels: Tensor,
     ) -> None:
-        self.model, self.method, self.indices, self.images, self.labels = model, method, indices, images, labels
+        self.model, self.method, self.target = model, method, target
+        self.indices, self.images, self.labels = indices, images, labels
         self.pixels = images.shape[2] * images.shape[3]
         self.rows = max(16, PIXELS_AT_ONCE // self.pixels)
         with torch.no_grad():
@@ -390,30 +401,29 @@ class _Batch:
         }
 
     def _maps(self, image: Tensor, prototype: Tensor, other: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Relevance maps of all pairs' similarities, of each image's prediction by the model and by the black box, of
-        the black box's runner-up class by the model, and, for the images in `other`, of the black box's class by the
-        model; and whether each conserves relevance."""
-        each = torch.arange(len(self.images), device=image.device)
-        count, classes = self.outputs.similarity.shape[1], self.outputs.black_box.shape[1]
-        # outputs are numbered: K similarities, C scores of the black box, C probabilities by the prototypes
-        targets = Targets(
-            images=torch.cat([image, each, each, each, other]),
-            outputs=torch.cat(
+        """Relevance maps of all pairs, of each image's prediction by the model and by the black box, of the black box's
+        runner-up class by the model, and, for the images in `other`, of the black box's class by the model; and whether
+        each sums to what it should."""
+        each, z = torch.arange(len(self.images), device=image.device), self.outputs.z
+
+        def by_model(images: Tensor, classes: Tensor) -> Targets:
+            return of_classes(self.target, self.model, images, z[images], classes)
+
+        with torch.no_grad():
+            targets = joined_targets(
                 [
-                    prototype,
-                    count + classes + self.predicted,
-                    count + self.black_box,
-                    count + classes + self.runner_up,
-                    count + classes + self.black_box[other],
+                    of_prototypes(self.target, self.model, image, z[image], prototype),
+                    by_model(each, self.predicted),
+                    of_scores(self.target, self.model.head(z), each, self.black_box),
+                    by_model(each, self.runner_up),
+                    by_model(other, self.black_box[other]),
                 ]
-            ),
-            prototypes=count,
-            classes=classes,
-        )
-        maps, expected = _finite_maps(self.method, self.model, self.images, self.outputs.z, targets, self.rows)
-        expected = expected.double()
-        conserves = (maps.double().sum((1, 2, 3)) - expected).abs() <= CONSERVATION_TOLERANCE * expected.abs()
-        return maps, conserves.cpu().numpy()
+            )
+        maps = _finite_maps(self.method, self.model, self.images, z, targets, self.rows)
+        values = maps.values.double()
+        error = (values.sum((1, 2, 3)) - maps.expected.double()).abs()
+        exact = error <= self.method.tolerance * values.abs().sum((1, 2, 3))
+        return maps.values, exact.cpu().numpy()
 
     def _random_ranks(self, seed: int) -> Tensor:
         # a generator per image: the order does not depend on the batch

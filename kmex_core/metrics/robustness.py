@@ -3,39 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 LEAST = 0.5
 ROUNDING = 1e-5
-
-
-def relevance_rank(relevance: Tensor) -> Tensor:
-    """(N, channels, H, W) relevance to (N, H·W) int64 ranks: 0 for the most relevant pixel.
-
-    Channels are summed. Equally relevant pixels keep their order, row by row.
-    """
-    # rank = inverse permutation of the descending order, (N, H·W); scatter_ works batched on any device
-    order = relevance.sum(1).flatten(1).argsort(dim=1, descending=True, stable=True)
-    return torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-
-
-def keep_pixels(images: Tensor, baseline: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
-    """Images with all but the most relevant pixels replaced.
-
-    Args:
-        images: (N, channels, H, W).
-        baseline: (channels, H, W), the replacement of the other pixels.
-        rank: (N, H·W), 0 for the most relevant.
-        counts: (N,) number of pixels to keep.
-
-    Returns:
-        (N, channels, H, W).
-    """
-    mask = (rank < counts[:, None]).view(len(images), 1, *images.shape[2:])
-    return torch.where(mask, images, baseline)
 
 
 def average_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:

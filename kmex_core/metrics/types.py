@@ -90,6 +90,47 @@ class MapScores(MapDivergences):
         return len(self.images)
 
 
+RANDOM, BRIGHTNESS, OTHER_IMAGE, ONES = "random order", "brightness", "another image's map", "all-ones start"
+
+
+@dataclass(frozen=True, eq=False)
+class MapChecks(StoredResult):
+    """The sanity suite of relevance maps: a row for each kind of map and each reference. N images, n of them disturbed,
+    R replacements.
+
+    Attributes:
+        rows: their names; kinds of maps first, then the references.
+        targets, methods: of each kind; "" for references.
+        replacements: names of what takes the place of removed pixels.
+        kept: (rows, N, R) share of the steps of deletion (5 to 50 % of the pixels) after which the image keeps its
+            class; lower is better.
+        inserted: (rows, N, R) share of the steps of insertion after which it has it; higher is better.
+        specificity: (rows, N), see `verdict.specificity`; NaN for references, and with two classes.
+        cosine_rival: (rows, N) of the maps against two rivals; 1: the map does not depend on the rival.
+        cosine_prototype: (rows, N) of the map and that of the rival in the prototype's place.
+        sensitivity: (rows, n) the largest relative change of the map in 10 draws of 1 % noise; lower is better.
+        random_layers: (stages,) share of the layers that are randomised.
+        randomised: (kinds, stages, n) rank correlation with the map of the trained network; nearer to 0 is better.
+        seconds_per_image: (rows,) for the maps of an image.
+        seconds: in all.
+    """
+
+    rows: tuple[str, ...]
+    targets: tuple[str, ...]
+    methods: tuple[str, ...]
+    replacements: tuple[str, ...]
+    kept: np.ndarray
+    inserted: np.ndarray
+    specificity: np.ndarray
+    cosine_rival: np.ndarray
+    cosine_prototype: np.ndarray
+    sensitivity: np.ndarray
+    random_layers: np.ndarray
+    randomised: np.ndarray
+    seconds_per_image: np.ndarray
+    seconds: float
+
+
 @dataclass(frozen=True)
 class AgainstChance:
     """A metric against one of its chance levels, over the same images.
@@ -169,7 +210,7 @@ class Evaluation:
         seeds: one per run: of k-means and of the choice of images.
         images: how many test images the metrics on maps are over (0 when none was computed).
         test_images: how many the metrics on predictions are over.
-        method: how the maps were made.
+        target, method: what the maps explain, and how they were made; "" without maps.
         metrics: by name.
         built_in: True for a prototypical model on its own.
         reference: the black box that such a model's maps were compared with, "" for none.
@@ -187,6 +228,7 @@ class Evaluation:
     seeds: tuple[int, ...]
     images: int
     test_images: int
+    target: str
     method: str
     metrics: Mapping[str, Measured]
     built_in: bool = False

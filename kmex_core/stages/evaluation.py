@@ -17,7 +17,7 @@ from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, M
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import DEFAULT, METHODS
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.stages.subject import IMAGES, Subject
 
 NO_SHARE = NotComputed("No similarity is above 0, so a share of it is meaningless.")
@@ -29,7 +29,7 @@ def evaluate(
     seeds: Sequence[int],
     images: int = IMAGES,
     names: Sequence[str] = tuple(METRICS),
-    method: str = DEFAULT,
+    maps: MapKind = DEFAULT_MAPS,
 ) -> Evaluation:
     """Metrics of a model's prototypes over several runs. Stored measurements are reused.
 
@@ -39,19 +39,19 @@ def evaluate(
         seeds: of k-means and of the choice of images.
         images: number of test images for metrics on relevance maps; all if there are fewer.
         names: of `METRICS`. The black box's are included.
-        method: of the relevance maps, a name in `relevance.catalogue.METHODS`.
+        maps: the kind of the relevance maps.
 
     Raises:
-        InputError: for an unknown metric or method, or models of different kinds; see `ModelConversion`.
+        InputError: for an unknown metric, target or method, or models of different kinds; see `ModelConversion`.
     """
     names = _with_chance(names)
-    METHODS.named(method)
+    maps.checked()
     infos = [subject.info for subject in subjects]
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")
     runs = [
-        _run(_Run(subject, source.seeded(seed), seed, images, method), names) for subject in subjects for seed in seeds
+        _run(_Run(subject, source.seeded(seed), seed, images, maps), names) for subject in subjects for seed in seeds
     ]
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
     reference = None if source.has_black_box or "faithfulness" not in names else first.reference()
@@ -66,7 +66,8 @@ def evaluate(
         seeds=tuple(seeds),
         images=min(images, test) if wants_maps else 0,
         test_images=test,
-        method=method if wants_maps else "",
+        target=maps.target if wants_maps else "",
+        method=maps.method if wants_maps else "",
         metrics={name: _measured(name, runs, len(subjects), test) for name in runs[0]},
         built_in=not source.has_black_box,
         reference=reference.name if reference else "",
@@ -170,7 +171,7 @@ class _Run:
     source: PrototypeSource
     seed: int
     images: int
-    method: str
+    maps: MapKind
 
     @cached_property
     def converted(self) -> Conversion:
@@ -215,10 +216,10 @@ class _Run:
 
     @cached_property
     def scores(self) -> MapScores | NotComputed:
-        return self.subject.relevance_scores(self.source, self.images, self.seed, self.method).get_or_why_not()
+        return self.subject.relevance_scores(self.source, self.images, self.seed, self.maps).get_or_why_not()
 
     @cached_property
     def divergences(self) -> MapDivergences | NotComputed:
         if isinstance(self.scores, NotComputed) or self.source.has_black_box:
             return self.scores
-        return self.subject.divergences(self.images, self.seed, self.method)
+        return self.subject.divergences(self.images, self.seed, self.maps)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file
 from kmex_core.base.progress import Progress, silent
@@ -19,6 +17,7 @@ from kmex_core.base.specs import MOST_SIDE, DatasetSpec
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.opened import dataset
+from kmex_core.metrics import chance_accuracy
 from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
@@ -263,8 +262,7 @@ def chance_warning(accuracy: float | None, data: registry.ImageDataset) -> str:
     labels = data.split("test").labels
     if accuracy is None or not len(labels):
         return ""
-    count = len(data.class_names)
-    guess = max(1 / count, float(np.bincount(labels, minlength=count).max()) / len(labels))
+    guess = chance_accuracy(labels, len(data.class_names))
     if accuracy > min(guess + 3 * math.sqrt(guess * (1 - guess) / len(labels)), (1 + guess) / 2):
         return ""
     return (

@@ -17,7 +17,7 @@ from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.catalogue import METHODS, MapKind
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.explainer import explainer
 
@@ -40,11 +40,11 @@ class _OfMaps(Artifact[SpecT, ResultT]):
     room = "evaluations"
 
     def __init__(
-        self, bound: Bound, source: PrototypeSource, conversion: Artifact[PrototypeSpec, Conversion], method: str
+        self, bound: Bound, source: PrototypeSource, conversion: Artifact[PrototypeSpec, Conversion], maps: MapKind
     ) -> None:
         super().__init__(bound.store, bound.progress)
         self._bound, self._source, self._conversion = bound, source, conversion
-        self._described = METHODS.named(method)
+        self._maps = maps.checked()
 
     @cached_property
     def _explainer(self) -> KMEx:
@@ -52,11 +52,11 @@ class _OfMaps(Artifact[SpecT, ResultT]):
 
     @cached_property
     def _method(self) -> RelevanceMethod:
-        return self._described.make()
+        return METHODS[self._maps.method].make()
 
     def why_not(self) -> NotComputed | None:
         """Why there are no maps to measure; None when there are."""
-        why = self._method.why_not(self._explainer, _size(self._bound.info))
+        why = self._method.why_not(self._explainer, size_of(self._bound.info))
         return NotComputed(why) if why else None
 
     def get_or_why_not(self) -> ResultT | NotComputed:
@@ -74,7 +74,7 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         conversion: its prototypes.
         images: how many test images; all when there are fewer.
         seed: of the choice of images and of random orders.
-        method: of the relevance maps, a name in `METHODS`.
+        maps: the kind of the relevance maps.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         conversion: Artifact[PrototypeSpec, Conversion],
         images: int,
         seed: int,
-        method: str,
+        maps: MapKind,
     ) -> None:
-        super().__init__(bound, source, conversion, method)
+        super().__init__(bound, source, conversion, maps)
         self._images, self._seed = images, seed
 
     @cached_property
     def spec(self) -> MapScoresSpec:
         images = min(self._images, len(self._bound.data.split("test")))
-        return MapScoresSpec(self._conversion.key, images, self._seed, method=self._described.key)
+        return MapScoresSpec(self._conversion.key, images, self._seed, method=self._maps.key)
 
     def make(self) -> MapScores:
         """Measure them.
@@ -104,9 +104,10 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
 
         return map_scores(
             self._explainer,
-            chosen_images(self._bound, self.spec),
+            drawn_images(self._bound, self.spec.images, self.spec.seed),
             _replacement(self._bound.info),
             self._method,
+            self._maps.target,
             total=self.spec.images,
             seed=self._seed,
             steps=self.spec.steps,
@@ -130,7 +131,7 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
         conversion: those prototypes, described.
         scores: the spec of its own scores, which says which images.
         reference: the black box, see `reference_of`.
-        method: how maps are made, that of the scores.
+        maps: their kind, that of the scores.
     """
 
     def __init__(
@@ -140,9 +141,9 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
         conversion: Artifact[PrototypeSpec, Conversion],
         scores: MapScoresSpec,
         reference: ModelInfo,
-        method: str,
+        maps: MapKind,
     ) -> None:
-        super().__init__(bound, source, conversion, method)
+        super().__init__(bound, source, conversion, maps)
         self._scores, self._reference = scores, reference
 
     @cached_property
@@ -160,14 +161,16 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
 
         if (why := super().why_not()) is not None:
             return why
-        black_box = BlackBoxAlone(self._black_box.encoder, self._black_box.head, self._explainer.pixel_range)
-        return ALONE if self._method.why_not(black_box, _size(self._bound.info)) else None
+        black_box = BlackBoxAlone(
+            self._black_box.encoder, self._black_box.head, self._explainer.pixel_range, self._explainer.pixel_mean
+        )
+        return ALONE if self._method.why_not(black_box, size_of(self._bound.info)) else None
 
     def make(self) -> MapDivergences:
         from kmex_core.metrics.on_maps import map_divergences
 
-        images = chosen_images(self._bound, self._scores)
-        return map_divergences(self._explainer, self._black_box, images, self._method, self.progress)
+        images = drawn_images(self._bound, self._scores.images, self._scores.seed)
+        return map_divergences(self._explainer, self._black_box, images, self._method, self._maps.target, self.progress)
 
     def pack(self, result: MapDivergences) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {"reference": self._reference.name}
@@ -192,7 +195,7 @@ def reference_of(bound: Bound) -> ModelInfo | None:
     return min(fitting, key=lambda other: (not other.embedded, other.name), default=None)
 
 
-def chosen_images(bound: Bound, spec: MapScoresSpec) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+def drawn_images(bound: Bound, images: int, seed: int) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
     """Some test images in the order the seed draws them, in batches: indices (n,), normalised images (n, 3, S, S),
     labels (n,). Neighbours in that order are unrelated, even where the files of a class lie together."""
     import torch
@@ -200,14 +203,15 @@ def chosen_images(bound: Bound, spec: MapScoresSpec) -> Iterator[tuple[np.ndarra
     from kmex_core.data.network_input import normalise, to_pixels
 
     info, test = bound.info, bound.data.split("test")
-    drawn = np.random.default_rng(spec.seed).choice(len(test), spec.images, replace=False)
+    drawn = np.random.default_rng(seed).choice(len(test), images, replace=False)
     for start in range(0, len(drawn), BATCH):
         rows = drawn[start : start + BATCH]
         pixels = to_pixels(test.images(rows), info.channels, info.image_size)
         yield rows, normalise(pixels, info.mean, info.std), torch.from_numpy(test.labels[rows])
 
 
-def _size(info: ModelInfo) -> tuple[int, int, int]:
+def size_of(info: ModelInfo) -> tuple[int, int, int]:
+    """Of a model's input, (C, H, W)."""
     return 3, info.image_size, info.image_size
 
 

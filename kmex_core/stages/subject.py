@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +23,16 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.prototypes.types import LAST
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import RegroupedEmbedding, SplitEmbedding
 from kmex_core.stages.embedding_map import SAMPLE, EmbeddingMap
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.geometry import ModelGeometry
+from kmex_core.stages.map_checks import IMAGES as SUITE_IMAGES
+from kmex_core.stages.map_checks import ModelMapChecks
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import ALONE, ReferenceDivergence, RelevanceScores, reference_of
 
@@ -71,31 +75,40 @@ class Subject(Bound):
         train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
         return ModelGeometry(self, train, test, self._validation(mixed_precision))
 
-    def patches(self, source: KMeans) -> ModelPatches:
-        """Patch prototypes, see `ModelPatches`."""
-        return ModelPatches(self, source, self.conversion(source).spec, self.geometry(), self.embedding("train"))
+    def patches(self, source: KMeans, blocks: str = LAST) -> ModelPatches:
+        """Patch prototypes and concept maps, see `ModelPatches`."""
+        train, test = (self.embedding(split) for split in ("train", "test"))
+        return ModelPatches(self, source, self.conversion(source).spec, self.geometry(), train, test, blocks)
 
     def embedding_map(self, sample: int = SAMPLE, seed: int = 0) -> EmbeddingMap:
         """The embedding map, see `EmbeddingMap`."""
         return EmbeddingMap(self, self.embedding("train"), self.embedding("test"), sample, seed)
 
     def relevance_scores(
-        self, source: PrototypeSource, images: int = IMAGES, seed: int = 0, method: str = DEFAULT
+        self, source: PrototypeSource, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
     ) -> RelevanceScores:
         """The metrics on relevance maps, see `RelevanceScores`."""
-        return RelevanceScores(self, source, self.conversion(source), images, seed, method)
+        return RelevanceScores(self, source, self.conversion(source), images, seed, maps)
+
+    def map_checks(
+        self, source: PrototypeSource, images: int = SUITE_IMAGES, kinds: Sequence[MapKind] = ()
+    ) -> ModelMapChecks:
+        """The sanity suite of relevance maps, see `ModelMapChecks`."""
+        return ModelMapChecks(self, source, self.conversion(source), images, kinds)
 
     def reference(self) -> ModelInfo | None:
         """The black box for comparison with a prototypical model's relevance maps, see `reference_of`."""
         return reference_of(self)
 
-    def divergences(self, images: int = IMAGES, seed: int = 0, method: str = DEFAULT) -> MapDivergences | NotComputed:
+    def divergences(
+        self, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
+    ) -> MapDivergences | NotComputed:
         """D_fdl between a model with built-in prototypes and its `reference` by image, or the reason why not."""
         reference, source = self.reference(), BuiltIn()
         if reference is None:
             return ALONE
-        scores, conversion = self.relevance_scores(source, images, seed, method).spec, self.conversion(source)
-        return ReferenceDivergence(self, source, conversion, scores, reference, method).get_or_why_not()
+        scores, conversion = self.relevance_scores(source, images, seed, maps).spec, self.conversion(source)
+        return ReferenceDivergence(self, source, conversion, scores, reference, maps).get_or_why_not()
 
     def explainer(self, source: PrototypeSource) -> KMEx:
         """The self-explaining module of a source's prototypes, on the device."""

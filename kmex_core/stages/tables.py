@@ -22,8 +22,9 @@ from kmex_core.models.info import ModelInfo, in_display_order
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.stages.evaluation import evaluate
+from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves, stored_attribute_curves, sweep
 from kmex_core.stages.training_runs import unfinished
@@ -38,8 +39,9 @@ PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 # the attributes of `TableRequest` that a table depends on
 ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric"}
+CHECKED = PROTOTYPES | {"images"}
 MEASURED, SEVERAL = (
-    PROTOTYPES | {"images", "method"},
+    PROTOTYPES | {"images", "maps"},
     frozenset({"models", "ks", "metric", "images", "runs", "published"}),
 )
 
@@ -57,7 +59,7 @@ class TableRequest:
         metric: of the embedding, see `metric.OPTIONS`.
         runs: number of runs; 0 for the default.
         images: number of test images for the metrics on relevance maps; 0 omits these.
-        method: how relevance maps are made, a name of `relevance.catalogue.METHODS`.
+        maps: the kind of the relevance maps.
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
@@ -71,7 +73,7 @@ class TableRequest:
     metric: str = AUTO
     runs: int = 0
     images: int = IMAGES
-    method: str = DEFAULT
+    maps: MapKind = DEFAULT_MAPS
     image: Path | None = None
     published: bool = True
     data_root: str = ""
@@ -123,14 +125,14 @@ class TableRequest:
 
     @property
     def scores(self) -> MapScores:
-        scores = self.subject.relevance_scores(self.source, self.images, self.seed, self.method).get_or_why_not()
+        scores = self.subject.relevance_scores(self.source, self.images, self.seed, self.maps).get_or_why_not()
         if isinstance(scores, NotComputed):
             raise InputError(scores.reason)
         return scores
 
     def evaluation(self, subject: Subject, source: PrototypeSource, seeds: range) -> Evaluation:
         names = [name for name, metric in METRICS.items() if self.images or not metric.maps]
-        return evaluate([subject], source, seeds, self.images, names, self.method)
+        return evaluate([subject], source, seeds, self.images, names, self.maps)
 
     def compared(self) -> list[Row]:
         """Every model by each of its prototype sources."""
@@ -331,6 +333,14 @@ def _scores(asked: TableRequest) -> pd.DataFrame:
 
     labels = asked.subject.data.split("test").labels[asked.scores.images]
     return scores_table(asked.scores, labels, asked.info.class_names)
+
+
+@_table("map-checks", "kinds of relevance maps with their sanity checks, on at most 200 test images", CHECKED)
+def _map_checks(asked: TableRequest) -> pd.DataFrame:
+    from kmex_core.analysis import map_checks
+
+    images = min(asked.images, CHECKED_IMAGES)
+    return map_checks.table(asked.subject.read(asked.subject.map_checks(asked.source, images)))
 
 
 # ---- attributes -----------------------------------------------------------------------------------------------------

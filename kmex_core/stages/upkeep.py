@@ -34,6 +34,7 @@ from kmex_core.base.specs import (
     DivergenceSpec,
     EmbeddingSpec,
     GeometrySpec,
+    MapChecksSpec,
     MapScoresSpec,
     PatchSpec,
     ProjectionSpec,
@@ -53,7 +54,7 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
     "geometry": (GeometrySpec,),
     "patches": (PatchSpec,),
     "projections": (ProjectionSpec,),
-    "evaluations": (MapScoresSpec, DivergenceSpec),
+    "evaluations": (MapScoresSpec, DivergenceSpec, MapChecksSpec),
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)

@@ -1,0 +1,103 @@
+"""The sanity suite of a model's relevance maps (minutes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kmex_core.base.artifact import Artifact
+from kmex_core.base.files import Arrays
+from kmex_core.base.specs import MapChecksSpec, PrototypeSpec
+from kmex_core.metrics.types import MapChecks
+from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion
+from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, PUBLISHED, TARGETS, MapKind
+from kmex_core.stages.bound import Bound
+from kmex_core.stages.explainer import explainer
+from kmex_core.stages.relevance_scores import drawn_images, size_of
+
+IMAGES, FEW = 200, 20
+LARGE = 64  # pixels; larger images cost more, and fewer are enough
+FEW_LARGE = 5
+# the kinds of maps that are checked where a network has them: every method of the margin, the published maps, and the
+# default method of the other targets
+KINDS = (
+    *(MapKind(DEFAULT_TARGET, method) for method in METHODS),
+    PUBLISHED,
+    *(MapKind(target, DEFAULT) for target in TARGETS if target != DEFAULT_TARGET),
+)
+
+
+class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
+    """The sanity suite of the relevance maps of a model's nearest prototypes on test images.
+
+    Args:
+        bound: the model and its data.
+        source: of the prototypes.
+        conversion: its prototypes.
+        images: how many test images; all when there are fewer.
+        kinds: of maps, `KINDS` when empty; those that cannot explain the model are left out.
+    """
+
+    room = "evaluations"
+
+    def __init__(
+        self,
+        bound: Bound,
+        source: PrototypeSource,
+        conversion: Artifact[PrototypeSpec, Conversion],
+        images: int = IMAGES,
+        kinds: Sequence[MapKind] = (),
+    ) -> None:
+        super().__init__(bound.store, bound.progress)
+        self._bound, self._source, self._conversion = bound, source, conversion
+        self._images, self._kinds = images, tuple(dict.fromkeys(kind.checked() for kind in kinds or KINDS))
+
+    @cached_property
+    def spec(self) -> MapChecksSpec:
+        images = min(self._images, len(self._bound.data.split("test")))
+        few = min(images, FEW if self._bound.info.image_size <= LARGE else FEW_LARGE)
+        return MapChecksSpec(self._conversion.key, images, few, tuple(kind.key for kind in self._kinds))
+
+    def make(self) -> MapChecks:
+        """Check them.
+
+        Raises:
+            KMExError: see `metrics.map_checks.map_checks`.
+        """
+        import torch
+
+        from kmex_core.data.network_input import normalise, to_pixels
+        from kmex_core.metrics.map_checks import map_checks, why_not
+        from kmex_core.metrics.randomisation import IMAGES as MOST
+        from kmex_core.metrics.randomisation import Reference
+
+        info, spec = self._bound.info, self.spec
+        conversion = self._bound.read(self._conversion)
+        model = explainer(self._bound.network, self._source, conversion, self._conversion.spec)
+        kinds = [kind for kind in self._kinds if not why_not(model, kind, size_of(info))]
+        batches = [inputs for _, inputs, _ in drawn_images(self._bound, spec.images, spec.seed)]
+        # the reference images are few enough to lie in memory, and spread evenly over the training split
+        train = self._bound.data.split("train")
+        rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST)).astype(int))
+        parts = [
+            normalise(to_pixels(train.images(part), info.channels, info.image_size), info.mean, info.std)
+            for part in np.array_split(rows, max(1, len(rows) // 256))
+        ]
+        device = model.prototypes.device
+        labels = torch.from_numpy(train.labels[rows]).to(device)
+        reference = Reference(torch.cat(parts).to(device), labels)
+        return map_checks(model, batches, kinds, reference, spec.few, self.progress)
+
+    def pack(self, result: MapChecks) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {"checked": result.to_description(), "model": self._bound.info.name}
+
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> MapChecks:
+        checked = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in description["checked"].items()
+        }
+        return MapChecks.from_arrays(arrays, **checked)
