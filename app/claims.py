@@ -11,20 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.analysis.map_checks import Verdict, best, verdicts
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown
-from kmex_core.metrics import paired_p_value
+from kmex_core.metrics import chance_accuracy, paired_p_value
 from kmex_core.metrics.stability import Stability
+from kmex_core.metrics.types import MapChecks
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.metric_choice import K
-from kmex_core.prototypes.types import Summary
-from kmex_core.relevance.types import Explanation
+from kmex_core.prototypes.types import ConceptMap, PatchConversion, Summary
+from kmex_core.relevance.types import Explanation, MapVerdict
 from kmex_core.stages.geometry import Geometry
 
 LEVEL = 0.05
 NEAR_DISTANCE = 0.05
 NEAR_PROBABILITY = 0.05
 SHORT = 0.005  # of an accuracy: what KMEx may lose to its black box without a word
+MENTIONED = 3  # prototypes of an image
 STILL = 0.05  # of 0…1: a number that moves less is said to hardly move
 
 
@@ -67,6 +70,70 @@ def difference(predicted: np.ndarray, reference: np.ndarray, labels: np.ndarray)
     return Difference(text, beyond, about)
 
 
+def patch_trade_off(patches: PatchConversion, kmex: np.ndarray, labels: np.ndarray, classes: int) -> str:
+    """What it costs to classify an image by its patches instead of by the whole image.
+
+    Args:
+        patches: the patches.
+        kmex: (M,) the classes that KMEx predicts for the test images.
+        labels: (M,) their true classes.
+        classes: C.
+    """
+    reference, chance = kmex == labels, chance_accuracy(labels, classes)
+    rules = []
+    for name, predicted, accuracy in (
+        ("mean similarity", patches.by_similarity, patches.accuracy_similarity),
+        ("majority vote", patches.by_vote, patches.accuracy_vote),
+    ):
+        right = predicted == labels
+        points = (float(right.mean()) - float(reference.mean())) * 100
+        verdict = "significant" if paired_p_value(right, reference) < LEVEL else "not significant"
+        beside = "as many as by KMEx"
+        if points:
+            beside = f"{abs(points):.1f} points {'more' if points > 0 else 'fewer'} than by KMEx, {verdict}"
+        poor = f"; always naming the most frequent class would reach {chance:.1%}" if accuracy <= chance else ""
+        rules.append(f"{accuracy:.1%} correctly by {name} ({beside}{poor})")
+    rows, columns = patches.prototypes.grid
+    return f"Of {len(labels):,} test images, {rows}×{columns} patches classify {' and '.join(rules)}."
+
+
+def finer_patches(one: PatchConversion, other: PatchConversion) -> str:
+    """What the finer of two choices of patches costs.
+
+    Args:
+        one, other: by patches of grids of different sizes.
+    """
+    coarse, fine = sorted((one, other), key=lambda each: int(each.prototypes.grid.prod()))
+    lost = (coarse.accuracy_similarity - fine.accuracy_similarity) * 100
+    price = f"cost {lost:.1f} points" if lost > 0 else f"cost no accuracy ({-lost:+.1f} points)"
+    metrics = (coarse.metric.name, fine.metric.name)
+    differ = "" if len(set(metrics)) == 1 else f"; their metrics differ, too ({metrics[1]} instead of {metrics[0]})"
+    grids = [f"{rows}×{columns}" for rows, columns in (fine.prototypes.grid, coarse.prototypes.grid)]
+    return f"Maps of {grids[0]} instead of {grids[1]} patches {price} by mean similarity{differ}."
+
+
+def concepts(concept_map: ConceptMap, class_names: Sequence[str], label: int) -> str:
+    """What the patches of an image say of its class, and its most frequent prototypes.
+
+    Args:
+        concept_map: of the image.
+        class_names: of the classes.
+        label: the image's true class.
+    """
+
+    def named(predicted: int) -> str:
+        return f"**{markdown(class_names[predicted])}** ({'correct' if predicted == label else 'wrong'})"
+
+    of_class = dict(zip(concept_map.nearest.flat, concept_map.classes.flat, strict=True))
+    shares = list(concept_map.shares.items())
+    listed = [f"prototype {p} of {markdown(class_names[of_class[p]])} ({share:.0%})" for p, share in shares[:MENTIONED]]
+    return (
+        f"By mean similarity, the image is {named(concept_map.predicted)}; by majority vote, "
+        f"{named(concept_map.voted)}, with {concept_map.votes[concept_map.voted]:,} of {concept_map.nearest.size:,} "
+        f"patches. Most frequent of its {len(shares):,} prototypes: {', '.join(listed)}."
+    )
+
+
 def near_tie(explanation: Explanation, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
     """Which class nearly won, and by how little; "" when the decision is clear.
 
@@ -98,6 +165,46 @@ def near_tie(explanation: Explanation, classes: np.ndarray, names: tuple[str, ..
         f"{explanation.similarity[rival]:.3f} against {explanation.similarity[best]:.3f} "
         f"(less than {NEAR_DISTANCE:.0%} farther away)."
     )
+
+
+def map_verdict(verdict: MapVerdict, shares: Sequence[float], class_name: str) -> str:
+    """What a relevance map is worth: how much of the margin its top pixels carry, and whether it is about the rival.
+
+    Args:
+        verdict: of the map.
+        shares: of the pixels that were replaced, those of the verdict.
+        class_name: of its prototype.
+    """
+    sentences = []
+    if verdict.margin is not None:
+        left, random, bright = (
+            f"{values[:, -1].mean():.0%}".replace("-", "−")
+            for values in (verdict.margin, verdict.random, verdict.brightness)
+        )
+        count = len(verdict.margin)
+        beats = [
+            f"{name} under {verdict.better_than(other)} of {count} replacements"
+            for name, other in (("random order", verdict.random), ("brightness", verdict.brightness))
+        ]
+        sentences.append(
+            f"Without its top {shares[-1]:.0%} of pixels, {left} of the margin of **{markdown(class_name)}** is "
+            f"left; {random} in random order, {bright} by brightness. It removes more than "
+            f"{' and '.join(beats)}."
+        )
+    if verdict.cosine is None or verdict.specificity is None:
+        sentences.append("With two classes there is no other rival, so whether the map depends on it is not defined.")
+    elif verdict.depends_on_rival:
+        sentences.append(
+            f"It depends on the rival: against a third class the map differs (cosine {verdict.cosine:.2f}), and each "
+            f"map hurts its own margin more (specificity {verdict.specificity:+.2f})."
+        )
+    else:
+        sentences.append(
+            f"**It does not depend on the rival**: the map against a third class is as good (cosine "
+            f"{verdict.cosine:.2f}, specificity {verdict.specificity:+.2f}). It does not show why this prototype and "
+            "not another."
+        )
+    return " ".join(sentences)
 
 
 def metric_choice(geometry: Geometry, name: str) -> str:
@@ -268,6 +375,29 @@ def diversity_over_k(summaries: Mapping[int, Summary]) -> str:
 
 
 # ---- maps -----------------------------------------------------------------------------------------------------------
+
+
+def map_checks(checks: MapChecks) -> str:
+    """Which kinds of relevance maps find what the decision rests on, which do not, and which ignore the rival."""
+    judged = [verdict for verdict, method in zip(verdicts(checks), checks.methods, strict=True) if method]
+    tests = 2 * len(checks.replacements)
+
+    def those(rows: Sequence[Verdict]) -> str:
+        return ", ".join(verdict.row for verdict in rows)
+
+    wins = [sum(verdict.deletion_random) + sum(verdict.insertion_random) for verdict in judged]
+    groups = (
+        (
+            "Better than a random order of pixels in all {tests} tests",
+            [v for v, n in zip(judged, wins, strict=True) if n == tests],
+        ),
+        ("Better in some", [v for v, n in zip(judged, wins, strict=True) if 0 < n < tests]),
+        ("In none", [v for v, n in zip(judged, wins, strict=True) if n == 0]),
+        ("Whatever the rival, the map is as good for it", [v for v in judged if v.depends_on_rival is False]),
+    )
+    first, _ = best([checks])[0]
+    lines = [f"- {title.format(tests=tests)}: {those(rows)}." for title, rows in groups if rows]
+    return "\n".join([f"Best mean rank over deletion and insertion: **{first}**.\n", *lines])
 
 
 def ordering(ordered: np.ndarray, at_random: np.ndarray, title: str) -> str:

@@ -29,8 +29,8 @@ from kmex_core.models.catalogue import BlackBox, network_input
 from kmex_core.models.info import BuiltInDetails, ModelInfo, in_display_order
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import KMeans
-from kmex_core.prototypes.types import Conversion, Summary
-from kmex_core.relevance.catalogue import AUTO, DEFAULT
+from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
@@ -38,6 +38,7 @@ from kmex_core.stages.embedding import SplitEmbedding
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.geometry import ModelGeometry
+from kmex_core.stages.map_checks import ModelMapChecks
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import RelevanceScores
 from kmex_core.stages.stability import SEEDS
@@ -59,6 +60,7 @@ HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
     ModelGeometry: (20, False),
     EmbeddingMap: (6, "Reading the embedding map …"),
     RelevanceScores: (40, False),
+    ModelMapChecks: (20, False),
 }
 ResultT = TypeVar("ResultT")
 
@@ -200,9 +202,9 @@ def _summaries() -> dict[str, Summary]:
     return {}  # filled as a background job writes them, so that what is missing is never remembered
 
 
-def scores(chosen: Selection, images: int, seed: int = 0, method: str = DEFAULT) -> MapScores | None:
+def scores(chosen: Selection, images: int, seed: int = 0, maps: MapKind = DEFAULT_MAPS) -> MapScores | None:
     """The metrics on relevance maps image by image, None when they were not measured yet."""
-    return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed, method))
+    return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed, maps))
 
 
 # ---- what is computed from results ----------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ def picture(digest: str, _content: bytes, _name: str) -> Picture:
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, method: str) -> Explanation:
+def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, maps: MapKind) -> Explanation:
     """Why a picture is classified as it is.
 
     Args:
@@ -327,26 +329,37 @@ def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, 
         picture: what names the picture (a digest, or a place in a data set).
         _pixels: the picture, (H, W) or (H, W, 3) uint8.
         top: how many prototypes get a map.
-        method: how it is made, or `AUTO`.
+        maps: the kind of the maps.
     """
     with cores.shared():
         explainer = subject(chosen.model).explainer(chosen.source)
-        return explainer.explain(network_input(chosen.model, _pixels), top=top, method=method)
+        return explainer.explain(network_input(chosen.model, _pixels), top=top, method=maps.method, target=maps.target)
+
+
+@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
+def contrast(
+    chosen: Selection, picture: str, _pixels: np.ndarray, prototype: int, rival: int, method: str
+) -> Explanation:
+    """Why a picture is nearer to a prototype than to a rival: as `explanation`, with the one map of their margin."""
+    with cores.shared():
+        explainer = subject(chosen.model).explainer(chosen.source)
+        inputs = network_input(chosen.model, _pixels)
+        return explainer.explain(inputs, [prototype], method=method, target="margin", rival=rival)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=NAMES)
-def prototype_maps(chosen: Selection, prototypes: Sequence[int], method: str = AUTO) -> RelevanceMaps:
+def prototype_maps(chosen: Selection, prototypes: Sequence[int], maps: MapKind) -> RelevanceMaps:
     """The relevance map of each prototype on its own picture."""
     import torch
 
     pictures, train = conversion(chosen).prototypes.exemplar, dataset(chosen.model).split("train")
     inputs = torch.cat([network_input(chosen.model, train.image(int(pictures[p]))) for p in prototypes])
     with cores.shared():
-        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, method)
+        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, maps.method, maps.target)
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def class_maps(chosen: Selection, images: Sequence[int], method: str) -> tuple[RelevanceMaps, RelevanceMaps]:
+def class_maps(chosen: Selection, images: Sequence[int], maps: MapKind) -> tuple[RelevanceMaps, RelevanceMaps]:
     """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
     import torch
 
@@ -354,13 +367,27 @@ def class_maps(chosen: Selection, images: Sequence[int], method: str) -> tuple[R
     inputs = torch.cat([network_input(chosen.model, test.image(int(image))) for image in images])
     with cores.shared():
         module = subject(chosen.model).explainer(chosen.source)
-        return module.class_maps(inputs, [int(predicted[image]) for image in images], method)
+        return module.class_maps(inputs, [int(predicted[image]) for image in images], maps.method, maps.target)
+
+
+@st.cache_data(max_entries=100, show_spinner="Looking at the network …", hash_funcs=NAMES)
+def why_no_patches(info: ModelInfo, blocks: str) -> str:
+    """Why a network has no patches of these blocks, see `types.BLOCKS`; "" when it has."""
+    return subject(info).patches(KMeans(1), blocks).why_not()
+
+
+@st.cache_data(max_entries=64, show_spinner="Computing the concept map …", hash_funcs=NAMES)
+def concept_map(chosen: Selection, blocks: str, index: int) -> ConceptMap:
+    """The concept map of a test image, by patch prototypes that the store has."""
+    artifact, test = subject(chosen.model).patches(chosen.kmeans, blocks), dataset(chosen.model).split("test")
+    with cores.shared():
+        return artifact.module(result(artifact)).concept_map(network_input(chosen.model, test.image(index)))
 
 
 @st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def why_no_maps(chosen: Selection, method: str = DEFAULT) -> str:
+def why_no_maps(chosen: Selection, maps: MapKind = DEFAULT_MAPS) -> str:
     """Why there cannot be relevance maps, "" when there can."""
-    why = subject(chosen.model).relevance_scores(chosen.source, method=method).why_not()
+    why = subject(chosen.model).relevance_scores(chosen.source, maps=maps).why_not()
     return why.reason if why is not None else ""
 
 
@@ -370,16 +397,16 @@ def reference(info: ModelInfo) -> str:
     return black_box.name if black_box else ""
 
 
-def evaluation(chosen: Selection, seeds: Sequence[int], images: int, method: str = DEFAULT) -> Evaluation:
+def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKind = DEFAULT_MAPS) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
-    with_maps = all(scores(chosen, images, seed, method) is not None for seed in seeds)
+    with_maps = all(scores(chosen, images, seed, maps) is not None for seed in seeds)
     beside = "" if chosen.source.has_black_box else reference(chosen.model)
-    return _evaluation(chosen, tuple(seeds), images, with_maps, beside, method)
+    return _evaluation(chosen, tuple(seeds), images, with_maps, beside, maps)
 
 
 @st.cache_data(max_entries=100, show_spinner="Measuring …", hash_funcs=NAMES)
 def _evaluation(
-    chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str, method: str
+    chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str, maps: MapKind
 ) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
-    return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, method)
+    return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, maps)

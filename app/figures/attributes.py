@@ -13,10 +13,11 @@ import plotly.graph_objects as go
 from app.figures.axis import axis_range
 from app.figures.band import band
 from app.figures.evaluation import DASHES, SYMBOLS
-from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, class_colours
+from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
 from kmex_core.analysis.coverage import Coverage
 from kmex_core.analysis.tables.attributes import CHANCE
 from kmex_core.base.plain_text import chart, charts
+from kmex_core.data.colours import class_colours
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
 PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels

@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, GHOST, KMEX, LIGHT, TRANSPARENT, class_colours
+from app.figures.palette import BLACK_BOX, GHOST, KMEX, LIGHT, TRANSPARENT
 from kmex_core.analysis.tables.evaluation import AXES
 from kmex_core.base.plain_text import chart, charts
+from kmex_core.data.colours import class_colours
 from kmex_core.metrics.catalogue import SHARE
 
 MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.palette import OUTLINE, class_colours
+from app.figures.palette import OUTLINE
 from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import charts
+from kmex_core.data.colours import class_colours
 from kmex_core.prototypes.types import Prototypes
 
 DENSE = 5000

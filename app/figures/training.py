@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.figures.palette import class_colours
 from kmex_core.base.plain_text import chart
+from kmex_core.data.colours import class_colours
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

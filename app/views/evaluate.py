@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
+from app.components.evaluate.map_checks import show_map_checks
 from app.components.evaluate.metrics import (
     show_classes,
     show_diversity,
@@ -16,7 +17,7 @@ from app.components.evaluate.relevance_maps import show_conservation, show_score
 from app.components.evaluate.stability import show_stability
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
-from app.components.shared.relevance import choose_method
+from app.components.shared.relevance import choose_maps
 from app.components.shared.relevance_scores import choose_images, measure
 from app.components.shared.title import show_title
 from app.state import selection
@@ -53,16 +54,17 @@ show_stability(chosen)
 
 st.header(MAPS, help="Do the relevance maps show what the prediction depends on?")
 with st.container(horizontal=True):
-    images, method = choose_images(chosen.model), choose_method(automatic=False)
-if not measure(chosen, images, method=method):
+    images, maps = choose_images(chosen.model), choose_maps()
+show_map_checks(chosen, images)
+if not measure(chosen, images, maps=maps):
     show_metrics_download(evaluation)
     st.stop()
-scores = read.scores(chosen, images, chosen.kmeans.seed, method)
+scores = read.scores(chosen, images, chosen.kmeans.seed, maps)
 assert scores is not None
-evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, method)
-show_conservation(scores, method)
+evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, maps)
+show_conservation(scores, maps)
 show_metrics(evaluation, MAPS)
 if not chosen.has_black_box and (beside := read.reference(chosen.model)):
     st.caption(f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data.")
-show_scores(chosen, scores, method)
+show_scores(chosen, scores, maps)
 show_metrics_download(evaluation)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.explain.explanation import choose_usable_method, show_black_box, show_comparison, show_map_controls
+from app.components.explain.contrast import show_contrast
+from app.components.explain.explanation import choose_usable_maps, show_black_box, show_comparison, show_map_controls
 from app.components.explain.image_picker import pick_image
 from app.components.explain.predictions import show_predictions
 from app.components.shared.notes import show_notes
@@ -31,12 +32,13 @@ if picked is None:
     st.stop()
 with maps:
     st.header("This looks like that")
-    method = choose_usable_method(chosen)
-explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, method)
+    kind = choose_usable_maps(chosen)
+explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, kind)
 with predictions:
     show_predictions(chosen, converted.prototypes, explanation, picked)
 with maps:
-    show_map_controls(explanation.maps.method)
-    prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), explanation.maps.method)
+    show_map_controls(kind)
+    show_contrast(chosen, converted.prototypes, explanation, picked, kind.method)
+    prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), kind)
     show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
     show_black_box(chosen, explanation, picked.pixels)

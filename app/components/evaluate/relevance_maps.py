@@ -18,26 +18,26 @@ from kmex_core.analysis.tables.evaluation import ordering_table, scores_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import MapScores
-from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.catalogue import METHODS, MapKind
 
 SHOWN = 3
 BY = {"divergence": "faithfulness", "drop": "average_drop"}
 
 
-def show_conservation(scores: MapScores, method: str) -> None:
-    """Show the method, the number of images, and the share of relevance maps that conserve relevance."""
-    described = METHODS[method]
-    conserving = f"; {scores.conserving:.1%} of the relevance maps conserve relevance" if described.conserves else ""
-    st.caption(f"{described.title} on {len(scores):,} test images{conserving}.")
+def show_conservation(scores: MapScores, maps: MapKind) -> None:
+    """Show the kind of the maps, the number of images, and the share of relevance maps with the right sum."""
+    described = METHODS[maps.method]
+    conserving = f"; {scores.conserving:.1%} of the relevance maps add up to it" if described.conserves else ""
+    st.caption(f"{maps.title} on {len(scores):,} test images{conserving}.")
 
 
-def show_scores(chosen: Selection, scores: MapScores, method: str) -> None:
+def show_scores(chosen: Selection, scores: MapScores, maps: MapKind) -> None:
     """Show the curves of relevance ordering, how the scores spread over images, and the best and worst images."""
     labels = read.dataset(chosen.model).split("test").labels[scores.images]
     table = scores_table(scores, labels, chosen.model.class_names)
     _show_ordering(chosen, scores)
     _show_distributions(chosen, table)
-    _show_extremes(chosen, table, method)
+    _show_extremes(chosen, table, maps)
 
 
 def _show_ordering(chosen: Selection, scores: MapScores) -> None:
@@ -78,7 +78,7 @@ def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     show_download("Scores per image as CSV", table, f"{chosen.model.name}-map-scores.csv")
 
 
-def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
+def _show_extremes(chosen: Selection, table: pd.DataFrame, maps: MapKind) -> None:
     """Show the images with the best and the worst score, with their relevance maps."""
     info = chosen.model
     names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other maps to differ from
@@ -99,7 +99,7 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    kmex_maps, black_box_maps = read.class_maps(chosen, picked["image"].tolist(), method)
+    kmex_maps, black_box_maps = read.class_maps(chosen, picked["image"].tolist(), maps)
     test = read.dataset(info).split("test")
     predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]
@@ -121,13 +121,12 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, method: str) -> None:
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
                 shown = [(chosen.title, kmex_maps), *([("Black box", black_box_maps)] if chosen.has_black_box else [])]
-                for model, maps in shown:
+                for model, of_model in shown:
                     caption = f"{model}: relevance for {name}"
-                    figures.append(mapped(picture, maps, row, caption, f"{caption}, test image {image}"))
+                    figures.append(mapped(picture, of_model, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":
         st.caption(
-            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the "
-            "prediction, "
-            "which combines all prototypes."
+            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the black "
+            "box's predicted class."
         )

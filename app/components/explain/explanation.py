@@ -5,34 +5,38 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app import read
-from app.components.shared.relevance import address, choose_method, mapped, plain, show_figures, show_look
+from app import claims, read
+from app.components.shared.figure import show_figure
+from app.components.shared.relevance import address, choose_maps, mapped, plain, show_figures, show_look
+from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
-from kmex_core.relevance.catalogue import AUTO, METHODS
-from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, MapKind
+from kmex_core.relevance.types import SHARES, Explanation, MapVerdict, RelevanceMaps
 
 COLUMNS = 4
 
 
-def choose_usable_method(chosen: Selection) -> str:
-    """Show the choice of a relevance method; where the chosen one cannot explain the model, say so and take `AUTO`."""
-    method = choose_method(automatic=True)
-    if method != AUTO and (why := read.why_no_maps(chosen, method)):
-        st.info(message(f"{why} These relevance maps use another method."), icon=":material/block:")
-        return AUTO
-    return method
+def choose_usable_maps(chosen: Selection) -> MapKind:
+    """Show the choice of a kind of relevance map; where it cannot explain the model, say so and take the default."""
+    with st.container(horizontal=True):
+        maps = choose_maps()
+    if why := read.why_no_maps(chosen, maps):
+        instead = METHODS[DEFAULT_MAPS.method].title
+        st.info(message(f"{why} These relevance maps use {instead}."), icon=":material/block:")
+        return MapKind(maps.target, DEFAULT_MAPS.method)
+    return maps
 
 
-def show_map_controls(method: str) -> None:
+def show_map_controls(maps: MapKind) -> None:
     """Show the controls of the relevance maps, and what they mean."""
     show_look("look")
     st.caption(
-        f"Method: {METHODS[method].title}. The left relevance map shows which pixels of your image make it look like "
-        "the prototype; the right one shows which pixels of the prototype's exemplar do."
+        f"{maps.title}. The left relevance map shows which pixels of your image speak for the prototype; the right one "
+        "shows which pixels of the prototype's exemplar do."
     )
 
 
@@ -80,6 +84,16 @@ def show_comparison(
                 ),
             ]
             show_figures(f"pair-{row}", figures, COLUMNS)
+            show_verdict(f"verdict-{row}", explanation.verdicts[row], name)
+
+
+def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
+    """Show what a relevance map is worth, in words and as a small curve."""
+    words, curve = st.columns([3, 2], vertical_alignment="center")
+    words.caption(claims.map_verdict(verdict, SHARES, class_name))
+    if verdict.margin is not None:
+        with curve:
+            show_figure(key, margin_figure(verdict, SHARES), "How much of the margin is left without the top pixels")
 
 
 def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:

@@ -11,12 +11,12 @@ import streamlit as st
 
 from app import read
 from app.components.shared.web import component
-from app.figures.palette import class_colours
 from app.figures.projection import projection_figure
 from app.links import pick, picked, refuse
 from app.routes import embedding_map, pictures
 from app.selection import Selection
 from kmex_core.analysis.types import Projection
+from kmex_core.data.colours import class_colours
 
 _map = component("map")
 SHOWN = {"all": "All", "wrong": "Wrong", "disagree": "Models differ"}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from app.components.shared.web import component
-from app.figures.palette import class_colours
 from app.routes import pictures
+from kmex_core.data.colours import class_colours
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.types import Prototypes
 

@@ -8,7 +8,6 @@ import streamlit as st
 from app import read
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.job_panel import follow, show_command
-from app.figures.palette import class_colours
 from app.state import selection
 from app.wording import MEANWHILE, message
 from kmex_core.base import jobs
@@ -17,6 +16,7 @@ from kmex_core.base.store import read_only
 from kmex_core.commands.conversion import preparation_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.data import registry as datasets
+from kmex_core.data.colours import class_colours
 from kmex_core.models.info import ModelInfo
 
 CLASSES, PER_CLASS = 20, 8

@@ -12,7 +12,7 @@ import streamlit as st
 from app.components.shared.web import component
 from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
-from kmex_core.relevance.catalogue import AUTO, METHODS
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, MapKind
 from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
@@ -58,14 +58,10 @@ def mapped(picture: str, maps: RelevanceMaps, row: int, caption: str, about: str
 
 
 def _warning(maps: RelevanceMaps, row: int) -> str:
-    if maps.conserves[row]:
+    if maps.exact[row]:
         return ""
-    ratio = maps.conservation[row]
-    if np.isfinite(ratio):
-        return (
-            f"This map does not conserve relevance: its pixels sum to {ratio:.2f} times the score. Read it with care."
-        )
-    return "The score is 0, so conservation cannot be checked. Read this map with care."
+    wrong = f"{maps.error[row]:.0%} of its magnitude" if np.isfinite(maps.error[row]) else "its whole magnitude"
+    return f"The pixels of this map do not add up to what they explain: they are off by {wrong}. Read it with care."
 
 
 def show_look(key: str) -> None:
@@ -82,24 +78,30 @@ def show_look(key: str) -> None:
     _relevance(key=key, data={"scales": _SCALES})
 
 
-def choose_method(automatic: bool) -> str:
-    """Show the choice of a relevance method.
-
-    Args:
-        automatic: offer the first method that explains the model, and take it by default.
-    """
-    labels = {name: method.title for name, method in METHODS.items()}
-    if automatic:
-        labels = {AUTO: "Automatic", **labels}
-    return st.selectbox(
+def choose_maps() -> MapKind:
+    """Show the choice of what relevance maps explain, and how."""
+    targets = {name: target.title for name, target in TARGETS.items()}
+    methods = {name: method.title for name, method in METHODS.items()}
+    target = st.selectbox(
+        "Explained number",
+        list(targets),
+        format_func=targets.__getitem__,
+        key="target",
+        width=260,
+        bind=bound_to("target", targets, DEFAULT_MAPS.target),
+        help="What the relevance of the pixels adds up to.  \n"
+        + "  \n".join(f"{target.title}: {target.about}" for target in TARGETS.values()),
+    )
+    method = st.selectbox(
         "Relevance method",
-        list(labels),
-        format_func=labels.__getitem__,
+        list(methods),
+        format_func=methods.__getitem__,
         key="method",
         width=340,
-        bind=bound_to("method", labels, next(iter(labels))),
+        bind=bound_to("method", methods, DEFAULT_MAPS.method),
         help="  \n".join(f"{method.title}: {method.about}" for method in METHODS.values()),
     )
+    return MapKind(target, method)
 
 
 def show_figures(key: str, figures: Sequence[Figure], columns: int) -> None:

@@ -15,7 +15,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.commands import comparison, evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
-from kmex_core.relevance.catalogue import DEFAULT
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, PUBLISHED, MapKind
 from kmex_core.stages.relevance_scores import RelevanceScores
 
 IMAGES = (100, 300, 1000)
@@ -34,21 +34,21 @@ def choose_images(info: ModelInfo) -> int:
     )
 
 
-def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT) -> bool:
+def measure(chosen: Selection, images: int, runs: int = 1, maps: MapKind = DEFAULT_MAPS) -> bool:
     """Show a button that measures relevance maps, or the job's progress; True when there is nothing to do.
 
     The work continues while other pages are open, and this page finds it again when it is reloaded.
     """
-    if _are_measured(chosen, images, runs, method):
+    if _are_measured(chosen, images, runs, maps):
         return True
     label = _label(chosen)
-    if why := read.why_no_maps(chosen, method):
+    if why := read.why_no_maps(chosen, maps):
         st.info(f"Not computed for {markdown(label)}. {message(why)}", icon=":material/block:")
         return False
     subject = read.subject(chosen.model)
     count = f"{_counted(chosen, images):,} test images" + (f" in each of {runs} runs" if runs > 1 else "")
     offer(
-        evaluation.relevance_maps_job(subject, chosen.source, images, runs, method),
+        evaluation.relevance_maps_job(subject, chosen.source, images, runs, maps),
         f"Measure relevance maps of {label}",
         f"Measuring relevance maps of {label} on {count}.",
         "Takes seconds for the demos, minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are "
@@ -59,17 +59,17 @@ def measure(chosen: Selection, images: int, runs: int = 1, method: str = DEFAULT
 
 
 def measure_all(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> None:
-    """Show one button that measures the relevance maps of all models that lack them, or the job's progress; and why
-    some cannot have any.
+    """Show one button that measures the relevance maps, as published, of all models that lack them, or the job's
+    progress; and why some cannot have any.
 
     Models of equal weights have equal results, and are measured once.
     """
     missing: dict[str, Selection] = {}
     without: dict[str, list[str]] = {}
     for chosen in (each for info in infos for each in all_sources(info, kmeans)):
-        if _are_measured(chosen, images, runs):
+        if _are_measured(chosen, images, runs, PUBLISHED):
             continue
-        if why := read.why_no_maps(chosen):
+        if why := read.why_no_maps(chosen, PUBLISHED):
             without.setdefault(why, []).append(_label(chosen))
         else:
             missing.setdefault(_scores(chosen, images).key, chosen)
@@ -89,12 +89,12 @@ def measure_all(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: i
     )
 
 
-def _are_measured(chosen: Selection, images: int, runs: int, method: str = DEFAULT) -> bool:
-    return all(read.scores(chosen, images, seed, method) is not None for seed in range(runs))
+def _are_measured(chosen: Selection, images: int, runs: int, maps: MapKind) -> bool:
+    return all(read.scores(chosen, images, seed, maps) is not None for seed in range(runs))
 
 
 def _scores(chosen: Selection, images: int) -> RelevanceScores:
-    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images)
+    return read.subject(chosen.model).relevance_scores(chosen.source.seeded(0), images, maps=PUBLISHED)
 
 
 def _counted(chosen: Selection, images: int) -> int:

@@ -1,0 +1,76 @@
+"""Why this class and not that one: the nearest prototypes of two classes, and one signed map between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import read
+from app.components.explain.explanation import show_verdict
+from app.components.explain.image_picker import Picked
+from app.components.shared.relevance import address, mapped, plain, show_figures
+from app.links import bound_to
+from app.selection import Selection
+from kmex_core.base.plain_text import markdown
+from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.types import Explanation
+
+COLUMNS = 4
+
+
+def show_contrast(
+    chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked, method: str
+) -> None:
+    """Show which pixels speak for the predicted class and which for a rival, which can be chosen.
+
+    Args:
+        chosen: the model.
+        prototypes: its prototypes.
+        explanation: the image's explanation.
+        picked: the image.
+        method: how the map is made.
+    """
+    names, classes = chosen.model.class_names, prototypes.classes
+    order = np.argsort(explanation.distance, kind="stable")
+    nearest = {int(classes[p]): int(p) for p in order[::-1]}
+    own = explanation.predicted
+    rivals = [int(label) for label in dict.fromkeys(classes[order].tolist()) if label != own]
+    if own not in nearest or not rivals:
+        return
+    labels = {str(label): names[label] for label in rivals}
+    with st.container(border=True):
+        heading, choice = st.columns([3, 1], vertical_alignment="bottom")
+        rival = int(
+            choice.selectbox(
+                "Rival class",
+                list(labels),
+                format_func=labels.__getitem__,
+                key="rival",
+                bind=bound_to("rival", labels, str(rivals[0])),
+                help="The class that the prediction is compared with, nearest first.",
+            )
+        )
+        heading.subheader(f"Why {markdown(names[own])} and not {markdown(names[rival])}?")
+        p, q = nearest[own], nearest[rival]
+        found = read.contrast(chosen, picked.name, picked.pixels, p, q, method)
+        train = read.dataset(chosen.model).split("train")
+        image = address(picked.pixels)
+        figures = [
+            plain(address(train.image(int(prototypes.exemplar[p]))), f"Nearest prototype of {names[own]}"),
+            plain(image, "Your image"),
+            mapped(image, found.maps, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
+            plain(address(train.image(int(prototypes.exemplar[q]))), f"Nearest prototype of {names[rival]}"),
+        ]
+        show_figures("contrast", figures, COLUMNS)
+        st.caption(_shares(found, names[own], names[rival]))
+        show_verdict("contrast-verdict", found.verdicts[0], names[own])
+
+
+def _shares(found: Explanation, own: str, rival: str) -> str:
+    """How much of the map speaks for either side, in words."""
+    values = found.maps.values[0]
+    positive = float(values[values > 0].sum()) / max(float(np.abs(values).sum()), 1e-12)
+    return (
+        f"Of the map's magnitude, {positive:.0%} speaks for **{markdown(own)}** and {1 - positive:.0%} for "
+        f"**{markdown(rival)}**."
+    )
