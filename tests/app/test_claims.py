@@ -17,10 +17,11 @@ from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.metric_choice import Trial, agreed
-from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.prototypes.types import ConceptMap
+from kmex_core.relevance.types import Explanation, MapVerdict, RelevanceMaps
 from kmex_core.stages.geometry import Geometry
 from tests.helpers.paths import ROOT
-from tests.helpers.results import summary
+from tests.helpers.results import patch_conversion, suite_of, summary
 
 NAMES = ("ant", "bee", "cat")
 
@@ -51,13 +52,60 @@ def test_a_difference_counts_beyond_a_paired_test(gained: int, lost: int, beyond
     assert f"{gained} images are correct only with KMEx, {lost} only with the black box" in shown.about
 
 
+# ---- patches --------------------------------------------------------------------------------------------------------
+
+LABELS = np.arange(200) % 2
+
+
+def wrong_in(count: int) -> np.ndarray:
+    """(200,) predictions of which the first ones are wrong."""
+    return np.where(np.arange(200) < count, 1 - LABELS, LABELS)
+
+
+def test_what_patches_cost_is_compared_with_kmex_and_with_chance() -> None:
+    patches = patch_conversion(wrong_in(30), wrong_in(120), LABELS, 7)
+    assert claims.patch_trade_off(patches, wrong_in(10), LABELS, 2) == (
+        "Of 200 test images, 7×7 patches classify 85.0% correctly by mean similarity (10.0 points fewer than by KMEx, "
+        "significant) and 40.0% correctly by majority vote (55.0 points fewer than by KMEx, significant; always naming "
+        "the most frequent class would reach 50.0%)."
+    )
+    better = claims.patch_trade_off(patch_conversion(wrong_in(8), wrong_in(10), LABELS, 7), wrong_in(10), LABELS, 2)
+    assert "96.0% correctly by mean similarity (1.0 points more than by KMEx, not significant)" in better
+    assert "95.0% correctly by majority vote (as many as by KMEx)" in better
+    assert "most frequent" not in better
+
+
+def test_what_finer_patches_cost_is_computed() -> None:
+    coarse = patch_conversion(wrong_in(10), wrong_in(10), LABELS, 7)
+    worse, better = (patch_conversion(wrong_in(wrong), wrong_in(10), LABELS, 28) for wrong in (30, 6))
+    price = "Maps of 28×28 instead of 7×7 patches cost 10.0 points by mean similarity."
+    assert claims.finer_patches(coarse, worse) == claims.finer_patches(worse, coarse) == price
+    assert claims.finer_patches(coarse, better).endswith("cost no accuracy (+2.0 points) by mean similarity.")
+    whitened = patch_conversion(wrong_in(10), wrong_in(10), LABELS, 7, "whitened")
+    assert claims.finer_patches(whitened, worse).endswith(
+        "by mean similarity; their metrics differ, too (euclidean instead of whitened)."
+    )
+
+
+def test_what_the_patches_of_an_image_say() -> None:
+    nearest = np.array([[0, 0, 0], [2, 2, 5]])
+    drawn = ConceptMap(nearest, nearest // 2, np.zeros((2, 3)), np.zeros(3), np.array([3, 2, 1]), 1, 0)
+    assert claims.concepts(drawn, NAMES, 1) == (
+        "By mean similarity, the image is **bee** (correct); by majority vote, **ant** (wrong), with 3 of 6 patches. "
+        "Most frequent of its 3 prototypes: prototype 0 of ant (50%), prototype 2 of bee (33%), prototype 5 of cat "
+        "(17%)."
+    )
+    assert "**cat** (correct)" in claims.concepts(dataclasses.replace(drawn, voted=2), NAMES, 2)
+
+
 # ---- near ties ------------------------------------------------------------------------------------------------------
 
 
 def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0.3)) -> Explanation:
     away = np.array(distance, np.float32)
     similarity = np.log((away**2 + 1) / (away**2 + 1e-4))
-    maps = RelevanceMaps(np.zeros((0, 8, 8), np.float32), np.zeros(0), "prp")
+    none = np.zeros(0)
+    maps = RelevanceMaps(np.zeros((0, 8, 8), np.float32), none, none, none, none, none, none, "prp", "similarity")
     classes = np.arange(len(away)) // 2
     nearest = int(similarity.argmax())
     return Explanation(
@@ -70,6 +118,7 @@ def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0
         similarity,
         np.array([nearest]),
         maps,
+        (),
         maps,
         False,
         0.5,
@@ -315,3 +364,49 @@ def test_stability_is_compared_with_chance() -> None:
     still = claims.stability(Stability((0, 1, 2), np.zeros(3), np.full(3, 0.8), np.full(3, np.nan)), NAMES)
     assert "Rand" not in still
     assert "farthest" not in still
+
+
+# ---- relevance maps -------------------------------------------------------------------------------------------------
+
+
+def verdict(**changed: object) -> MapVerdict:
+    """Of two replacements and two shares of the pixels."""
+    usual: dict[str, object] = {
+        "margin": np.array([[0.5, 0.1], [0.6, 0.3]]),
+        "random": np.array([[0.9, 0.8], [0.9, 0.6]]),
+        "brightness": np.array([[0.9, 0.5], [0.2, 0.1]]),
+        "cosine": 0.5,
+        "specificity": 0.25,
+    }
+    return MapVerdict(**{**usual, **changed})  # type: ignore[arg-type]
+
+
+def test_a_map_is_measured_beside_random_order_and_brightness() -> None:
+    said = claims.map_verdict(verdict(), (0.1, 0.3), "a*b")
+    assert "Without its top 30% of pixels, 20% of the margin of **a\\*b** is left; 70% in random order" in said
+    assert "30% by brightness" in said
+    assert "random order under 2 of 2 replacements and brightness under 1 of 2 replacements" in said
+    assert "It depends on the rival" in said
+    assert "cosine 0.50" in said
+    assert "specificity +0.25" in said
+
+
+@pytest.mark.parametrize("changed", [{"cosine": 0.995}, {"specificity": -0.1}])
+def test_a_map_that_ignores_the_rival_is_labelled(changed: dict[str, object]) -> None:
+    assert "**It does not depend on the rival**" in claims.map_verdict(verdict(**changed), (0.1, 0.3), "bee")
+
+
+def test_with_two_classes_there_is_no_other_rival() -> None:
+    said = claims.map_verdict(verdict(cosine=None, specificity=None, margin=None), (0.1, 0.3), "bee")
+    assert said == "With two classes there is no other rival, so whether the map depends on it is not defined."
+
+
+def test_the_checks_of_maps_name_those_that_win_and_those_that_do_not() -> None:
+    said = claims.map_checks(suite_of())
+    assert said.startswith("Best mean rank over deletion and insertion: **good**.\n\n- ")
+    assert "Better than a random order of pixels in all 6 tests: good, middling.\n" in said
+    assert "- In none: bad.\n" in said
+    assert said.endswith("Whatever the rival, the map is as good for it: middling, bad.")
+    mixed = suite_of()
+    mixed.kept[1, :, 0] = mixed.kept[3, :, 0]
+    assert "- Better in some: middling.\n" in claims.map_checks(mixed)

@@ -37,6 +37,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.catalogue import METHODS, PUBLISHED
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
@@ -50,6 +51,15 @@ def measured(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) ->
     """Maps measured on a few images, which the pages offer as a choice."""
     monkeypatch.setattr(shown_maps, "IMAGES", (IMAGES, 100))
     found = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(5), images=IMAGES).get_or_why_not()
+    assert isinstance(found, MapScores)
+    return found
+
+
+@pytest.fixture
+def published(demo: Store, digits: ModelInfo, measured: MapScores) -> MapScores:
+    """The same of the published maps."""
+    scores = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(5), images=IMAGES, maps=PUBLISHED)
+    found = scores.get_or_why_not()
     assert isinstance(found, MapScores)
     return found
 
@@ -170,8 +180,10 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
             "auto",
             "--images",
             "100",
+            "--target",
+            "margin",
             "--method",
-            "prp",
+            "masked-gradients",
             "--runs",
             "1",
         )
@@ -219,7 +231,7 @@ def test_compare_with_one_model_says_how_to_get_another(page: Page, monkeypatch:
 
 
 def test_compare_shows_models_side_by_side(
-    page: Page, measured: MapScores, second: str, monkeypatch: pytest.MonkeyPatch
+    page: Page, published: MapScores, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, "digits", second)
     test = healthy(page("compare"))
@@ -257,7 +269,10 @@ def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
                 assert not test.error
                 assert title in test.sidebar.caption[0].value
                 assert test.sidebar.slider(key="k").disabled == (kmex == "false")
-        assert any("Integrated Gradients" in one.value for one in test.caption) == (kind == "flint")
+        # the published maps, where there are rules for them
+        test = healthy(page("explain", model=f"digits-{kind}", method=METHODS[PUBLISHED.method].title))
+        assert any("LRP has no rules for FLINT" in one.value for one in test.info) == (kind == "flint")
+        assert any("Masked gradients of the margin" in one.value for one in test.caption) == (kind == "flint")
 
 
 def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
@@ -286,7 +301,8 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkey
     assert any("Reference for its relevance maps: **digits**" in one.value for one in test.caption)
     assert shown["Average drop ↓"].endswith("%")
     assert not any("black box" in (metric.delta or "") for metric in test.metric)
-    flint = healthy(page("evaluate", model="digits-flint", kmex="false"))
+    published = METHODS[PUBLISHED.method].title
+    flint = healthy(page("evaluate", model="digits-flint", kmex="false", method=published))
     assert any("LRP has no rules" in one.value for one in flint.info)
 
 

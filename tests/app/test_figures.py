@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.figures.concepts import attribution_figure, concept_figure
 from app.figures.predictions import probability_figure, shown_rows, similarity_figure
 from app.figures.projection import projection_figure
 from app.figures.sweep import CURVES, sweep_figure
 from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.tables.prototypes import prediction_table, sweep_table
 from kmex_core.analysis.types import Projection
-from kmex_core.prototypes.types import Prototypes
+from kmex_core.data.colours import class_colours
+from kmex_core.prototypes.types import ConceptMap, Prototypes
 from tests.helpers.results import summary
 
 NAMES = ("ant", "bee", "cat")
@@ -119,3 +121,29 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
     assert figure.layout.xaxis.title.text
     plain = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted, gl=False)
     assert {trace.type for trace in plain.data} == {"scatter"}
+
+
+@pytest.mark.parametrize("side", [7, 28])
+def test_a_concept_map_names_each_patch_s_prototype_beside_its_colour(side: int) -> None:
+    nearest = np.zeros((side, side), int)
+    nearest[0, :3], nearest[1, 0] = 8, 5
+    drawn = ConceptMap(nearest, nearest // 4, -np.ones((side, side)), np.zeros(3), np.zeros(3, int), 0, 0)
+    figure = concept_figure(drawn, ("<b>ant</b>", "bee", "cat"), "data:image/png;base64,")
+    heatmap = figure.data[0]
+    # the most frequent prototype has the first colour and is on top of the legend; steps have no transitions
+    assert np.array(heatmap.z)[:2, :4].tolist() == [[1, 1, 1, 2], [0, 2, 2, 2]]
+    assert [heatmap.zmin, heatmap.zmax] == [-0.5, 2.5]
+    edges = [(round(edge * 3), colour) for edge, colour in heatmap.colorscale]
+    assert [edge for edge, _ in edges] == [0, 1, 1, 2, 2, 3]
+    assert [colour for _, colour in edges[::2]] == list(class_colours(3)[::-1])
+    assert np.array(heatmap.customdata)[:2, :2].tolist() == [["8 cat", "8 cat"], ["5 bee", "0 &lt;b&gt;ant&lt;/b&gt;"]]
+    assert "Prototype %{customdata}" in heatmap.hovertemplate
+    assert (heatmap.texttemplate is not None) == (side == 7)  # numbers where they fit
+    assert list(heatmap.colorbar.ticktext) == ["5 bee", "8 cat", "0 &lt;b&gt;ant&lt;/b&gt;"]
+    # the image lies under the whole map, its first row on top
+    under = figure.layout.images[0]
+    assert (under.x, under.y, under.sizex, under.sizey) == (-0.5, -0.5, side, side)
+    assert list(figure.layout.yaxis.range) == [side - 0.5, -0.5]
+    attribution = attribution_figure(drawn, "data:image/png;base64,").data[0]
+    assert np.array(attribution.z).shape == (side, side)
+    assert attribution.colorbar.title.text == "Similarity"

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
+from app import read
 from app.components.shared.gallery import prototype_card
 from app.routes import pictures
 from kmex_core.base import jobs
@@ -27,7 +28,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, cards, data_of, figures, healthy
+from tests.helpers.pages import Page, button, cards, data_of, figures, healthy
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import bomb, encoded, saved
 from tests.helpers.stores import converted
@@ -124,7 +125,7 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
         f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
         for m in test.markdown
     )
-    assert len(figures(test)) == 3 * 4 + 2
+    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
 
 
 def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -146,7 +147,7 @@ def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInf
     assert test.number_input(key="training").value == 7
     label = dataset_of(digits).split("train").labels[7]
     assert f"both predict **{label}**. Correct." in test.success[0].value
-    assert len(figures(test)) == 3 * 4 + 2
+    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
 
 
 def upload(page: Page, name: str, content: bytes) -> AppTest:
@@ -357,15 +358,52 @@ def test_patches_are_found_in_the_background_and_shown(
 ) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(jobs, "start", lambda _, name, arguments: started.append(list(arguments)))
-    test = healthy(page("prototypes", k="4"))
-    healthy(next(one for one in test.button if one.label == "Find patch prototypes").click().run())
-    assert started == [["patches", "--model", "digits", "--k", "4", "--metric", "auto", "--seed", "0"]]
-    made = Subject(demo, digits, dataset_of(digits)).patches(KMeans(4)).get()
-    test = healthy(page("prototypes", k="4"))
-    assert test.metric[0].value == f"{made.accuracy:.1%}"
-    assert test.metric[1].value == f"{made.accuracy_black_box:.1%}"
+    closed = healthy(page("prototypes", k="4"))
+    assert not any("patch" in one.label for one in closed.button)
+    test = healthy(page("prototypes", k="4", patches="true"))
+    healthy(button(test, "Find patch prototypes").click().run())
+    last = ["patches", "--model", "digits", "--k", "4", "--blocks", "last", "--metric", "auto", "--seed", "0"]
+    assert started == [last]
+    subject = Subject(demo, digits, dataset_of(digits))
+    made, kmex = subject.patches(KMeans(4)).get(), subject.conversion(KMeans(4)).get().summary
+    test = healthy(page("prototypes", k="4", patches="true"))
+    assert {one.label: one.value for one in test.main.metric} == {
+        "Black box ↑": f"{made.accuracy_black_box:.1%}",
+        "KMEx ↑": f"{kmex.accuracy_kmex:.1%}",
+        "Patches, mean similarity ↑": f"{made.accuracy_similarity:.1%}",
+        "Patches, majority vote ↑": f"{made.accuracy_vote:.1%}",
+    }
+    assert all(one.help for one in test.metric)
+    assert any("8×8 patches classify" in one.value for one in test.markdown)
     healthy(test.selectbox(key="patch-class").set_value("7").run())
-    assert page("prototypes", k="4", **{"patch-class": "7"}).selectbox(key="patch-class").value == "7"
+    names = {"patches": "true", "patch-class": "7", "patch-image": "3"}
+    test = healthy(page("prototypes", k="4", **names))
+    assert test.selectbox(key="patch-class").value == "7"
+    assert test.number_input(key="patch-image").value == 3
+    assert not any("Find patch" in one.label for one in test.button)
+    shown = [one.value for one in test.markdown]
+    assert any(text.startswith("By mean similarity, the image is") for text in shown)
+    assert any(text.startswith("**Test image 3**") for text in shown)
+    assert len(test.get("plotly_chart")) == 2
+    # several blocks have no metric of the embedding
+    healthy(page("prototypes", k="4", metric="cosine", patches="true", blocks="Several blocks"))
+    test = healthy(page("prototypes", k="4", metric="cosine", patches="true", blocks="Several blocks"))
+    healthy(button(test, "Find patch prototypes").click().run())
+    assert started[1:] == [["patches", "--model", "digits", "--k", "4", "--blocks", "several", "--seed", "0"]]
+
+
+def test_blocks_with_too_few_positions_are_not_offered(
+    page: Page, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        read, "why_no_patches", lambda _, blocks: "The last feature map has 2×2 positions." * (blocks == "last")
+    )
+    test = healthy(page("prototypes", k="3", patches="true"))
+    assert "Last block: The last feature map has 2×2 positions." in [one.value for one in test.info]
+    assert not [one for one in test.button_group if one.key == "blocks"]
+    assert button(test, "Find patch prototypes")
+    monkeypatch.setattr(read, "why_no_patches", lambda _, blocks: "None.")
+    test = healthy(page("prototypes", k="3", patches="true"))
     assert not any("Find patch" in one.label for one in test.button)
 
 

@@ -16,6 +16,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.models import training
 from kmex_core.prototypes.source import KMeans
+from kmex_core.relevance.methods import masked_gradients
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.official import WRITERS, celeba_files, quickdraw_files, write_cub
@@ -38,6 +39,7 @@ def test_it_trains_converts_and_shows_on_every_page(
 ) -> None:
     monkeypatch.setattr(jobs, "start", lambda *_: None)
     monkeypatch.setattr(attribute_curves, "KS", range(1, 3))
+    monkeypatch.setattr(masked_gradients, "FEWER", 2)  # a ResNet-20 is slow on images of 224×224 pixels
     write, classes, side, channels = DATA[name]
     (tmp_path / "data").mkdir()
     write(tmp_path / "data")

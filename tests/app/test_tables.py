@@ -23,9 +23,11 @@ from kmex_core.base.files import write_file
 from kmex_core.base.plain_text import table_csv
 from kmex_core.base.store import Store
 from kmex_core.commands import app
+from kmex_core.metrics import map_checks as measured_map_checks
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
-from kmex_core.stages import tables
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, PUBLISHED
+from kmex_core.stages import map_checks, tables
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.tables import TABLES
 from tests.helpers.pages import healthy
@@ -35,7 +37,7 @@ Page = Callable[..., AppTest]
 IMAGES = 12
 DIGITS, FACES = ["--model", "digits"], ["--model", "faces"]
 ALL_DIGITS = [part for kind in ("", "-flint", "-protopnet", "-protovae") for part in ("--model", f"digits{kind}")]
-BY_GRADIENTS = ["--method", "integrated_gradients"]
+BY_GRADIENTS = ["--method", "gradient-input"]
 # the pages to open, and the tables that they offer: by their files' names, or by their widgets' keys
 PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("models", (("chosen", "digits"),)): {
@@ -49,8 +51,9 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-metrics.csv": ["metrics", *DIGITS, "--images", "12"],
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--images", "12"],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "12"],
+        "digits-map-checks.csv": ["map-checks", *DIGITS, "--images", "12"],
     },
-    ("evaluate", (("images", "12"), ("k", "2"), ("method", "Integrated Gradients"))): {
+    ("evaluate", (("images", "12"), ("k", "2"), ("method", "Gradient × input"))): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
         "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
         "digits-stability-2.csv": ["stability", *DIGITS, "--k", "2", "--runs", "3"],
@@ -126,6 +129,8 @@ def quick(faces_cache: Path, demo: Store, monkeypatch: pytest.MonkeyPatch) -> No
     for module in (selection, sweep_curves, summaries, metrics):
         monkeypatch.setattr(module, "KS", range(4, 7))
     monkeypatch.setattr(attribute_curves, "KS", range(4, 6))
+    monkeypatch.setattr(map_checks, "KINDS", (DEFAULT_MAPS, PUBLISHED))
+    monkeypatch.setattr(measured_map_checks, "DRAWS", 1)
     monkeypatch.setattr(tables, "RANGE", range(4, 6))  # the store may have other numbers, of other tests
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a result is missing that the command has made"))
 

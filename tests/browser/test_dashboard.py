@@ -98,8 +98,9 @@ def test_an_upload_is_explained(page: Page, converted: Conversion) -> None:
     explained(page)
     expect(page.get_by_text(re.compile("both predict 4"))).to_be_visible()
     expect(page.get_by_text(f", number {converted.test_activated[100]} ·").first).to_be_visible()
-    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 * 2 + 1)
-    expect(page.locator(".kx-figures canvas[role=img][aria-label]")).to_have_count(3 * 2 + 1)
+    # three prototypes and the black box, and the contrast with the rival between its two prototypes
+    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 * 2 + 1 + 3)
+    expect(page.locator(".kx-figures canvas[role=img][aria-label]")).to_have_count(3 * 2 + 1 + 1)
     assert no_sideways_scrolling(page)
 
 

@@ -115,7 +115,7 @@ def test_the_data_set_is_listed_trained_on_and_converted(tmp_path: Path) -> None
 
 
 def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache: Path) -> None:
-    folder, name = with_example("relevance-method", tmp_path / "copy"), "gradient_times_input"
+    folder, name = with_example("relevance-method", tmp_path / "copy"), "saliency"
     picture, out = tmp_path / "seven.png", tmp_path / "out"
     Image.fromarray(dataset(DatasetSpec("digits")).split("test").image(7)).save(picture)
     explain = ("explain", "--model", "digits", "--image", str(picture), "--out", str(out), "--method", name)

@@ -26,7 +26,7 @@ def evaluation(name: str = "a_b", dataset: str = "mnist", kind: str = "blackbox"
         "relative_distance": Measured("relative_distance", (), reason="One & only_prototype."),
         **more,
     }
-    return Evaluation((name,), kind, dataset, "resnet18", 5, (0, 1), 100, 10_000, "prp", metrics)
+    return Evaluation((name,), kind, dataset, "resnet18", 5, (0, 1), 100, 10_000, "similarity", "prp", metrics)
 
 
 def by_label(table: list[comparison.Row]) -> dict[str, comparison.Row]:

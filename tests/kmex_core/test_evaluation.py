@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event
 from kmex_core.metrics import on_maps
 from kmex_core.metrics.faithfulness import Divergences
-from kmex_core.metrics.on_maps import map_scores
+from kmex_core.metrics.on_maps import Decider, map_scores
 from kmex_core.metrics.types import MapScores
 from kmex_core.prototypes.fit import class_members
 from kmex_core.prototypes.temperature import Temperature
@@ -61,7 +62,7 @@ def some(x: Tensor, y: Tensor, by: int = 64) -> Iterator[tuple[np.ndarray, Tenso
 
 
 def scored(model: KMEx, x: Tensor, y: Tensor, by: int = 64, seed: int = 0) -> MapScores:
-    return map_scores(model, some(x, y, by), baseline(x), PRP, seed=seed, steps=STEPS)
+    return map_scores(model, some(x, y, by), baseline(x), PRP, "similarity", seed=seed, steps=STEPS)
 
 
 def baseline(x: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def test_against_slow_loops(model: KMEx) -> None:
         for p in range(6):
             # the share of each dimension, by the formula, and one pass for one prototype
             share = 1 / ((z[0] - model.prototypes[p]).double() ** 4 + 1e-12)
-            maps[p] = lrp.maps(x[i : i + 1], (share / share.sum()).float()[None])[0].numpy()
+            maps[p] = lrp.maps(x[i : i + 1], (share / share.sum()).float()[None])[0][0].numpy()
         for slot, p in enumerate(own):
             order = np.argsort(-maps[p].sum(0).ravel(), kind="stable")
             after = says(with_pixels(x[i], order, pixels - pixels // 2))[0][p]
@@ -130,7 +131,7 @@ def test_against_slow_loops(model: KMEx) -> None:
             for c in {y_model, y_black, second}
         }
         weights = (z * model.get_parameter("head.weight")[y_black]).detach()
-        theirs = lrp.maps(x[i : i + 1], weights)[0].numpy()
+        theirs = lrp.maps(x[i : i + 1], weights)[0][0].numpy()
         divergence = scipy.stats.entropy(np.abs(mine[y_black]).max(0).ravel(), np.abs(theirs).max(0).ravel())
         assert found.divergence[i] == pytest.approx(divergence, rel=1e-3, abs=1e-5)
         predicted_maps.append((mine[y_black], theirs))
@@ -205,7 +206,7 @@ def test_batches_and_order_change_nothing(model: KMEx, monkeypatch: pytest.Monke
     monkeypatch.setattr(on_maps, "PIXELS_AT_ONCE", 1)
     same(whole, scored(model, x, y))
     order = np.random.default_rng(0).permutation(len(x))
-    mixed = map_scores(model, [(order, x[order], y[order])], baseline(x), PRP, steps=STEPS)
+    mixed = map_scores(model, [(order, x[order], y[order])], baseline(x), PRP, "similarity", steps=STEPS)
     assert (mixed.images == np.arange(len(x))).all()
     assert (mixed.divergence_other_image != whole.divergence_other_image).any(), "the order decides which is before"
     same(whole, replace(mixed, divergence_other_image=whole.divergence_other_image))
@@ -245,7 +246,7 @@ def test_a_mask_that_removes_nothing_loses_and_gains_nothing(model: KMEx, monkey
 def test_a_constant_image_loses_at_random_what_it_loses_by_relevance(model: KMEx) -> None:
     """Where the replacement is the image itself, no choice of pixels changes anything."""
     x = torch.full((3, 3, SIZE, SIZE), 0.4)
-    found = map_scores(model, some(x, torch.arange(3)), x[0], PRP, steps=STEPS)
+    found = map_scores(model, some(x, torch.arange(3)), x[0], PRP, "similarity", steps=STEPS)
     for values in (found.drop, found.drop_random, found.drop_reference, found.drop_black_box_random):
         assert values == pytest.approx(np.zeros(values.shape), abs=1e-5)
     assert (found.increase_random == 0).all()
@@ -275,7 +276,7 @@ def test_divergences_in_closed_form() -> None:
 def test_images_of_one_pixel() -> None:
     x, y = images(2, 20, size=1)
     model = KMEx.convert(network(2, size=1), [(x + torch.rand(40, 3, 1, 1), y)], k=2)
-    found = map_scores(model, some(x[::10], y[::10]), torch.zeros(3, 1, 1), PRP, steps=2)
+    found = map_scores(model, some(x[::10], y[::10]), torch.zeros(3, 1, 1), PRP, "similarity", steps=2)
     assert np.abs(found.drop).max() < 1e-5  # half of one pixel is none
     assert found.divergence == pytest.approx(np.zeros(4), abs=1e-9)
 
@@ -312,7 +313,7 @@ def test_a_network_without_rules_is_refused(model: KMEx) -> None:
 
 def test_no_images_are_refused(model: KMEx) -> None:
     with pytest.raises(KMExError, match="no images"):
-        map_scores(model, [], torch.zeros(3, SIZE, SIZE), PRP)
+        map_scores(model, [], torch.zeros(3, SIZE, SIZE), PRP, "similarity")
 
 
 def test_it_can_be_stopped(model: KMEx) -> None:
@@ -321,7 +322,7 @@ def test_it_can_be_stopped(model: KMEx) -> None:
 
     x, y = images(3, 2)
     with pytest.raises(KeyboardInterrupt):
-        map_scores(model, some(x, y), baseline(x), PRP, progress=stop)
+        map_scores(model, some(x, y), baseline(x), PRP, "similarity", progress=stop)
 
 
 class DotProduct:
@@ -329,6 +330,7 @@ class DotProduct:
 
     def __init__(self, kmex: KMEx) -> None:
         self.encoder, self.head, self.pixel_range = kmex.encoder, kmex.head, kmex.pixel_range
+        self.pixel_mean = kmex.pixel_mean
         self.rows = torch.cat([kmex.prototypes[:3], -kmex.prototypes[3:]])
         self.prototype_class = torch.tensor([0, 1, 2, 0, 1, 1])
 
@@ -359,7 +361,7 @@ class DotProduct:
 
 def test_any_prototypical_model_is_measured(model: KMEx) -> None:
     x, y = images(3, 3)
-    found = map_scores(DotProduct(model), some(x, y), baseline(x), PRP, steps=STEPS)
+    found = map_scores(cast("Decider", DotProduct(model)), some(x, y), baseline(x), PRP, "similarity", steps=STEPS)
     assert found.drop.shape == (9, 3)
     assert np.isnan(found.drop[0, 1:]).tolist() == [True, True]  # below 0, and filled up: no share of it
     assert np.isfinite(found.drop[0, 0])

@@ -25,12 +25,8 @@ from kmex_core.metrics import (
 )
 from kmex_core.metrics.faithfulness import map_divergence, normalised_relevance
 from kmex_core.metrics.ordering import curve_area, pixel_counts
-from kmex_core.metrics.robustness import (
-    average_drop,
-    average_increase,
-    keep_pixels,
-    relevance_rank,
-)
+from kmex_core.metrics.robustness import average_drop, average_increase
+from kmex_core.relevance.removal import keep_pixels, relevance_rank
 
 
 def test_confusion_is_that_of_scikit_learn() -> None:

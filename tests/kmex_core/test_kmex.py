@@ -51,6 +51,11 @@ def kmex(model: Net, data: TensorDataset) -> KMEx:
     return KMEx.convert(model, DataLoader(data, 16), k=4)
 
 
+def test_the_mean_of_the_pixels_is_kept(kmex: KMEx, data: TensorDataset) -> None:
+    assert kmex.pixel_mean is not None
+    np.testing.assert_allclose(kmex.pixel_mean, data.tensors[0].double().mean((0, 2, 3)), rtol=1e-6)
+
+
 def test_the_five_lines_of_the_readme(model: Net, data: TensorDataset, tmp_path: Path) -> None:
     train_loader, images = DataLoader(data, 16, shuffle=True), data.tensors[0][:7]
     kmex = KMEx.convert(model, train_loader, k=4)
@@ -143,6 +148,7 @@ def test_what_is_saved_is_loaded(kmex: KMEx, model: Net, data: TensorDataset, tm
     np.testing.assert_array_equal(again.nearest, kmex.nearest)
     assert (again.class_names, again.epsilon, again.squared) == (kmex.class_names, kmex.epsilon, kmex.squared)
     assert again.pixel_range == kmex.pixel_range
+    assert again.pixel_mean == kmex.pixel_mean
     assert again.made_by["k"] == 4
     assert "torch" in again.made_by["versions"]
 
@@ -166,8 +172,10 @@ def test_other_weights_or_files_are_refused(kmex: KMEx, model: Net, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "changed",
-    [{"class_names": 7}, {"epsilon": "small"}, {"pixel_range": [[0.0]]}, {"made_by": 3}, *({name: None} for name in (
-        "class_names", "epsilon", "made_by"))],
+    [
+        {"class_names": 7}, {"epsilon": "small"}, {"pixel_range": [[0.0]]}, {"pixel_mean": ["grey"]}, {"made_by": 3},
+        *({name: None} for name in ("class_names", "epsilon", "made_by")),
+    ],
     ids=str,
 )  # fmt: skip
 def test_a_whole_file_that_lacks_something_is_refused(

@@ -266,17 +266,33 @@ def test_explain_writes_maps_that_agree_with_its_answer(demo: Store, seven: Path
     out = tmp_path / "deep" / "out"
     found = answer("explain", "--model", "digits", "--image", str(seven), "--out", str(out), "--top", "2")
     assert found["black_box"]["class"] == found["kmex"]["class"] == "4"
+    assert (found["target"], found["method"]) == ("margin", "masked-gradients")
     assert sum(found["kmex"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     maps, _ = read_file(out / "maps.safetensors")
     for one in found["prototypes"]:
-        assert {"id", "class", "similarity", "importance", "training_image", "method", "conservation"} <= set(one)
-        assert one["method"] == "prp"
-        assert one["conservation"] == pytest.approx(1, abs=2e-3)
-        assert maps[f"prototype-{one['id']}"].sum() == pytest.approx(one["similarity"], rel=5e-3)
+        assert maps[f"prototype-{one['id']}"].shape == (32, 32)
+        assert {"id", "class", "similarity", "importance", "training_image", "rival", "error", "verdict"} <= set(one)
+        assert one["error"] < 0.1  # of 16 masks
+        assert set(one["verdict"]) >= {"margin", "random", "brightness", "cosine", "specificity", "depends_on_rival"}
         for name in ("map", "image", "image-map"):
             assert (out / f"prototype-{one['id']}-{name}.png").stat().st_size > 100
     assert json.loads((out / "explanation.json").read_text()) == found
     assert (out / "black-box-map.png").exists()
+
+
+def test_explain_as_published_and_against_a_chosen_rival(demo: Store, seven: Path, tmp_path: Path) -> None:
+    asked = ("explain", "--model", "digits", "--image", str(seven), "--top", "1")
+    out = tmp_path / "published"
+    found = answer(*asked, "--target", "similarity", "--method", "prp", "--out", str(out))
+    maps, _ = read_file(out / "maps.safetensors")
+    (one,) = found["prototypes"]
+    assert one["rival"] is None
+    assert maps[f"prototype-{one['id']}"].sum() == pytest.approx(one["similarity"], rel=5e-3)
+    assert one["verdict"]["depends_on_rival"] is False
+    (one,) = answer(*asked, "--rival", "7", "--out", str(tmp_path / "rival"))["prototypes"]
+    assert one["rival"] == 7
+    fails(2, "There is no rival '50'", *asked, "--rival", "50", "--out", str(tmp_path / "none"))
+    fails(2, "no target named 'margins': did you mean 'margin'", *asked, "--target", "margins", "--out", str(out / "x"))
 
 
 def test_a_picture_of_the_test_split_is_explained_as_the_data_set_has_it(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ from kmex_core.data.registry import ArraySplit, EncodedSplit, ImageDataset, load
 from kmex_core.networks import architectures, memory
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import Portions, available, bytes_per_row, in_portions, out_of_memory
-from kmex_core.relevance.methods.integrated_gradients import integrated_gradients
+from kmex_core.relevance.methods.integrated_gradients import IntegratedGradients
+from kmex_core.relevance.protocol import Explainable
+from kmex_core.relevance.target import targets
+from kmex_core.relevance.targets.score import Score
 from kmex_core.stages import importing
 from kmex_core.stages.statistics import PixelStatistics
 from tests.helpers.datasets import write_folder
@@ -160,21 +165,35 @@ class Counting(nn.Module):
         return out
 
 
+class Model:
+    """As much of an explained model as a score needs."""
+
+    def __init__(self, encode: Callable[[Tensor], Tensor]) -> None:
+        self.encode = self.encoder = encode
+        self.head, self.pixel_range, self.pixel_mean = nn.Identity(), ((0.0,) * 3, (1.0,) * 3), None
+
+
+def gradients(encode: Callable[[Tensor], Tensor], images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    wanted = targets(Score(), torch.arange(len(images)), classes)
+    made = IntegratedGradients().maps(cast("Explainable", Model(encode)), images, torch.empty(0), wanted)
+    return made.values, made.expected
+
+
 @pytest.mark.parametrize("rows", [1, 3, 5, 64])
 def test_results_do_not_depend_on_the_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     network, head = Counting().eval(), nn.Linear(6, 4)
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    targets, baseline = torch.tensor([0, 1, 2, 3, 0]), torch.zeros(1, 3, 8, 8)
-    whole = [network(images), *integrated_gradients(network, images, targets, baseline)]
-    whole.append(torch.from_numpy(extract(network, head, [(images, targets)]).z))
+    classes = torch.tensor([0, 1, 2, 3, 0])
+    whole = [network(images), *gradients(network, images, classes)]
+    whole.append(torch.from_numpy(extract(network, head, [(images, classes)]).z))
 
     def fixed(*_: object, **__: object) -> Portions:
         return Portions(rows)
 
     monkeypatch.setattr(Portions, "fitting", fixed)
     network.rows.clear()
-    parts = [in_portions(network, images), *integrated_gradients(network, images, targets, baseline)]
-    parts.append(torch.from_numpy(extract(network, head, [(images, targets)]).z))
+    parts = [in_portions(network, images), *gradients(network, images, classes)]
+    parts.append(torch.from_numpy(extract(network, head, [(images, classes)]).z))
     for expected, got in zip(whole, parts, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
     assert max(network.rows) <= rows
@@ -188,7 +207,7 @@ def test_integrated_gradients_recover_from_an_error() -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return network(batch)
 
-    maps, expected = integrated_gradients(tight, images, torch.tensor([0, 1]), torch.zeros(1, 3, 8, 8))
+    maps, expected = gradients(tight, images, torch.tensor([0, 1]))
     torch.testing.assert_close(maps.sum((1, 2, 3)), expected, rtol=0.02, atol=1e-3)
 
 

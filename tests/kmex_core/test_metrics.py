@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from kmex_core.metrics import (
     accuracy,
     agreement,
+    chance_accuracy,
     diversity,
     ghosting,
     paired_interval,
@@ -22,6 +23,13 @@ from kmex_core.metrics import (
 from kmex_core.prototypes.fit import activation_counts
 
 labels_of = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=50)
+
+
+def test_guessing_is_right_as_often_as_the_most_frequent_class_is_and_never_less_than_one_in_c() -> None:
+    assert chance_accuracy(np.array([0, 1, 1, 2, 1]), 3) == 3 / 5
+    assert chance_accuracy(np.array([0, 1]), 2) == 1 / 2
+    with pytest.raises(ValueError, match="at least one image"):
+        chance_accuracy(np.zeros(0, int), 2)
 
 
 @given(labels_of)

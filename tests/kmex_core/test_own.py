@@ -19,6 +19,7 @@ from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn
 from kmex_core.prototypes.types import NO_IMAGE, Conversion
+from kmex_core.relevance.catalogue import PUBLISHED
 from kmex_core.relevance.lrp import lrp_of
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.explainer import explainer
@@ -75,7 +76,8 @@ def test_an_image_activates_the_prototype_that_the_model_finds_most_similar(kind
 def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> None:
     info, _, made, module = own(demo, kind)
     image = network_input(info, dataset_of(info).split("test").image(3))
-    found = module.explain(image, top=2)
+    method = "integrated-gradients" if kind == "flint" else "prp"
+    found = module.explain(image, top=2, method=method, target="similarity")
     assert found.predicted == found.predicted_black_box == made.test_predicted[3]
     assert found.prototypes[0] == found.similarity.argmax() == made.test_activated[3]
     with torch.no_grad():
@@ -84,13 +86,35 @@ def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> N
         relevance = module.prototype_relevance(z.expand(2, -1), ids)
         torch.testing.assert_close(relevance.sum(1), module.similarity(z)[0, ids], rtol=1e-4, atol=1e-4)
     if kind == "flint":
-        assert found.maps.method == "integrated_gradients"
-        with pytest.raises(InputError, match="LRP has no rules for FLINT, .* use integrated_gradients"):
+        with pytest.raises(InputError, match="LRP has no rules for FLINT, .* use masked-gradients"):
             module.explain(image, method="prp")
-    else:
-        assert found.maps.method == "prp"
-        assert found.maps.conserves.all()
-        assert found.black_box_map.conserves.all()
+    for target in ("margin", "similarity"):
+        propagated = module.explain(image, top=2, method="lrp-epsilon", target=target, judged=False)
+        assert propagated.maps.exact.all()
+        assert propagated.black_box_map.exact.all()
+    assert found.maps.exact.all()
+    assert found.black_box_map.exact.all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_margin_is_of_distances_or_of_class_scores(kind: str, demo: Store) -> None:
+    info, _, _, module = own(demo, kind)
+    image = network_input(info, dataset_of(info).split("test").image(3))
+    found = module.explain(image, top=3, method="integrated-gradients")
+    with torch.no_grad():
+        scores = module.scores(module.encode(image))[0].numpy()
+    classes = module.prototype_class.numpy()
+    for p, q, number in zip(found.prototypes, found.maps.rivals, found.maps.numbers, strict=True):
+        assert classes[p] != classes[q]
+        if kind == "flint":
+            assert number == pytest.approx(scores[classes[p]] - scores[classes[q]], rel=1e-4, abs=1e-4)
+            others = [c for c in set(classes.tolist()) if c != classes[p]]
+            assert classes[q] == max(others, key=lambda c: scores[c])
+        else:
+            distance = found.distance.astype(float)
+            assert number == pytest.approx(distance[q] ** 2 - distance[p] ** 2, rel=1e-3, abs=1e-3)
+            assert q == min(np.flatnonzero(classes != classes[p]), key=lambda other: distance[other])
+    assert found.maps.exact.all()
 
 
 def test_each_kind_tells_what_only_it_can(demo: Store) -> None:
@@ -119,7 +143,7 @@ def test_a_black_box_has_no_prototypes_of_its_own(demo: Store, digits: ModelInfo
 def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -> None:
     info, black_box, _, module = own(demo, "protovae")
     data = dataset_of(info)
-    found = Subject(demo, info, data).divergences(images=5, seed=3)
+    found = Subject(demo, info, data).divergences(images=5, seed=3, maps=PUBLISHED)
     assert isinstance(found, MapDivergences)
     reference = Subject(demo, info, dataset_of(info)).reference()
     assert reference is not None
@@ -136,14 +160,14 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
             z = other.encoder(image)
             second, said = other.head(z).argsort(1)[:, -2:].T
             weight = torch.as_tensor(other.head.weight)[said]
-            theirs = lrp_of(other.encoder, *module.pixel_range, image.shape[1:]).maps(image, z * weight)
+            theirs = lrp_of(other.encoder, *module.pixel_range, image.shape[1:]).maps(image, z * weight)[0]
             mine = module.prediction_relevance(module.encode(image), said)
-        maps = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:]).maps(image, mine)
+        maps = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:]).maps(image, mine)[0]
         shares = [np.abs(one[0].numpy().astype(np.float64)).max(0).ravel() for one in (maps, theirs)]
         with torch.no_grad():
             runner_up = module.prediction_relevance(module.encode(image), second)
         lrp = lrp_of(black_box.encoder, *module.pixel_range, image.shape[1:])
-        shares.append(np.abs(lrp.maps(image, runner_up)[0].numpy().astype(np.float64)).max(0).ravel())
+        shares.append(np.abs(lrp.maps(image, runner_up)[0][0].numpy().astype(np.float64)).max(0).ravel())
         mine_of[index], theirs_of[index] = shares[:2]
         assert found.divergence[row] == pytest.approx(scipy.stats.entropy(*shares[:2]), rel=1e-3)
         assert found.divergence_runner_up[row] == pytest.approx(scipy.stats.entropy(shares[2], shares[1]), rel=1e-3)
@@ -154,7 +178,7 @@ def test_its_maps_are_compared_with_those_of_a_separate_black_box(demo: Store) -
         row = found.images.tolist().index(index)
         other_image = scipy.stats.entropy(before, theirs_of[index])
         assert found.divergence_other_image[row] == pytest.approx(other_image, rel=1e-3)
-    evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"])
+    evaluated = evaluate([Subject(demo, info, data)], BuiltIn(), [3], images=5, names=["faithfulness"], maps=PUBLISHED)
     assert "Divergence of relevance maps of digits-protovae: beside digits" in comparison.as_text(
         comparison.rows([evaluated])
     )

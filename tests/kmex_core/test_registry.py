@@ -21,7 +21,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.baseline import Baseline
 from kmex_core.models.kinds import BASELINES
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
-from kmex_core.relevance.catalogue import METHODS
+from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import subject_of
 
@@ -65,7 +65,7 @@ def test_a_description_is_read_without_importing_and_must_be_literal(
     (package / "b.py").write_text("import nothing_like_this\n\nclass B(Base):\n    name = 'b'\n    place: int = 1\n")
     (package / "a.py").write_text("class A(other.Base):\n    name = 'a'\n    place = 2\n\nclass C(C0):\n    name = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    entries = [*descriptions("thirdparty", "Base", Description), *descriptions("thirdparty", "other.Base", Description)]
+    entries = descriptions("thirdparty", ("Base", "other.Base"), Description)
     assert [(entry.name, entry.module, entry.class_name) for entry in entries] == [
         ("b", "thirdparty.b", "B"),
         ("a", "thirdparty.a", "A"),
@@ -73,10 +73,10 @@ def test_a_description_is_read_without_importing_and_must_be_literal(
     with pytest.raises(ModuleNotFoundError, match="nothing_like_this"):
         entries[0].load()
     with pytest.raises(TypeError, match="place"):
-        descriptions("thirdparty", "C0", Description)
+        descriptions("thirdparty", ("C0",), Description)
     (package / "b.py").write_text("class B(Base):\n    name = 'b' + str(1)\n    place = 1\n")
     with pytest.raises(ValueError, match=r"b\.py: B\.name must be a literal"):
-        descriptions("thirdparty", "Base", Description)
+        descriptions("thirdparty", ("Base",), Description)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -103,7 +103,7 @@ def test_each_data_set_loads_or_says_which_files_are_missing(
 def test_each_relevance_method_is_shown_and_evaluated(demo: Store, name: str) -> None:
     described = METHODS[name]
     method = described.load()
-    for field in ("name", "title", "about", "version", "conserves"):
+    for field in ("name", "title", "about", "version", "conserves", "tolerance", "linear"):
         assert getattr(method, field) == getattr(described, field), field
     assert described.about.endswith(".")
     subject, source = subject_of(demo, "digits"), KMeans(2)
@@ -113,18 +113,21 @@ def test_each_relevance_method_is_shown_and_evaluated(demo: Store, name: str) ->
     image = catalogue.network_input(subject.info, subject.data.split("test").image(0))
     explanation = explainer.explain(image, method=name)
     assert explanation.maps.method == name
-    assert explanation.maps.conserves.all() or not described.conserves
+    assert explanation.maps.exact.all()
     on_maps = [metric for metric, kind in METRICS.items() if kind.maps]
-    measured = evaluate([subject], source, [0], 3, on_maps, name)
-    assert measured.method == name
+    measured = evaluate([subject], source, [0], 3, on_maps, MapKind(method=name))
+    assert (measured.target, measured.method) == ("margin", name)
     assert all(value.mean is not None for value in measured.metrics.values())
 
 
 def test_each_relevance_method_has_results_of_its_own(demo: Store) -> None:
     subject = subject_of(demo, "digits")
-    assert len({subject.relevance_scores(KMeans(2), 3, 0, name).key for name in METHODS}) == len(METHODS)
+    kinds = [MapKind(target, method) for target in TARGETS for method in METHODS]
+    assert len({subject.relevance_scores(KMeans(2), 3, 0, kind).key for kind in kinds}) == len(kinds)
     with pytest.raises(InputError, match="did you mean 'prp'"):
-        evaluate([subject], KMeans(2), [0], 3, ["average_drop"], "rpr")
+        evaluate([subject], KMeans(2), [0], 3, ["average_drop"], MapKind(method="rpr"))
+    with pytest.raises(InputError, match="did you mean 'margin'"):
+        evaluate([subject], KMeans(2), [0], 3, ["average_drop"], MapKind("margins"))
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -164,3 +167,19 @@ def test_each_metric_yields_a_value_or_says_why_not(demo: Store, model: str, sou
         if value.mean is not None:
             assert np.isfinite(value.mean)
             assert metric.range[0] - 1e-9 <= value.mean <= metric.range[1] + 1e-9, name
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_each_target_is_explained_and_evaluated(demo: Store, name: str) -> None:
+    described = TARGETS[name]
+    target = described.load()
+    for field in ("name", "title", "about", "noun", "subject", "has_rival"):
+        assert getattr(target, field) == getattr(described, field), field
+    subject, source = subject_of(demo, "digits"), KMeans(2)
+    image = catalogue.network_input(subject.info, subject.data.split("test").image(0))
+    explanation = subject.explainer(source).explain(image, target=name, method="gradient-input")
+    assert explanation.maps.target == name
+    assert (explanation.maps.rivals >= 0).all() == described.has_rival
+    on_maps = [metric for metric, kind in METRICS.items() if kind.maps]
+    measured = evaluate([subject], source, [0], 3, on_maps, MapKind(name, "gradient-input"))
+    assert all(value.mean is not None for value in measured.metrics.values())

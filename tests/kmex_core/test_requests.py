@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from kmex_core import commands
 from kmex_core.base.store import Store, checked_name
-from kmex_core.commands import attributes, comparison, conversion, embedding_map, evaluation, patches, sweep
+from kmex_core.commands import attributes, checks, comparison, conversion, embedding_map, evaluation, patches, sweep
 from kmex_core.commands.importing import import_again, import_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.commands.training import training_again, training_job
@@ -71,6 +71,11 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
         (patches.patches_job(digits, KMeans(3, 1)), "patches", {"model": "digits", "k": 3, "seed": 1}),
         (patches.patches_job(digits, KMeans(3, 2)), "patches", {"model": "digits", "k": 3, "seed": 2}),
         (
+            patches.patches_job(digits, KMeans(3, metric="cosine"), "several"),
+            "patches",
+            {"model": "digits", "k": 3, "blocks": "several"},
+        ),
+        (
             attributes.attributes_job(digits, range(1, 5), 3, KMeans(2)),
             "attributes",
             {"model": "digits", "k": "1:4", "runs": 3, "first": 2},
@@ -105,6 +110,16 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
             evaluation.relevance_maps_job(protopnet, BuiltIn(), 100, 1),
             "evaluate",
             {"model": ["digits-protopnet"], "metrics": MAPS, "own": True, "images": 100},
+        ),
+        (
+            checks.map_checks_job(digits, KMeans(4, 2), 100),
+            "check",
+            {"model": "digits", "k": 4, "seed": 2, "images": 100},
+        ),
+        (
+            checks.map_checks_job(protopnet, BuiltIn(), 200),
+            "check",
+            {"model": "digits-protopnet", "own": True},
         ),
         (
             evaluation.stability_job(digits, KMeans(4)),

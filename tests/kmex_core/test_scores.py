@@ -29,6 +29,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.relevance.catalogue import PUBLISHED
 from kmex_core.stages import relevance_scores, training_runs
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.relevance_scores import RelevanceScores
@@ -52,9 +53,7 @@ def data(digits: ModelInfo) -> datasets.ImageDataset:
 
 
 def measured(store: Store, info: ModelInfo, k: int = 2, names: list[str] | None = None, images: int = 12) -> Evaluation:
-    return evaluate(
-        [Subject(store, info, dataset_of(info))], KMeans(k), [0], images=images, names=names or list(METRICS)
-    )
+    return evaluate([Subject(store, info, dataset_of(info))], KMeans(k), [0], images, names or list(METRICS), PUBLISHED)
 
 
 def value(found: Evaluation, name: str) -> float:
@@ -165,9 +164,8 @@ def test_images_are_drawn_by_the_seed_without_repeats(
     demo: Store, digits: ModelInfo, data: datasets.ImageDataset
 ) -> None:
     def drawn(seed: int) -> np.ndarray:
-        spec = Subject(demo, digits, data).relevance_scores(KMeans(2, seed), images=100, seed=seed).spec
         return np.concatenate(
-            [rows for rows, _, _ in relevance_scores.chosen_images(Subject(demo, digits, data), spec)]
+            [rows for rows, _, _ in relevance_scores.drawn_images(Subject(demo, digits, data), 100, seed)]
         )
 
     assert len(set(drawn(0))) == 100
@@ -252,10 +250,9 @@ def test_a_network_without_rules_has_no_maps_and_says_so(
         assert (found.metrics[name].mean is None) == kind.maps
         if kind.maps:
             assert "no rules" in found.metrics[name].reason
-    answer = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(2), images=9).get_or_why_not()
-    assert isinstance(answer, NotComputed)
-    key = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(2), images=9).spec.key
-    assert RelevanceScores.stored(demo, key) is None  # it may have rules one day
+    scores = Subject(demo, digits, dataset_of(digits)).relevance_scores(KMeans(2), images=9, maps=PUBLISHED)
+    assert isinstance(scores.get_or_why_not(), NotComputed)
+    assert RelevanceScores.stored(demo, scores.spec.key) is None  # it may have rules one day
 
 
 def test_similarities_below_zero_have_no_share(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +306,7 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     spec = DatasetSpec(str(folder))
     recipe = training.default_recipe(opened.dataset(spec), False, kind, epochs=2, batch_size=10, k=3)
     info = training_runs.train(store, training_runs.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
-    found = evaluate([Subject(store, info, opened.dataset(spec))], BuiltIn(), [0], images=6)
+    found = evaluate([Subject(store, info, opened.dataset(spec))], BuiltIn(), [0], images=6, maps=PUBLISHED)
     assert (found.kind, found.k, found.built_in) == (kind, 3, True)
     head: Any = models.load(store, "net").head  # of any kind: all have prototypes
     z = Subject(store, info, opened.dataset(spec)).embedding("train").get()
@@ -330,7 +327,7 @@ def test_a_prototypical_model_is_measured_beside_its_kmex(kind: str, store: Stor
     assert (found.metrics["average_drop"].mean is None) == (kind == "flint")
     assert (found.metrics["coverage_radius"].mean is None) == (kind == "flint")
     assert not any(name == "agreement" or name.endswith("black_box") for name in found.metrics)
-    with_kmex = evaluate([Subject(store, info, opened.dataset(spec))], KMeans(3), [0], images=6)
+    with_kmex = evaluate([Subject(store, info, opened.dataset(spec))], KMeans(3), [0], images=6, maps=PUBLISHED)
     assert value(with_kmex, "ghosting") == 0
     assert (with_kmex.metrics["faithfulness"].mean is None) == (kind == "flint")
     rows = {row.label: row for row in comparison.rows([found, with_kmex], False)}
