@@ -81,9 +81,10 @@ def test_a_page_shows_what_was_chosen_there_when_it_was_left(page: Page) -> None
     waits_for(page, order="Least\\+important\\+first")
     settled(page)
     page.go_back()
-    if "/prototypes" in page.url:  # what the page came back to takes one step
-        expect(page.get_by_role("combobox", name=re.compile("Order"))).not_to_have_value("Least important first")
+    for _ in range(2):  # what the page came back to takes a step or two, as often as Streamlit wrote the address
         settled(page)
+        if "/prototypes" not in page.url:
+            break
         page.go_back()
     explained(page)
     expect(field).to_have_value("7")
