@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.kmeans import kmeans
+from kmex_core.prototypes.source import KMeans as Prototypes
+from kmex_core.relevance.catalogue import PUBLISHED
 from kmex_core.stages.subject import Subject, dataset_of
 
 
@@ -106,11 +108,15 @@ def _maps() -> list[dict[str, Any]]:
     store = Store()
     info = models.describe(store, "digits")
     data = dataset_of(info)
-    kmex: KMEx = Subject(store, info, data).explainer(KMeans(5))
+    kmex: KMEx = Subject(store, info, data).explainer(Prototypes(5))
     image = network_input(info, data.split("test").image(0))
+
+    def explained(prototypes: Sequence[int]) -> object:
+        return kmex.explain(image, prototypes, method=PUBLISHED.method, target=PUBLISHED.target, judged=False)
+
     return pair(
         "PRP maps of one image for 50 prototypes (straightforward: one pass each)",
-        lambda: kmex.maps(image.expand(50, -1, -1, -1), range(50)),
-        lambda: [kmex.maps(image, [p]) for p in range(50)],
+        lambda: explained(range(50)),
+        lambda: [explained([p]) for p in range(50)],
         3,
     )
