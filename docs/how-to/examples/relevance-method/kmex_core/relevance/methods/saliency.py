@@ -19,7 +19,6 @@ class Saliency(RelevanceMethod):
     about = "The gradient by each pixel, for any network; one pass, but noisy."
     place = 6
     conserves = False
-    linear = True
 
     def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
         """See `RelevanceMethod.maps`; the maps promise no sum."""
