@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
@@ -14,6 +17,9 @@ from kmex_core.data.dataset import ImageDataset
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
+
+if TYPE_CHECKING:
+    import torch
 
 ResultT = TypeVar("ResultT")
 RESULTS = 4  # a model's two embeddings, and what is made from them
@@ -71,6 +77,31 @@ class Bound:
     def network(self) -> BlackBox:
         """The model with its weights, on the device."""
         return self.reader.network(self.store, self.info.name, checked_device(self.device))
+
+    def inputs(
+        self, split: str, batch: int, rows: np.ndarray | None = None, device: torch.device | str = "cpu"
+    ) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+        """Some images of a split as the network takes them, in batches.
+
+        Args:
+            split: its name.
+            batch: the most images in a batch.
+            rows: (N,) the images, in this order; all when None.
+            device: where the images go.
+
+        Yields:
+            Indices (n,), normalised images (n, 3, S, S) on the device, and labels (n,).
+        """
+        from kmex_core.data.network_input import normalise
+
+        rows, start = np.arange(len(self.data.split(split))) if rows is None else rows, 0
+        for pixels, labels in self.data.batches(split, batch, rows):
+            yield (
+                rows[start : start + len(labels)],
+                normalise(pixels.to(device), self.info.mean, self.info.std),
+                labels,
+            )
+            start += len(labels)
 
     def read(self, artifact: Artifact[Any, ResultT]) -> ResultT:
         """The result of an artifact, kept for others that are made from it."""

@@ -68,7 +68,6 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         return result
 
     def make(self) -> Embeddings:
-        from kmex_core.data.network_input import normalise
         from kmex_core.models import catalogue
         from kmex_core.networks.extraction import extract
 
@@ -80,10 +79,8 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
 
         with Shards(self.store, self.spec, total) as shards:
             black_box = catalogue.load(self.store, info.name)
-            batches = (
-                (normalise(pixels, info.mean, info.std), labels)
-                for pixels, labels in data.batches(self._split, BATCH, np.arange(shards.rows, total))
-            )
+            rest = np.arange(shards.rows, total)
+            batches = ((images, labels) for _, images, labels in self._bound.inputs(self._split, BATCH, rest))
             report(shards.rows)
             while shards.rows < total or not total:  # `extract` raises for an empty split
                 before = shards.rows

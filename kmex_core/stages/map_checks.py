@@ -17,7 +17,7 @@ from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, PUBLISHED, TARGETS, MapKind
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.explainer import explainer
-from kmex_core.stages.relevance_scores import drawn_images, size_of
+from kmex_core.stages.relevance_scores import BATCH, drawn_images, size_of
 
 IMAGES, FEW = 200, 20
 LARGE = 64  # pixels; larger images cost more, and fewer are enough
@@ -70,7 +70,6 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
         """
         import torch
 
-        from kmex_core.data.network_input import normalise, to_pixels
         from kmex_core.metrics.map_checks import map_checks, why_not
         from kmex_core.metrics.randomisation import IMAGES as MOST
         from kmex_core.metrics.randomisation import Reference
@@ -83,10 +82,7 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
         # the reference images are few enough to lie in memory, and spread evenly over the training split
         train = self._bound.data.split("train")
         rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST)).astype(int))
-        parts = [
-            normalise(to_pixels(train.images(part), info.channels, info.image_size), info.mean, info.std)
-            for part in np.array_split(rows, max(1, len(rows) // 256))
-        ]
+        parts = [inputs for _, inputs, _ in self._bound.inputs("train", BATCH, rows)]
         device = model.prototypes.device
         labels = torch.from_numpy(train.labels[rows]).to(device)
         reference = Reference(torch.cat(parts).to(device), labels)

@@ -135,16 +135,8 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
         )
 
     def _batches(self, split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-        """Indices (n,), normalised images (n, 3, S, S) and labels (n,) of some images of a split, or of all."""
-        from kmex_core.data.network_input import normalise
-
-        info, data = self._bound.info, self._bound.data
-        device = next(self._bound.network.model.parameters()).device
-        order, start = np.arange(len(data.split(split))) if rows is None else rows, 0
-        for pixels, labels in data.batches(split, BATCH, order):
-            images = normalise(pixels.to(device), info.mean, info.std)
-            yield order[start : start + len(labels)], images, labels
-            start += len(labels)
+        """See `fit_patches`."""
+        return self._bound.inputs(split, BATCH, rows, next(self._bound.network.model.parameters()).device)
 
     def pack(self, result: PatchConversion) -> tuple[Arrays, dict[str, Any]]:
         return result.prototypes.to_arrays() | result.metric.to_arrays() | result.to_arrays(), {

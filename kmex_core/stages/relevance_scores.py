@@ -196,18 +196,10 @@ def reference_of(bound: Bound) -> ModelInfo | None:
 
 
 def drawn_images(bound: Bound, images: int, seed: int) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-    """Some test images in the order the seed draws them, in batches: indices (n,), normalised images (n, 3, S, S),
-    labels (n,). Neighbours in that order are unrelated, even where the files of a class lie together."""
-    import torch
-
-    from kmex_core.data.network_input import normalise, to_pixels
-
-    info, test = bound.info, bound.data.split("test")
-    drawn = np.random.default_rng(seed).choice(len(test), images, replace=False)
-    for start in range(0, len(drawn), BATCH):
-        rows = drawn[start : start + BATCH]
-        pixels = to_pixels(test.images(rows), info.channels, info.image_size)
-        yield rows, normalise(pixels, info.mean, info.std), torch.from_numpy(test.labels[rows])
+    """Some test images in the order the seed draws them, see `Bound.inputs`. Neighbours in that order are unrelated,
+    even where the files of a class lie together."""
+    drawn = np.random.default_rng(seed).choice(len(bound.data.split("test")), images, replace=False)
+    return bound.inputs("test", BATCH, drawn)
 
 
 def size_of(info: ModelInfo) -> tuple[int, int, int]:
