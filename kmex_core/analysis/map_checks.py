@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kmex_core.metrics.accuracy import NORMAL_95
-from kmex_core.metrics.types import BRIGHTNESS, RANDOM, MapChecks
+from kmex_core.metrics.accuracy import coin_tail
+from kmex_core.metrics.types import BRIGHTNESS, RANDOM, STANDARD_ERRORS, MapChecks
 from kmex_core.relevance.types import ALIKE
 
+LEVEL = 0.05  # of the test of specificity
 CHANGED = 0.5  # a rank correlation above it: random weights leave the order of the pixels much as it was
 
 
@@ -158,12 +159,12 @@ def _better(difference: np.ndarray) -> tuple[bool, ...]:
         if len(difference) > 1
         else np.full(difference.shape[1], np.inf)
     )
-    return tuple((difference.mean(0) > NORMAL_95 * error).tolist())
+    return tuple((difference.mean(0) > STANDARD_ERRORS * error).tolist())
 
 
 def _above_half(count: int, total: int) -> bool:
     """One-sided binomial test of a share above one half, at 5 %."""
-    return sum(math.comb(total, i) for i in range(count, total + 1)) / 2**total < 0.05
+    return coin_tail(total, total - count) < LEVEL
 
 
 def _of(better: Sequence[bool]) -> str:

@@ -53,6 +53,11 @@ NORMAL_95 = 1.959964
 MANY = 1000
 
 
+def coin_tail(count: int, most: int) -> float:
+    """The probability, 0…1, of `most` heads or fewer in `count` throws of a fair coin; exact."""
+    return sum(math.comb(count, i) for i in range(most + 1)) / 2**count
+
+
 def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
     """The p-value of McNemar's test that two models are equally accurate, 0…1.
 
@@ -73,7 +78,7 @@ def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
         # with continuity correction
         z = max(0, abs(gained - lost) - 1) / math.sqrt(count)
         return math.erfc(z / math.sqrt(2))
-    return min(1.0, 2 * sum(math.comb(count, i) for i in range(fewer + 1)) / 2**count)
+    return min(1.0, 2 * coin_tail(count, fewer))
 
 
 def paired_interval(one_right: np.ndarray, other_right: np.ndarray) -> tuple[float, float, float]:
