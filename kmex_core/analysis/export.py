@@ -29,7 +29,7 @@ from kmex_core.data.registry import ImageDataset
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion, PatchPrototypes, Prototypes
-from kmex_core.relevance.types import REPLACEMENTS, SHARES, Explanation, MapVerdict
+from kmex_core.relevance.types import JUDGED, REPLACEMENTS, Explanation, MapVerdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ def _verdict(verdict: MapVerdict) -> dict[str, Any]:
     left = {"margin": verdict.margin, "random": verdict.random, "brightness": verdict.brightness}
     return {
         "replacements": list(REPLACEMENTS),
-        "shares": list(SHARES),
+        "shares": list(JUDGED),
         **{name: None if values is None else values.tolist() for name, values in left.items()},
         "cosine": verdict.cosine,
         "specificity": verdict.specificity,

@@ -219,10 +219,6 @@ def _maps(model: KMEx, kind: MapKind, part: _Images) -> _Maps:
         # the same map whatever the rival; of the rival prototype (or its class), another one
         one, other = _finite(method, model, part, own, (kind, part.rivals, part.second))
         return _Maps(one, one, other)
-    if method.linear:
-        # f(p, q₂) = f(p, q₁) + f(q₁, q₂), and so are their maps
-        one, between = _finite(method, model, part, own, (kind, part.rivals, part.second))
-        return _Maps(one, one + between, between)
     wanted = (own, (kind, part.prototypes, part.second), (kind, part.rivals, part.second))
     return _Maps(*_finite(method, model, part, *wanted))
 

@@ -25,7 +25,6 @@ class MethodDescription(Description):
         version: increased when its relevance maps change; stored results of other versions are not used.
         conserves: whether its relevance maps should have a sum that is known beforehand.
         tolerance: how far a sum may be from that, as a share of the map's magnitudes.
-        linear: whether the map of a sum of numbers is the sum of their maps.
     """
 
     title: str
@@ -33,7 +32,6 @@ class MethodDescription(Description):
     version: int = 1
     conserves: bool = True
     tolerance: float = 0.05
-    linear: bool = False
 
     @property
     def key(self) -> str:

@@ -18,7 +18,9 @@ from zennit.layer import Sum
 from zennit.rules import Epsilon, Gamma, Pass, ZBox
 from zennit.types import Activation, AvgPool, Convolution, Linear
 
-EPSILON, GAMMA = 1e-6, 0.25
+from kmex_core.relevance.shared import EPSILON, stabiliser
+
+GAMMA = 0.25
 RULES = GAMMA_RULE, EPSILON_RULE = ("gamma", "epsilon")
 _NO_BIAS = ["bias"]
 
@@ -27,12 +29,11 @@ class PoolEpsilon(BasicHook):  # type: ignore[misc]
     """The ε rule for average pooling, with ε added to every pooled input instead of to their mean; see
     `shared.average_pooled`."""
 
-    def __init__(self, epsilon: float = EPSILON) -> None:
+    def __init__(self) -> None:
         def shares(relevance: Tensor, outputs: list[Tensor]) -> list[Tensor]:
             # R / (mean ± ε), to be multiplied by the inputs, and by ± ε for each input
-            mean = outputs[0]
-            small = torch.where(mean < 0, -epsilon, epsilon)
-            quotient = relevance / (mean + small)
+            small = stabiliser(outputs[0])
+            quotient = relevance / (outputs[0] + small)
             return [quotient, quotient * small]
 
         super().__init__(

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base import cores
-from kmex_core.relevance.composites import EPSILON, Ledger, composite
+from kmex_core.relevance.composites import Ledger, composite
 from kmex_core.relevance.layers import Layers, layers_of
 from kmex_core.relevance.recording import NoRules
 from kmex_core.relevance.remembered import random_images, remembered
-from kmex_core.relevance.shared import propagated
+from kmex_core.relevance.shared import propagated, stabilised
 
 COPIED_BYTES = 2**30
 PUBLISHED = "alpha1-beta0"
@@ -159,5 +159,4 @@ def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
         # contributions w_d z_d (N, D), scaled by s / (s ± ε): ε has the sign of the score s
         parts = z * head.weight[target].to(z.dtype)
         score = parts.sum(1, keepdim=True)
-        small = torch.where(score < 0, -EPSILON, EPSILON)
-        return parts * (score / (score + small))
+        return parts * (score / stabilised(score))

@@ -45,7 +45,6 @@ class RelevanceMethod(ABC):
     version: ClassVar[int] = 1
     conserves: ClassVar[bool] = True
     tolerance: ClassVar[float] = 0.05
-    linear: ClassVar[bool] = False
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
         """The reason, as a sentence, why the method cannot explain a model; "" if it can.

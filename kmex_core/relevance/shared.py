@@ -1,14 +1,14 @@
 """The published rules of LRP in one pass for many starts: what depends on the image alone is computed once for it.
 
 First convolution or Linear layer zB, other convolutions α1β0, Linear layers, average pooling and residual sums ε,
-pooling winner-take-all; biases take no relevance (Montavon et al.: Layer-Wise Relevance Propagation, 2019). For
+maximum pooling winner-take-all; biases take no relevance (Montavon et al.: Layer-Wise Relevance Propagation, 2019). For
 an image these rules are linear in the start: inputs and denominators of every layer are shared by all its starts, and a
 start costs one transposed convolution a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from zennit.layer import Sum
 from kmex_core.relevance.layers import Network, Reshape, Stack
 
 EPSILON = 1e-6
+
+Of = Callable[[Tensor], Tensor]  # values of the images (N, …) to those of each start's image (M, …)
 
 
 def propagated(
@@ -60,9 +62,14 @@ def propagated(
     return results[-1], found
 
 
-def stabilised(values: Tensor, epsilon: float = EPSILON) -> Tensor:
+def stabiliser(values: Tensor) -> Tensor:
+    """ε with the sign of each value, which keeps a denominator away from 0."""
+    return torch.where(values < 0, -EPSILON, EPSILON)
+
+
+def stabilised(values: Tensor) -> Tensor:
     """Values moved away from 0 by ε."""
-    return values + torch.where(values < 0, -epsilon, epsilon)
+    return values + stabiliser(values)
 
 
 def _passed(
@@ -95,8 +102,7 @@ def _passed(
     return [average_pooled(layer, one, result, above, of)]
 
 
-def _weighted(layer: nn.Module, x: Tensor, above: Tensor, of: object, box: Sequence[Tensor] | None) -> Tensor:
-    assert callable(of)
+def _weighted(layer: nn.Module, x: Tensor, above: Tensor, of: Of, box: Sequence[Tensor] | None) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if box is not None:
@@ -138,9 +144,8 @@ def _backward(layer: nn.Module, x: Tensor, weight: Tensor, above: Tensor) -> Ten
     return conv2d_input(shape, weight, above, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def _maximum(layer: nn.MaxPool2d, x: Tensor, above: Tensor, of: object) -> Tensor:
+def _maximum(layer: nn.MaxPool2d, x: Tensor, above: Tensor, of: Of) -> Tensor:
     """All relevance to the largest value."""
-    assert callable(of)
     _, places = functional.max_pool2d(
         x, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode, return_indices=True
     )
@@ -149,15 +154,14 @@ def _maximum(layer: nn.MaxPool2d, x: Tensor, above: Tensor, of: object) -> Tenso
     return found.view(len(above), *x.shape[1:])
 
 
-def average_pooled(layer: nn.Module, x: Tensor, result: Tensor, above: Tensor, of: object) -> Tensor:
+def average_pooled(layer: nn.Module, x: Tensor, result: Tensor, above: Tensor, of: Of) -> Tensor:
     """The ε rule for average pooling, with ε added to every pooled input instead of to their mean.
 
     The denominator is that of the ε rule. But a channel that is 0 everywhere distributes its relevance evenly, where
     the ε rule would drop it; PRP puts most relevance there, because a 0 matches a prototype's 0 best.
     """
-    assert callable(of)
     # R / (mean ± ε), times the inputs, and ± ε for each input (ε has the sign of the mean)
-    small = torch.where(result < 0, -EPSILON, EPSILON)
+    small = stabiliser(result)
     share = above / of(result + small)
     shape = (len(above), *x.shape[1:])
     # pooling is linear: its transpose is the gradient at any point

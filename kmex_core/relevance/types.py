@@ -59,7 +59,7 @@ class RelevanceMaps:
 
 
 ALIKE = 0.99
-SHARES = (0.05, 0.1, 0.2, 0.3)  # of the pixels that a verdict replaces
+JUDGED = (0.05, 0.1, 0.2, 0.3)  # of the pixels that a verdict replaces
 REPLACEMENTS = ("black", "mean", "blurred")  # of these pixels, see `relevance.replacements`
 
 

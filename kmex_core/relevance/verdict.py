@@ -12,8 +12,7 @@ from kmex_core.relevance.choices import of_prototypes
 from kmex_core.relevance.protocol import Prototypical
 from kmex_core.relevance.removal import class_margin, keep_pixels, relevance_rank, removal
 from kmex_core.relevance.replacements import replacements_of
-from kmex_core.relevance.target import joined
-from kmex_core.relevance.types import SHARES, MapVerdict
+from kmex_core.relevance.types import JUDGED, MapVerdict
 
 TOP = 0.1
 ROUNDING = 1e-5  # equal maps are not specific by a hair
@@ -96,18 +95,16 @@ def verdicts(
     random = torch.stack(
         [torch.randperm(ranks.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in range(ORDERS)]
     ).to(ranks.device)
-    bright = relevance_rank(image)
+    orders = torch.cat([random, relevance_rank(image)])
+    repeated = image.expand(len(orders), -1, -1, -1)
+    instead = list(replacements_of(repeated, model))
     with torch.no_grad():
         whole = class_margin(model, embedded, classes)
-    different = torch.unique(classes)
-    by_map = removal(model, images, classes, ranks, replacements, SHARES, insertion=False).margin
+    by_map = removal(model, images, classes, ranks, replacements, JUDGED, insertion=False).margin
     beside: dict[int, tuple[Tensor, Tensor]] = {}
-    for label in different.tolist():  # the orders that do not depend on the map, once for each class
-        orders = torch.cat([random, bright])
-        repeated = image.expand(len(orders), -1, -1, -1)
-        others = list(replacements_of(repeated, model))
+    for label in classes.unique().tolist():  # the orders that do not depend on the map, once for each class
         same = torch.full((len(orders),), label, device=image.device)
-        found = removal(model, repeated, same, orders, others, SHARES, insertion=False).margin
+        found = removal(model, repeated, same, orders, instead, JUDGED, insertion=False).margin
         beside[label] = found[:ORDERS].mean(0), found[ORDERS]
     dependence = _dependence(model, images, embedded, maps, ranks, prototypes, rivals, kind, replacements)
     return [
@@ -140,14 +137,7 @@ def _dependence(
         return None
     if not TARGETS[kind.target].has_rival:
         return torch.ones_like(z[:, 0]), torch.zeros_like(z[:, 0])
-    method, each = METHODS[kind.method].make(), torch.zeros_like(prototypes)
-    if method.linear and kind.target == "margin":
-        # f(p, q₂) = f(p, q₁) + f(q₁, q₂): one map for each different pair of rivals is enough
-        pairs, place = torch.stack([nearest, second], 1).unique(dim=0, return_inverse=True)
-        between = of_prototypes(kind.target, model, each[: len(pairs)], z[: len(pairs)], pairs[:, 0], pairs[:, 1])
-        others = maps + method.maps(model, images[:1], z[:1], between).values[place]
-    else:
-        targets = of_prototypes(kind.target, model, each, z, prototypes, second)
-        others = method.maps(model, images[:1], z[:1], joined([targets])).values
+    targets = of_prototypes(kind.target, model, torch.zeros_like(prototypes), z, prototypes, second)
+    others = METHODS[kind.method].make().maps(model, images[:1], z[:1], targets).values
     specific = specificity(model, images, prototypes, (nearest, second), (ranks, relevance_rank(others)), replacements)
     return cosine(maps, others), specific

@@ -103,7 +103,7 @@ def test_each_data_set_loads_or_says_which_files_are_missing(
 def test_each_relevance_method_is_shown_and_evaluated(demo: Store, name: str) -> None:
     described = METHODS[name]
     method = described.load()
-    for field in ("name", "title", "about", "version", "conserves", "tolerance", "linear"):
+    for field in ("name", "title", "about", "version", "conserves", "tolerance"):
         assert getattr(method, field) == getattr(described, field), field
     assert described.about.endswith(".")
     subject, source = subject_of(demo, "digits"), KMeans(2)

@@ -15,7 +15,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, MapKind
-from kmex_core.relevance.types import SHARES, Explanation, MapVerdict, RelevanceMaps
+from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict, RelevanceMaps
 
 COLUMNS = 4
 
@@ -90,10 +90,10 @@ def show_comparison(
 def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
     """Show what a relevance map is worth, in words and as a small curve."""
     words, curve = st.columns([3, 2], vertical_alignment="center")
-    words.caption(claims.map_verdict(verdict, SHARES, class_name))
+    words.caption(claims.map_verdict(verdict, JUDGED, class_name))
     if verdict.margin is not None:
         with curve:
-            show_figure(key, margin_figure(verdict, SHARES), "How much of the margin is left without the top pixels")
+            show_figure(key, margin_figure(verdict, JUDGED), "How much of the margin is left without the top pixels")
 
 
 def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:

@@ -19,7 +19,6 @@ class GradientInput(RelevanceMethod):
     title = "Gradient × input"
     about = "The gradient at the image times the brightness of each pixel: one pass, for any network."
     place = 2
-    linear = True
     conserves = False
 
     def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
