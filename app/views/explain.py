@@ -38,7 +38,7 @@ with predictions:
     show_predictions(chosen, converted.prototypes, explanation, picked)
 with maps:
     show_map_controls(kind)
-    show_contrast(chosen, converted.prototypes, explanation, picked, kind.method)
+    show_contrast(chosen, converted.prototypes, explanation, picked, kind)
     prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), kind)
     show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
     show_black_box(chosen, explanation, picked.pixels)

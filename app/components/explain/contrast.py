@@ -13,13 +13,14 @@ from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.relevance.types import Explanation
 
 COLUMNS = 4
 
 
 def show_contrast(
-    chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked, method: str
+    chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked, maps: MapKind
 ) -> None:
     """Show which pixels speak for the predicted class and which for a rival, which can be chosen.
 
@@ -28,7 +29,7 @@ def show_contrast(
         prototypes: its prototypes.
         explanation: the image's explanation.
         picked: the image.
-        method: how the map is made.
+        maps: the kind of the other maps on the page; this one is of the margin, by the same method.
     """
     names, classes = chosen.model.class_names, prototypes.classes
     order = np.argsort(explanation.distance, kind="stable")
@@ -52,7 +53,7 @@ def show_contrast(
         )
         heading.subheader(f"Why {markdown(names[own])} and not {markdown(names[rival])}?")
         p, q = nearest[own], nearest[rival]
-        found = read.contrast(chosen, picked.name, picked.pixels, p, q, method)
+        found = read.contrast(chosen, picked.name, picked.pixels, p, q, maps.method)
         train = read.dataset(chosen.model).split("train")
         image = address(picked.pixels)
         figures = [
@@ -63,7 +64,8 @@ def show_contrast(
         ]
         show_figures("contrast", figures, COLUMNS)
         st.caption(_shares(found, names[own], names[rival]))
-        show_verdict("contrast-verdict", found.verdicts[0], names[own])
+        if maps.target != DEFAULT_MAPS.target or rival != rivals[0]:  # else it is that of the nearest prototype, below
+            show_verdict("contrast-verdict", found.verdicts[0], names[own])
 
 
 def _shares(found: Explanation, own: str, rival: str) -> str:
