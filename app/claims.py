@@ -5,20 +5,23 @@ A sentence that holds for one model need not hold for the next: what cannot be c
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.analysis.map_checks import Verdict, best, verdicts
 from kmex_core.analysis.types import Projection
+from kmex_core.base.phrases import joined, ranges
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import chance_accuracy, paired_p_value
 from kmex_core.metrics.stability import Stability
 from kmex_core.metrics.types import MapChecks
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.metric_choice import K
+from kmex_core.prototypes.source import per_class_words
+from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, PatchConversion, Summary
 from kmex_core.relevance.types import Explanation, MapVerdict
 from kmex_core.stages.geometry import Geometry
@@ -182,13 +185,14 @@ def map_verdict(verdict: MapVerdict, shares: Sequence[float], class_name: str) -
             for values in (verdict.margin, verdict.random, verdict.brightness)
         )
         count = len(verdict.margin)
+        below = " (below 0, another class is nearer)" if verdict.margin[:, -1].mean() < 0 else ""
         beats = [
             f"{name} under {verdict.better_than(other)} of {count} replacements"
             for name, other in (("random order", verdict.random), ("brightness", verdict.brightness))
         ]
         sentences.append(
             f"Without its top {shares[-1]:.0%} of pixels, {left} of the margin of **{markdown(class_name)}** is "
-            f"left; {random} in random order, {bright} by brightness. It removes more than "
+            f"left{below}; {random} in random order, {bright} by brightness. It removes more than "
             f"{' and '.join(beats)}."
         )
     if verdict.cosine is None or verdict.specificity is None:
@@ -304,36 +308,56 @@ def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
 # ---- numbers of prototypes ------------------------------------------------------------------------------------------
 
 
-def agreement_over_k(summaries: Mapping[int, Summary], chosen: int) -> str:
-    """What more prototypes per class do to agreement, from the numbers that were measured.
+def agreement_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
+    """What the number of prototypes per class does to agreement, as far as seeds and chance let one say.
 
     Args:
-        summaries: summaries by prototypes per class.
-        chosen: the slider's number.
+        sweeps: of different seeds, at least one.
+        chosen: the number in the sidebar, `SUGGESTED` for none.
     """
-    ks = sorted(summaries)
-    if len(ks) < 2:
+    values = np.stack([sweep.agreement for sweep in sweeps])
+    images, mean, count = sweeps[0].images, values.mean(0), values.shape[1]
+    best, worst = int(mean.argmax()), int(mean.argmin())
+    if f"{mean[best]:.1%}" == f"{mean[worst]:.1%}":
+        return f"KMEx agrees with the black box on {mean[best]:.1%} of the {images:,} test images, whatever the number."
+    at_chosen = f"; with {chosen} per class on {mean[chosen - 1]:.1%}" if chosen > 0 else ""
+    words = [
+        f"KMEx agrees with the black box on {mean[worst]:.1%} to {mean[best]:.1%} of the {images:,} test images"
+        f"{at_chosen}."
+    ]
+    # the best is named only where the intervals of its neighbours end below its own
+    low, high = interval_over_seeds(values, images)
+    reaching = np.flatnonzero(high >= low[best])
+    if all(step not in reaching for step in (best - 1, best + 1)):
+        words.append(f"Agreement is highest with {best + 1}.")
+    else:
+        words.append(f"No number is best beyond chance: the intervals of {len(reaching)} of {count} overlap the best.")
+    above = mean > sweeps[0].random_agreement[:, 2]
+    if above.all():
+        words.append("For every number it is above that of as many random training images of each class.")
+    elif above.any():
+        named = joined("and", ranges(np.flatnonzero(above) + 1))
+        words.append(f"It is above that of as many random training images of each class with {named} only.")
+    else:
+        words.append("For no number is it above that of as many random training images of each class.")
+    return " ".join(words)
+
+
+def last_step(sweeps: Sequence[Sweep], k: int) -> str:
+    """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step."""
+    if k < 2:
         return ""
-    agreement = {k: summaries[k].agreement for k in ks}
-    best, worst = max(ks, key=lambda k: (agreement[k], -k)), min(ks, key=lambda k: (agreement[k], k))
-    images = summaries[ks[0]].images
-    if f"{agreement[best]:.1%}" == f"{agreement[worst]:.1%}":
-        about = "" if agreement[best] == agreement[worst] else "about "
-        images_agreeing = f"{about}{agreement[best]:.1%} of the {images:,} test images"
-        return f"KMEx agrees with the black box on {images_agreeing}, whatever the number of prototypes."
-    is_between = chosen in summaries and chosen not in (best, worst)
-    at_chosen = f"; with {chosen} it is {agreement[chosen]:.1%}" if is_between else ""
-    ends = (
-        f"KMEx agrees with the black box most often with {best} per class (on {agreement[best]:.1%} of {images:,} test "
-        f"images) and least often with {worst} ({agreement[worst]:.1%}){at_chosen}."
-    )
-    drop, before, after = max((agreement[a] - agreement[b], a, b) for a, b in itertools.pairwise(ks))
-    if drop <= 0:
-        return f"{ends} Agreement never falls as prototypes are added."
-    lost = round(drop * images)
+    agreement = np.stack([sweep.agreement for sweep in sweeps])
+    images, gain = sweeps[0].images, agreement[:, k - 1] - agreement[:, k - 2]
+    low, high = interval_over_seeds(agreement, images)
+    before, after = (np.array([sweep.inertia[step].sum() for sweep in sweeps]) for step in (k - 2, k - 1))
+    nearer = 1 - (after / np.where(before > 0, before, 1)).mean() if (before > 0).all() else 0.0
+    over = f", on average over {len(sweeps)} seeds" if len(sweeps) > 1 else ""
+    within = high[k - 1] >= low[k - 2] and high[k - 2] >= low[k - 1]
     return (
-        f"{ends} More prototypes do not always help: from {before} to {after}, agreement falls by "
-        f"{'less than 0.1' if drop < 0.001 else f'{drop * 100:.1f}'} points ({lost:,} image{'s' * (lost != 1)})."
+        f"From {k - 1} to {k} per class, agreement changes by {100 * gain.mean():+.2f} percentage points{over}"
+        f"{' (the intervals overlap: no more than chance)' if within else ''}, and the squared distance of training "
+        f"images to their prototype falls by {nearer:.1%}."
     )
 
 
@@ -346,9 +370,9 @@ def effective_number(summary: Summary, per_class: int) -> str:
     if per_class == 1:
         return "With one prototype per class, the effective number is 1."
     return (
-        f"With {per_class} prototypes per class, the effective number is {summary.effective:.2f}, {place} the band of "
-        f"as many random training images ({low:.2f} to {high:.2f} in 95 % of draws); {per_class} equidistant groups "
-        f"would score {groups:.2f}."
+        f"With {per_class_words(per_class)}, the effective number is {summary.effective:.2f}, {place} the band of as "
+        f"many random training images ({low:.2f} to {high:.2f} in 95 % of draws); as many equidistant groups would "
+        f"score {groups:.2f}."
     )
 
 
@@ -364,14 +388,14 @@ def stability(found: Stability, class_names: Sequence[str]) -> str:
     )
 
 
-def diversity_over_k(summaries: Mapping[int, Summary]) -> str:
+def diversity_over_k(sweep: Sweep) -> str:
     """How far the paper's measure of diversity moves with the number of prototypes; "" when there is little to say."""
-    values = [summary.diversity for summary in summaries.values() if summary.diversity is not None]
+    values = sweep.diversity[~np.isnan(sweep.diversity)]
     if len(values) < 2:
         return ""
-    low, high = min(values), max(values)
+    low, high = float(values.min()), float(values.max())
     moves = "hardly changes, staying" if high - low < STILL else "varies"
-    return f"Over the {len(values)} numbers of prototypes measured, it {moves} between {low:.4f} and {high:.4f}."
+    return f"Over {len(values)} numbers of prototypes, it {moves} between {low:.4f} and {high:.4f}."
 
 
 # ---- maps -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from app.access import check_model
-from app.selection import Selection
+from app.selection import SWEEP_SEEDS, Selection
 from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.base import cores
@@ -28,12 +28,17 @@ from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
 from kmex_core.models.info import BuiltInDetails, ModelInfo, in_display_order
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.metric import COSINE
 from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.suggestion import Evidence
+from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.curves import attribute_curves as curves_over_k
+from kmex_core.stages.curves import built_in_attribute_curves
 from kmex_core.stages.embedding import SplitEmbedding
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.evaluation import evaluate
@@ -44,8 +49,8 @@ from kmex_core.stages.relevance_scores import RelevanceScores
 from kmex_core.stages.stability import SEEDS
 from kmex_core.stages.stability import stability as stability_over_seeds
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import attribute_curves as curves_over_k
-from kmex_core.stages.sweep import built_in_attribute_curves
+from kmex_core.stages.suggestion import ModelSuggestion
+from kmex_core.stages.sweep import ModelSweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +61,8 @@ _SUBJECTS = "_subjects"  # in the session
 HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
     SplitEmbedding: (6, False),
     ModelConversion: (200, "Finding prototypes …"),
+    ModelSweep: (20, False),
+    ModelSuggestion: (20, False),
     ModelPatches: (20, False),
     ModelGeometry: (20, False),
     EmbeddingMap: (6, "Reading the embedding map …"),
@@ -202,6 +209,18 @@ def _summaries() -> dict[str, Summary]:
     return {}  # filled as a background job writes them, so that what is missing is never remembered
 
 
+def sweeps(chosen: Selection) -> dict[int, Sweep]:
+    """KMEx for every number of prototypes per class, by seed, as far as the store has them."""
+    artifacts = {seed: subject(chosen.model).sweep(chosen.kmeans.seeded(seed)) for seed in SWEEP_SEEDS}
+    found = {seed: peek(artifact) for seed, artifact in artifacts.items()}
+    return {seed: sweep for seed, sweep in found.items() if sweep is not None}
+
+
+def suggestion(chosen: Selection) -> Evidence | None:
+    """How many prototypes each class needs, if the store has it."""
+    return peek(subject(chosen.model).suggestion(chosen.kmeans.metric))
+
+
 def scores(chosen: Selection, images: int, seed: int = 0, maps: MapKind = DEFAULT_MAPS) -> MapScores | None:
     """The metrics on relevance maps image by image, None when they were not measured yet."""
     return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed, maps))
@@ -286,6 +305,24 @@ def stability(chosen: Selection) -> Stability | None:
 @st.cache_data(max_entries=100, show_spinner="Comparing seeds …", hash_funcs=NAMES)
 def _stability(chosen: Selection) -> Stability:
     return stability_over_seeds(subject(chosen.model), chosen.kmeans)
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
+def exemplars(chosen: Selection, label: int) -> np.ndarray | None:
+    """(S, S) the training images nearest to the prototypes of a class, for 1 to S of them; None without a sweep."""
+    from kmex_core.prototypes.sweep import class_exemplars
+
+    info = chosen.model
+    sweep = peek(subject(info).sweep(chosen.kmeans.seeded(SWEEP_SEEDS[0])))
+    if sweep is None:
+        return None
+    train = embeddings(info, "train")
+    metric = result(subject(info).geometry()).metric(sweep.metric) if sweep.metric != COSINE else None
+    rows = np.flatnonzero(train.labels == label)
+    z = train.z[rows]
+    space = metric(z) if metric is not None else z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
+    found = class_exemplars(space, sweep.cluster[:, rows], sweep.counts[:, label])
+    return np.where(found >= 0, rows[found], found)
 
 
 @st.cache_data(max_entries=20, show_spinner=False, hash_funcs=NAMES)

@@ -10,6 +10,7 @@ from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 
 DEFAULT_K = 5
 KS = range(1, 21)  # prototypes per class that can be chosen
+SWEEP_SEEDS = tuple(range(5))  # of the curves over them
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.metric import OPTIONS as METRICS
-from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
 
 MOST_OFFERED = 6
 NO_MODEL = "none"
@@ -88,7 +88,8 @@ def choose() -> None:
         st.session_state[_LAST] = title
         model = next((model for model in models if model.name == name and name in of_dataset), None)
         converted = model is None or model.kind == "blackbox" or _choose_kmex(model)
-        k = _choose_k(disabled=not converted)
+        auto = _choose_suggested(disabled=not converted)
+        k = _choose_k(disabled=not converted or auto)
         metric = _choose_metric() if converted else AUTO
         if k != int(k):  # went back to an address that names none
             _forget("k")
@@ -98,7 +99,9 @@ def choose() -> None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
     st.session_state[_WEIGHTS] = {model.name: catalogue.weights_key(read.store(), model.name)}
-    st.session_state[_KEY] = Selection(model, KMeans(int(k), metric=metric) if converted else BuiltIn())
+    st.session_state[_KEY] = Selection(
+        model, KMeans(SUGGESTED if auto else int(k), metric=metric) if converted else BuiltIn()
+    )
 
 
 def _forget(*keys: str) -> None:
@@ -178,6 +181,19 @@ def _choose_k(disabled: bool) -> float:
     if bind is None:  # only now, since the widget may have been bound until now
         _write({"k": f"{k:.0f}"})
     return k
+
+
+def _choose_suggested(disabled: bool) -> bool:
+    return bool(
+        st.toggle(
+            "Suggested number per class",
+            key="auto",
+            bind=bound_switch("auto", False),
+            disabled=disabled,
+            help="Give each class the number of prototypes that its training images suggest, instead of one number for "
+            "all. The page Prototypes per class shows the numbers and why.",
+        )
+    )
 
 
 def _choose_metric() -> str:

@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, metrics, pages
+from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, metrics, pages, sweep
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -19,6 +19,7 @@ ALL = {
     "load": load.measure,
     "map": map.measure,
     "engine": engine.measure,
+    "sweep": sweep.measure,
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
     "attributes": attributes.measure,

@@ -23,8 +23,8 @@ from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
 from kmex_core.data.display import png
 from kmex_core.models import catalogue as models
+from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import sweep
 
 IMAGES = 60_000
 NAME = "many"
@@ -54,7 +54,8 @@ def prepare(folder: Path) -> Store:
     models.save(store, info, black_box.model)
     data = dataset_of(info)
     Subject(store, info, data).embedding_map().get()
-    sweep(Subject(store, info, data), range(1, 11))
+    for k in range(1, 11):
+        Subject(store, info, data).conversion(KMeans(k)).get()
     return store
 
 

@@ -243,7 +243,7 @@ def test_the_tutorial_shows_what_its_commands_print(faces_cache: Path) -> None:
 
 
 def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
-    """Faces with sunglasses: rare, without a prototype at 5 per class, with one at 9, and wrong as often with both."""
+    """Faces with sunglasses: rare, with a prototype at 5 per class, without one at 9, and wrong as often with both."""
     from kmex_core.analysis import coverage
     from kmex_core.analysis.tables.attributes import accuracy_table
     from kmex_core.base.store import Store
@@ -255,7 +255,7 @@ def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
     train, test = subject.data.split("train"), subject.data.split("test")
     column = train.attribute_names.index("Sunglasses")
     assert f"They occur in {train.attributes[:, column].mean():.1%}".replace("%", " %") in text
-    for k, wearing in ((5, 0), (9, 1)):
+    for k, wearing in ((5, 1), (9, 0)):
         conversion = subject.conversion(KMeans(k)).get()
         covered = coverage.coverage(train, conversion.prototypes)
         assert covered.has[:, column].sum() == wearing
@@ -264,6 +264,6 @@ def test_the_tutorials_finding_is_in_the_data(faces_cache: Path) -> None:
         assert row["images"] == 53
         assert f"{row['accuracy']:.1%}".replace("%", " %") in text
         assert f"{row['accuracy_black_box']:.1%}".replace("%", " %") in text
-        assert row["high"] < 0.81
-        worst = table.index[:5]
-        assert all("Sunglasses" in group for group in worst) or k > 5  # the groups that the text shows
+        assert row["high"] < 0.83
+        worst = table.index[:5]  # the groups that the text shows, at 5 per class
+        assert sum("Sunglasses" in group for group in worst) == 4 or k > 5

@@ -1,4 +1,4 @@
-"""Prototypes per class: metrics over the number of prototypes."""
+"""Prototypes per class: how many a class needs, and what each number gives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import streamlit as st
 from app import read
 from app.components.shared.notes import show_warnings
 from app.components.shared.preparation import prepare
-from app.components.shared.summaries import stored_summaries
 from app.components.shared.title import show_title
-from app.components.sweep.curves import show_sweep, wait_for_sweep
-from app.selection import KS
+from app.components.sweep.curves import add_seeds, show_sweep, wait_for_sweep
+from app.components.sweep.lineage import choose_class, show_lineage
+from app.components.sweep.suggestion import show_suggestion
+from app.selection import SWEEP_SEEDS
 from app.state import selection
+from kmex_core.analysis.suggestion import overall
 from kmex_core.base.plain_text import markdown
 
 chosen = selection()
@@ -22,15 +24,21 @@ info = chosen.model
 
 show_title("Prototypes per class")
 st.markdown(
-    "How many prototypes does a class need? The curves show the metrics for 1 to 20 prototypes per class; the slider "
-    "in "
-    "the sidebar moves the mark."
+    "How many prototypes does a class need? The page suggests a number from the training images, and shows what 1 to "
+    "20 per class give on the test images. The slider in the sidebar moves the mark."
 )
 if not chosen.has_black_box:
     st.info(f"{markdown(info.name)} has {info.k} built-in prototypes per class. The curves show KMEx on its embedding.")
 prepare(info)
 show_warnings(kmex)
-read.conversion(kmex)  # the chosen number first, whatever else is missing
-if len(stored_summaries(kmex)) < len(KS) and not wait_for_sweep(kmex):
+if not wait_for_sweep(kmex):
     st.stop()
-show_sweep(kmex)
+sweeps, evidence = read.sweeps(kmex), read.suggestion(kmex)
+label = choose_class(kmex)
+if evidence is not None:
+    show_suggestion(kmex, evidence, label)
+st.header("What each number gives")
+show_sweep(kmex, sweeps, None if evidence is None else overall(evidence))
+st.header("How prototypes divide")
+show_lineage(kmex, sweeps[SWEEP_SEEDS[0]], label)
+add_seeds(kmex, sweeps)

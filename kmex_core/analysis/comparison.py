@@ -17,6 +17,7 @@ from kmex_core.data.registry import title
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.prototypes.source import numbered
 
 FORMATS = ("text", "csv", "latex")
 # what a ± is over
@@ -184,7 +185,12 @@ def as_text(table: Sequence[Row]) -> str:
     """A metric per line, a model per column."""
     columns = [["", "data set", "prototypes per class", *(METRICS[name].heading for name in metrics_of(table))]]
     columns += [
-        [row.label, row.dataset, str(row.k or "–"), *(shown(name, row.cells.get(name)) for name in metrics_of(table))]
+        [
+            row.label,
+            row.dataset,
+            str(numbered(row.k) if row.k else "–"),
+            *(shown(name, row.cells.get(name)) for name in metrics_of(table)),
+        ]
         for row in table
     ]
     widths = [max(map(len, column)) for column in columns]
@@ -348,7 +354,7 @@ def as_csv(table: Sequence[Row]) -> str:
                     row.label,
                     row.source,
                     row.dataset,
-                    row.k or "",
+                    numbered(row.k) if row.k else "",
                     row.images or "",
                     name,
                     METRICS[name].better,

@@ -12,6 +12,7 @@ from kmex_core import metrics
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import joined
 from kmex_core.data.registry import Split
+from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.types import Prototypes
 
 HARDLY = 0.01
@@ -242,7 +243,7 @@ def finding(covered: Coverage, per_class: int) -> list[str]:
     """
     total, caught, chance = len(covered.names), int(covered.captured.sum()), covered.captured_chance
     sentences = [
-        f"With {per_class} prototype{'s' if per_class != 1 else ''} per class, "
+        f"With {per_class_words(per_class)}, "
         f"{f'all {total}' if caught == total else f'{caught} of {total}'} attributes are captured, "
         f"{CAPTURED_VERDICTS[chance.verdict(caught, True)]}: as many random training images of each class capture "
         f"{chance.mean:.1f} ({chance.low:g} to {chance.high:g} in {metrics.CONFIDENCE:.0%} of {metrics.DRAWS} draws)."

@@ -27,7 +27,7 @@ from kmex_core.base.plain_text import table_csv
 from kmex_core.data.display import COLOURS, boxed, displayed, overlay, png, printable
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource, numbered
 from kmex_core.prototypes.types import Conversion, PatchPrototypes, Prototypes
 from kmex_core.relevance.types import JUDGED, REPLACEMENTS, Explanation, MapVerdict
 
@@ -120,7 +120,7 @@ def attributes(
         "own": not source.has_black_box,
         "seeds": list(curves.seeds),
         "rows": as_rows(curves),
-        "k": per_class,
+        "k": numbered(per_class),
         "seed": seed,
         "finding": finding(covered, per_class),
         "chance_limits": {

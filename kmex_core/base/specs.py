@@ -76,8 +76,9 @@ class EmbeddingSpec(Spec):
 class PrototypeSpec(Spec):
     """What a set of prototypes depends on: an embedding (by key), prototypes per class, seed, similarity, metric.
 
-    `k` = 0 means the model's built-in prototypes, as does `method`. `metric` is one of `metric.OPTIONS`; `held_out` is
-    the key of the validation split's embedding, "" where the test split takes its place.
+    `k` = 0 means the model's built-in prototypes, as does `method`, −1 the suggested number of each class. `metric` is
+    one of `metric.OPTIONS`; `held_out` is the key of the validation split's embedding, "" where the test split takes
+    its place.
     """
 
     kind: ClassVar[str] = "PrototypeSpec"
@@ -88,7 +89,36 @@ class PrototypeSpec(Spec):
     squared: bool = True
     metric: str = "euclidean"
     held_out: str = ""
-    method: str = "kmeans-6"
+    method: str = "kmeans-7"
+
+
+@dataclass(frozen=True)
+class SweepSpec(Spec):
+    """What prototypes for every number per class depend on: an embedding (by key), the largest number, seed, metric.
+
+    `metric` and `held_out` are those of `PrototypeSpec`.
+    """
+
+    kind: ClassVar[str] = "SweepSpec"
+    embedding: str
+    reach: int
+    seed: int = 0
+    metric: str = "euclidean"
+    held_out: str = ""
+    method: str = "sweep-1"
+
+
+@dataclass(frozen=True)
+class SuggestionSpec(Spec):
+    """What the evidence for numbers of prototypes depends on, as in `SweepSpec`."""
+
+    kind: ClassVar[str] = "SuggestionSpec"
+    embedding: str
+    reach: int
+    seed: int
+    metric: str
+    held_out: str
+    method: str = "suggestion-1"
 
 
 @dataclass(frozen=True)
@@ -98,7 +128,7 @@ class GeometrySpec(Spec):
     kind: ClassVar[str] = "GeometrySpec"
     embedding: str
     held_out: str
-    method: str = "geometry-1"
+    method: str = "geometry-2"
 
 
 @dataclass(frozen=True)
@@ -116,7 +146,7 @@ class PatchSpec(Spec):
     metric: str = "euclidean"
     held_out: str = ""
     blocks: str = "last"
-    method: str = "patches-3"
+    method: str = "patches-4"
 
 
 @dataclass(frozen=True)

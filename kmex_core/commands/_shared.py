@@ -19,7 +19,8 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import MODULE, Program
 from kmex_core.models.kinds import TITLES
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 
@@ -77,7 +78,26 @@ Device = Annotated[
 ]
 First = Annotated[int, typer.Option("--first", help="Number of prototypes per class to start with.")]
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")]
-K = Annotated[int, typer.Option("--k", min=1, help="Prototypes per class.")]
+
+
+def _number_of_prototypes(text: str | int) -> int:
+    """`--k`: 1 or more, or "auto" for `SUGGESTED`."""
+    if text == AUTO:
+        return SUGGESTED
+    if not str(text).isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"Expected 1 or more, or {AUTO}, got {text}.")
+    return int(text)
+
+
+K = Annotated[
+    int,
+    typer.Option(
+        "--k",
+        parser=_number_of_prototypes,
+        metavar="N|auto",
+        help="Prototypes per class, or auto: the number that the sweep suggests for each class.",
+    ),
+]
 Metric = Annotated[
     str,
     typer.Option(

@@ -77,7 +77,7 @@ def attributes(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import export as exports
         from kmex_core.models import catalogue
-        from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
+        from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
 
         whole = subject = open_subject(model, data_root, skip_broken, device, bar)
         info = subject.info

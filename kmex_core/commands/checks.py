@@ -27,7 +27,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, numbered
 from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, MapKind
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def check(
         ]
         return {
             "model": model,
-            "k": source.per_class(subject.info.k),
+            "k": numbered(source.per_class(subject.info.k)),
             "own": own,
             "seed": seed,
             "metric": metric,

@@ -24,7 +24,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.source import KMeans, numbered, per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def convert(
         return {
             "model": info.name,
             "dataset": info.dataset,
-            "k": k,
+            "k": numbered(k),
             "seed": seed,
             "metric": summary.metric,
             "test_images": summary.images,
@@ -84,7 +84,7 @@ def convert(
 
     def show(answer: dict[str, Any]) -> None:
         print(
-            f"'{answer['model']}' with {answer['k']} prototypes per class, {answer['metric']} metric, "
+            f"'{answer['model']}' with {per_class_words(k)}, {answer['metric']} metric, "
             f"on {answer['test_images']:,} test images:\n"
             f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
             f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"

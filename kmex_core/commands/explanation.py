@@ -29,7 +29,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.source import BuiltIn, KMeans, numbered
 from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
 from kmex_core.relevance.choices import CLASS
 
@@ -85,7 +85,7 @@ def explain(
         )
         answer = exports.explanation(explained, conversion.prototypes, info) | {
             "model": model,
-            "k": source.per_class(info.k),
+            "k": numbered(source.per_class(info.k)),
             "own": own,
             "seed": seed,
             "metric": conversion.metric.name,

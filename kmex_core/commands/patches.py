@@ -25,7 +25,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO, EUCLIDEAN
-from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.source import SUGGESTED, KMeans
 from kmex_core.prototypes.types import LAST, SEVERAL, fewer_prototypes
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def patches(
                 check_file(path, overwrite, option)
         picture = None if image is None else read_picture(image)
         subject = open_subject(model, data_root, skip_broken, device, bar)
+        if k == SUGGESTED:
+            raise InputError("No number of patch prototypes is suggested: what is suggested is for whole images.")
         info, source = subject.info, KMeans(k, seed, metric)
         artifact = subject.patches(source, blocks)
         patches, kmex = artifact.get(), subject.read(subject.conversion(source)).summary

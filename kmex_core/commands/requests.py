@@ -14,6 +14,8 @@ from typer.main import get_command
 
 from kmex_core.commands._program import MODULE
 from kmex_core.commands._shared import app
+from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.source import SUGGESTED
 
 P = ParamSpec("P")
 
@@ -50,6 +52,8 @@ def _arguments(parameter: Any, value: Any) -> Iterator[str]:
     """How the command line passes a value to a parameter (of click's)."""
     if value is None or value == "":
         return
+    if parameter.name == "k" and value == SUGGESTED:
+        value = AUTO
     if parameter.param_type_name == "argument":
         yield str(value)
     elif parameter.is_flag:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -34,11 +36,16 @@ def diversity(
     """
     if arithmetic not in ("exact", "reference"):
         raise ValueError(f"Expected arithmetic exact or reference, got {arithmetic}.")
-    distance = _exact(centers) if arithmetic == "exact" else _reference(centers)
     if squared is None:
         squared = arithmetic == "exact"
-    d = distance**2 if squared else distance
-    return similarity_diversity(np.log((d + 1) / (d + epsilon)), classes, scope)
+    among = _exact if arithmetic == "exact" else _reference
+
+    def similarity(rows: np.ndarray) -> np.ndarray:
+        distance = among(centers[rows])
+        d = distance**2 if squared else distance
+        return np.asarray(np.log((d + 1) / (d + epsilon)))
+
+    return _mean_entropy(similarity(rows) for rows in _rows(classes, scope))
 
 
 def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str = "class") -> float:
@@ -55,13 +62,16 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
     Raises:
         ValueError: when there are no two prototypes to compare, or for an unknown scope.
     """
-    if scope not in ("class", "all"):
-        raise ValueError(f"Expected scope class or all, got {scope}.")
+    return _mean_entropy(similarity[rows][:, rows] for rows in _rows(classes, scope))
+
+
+def _mean_entropy(similarities: Iterable[np.ndarray]) -> float:
+    """The mean over prototypes of `similarity_diversity`, from the similarities (k, k) of those that are compared."""
     entropies = []
-    for rows in _rows(classes) if scope == "class" else [np.arange(len(classes))]:
-        compared = np.asarray(similarity, dtype=np.float64)[rows][:, rows]
-        if len(compared) < 2:
+    for similarity in similarities:
+        if len(similarity) < 2:
             continue
+        compared = similarity.astype(np.float64)
         # log-softmax of each row, shifted by its maximum against overflow
         log_share = compared - compared.max(1, keepdims=True)
         log_share -= np.log(np.exp(log_share).sum(1, keepdims=True))
@@ -72,7 +82,12 @@ def similarity_diversity(similarity: np.ndarray, classes: np.ndarray, scope: str
     return float(np.concatenate(entropies).mean())
 
 
-def _rows(classes: np.ndarray) -> list[np.ndarray]:
+def _rows(classes: np.ndarray, scope: str) -> list[np.ndarray]:
+    """The prototypes that are compared with one another: of each class, or all."""
+    if scope not in ("class", "all"):
+        raise ValueError(f"Expected scope class or all, got {scope}.")
+    if scope == "all":
+        return [np.arange(len(classes))]
     return [np.flatnonzero(classes == label) for label in np.unique(classes)]
 
 

@@ -63,44 +63,62 @@ def random_effective(
     variance: np.ndarray,
     seed: int,
     draws: int = DRAWS,
-) -> Band:
+) -> list[Band]:
     """The effective number of random training images in place of the prototypes: its chance level.
 
-    Each draw takes as many different images of each class as the class has prototypes.
+    Each draw takes as many different images of each class as the class has prototypes; for several numbers, the images
+    of a smaller one are the first of those of larger ones.
 
     Args:
         embedding: (N, D) of the training images, in the space of the prototypes.
         labels: (N,).
-        per_class: (C,) prototypes per class; classes without any are left out.
+        per_class: (S, C) for S numbers, prototypes per class; classes without any are left out.
         variance: (C,), see `class_variance`.
         seed: of the draws.
         draws: their number.
+
+    Returns:
+        A band for each of the S numbers.
 
     Raises:
         ValueError: when no class has prototypes, or one has more than images; for a variance that is negative or not
             finite.
     """
     _check(variance)
-    if not (per_class > 0).any():
+    if not (per_class > 0).any(1).all():
         raise ValueError("No class has prototypes.")
-    scores = []  # (draws,) of each class
-    for label in np.flatnonzero(per_class > 0).tolist():
-        rows, count = np.flatnonzero(labels == label), int(per_class[label])
-        if count > len(rows):
-            raise ValueError(f"Class {label} has {len(rows)} images, fewer than its {count} prototypes.")
+    scores: list[list[np.ndarray]] = [[] for _ in per_class]  # (draws,) of each class that has prototypes
+    for label in np.flatnonzero(per_class.max(0) > 0).tolist():
+        rows, most = np.flatnonzero(labels == label), int(per_class[:, label].max())
+        if most > len(rows):
+            raise ValueError(f"Class {label} has {len(rows)} images, fewer than its {most} prototypes.")
         # one seed per class: a class's draws do not depend on the other classes
-        random = np.random.default_rng([seed, label])
-        chosen = np.stack([random.choice(rows, count, replace=False) for _ in range(draws)])  # (draws, k)
-        # squared distances by matrix products, (draws, k, k); centred first to lose no precision to a large mean
+        chosen = rows[_prefixes(len(rows), most, draws, np.random.default_rng([seed, label]))]  # (draws, most)
+        # squared distances by matrix products, (draws, most, most); centred first to lose no precision to a large mean
         images, place = np.unique(chosen, return_inverse=True)
         points = embedding[images].astype(np.float64)
         points = (points - points.mean(0))[place.reshape(chosen.shape)]
         product = points @ points.transpose(0, 2, 1)
         square = np.diagonal(product, axis1=1, axis2=2)
-        scores.append(_vendi(square[:, :, None] + square[:, None] - 2 * product, variance[label]))
-    over_draws = np.mean(scores, 0)  # the mean over the classes, as for prototypes
-    low, high = np.quantile(over_draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Band(float(over_draws.mean()), float(low), float(high))
+        apart = square[:, :, None] + square[:, None] - 2 * product
+        for number, count in enumerate(per_class[:, label].tolist()):
+            if count > 0:
+                scores[number].append(_vendi(apart[:, :count, :count], variance[label]))
+    bands = []
+    for of_class in scores:
+        over_draws = np.mean(of_class, 0)  # the mean over the classes, as for prototypes
+        low, high = np.quantile(over_draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        bands.append(Band(float(over_draws.mean()), float(low), float(high)))
+    return bands
+
+
+def _prefixes(n: int, most: int, draws: int, random: np.random.Generator) -> np.ndarray:
+    """(draws, most) the first places of random permutations of n; no larger `most` changes the first ones."""
+    order, each = np.tile(np.arange(n, dtype=np.int32), (draws, 1)), np.arange(draws)
+    for place in range(most):  # Fisher and Yates, as far as it is needed
+        other = random.integers(place, n, draws)
+        order[each, place], order[each, other] = order[each, other], order[each, place]
+    return order[:, :most]
 
 
 def equidistant_effective(k: int) -> float:

@@ -26,6 +26,7 @@ from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pai
 from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped, pulled_back
 from kmex_core.prototypes.metric_choice import chosen_metric
 from kmex_core.prototypes.posterior import calibrated, posterior
+from kmex_core.prototypes.suggestion import numbers
 from kmex_core.prototypes.temperature import Temperature
 from kmex_core.prototypes.types import Prototypes, fewer_prototypes
 from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
@@ -267,7 +268,7 @@ class KMEx(nn.Module):
         cls,
         model: nn.Module,
         loader: Iterable[Any],
-        k: int = 5,
+        k: int | Sequence[int] | str = 5,
         seed: int = 0,
         class_names: Sequence[str] | None = None,
         device: str | torch.device | None = None,
@@ -289,7 +290,7 @@ class KMEx(nn.Module):
                 ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
                 each image of its sampler once, so `nearest` contains indices into the data set. Turn random
                 augmentation off.
-            k: prototypes per class; a class with fewer different images gets one per image.
+            k: prototypes per class (fewer for a class with fewer different images), C numbers, or "auto": as suggested.
             seed: of k-means.
             class_names: C names ("0", "1", … when None).
             device: where to compute (the model's device when None); a model on another device is copied.
@@ -327,15 +328,14 @@ class KMEx(nn.Module):
             others.classes = parts.head.out_features
             held = extract(parts.encoder, parts.head, others, others.total, place, progress=progress)
         fitted = chosen_metric(metric, embeddings, held, names, str(place))
-        prototypes = fit_prototypes(embeddings.in_space(fitted), names, k, seed, str(place), progress)
-        if few := fewer_prototypes(prototypes, names, k):
+        space = embeddings.in_space(fitted)
+        counts = numbers(k, space, names, str(place), progress)
+        prototypes = fit_prototypes(space, names, counts, seed, str(place), progress)
+        if isinstance(counts, int) and (few := fewer_prototypes(prototypes, names, counts)):
             warnings.warn(few, stacklevel=2)
-        prototypes = dataclasses.replace(
-            prototypes,
-            nearest=batches.index_of(prototypes.nearest),
-            nearest_any=batches.index_of(prototypes.nearest_any),
-        )
-        made_by = {"k": k, "seed": seed, "head_path": parts.head_path, "versions": versions()}
+        nearest, nearest_any = batches.index_of(prototypes.nearest), batches.index_of(prototypes.nearest_any)
+        prototypes = dataclasses.replace(prototypes, nearest=nearest, nearest_any=nearest_any)
+        made_by = {"k": counts, "seed": seed, "head_path": parts.head_path, "versions": versions()}
         kmex = cls(
             parts.encoder,
             parts.head,

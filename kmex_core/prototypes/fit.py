@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,18 +12,20 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.kmeans import kmeans
+from kmex_core.prototypes.kmeans import Clusters, clusterings
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 NEAREST = 12
 EPSILON = 1e-4
 ROWS = 16384
+MANY = 10_000_000  # differences between numbers
+CANCELLED = 1e-8  # of the squared lengths: below, a product of float64 numbers is not exact to float32
 
 
 def fit_prototypes(
     embeddings: Embeddings,
     class_names: Sequence[str],
-    k: int,
+    k: int | Sequence[int],
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = silent,
@@ -36,30 +38,56 @@ def fit_prototypes(
     Args:
         embeddings: of the training split.
         class_names: C names; class c has the label c.
-        k: prototypes per class, 1 or more.
+        k: prototypes per class, 1 or more; or C numbers, one for each class.
         seed: of k-means.
         device: a torch device.
         progress: called after each class.
 
     Raises:
-        InputError: when a class has no images (the message names it), an embedding is not finite, or a label is out of
-            range.
+        InputError: when a class has no images (the message names it), an embedding is not finite, a label is out of
+            range, or `k` is not possible.
     """
-    if k < 1:
-        raise InputError(f"Expected at least 1 prototype per class, got {k}.")
-    sizes = _checked_sizes(embeddings, class_names)
+    counts = [k] * len(class_names) if isinstance(k, int) else list(k)
+    if len(counts) != len(class_names) or min(counts) < 1:
+        raise InputError(f"Expected at least 1 prototype for each of {len(class_names)} classes, got {k}.")
+    checked_sizes(embeddings, class_names)
     z = torch.from_numpy(embeddings.z).to(device)
     labels = torch.from_numpy(embeddings.labels).to(device)
-    centers = []  # (k, D) of each class
-    for label in range(len(class_names)):
-        progress(Event("Finding prototypes", label, len(class_names)))
+    found = list(class_clusters(z, labels, [[count] for count in counts], seed, progress))
+    centers = torch.cat([clusters.centers for (clusters,) in found]).cpu().numpy()  # (K, D)
+    classes = np.repeat(np.arange(len(found)), [len(clusters.centers) for (clusters,) in found])
+    return nearest_prototypes(embeddings, class_names, centers, classes, device)
+
+
+def class_clusters(
+    z: Tensor, labels: Tensor, ks: Sequence[Sequence[int]], seed: int, progress: Progress = silent
+) -> Iterator[list[Clusters]]:
+    """k-means on the images of each class, for several numbers of prototypes.
+
+    Args:
+        z: (N, D) embeddings in the space of the prototypes.
+        labels: (N,) their classes; every class has images.
+        ks: of each class, ascending.
+        seed: of k-means.
+        progress: called after each class.
+
+    Yields:
+        For each class the clusters of its images, in their order, for each of its `ks`.
+    """
+    for label, numbers in enumerate(ks):
+        progress(Event("Finding prototypes", label, len(ks)))
         # one seed per class: a class's prototypes do not depend on the other classes
         class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
-        centers.append(at_most(z[labels == label], k, class_seed))
-    progress(Event("Finding prototypes", len(class_names), len(class_names)))
-    classes = np.repeat(np.arange(len(class_names)), [len(of_class) for of_class in centers])
-    prototypes = torch.cat(centers)  # (K, D)
-    return _described(z, labels, prototypes, classes, sizes, embeddings.labels, lambda rows: pairwise(rows, prototypes))
+        yield clusterings(z[labels == label], numbers, class_seed)
+    progress(Event("Finding prototypes", len(ks), len(ks)))
+
+
+def nearest_prototypes(
+    embeddings: Embeddings, class_names: Sequence[str], centers: np.ndarray, classes: np.ndarray, device: str = "cpu"
+) -> Prototypes:
+    """Prototypes with Euclidean distances, described by the training split; see `describe_prototypes`."""
+    place = torch.from_numpy(centers).to(device)
+    return describe_prototypes(embeddings, class_names, centers, classes, lambda z: pairwise(z, place), device)
 
 
 def describe_prototypes(
@@ -83,13 +111,13 @@ def describe_prototypes(
     Raises:
         InputError: see `fit_prototypes`.
     """
-    sizes = _checked_sizes(embeddings, class_names)
+    sizes = checked_sizes(embeddings, class_names)
     z, labels = torch.from_numpy(embeddings.z).to(device), torch.from_numpy(embeddings.labels).to(device)
     with torch.no_grad():
         return _described(z, labels, torch.from_numpy(centers).to(device), classes, sizes, embeddings.labels, distance)
 
 
-def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.ndarray:
+def checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.ndarray:
     labels = embeddings.labels
     if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
         raise InputError(f"Expected labels from 0 to {len(class_names) - 1}, got {labels.min()} to {labels.max()}.")
@@ -107,35 +135,28 @@ def _checked_sizes(embeddings: Embeddings, class_names: Sequence[str]) -> np.nda
     return sizes
 
 
-def at_most(points: Tensor, k: int, seed: int) -> Tensor:
-    """(k or fewer, D) different centers: of `k` clusters, or of as many as there are different points.
-
-    Args:
-        points: (n, D), at least one.
-        k: 1 or more.
-        seed: of k-means.
-    """
-    count, different = min(k, len(points)), len(points)
-    while count > 1:
-        try:
-            centers = kmeans(points, count, seed).centers
-            # only the diagonal of the distances is 0: no two centers coincide after rounding
-            if bool((pairwise(centers, centers) == 0).sum() == count):
-                return centers
-        except ValueError:
-            pass  # fewer different points than clusters: try fewer clusters
-        if different == len(points):  # not counted yet: only needed when a first attempt failed
-            different = len(torch.unique(points, dim=0))
-        count = min(count - 1, different)
-    return kmeans(points, 1, seed).centers
-
-
 def pairwise(z: Tensor, centers: Tensor) -> Tensor:
-    """(N, K) Euclidean distances of (N, D) to (K, D), computed from differences: equal vectors have distance 0.
+    """(N, K) Euclidean distances of (N, D) to (K, D), exact to float32: equal vectors have distance 0.
 
     In float32, the usual matrix product gives 1e-3 … 1e-2 instead of 0.
     """
-    return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    many = len(z) * len(centers) * z.shape[1] >= MANY
+    if not many or z.device.type != "cpu" or z.requires_grad or centers.requires_grad:
+        return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    # a product of float64 numbers is several times as fast on CPUs as differences of float32 ones
+    places = centers.double()
+    middle = places.mean(0)
+    places -= middle
+    lengths, parts = places.square().sum(1), []
+    for rows in z.split(ROWS):
+        points = rows.double() - middle
+        scale = points.square().sum(1)[:, None] + lengths
+        squared = torch.addmm(scale, points, places.T, alpha=-2)
+        # what cancels nearly all digits is computed from the difference, so that equal vectors have distance 0
+        near, to = torch.nonzero(squared <= CANCELLED * scale, as_tuple=True)
+        squared[near, to] = (points[near] - places[to]).square().sum(1)
+        parts.append(squared.sqrt().to(z.dtype))
+    return torch.cat(parts)
 
 
 def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True) -> Tensor:

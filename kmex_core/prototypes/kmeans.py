@@ -1,33 +1,33 @@
-"""k-means with many starts at little cost.
+"""k-means for one number of clusters or for many at once, with many starts at little cost.
 
-Greedy k-means++ draws many starts on a lightweight coreset (Bachem, Lucic, Krause: Scalable k-Means Clustering via
-Lightweight Coresets, KDD 2018), all at once as one batch of matrix products, and a few rounds of Lloyd on the
-coreset rank them. The best starts, as they were drawn, run for a few rounds on the points, and the best of these to
-convergence. (The coreset's means only rank: measured in 512 dimensions, the points end in worse optima when they start
-from them.) Distances by matrix products are exact enough to assign points; the points are centred first to lose no
-precision to a large mean. Of very many points, a random part is clustered first, and all of them then need few rounds.
+Greedy k-means++ draws starts on a lightweight coreset (Bachem, Lucic, Krause: Scalable k-Means Clustering via
+Lightweight Coresets, KDD 2018). They are nested: the first k picks are a start for k clusters, so one draw serves every
+k. A few rounds of Lloyd on the coreset rank the starts for each k; the best, as they were drawn, run for a few rounds
+on the points, and the best of these to convergence. (The coreset's means only rank: measured in 512 dimensions, the
+points end in worse optima when they start from them.) All runs for all k share each round: their centers are the
+columns of one matrix product. Of very many points, a random part is clustered first, and all of them then need few
+rounds. Distances by matrix products are exact enough to assign points; the points are centred first to lose no
+precision to a large mean.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-MANY = 12  # clusters
-STARTS = (16, 24)  # drawn for few and for many clusters
-KEPT = (4, 6)  # of them, tried on the points
-RANKING_ROUNDS = 3
-ROUNDS = (20, 4)  # for few points, which the coreset is all of, and for many
-FINAL_ROUNDS = 100
-CORESET = 1500
-CORESET_PER_CLUSTER = 60
-SUBSET = 10_000
+STARTS = 24  # drawn
+KEPT = 4  # of them, tried on the points
+RANKING_ROUNDS, FINAL_ROUNDS = 2, 100
+TRIAL_ROUNDS = (20, 3)  # for few points, which the coreset is all of, and for many
+CORESET, CORESET_PER_CLUSTER = 2000, 40
+PART = 10_000  # points that are clustered before all of them
 TOLERANCE = 1e-4  # of the inertia
+CELLS = 1 << 24  # distances in memory at once
 ROWS = 16384
-SLACK = 1e-4  # of a distance, for float32 rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,42 +46,67 @@ class Clusters:
 
 
 def kmeans(points: Tensor, k: int, seed: int) -> Clusters:
-    """Cluster points by k-means (Lloyd 1982; greedy k-means++ starts, Arthur & Vassilvitskii 2007).
+    """`clusterings` for one k."""
+    return clusterings(points, [k], seed)[0]
+
+
+def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
+    """Cluster points by k-means (Lloyd 1982; greedy k-means++ starts, Arthur & Vassilvitskii 2007) for several k.
+
+    The clusters for a k do not depend on larger ones among `ks`; next to k − 1 they do not fit worse.
 
     Args:
-        points: (n, D) float32, finite, n ≥ k.
-        k: clusters, at least 1.
+        points: (n, D) float32, finite, at least one.
+        ks: numbers of clusters, ascending, each at least 1.
         seed: equal seeds give equal clusters on one machine.
 
+    Returns:
+        For each k, that many clusters, or as many as there are different points.
+
     Raises:
-        ValueError: when k is not in 1…n, or there are fewer than k distinct points.
+        ValueError: for numbers that are not ascending from 1.
     """
-    if not 1 <= k <= len(points):
-        raise ValueError(f"k must be between 1 and the number of points, {len(points)}, got {k}.")
+    ks = list(ks)
+    if not ks or ks[0] < 1 or ks != sorted(set(ks)):
+        raise ValueError(f"Expected ascending numbers of clusters from 1, got {ks}.")
     # centre: distances by matrix products lose digits to a large mean
     mean = points.mean(0, dtype=torch.float64).float()
     centred = points - mean
     squares = torch.linalg.vector_norm(centred, dim=1).square_()
-    if k == 1:
-        return Clusters(
-            mean[None],
-            torch.zeros(len(points), dtype=torch.int64, device=points.device),
-            float(squares.sum(dtype=torch.float64)),
-        )
-    # many starts on few points, ranked by their inertia after some rounds
+    most = _different(centred, ks[-1])
+    wanted = [k for k in ks if k < most] + ([most] if ks[-1] >= most else [])
+    # many starts on few points, ranked by their inertia after some rounds; drawn in an order that no larger k changes
     random = torch.Generator().manual_seed(seed)
-    sample, weights = _coreset(centred, squares, max(CORESET, CORESET_PER_CLUSTER * k), random)
-    starts = _greedy_plus_plus(sample, weights, k, STARTS[k >= MANY], random)  # (starts, k, D)
-    starts = starts[_inertia(sample, weights, starts, RANKING_ROUNDS).argsort()[: KEPT[k >= MANY]]]
+    sample, weights = _coreset(centred, squares, max(CORESET, CORESET_PER_CLUSTER * most), random)
+    few = len(points) <= PART
+    rows = slice(None) if few else torch.randperm(len(points), generator=random)[:PART].to(points.device)
+    starts = _greedy_plus_plus(sample, weights, most, STARTS, random)  # (starts, most, D)
+    ranked = _rounds(sample, sample.square().sum(1), [starts[:, :k] for k in wanted], RANKING_ROUNDS, weights)
+    tried = [starts[inertia.argsort(stable=True)[:KEPT], :k] for k, (_, inertia) in zip(wanted, ranked, strict=True)]
     # the best starts on (a part of) the points themselves; the best of these runs to convergence
-    few = len(points) <= SUBSET
-    rows = slice(None) if few else torch.randperm(len(points), generator=random)[:SUBSET].to(points.device)
     part, part_squares = centred[rows], squares[rows]
-    rounds = ROUNDS[len(sample) < len(points)]
-    tried = [_lloyd(part, part_squares, start, rounds) for start in starts]
-    best = min(tried, key=lambda clusters: clusters.inertia)
-    best = _lloyd(part, part_squares, best.centers, FINAL_ROUNDS, 0.0 if few else TOLERANCE / 4)
-    return _ordered(best if few else _lloyd(centred, squares, best.centers, FINAL_ROUNDS, TOLERANCE), mean)
+    sampled = len(sample) < len(points)
+    runs = _rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
+    best = [centers[inertia.argmin()] for centers, inertia in runs]
+    found = _converged(part, part_squares, best, TOLERANCE if sampled else 0.0)
+    if not few:
+        found = _converged(centred, squares, [one.centers for one in found], TOLERANCE)
+    found = _monotone(centred, squares, _told_apart(found))
+    by_k = {len(one.centers): _ordered(one, mean) for one in found}
+    return [by_k[max(count for count in by_k if count <= k)] for k in ks]
+
+
+def _different(points: Tensor, most: int) -> int:
+    """How many different points there are, at most `most`."""
+    # equal points have equal projections on a random line; many points are unlikely to be few different ones
+    line = torch.rand(points.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    line = line.to(points.device)
+    seen = torch.empty(0, dtype=torch.float64, device=points.device)
+    for chunk in points.split(max(1, CELLS // points.shape[1])):
+        seen = torch.cat([seen, (chunk * line).sum(1)]).unique()
+        if len(seen) >= most:
+            return most
+    return len(seen)
 
 
 def _coreset(points: Tensor, squares: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -97,21 +122,20 @@ def _coreset(points: Tensor, squares: Tensor, size: int, random: torch.Generator
 
 
 def _greedy_plus_plus(points: Tensor, weights: Tensor, k: int, starts: int, random: torch.Generator) -> Tensor:
-    """Greedy k-means++ starts, (starts, k, D), as scikit-learn's.
+    """Greedy k-means++ starts, (starts, k, D), as scikit-learn's; the first j centers are a start for j clusters.
 
-    For each next center, 2 + ⌊ln k⌋ candidates are drawn in proportion to the squared distance to the nearest center;
+    For the j-th center, 2 + ⌊ln j⌋ candidates are drawn in proportion to the squared distance to the nearest center;
     the one that lowers the potential (the weighted sum of these distances) most is taken.
     """
     squares = points.square().sum(1)
-    candidates = 2 + int(math.log(k))
     chosen = torch.multinomial(weights.cpu(), starts, replacement=True, generator=random).to(points.device)
     nearest = _squared(points, squares, points[chosen]).T  # (starts, n)
     picks = [chosen]  # k times (starts,)
-    for _ in range(k - 1):
+    for j in range(2, k + 1):
         share = (nearest * weights).cpu().double()
         # every point coincides with a center already: draw uniformly instead of failing
         share += (share.sum(1, keepdim=True) <= 0) * 1.0
-        drawn = torch.multinomial(share, candidates, replacement=True, generator=random).to(points.device)
+        drawn = torch.multinomial(share, 2 + int(math.log(j)), replacement=True, generator=random).to(points.device)
         nearest, best = _greedy_choice(points, squares, weights, nearest, drawn)
         picks.append(drawn.gather(1, best[:, None])[:, 0])
     return points[torch.stack(picks, 1)]
@@ -142,87 +166,136 @@ def _squared(points: Tensor, squares: Tensor, centers: Tensor) -> Tensor:
     return distances.clamp_min_(0)
 
 
-def _inertia(points: Tensor, weights: Tensor, centers: Tensor, rounds: int) -> Tensor:
-    """(starts,) weighted inertia of several starts (starts, k, D) after some rounds of weighted Lloyd, all at once."""
-    starts, k, d = centers.shape
-    squares = points.square().sum(1)
-    for left in range(rounds, -1, -1):
-        distances = _squared(points, squares, centers.reshape(-1, d)).view(-1, starts, k)
-        nearest, labels = distances.min(2)  # (n, starts)
-        if left == 0:
-            break
-        # weighted means as one matrix product; a cluster without points keeps its center
-        member = torch.nn.functional.one_hot(labels, k).to(points.dtype) * weights[:, None, None]
-        mass = member.sum(0)
-        sums = (member.view(len(points), -1).T @ points).view(starts, k, d)
-        centers = torch.where(mass[..., None] > 0, sums / mass[..., None].clamp_min(1e-30), centers)
-    return weights @ nearest
+def _rounds(
+    points: Tensor, squares: Tensor, groups: Sequence[Tensor], rounds: int, weights: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Some rounds of Lloyd for several groups of runs; a cluster without points keeps its center.
 
+    Args:
+        points, squares, weights: (n, D), (n,) squared norms, (n,) or None for 1.
+        groups: (R, k, D) the centers of R runs; R and k may differ between groups.
+        rounds: at most; a group ends when no run of it gets better.
 
-def _lloyd(points: Tensor, squares: Tensor, centers: Tensor, rounds: int, tolerance: float = 0.0) -> Clusters:
-    """Lloyd on all points until none changes its cluster, or for `rounds` rounds; an empty cluster takes a far point.
-
-    With a tolerance, it also ends when a round lowers the inertia by less than that share of it.
-
-    After the centers have moved, the earlier distances bound the new ones, and only points that may now be nearer to
-    another center are compared again (Hamerly: Making k-means Even Faster, SDM 2010). The result is Lloyd's.
+    Returns:
+        For each group its centers, and (R,) their inertia.
     """
-    n, k = len(points), len(centers)
-    everyone = torch.arange(n, device=points.device)
-    # Hamerly's bounds: at most `upper` from the own center, at least `lower` from every other one, (n,)
-    upper, lower, labels = _two_nearest(points, squares, centers, everyone)
-    labels = _without_empty(upper, labels, k)
-    sums = _summed(points, everyone, torch.nn.functional.one_hot(labels, k))
-    total, before = float(squares.sum(dtype=torch.float64)), torch.inf
-    for _ in range(rounds):
-        # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
-        means = sums / torch.bincount(labels, minlength=k)[:, None]
-        inertia = total - float((sums * means).sum())
-        if tolerance and before - inertia < tolerance * inertia:
+    current = list(groups)
+    inertia = [group.new_full((len(group),), torch.inf, dtype=torch.float64) for group in current]
+    moving = list(range(len(current)))
+    for done in range(rounds + 1):
+        still = []
+        assigned = _assigned(points, squares, [current[i] for i in moving], weights, moves=done < rounds)
+        for number, (means, found) in zip(moving, assigned, strict=True):
+            better = bool((found < inertia[number]).any())
+            inertia[number] = found
+            if done < rounds and better:
+                current[number] = means
+                still.append(number)
+        moving = still
+        if not moving:
             break
-        # move the centers, and widen the bounds by as much as the own center and the fastest other one moved
-        before, moved = inertia, means.float()
-        shift = (moved - centers).norm(dim=1)
-        centers = moved
-        far = shift.topk(2)
-        others = torch.where(torch.arange(k, device=points.device) == far.indices[0], far.values[1], far.values[0])
-        upper += shift[labels]
-        lower -= others[labels]
-        # only where the bounds overlap can the nearest center have changed
-        doubtful = torch.nonzero(upper * (1 + SLACK) >= lower)[:, 0]
-        new = labels.clone()
-        upper[doubtful], lower[doubtful], new[doubtful] = _two_nearest(points, squares, centers, doubtful)
-        filled = _without_empty(upper, new, k)
-        if filled is not new:  # moved points are not with their nearest center: the bounds no longer hold
-            upper[:], lower[:] = torch.inf, 0.0
-        changed = torch.nonzero(filled != labels)[:, 0]
-        if len(changed) == 0:
+    return list(zip(current, inertia, strict=True))
+
+
+def _assigned(
+    points: Tensor, squares: Tensor, groups: Sequence[Tensor], weights: Tensor | None, moves: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Assign points to the nearest centers of several groups of runs, (R, k, D) each, in one matrix product.
+
+    Returns:
+        For each group (R, k, D) the means of the clusters (the center of an empty one; all centers unless `moves`), and
+        (R,) float64 the inertia of the centers given.
+    """
+    every = torch.cat([group.flatten(0, 1) for group in groups])  # (Σ R k, D)
+    sizes = [(len(group), group.shape[1]) for group in groups]
+    # where the centers of each run begin, as columns of the product
+    ends = torch.tensor([k for runs, k in sizes for _ in range(runs)], device=points.device).cumsum(0)
+    first = torch.cat([ends.new_zeros(1), ends[:-1]])
+    lengths = every.square().sum(1)
+    sums = torch.zeros(every.shape, dtype=torch.float64, device=points.device)
+    mass = torch.zeros(len(every), dtype=torch.float64, device=points.device)
+    inertia = torch.zeros(len(ends), dtype=torch.float64, device=points.device)
+    step = max(1, CELLS // len(every))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        x = points[rows]
+        # ‖c‖² − 2 x·c; the points' own squares follow where they are few, in (n, Σ R) instead of (n, Σ R k)
+        distances = torch.addmm(lengths, x, every.T, alpha=-2)
+        parts = distances.split([runs * k for runs, k in sizes], 1)
+        least = [part.view(-1, *size).min(2) for part, size in zip(parts, sizes, strict=True)]
+        which = torch.cat([found.indices for found in least], 1) + first  # (n, Σ R)
+        low = (torch.cat([found.values for found in least], 1) + squares[rows][:, None]).clamp_min_(0)
+        weight = torch.ones_like(x[:, :1]) if weights is None else weights[rows][:, None]
+        inertia += (low * weight).sum(0)
+        if not moves:
+            continue
+        # sums of the points by cluster: a product with their weights, each in the column of its cluster
+        member = distances.zero_().scatter_(1, which, weight.expand(which.shape))
+        sums += member.T @ x
+        mass += member.sum(0)
+    means = torch.where(mass[:, None] > 0, sums / mass[:, None].clamp_min(1e-30), every.double()).float()
+    split = means.split([runs * k for runs, k in sizes])
+    return [
+        (centers.view(*size, -1), found)
+        for centers, size, found in zip(split, sizes, inertia.split([runs for runs, _ in sizes]), strict=True)
+    ]
+
+
+def _converged(points: Tensor, squares: Tensor, starts: Sequence[Tensor], tolerance: float) -> list[Clusters]:
+    """Lloyd from several sets of centers (k, D), each until no point changes its cluster, until a round lowers its
+    inertia by less than the share `tolerance`, or for `FINAL_ROUNDS` rounds; an empty cluster takes a far point."""
+    total = float(squares.sum(dtype=torch.float64))
+    centers, moving = list(starts), list(range(len(starts)))
+    sums = list(starts)  # of the points of each cluster, float64
+    labels: list[Tensor | None] = [None] * len(starts)
+    inertia = [math.inf] * len(starts)
+    for _ in range(FINAL_ROUNDS):
+        still = []
+        for number, (which, far) in zip(moving, _nearest(points, squares, [centers[i] for i in moving]), strict=True):
+            k, before = len(centers[number]), labels[number]
+            after = _without_empty(far, which, k)
+            if before is None:
+                changed = None
+                sums[number] = _summed(points, after, k)
+            else:  # only the points that changed: into the new cluster, out of the old one
+                changed = torch.nonzero(after != before)[:, 0]
+                moved = points[changed].double()
+                sums[number].index_add_(0, after[changed], moved).index_add_(0, before[changed], moved, alpha=-1)
+            labels[number] = after
+            # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
+            means = sums[number] / torch.bincount(after, minlength=k)[:, None]
+            value, centers[number] = max(0.0, total - float((sums[number] * means).sum())), means.float()
+            gained, inertia[number] = inertia[number] - value, value
+            if (changed is None or len(changed)) and not (tolerance and gained < tolerance * value):
+                still.append(number)
+        moving = still
+        if not moving:
             break
-        # update the sums by the points that changed: +1 to the new cluster, −1 to the old one
-        member = torch.nn.functional.one_hot(filled[changed], k) - torch.nn.functional.one_hot(labels[changed], k)
-        sums += _summed(points, changed, member)
-        labels = filled
-    means = sums / torch.bincount(labels, minlength=k)[:, None]
-    return Clusters(means.float(), labels, max(0.0, total - float((sums * means).sum())))
+    return [
+        Clusters(each, of, value) for each, of, value in zip(centers, labels, inertia, strict=True) if of is not None
+    ]
 
 
-def _two_nearest(points: Tensor, squares: Tensor, centers: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For some points, (n,) each: distance to the nearest and second nearest center, and the nearest center."""
-    parts = []
-    for chunk in rows.split(ROWS):
-        low, which = _squared(points[chunk], squares[chunk], centers).topk(2, dim=1, largest=False)
-        parts.append((low[:, 0].sqrt(), low[:, 1].sqrt(), which[:, 0]))
-    if not parts:
-        return points.new_empty(0), points.new_empty(0), rows
-    nearest, second, which = (torch.cat(values) for values in zip(*parts, strict=True))
-    return nearest, second, which
+def _nearest(points: Tensor, squares: Tensor, sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """For several sets of centers (k, D) the nearest of each point, (n,), and its squared distance, in one product."""
+    every, sizes = torch.cat(list(sets)), [len(centers) for centers in sets]
+    lengths = every.square().sum(1)
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sets]
+    step = max(1, CELLS // len(every))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        distances = torch.addmm(lengths, points[rows], every.T, alpha=-2)
+        for of_set, part in zip(found, distances.split(sizes, 1), strict=True):
+            low, which = part.min(1)
+            of_set.append((which, (low + squares[rows]).clamp_min_(0)))
+    return [(torch.cat([which for which, _ in of]), torch.cat([far for _, far in of])) for of in found]
 
 
-def _summed(points: Tensor, rows: Tensor, member: Tensor) -> Tensor:
-    """(k, D) float64, the sums of some points weighted by `member` (n, k)."""
-    sums = torch.zeros(member.shape[1], points.shape[1], dtype=torch.float64, device=points.device)
-    for chunk, weights in zip(rows.split(ROWS), member.split(ROWS), strict=True):
-        sums += weights.to(points.dtype).T @ points[chunk]
+def _summed(points: Tensor, labels: Tensor, k: int) -> Tensor:
+    """(k, D) float64, the sums of the points of each cluster."""
+    sums = torch.zeros(k, points.shape[1], dtype=torch.float64, device=points.device)
+    for x, which in zip(points.split(ROWS), labels.split(ROWS), strict=True):
+        sums += torch.nn.functional.one_hot(which, k).to(points.dtype).T @ x
     return sums
 
 
@@ -233,16 +306,33 @@ def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
     if not empty:
         return labels
     labels = labels.clone()
-    for point in nearest.argsort(descending=True).tolist():
-        if not empty or nearest[point] <= 0:
+    for point in nearest.argsort(descending=True, stable=True).tolist():
+        if not empty:
             break
         if counts[labels[point]] > 1:
             counts[labels[point]] -= 1
             labels[point] = empty.pop()
             counts[labels[point]] += 1
-    if empty:
-        raise ValueError(f"There are fewer than {k} distinct points.")
     return labels
+
+
+def _told_apart(found: Sequence[Clusters]) -> list[Clusters]:
+    """Those without centers that coincide after rounding (of one cluster, none can); at least the smallest."""
+    kept = [one for one in found if len(torch.unique(one.centers, dim=0)) == len(one.centers)]
+    return kept or [found[0]]
+
+
+def _monotone(points: Tensor, squares: Tensor, found: Sequence[Clusters]) -> list[Clusters]:
+    """One cluster more never fits worse: where it did, it starts anew from the clusters before and a far point."""
+    better = list(found[:1])
+    for one in found[1:]:
+        before = better[-1]
+        if len(one.centers) == len(before.centers) + 1 and one.inertia > before.inertia:
+            farthest = (points - before.centers[before.labels]).square().sum(1).argmax()
+            start = torch.cat([before.centers, points[farthest][None]])
+            one = min(one, *_converged(points, squares, [start], TOLERANCE), key=lambda clusters: clusters.inertia)
+        better.append(one)
+    return better
 
 
 def _ordered(clusters: Clusters, mean: Tensor) -> Clusters:
@@ -252,4 +342,4 @@ def _ordered(clusters: Clusters, mean: Tensor) -> Clusters:
     place = torch.empty_like(order)  # the inverse permutation: old label to new
     place[order] = torch.arange(len(order), device=order.device)
     centers = (clusters.centers[order].double() + mean.double()).float()
-    return Clusters(centers, place[clusters.labels], clusters.inertia)
+    return replace(clusters, centers=centers, labels=place[clusters.labels])

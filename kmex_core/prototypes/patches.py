@@ -16,7 +16,8 @@ from kmex_core.base.errors import InputError, unknown_name
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.feature_maps import before_pooling, last_maps
 from kmex_core.networks.memory import Portions, in_portions
-from kmex_core.prototypes.fit import at_most, pairwise
+from kmex_core.prototypes.fit import pairwise
+from kmex_core.prototypes.kmeans import kmeans
 from kmex_core.prototypes.metric import EmbeddingMetric, mapped
 from kmex_core.prototypes.types import BLOCKS, LAST, SEVERAL, ConceptMap, PatchPrototypes
 
@@ -280,7 +281,7 @@ def fit_patches(
                 raise InputError(f"Class {label} has no training images. Add images, or leave the class out.")
             class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
             points = _sampled(model, batches, rows, np.random.default_rng(class_seed))
-            centers.append(at_most(points, k, class_seed))
+            centers.append(kmeans(points, k, class_seed).centers)
         progress(Event("Finding patch prototypes", classes, classes))
         model.prototypes = torch.cat(centers)
         counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)

@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 from kmex_core.base.specs import PrototypeSpec
 from kmex_core.prototypes.metric import AUTO
 
+SUGGESTED = -1  # for `k`: the number that `suggestion` gives for each class
+
 
 @dataclass(frozen=True)
 class PrototypeSource(ABC):
@@ -16,7 +18,7 @@ class PrototypeSource(ABC):
 
     Attributes:
         has_black_box: whether they explain a black box, so its accuracy and the agreement with it are meaningful.
-        slug: for file names: the number of prototypes per class, or "own".
+        slug: for file names: the number of prototypes per class, "auto" or "own".
         query: selects this source in a page's address.
     """
 
@@ -36,7 +38,8 @@ class PrototypeSource(ABC):
 
     @abstractmethod
     def per_class(self, built_in: int) -> int:
-        """Prototypes per class (for FLINT on average), given a model with `built_in` built-in ones."""
+        """Prototypes per class (for FLINT on average), given a model with `built_in` built-in ones; `SUGGESTED` where
+        classes differ."""
 
     @abstractmethod
     def seeded(self, seed: int) -> PrototypeSource:
@@ -49,7 +52,8 @@ class PrototypeSource(ABC):
 
 @dataclass(frozen=True)
 class KMeans(PrototypeSource):
-    """KMEx (paper 3.1): `k` prototypes per class by k-means with this seed, in this metric (see `metric.OPTIONS`)."""
+    """KMEx (paper 3.1): `k` prototypes per class (or `SUGGESTED`) by k-means with this seed, in this metric (see
+    `metric.OPTIONS`)."""
 
     k: int
     seed: int = 0
@@ -58,11 +62,12 @@ class KMeans(PrototypeSource):
 
     @property
     def slug(self) -> str:
-        return str(self.k)
+        return str(numbered(self.k))
 
     @property
     def query(self) -> dict[str, str]:
-        return {"k": str(self.k)} | ({"metric": self.metric} if self.metric != AUTO else {})
+        number = {"auto": "true"} if self.k == SUGGESTED else {"k": str(self.k)}
+        return number | ({"metric": self.metric} if self.metric != AUTO else {})
 
     def title(self, kind: str) -> str:
         return "KMEx"
@@ -102,6 +107,18 @@ class BuiltIn(PrototypeSource):
 
     def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
         return PrototypeSpec(embedding, 0, held_out=held_out, method="own-2")
+
+
+def numbered(k: int) -> int | str:
+    """A number of prototypes per class as commands have it: "auto" for `SUGGESTED`."""
+    return AUTO if k == SUGGESTED else k
+
+
+def per_class_words(k: int) -> str:
+    """A number of prototypes per class in words: "5 prototypes per class"."""
+    if k == SUGGESTED:
+        return "the suggested number of prototypes for each class"
+    return f"{k} prototype{'s' if k != 1 else ''} per class"
 
 
 def sources_of(kind: str, k: int, metric: str = AUTO) -> list[PrototypeSource]:

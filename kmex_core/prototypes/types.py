@@ -75,7 +75,13 @@ class Prototypes(StoredResult):
 
 
 def fewer_prototypes(prototypes: Prototypes | PatchPrototypes, class_names: Sequence[str], k: int) -> str:
-    """A note on the classes with fewer than `k` prototypes; "" if there are none."""
+    """A note on the classes with fewer than `k` prototypes; "" if there are none.
+
+    Args:
+        prototypes: of all classes.
+        class_names: C names.
+        k: the number asked for; `source.SUGGESTED` for none in particular.
+    """
     counts = np.bincount(prototypes.classes, minlength=len(class_names))
     few = [f"'{class_names[label]}' ({counts[label]})" for label in np.flatnonzero(counts < k).tolist()]
     if not few:

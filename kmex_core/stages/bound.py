@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 ResultT = TypeVar("ResultT")
-RESULTS = 4  # a model's two embeddings, and what is made from them
+RESULTS = 6  # a model's two embeddings, and what is made from them
 
 
 class Reader:

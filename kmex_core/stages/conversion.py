@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,19 @@ from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
 from kmex_core.base.files import Arrays
-from kmex_core.base.progress import Progress
-from kmex_core.base.specs import EmbeddingSpec, PrototypeSpec
+from kmex_core.base.specs import PrototypeSpec
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.sweep import cluster_centers, reach_of
 from kmex_core.prototypes.temperature import temperature_of
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 from kmex_core.stages.bound import Bound
+from kmex_core.stages.embedding import Embedded
 from kmex_core.stages.geometry import ModelGeometry, metric_of
+from kmex_core.stages.suggestion import ModelSuggestion
+from kmex_core.stages.sweep import ModelSweep
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +39,10 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
     Args:
         bound: the model and its data.
         source: of the prototypes.
-        train, test: the embeddings of both splits.
-        validation: that of the validation split, if there is one.
+        embedded: the embeddings of its splits.
         geometry: the model's metric, which "auto" stands for.
+        sweeps: by their reach, those that have the prototypes of k-means for small numbers.
+        suggestion: the numbers that `SUGGESTED` stands for.
     """
 
     room = "prototypes"
@@ -47,18 +51,18 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         self,
         bound: Bound,
         source: PrototypeSource,
-        train: Artifact[EmbeddingSpec, Embeddings],
-        test: Artifact[EmbeddingSpec, Embeddings],
-        validation: Artifact[EmbeddingSpec, Embeddings] | None,
+        embedded: Embedded,
         geometry: ModelGeometry,
+        sweeps: Mapping[int, ModelSweep] | None = None,
+        suggestion: ModelSuggestion | None = None,
     ) -> None:
         super().__init__(bound.store, bound.progress)
-        self._bound, self._source, self._train, self._test = bound, source, train, test
-        self._validation, self._geometry = validation, geometry
+        self._bound, self._source, self._embedded, self._geometry = bound, source, embedded, geometry
+        self._sweeps, self._suggestion = sweeps or {}, suggestion
 
     @cached_property
     def spec(self) -> PrototypeSpec:
-        return self._source.spec(self._train.key, self._validation.key if self._validation is not None else "")
+        return self._source.spec(self._embedded.train.key, self._embedded.held_out)
 
     def summary(self) -> Summary | None:
         """The summary of a stored conversion, without reading its arrays; else None."""
@@ -79,13 +83,35 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             raise InputError(
                 f"'{info.name}' is a black box without built-in prototypes. Convert it with k = 1 or more."
             )
-        train, test = self._bound.read(self._train), self._bound.read(self._test)
-        validation = None if self._validation is None else self._bound.read(self._validation)
-        if isinstance(self._source, KMeans):
-            device = checked_device(self._bound.device)
-            metric = metric_of(self._source.metric, self._bound, self._geometry, self._train)
-            return by_kmeans(train, test, validation, info.class_names, self._source, metric, device, self.progress)
-        return built_in(train, test, validation, self._bound.network)
+        embedded = self._embedded
+        train, test = self._bound.read(embedded.train), self._bound.read(embedded.test)
+        validation = None if embedded.validation is None else self._bound.read(embedded.validation)
+        if not isinstance(self._source, KMeans):
+            return built_in(train, test, validation, self._bound.network)
+        started = time.perf_counter()
+        device = checked_device(self._bound.device)
+        metric = metric_of(self._source.metric, self._bound, self._geometry, embedded.train)
+        space = train.in_space(metric)
+        prototypes = self._prototypes(space, self._source, device)
+        return by_kmeans(space, test, validation, prototypes, self._source.seed, metric, device, started)
+
+    def _prototypes(self, space: Embeddings, source: KMeans, device: str) -> Prototypes:
+        """The prototypes in the embedding of the training split, in their space: from a sweep, if one goes that far."""
+        import torch
+
+        from kmex_core.prototypes.fit import fit_prototypes, nearest_prototypes
+
+        names = self._bound.info.class_names
+        reach = reach_of(source.k)
+        if reach is None:
+            return fit_prototypes(space, names, source.k, source.seed, device, self.progress)
+        sweep = self._bound.read(self._sweeps[reach])
+        ks = np.full(len(names), source.k)
+        if source.k == SUGGESTED and self._suggestion is not None:
+            ks = self._bound.read(self._suggestion).suggested
+        cluster, counts = sweep.chosen(ks, space.labels)
+        z, labels = torch.from_numpy(space.z).to(device), torch.from_numpy(space.labels).to(device)
+        return nearest_prototypes(space, names, *cluster_centers(z, labels, cluster, counts), device)
 
     def pack(self, result: Conversion) -> tuple[Arrays, dict[str, Any]]:
         return result.prototypes.to_arrays() | result.metric.to_arrays() | result.to_arrays(), {
@@ -112,21 +138,27 @@ def by_kmeans(
     train: Embeddings,
     test: Embeddings,
     validation: Embeddings | None,
-    class_names: tuple[str, ...],
-    source: KMeans,
+    prototypes: Prototypes,
+    seed: int,
     metric: EmbeddingMetric,
     device: str,
-    progress: Progress,
+    started: float,
 ) -> Conversion:
-    """KMEx: prototypes found by k-means per class, and the class of the nearest as the prediction (paper 3.1)."""
+    """KMEx: the class of the nearest prototype as the prediction (paper 3.1).
+
+    Args:
+        train: the training split, in the space of the prototypes.
+        test, validation: other splits, as embedded.
+        prototypes: found by k-means per class.
+        seed: of random images beside them.
+        metric: of the prototypes.
+        device: a torch device.
+        started: when the conversion began, by `time.perf_counter`.
+    """
     import torch
 
-    from kmex_core.prototypes.fit import activated, fit_prototypes, nearest_distance, pairwise
+    from kmex_core.prototypes.fit import activated, nearest_distance, pairwise
 
-    started = time.perf_counter()
-    # prototypes of the training split
-    train = train.in_space(metric)
-    prototypes = fit_prototypes(train, class_names, source.k, source.seed, device, progress)
     centers, classes = prototypes.centers, prototypes.classes
     # what they predict for the test split
     space_test = test.in_space(metric)
@@ -144,7 +176,7 @@ def by_kmeans(
         ghosting=metrics.ghosting(prototypes.count),
         diversity=metrics.diversity(centers, classes) if _several_in_a_class(classes) else None,
         diversity_reference=metrics.diversity(published, classes, "all", "reference") if len(classes) > 1 else None,
-        **_spread(train, centers, classes, nearest_distance(space_test.z, centers, nearest), source.seed),
+        **_spread(train, centers, classes, nearest_distance(space_test.z, centers, nearest), seed),
         calibration_error=certainty.error,
         metric=metric.name,
     )
@@ -239,7 +271,7 @@ def _spread(
         return dict.fromkeys((*names, "coverage_radius"))
     per_class = np.bincount(classes)
     variance = metrics.class_variance(train.z, train.labels, len(per_class))
-    by_chance = metrics.random_effective(train.z, train.labels, per_class, variance, seed)
+    (by_chance,) = metrics.random_effective(train.z, train.labels, per_class[None], variance, seed)
     groups = np.mean([metrics.equidistant_effective(k) for k in per_class[per_class > 0].tolist()])
     values = (metrics.effective_prototypes(centers, classes, variance), *astuple(by_chance), float(groups))
     return dict(zip(names, values, strict=True)) | {"coverage_radius": metrics.coverage_radius(far)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,25 @@ from kmex_core.stages.shards import Shards
 BATCH = 128
 SECTION = 2  # batches after which an embedding can be interrupted and go on
 GROUPS = {"train": "Training images", "test": "Test images", "validation": "Validation images"}
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The embeddings of a model's splits.
+
+    Attributes:
+        train, test: of these splits.
+        validation: that of the validation split, if there is one.
+    """
+
+    train: Artifact[EmbeddingSpec, Embeddings]
+    test: Artifact[EmbeddingSpec, Embeddings]
+    validation: Artifact[EmbeddingSpec, Embeddings] | None
+
+    @property
+    def held_out(self) -> str:
+        """The key of the validation split's embedding, "" without one."""
+        return self.validation.key if self.validation is not None else ""
 
 
 class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):

@@ -18,6 +18,7 @@ from kmex_core.prototypes.metric import AUTO, EUCLIDEAN, WHITENED, EmbeddingMetr
 from kmex_core.prototypes.metric_choice import Trial, agreed, right_in, trial, trials_on_halves
 from kmex_core.prototypes.probe import linear_probe
 from kmex_core.stages.bound import Bound
+from kmex_core.stages.embedding import Embedded
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +55,18 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
 
     Args:
         bound: the model and its data.
-        train, test: the embeddings of both splits.
-        validation: that of the validation split, if there is one.
+        embedded: the embeddings of its splits.
     """
 
     room = "geometry"
 
-    def __init__(
-        self,
-        bound: Bound,
-        train: Artifact[EmbeddingSpec, Embeddings],
-        test: Artifact[EmbeddingSpec, Embeddings],
-        validation: Artifact[EmbeddingSpec, Embeddings] | None,
-    ) -> None:
+    def __init__(self, bound: Bound, embedded: Embedded) -> None:
         super().__init__(bound.store, bound.progress)
-        self._bound, self._train, self._test, self._validation = bound, train, test, validation
+        self._bound, self._embedded = bound, embedded
 
     @cached_property
     def spec(self) -> GeometrySpec:
-        return GeometrySpec(self._train.key, (self._validation or self._test).key)
+        return GeometrySpec(self._embedded.train.key, (self._embedded.validation or self._embedded.test).key)
 
     def make(self) -> Geometry:
         """Fit and try the metrics.
@@ -80,21 +74,18 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
         Raises:
             InputError: see `fit_prototypes` and `extraction.extract`.
         """
-        train, test = self._bound.read(self._train), self._bound.read(self._test)
+        validation = self._embedded.validation
+        train, test = self._bound.read(self._embedded.train), self._bound.read(self._embedded.test)
         names, device = self._bound.info.class_names, checked_device(self._bound.device)
         fitted = {name: fit_metric(name, train.z, train.labels) for name in (EUCLIDEAN, WHITENED)}
-        splits = {"test": test} | (
-            {} if self._validation is None else {"validation": self._bound.read(self._validation)}
-        )
+        splits = {"test": test} | ({} if validation is None else {"validation": self._bound.read(validation)})
         right = {
             name: right_in(metric, train, list(splits.values()), names, device, self.progress)
             for name, metric in fitted.items()
         }
         both = [right[name][-1] for name in (EUCLIDEAN, WHITENED)]
         trials = (
-            (trial(both[0], both[1]),)
-            if self._validation is not None
-            else trials_on_halves(both[0], both[1], test.labels)
+            (trial(both[0], both[1]),) if validation is not None else trials_on_halves(both[0], both[1], test.labels)
         )
         probed = linear_probe(train.z, train.labels, test.z)
         probe = metrics.accuracy(probed, test.labels)
@@ -102,7 +93,7 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
             whitened=fitted[WHITENED],
             trials=trials,
             choice=agreed(trials),
-            validation=self._validation is not None,
+            validation=validation is not None,
             separation=separation(train.z, train.labels),
             probe=probe,
             probe_interval=metrics.wilson_interval(probe, len(test)),

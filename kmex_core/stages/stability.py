@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kmex_core.metrics.stability import LEAST, Stability
 from kmex_core.metrics.stability import stability as compared
 from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.curves import conversions
 from kmex_core.stages.subject import Subject
-from kmex_core.stages.sweep import conversions
 
 SEEDS = tuple(range(LEAST))  # of the page
 

@@ -22,12 +22,14 @@ from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.sweep import REACHES
 from kmex_core.prototypes.types import LAST
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
-from kmex_core.stages.embedding import RegroupedEmbedding, SplitEmbedding
+from kmex_core.stages.embedding import Embedded, RegroupedEmbedding, SplitEmbedding
 from kmex_core.stages.embedding_map import SAMPLE, EmbeddingMap
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.geometry import ModelGeometry
@@ -35,6 +37,8 @@ from kmex_core.stages.map_checks import IMAGES as SUITE_IMAGES
 from kmex_core.stages.map_checks import ModelMapChecks
 from kmex_core.stages.patches import ModelPatches
 from kmex_core.stages.relevance_scores import ALONE, ReferenceDivergence, RelevanceScores, reference_of
+from kmex_core.stages.suggestion import ModelSuggestion
+from kmex_core.stages.sweep import ModelSweep
 
 if TYPE_CHECKING:
     from kmex_core.models.kmex import KMEx
@@ -62,9 +66,24 @@ class Subject(Bound):
 
     def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
         """The prototypes of a source, see `ModelConversion`."""
+        embedded, geometry = self._embedded(mixed_precision), self.geometry(mixed_precision)
+        if not isinstance(source, KMeans):
+            return ModelConversion(self, source, embedded, geometry)
+        sweeps = {reach: ModelSweep(self, source, reach, embedded, geometry) for reach in REACHES}
+        return ModelConversion(self, source, embedded, geometry, sweeps, self.suggestion(source.metric))
+
+    def sweep(self, source: KMeans, reach: int = REACHES[0]) -> ModelSweep:
+        """KMEx for every number of prototypes per class, with the seed and the metric of `source`."""
+        return ModelSweep(self, source, reach, self._embedded(), self.geometry())
+
+    def suggestion(self, metric: str = AUTO) -> ModelSuggestion:
+        """How many prototypes each class needs, see `ModelSuggestion`."""
+        return ModelSuggestion(self, metric, REACHES[0], self._embedded(), self.geometry())
+
+    def _embedded(self, mixed_precision: bool = False) -> Embedded:
         train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
-        return ModelConversion(
-            self, source, train, test, self._validation(mixed_precision), self.geometry(mixed_precision)
+        return Embedded(
+            train, test, self.embedding("validation", mixed_precision) if "validation" in self.data.splits else None
         )
 
     def _validation(self, mixed_precision: bool) -> Artifact[EmbeddingSpec, Embeddings] | None:
@@ -72,8 +91,7 @@ class Subject(Bound):
 
     def geometry(self, mixed_precision: bool = False) -> ModelGeometry:
         """The metric of the model's embedding, see `ModelGeometry`."""
-        train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
-        return ModelGeometry(self, train, test, self._validation(mixed_precision))
+        return ModelGeometry(self, self._embedded(mixed_precision))
 
     def patches(self, source: KMeans, blocks: str = LAST) -> ModelPatches:
         """Patch prototypes and concept maps, see `ModelPatches`."""

@@ -21,12 +21,13 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo, in_display_order
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
+from kmex_core.prototypes.sweep import sweep_reach
 from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves, stored_attribute_curves
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
-from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves, stored_attribute_curves, sweep
 from kmex_core.stages.training_runs import unfinished
 
 if TYPE_CHECKING:
@@ -212,11 +213,20 @@ def _shares(asked: TableRequest) -> pd.DataFrame:
     return shares_table(asked.conversion.prototypes, asked.info.class_names)
 
 
-@_table("sweep", "quality by number of prototypes per class", frozenset({"models", "ks", "seed", "metric"}))
+@_table("sweep", "quality by number of prototypes per class", frozenset({"models", "ks", "seed", "metric", "runs"}))
 def _sweep(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import sweep_table
 
-    return sweep_table(sweep(asked.subject, asked.ks or RANGE, asked.seed, asked.metric))
+    ks, seeds = asked.ks or RANGE, range(asked.seed, asked.seed + (asked.runs or 1))
+    sweeps = {seed: asked.subject.sweep(KMeans(1, seed, asked.metric), sweep_reach(ks)).get() for seed in seeds}
+    return sweep_table(sweeps, ks)
+
+
+@_table("suggestion", "classes by number of prototypes, with what speaks for it", frozenset({"models", "metric"}))
+def _suggestion(asked: TableRequest) -> pd.DataFrame:
+    from kmex_core.analysis.tables.prototypes import suggestion_table
+
+    return suggestion_table(asked.subject.suggestion(asked.metric).get(), asked.info.class_names)
 
 
 @_table("stability", "classes with how far prototypes move over seeds", ONE | {"ks", "runs", "metric"})

@@ -40,6 +40,8 @@ from kmex_core.base.specs import (
     ProjectionSpec,
     PrototypeSpec,
     Spec,
+    SuggestionSpec,
+    SweepSpec,
     stable_key,
 )
 from kmex_core.base.store import LOCK, Store, demand_writable
@@ -51,6 +53,8 @@ from kmex_core.stages.subject import dataset_of
 SPECS: dict[str, tuple[type[Spec], ...]] = {
     "embeddings": (EmbeddingSpec,),
     "prototypes": (PrototypeSpec,),
+    "sweeps": (SweepSpec,),
+    "suggestions": (SuggestionSpec,),
     "geometry": (GeometrySpec,),
     "patches": (PatchSpec,),
     "projections": (ProjectionSpec,),

@@ -32,8 +32,8 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
+from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.helpers.datasets import with_attributes
 from tests.helpers.pages import Page, healthy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from app.figures.predictions import probability_figure
 from app.figures.sweep import CURVES, sweep_figure
 from kmex_core.analysis.tables.prototypes import prediction_table
 from kmex_core.metrics.catalogue import METRICS
-from tests.helpers.results import summary
+from tests.helpers.results import sweep_of
 
 KS = range(1, 21)
 
@@ -34,11 +35,17 @@ def within(axis: go.layout.XAxis, low: float, high: float) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 0.982, 0.998, 1.0])
 def test_curves_over_k_stay_in_the_metrics_range(share: float) -> None:
-    values = {"accuracy_kmex": share, "accuracy_black_box": share, "agreement": share, "ghosting": share}
-    beside = {"effective_random_low": 1.0, "effective_random_high": 1.0, "effective_equidistant": 1.0}
-    found = {k: summary(**values, effective=1 + share * (k - 1), **beside) for k in (1, 5, 20)}
+    values: dict[str, Any] = {"accuracy": share, "accuracy_black_box": share, "agreement": share, "ghosting": share}
+    beside: dict[str, Any] = {
+        "random_accuracy": share,
+        "random_agreement": share,
+        "effective_random": 1,
+        "effective_equidistant": 1,
+    }
+    one = sweep_of(20, **values, **beside, effective=1 + share * np.arange(20))
+    other = sweep_of(20, **{**values, **beside, "accuracy": share**2, "agreement": share**2})
     for name, curve in CURVES.items():
-        figure = sweep_figure(found, 5, KS, name)
+        figure = sweep_figure([one, other], 5, 3, name)
         low, high = curve.kind.range
         if name == "effective":
             within(figure.layout.yaxis, 1, 20)

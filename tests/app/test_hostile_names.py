@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from kmex_core.base.store import Store
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import sweep
 from tests.helpers.hostile import ATTRIBUTES, NAMES, hostile_model
 from tests.helpers.paths import FRAME
 
@@ -51,7 +50,8 @@ def hostile(store: Store, tmp_path: Path) -> Store:
     assert set(data.class_names) == set(NAMES)
     assert data.split("train").attribute_names == ATTRIBUTES
     Subject(store, info, data).conversion(KMeans(2)).get()
-    sweep(Subject(store, info, data), range(1, 21))
+    Subject(store, info, data).sweep(KMeans(2)).get()
+    Subject(store, info, data).suggestion().get()
     Subject(store, info, data).embedding_map().get()
     return store
 

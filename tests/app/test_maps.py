@@ -1,4 +1,4 @@
-"""The map: what is served by address, and the pages Embedding, Prototypes and Prototypes per class."""
+"""The map: what is served by address, and the pages Embedding and Prototypes."""
 
 from __future__ import annotations
 
@@ -337,19 +337,3 @@ def test_names_of_prototypes_mean_the_same_for_every_k() -> None:
     assert [prototype_name(p, mixed) for p in range(5)] == ["2.0", "0.0", "2.1", "2.2", "0.1"]
     assert [prototype_index(prototype_name(p, mixed), mixed) for p in range(5)] == list(range(5))
     assert prototype_index("1.0", mixed) is None
-
-
-def test_curves_come_as_they_are_computed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[str]] = []
-    real = read.summary
-    monkeypatch.setattr(read, "summary", lambda chosen: real(chosen) if chosen.kmeans.k == 4 else None)
-    monkeypatch.setattr(jobs, "look", lambda *_: None)
-    monkeypatch.setattr(jobs, "start", lambda _store, name, arguments: started.append(list(arguments)))
-    test = healthy(page("sweep", k="4"))
-    assert started[0][:5] == ["sweep", "--model", "digits", "--k", "1:20"]
-    assert started[0][5:7] == ["--first", "4"]
-    assert len(test.get("plotly_chart")) == 4
-    monkeypatch.setattr(jobs, "look", lambda *_: jobs.Job("done"))
-    test = healthy(page("sweep", k="4"))
-    assert any("the paper reports 0.37 to 0.45" in caption.value for caption in test.caption)
-    assert len(test.get("plotly_chart")) == 4

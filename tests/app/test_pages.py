@@ -85,7 +85,7 @@ def test_the_sidebar_shows_how_prototypes_are_spread_and_what_the_last_choice_ch
     assert effective.value == f"{found[3].effective:.2f}"
     assert effective.delta == f"{(found[3].effective or 0) - (found[5].effective or 0):+.2f}"
     assert radius.delta == f"{(found[3].coverage_radius or 0) - (found[5].coverage_radius or 0):+.2f}"
-    assert any("Changes are from 5 per class." in one.value for one in test.sidebar.caption)
+    assert any("Changes are from 5 prototypes per class." in one.value for one in test.sidebar.caption)
     # it stays while other things change
     again = healthy(test.run())
     assert again.sidebar.metric[0].delta == effective.delta

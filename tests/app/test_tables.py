@@ -13,11 +13,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app import selection
 from app.components.attributes import curves as attribute_curves
-from app.components.evaluate import metrics
-from app.components.shared import relevance_scores, summaries
-from app.components.sweep import curves as sweep_curves
+from app.components.shared import relevance_scores
 from kmex_core.base import jobs
 from kmex_core.base.files import write_file
 from kmex_core.base.plain_text import table_csv
@@ -80,7 +77,10 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--k", "4", "--no-published"],
         "radar.csv": ["radar", *ALL_DIGITS, "--images", "0", "--k", "4"],
     },
-    ("sweep", ()): {"digits-sweep.csv": ["sweep", *DIGITS, "--k", "4:6"]},
+    ("sweep", ()): {
+        "digits-sweep.csv": ["sweep", *DIGITS, "--k", "1:20", "--runs", "5"],
+        "digits-suggestion.csv": ["suggestion", *DIGITS],
+    },
     ("embedding", (("test", "true"), ("table", "true"))): {
         "digits-map.csv": ["embedding-map", *DIGITS],
         "prototype-table": ["embedding-map-prototypes", *DIGITS],
@@ -126,8 +126,6 @@ def picture(digits: ModelInfo, tmp_path: Path) -> Path:
 def quick(faces_cache: Path, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages over few numbers of prototypes and few images, which start no job."""
     monkeypatch.setattr(relevance_scores, "IMAGES", (IMAGES, 100))
-    for module in (selection, sweep_curves, summaries, metrics):
-        monkeypatch.setattr(module, "KS", range(4, 7))
     monkeypatch.setattr(attribute_curves, "KS", range(4, 6))
     monkeypatch.setattr(map_checks, "KINDS", (DEFAULT_MAPS, PUBLISHED))
     monkeypatch.setattr(measured_map_checks, "DRAWS", 1)

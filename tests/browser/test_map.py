@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import sweep
 from tests.helpers.browser import CANVAS, CARDS, open_page, settled, slide
 from tests.helpers.paths import REAL_DATA
 from tests.helpers.servers import dashboard
@@ -321,17 +321,17 @@ def test_prototypes_are_sorted_filtered_and_kept(page: Page) -> None:
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_curves_are_computed_in_the_background(page: Page) -> None:
+def test_curves_come_by_themselves_and_the_slider_moves_the_mark(page: Page) -> None:
     open_page(page, "/sweep")
-    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(4)
-    expect(page.get_by_text("Converting for 1 to 20 prototypes per class.")).to_have_count(0, timeout=120_000)
+    expect(page.get_by_test_id("stPlotlyChart").filter(has_text="KMEx").first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("the mean over 5 seeds of k-means")).to_be_visible(timeout=120_000)
     expect(page.get_by_role("button", name="Curves as CSV")).to_be_visible()
     slide(page, 2)
-    expect(page.get_by_text("With 7 prototypes per class, the effective number")).to_be_visible()
+    expect(page.get_by_text("From 6 to 7 per class, agreement changes by")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Curves as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
-    assert [int(row["k"]) for row in rows] == list(range(1, 21))
+    assert [(int(row["seed"]), int(row["k"])) for row in rows] == [(seed, k) for seed in range(5) for k in range(1, 21)]
 
 
 @pytest.mark.real_data
@@ -353,7 +353,8 @@ def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
     models.save(store, info, black_box.model)
     data = dataset_of(info)
     assert Subject(store, info, data).embedding_map().get().trustworthiness > 0.9
-    sweep(Subject(store, info, data), [1, 2])
+    for k in (1, 2):
+        Subject(store, info, data).conversion(KMeans(k)).get()
     with dashboard(tmp_path, tmp_path / "log") as address:
         page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 900})
         open_page(page, "/embedding?dataset=MNIST&k=1")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kmex_core.metrics.types import BRIGHTNESS, RANDOM, MapChecks
 from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.prototypes.suggestion import Evidence, suggested
+from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import LAST, NO_IMAGE, PatchConversion, PatchPrototypes, Prototypes, Summary
 from kmex_core.relevance.types import REPLACEMENTS
 
@@ -31,6 +34,49 @@ def summary(**values: float | str | None) -> Summary:
         "metric": "whitened",
     }
     return Summary(**{**usual, **values})
+
+
+def sweep_of(reach: int = 4, classes: int = 2, images: int = 100, **values: ArrayLike) -> Sweep:
+    """A sweep of no training images; curves are given as numbers for all steps or one for each."""
+    steps = np.arange(1, reach + 1)
+    usual: dict[str, Any] = {
+        "cluster": np.zeros((reach, 0), np.uint8),
+        "counts": np.repeat(steps[:, None], classes, 1),
+        "inertia": np.repeat(100.0 / steps[:, None], classes, 1),
+        "parent": np.full((reach, classes, reach), -1, np.int16),
+        "diversity": np.where(steps > 1, 0.01, np.nan),
+        "effective_random": np.array([1.3, 1.25, 1.35]),
+        "random_accuracy": np.array([0.7, 0.6, 0.8]),
+        "random_agreement": np.array([0.7, 0.6, 0.8]),
+        "images": images,
+        "accuracy_black_box": 0.9,
+        "metric": "whitened",
+        "seconds": 1.0,
+    }
+    curves = {
+        "accuracy": 0.89,
+        "agreement": 0.95,
+        "ghosting": 0.0,
+        "effective": 1.2,
+        "effective_equidistant": 2.0,
+        "coverage_radius": 3.0,
+    }
+    found = {**usual, **curves, **values}
+    for name in (*curves, "diversity"):
+        found[name] = np.broadcast_to(np.asarray(found[name], dtype=float), reach)
+    for name in ("effective_random", "random_accuracy", "random_agreement"):
+        found[name] = np.broadcast_to(np.asarray(found[name], dtype=float), (reach, 3))
+    return Sweep(**found)
+
+
+def evidence_of(
+    gap: ArrayLike, prediction_strength: ArrayLike, gap_error: ArrayLike = 0.01, rand_index: float = 0.9
+) -> Evidence:
+    """Evidence on classes, (C, S) each, and what the rule makes of it."""
+    gaps, strength = np.atleast_2d(np.asarray(gap, float)), np.atleast_2d(np.asarray(prediction_strength, float))
+    error = np.broadcast_to(np.asarray(gap_error, float), len(gaps))
+    chosen = [suggested(*each) for each in zip(gaps, error, strength, strict=True)]
+    return Evidence(gaps, error, strength, np.full(gaps.shape, rand_index), np.array(chosen))
 
 
 def prototypes_of(centers: np.ndarray, classes: np.ndarray) -> Prototypes:

@@ -23,8 +23,8 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo, trained_alike
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import NO_IMAGE, Conversion
+from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import attribute_curves, built_in_attribute_curves
 from tests.helpers.datasets import ATTRIBUTES, with_attributes
 
 

@@ -61,12 +61,12 @@ def test_equal_prototypes_count_as_one_and_distant_ones_for_themselves() -> None
 def test_neither_origin_nor_scale_nor_rotation_matter(seed: int, k: int, shift: float, scale: float) -> None:
     z, labels = clouds(seed)
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(5, 5)))[0]
-    classes, per_class = np.repeat(np.arange(3), k), np.full(3, k)
+    classes, per_class = np.repeat(np.arange(3), k), np.full((1, 3), k)
 
     def values(of: np.ndarray) -> list[float]:
         centers = np.concatenate([of[labels == c][:k] for c in range(3)])
         variance = class_variance(of, labels, 3)
-        by_chance = random_effective(of, labels, per_class, variance, seed, 5)
+        (by_chance,) = random_effective(of, labels, per_class, variance, seed, 5)
         return [effective_prototypes(centers, classes, variance), by_chance.mean, by_chance.low, by_chance.high]
 
     found = values(z)
@@ -94,7 +94,7 @@ def test_what_equidistant_groups_score() -> None:
 def test_the_chance_level_against_draws_of_ones_own() -> None:
     z, labels = clouds()
     variance, per_class = class_variance(z, labels, 3), np.array([4, 0, 2])  # class 1 has no prototypes
-    found = random_effective(z, labels, per_class, variance, seed=3, draws=400)
+    (found,) = random_effective(z, labels, per_class[None], variance, seed=3, draws=400)
     random, draws = np.random.default_rng(99), []
     for _ in range(400):
         picks = {c: random.permutation(z[labels == c])[: per_class[c]] for c in (0, 2)}
@@ -102,20 +102,32 @@ def test_the_chance_level_against_draws_of_ones_own() -> None:
     error = np.std(draws) * math.sqrt(2 / 400)
     assert found.mean == pytest.approx(np.mean(draws), abs=4 * error)
     assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=12 * error)
-    assert found == random_effective(z, labels, per_class, variance, seed=3, draws=400)
-    assert found != random_effective(z, labels, per_class, variance, seed=4, draws=400)
+    assert [found] == random_effective(z, labels, per_class[None], variance, seed=3, draws=400)
+    assert [found] != random_effective(z, labels, per_class[None], variance, seed=4, draws=400)
+
+
+def test_several_numbers_at_once_are_those_alone_and_draws_are_nested() -> None:
+    z, labels = clouds()
+    variance, counts = class_variance(z, labels, 3), np.array([[1, 1, 0], [2, 3, 1], [6, 4, 2]])
+    found = random_effective(z, labels, counts, variance, seed=3, draws=30)
+    assert len(found) == 3
+    assert [found[0].mean, found[0].low, found[0].high] == pytest.approx([1, 1, 1])  # one image counts as one
+    for alone, band in zip(counts, found, strict=True):
+        (one,) = random_effective(z, labels, alone[None], variance, seed=3, draws=30)
+        assert [band.mean, band.low, band.high] == pytest.approx([one.mean, one.low, one.high], rel=1e-9)
+        assert band.low <= band.mean <= band.high
 
 
 def test_all_images_of_a_class_leave_nothing_to_chance() -> None:
     z, labels = clouds(sizes=(5, 5))
     variance = class_variance(z, labels, 2)
-    found = random_effective(z, labels, np.array([5, 5]), variance, 0)
+    (found,) = random_effective(z, labels, np.array([[5, 5]]), variance, 0)
     assert found.low == pytest.approx(found.high)
     assert found.mean == pytest.approx(effective_prototypes(z, labels, variance))
     with pytest.raises(ValueError, match="Class 0 has 5 images, fewer than its 6 prototypes"):
-        random_effective(z, labels, np.array([6, 5]), variance, 0)
+        random_effective(z, labels, np.array([[5, 5], [6, 5]]), variance, 0)
     with pytest.raises(ValueError, match="No class has prototypes"):
-        random_effective(z, labels, np.zeros(2, dtype=int), variance, 0)
+        random_effective(z, labels, np.array([[5, 5], [0, 0]]), variance, 0)
 
 
 def test_prototypes_on_separate_groups_exceed_chance() -> None:
@@ -124,7 +136,8 @@ def test_prototypes_on_separate_groups_exceed_chance() -> None:
     z = (groups[:, None] + random.normal(size=(6, 40, 16))).reshape(-1, 16)
     labels, variance = np.zeros(240, dtype=int), class_variance(z, np.zeros(240, dtype=int), 1)
     of_groups = effective_prototypes(groups, np.zeros(6, dtype=int), variance)
-    assert of_groups > random_effective(z, labels, np.array([6]), variance, 0).high
+    (by_chance,) = random_effective(z, labels, np.array([[6]]), variance, 0)
+    assert of_groups > by_chance.high
     # one group drawn six times is below it
     assert effective_prototypes(z[:6], np.zeros(6, dtype=int), variance) < 1.5
 
@@ -134,5 +147,5 @@ def test_chance_is_fast() -> None:
     z, labels = random.normal(size=(5000, 512)).astype(np.float32), random.integers(0, 10, 5000)
     variance = class_variance(z, labels, 10)
     started = time.process_time()
-    random_effective(z, labels, np.full(10, 20), variance, 0)
+    random_effective(z, labels, np.arange(1, 21)[:, None].repeat(10, 1), variance, 0)
     assert time.process_time() - started < 2  # 0.2 to 0.3 s on an idle core

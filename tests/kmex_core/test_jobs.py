@@ -35,11 +35,11 @@ def until(store: Store, name: str, fine: Callable[[Job], bool], seconds: float =
 
 
 def test_a_job_runs_to_its_end_and_leaves_its_results(demo: Store) -> None:
-    jobs.start(demo, "sweep-digits", ["sweep", "--model", "digits", "--k", "2:3"])
+    jobs.start(demo, "sweep-digits", ["sweep", "--model", "digits", "--k", "2:3", "--seed", "11"])
     job = until(demo, "sweep-digits", lambda job: job.state != "running")
     assert (job.state, job.share) == ("done", 1.0), jobs.last_lines(demo, "sweep-digits")
     info = models.describe(demo, "digits")
-    assert Subject(demo, info, dataset_of(info)).conversion(KMeans(3)).summary() is not None
+    assert Subject(demo, info, dataset_of(info)).sweep(KMeans(3, 11)).exists()
 
 
 def test_a_job_says_why_it_failed(store: Store) -> None:

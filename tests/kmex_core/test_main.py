@@ -310,15 +310,42 @@ def test_the_demo_command(demo: Store) -> None:
 
 
 def test_a_sweep_answers_for_each_k(demo: Store) -> None:
-    found = answer("sweep", "--model", "digits", "--k", "1:3", "--first", "2")
+    found = answer("sweep", "--model", "digits", "--k", "1:3")
     assert [row["k"] for row in found["rows"]] == [1, 2, 3]
+    assert [row["seed"] for row in found["rows"]] == [0, 0, 0]
+    assert (found["test_images"], found["rows"][0]["diversity"]) == (500, None)
     assert found["rows"][2]["accuracy_kmex"] == answer("convert", "--model", "digits", "--k", "3")["accuracy_kmex"]
     for row in found["rows"]:
         assert 1 <= row["effective_random_low"] <= row["effective_random"] <= row["effective_random_high"] <= row["k"]
         assert 1 <= row["effective"] <= row["k"]
+        for name in ("accuracy", "agreement"):
+            ends = [row[f"random_{name}_low"], row[f"random_{name}"], row[f"random_{name}_high"]]
+            assert 0 < ends[0] <= ends[1] <= ends[2] <= 1
     assert found["rows"][1]["effective_equidistant"] == pytest.approx(1.98171, abs=1e-5)
     text = CliRunner().invoke(app, ["sweep", "--model", "digits", "--k", "2"]).output
-    assert "effective ↑  of random images  of equidistant groups" in text
+    assert "effective ↑  of random images" in text
+    assert "20 equidistant groups have 12.0" in text
+    assert f"Suggested: {found['suggested']['overall']} per class." in text
+    several = answer("sweep", "--model", "digits", "--k", "2:2", "--runs", "2", "--seed", "3")["rows"]
+    assert [(row["seed"], row["k"]) for row in several] == [(3, 2), (4, 2)]
+    assert several[0]["agreement"] == answer("convert", "--model", "digits", "--k", "2", "--seed", "3")["agreement"]
+    fails(2, "at most 50 prototypes per class", "sweep", "--model", "digits", "--k", "2:51")
+
+
+def test_the_suggested_numbers_can_be_taken(demo: Store) -> None:
+    suggested = answer("sweep", "--model", "digits", "--k", "1:2")["suggested"]
+    numbers = [each["k"] for each in suggested["classes"]]
+    assert [each["class"] for each in suggested["classes"]] == [str(digit) for digit in range(10)]
+    assert suggested["overall"] == sorted(numbers)[5]
+    assert all(each["reason"] for each in suggested["classes"])
+    found = answer("convert", "--model", "digits", "--k", "auto")
+    assert found["prototypes"] == sum(numbers)
+    assert "the suggested number" in CliRunner().invoke(app, ["convert", "--model", "digits", "--k", "auto"]).output
+
+
+@pytest.mark.parametrize("text", ["0x", "-1", "1.5", "car", "²"])
+def test_a_number_of_prototypes_must_be_one(demo: Store, text: str) -> None:
+    fails(2, f"Expected 1 or more, or auto, got {text}.", "convert", "--model", "digits", "--k", text)
 
 
 def test_a_map_is_drawn_once(demo: Store) -> None:

@@ -29,7 +29,7 @@ from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.splitting import split
 from kmex_core.prototypes import patches
-from kmex_core.prototypes.fit import at_most
+from kmex_core.prototypes.kmeans import Clusters, kmeans
 from kmex_core.prototypes.metric import OPTIONS
 from kmex_core.prototypes.patches import Batches, PatchKMEx, fit_patches
 from kmex_core.prototypes.source import KMeans
@@ -285,11 +285,11 @@ def test_positions_are_a_seeded_sample_of_all_images_of_a_class(monkeypatch: pyt
     monkeypatch.setattr(patches, "SAMPLE", 30)
     seen: list[np.ndarray] = []
 
-    def watched(points: Tensor, k: int, seed: int) -> Tensor:
+    def watched(points: Tensor, k: int, seed: int) -> Clusters:
         seen.append(points.numpy().copy())
-        return at_most(points, k, seed)
+        return kmeans(points, k, seed)
 
-    monkeypatch.setattr(patches, "at_most", watched)
+    monkeypatch.setattr(patches, "kmeans", watched)
     # the red of each pixel names its image, the green its position
     images = torch.zeros(8, 3, 16, 16)
     images[:, 0] = torch.arange(8.0).view(8, 1, 1)

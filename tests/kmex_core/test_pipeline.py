@@ -19,10 +19,10 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.bound import RESULTS, Reader
 from kmex_core.stages.conversion import ModelConversion
+from kmex_core.stages.curves import conversions
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.subject import Subject, dataset_of
-from kmex_core.stages.sweep import sweep
 from tests.helpers.datasets import close_datasets, write_folder
 
 
@@ -31,7 +31,7 @@ def test_a_conversion_is_stored_and_read_without_the_network(demo: Store, digits
     made = Subject(demo, digits, data).conversion(KMeans(3)).get()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "load", lambda *_: pytest.fail("the network was loaded"))
-        patch.setattr("kmex_core.prototypes.kmeans.kmeans", lambda *_: pytest.fail("k-means ran again"))
+        patch.setattr("kmex_core.prototypes.fit.clusterings", lambda *_: pytest.fail("k-means ran again"))
         again = Subject(demo, digits, data).conversion(KMeans(3)).get()
         kept = ModelConversion.stored(demo, Subject(demo, digits, data).conversion(KMeans(3)).spec.key)
     assert kept is not None
@@ -150,7 +150,7 @@ def test_devices_are_checked() -> None:
         checked_device("abacus")
 
 
-def test_a_sweep_stores_each_k_at_once(demo: Store, digits: ModelInfo) -> None:
+def test_each_of_several_conversions_is_stored_at_once(demo: Store, digits: ModelInfo) -> None:
     data = dataset_of(digits)
     seen: list[int] = []
 
@@ -158,8 +158,9 @@ def test_a_sweep_stores_each_k_at_once(demo: Store, digits: ModelInfo) -> None:
         seen.append(event.done)
         assert event.done == 0 or Subject(demo, digits, data).conversion(KMeans(7)).summary() is not None
 
-    found = sweep(Subject(demo, digits, data, progress=progress), [7, 1, 2])
-    assert list(found) == [1, 2, 7]
+    subject = Subject(demo, digits, data, progress=progress)
+    found = {source.k: made.summary for source, made in conversions(subject, [7, 1, 2], [0])}
+    assert list(found) == [7, 1, 2]
     assert seen == [0, 1, 2, 3]
     assert found[7] == Subject(demo, digits, data).conversion(KMeans(7)).get().summary
     assert found[1].diversity is None

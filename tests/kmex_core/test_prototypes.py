@@ -8,6 +8,7 @@ import torch
 
 from kmex_core.base.errors import InputError
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes import fit
 from kmex_core.prototypes import fit as module
 from kmex_core.prototypes.fit import activated, attracted, fit_prototypes, pairwise
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes, fewer_prototypes
@@ -151,6 +152,22 @@ def test_distances_are_exact_where_the_matrix_product_is_not() -> None:
     assert (pairwise(z, z).diagonal() == 0).all()
     by_product = torch.cdist(z, z, compute_mode="use_mm_for_euclid_dist")
     assert by_product.diagonal().max() > 1e-3, "the effect that the exact way avoids"
+
+
+@pytest.mark.parametrize("mean", [0.0, 100.0])
+def test_many_distances_are_exact_as_well(mean: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(0)
+    z = torch.randn(300, 24, generator=random) + mean
+    near = z[:20] + 1e-3 * torch.randn(20, 24, generator=random)
+    centers = torch.cat([z[100:120], near, torch.randn(20, 24, generator=random) + mean])
+    exact = (z[:, None].double() - centers[None].double()).square().sum(2).sqrt()
+    monkeypatch.setattr(fit, "MANY", 1)
+    found = pairwise(z, centers)
+    assert found.dtype == z.dtype
+    assert torch.equal(found == 0, exact == 0)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0)
+    product = torch.cdist(z, centers, compute_mode="use_mm_for_euclid_dist")
+    assert not torch.allclose(product.double(), exact, rtol=1e-6, atol=0), "the plain product is not"
 
 
 def test_what_a_prototype_attracts_by_hand() -> None:

@@ -19,7 +19,7 @@ from kmex_core.commands.requests import JobRequest
 from kmex_core.commands.training import training_again, training_job
 from kmex_core.metrics.catalogue import MAP_METRICS
 from kmex_core.models import catalogue
-from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
 from kmex_core.stages.subject import Subject, subject_of
 
 MAPS = ",".join(MAP_METRICS)
@@ -54,19 +54,19 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
         ),
         (embedding_map.embedding_map_job(digits), "project", {"model": "digits"}),
         (
-            sweep.sweep_job(digits, range(1, 21), KMeans(4, 3)),
+            sweep.sweep_job(digits, KMeans(4, 3)),
             "sweep",
-            {"model": "digits", "k": "1:20", "seed": 3, "first": 4},
+            {"model": "digits", "k": "1:20", "seed": 3},
         ),
         (
-            sweep.sweep_job(digits, range(1, 21), KMeans(5, 2, "euclidean")),
+            sweep.sweep_job(digits, KMeans(5, 2, "euclidean")),
             "sweep",
-            {"model": "digits", "k": "1:20", "seed": 2, "first": 5, "metric": "euclidean"},
+            {"model": "digits", "k": "1:20", "seed": 2, "metric": "euclidean"},
         ),
         (
-            sweep.sweep_job(digits, range(2, 3), KMeans(2, 2)),
+            sweep.sweep_job(digits, KMeans(SUGGESTED, 2), 5),
             "sweep",
-            {"model": "digits", "k": "2:2", "seed": 2, "first": 2},
+            {"model": "digits", "k": "1:20", "seed": 2, "runs": 5},
         ),
         (patches.patches_job(digits, KMeans(3, 1)), "patches", {"model": "digits", "k": 3, "seed": 1}),
         (patches.patches_job(digits, KMeans(3, 2)), "patches", {"model": "digits", "k": 3, "seed": 2}),
@@ -234,7 +234,7 @@ def test_each_result_has_a_job_of_its_own(subjects: tuple[Subject, Subject]) -> 
 
 def test_what_a_result_does_not_depend_on_gives_the_same_job(subjects: tuple[Subject, Subject]) -> None:
     digits, _ = subjects
-    assert sweep.sweep_job(digits, range(1, 9), KMeans(3)).name == sweep.sweep_job(digits, range(1, 9), KMeans(4)).name
+    assert sweep.sweep_job(digits, KMeans(3)) == sweep.sweep_job(digits, KMeans(SUGGESTED))
     assert conversion.preparation_job(digits, KMeans(3)).name == conversion.preparation_job(digits, KMeans(4)).name
     more = [evaluation.relevance_maps_job(digits, KMeans(4), images, 1) for images in (500, 501)]
     assert more[0] == more[1], "there are 500 test images"

@@ -22,7 +22,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, TRANSPARENCY
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.source import KMeans, per_class_words
 
 RUNS = (1, 3, 5)
 GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))
@@ -110,7 +110,7 @@ def _sizes(measured: Sequence[Row]) -> str:
     for row in measured:
         if row.k:
             maps = f", relevance maps on {row.images:,} test images" if row.images else ""
-            models.setdefault(f"{row.k} prototypes per class{maps}", []).append(row.label)
+            models.setdefault(f"{per_class_words(row.k)}{maps}", []).append(row.label)
     of_each = "; ".join(f"{', '.join(labels)}: {size}" for size, labels in models.items())
     data = ", ".join(dict.fromkeys(row.dataset for row in measured))
     return f"Measured here on {data}, with {next(iter(models))}." if len(models) == 1 else f"On {data}. {of_each}."

@@ -9,11 +9,10 @@ from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.notes import marked
-from app.components.shared.summaries import stored_summaries
 from app.figures.evaluation import confusion_figure, shares_figure
 from app.figures.sweep import sweep_figure
 from app.links import bound_to
-from app.selection import KS, Selection
+from app.selection import Selection
 from app.state import query
 from app.wording import interval, message
 from kmex_core import metrics
@@ -128,21 +127,21 @@ def show_ghosts(chosen: Selection) -> None:
 
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and how to compare it with the paper."""
-    summaries = stored_summaries(chosen) if chosen.has_black_box else {}
+    sweeps = list(read.sweeps(chosen).values()) if chosen.has_black_box else []
     if about := claims.effective_number(read.conversion(chosen).summary, chosen.per_class):
         st.caption(about)
     st.caption(
         "The paper's D_dvs is a softmax over the similarities between prototypes. The published values (0.37 to 0.45 "
         "for "
         "KMEx) depend on float32 rounding, which keeps the distance of a prototype to itself above 0, so compare them "
-        f"with *D_dvs as published* only. {claims.diversity_over_k(summaries)}"
+        f"with *D_dvs as published* only. {claims.diversity_over_k(sweeps[0]) if sweeps else ''}"
     )
     if not chosen.has_black_box:
         return
-    if len(summaries) > 1:
-        figure = sweep_figure(summaries, chosen.kmeans.k, KS, "effective")
+    if sweeps:
+        figure = sweep_figure(sweeps, chosen.kmeans.k, None, "effective")
         show_figure("effective", figure, "Effective number of prototypes for each number of prototypes per class")
-    if len(summaries) < len(KS):
+    else:
         st.page_link(
             "views/sweep.py",
             label="Compute the curve for 1 to 20 prototypes per class",

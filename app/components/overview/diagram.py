@@ -7,6 +7,7 @@ import streamlit as st
 from app.figures.palette import CHOSEN, DARK, KMEX, LIGHT
 from app.selection import Selection
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.prototypes.source import per_class_words
 
 _BOX = 'rx="8" fill="none" stroke="currentColor" stroke-width="1.5"'
 _ARROW = 'stroke="currentColor" stroke-width="1.5" marker-end="url(#kx-tip)"'
@@ -52,7 +53,7 @@ def explain_model(chosen: Selection) -> None:
     st.markdown(
         "KMEx keeps the trained network up to its last layer and clusters the embeddings of each class's training "
         "images "
-        f"with k-means. The cluster centres are the **prototypes**, currently {chosen.kmeans.k} per class. "
+        f"with k-means. The cluster centres are the **prototypes**, currently {per_class_words(chosen.kmeans.k)}. "
         "A new image gets the class of its nearest prototype, so *this looks like that* is the computation itself, not "
         "a "
         "post-hoc rationalisation."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -12,12 +14,13 @@ from app.components.shared.job_panel import offer
 from app.components.shared.notes import marked
 from app.components.shared.picture import show_picture
 from app.links import bound, bound_switch, bound_to, one_of
-from app.selection import Selection
+from app.selection import DEFAULT_K, Selection
 from app.wording import A_CLASS, interval, message
 from kmex_core.analysis import export
 from kmex_core.commands.patches import patches_job
 from kmex_core.data.display import boxed
 from kmex_core.metrics import wilson_interval
+from kmex_core.prototypes.source import SUGGESTED, KMeans
 from kmex_core.prototypes.types import LAST, SEVERAL, PatchConversion
 
 SIDE, WIDTH, METRIC = 192, 150, 224
@@ -45,12 +48,12 @@ def show_patches(chosen: Selection) -> None:
         if not blocks:
             return
         subject = read.subject(chosen.model)
-        conversion = read.peek(subject.patches(chosen.kmeans, blocks))
+        conversion = read.peek(subject.patches(_source(chosen), blocks))
         if conversion is not None:
             _show(chosen, blocks, conversion)
             return
         offer(
-            patches_job(subject, chosen.kmeans, blocks),
+            patches_job(subject, _source(chosen), blocks),
             "Find patch prototypes",
             "Finding patch prototypes.",
             "Passes every training image through the network two or three times: seconds to minutes for the demos, "
@@ -62,7 +65,7 @@ def _choose_blocks(chosen: Selection) -> str:
     """Show the choice of the blocks that the network has; "" for none."""
     subject = read.subject(chosen.model)
     missing = {
-        blocks: "" if subject.patches(chosen.kmeans, blocks).exists() else read.why_no_patches(chosen.model, blocks)
+        blocks: "" if subject.patches(_source(chosen), blocks).exists() else read.why_no_patches(chosen.model, blocks)
         for blocks in TITLES
     }
     offered = {blocks: title for blocks, title in TITLES.items() if not missing[blocks]}
@@ -132,7 +135,7 @@ def _show_accuracies(chosen: Selection, blocks: str, conversion: PatchConversion
             )
     subject = read.subject(info)
     words = [claims.patch_trade_off(conversion, kmex.test_predicted, labels, len(info.class_names))]
-    others = [read.peek(subject.patches(chosen.kmeans, other)) for other in TITLES if other != blocks]
+    others = [read.peek(subject.patches(_source(chosen), other)) for other in TITLES if other != blocks]
     words += [claims.finer_patches(conversion, other) for other in others if other is not None]
     st.markdown(" ".join(words))
 
@@ -160,3 +163,8 @@ def _show_prototypes(chosen: Selection, blocks: str, conversion: PatchConversion
         lambda: export.patch_sheet(prototypes, names, read.dataset(info)),
         f"{info.name}-patches-{blocks}.png",
     )
+
+
+def _source(chosen: Selection) -> KMeans:
+    """How many patch prototypes: what is suggested is for whole images, not for patches."""
+    return replace(chosen.kmeans, k=DEFAULT_K) if chosen.kmeans.k == SUGGESTED else chosen.kmeans

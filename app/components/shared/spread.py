@@ -10,6 +10,7 @@ from app import read
 from app.selection import Selection
 from app.state import selected
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.types import Summary
 
 _SEEN = "_spread"  # in the session: the numbers of prototypes that were chosen last, of which model
@@ -30,11 +31,11 @@ def show_spread() -> None:
     with st.sidebar.container(key="spread"):
         _show("effective", "Effective number", summary, before)
         _show("coverage_radius", "Coverage radius", summary, before)
-        change = f" Changes are from {before[0]} per class." if before else ""
-        if k > 1:
+        change = f" Changes are from {per_class_words(before[0])}." if before else ""
+        if k != 1:
             st.caption(
-                f"Effective number of {k} random images: {summary.effective_random:.2f}; of {k} equidistant groups: "
-                f"{summary.effective_equidistant:.2f}.{change}"
+                f"Effective number of as many random images: {summary.effective_random:.2f}; of as many equidistant "
+                f"groups: {summary.effective_equidistant:.2f}.{change}"
             )
         elif change:
             st.caption(change)

@@ -1,67 +1,89 @@
-"""Curves over the number of prototypes per class, computed in the background."""
+"""Every number of prototypes per class: what is missing is computed, here or by a job; the curves with their bands."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import streamlit as st
 
 from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
-from app.components.shared.job_panel import follow
-from app.components.shared.summaries import stored_summaries
+from app.components.shared.job_panel import follow, offer
 from app.figures.sweep import CURVES, sweep_figure
-from app.selection import KS, Selection
+from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import ONCE_PER_MODEL
 from kmex_core.analysis.tables.prototypes import sweep_table
-from kmex_core.base import jobs
+from kmex_core.base.store import read_only
 from kmex_core.commands.sweep import sweep_job
+from kmex_core.prototypes.sweep import Sweep
 
+SMALL = 4_000_000  # numbers in an embedding that the page itself handles
 TOP = "sweep-top"
 
 
+def computed_here(chosen: Selection) -> bool:
+    """Whether the page computes what is missing by itself: a second's work."""
+    train = read.embeddings(chosen.model, "train")
+    return train.z.size <= SMALL and not read_only()
+
+
 def wait_for_sweep(chosen: Selection) -> bool:
-    """Compute missing conversions in the background and show the others; True when there is nothing to wait for."""
-    request = sweep_job(read.subject(chosen.model), KS, chosen.kmeans)
-    job = jobs.look(read.store(), request.name)
-    if job is not None and job.state == "done" and st.session_state.get("swept") == request.name:
+    """Compute the first seed's sweep and the suggestion if they are missing; True when there is nothing to wait for."""
+    if SWEEP_SEEDS[0] in read.sweeps(chosen) and read.suggestion(chosen) is not None:
         return True
-    st.session_state["swept"] = request.name
-    follow(request, "Converting for 1 to 20 prototypes per class.", ONCE_PER_MODEL, lambda: show_curves(chosen), TOP)
+    subject = read.subject(chosen.model)
+    if computed_here(chosen):
+        with st.spinner("Converting for 1 to 20 prototypes per class …"):
+            read.result(subject.sweep(_seeded(chosen, SWEEP_SEEDS[0]).kmeans))
+            read.result(subject.suggestion(chosen.kmeans.metric))
+        return True
+    follow(sweep_job(subject, chosen.kmeans), "Converting for 1 to 20 prototypes per class.", ONCE_PER_MODEL, key=TOP)
     return False
 
 
-def show_sweep(chosen: Selection) -> None:
-    """Show what the numbers mean, the download, and the curves."""
-    summaries = stored_summaries(chosen)
-    summary = summaries.get(chosen.kmeans.k)
-    with st.container(border=True, key=TOP):
-        st.markdown(claims.agreement_over_k(summaries, chosen.kmeans.k))
-        st.caption(
-            f"One run of k-means (seed {chosen.kmeans.seed}) per number; another seed can give other prototypes and "
-            "values. "
-            "The page Compare has several runs with standard deviations."
-        )
-        if summary is not None:
-            st.caption(claims.effective_number(summary, chosen.kmeans.k))
-        if summary is not None and summary.diversity is not None:
-            st.caption(
-                f"The paper's diversity (D_dvs, 0 to 1 ↓) is {summary.diversity:.4f} with {chosen.kmeans.k} prototypes "
-                "per "
-                f"class. {claims.diversity_over_k(summaries)} With float32 rounding, as in the paper's code, it is "
-                f"{summary.diversity_reference:.2f}; the paper reports 0.37 to 0.45 for KMEx."
-            )
-        smallest = int(read.conversion(chosen).prototypes.class_size.min())
-        if smallest < KS[-1]:
-            st.caption(f"The smallest class has {smallest:,} training images, and so at most as many prototypes.")
-        show_download("Curves as CSV", sweep_table(summaries), f"{chosen.model.name}-sweep.csv")
-    show_curves(chosen)
-
-
-def show_curves(chosen: Selection) -> None:
-    """Show the curves over the stored summaries."""
-    summaries = stored_summaries(chosen)
-    if not summaries:
+def add_seeds(chosen: Selection, sweeps: Mapping[int, Sweep]) -> None:
+    """Compute the other seeds, whose range the bands show: here, or by a job that a button starts."""
+    missing = [seed for seed in SWEEP_SEEDS if seed not in sweeps]
+    if not missing:
         return
+    subject = read.subject(chosen.model)
+    if computed_here(chosen):
+        with st.spinner(f"Repeating it with {len(missing)} more seeds, for the bands …"):
+            for seed in missing:
+                read.result(subject.sweep(_seeded(chosen, seed).kmeans))
+        st.rerun()
+    if not read_only():
+        about = f"{len(missing)} times as long as one seed; the bands then include the range over the seeds."
+        label = f"Add the other {len(missing)} seeds"
+        offer(sweep_job(subject, chosen.kmeans, len(SWEEP_SEEDS)), label, f"{len(SWEEP_SEEDS)} seeds.", about)
+
+
+def show_sweep(chosen: Selection, sweeps: Mapping[int, Sweep], suggested: int | None) -> None:
+    """Show what the numbers mean, the download, and the curves.
+
+    Args:
+        chosen: the model and the number that is marked.
+        sweeps: by seed, at least one.
+        suggested: the number for all classes that is marked, too.
+    """
+    k, several = chosen.kmeans.k, list(sweeps.values())
+    with st.container(border=True, key=TOP):
+        st.markdown(claims.agreement_over_k(several, k))
+        if step := claims.last_step(several, k):
+            st.markdown(step)
+        seeds = f"the mean over {len(several)} seeds of k-means" if len(several) > 1 else "one seed of k-means"
+        widened = ", widened to the range over the seeds" if len(several) > 1 else ""
+        st.caption(
+            f"Lines: {seeds}. Blue bands of accuracy and agreement: the 95 % interval of a share of "
+            f"{several[0].images:,} test images{widened}; of the others, the range over the seeds. Grey bands: as many "
+            "random training images of each class in place of the prototypes, the middle 95 % of draws."
+        )
+        smallest = int(several[0].counts[-1].min())
+        if smallest < KS[-1]:
+            st.caption(f"The smallest class has {smallest:,} different training images, and no more prototypes.")
+        show_download("Curves as CSV", sweep_table(sweeps), f"{chosen.model.name}-sweep.csv")
     for pair in (("accuracy_kmex", "agreement"), ("ghosting", "effective")):
         for place, name in zip(st.columns(2, gap="medium"), pair, strict=True):
             with place:
@@ -69,6 +91,10 @@ def show_curves(chosen: Selection) -> None:
                 st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
                 show_figure(
                     f"sweep-{name}",
-                    sweep_figure(summaries, chosen.kmeans.k, KS, name),
-                    f"{kind.title} for {len(summaries)} numbers of prototypes per class",
+                    sweep_figure(several, k, suggested, name),
+                    f"{kind.title} for {several[0].reach} numbers of prototypes per class",
                 )
+
+
+def _seeded(chosen: Selection, seed: int) -> Selection:
+    return replace(chosen, source=chosen.kmeans.seeded(seed))

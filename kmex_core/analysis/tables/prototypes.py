@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from kmex_core.metrics.stability import Stability
-from kmex_core.prototypes.types import Prototypes, Summary
+from kmex_core.prototypes.suggestion import Evidence
+from kmex_core.prototypes.sweep import Sweep
+from kmex_core.prototypes.types import Prototypes
 
 
 def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataFrame:
@@ -36,27 +38,64 @@ def prototype_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.Da
     )
 
 
-def sweep_table(summaries: Mapping[int, Summary]) -> pd.DataFrame:
-    """One line per number of prototypes: columns `k`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`,
-    `diversity`, `diversity_reference` (fractions), `effective` (number per class), `effective_random` (of random
-    images; `effective_random_low` and `effective_random_high` bound 95 % of draws), `effective_equidistant` (of
-    equidistant groups) and `coverage_radius`."""
-    columns = (
-        "accuracy_kmex",
-        "accuracy_black_box",
-        "agreement",
-        "ghosting",
-        "diversity",
-        "diversity_reference",
-        "effective",
-        "effective_random",
-        "effective_random_low",
-        "effective_random_high",
-        "effective_equidistant",
-        "coverage_radius",
+def sweep_table(sweeps: Mapping[int, Sweep], ks: Sequence[int] = ()) -> pd.DataFrame:
+    """One line per number of prototypes and seed.
+
+    Args:
+        sweeps: by seed.
+        ks: only these numbers; all without any.
+
+    Returns:
+        Columns `k`, `seed`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`, `diversity` (fractions),
+        `effective` (number per class), `coverage_radius`, `inertia` (over all classes), and their chance levels:
+        `effective_random`, `random_accuracy` and `random_agreement` (of random training images in place of the
+        prototypes; the columns with `_low` and `_high` bound 95 % of draws) and `effective_equidistant` (of equidistant
+        groups).
+    """
+    parts = []
+    for seed, sweep in sweeps.items():
+        bands = {
+            f"{name}{end}": getattr(sweep, name)[:, column]
+            for name in ("effective_random", "random_accuracy", "random_agreement")
+            for column, end in enumerate(("", "_low", "_high"))
+        }
+        parts.append(
+            pd.DataFrame(
+                {
+                    "k": np.arange(1, sweep.reach + 1),
+                    "seed": seed,
+                    "accuracy_kmex": sweep.accuracy,
+                    "accuracy_black_box": sweep.accuracy_black_box,
+                    "agreement": sweep.agreement,
+                    "ghosting": sweep.ghosting,
+                    "diversity": sweep.diversity,
+                    "effective": sweep.effective,
+                    "effective_equidistant": sweep.effective_equidistant,
+                    "coverage_radius": sweep.coverage_radius,
+                    "inertia": sweep.inertia.sum(1),
+                }
+                | bands
+            )
+        )
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["k"].isin(ks)].reset_index(drop=True) if len(ks) else table
+
+
+def suggestion_table(evidence: Evidence, class_names: Sequence[str]) -> pd.DataFrame:
+    """One line per class and number: `class`, `k`, `suggested` (whether it is), `prediction_strength`, `rand_index`,
+    `gap` and `gap_error` (see `Evidence`)."""
+    classes, steps = evidence.gap.shape
+    return pd.DataFrame(
+        {
+            "class": np.repeat(np.array(class_names, dtype=object), steps),
+            "k": np.tile(np.arange(1, steps + 1), classes),
+            "suggested": (evidence.suggested[:, None] == np.arange(1, steps + 1)).ravel(),
+            "prediction_strength": evidence.prediction_strength.ravel(),
+            "rand_index": evidence.rand_index.ravel(),
+            "gap": evidence.gap.ravel(),
+            "gap_error": np.repeat(evidence.gap_error, steps),
+        }
     )
-    rows = [{"k": k, **{name: getattr(summary, name) for name in columns}} for k, summary in sorted(summaries.items())]
-    return pd.DataFrame(rows, columns=["k", *columns])
 
 
 def stability_table(stability: Stability, class_names: Sequence[str]) -> pd.DataFrame:

@@ -1,0 +1,213 @@
+"""Every number of prototypes at once, beside single conversions and other implementations of k-means.
+
+faiss is measured if it is installed (`pip install faiss-cpu`); it is no dependency. MNIST is that of the folder that
+KMEX_TEST_DATA names, embedded by a ResNet-18 of one epoch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans, MiniBatchKMeans
+
+from kmex_core.base.progress import silent
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store
+from kmex_core.data import opened
+from kmex_core.models import training
+from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.kmeans import clusterings, kmeans
+from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.prototypes.suggestion import evidence
+from kmex_core.stages import training_runs
+from kmex_core.stages.subject import Subject, subject_of
+from kmex_core.stages.sweep import swept
+
+KS = range(1, 21)
+LARGE = 162_770
+GROUPS, WEAK = 20, 8
+PLANTED_SEEDS = 10
+
+
+def measure() -> list[dict[str, Any]]:
+    """Time, peak memory and inertia of k-means for each k, whole sweeps, and suggestions on planted groups."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sets = {"smooth, 20,000 × 512": smooth(20_000), "20 groups, 20,000 × 512": grouped(20_000, 512, 0.3, 0)}
+        subjects = {"digits": subject_of(Store(), "digits")} | _mnist(folder)
+        if "MNIST" in subjects:
+            digits = subjects["MNIST"].embedding("train").get()
+            sets["a class of MNIST"] = digits.z[digits.labels == 0]
+        rows: list[dict[str, Any]] = [row for title, points in sets.items() for row in _compared(title, points, folder)]
+        for title, subject in subjects.items():
+            train, test = (subject.embedding(split).get() for split in ("train", "test"))
+            rows += _swept(title, train, test, subject.geometry().get().metric("auto"))
+        large = smooth(LARGE + 20_000)
+        halves = (np.arange(len(large)) % 5 < 3).astype(np.int64)
+        train, test = (
+            Embeddings(large[part], halves[part], halves[part]) for part in (slice(LARGE), slice(LARGE, None))
+        )
+        rows += _swept("two classes, 162,770 × 512", train, test, EmbeddingMetric())
+        return [*rows, *_suggested()]
+
+
+def smooth(n: int) -> np.ndarray:
+    """(n, 512) points without groups, like the embedding of one class."""
+    random = np.random.default_rng(0)
+    mix = random.standard_normal((64, 512)).astype(np.float32)
+    return np.maximum(random.standard_normal((n, 64)).astype(np.float32) @ mix, 0)
+
+
+def grouped(n: int, d: int, apart: float, seed: int) -> np.ndarray:
+    """(n, d) points in `GROUPS` groups, `WEAK` of which have a fifth as many points."""
+    random = np.random.default_rng(seed)
+    size = np.where(np.arange(GROUPS) < GROUPS - WEAK, 1.0, 0.2)
+    groups = random.choice(GROUPS, n, p=size / size.sum())
+    spread = np.linspace(1.5, 0.2, d) if d < 512 else np.ones(d)
+    points = apart * random.standard_normal((GROUPS, d))[groups] + random.standard_normal((n, d)) * spread
+    return points.astype(np.float32)
+
+
+def _mnist(folder: Path) -> dict[str, Subject]:
+    root = os.environ.get("KMEX_TEST_DATA", "")
+    if not root:
+        return {}
+    store, spec = Store(folder / "store"), DatasetSpec("mnist", root)
+    data = opened.dataset(spec)
+    recipe = training.default_recipe(data, False, epochs=1)
+    info = training_runs.train(store, training_runs.TrainRequest("mnist", spec, "resnet18", recipe, "cpu", ""))
+    return {"MNIST": Subject(store, info, data)}
+
+
+# ---- k-means for each k ---------------------------------------------------------------------------------------------
+
+
+def _ours_at_once(points: np.ndarray) -> list[float]:
+    return [found.inertia for found in clusterings(torch.from_numpy(points), KS, 0)]
+
+
+def _ours_one_by_one(points: np.ndarray) -> list[float]:
+    return [kmeans(torch.from_numpy(points), k, 0).inertia for k in KS]
+
+
+def _scikit_learn(points: np.ndarray) -> list[float]:
+    return [float(KMeans(k, n_init=1, random_state=0).fit(points).inertia_) for k in KS]
+
+
+def _scikit_learn_10(points: np.ndarray) -> list[float]:
+    return [float(KMeans(k, n_init=10, random_state=0).fit(points).inertia_) for k in KS]
+
+
+def _mini_batch(points: np.ndarray) -> list[float]:
+    return [float(MiniBatchKMeans(k, n_init=3, random_state=0).fit(points).inertia_) for k in KS]
+
+
+def _faiss(points: np.ndarray) -> list[float]:
+    import faiss
+
+    found = []
+    for k in KS:
+        fitted = faiss.Kmeans(points.shape[1], k, niter=25, nredo=1, seed=0, max_points_per_centroid=10**9)
+        fitted.train(points)
+        found.append(float(fitted.index.search(points, 1)[0].sum()))
+    return found
+
+
+METHODS: dict[str, Callable[[np.ndarray], list[float]]] = {
+    "ours, all at once": _ours_at_once,
+    "ours, one by one": _ours_one_by_one,
+    "scikit-learn, n_init = 1": _scikit_learn,
+    "scikit-learn, n_init = 10": _scikit_learn_10,
+    "MiniBatchKMeans": _mini_batch,
+} | ({"faiss, 25 rounds": _faiss} if importlib.util.find_spec("faiss") else {})
+
+
+def _compared(title: str, points: np.ndarray, folder: Path) -> Iterator[dict[str, Any]]:
+    np.save(folder / "points.npy", points)
+    found = {name: _alone(_run, name, str(folder / "points.npy")) for name in METHODS}
+    reference = np.array(found["scikit-learn, n_init = 10"][2])
+    for name, (seconds, memory, inertia) in found.items():
+        what = f"k-means for k = 1 to 20, {title}: {name}"
+        ratio = np.array(inertia) / reference
+        yield {"what": what, "median": round(seconds, 3), "runs": 1, "unit": "s"}
+        yield {"what": f"{what}, peak memory", "median": round(memory, 1), "runs": 1, "unit": "MB"}
+        yield {
+            "what": f"{what}, inertia above the best of ten runs of scikit-learn, worst k",
+            "median": round(100 * float(ratio.max() - 1), 3),
+            "of k": [round(100 * float(value - 1), 3) for value in ratio],
+            "unit": "%",
+        }
+
+
+def _run(name: str, path: str) -> tuple[float, float, list[float]]:
+    points = np.load(path)
+    METHODS[name](points[:500])  # not counted: loads what is needed
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    inertia = METHODS[name](points)
+    seconds = time.perf_counter() - started
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000, inertia
+
+
+def _alone(work: Callable[..., Any], *values: Any) -> Any:
+    """The result of a function in a process of its own, whose peak memory is its alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *values).result()
+
+
+# ---- sweeps and suggestions -----------------------------------------------------------------------------------------
+
+
+def _swept(title: str, train: Embeddings, test: Embeddings, metric: EmbeddingMetric) -> Iterator[dict[str, Any]]:
+    names = [str(label) for label in range(int(train.labels.max()) + 1)]
+    z = torch.from_numpy(metric(train.z))
+    labels = torch.from_numpy(train.labels)
+
+    def single() -> None:
+        for label in range(len(names)):
+            kmeans(z[labels == label], 20, 0)
+
+    def every() -> None:
+        for label in range(len(names)):
+            clusterings(z[labels == label], KS, 0)
+
+    for what, work in (
+        ("k-means for k = 20", single),
+        ("k-means for k = 1 to 20", every),
+        ("sweep for k = 1 to 20 with its measures", lambda: swept(train, test, names, metric, 20, 0, "cpu", silent)),
+        ("suggested numbers", lambda: evidence(z, train.labels, 20, 0)),
+    ):
+        work()
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+        yield {"what": f"{title}: {what}", "median": round(seconds, 3), "runs": 1, "unit": "s"}
+
+
+def _suggested() -> Iterator[dict[str, Any]]:
+    cases = {
+        "no groups, Gaussian": lambda seed: np.random.default_rng(seed).standard_normal((3000, 64)),
+        "20 groups (8 weak), 64 dimensions, 1.5 apart": lambda seed: grouped(3000, 64, 1.5, seed),
+        "20 groups (8 weak), 64 dimensions, 1 apart": lambda seed: grouped(3000, 64, 1.0, seed),
+        "20 groups (8 weak), 512 dimensions, 1 apart": lambda seed: grouped(3000, 512, 1.0, seed),
+    }
+    for title, made in cases.items():
+        found = []
+        for seed in range(PLANTED_SEEDS):
+            points = torch.from_numpy(np.asarray(made(seed), dtype=np.float32))
+            found.append(int(evidence(points, np.zeros(len(points), dtype=np.int64), 25, seed).suggested[0]))
+        planted = 1 if title.startswith("no") else GROUPS
+        near = sum(abs(k - planted) <= (2 if planted > 1 else 0) for k in found)
+        what = f"suggested number for {title}: seeds within 2 of the planted number"
+        yield {"what": what, "median": float(near), "suggested": found, "unit": f"of {PLANTED_SEEDS}"}

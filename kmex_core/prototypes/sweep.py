@@ -1,0 +1,230 @@
+"""Prototypes for every number per class: what k-means found for each, how they descend, and how good they are.
+
+Needs torch only to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kmex_core.base.artifact import StoredResult
+from kmex_core.base.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+REACHES = (20, 50)  # largest numbers per class that sweeps go to
+ROWS = 8192
+CELLS = 1 << 24  # distances in memory at once
+SLACK = 1e-5  # of squared lengths: how wrong a product of float32 may be
+NONE = -1
+
+
+def reach_of(k: int) -> int | None:
+    """The reach of the sweep that has `k` prototypes per class; None if none goes that far."""
+    return next((reach for reach in REACHES if k <= reach), None)
+
+
+def sweep_reach(ks: Sequence[int]) -> int:
+    """The reach of the sweep that has all of some numbers.
+
+    Raises:
+        InputError: when no sweep goes that far.
+    """
+    reach = reach_of(max(ks))
+    if reach is None:
+        raise InputError(f"Expected at most {REACHES[-1]} prototypes per class, got {max(ks)}.")
+    return reach
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep(StoredResult):
+    """KMEx with 1 to S prototypes per class: N training images of C classes, measured on the test split.
+
+    Attributes:
+        cluster: (S, N) uint8, with s + 1 prototypes per class, which of its class's each training image belongs to;
+            the largest cluster is 0.
+        counts: (S, C) int64, prototypes of each class: s + 1, or as many as it has different images.
+        inertia: (S, C) float64, sum of the squared distances of a class's images to their prototype (lower is better).
+        parent: (S, C, S) int16, for each prototype the one among s per class that most of its images belonged to; −1
+            for s = 0 and where there is no such prototype.
+        accuracy: (S,) float64, share (0…1) of the test images that are classified correctly (higher is better).
+        agreement: (S,) share for which KMEx and the black box predict the same class (higher is better).
+        ghosting: (S,) share of prototypes that no training image of their class activates (lower is better).
+        diversity: (S,) D_dvs within classes, 0…1 (lower is more diverse); NaN for one per class.
+        effective: (S,) effective number of prototypes per class, 1…k, see `metrics.effective`.
+        effective_random: (S, 3) of random training images instead, its chance level: the mean over draws, and the ends
+            of the band with 95 % of them.
+        effective_equidistant: (S,) for equidistant groups.
+        coverage_radius: (S,) 95 % of the test images are this near to a prototype (lower is better).
+        random_accuracy, random_agreement: (S, 3) with random training images of each class as the prototypes.
+        images: test images.
+        accuracy_black_box: share of them that the black box classifies correctly.
+        metric: name of the metric of the embedding.
+        seconds: duration without the embedding.
+    """
+
+    cluster: np.ndarray
+    counts: np.ndarray
+    inertia: np.ndarray
+    parent: np.ndarray
+    accuracy: np.ndarray
+    agreement: np.ndarray
+    ghosting: np.ndarray
+    diversity: np.ndarray
+    effective: np.ndarray
+    effective_random: np.ndarray
+    effective_equidistant: np.ndarray
+    coverage_radius: np.ndarray
+    random_accuracy: np.ndarray
+    random_agreement: np.ndarray
+    images: int
+    accuracy_black_box: float
+    metric: str
+    seconds: float
+
+    @property
+    def reach(self) -> int:
+        """The largest number of prototypes per class."""
+        return len(self.counts)
+
+    def chosen(self, ks: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For `ks` (C,) prototypes per class, (N,) the cluster of each training image within its class, of `labels`
+        (N,), and (C,) how many each class has."""
+        return self.cluster[ks[labels] - 1, np.arange(len(labels))], self.counts[ks - 1, np.arange(len(ks))]
+
+
+def lineage(cluster: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(S, C, S) int16: the prototype of one number fewer that most of a prototype's images belonged to.
+
+    Of several with equally many, the largest one. −1 where there is none.
+
+    Args:
+        cluster, counts: as in `Sweep`.
+        labels: (N,) the classes.
+    """
+    steps, classes = counts.shape
+    parent = np.full((steps, classes, steps), NONE, dtype=np.int16)
+    for step in range(1, steps):
+        # images by class, cluster now, and cluster before
+        shared = np.zeros((classes, steps, steps), dtype=np.int64)
+        np.add.at(shared, (labels, cluster[step], cluster[step - 1]), 1)
+        parent[step] = np.where(shared.sum(2) > 0, shared.argmax(2), NONE)
+    return parent
+
+
+def class_exemplars(z: np.ndarray, cluster: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(S, S) int64: for 1 to S prototypes of a class, its image nearest to each; −1 where there is no prototype.
+
+    Args:
+        z: (n, D) embeddings of the class in the space of the prototypes.
+        cluster: (S, n), counts: (S,), as in `Sweep`.
+    """
+    found = np.full((len(counts), len(counts)), NONE, dtype=np.int64)
+    for step, count in enumerate(counts.tolist()):
+        for number in range(count):
+            members = np.flatnonzero(cluster[step] == number)
+            apart = z[members] - z[members].mean(0, dtype=np.float64)
+            found[step, number] = members[(apart**2).sum(1).argmin()]
+    return found
+
+
+def cluster_centers(
+    z: torch.Tensor, labels: torch.Tensor, cluster: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The means of clusters, in the order of their class.
+
+    Args:
+        z: (N, D) embeddings in the space of the prototypes.
+        labels: (N,) the classes.
+        cluster: (N,) the cluster of each image within its class.
+        counts: (C,) clusters of each class, none of them empty.
+
+    Returns:
+        (K, D) float32, and (K,) their classes.
+    """
+    import torch
+
+    first = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)[:-1]])).to(z.device)
+    place = first[labels] + torch.from_numpy(cluster.astype(np.int64)).to(z.device)
+    sums = torch.zeros(int(counts.sum()), z.shape[1], dtype=torch.float64, device=z.device)
+    for rows, where in zip(z.split(ROWS), place.split(ROWS), strict=True):
+        sums.index_add_(0, where, rows.double())
+    sizes = torch.bincount(place, minlength=len(sums))
+    return (sums / sizes[:, None]).float().cpu().numpy(), np.repeat(np.arange(len(counts)), counts)
+
+
+def nearest_of_each(z: torch.Tensor, sets: Sequence[np.ndarray]) -> np.ndarray:
+    """The nearest prototype of each embedding, for several sets of prototypes at once.
+
+    All distances are one matrix product; where its rounding could decide, they are computed from differences.
+
+    Args:
+        z: (M, D) embeddings in the space of the prototypes.
+        sets: S sets of prototypes, (K_s, D) each.
+
+    Returns:
+        (S, M) int64 indices in each set.
+    """
+    import torch
+
+    from kmex_core.prototypes.fit import pairwise
+
+    middle = z.mean(0, dtype=torch.float64).float()  # products lose digits to a large mean
+    places = [torch.from_numpy(each).to(z.device) for each in sets]
+    every = torch.cat(places) - middle
+    lengths, sizes = every.square().sum(1), [len(each) for each in places]
+    longest, found = lengths.max(), []
+    for rows in z.split(max(1, CELLS // len(every))):
+        x = rows - middle
+        # how near to the least a distance has to be for rounding to decide, relative to what is summed
+        slack = SLACK * (x.square().sum(1) + longest)
+        distances = torch.addmm(lengths, x, every.T, alpha=-2)
+        chosen = []
+        for part, place in zip(distances.split(sizes, 1), places, strict=True):
+            low, index = part.min(1)
+            doubtful = torch.nonzero((part <= (low + slack)[:, None]).sum(1) > 1)[:, 0]
+            if len(doubtful):
+                index[doubtful] = pairwise(rows[doubtful], place).argmin(1)
+            chosen.append(index)
+        found.append(torch.stack(chosen))
+    return torch.cat(found, 1).cpu().numpy()
+
+
+def random_predictions(
+    z: torch.Tensor, train: torch.Tensor, labels: np.ndarray, counts: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """(S, M) int64, the classes predicted by the nearest of random training images of each class: 1 to S of them.
+
+    The images are drawn without replacement, and nested: those of a number are among those of larger ones.
+
+    Args:
+        z: (M, D) test embeddings in the space of the prototypes.
+        train: (N, D) the training embeddings.
+        labels: (N,) their classes.
+        counts: (S, C) how many images of each class.
+        random: a source of random numbers.
+    """
+    import torch
+
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[: counts[-1, label]] for label in range(counts.shape[1])
+    ]
+    images = train[torch.from_numpy(np.concatenate(drawn)).to(train.device)]
+    middle = images.mean(0)
+    images = images - middle
+    lengths = images.square().sum(1)
+    step = torch.from_numpy(np.minimum(counts, [len(each) for each in drawn]) - 1).to(z.device)  # (S, C)
+    parts = []
+    for rows in z.split(max(1, CELLS // len(images))):
+        distances = torch.addmm(lengths, rows - middle, images.T, alpha=-2)
+        # the nearest among the first k images of each class, for every k: a running minimum, (n, C, S)
+        nearest = [
+            part.cummin(1).values[:, step[:, label]]
+            for label, part in enumerate(distances.split([len(each) for each in drawn], 1))
+        ]
+        parts.append(torch.stack(nearest, 1).argmin(1).T)
+    return torch.cat(parts, 1).cpu().numpy()
