@@ -28,7 +28,6 @@ from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox, network_input
 from kmex_core.models.info import BuiltInDetails, ModelInfo, in_display_order
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.metric import COSINE
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.prototypes.sweep import Sweep
@@ -317,10 +316,8 @@ def exemplars(chosen: Selection, label: int) -> np.ndarray | None:
     if sweep is None:
         return None
     train = embeddings(info, "train")
-    metric = result(subject(info).geometry()).metric(sweep.metric) if sweep.metric != COSINE else None
     rows = np.flatnonzero(train.labels == label)
-    z = train.z[rows]
-    space = metric(z) if metric is not None else z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
+    space = conversion(chosen).metric(train.z[rows])
     found = class_exemplars(space, sweep.cluster[:, rows], sweep.counts[:, label])
     return np.where(found >= 0, rows[found], found)
 

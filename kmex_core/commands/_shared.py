@@ -185,6 +185,9 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         if job is not None:
             job.wait_for_turn()
         answer = work(bar)
+        bar.close()
+        _print(answer, as_json, show)
+        sys.stdout.flush()  # the log of a job that is done has its answer
         state = "done"
     except KMExError as error:
         why = str(error)
@@ -199,12 +202,15 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         bar.close()
         if job is not None:
             job.end(state, why)
+
+
+def _print(answer: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
     if as_json:
         print(write_json(answer))
-    else:
-        show(answer)
-        for note in answer.get("notes", ()):
-            print(f"Note: {note}")
+        return
+    show(answer)
+    for note in answer.get("notes", ()):
+        print(f"Note: {note}")
 
 
 def number_range(text: str) -> list[int]:
