@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -153,11 +152,17 @@ def _compared(title: str, points: np.ndarray, folder: Path) -> Iterator[dict[str
 def _run(name: str, path: str) -> tuple[float, float, list[float]]:
     points = np.load(path)
     METHODS[name](points[:500])  # not counted: loads what is needed
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     started = time.perf_counter()
     inertia = METHODS[name](points)
     seconds = time.perf_counter() - started
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000, inertia
+    return seconds, _peak() - before, inertia
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in MB. (`getrusage` of a new process begins with its parent's.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
 
 
 def _alone(work: Callable[..., Any], *values: Any) -> Any:
