@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from kmex_core.base.jsontext import plain
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -58,21 +59,15 @@ def sweep(
         subject = open_subject(model, data_root, skip_broken, device, bar)
         names = subject.info.class_names
         evidence = subject.suggestion(metric).get()
-        sweeps = {}
-        for run in range(seed, seed + runs):
-            sweeps[run] = subject.sweep(KMeans(1, run, metric), reach).get()
+        sweeps = {each: subject.sweep(KMeans(1, each, metric), reach).get() for each in range(seed, seed + runs)}
         found = sweeps[seed]
-        table = sweep_table(sweeps, list(ks))
         return {
             "model": model,
             "seed": seed,
             "metric": metric,
             "test_images": found.images,
             "seconds": round(found.seconds, 3),
-            "rows": [
-                {name: None if value != value else value for name, value in row.items()}
-                for row in table.to_dict("records")
-            ],
+            "rows": plain(sweep_table(sweeps, ks).to_dict("records")),
             "suggested": {
                 "overall": overall(evidence),
                 "reason": overall_reason(evidence),

@@ -91,8 +91,7 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     found = _converged(part, part_squares, best, TOLERANCE if sampled else 0.0)
     if not few:
         found = _converged(centred, squares, [one.centers for one in found], TOLERANCE)
-    found = _monotone(centred, squares, _told_apart(found))
-    by_k = {len(one.centers): _ordered(one, mean) for one in found}
+    by_k = {len(one.centers): one for one in (_ordered(each, mean) for each in _monotone(centred, squares, found))}
     return [by_k[max(count for count in by_k if count <= k)] for k in ks]
 
 
@@ -316,12 +315,6 @@ def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
     return labels
 
 
-def _told_apart(found: Sequence[Clusters]) -> list[Clusters]:
-    """Those without centers that coincide after rounding (of one cluster, none can); at least the smallest."""
-    kept = [one for one in found if len(torch.unique(one.centers, dim=0)) == len(one.centers)]
-    return kept or [found[0]]
-
-
 def _monotone(points: Tensor, squares: Tensor, found: Sequence[Clusters]) -> list[Clusters]:
     """One cluster more never fits worse: where it did, it starts anew from the clusters before and a far point."""
     better = list(found[:1])
@@ -336,10 +329,13 @@ def _monotone(points: Tensor, squares: Tensor, found: Sequence[Clusters]) -> lis
 
 
 def _ordered(clusters: Clusters, mean: Tensor) -> Clusters:
-    """Clusters by size, largest first, with the centers moved back by the mean."""
-    counts = torch.bincount(clusters.labels, minlength=len(clusters.centers))
+    """Clusters by size, largest first, with the centers moved back by the mean; centers that then coincide are one."""
+    centers, labels = (clusters.centers.double() + mean.double()).float(), clusters.labels
+    different, which = torch.unique(centers, dim=0, return_inverse=True)
+    if len(different) < len(centers):
+        centers, labels = different, which[labels]
+    counts = torch.bincount(labels, minlength=len(centers))
     order = counts.argsort(descending=True, stable=True)
     place = torch.empty_like(order)  # the inverse permutation: old label to new
     place[order] = torch.arange(len(order), device=order.device)
-    centers = (clusters.centers[order].double() + mean.double()).float()
-    return replace(clusters, centers=centers, labels=place[clusters.labels])
+    return replace(clusters, centers=centers[order], labels=place[labels])

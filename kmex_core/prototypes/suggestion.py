@@ -126,10 +126,11 @@ def evidence(z: Tensor, labels: np.ndarray, reach: int, seed: int, progress: Pro
 
     classes = int(labels.max()) + 1
     shape = classes, reach
+    # NaN: not tried; one cluster needs no trial
     gap, strength, rand = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     gap[:, 0], strength[:, 0], rand[:, 0] = 0.0, 1.0, 1.0
     error = np.full(classes, np.inf)
-    # classes of about the same size share each step: batches of equally many images
+    # classes with equally many images share each step
     sizes = np.minimum(np.bincount(labels, minlength=classes), IMAGES)
     done = 0
     for size in np.unique(sizes).tolist():
@@ -138,20 +139,19 @@ def evidence(z: Tensor, labels: np.ndarray, reach: int, seed: int, progress: Pro
         for some in np.split(of_size, range(step, len(of_size), step)):
             progress(Event("Suggesting numbers of prototypes", done, classes))
             done += len(some)
+            most = min(reach, size // 2)  # halves have as many different images, or fewer
+            if most < 2:
+                continue
             samples = []
             for label in some.tolist():
                 random = np.random.default_rng([seed, label])
                 rows = np.sort(random.permutation(np.flatnonzero(labels == label))[:size])
                 samples.append(_components(z[torch.from_numpy(rows).to(z.device)]))
-            most = min(reach, size // 2)  # halves have as many different images, or fewer
-            if most < 2:
-                continue
             width = max(sample.shape[1] for sample in samples)
             images = torch.stack([torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in samples])
             draws = torch.Generator().manual_seed(seed)
             gap[some, :most], error[some] = _gaps(images, most, draws)
             strength[some, :most], rand[some, :most] = _stability(images, most, draws)
-            gap[some, most:] = strength[some, most:] = rand[some, most:] = np.nan  # not tried
     progress(Event("Suggesting numbers of prototypes", classes, classes))
     chosen = [suggested(*each) for each in zip(gap, error, strength, strict=True)]
     return Evidence(gap, error, strength, rand, np.array(chosen))
@@ -182,9 +182,8 @@ def _gaps(images: Tensor, most: int, random: Generator) -> tuple[np.ndarray, np.
     import torch
 
     classes, n, width = images.shape
-    spread = (
-        images.square().mean(1).sqrt()
-    )  # components are uncorrelated: independent normal numbers have their covariance
+    # components are uncorrelated: independent normal numbers with their variances have their covariance
+    spread = images.square().mean(1).sqrt()
     drawn = torch.randn(classes, NULLS, n, width, generator=random).to(images) * spread[:, None, None]
     sets = torch.cat([images[:, None], drawn], 1).flatten(0, 1)
     inertia, _ = _clustered(sets, most, RUNS, random)
@@ -215,8 +214,8 @@ def _stability(images: Tensor, most: int, random: Generator) -> tuple[np.ndarray
         table = one_hot(mine, k).double().transpose(1, 2) @ one_hot(theirs, k).double()  # (sets, k, k)
         strength.append(_prediction_strength(table))
         rand.append(_rand_index(table))
-    both = (torch.stack(found, 1).view(classes, SPLITS * 2, most).mean(1).cpu().numpy() for found in (strength, rand))
-    prediction, index = both
+    # means over splits and their halves
+    prediction, index = (torch.stack(of, 1).view(classes, -1, most).mean(1).cpu().numpy() for of in (strength, rand))
     return prediction, index
 
 

@@ -25,7 +25,7 @@ from kmex_core.prototypes.temperature import temperature_of
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.embedding import Embedded
-from kmex_core.stages.geometry import ModelGeometry, metric_of
+from kmex_core.stages.geometry import ModelGeometry
 from kmex_core.stages.suggestion import ModelSuggestion
 from kmex_core.stages.sweep import ModelSweep
 
@@ -90,7 +90,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             return built_in(train, test, validation, self._bound.network)
         started = time.perf_counter()
         device = checked_device(self._bound.device)
-        metric = metric_of(self._source.metric, self._bound, self._geometry, embedded.train)
+        metric = self._geometry.metric(self._source.metric)
         space = train.in_space(metric)
         prototypes = self._prototypes(space, self._source, device)
         return by_kmeans(space, test, validation, prototypes, self._source.seed, metric, device, started)

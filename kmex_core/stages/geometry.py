@@ -12,8 +12,7 @@ from kmex_core import metrics
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.files import Arrays
-from kmex_core.base.specs import EmbeddingSpec, GeometrySpec
-from kmex_core.networks.types import Embeddings
+from kmex_core.base.specs import GeometrySpec
 from kmex_core.prototypes.metric import AUTO, EUCLIDEAN, WHITENED, EmbeddingMetric, fit_metric, separation
 from kmex_core.prototypes.metric_choice import Trial, agreed, right_in, trial, trials_on_halves
 from kmex_core.prototypes.probe import linear_probe
@@ -101,6 +100,19 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
             | {"black_box": metrics.accuracy(test.black_box, test.labels)},
         )
 
+    def metric(self, name: str) -> EmbeddingMetric:
+        """The metric of this name (see `metric.OPTIONS`), fitted on the training embedding.
+
+        Raises:
+            InputError: for an unknown name.
+        """
+        if name == EUCLIDEAN:
+            return EmbeddingMetric()
+        if name in (AUTO, WHITENED):  # fitted already, or of use to others
+            return self._bound.read(self).metric(name)
+        train = self._bound.read(self._embedded.train)
+        return fit_metric(name, train.z, train.labels)
+
     def pack(self, result: Geometry) -> tuple[Arrays, dict[str, Any]]:
         return result.whitened.to_arrays(), {
             "whitened": result.whitened.to_description(),
@@ -122,19 +134,3 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
             probe_interval=(low, high),
             **measured,
         )
-
-
-def metric_of(
-    name: str, bound: Bound, geometry: ModelGeometry, train: Artifact[EmbeddingSpec, Embeddings]
-) -> EmbeddingMetric:
-    """The metric of this name (see `metric.OPTIONS`), fitted on a model's training embedding.
-
-    Raises:
-        InputError: for an unknown name.
-    """
-    if name == EUCLIDEAN:
-        return EmbeddingMetric()
-    if name in (AUTO, WHITENED):  # fitted already, or of use to others
-        return bound.read(geometry).metric(name)
-    embeddings = bound.read(train)
-    return fit_metric(name, embeddings.z, embeddings.labels)

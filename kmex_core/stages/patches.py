@@ -21,7 +21,7 @@ from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import LAST, SEVERAL, PatchConversion, PatchPrototypes
 from kmex_core.stages.bound import Bound
-from kmex_core.stages.geometry import ModelGeometry, metric_of
+from kmex_core.stages.geometry import ModelGeometry
 
 if TYPE_CHECKING:
     import torch
@@ -96,11 +96,7 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
         from kmex_core.prototypes.patches import fit_patches
 
         started = time.perf_counter()
-        metric = (
-            EmbeddingMetric()
-            if self.blocks == SEVERAL
-            else metric_of(self._source.metric, self._bound, self._geometry, self._train)
-        )
+        metric = EmbeddingMetric() if self.blocks == SEVERAL else self._geometry.metric(self._source.metric)
         model = self._module(metric)
         prototypes = fit_patches(
             model,

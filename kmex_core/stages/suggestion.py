@@ -12,7 +12,7 @@ from kmex_core.base.specs import SuggestionSpec
 from kmex_core.prototypes.suggestion import SEED, Evidence, evidence
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.embedding import Embedded
-from kmex_core.stages.geometry import ModelGeometry, metric_of
+from kmex_core.stages.geometry import ModelGeometry
 
 
 class ModelSuggestion(Artifact[SuggestionSpec, Evidence]):
@@ -47,9 +47,7 @@ class ModelSuggestion(Artifact[SuggestionSpec, Evidence]):
 
         from kmex_core.prototypes.fit import checked_sizes
 
-        embedded = self._bound.read(self._embedded.train)
-        metric = metric_of(self._metric, self._bound, self._geometry, self._embedded.train)
-        train = embedded.in_space(metric)
+        train = self._bound.read(self._embedded.train).in_space(self._geometry.metric(self._metric))
         checked_sizes(train, self._bound.info.class_names)
         z = torch.from_numpy(train.z).to(checked_device(self._bound.device))
         return evidence(z, train.labels, self._reach, SEED, self.progress)

@@ -23,7 +23,7 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.sweep import Sweep, lineage, nearest_of_each, random_predictions
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.embedding import Embedded
-from kmex_core.stages.geometry import ModelGeometry, metric_of
+from kmex_core.stages.geometry import ModelGeometry
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ class ModelSweep(Artifact[SweepSpec, Sweep]):
             InputError: see `fit_prototypes` and `extraction.extract`.
         """
         train, test = self._bound.read(self._embedded.train), self._bound.read(self._embedded.test)
-        metric = metric_of(self._source.metric, self._bound, self._geometry, self._embedded.train)
+        metric = self._geometry.metric(self._source.metric)
         device = checked_device(self._bound.device)
         names = self._bound.info.class_names
         return swept(train, test, names, metric, self._reach, self._source.seed, device, self.progress)
@@ -163,6 +163,5 @@ def _by_chance(
         right.append((predicted == test.labels).mean(1))
         same.append((predicted == test.black_box).mean(1))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    bands = (np.stack([np.mean(of, 0), *np.quantile(of, ends, axis=0)], 1) for of in (right, same))
-    accuracy, agreement = bands
+    accuracy, agreement = (np.stack([np.mean(of, 0), *np.quantile(of, ends, axis=0)], 1) for of in (right, same))
     return accuracy, agreement

@@ -262,3 +262,12 @@ def test_an_empty_cluster_takes_the_farthest_point_of_a_cluster_that_has_others(
     far = torch.tensor([1.0, 5, 2, 9, 4, 3])  # the farthest is alone in its cluster
     assert module._without_empty(far, labels, 5).tolist() == [0, 4, 0, 2, 3, 1]
     assert module._without_empty(far, labels, 3) is labels
+
+
+def test_no_two_centers_coincide_even_where_points_were_miscounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.tensor([[0.0, 0.0]] * 5 + [[1.0, 1.0]] * 6)
+    monkeypatch.setattr(module, "_different", lambda points, most: most)
+    for ks in ([3], [1, 2, 3]):
+        found = clusterings(points, ks, 0)[-1]
+        assert found.centers.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+        assert torch.bincount(found.labels).tolist() == [6, 5]

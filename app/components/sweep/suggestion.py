@@ -12,7 +12,7 @@ from kmex_core.analysis.suggestion import overall, overall_reason, reason
 from kmex_core.analysis.tables.prototypes import suggestion_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.source import SUGGESTED
-from kmex_core.prototypes.suggestion import STABLE, Evidence
+from kmex_core.prototypes.suggestion import DIMENSIONS, IMAGES, STABLE, Evidence
 
 
 def show_suggestion(chosen: Selection, evidence: Evidence, label: int) -> None:
@@ -48,8 +48,8 @@ def show_suggestion(chosen: Selection, evidence: Evidence, label: int) -> None:
                 f"again, so that {STABLE:.0%} of an image's cluster mates stay together (prediction strength ↑). "
                 "*Real*: clusters fit better than in a class without groups, a Gaussian with the same covariance (gap "
                 "statistic ↑, chance 0). Of the numbers for which both hold, the smallest is suggested whose gap is "
-                "the highest up to chance. Up to 1,000 images of a class are used, in 32 principal components. "
-                "Groups with fewer than about 20 of these images are easily missed."
+                f"the highest up to chance. Up to {IMAGES:,} images of a class are used, in {DIMENSIONS} principal "
+                "components. A group with few of these images is easily missed."
             )
             for place, name in zip(st.columns(2, gap="medium"), ("prediction_strength", "gap"), strict=True):
                 with place:
