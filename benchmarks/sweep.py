@@ -26,6 +26,7 @@ from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.models import training
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.fit import fit_prototypes
 from kmex_core.prototypes.kmeans import clusterings, kmeans
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.suggestion import evidence
@@ -176,18 +177,23 @@ def _alone(work: Callable[..., Any], *values: Any) -> Any:
 
 def _swept(title: str, train: Embeddings, test: Embeddings, metric: EmbeddingMetric) -> Iterator[dict[str, Any]]:
     names = [str(label) for label in range(int(train.labels.max()) + 1)]
-    z = torch.from_numpy(metric(train.z))
+    space = train.in_space(metric)
+    z = torch.from_numpy(space.z)
     labels = torch.from_numpy(train.labels)
 
     def single() -> None:
         for label in range(len(names)):
             kmeans(z[labels == label], 20, 0)
 
+    def conversion() -> None:
+        fit_prototypes(space, names, 20)
+
     def every() -> None:
         for label in range(len(names)):
             clusterings(z[labels == label], KS, 0)
 
     for what, work in (
+        ("conversion for k = 20", conversion),
         ("k-means for k = 20", single),
         ("k-means for k = 1 to 20", every),
         ("sweep for k = 1 to 20 with its measures", lambda: swept(train, test, names, metric, 20, 0, "cpu", silent)),

@@ -26,7 +26,8 @@ TRIAL_ROUNDS = (20, 3)  # for few points, which the coreset is all of, and for m
 CORESET, CORESET_PER_CLUSTER = 2000, 40
 PART = 10_000  # points that are clustered before all of them
 TOLERANCE = 1e-4  # of the inertia
-CELLS = 1 << 24  # distances in memory at once
+CELLS = {"cpu": 1 << 21}  # distances in memory at once, by kind of device: memory that a CPU uses again
+MANY_CELLS = 1 << 24  # on any other
 ROWS = 16384
 
 
@@ -95,13 +96,18 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     return [by_k[max(count for count in by_k if count <= k)] for k in ks]
 
 
+def portion(points: Tensor, centers: int) -> int:
+    """How many points' distances to that many centers are computed at once."""
+    return max(1, CELLS.get(points.device.type, MANY_CELLS) // max(1, centers))
+
+
 def _different(points: Tensor, most: int) -> int:
     """How many different points there are, at most `most`."""
     # equal points have equal projections on a random line; many points are unlikely to be few different ones
     line = torch.rand(points.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     line = line.to(points.device)
     seen = torch.empty(0, dtype=torch.float64, device=points.device)
-    for chunk in points.split(max(1, CELLS // points.shape[1])):
+    for chunk in points.split(portion(points, points.shape[1])):
         seen = torch.cat([seen, (chunk * line).sum(1)]).unique()
         if len(seen) >= most:
             return most
@@ -214,7 +220,7 @@ def _assigned(
     sums = torch.zeros(every.shape, dtype=torch.float64, device=points.device)
     mass = torch.zeros(len(every), dtype=torch.float64, device=points.device)
     inertia = torch.zeros(len(ends), dtype=torch.float64, device=points.device)
-    step = max(1, CELLS // len(every))
+    step = portion(points, len(every))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
         x = points[rows]
@@ -280,7 +286,7 @@ def _nearest(points: Tensor, squares: Tensor, sets: Sequence[Tensor]) -> list[tu
     every, sizes = torch.cat(list(sets)), [len(centers) for centers in sets]
     lengths = every.square().sum(1)
     found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sets]
-    step = max(1, CELLS // len(every))
+    step = portion(points, len(every))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
         distances = torch.addmm(lengths, points[rows], every.T, alpha=-2)

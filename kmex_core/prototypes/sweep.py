@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 REACHES = (20, 50)  # largest numbers per class that sweeps go to
 ROWS = 8192
-CELLS = 1 << 24  # distances in memory at once
 SLACK = 1e-5  # of squared lengths: how wrong a product of float32 may be
 NONE = -1
 
@@ -172,13 +171,14 @@ def nearest_of_each(z: torch.Tensor, sets: Sequence[np.ndarray]) -> np.ndarray:
     import torch
 
     from kmex_core.prototypes.fit import pairwise
+    from kmex_core.prototypes.kmeans import portion
 
     middle = z.mean(0, dtype=torch.float64).float()  # products lose digits to a large mean
     places = [torch.from_numpy(each).to(z.device) for each in sets]
     every = torch.cat(places) - middle
     lengths, sizes = every.square().sum(1), [len(each) for each in places]
     longest, found = lengths.max(), []
-    for rows in z.split(max(1, CELLS // len(every))):
+    for rows in z.split(portion(z, len(every))):
         x = rows - middle
         # how near to the least a distance has to be for rounding to decide, relative to what is summed
         slack = SLACK * (x.square().sum(1) + longest)
@@ -210,6 +210,8 @@ def random_predictions(
     """
     import torch
 
+    from kmex_core.prototypes.kmeans import portion
+
     drawn = [
         random.permutation(np.flatnonzero(labels == label))[: counts[-1, label]] for label in range(counts.shape[1])
     ]
@@ -219,7 +221,7 @@ def random_predictions(
     lengths = images.square().sum(1)
     step = torch.from_numpy(np.minimum(counts, [len(each) for each in drawn]) - 1).to(z.device)  # (S, C)
     parts = []
-    for rows in z.split(max(1, CELLS // len(images))):
+    for rows in z.split(portion(z, len(images))):
         distances = torch.addmm(lengths, rows - middle, images.T, alpha=-2)
         # the nearest among the first k images of each class, for every k: a running minimum, (n, C, S)
         nearest = [

@@ -18,7 +18,7 @@ from kmex_core.base.progress import Event, silent
 from kmex_core.base.store import Store
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes import sweep as module
+from kmex_core.prototypes import kmeans
 from kmex_core.prototypes.fit import fit_prototypes, nearest_prototypes
 from kmex_core.prototypes.metric import EUCLIDEAN, OPTIONS, EmbeddingMetric, fit_metric
 from kmex_core.prototypes.source import SUGGESTED, KMeans
@@ -107,7 +107,7 @@ def test_rounding_decides_no_assignment() -> None:
 def test_pieces_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     z, sets = torch.from_numpy(TEST.z), [TRAIN.z[:5], TRAIN.z[7:8], TRAIN.z[10:20]]
     whole = nearest_of_each(z, sets)
-    monkeypatch.setattr(module, "CELLS", 100)
+    monkeypatch.setitem(kmeans.CELLS, "cpu", 100)
     np.testing.assert_array_equal(nearest_of_each(z, sets), whole)
     np.testing.assert_array_equal(whole[0], pairwise_distances_argmin(TEST.z, TRAIN.z[:5]))
 
@@ -168,7 +168,7 @@ def test_random_images_as_prototypes_predict_what_a_loop_finds(monkeypatch: pyte
         images = np.concatenate([drawn[label][: per_class[label]] for label in range(3)])
         expected = TRAIN.labels[images][pairwise_distances_argmin(TEST.z.astype(float), TRAIN.z[images].astype(float))]
         np.testing.assert_array_equal(found[step], expected)
-    monkeypatch.setattr(module, "CELLS", 50)
+    monkeypatch.setitem(kmeans.CELLS, "cpu", 50)
     again = random_predictions(z, train, TRAIN.labels, counts, np.random.default_rng(5))
     np.testing.assert_array_equal(again, found)
 
