@@ -25,8 +25,7 @@ show_title("Overview")
 st.markdown(
     f"**{markdown(info.name)}** is a {markdown(info.backbone)} that classifies "
     f"{markdown(datasets.title(info.dataset))} "
-    f"into {len(info.class_names)} classes. Its input is {info.image_size}×{info.image_size} pixels, "
-    f"{'greyscale' if info.channels == 1 else 'colour'}."
+    f"into {len(info.class_names)} classes. Its input: {info.preprocessing.words()}."
 )
 prepare(info)
 show_notes(chosen, of_data=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+ADDED = "added"  # marks a field that earlier versions did not have
 MOST_SIDE = 1024  # pixels, of a network's input
 
 
@@ -33,8 +34,14 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """The result's name in the store."""
-        return stable_key([self.kind, self])
+        """The result's name in the store. A field that was added later counts only where it is not its default, so
+        that earlier results keep their names."""
+        assert dataclasses.is_dataclass(self)
+        added = {each.name for each in dataclasses.fields(self) if each.metadata.get(ADDED)}
+        described = dataclasses.asdict(self)
+        usual = {each.name: each.default for each in dataclasses.fields(self)}
+        kept = {name: value for name, value in described.items() if not (name in added and value == usual[name])}
+        return stable_key([self.kind, kept])
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class EmbeddingSpec(Spec):
     """What an embedding depends on.
 
     `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
-    `std` normalise the network's input.
+    `std` normalise the network's input, and `geometry` names the rest of its preprocessing.
     """
 
     kind: ClassVar[str] = "EmbeddingSpec"
@@ -70,6 +77,7 @@ class EmbeddingSpec(Spec):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mixed_precision: bool = False
+    geometry: str = field(default="", metadata={ADDED: True})
 
 
 @dataclass(frozen=True)

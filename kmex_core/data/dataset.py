@@ -17,6 +17,7 @@ from kmex_core.base.specs import stable_key
 from kmex_core.data.content import FileState, Watch, digest_of
 from kmex_core.data.network_input import to_channels, to_pixels
 from kmex_core.data.pictures import DECODER, read_header, read_picture
+from kmex_core.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -217,14 +218,26 @@ class ImageDataset:
             raise InputError(f"Data set '{self.name}' has no split '{name}', only: {', '.join(self.splits)}.")
         return self.splits[name]
 
-    def pixels(self, split: str, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """(n, channels, image_size, image_size) uint8 of the images at `indices`."""
-        return to_pixels(self.split(split).images(indices), self.channels, self.image_size)
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """That of networks which are trained here, before mean and deviation are known."""
+        return Preprocessing.plain(self.image_size, self.channels)
+
+    def pixels(
+        self, split: str, indices: Sequence[int] | np.ndarray, preprocessing: Preprocessing | None = None
+    ) -> torch.Tensor:
+        """(n, channels, height, width) uint8 of the images at `indices`; by the data set's own preprocessing when
+        None."""
+        return to_pixels(self.split(split).images(indices), preprocessing or self.preprocessing)
 
     def batches(
-        self, split: str, batch_size: int, order: np.ndarray | None = None
+        self,
+        split: str,
+        batch_size: int,
+        order: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pixels (n, channels, S, S) uint8 and labels (n,) int64, in `order` (all in sequence when None).
+        """`pixels` and labels (n,) int64, in `order` (all in sequence when None).
 
         The next batches are decoded while the current one is used.
         """
@@ -236,13 +249,13 @@ class ImageDataset:
         with ThreadPoolExecutor(2) as pool:
             waiting = []
             for part in parts[:2]:
-                waiting.append((part, pool.submit(self.pixels, split, part)))
+                waiting.append((part, pool.submit(self.pixels, split, part, preprocessing)))
             ahead = iter(parts[2:])
             while waiting:
                 part, job = waiting.pop(0)
                 pixels = job.result()
                 if (following := next(ahead, None)) is not None:
-                    waiting.append((following, pool.submit(self.pixels, split, following)))
+                    waiting.append((following, pool.submit(self.pixels, split, following, preprocessing)))
                 yield pixels, labels[torch.from_numpy(np.asarray(part))]
 
     def statistics(self, progress: Progress = silent) -> tuple[tuple[float, ...], tuple[float, ...]]:

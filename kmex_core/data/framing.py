@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CROPS = {"squeeze": "Whole picture, squeezed", "pad": "Whole picture, padded", "region": "Square region"}
+CROPS = {"whole": "As in the data set", "pad": "Whole picture, padded", "region": "Square region"}
 SMALLEST = 0.05
 
 
@@ -15,7 +15,7 @@ class Framing:
     """Changes to a picture, in this order: turn, crop, invert.
 
     Attributes:
-        crop: a key of `CROPS`. "squeeze" keeps the picture's shape, and resizing squeezes it into a square, as for data
+        crop: a key of `CROPS`. "whole" keeps the picture as it is for the network's own preprocessing, as for data
             sets. "pad" pads to a square with the median colour of the border; "region" cuts out a square.
         turns: quarter turns clockwise, 0…3.
         inverted: whether light becomes dark.
@@ -23,7 +23,7 @@ class Framing:
         across, down: the position of the region, 0 (left, top) … 1 (right, bottom).
     """
 
-    crop: str = "squeeze"
+    crop: str = "whole"
     turns: int = 0
     inverted: bool = False
     size: float = 1.0
@@ -39,7 +39,7 @@ def framed(pixels: np.ndarray, framing: Framing) -> np.ndarray:
         framing: the changes.
 
     Returns:
-        The same kind of array; a square unless the crop is "squeeze".
+        The same kind of array; a square unless the crop is "whole".
 
     Raises:
         ValueError: for an unknown crop, or a number out of its range.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from kmex_core.data.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
     import torch
 
 
@@ -27,64 +27,113 @@ def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 
-def to_pixels(images: Iterable[np.ndarray], channels: int, size: int) -> torch.Tensor:
+def to_pixels(images: Iterable[np.ndarray], preprocessing: Preprocessing) -> torch.Tensor:
     """Pictures of any size as the network's pixels, before normalisation.
 
-    Bilinear with antialiasing to a square; the whole picture is kept, so other shapes are squeezed. Data sets and
-    uploads share this function: the same picture gives the same pixels. Pictures from an iterator are resized one by
-    one, and no two are held at full size.
+    Data sets and uploads share this function: the same picture gives the same pixels. Pictures from an iterator are
+    resized one by one, and no two are held at full size.
 
     Args:
         images: (H, W) or (H, W, 3) uint8 arrays, at least one; sizes may differ.
-        channels: 1 or 3.
-        size: side of the square in pixels.
+        preprocessing: the network's.
 
     Returns:
-        (N, channels, size, size) uint8.
+        (N, channels, height, width) uint8.
     """
     import torch
 
+    channels = preprocessing.channels
     if isinstance(images, np.ndarray):
         shaped = images[..., None] if images.ndim == 3 else images
         if shaped.shape[-1] == channels:
-            return _resize(torch.from_numpy(np.ascontiguousarray(shaped)).permute(0, 3, 1, 2), size)
+            return _placed(torch.from_numpy(np.ascontiguousarray(shaped)).permute(0, 3, 1, 2), preprocessing)
     return torch.cat(
         [
-            _resize(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], size)
+            _placed(torch.from_numpy(np.array(to_channels(image, channels))).permute(2, 0, 1)[None], preprocessing)
             for image in images
         ]
     )
 
 
-def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
+def _placed(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """(N, channels, h, w) as (N, channels, height, width), by the preprocessing's kind of resizing."""
+    height, width = preprocessing.size
+    h, w = pixels.shape[-2:]
+    if preprocessing.resize == "squeeze":
+        return _resized(pixels, (height, width), preprocessing)
+    if preprocessing.resize == "shorter":
+        # as torchvision's Resize and CenterCrop
+        short, long = min(h, w), max(h, w)
+        longer = int(preprocessing.shorter * long / short)
+        sides = (preprocessing.shorter, longer) if h <= w else (longer, preprocessing.shorter)
+        return _cut_out(_resized(pixels, sides, preprocessing), height, width)
+    scale = min(height / h, width / w)
+    inside = (max(1, min(height, round(h * scale))), max(1, min(width, round(w * scale))))
+    return _cut_out(_resized(pixels, inside, preprocessing), height, width)
+
+
+def _cut_out(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The centre of pictures; black where they are smaller."""
     import torch
 
-    if pixels.shape[-2:] == (size, size):
+    h, w = pixels.shape[-2:]
+    left, top = max(0, (width - w) // 2), max(0, (height - h) // 2)
+    right, bottom = max(0, width - w - left), max(0, height - h - top)
+    if left or top or right or bottom:
+        pixels = torch.nn.functional.pad(pixels, (left, right, top, bottom))
+        h, w = pixels.shape[-2:]
+    # Python's rounding, as torchvision's
+    y, x = round((h - height) / 2.0), round((w - width) / 2.0)
+    return pixels[..., y : y + height, x : x + width].contiguous()
+
+
+def _resized(pixels: torch.Tensor, sides: tuple[int, int], preprocessing: Preprocessing) -> torch.Tensor:
+    import torch
+
+    if pixels.shape[-2:] == sides:
         return pixels.contiguous()
-    resized = torch.nn.functional.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+    mode = preprocessing.interpolation
+    if mode == "nearest":
+        return torch.nn.functional.interpolate(pixels, sides, mode="nearest-exact")
+    # cubic weights overshoot: on integers torch clips after each direction, as Pillow does
+    given = pixels if mode == "bicubic" else pixels.float()
+    resized = torch.nn.functional.interpolate(given, sides, mode=mode, antialias=preprocessing.antialias)
+    return resized.round_().clamp_(0, 255).to(torch.uint8) if resized.is_floating_point() else resized
 
 
-def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """The network's input: (pixels − `mean`) / `std` with pixels in 0…1; greyscale repeated to three channels.
+def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """The network's input: (white · pixels − mean) / std with pixels in 0…1, in the network's order of channels;
+    greyscale is repeated for a network of three input channels.
 
     Args:
-        pixels: (N, 1 or 3, H, W) uint8.
-        mean, std: one number per channel.
+        pixels: (N, channels, H, W) uint8.
+        preprocessing: the network's.
 
     Returns:
-        (N, 3, H, W) float32.
+        (N, inputs, H, W) float32.
     """
     import torch
 
     shape = (1, -1, 1, 1)
-    centre = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(shape)
-    scale = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(shape)
-    return ((pixels.float() / 255 - centre) / scale).expand(-1, 3, -1, -1)
+    centre = torch.tensor(preprocessing.mean, dtype=torch.float32, device=pixels.device).view(shape)
+    scale = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device).view(shape)
+    if preprocessing.order == "BGR":
+        pixels = pixels.flip(1)
+    values = pixels.float() / 255
+    if preprocessing.white != 1:
+        values = values * preprocessing.white
+    return ((values - centre) / scale).expand(-1, preprocessing.inputs, -1, -1)
 
 
-def pixel_bounds(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The values of pixels 0 and 1 after `normalise`, for each of three channels: the box of the zB rule."""
-    low = [(0 - m) / s for m, s in zip(mean, std, strict=True)]
-    high = [(1 - m) / s for m, s in zip(mean, std, strict=True)]
-    return tuple(low if len(low) == 3 else low * 3), tuple(high if len(high) == 3 else high * 3)
+def unit_pixels(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Pixels 0…1 in the shape of the network's input, (N, inputs, H, W) float32."""
+    return (pixels.float() / 255).expand(-1, preprocessing.inputs, -1, -1)
+
+
+def pixel_bounds(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The values of pixels 0 and 1 after `normalise`, for each input channel: the box of the zB rule."""
+    pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
+    low = tuple((0 - m) / s for m, s in pairs)
+    high = tuple((preprocessing.white - m) / s for m, s in pairs)
+    repeat = preprocessing.inputs // preprocessing.channels
+    return low * repeat, high * repeat

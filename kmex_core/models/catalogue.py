@@ -15,6 +15,7 @@ import numpy as np
 from kmex_core.base.errors import InputError, StoreError, unknown_name
 from kmex_core.base.files import digest, move_file, read_description, read_file, remove_file
 from kmex_core.base.store import Store, checked_name
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 
@@ -105,10 +106,14 @@ def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
     """
     try:
         values = dict(description["model"])
-        for field in ("class_names", "mean", "std"):
-            values[field] = tuple(values[field])
+        values["class_names"] = tuple(values["class_names"])
+        if "preprocessing" in values:
+            values["preprocessing"] = Preprocessing.from_description(values["preprocessing"])
+        else:  # of a version whose networks were all given squares
+            old = [values.pop(field) for field in ("image_size", "channels", "mean", "std")]
+            values["preprocessing"] = Preprocessing.plain(*old)
         return ModelInfo(**{**values, "name": name, "embedded": path.parent == EMBEDDED})
-    except (KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is not a model that this version can read ({error}).") from error
 
 
@@ -367,7 +372,7 @@ def _shapes(name: str, expected: Mapping[str, torch.Tensor], values: Mapping[str
 
 
 def network_input(info: ModelInfo, pixels: np.ndarray) -> torch.Tensor:
-    """One picture, (H, W) or (H, W, 3) uint8 of any size, as a model's input (1, 3, S, S)."""
+    """One picture, (H, W) or (H, W, 3) uint8 of any size, as a model's input (1, inputs, height, width)."""
     from kmex_core.data.network_input import normalise, to_pixels
 
-    return normalise(to_pixels([pixels], info.channels, info.image_size), info.mean, info.std)
+    return normalise(to_pixels([pixels], info.preprocessing), info.preprocessing)

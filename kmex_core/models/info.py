@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.kinds import MODEL_KINDS
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
@@ -26,9 +27,7 @@ class ModelInfo:
         root: the data root it was trained from ("" for the default).
         backbone: its architecture's registered name.
         class_names: its C classes, in the order of its outputs.
-        image_size: side of its square input in pixels.
-        channels: 1 for greyscale data, 3 for colour.
-        mean, std: the normalisation of its input, per channel, for pixels 0…1.
+        preprocessing: from a picture to its input.
         accuracy: on the test split after training, a fraction (None if not measured).
         made_by: provenance: command, hyper-parameters, seed, versions, time.
         embedded: True for a model that ships with the product.
@@ -44,10 +43,7 @@ class ModelInfo:
     root: str
     backbone: str
     class_names: tuple[str, ...]
-    image_size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     accuracy: float | None
     made_by: Mapping[str, Any]
     embedded: bool = False
@@ -55,6 +51,16 @@ class ModelInfo:
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
     skip_broken: bool = False
+
+    @property
+    def image_size(self) -> int:
+        """The longer side of its input in pixels."""
+        return max(self.preprocessing.size)
+
+    @property
+    def channels(self) -> int:
+        """1 for a network of greyscale pictures, 3 for one of colour."""
+        return self.preprocessing.channels
 
     @property
     def caveat(self) -> str:
@@ -117,7 +123,7 @@ def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInf
 
     def training(model: ModelInfo) -> tuple[object, ...]:
         recipe = {name: value for name, value in model.made_by["recipe"].items() if name not in ("k", "seed")}
-        data = model.dataset, model.class_column, model.class_names, model.image_size, model.made_by.get("data")
+        data = model.dataset, model.class_column, model.class_names, model.preprocessing.size, model.made_by.get("data")
         return model.kind, model.backbone, *data, recipe
 
     if "recipe" not in info.made_by:

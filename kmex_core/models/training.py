@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, TrainingError
 from kmex_core.base.progress import Event, Progress, silent
-from kmex_core.data.network_input import normalise
+from kmex_core.data.network_input import normalise, unit_pixels
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.baseline import Baseline, Stage, checked_options
 from kmex_core.models.kinds import MODEL_KINDS
@@ -178,8 +179,7 @@ def fit(
     run: Run,
     dataset: ImageDataset,
     recipe: Recipe,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    preprocessing: Preprocessing,
     device: str = "cpu",
     checkpoint: Callable[[Run], None] = lambda run: None,
     progress: Progress = silent,
@@ -193,7 +193,7 @@ def fit(
         run: the network and its state.
         dataset: its "train" split is used.
         recipe: the hyper-parameters.
-        mean, std: the normalisation of the input.
+        preprocessing: of the network.
         device: a torch device.
         checkpoint: called after every epoch.
         progress: called after every step; it may raise to stop.
@@ -212,7 +212,6 @@ def fit(
     if steps == 0:
         raise InputError(f"Expected at least 2 training images, got {len(source.labels)}.")
     total = recipe.epochs * steps
-    plain = ((0.0,) * len(mean), (1.0,) * len(std))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch in range(run.epoch, recipe.epochs):
             started, seen, right = time.perf_counter(), 0, 0
@@ -226,7 +225,8 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
                 pixels, labels = pixels.to(device), labels.to(device)
-                waiting.append((*take(normalise(pixels, mean, std), normalise(pixels, *plain), labels), len(labels)))
+                inputs, plain = normalise(pixels, preprocessing), unit_pixels(pixels, preprocessing)
+                waiting.append((*take(inputs, plain, labels), len(labels)))
                 # reading a result waits for the GPU, so there it is done once for many steps
                 if len(waiting) == (READ_EVERY if on_gpu else 1) or step + 1 == steps:
                     for found, correct, count in waiting:
@@ -250,7 +250,7 @@ def fit(
                     )
                 )
             if isinstance(model, Baseline):
-                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, mean, std, device))
+                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, preprocessing, device))
             run.epoch = epoch + 1
             run.optimiser = {
                 (name, key): value
@@ -314,14 +314,14 @@ def _begin(model: nn.Module, epoch: int, epochs: int) -> Stage | None:
 
 
 def _embedded(
-    model: Baseline, dataset: ImageDataset, mean: tuple[float, ...], std: tuple[float, ...], device: str
+    model: Baseline, dataset: ImageDataset, preprocessing: Preprocessing, device: str
 ) -> tuple[Tensor, Tensor]:
     """The training split's embedding in evaluation mode, without augmentation, and its labels."""
     model.eval()
     parts, labels = [], []
     with torch.no_grad():
         for pixels, batch in dataset.batches("train", EVALUATED):
-            parts.append(in_portions(model.encoder, normalise(pixels.to(device), mean, std)))
+            parts.append(in_portions(model.encoder, normalise(pixels.to(device), preprocessing)))
             labels.append(batch)
     return torch.cat(parts), torch.cat(labels).to(device)
 

@@ -90,15 +90,15 @@ class Bound:
             device: where the images go.
 
         Yields:
-            Indices (n,), normalised images (n, 3, S, S) on the device, and labels (n,).
+            Indices (n,), normalised images (n, inputs, height, width) on the device, and labels (n,).
         """
         from kmex_core.data.network_input import normalise
 
         rows, start = np.arange(len(self.data.split(split))) if rows is None else rows, 0
-        for pixels, labels in self.data.batches(split, batch, rows):
+        for pixels, labels in self.data.batches(split, batch, rows, self.info.preprocessing):
             yield (
                 rows[start : start + len(labels)],
-                normalise(pixels.to(device), self.info.mean, self.info.std),
+                normalise(pixels.to(device), self.info.preprocessing),
                 labels,
             )
             start += len(labels)

@@ -62,16 +62,17 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
 
     @cached_property
     def spec(self) -> EmbeddingSpec:
-        info = self._bound.info
+        info, preprocessing = self._bound.info, self._bound.info.preprocessing
         return EmbeddingSpec(
             info.backbone,
             self._bound.weights,
             self._bound.data.fingerprint,
             self._split,
             info.image_size,
-            info.mean,
-            info.std,
+            preprocessing.mean,
+            preprocessing.std,
             self._mixed_precision,
+            preprocessing.geometry,
         )
 
     def get(self) -> Embeddings:

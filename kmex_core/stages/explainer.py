@@ -35,7 +35,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         info.class_names,
         spec.epsilon,
         spec.squared,
-        pixel_bounds(info.mean, info.std),
+        pixel_bounds(info.preprocessing),
         {
             "k": spec.k,
             "seed": spec.seed,

@@ -13,10 +13,11 @@ from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
-from kmex_core.base.specs import MOST_SIDE, DatasetSpec
+from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.opened import dataset
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.metrics import chance_accuracy
 from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
@@ -119,7 +120,7 @@ def _imported(
     weights = converted(fitted.state, network, what)
     catalogue.load_state(network, weights, what)
     network.eval().to(device)
-    accuracy = test_accuracy(network, data, info.mean, info.std, device, progress)
+    accuracy = test_accuracy(network, data, info.preprocessing, device, progress)
     report = {
         "matched": fitted.matched,
         "renamed": fitted.renamed,
@@ -165,8 +166,15 @@ def _exported(path: Path) -> ModelInfo | None:
         raise InputError(f"{error} It was damaged after the export: export or copy it again.") from error
     if "model" not in described:
         return None
-    info = catalogue.info_of(described, "imported", path)
-    numbers = [*info.mean, *info.std, *(info.options.values() if isinstance(info.options, dict) else [None])]
+    invalid = InputError(
+        f"{path} has an invalid description (kind, sizes, normalisation). It was not written by `export`, or was "
+        "changed since."
+    )
+    try:
+        info = catalogue.info_of(described, "imported", path)
+    except StoreError as error:
+        raise invalid from error
+    numbers = [*(info.options.values() if isinstance(info.options, dict) else [None])]
     fine = (
         info.kind in MODEL_KINDS
         and all(
@@ -174,21 +182,13 @@ def _exported(path: Path) -> ModelInfo | None:
             for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
         )
         and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-        and type(info.image_size) is int
-        and 1 <= info.image_size <= MOST_SIDE
         and type(info.k) is int
         and 0 <= info.k <= MOST_PROTOTYPES
-        and info.channels in (1, 3)
-        and len(info.mean) == len(info.std) == info.channels
-        and all(value > 0 for value in info.std)
         and isinstance(info.made_by, dict)
         and isinstance(info.skip_broken, bool)
     )
     if not fine:
-        raise InputError(
-            f"{path} has an invalid description (kind, sizes, normalisation). It was not written "
-            "by `export`, or was changed since."
-        )
+        raise invalid
     return replace(info, root="")
 
 
@@ -215,10 +215,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         root="",
         backbone=request.backbone,
         class_names=data.class_names,
-        image_size=data.image_size,
-        channels=data.channels,
-        mean=mean,
-        std=std,
+        preprocessing=Preprocessing.plain(data.image_size, data.channels, mean, std),
         accuracy=None,
         made_by={},
         k=0 if black_box else request.k,

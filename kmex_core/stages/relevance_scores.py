@@ -185,7 +185,7 @@ def reference_of(bound: Bound) -> ModelInfo | None:
     set, image size and normalisation, those that come with the product before others."""
 
     def input_of(info: ModelInfo) -> tuple[object, ...]:
-        return info.dataset, info.image_size, info.channels, info.mean, info.std, info.class_names
+        return info.dataset, info.preprocessing, info.class_names
 
     fitting = [
         other
@@ -204,16 +204,16 @@ def drawn_images(bound: Bound, images: int, seed: int) -> Iterator[tuple[np.ndar
 
 def size_of(info: ModelInfo) -> tuple[int, int, int]:
     """Of a model's input, (C, H, W)."""
-    return 3, info.image_size, info.image_size
+    return info.preprocessing.inputs, *info.preprocessing.size
 
 
 def _replacement(info: ModelInfo) -> torch.Tensor:
-    """(3, S, S): the replacement of removed pixels: black for greyscale, one noise image for colour (4.1.2)."""
+    """(inputs, height, width), in place of removed pixels: black for greyscale, one noise image for colour (4.1.2)."""
     import torch
 
     from kmex_core.data.network_input import normalise
 
-    shape = (1, info.channels, info.image_size, info.image_size)
+    shape = (1, info.channels, *info.preprocessing.size)
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     pixels = torch.from_numpy(noise if info.channels == 3 else np.zeros(shape, dtype=np.uint8))
-    return normalise(pixels, info.mean, info.std)[0]
+    return normalise(pixels, info.preprocessing)[0]

@@ -19,6 +19,7 @@ from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.stages.statistics import PixelStatistics
@@ -91,8 +92,9 @@ def train(
             store.put(current, name, training.run_arrays(now), described)
 
         started = time.perf_counter()
-        training.fit(run, data, recipe, mean, std, request.device, checkpoint, progress)
-        accuracy = test_accuracy(network, data, mean, std, request.device, progress)
+        preprocessing = Preprocessing.plain(data.image_size, data.channels, mean, std)
+        training.fit(run, data, recipe, preprocessing, request.device, checkpoint, progress)
+        accuracy = test_accuracy(network, data, preprocessing, request.device, progress)
         info = ModelInfo(
             name=name,
             kind=recipe.kind,
@@ -100,10 +102,7 @@ def train(
             root=root_to_keep(request.dataset),
             backbone=request.backbone,
             class_names=data.class_names,
-            image_size=data.image_size,
-            channels=data.channels,
-            mean=mean,
-            std=std,
+            preprocessing=preprocessing,
             accuracy=accuracy,
             made_by={
                 "command": request.command,
@@ -196,8 +195,7 @@ def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> An
 def test_accuracy(
     network: Any,
     data: ImageDataset,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    preprocessing: Preprocessing,
     device: str,
     progress: Progress,
 ) -> float | None:
@@ -214,8 +212,8 @@ def test_accuracy(
     right = seen = 0
     total = len(data.split("test"))
     with torch.inference_mode():
-        for pixels, labels in data.batches("test", BATCH):
-            scores = in_portions(network, normalise(pixels.to(device), mean, std))
+        for pixels, labels in data.batches("test", BATCH, preprocessing=preprocessing):
+            scores = in_portions(network, normalise(pixels.to(device), preprocessing))
             if not bool(scores.isfinite().all()):
                 raise InputError(
                     "The network gives values that are not finite (NaN or infinite) for test images, so they have no "

@@ -13,6 +13,7 @@ import pytest
 
 from app import claims
 from kmex_core.analysis.types import Projection
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.metrics.stability import Stability
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.metric import EmbeddingMetric
@@ -172,7 +173,7 @@ def test_how_far_an_image_is_follows_its_rank() -> None:
 
 
 def info(**made_by: object) -> ModelInfo:
-    return ModelInfo("m", "blackbox", "digits", "", "resnet20", NAMES, 8, 1, (0.0,), (1.0,), 0.9, made_by)
+    return ModelInfo("m", "blackbox", "digits", "", "resnet20", NAMES, Preprocessing.plain(8, 1), 0.9, made_by)
 
 
 def test_an_imported_model_may_have_seen_anything() -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
@@ -226,10 +227,7 @@ def pets(demo: Store, tmp_path: Path) -> Iterator[str]:
         "",
         "resnet20",
         data.class_names,
-        32,
-        3,
-        (0.5,) * 3,
-        (0.5,) * 3,
+        Preprocessing.plain(32, 3, (0.5,) * 3, (0.5,) * 3),
         0.5,
         {"data": data.fingerprint},
     )

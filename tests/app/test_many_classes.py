@@ -14,6 +14,7 @@ from app.components.evaluate.metrics import MOST_CLASSES
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
@@ -37,9 +38,8 @@ def small_model(store: Store, root: Path, classes: int, grey: bool) -> ModelInfo
     torch.manual_seed(0)
     network = architectures.build("resnet20", classes, 32).eval()
     mean, std = PixelStatistics(store, data).get()
-    info = ModelInfo(
-        "many", "blackbox", data.name, "", "resnet20", data.class_names, 32, data.channels, mean, std, None, {}
-    )
+    plain = Preprocessing.plain(32, data.channels, mean, std)
+    info = ModelInfo("many", "blackbox", data.name, "", "resnet20", data.class_names, plain, None, {})
     models.save(store, info, network)
     return info
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmex_core.base.store import Store
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
@@ -41,10 +42,7 @@ def hostile_model(store: Store, root: Path) -> ModelInfo:
         root="",
         backbone="resnet20",
         class_names=tuple(sorted(NAMES)),
-        image_size=16,
-        channels=3,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
+        preprocessing=Preprocessing.plain(16, 3, (0.5,) * 3, (0.5,) * 3),
         accuracy=0.25,
         made_by={},
     )

@@ -15,6 +15,7 @@ from torch import nn
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
@@ -69,10 +70,7 @@ INFO = ModelInfo(
     root="",
     backbone="resnet20",
     class_names=("0", "1"),
-    image_size=32,
-    channels=1,
-    mean=(0.5,),
-    std=(0.5,),
+    preprocessing=Preprocessing.plain(32, 1, (0.5,), (0.5,)),
     accuracy=0.9,
     made_by={},
     k=0,
@@ -108,10 +106,7 @@ def net(store: Store, spec: DatasetSpec, name: str = "net", **made_by: object) -
         "",
         "resnet20",
         data.class_names,
-        data.image_size,
-        data.channels,
-        (0.5,) * data.channels,
-        (0.5,) * data.channels,
+        Preprocessing.plain(data.image_size, data.channels, (0.5,) * data.channels, (0.5,) * data.channels),
         None,
         made_by,
     )

@@ -375,17 +375,16 @@ def test_every_way_of_reading_gives_the_network_the_same_right_pixels(tmp_path: 
     assert folder.channels == parquet.channels == (1 if cases is GREY_CASES else 3)
     by_class = sorted(range(len(cases)), key=lambda at: (at % 2, at))  # the order of a folder
     for at, case in enumerate(cases):
-        upload = to_pixels([read_picture(case.content).pixels], folder.channels, SIDE)
+        upload = to_pixels([read_picture(case.content).pixels], folder.preprocessing)
         named = to_pixels(
             [read_picture(tmp_path / "folder/train" / "ab"[at % 2] / f"{at:02}.{case.suffix}").pixels],
-            folder.channels,
-            SIDE,
+            folder.preprocessing,
         )
         in_folder = folder.pixels("train", [by_class.index(at)])
         assert torch.equal(upload, in_folder), case.name
         assert torch.equal(upload, parquet.pixels("train", [at])), case.name
         assert torch.equal(upload, named), case.name
-        right = to_pixels([case.pixels], folder.channels, SIDE)
+        right = to_pixels([case.pixels], folder.preprocessing)
         assert (upload.int() - right.int()).abs().float().mean() <= case.tolerance, case.name
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
 from kmex_core.data.network_input import to_pixels
+from kmex_core.data.preprocessing import Preprocessing
 
 WIDE = np.arange(12, dtype=np.uint8).reshape(3, 4)  # 3 high, 4 wide
 
@@ -56,10 +57,10 @@ def test_a_square_is_not_squeezed_by_the_network() -> None:
     disc[(rows - 30) ** 2 + (columns - 40) ** 2 < 20**2] = 255
 
     def shape(crop: str) -> float:
-        seen = to_pixels([framed(disc, Framing(crop))], 1, 32)[0, 0].numpy() > 127
+        seen = to_pixels([framed(disc, Framing(crop))], Preprocessing.plain(32, 1))[0, 0].numpy() > 127
         return float(seen.any(1).sum() / seen.any(0).sum())
 
-    assert shape("squeeze") > 1.2  # a disc became an ellipse
+    assert shape("whole") > 1.2  # a disc became an ellipse
     assert shape("region") == pytest.approx(1, abs=0.06)
     assert shape("pad") == pytest.approx(1, abs=0.06)
     assert distortion(disc) == pytest.approx(4 / 3)
@@ -92,7 +93,7 @@ def test_any_picture_can_be_framed(
     assert shown.dtype == np.uint8
     assert shown.ndim == pixels.ndim
     assert min(shown.shape[:2]) >= 1
-    if crop == "squeeze":
+    if crop == "whole":
         assert sorted(shown.shape[:2]) == sorted((height, width))
     else:
         assert shown.shape[0] == shown.shape[1]

@@ -10,6 +10,7 @@ from kmex_core.base.errors import InputError
 from kmex_core.data.display import COLOURS, displayed, overlay, scaled_relevance
 from kmex_core.data.network_input import normalise, pixel_bounds, to_channels, to_pixels
 from kmex_core.data.pictures import MAX_BYTES, read_picture
+from kmex_core.data.preprocessing import Preprocessing
 from tests.helpers.pictures import bomb, encoded, saved
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -139,7 +140,7 @@ def test_one_bit_pictures_are_black_and_white() -> None:
 
 def test_resizing_agrees_with_torchvision() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
-    ours = to_pixels(list(pixels), 3, 32)
+    ours = to_pixels(list(pixels), Preprocessing.plain(32, 3))
     theirs = v2.functional.resize(
         torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), [32, 32], v2.InterpolationMode.BILINEAR, antialias=True
     )
@@ -148,15 +149,15 @@ def test_resizing_agrees_with_torchvision() -> None:
 
 def test_one_image_gives_the_same_pixels_as_a_batch() -> None:
     images = np.random.default_rng(2).integers(0, 256, (4, 28, 28), dtype=np.uint8)
-    batch = to_pixels(images, 1, 32)
-    assert torch.equal(batch, torch.cat([to_pixels([image], 1, 32) for image in images]))
+    batch = to_pixels(images, Preprocessing.plain(32, 1))
+    assert torch.equal(batch, torch.cat([to_pixels([image], Preprocessing.plain(32, 1)) for image in images]))
     as_colour = [np.repeat(image[..., None], 3, -1) for image in images]
-    assert torch.equal(batch, to_pixels(as_colour, 1, 32))
+    assert torch.equal(batch, to_pixels(as_colour, Preprocessing.plain(32, 1)))
 
 
 def test_images_of_different_sizes_make_one_batch() -> None:
     images = [np.full((h, w, 3), 90, np.uint8) for h, w in ((5, 9), (40, 12), (32, 32))]
-    assert torch.equal(to_pixels(images, 3, 32), torch.full((3, 3, 32, 32), 90, dtype=torch.uint8))
+    assert torch.equal(to_pixels(images, Preprocessing.plain(32, 3)), torch.full((3, 3, 32, 32), 90, dtype=torch.uint8))
 
 
 def test_colour_becomes_grey_as_pillow_does_it() -> None:
@@ -165,10 +166,10 @@ def test_colour_becomes_grey_as_pillow_does_it() -> None:
 
 def test_normalised_by_hand() -> None:
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
-    out = normalise(pixels, (0.2,), (0.5,))
+    out = normalise(pixels, Preprocessing.plain(32, 1, (0.2,), (0.5,)))
     assert out.shape == (1, 3, 1, 3)
     torch.testing.assert_close(out[0, 2, 0], torch.tensor([-0.4, 0.0, 1.6]))
-    low, high = pixel_bounds((0.2,), (0.5,))
+    low, high = pixel_bounds(Preprocessing.plain(32, 1, (0.2,), (0.5,)))
     assert low == pytest.approx((-0.4,) * 3)
     assert high == pytest.approx((1.6,) * 3)
 

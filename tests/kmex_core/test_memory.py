@@ -263,5 +263,5 @@ def test_given_statistics_are_not_measured(store: Store, tmp_path: Path, monkeyp
         std=(0.2, 0.2, 0.1),
     )
     info, _ = importing.import_model(store, request)
-    assert (info.mean, info.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    assert (info.preprocessing.mean, info.preprocessing.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
     assert load(DatasetSpec(str(folder))).channels == 3

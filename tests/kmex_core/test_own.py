@@ -42,7 +42,7 @@ def own(store: Store, kind: str) -> tuple[ModelInfo, models.BlackBox, Conversion
 def test_it_predicts_what_the_model_predicts(kind: str, demo: Store) -> None:
     info, black_box, made, module = own(demo, kind)
     pixels, labels = next(dataset_of(info).batches("test", 500))
-    images = normalise(pixels, info.mean, info.std)
+    images = normalise(pixels, info.preprocessing)
     with torch.no_grad():
         expected = black_box.model(images)
         z = module.encode(images)

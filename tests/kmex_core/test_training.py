@@ -15,6 +15,7 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models import training
 from kmex_core.networks import architectures, splitting
@@ -83,7 +84,8 @@ def test_training_leaves_the_global_random_state_alone(folder: Path) -> None:
     run = training.Run(architectures.build("resnet20", 3, 32))
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    training.fit(run, data, request(folder, epochs=1).recipe, (0.5,) * 3, (0.2,) * 3)
+    preprocessing = Preprocessing.plain(data.image_size, 3, (0.5,) * 3, (0.2,) * 3)
+    training.fit(run, data, request(folder, epochs=1).recipe, preprocessing)
     assert torch.equal(torch.get_rng_state(), before)
 
 

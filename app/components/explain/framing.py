@@ -24,13 +24,14 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     """
     preview, controls = st.columns([1, 3], vertical_alignment="center")
     with controls:
-        framing = _controls(pixels, name)
+        framing = _controls(info, pixels, name)
         st.caption(_words(info, pixels, framing))
-    seen = to_pixels([framed(pixels, framing)], info.channels, info.image_size)[0].permute(1, 2, 0).numpy()
+    height, width = info.preprocessing.size
+    seen = to_pixels([framed(pixels, framing)], info.preprocessing)[0].permute(1, 2, 0).numpy()
     with preview:
         show_picture(
             seen,
-            f"The {info.image_size} by {info.image_size} pixels that the network sees of your image",
+            f"The {width} by {height} pixels that the network sees of your image",
             caption="What the network sees",
             side=PREVIEW,
             width=PREVIEW,
@@ -38,19 +39,19 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     return framing
 
 
-def _controls(pixels: np.ndarray, name: str) -> Framing:
+def _controls(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     turns = f"turns-{name}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         crop = st.segmented_control(
             "Crop",
             list(CROPS),
             format_func=CROPS.__getitem__,
-            default="squeeze",
+            default="whole",
             required=True,
             key=f"crop-{name}",
             width="content",
-            help="The network's input is square. Images of the data set were squeezed to fit. Choose a region if your "
-            "image shows more than the object.",
+            help=f"Images of the data set were {info.preprocessing.placing}. Choose a region if your image shows more "
+            "than the object.",
         )
 
         def turn() -> None:
@@ -87,18 +88,12 @@ def _percent(title: str, key: str, name: str, least: int, start: int, about: str
 def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
     """What happens to the picture on its way, in words."""
     height, width = pixels.shape[:2]
-    stretched = distortion(pixels)
-    shape = (
-        {
-            "squeeze": f", **squeezed into a square** (one side shrinks {stretched:.2f} times as much as the other)",
-            "pad": ", padded to a square",
-            "region": ", cropped to a square region",
-        }[framing.crop]
-        if framing.crop == "region" or stretched >= SQUARE
-        else ""
-    )
+    stretched, preprocessing = distortion(pixels), info.preprocessing
+    shape = {"whole": "", "pad": ", padded to a square", "region": ", cropped to a square region"}[framing.crop]
+    if framing.crop == "whole" and preprocessing.resize == "squeeze" and stretched >= SQUARE:
+        shape = f", **squeezed into a square** (one side shrinks {stretched:.2f} times as much as the other)"
     colour = "greyscale" if info.channels == 1 else "colour"
     return (
-        f"{width:,} × {height:,} pixels{shape}, resized to {info.image_size} × {info.image_size}, {colour}. The image "
+        f"{width:,} × {height:,} pixels{shape}; {preprocessing.placing}, {colour}. The image "
         "and these settings are discarded when you leave this page and are not part of the link."
     )
