@@ -1,10 +1,10 @@
-"""Any classifier as an encoder and a head: the encoder ends where the last Linear layer begins."""
+"""Any classifier as an encoder and a head: the encoder ends where the head begins, found by watching it run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,15 @@ from torch.nn.parameter import is_lazy
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.files import digest
 from kmex_core.networks import passes
+from kmex_core.networks.encoders import SEVERAL, Trunk, UpToHead, Whole, embedding_in, pooled, scores_in
+from kmex_core.networks.heads import AnyHead, Head, NoHead, SelectedHead, head_of
 from kmex_core.networks.memory import out_of_memory
+from kmex_core.networks.other_heads import other_head
 from kmex_core.networks.passes import Call
 
 EXAMPLES = 8
 SHOWN = 6
+NONE = "none"  # the head of an encoder
 
 
 @dataclass(frozen=True)
@@ -27,111 +31,33 @@ class SplitModel:
 
     Attributes:
         encoder: images (N, 3, H, W) to embeddings (N, D).
-        head: the last Linear layer, embeddings (N, D) to class scores (N, C).
-        head_path: its dotted name in the classifier, or in the network inside `torch.compile` or DataParallel.
+        head: the last layer, embeddings (N, D) to class scores (N, C).
+        head_path: its dotted name in the classifier, or in the network inside `torch.compile` or DataParallel; several
+            names with `SEVERAL` between them where scores are averaged; "" of an encoder, which has no head.
     """
 
-    encoder: UpToHead
-    head: Head
+    encoder: UpToHead | Whole
+    head: AnyHead
     head_path: str
 
+    def predicting(self, outputs: Sequence[int] | None, classes: int) -> SplitModel:
+        """The same network for some classes.
 
-class UpToHead(nn.Module):
-    """A classifier up to what its head is given: the classifier itself runs, and a hook takes the head's input.
+        Args:
+            outputs: (classes,) the number of each class among the network's outputs; None if it predicts none of them.
+            classes: how many there are.
 
-    It is a guest. The classifier's parts go through a pass in evaluation mode and have their own modes again after it,
-    so that the classifier may go on training; `train()` and `eval()` do not reach it. In training mode, parts run in
-    the modes that they have. The head's parameters do not count as the encoder's in `state_dict`.
-
-    Args:
-        model: the classifier.
-        head_path: the dotted name of its head.
-        like: the name of the parameter whose type of float images are given in; as they come when empty.
-    """
-
-    def __init__(self, model: nn.Module, head_path: str, like: str = "") -> None:
-        super().__init__()
-        self.model, self.head_path, self.like = model, head_path, like
-        self.training = False
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) images to (N, D) embeddings."""
-        if self.like:
-            images = images.to(self.model.get_parameter(self.like).dtype)
-        head = self.model.get_submodule(self.head_path)
-        if self.training:
-            z = self._input_of(head, images)
-        else:
-            with passes.evaluating(self.model):
-                z = self._input_of(head, images)
-        return z
-
-    def _input_of(self, head: nn.Module, images: Tensor) -> Tensor:
-        with passes.watched({self.head_path: head}) as calls:
-            self.model(images)
-        if not calls:
-            raise RuntimeError(f"{type(self.model).__name__} did not come to its head.")
-        z: Tensor = calls[-1].inputs[0]
-        return z
-
-    def train(self, mode: bool = True) -> Self:
-        """The encoder's own mode; the classifier's parts keep theirs."""
-        self.training = mode
-        return self
-
-    def state_dict(self, *args: Any, **options: Any) -> Any:
-        """As of any module, without the head's."""
-        state = super().state_dict(*args, **options)
-        for key in self._head_keys(options.get("prefix", "")):
-            state.pop(key, None)
-        return state
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for key, value in self._head_keys(prefix).items():
-            state_dict.setdefault(key, value)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _head_keys(self, prefix: str) -> dict[str, Any]:
-        return self.model.get_submodule(self.head_path).state_dict(prefix=f"{prefix}model.{self.head_path}.")
-
-
-class Trunk(UpToHead):
-    """An encoder that is nobody's guest: its network is its own, without a head, and takes its mode."""
-
-    def __init__(self, model: nn.Module, head_path: str) -> None:
-        parent, _, last = head_path.rpartition(".")
-        setattr(model.get_submodule(parent), last, nn.Identity())
-        super().__init__(model, head_path)
-        self.training = True
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) images to (N, D) embeddings."""
-        return self._input_of(self.model.get_submodule(self.head_path), images)
-
-    def train(self, mode: bool = True) -> Self:
-        """As of any module."""
-        return nn.Module.train(self, mode)
-
-
-class Head(nn.Linear):
-    """A Linear layer on its own, with the parameters of a classifier's last one, for embeddings of any type of float.
-
-    If the classifier recomputes its weight in each pass (weight or spectral norm), the current weight is used.
-    """
-
-    def __init__(self, layer: nn.Linear) -> None:
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        for name in ("weight", "bias"):
-            value = getattr(layer, name)
-            if value is not None and not isinstance(value, nn.Parameter):
-                value = nn.Parameter(value.detach().clone(), requires_grad=False)
-            self.register_parameter(name, value)
-        self.training = False
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(N, D) embeddings to (N, C) class scores of the same type."""
-        return super().forward(z.to(self.weight.dtype)).to(z.dtype)
+        Raises:
+            InputError: for an output that the network does not have.
+        """
+        if outputs is None or isinstance(self.encoder, Whole):
+            return replace(self, head=NoHead(self.head.in_features, classes))
+        if not all(0 <= output < self.head.out_features for output in outputs):
+            raise InputError(f"The network has {self.head.out_features} outputs, so not the outputs {list(outputs)}.")
+        if isinstance(self.head, Head):
+            return replace(self, head=SelectedHead(self.head, outputs))
+        layers = [self.encoder.model.get_submodule(path) for path in self.head_path.split(SEVERAL)]
+        return replace(self, head=head_of(layers, self.head.in_features, outputs))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -139,56 +65,95 @@ class Head(nn.Linear):
 
 
 def split(model: nn.Module, example: Tensor | None = None, head: str | nn.Module | None = None) -> SplitModel:
-    """Split a classifier before its last Linear layer. The classifier itself is not changed, and neither are its modes,
-    hooks, buffers and torch's random numbers.
+    """Split a classifier before its head. The classifier itself is not changed, and neither are its modes, hooks,
+    buffers and torch's random numbers.
 
     `torch.compile`, DataParallel and DistributedDataParallel are looked through; any other module around the network
     (one that normalises first, a LightningModule) runs as it is. What comes after the head (a softmax, say) does not
     matter. Parameters and buffers are shared with the classifier.
 
     Args:
-        model: any classifier with a Linear layer.
-        example: (N, 3, H, W) images. With it the head is the last Linear layer whose output is the classifier's, else
-            the last one to run, and the split is checked: the head on the encoder's output must predict what the
-            classifier predicts. Without, it is the last one registered.
-        head: which layer it is, by its dotted name or itself, when the last one is not the right one.
+        model: any classifier; or an encoder, with an example.
+        example: (N, channels, H, W) images. With it the head is the last Linear layer whose output is the classifier's,
+            else the last one to run, and the split is checked: the head on the encoder's output must predict what the
+            classifier predicts. Where it does not, others are looked for (`other_heads`). Without, it is the last
+            Linear layer registered.
+        head: which part it is, by its dotted name or itself, when the last one is not the right one; `NONE` to take
+            what the network gives as the embedding.
 
     Raises:
-        InputError: when there is no such Linear layer, the classifier cannot run on the example, or the two parts do
-            not make the whole.
+        InputError: when there is no head, the classifier cannot run on the example, or the two parts do not make the
+            whole.
     """
     network = passes.unwrapped(model)
     _check_weights(network)
+    if isinstance(head, str) and head == NONE:
+        return whole(network, torch.zeros(2, 3, 224, 224) if example is None else example)
     linear = _linear_layers(network)
     path = _path_of(network, linear, head) if head is not None else ""
-    if not linear:
-        raise InputError(
-            f"{type(network).__name__} has no Linear layer. KMEx needs a classifier that ends in one, where its "
-            "encoder "
-            f"ends and its head begins{_instead(network)}."
-        )
     if example is None:
+        if not path and not linear:
+            raise InputError(_without_linear(network))
         return split_at(network, path or list(linear)[-1])
     example = example[:EXAMPLES]
-    like, calls, output = _observed(network, linear, example)
-    call, scores = _chosen(network, linear, calls, output, path)
-    parts = _parts(network, call.name, like)
-    _check(network, parts, call, scores, linear)
-    _check_repeats(network, parts.encoder, call.inputs[0], example)
+    observed = dict(linear) | {name: network.get_submodule(name) for name in path.split(SEVERAL) if name}
+    like, calls, output = _observed(network, observed, example)
+    scores = _as_scores(scores_in(output))
+    try:
+        if not linear and not path:
+            raise InputError(_without_linear(network))
+        call, scores = _chosen(network, linear, calls, output, path)
+        parts = _parts(network, path or call.name, like)
+        _check(network, parts, call, scores, linear)
+    except InputError:
+        images = example.to(network.get_parameter(like).dtype) if like else example
+        found = other_head(network, images, scores) if scores is not None and not path else ""
+        if not found:
+            raise
+        parts = _parts(network, found, like)
+        _check_decisions(network, parts, parts.encoder(example), scores, linear)
+    with torch.no_grad():
+        _check_repeats(network, parts.encoder, parts.encoder(example), example)
     return parts
 
 
-def split_at(model: nn.Module, path: str) -> SplitModel:
-    """Split a classifier before the Linear layer of this dotted name, as `split` did before.
+def whole(model: nn.Module, example: Tensor, classes: int = 0) -> SplitModel:
+    """A network without a head: what it gives is the embedding, see `encoders.embedding_in`.
+
+    Args:
+        model: the network.
+        example: (N, channels, H, W) images.
+        classes: how many there are that it does not predict.
 
     Raises:
-        InputError: when there is no such layer.
+        InputError: when it cannot run on the example or gives no embedding.
+    """
+    network = passes.unwrapped(model)
+    _check_weights(network)
+    example = example[:EXAMPLES]
+    like, _, output = _observed(network, {}, example)
+    z = embedding_in(output)
+    if z is None or z.shape[0] != len(example):
+        raise InputError(
+            f"{type(network).__name__} gives {_described(output)} for a batch of images; expected one embedding per "
+            "image (images, dimensions), feature maps or tokens."
+        )
+    encoder = Whole(network, like)
+    _check_repeats(network, encoder, z, example)
+    return SplitModel(encoder, NoHead(z.shape[1], classes), "")
+
+
+def split_at(model: nn.Module, path: str) -> SplitModel:
+    """Split a classifier before the part of this dotted name, as `split` did before.
+
+    Raises:
+        InputError: when there is no such part.
     """
     network = passes.unwrapped(model)
     _check_weights(network)
     path = _path_of(network, _linear_layers(network), path)
     floats = [name for name, value in network.named_parameters() if value.is_floating_point()]
-    return _parts(network, path, floats[0])
+    return _parts(network, path, floats[0] if floats else "")
 
 
 def trunk(model: nn.Module) -> tuple[Trunk, int]:
@@ -198,10 +163,37 @@ def trunk(model: nn.Module) -> tuple[Trunk, int]:
 
 
 def _parts(network: nn.Module, path: str, like: str) -> SplitModel:
-    layer = network.get_submodule(path)
-    assert isinstance(layer, nn.Linear)
+    layers = [network.get_submodule(name) for name in path.split(SEVERAL)]
+    encoder = UpToHead(network, path, like)
     with passes.evaluating(network):  # spectral norm changes its buffers when a weight is looked at in training mode
-        return SplitModel(UpToHead(network, path, like), Head(layer), path)
+        try:
+            return SplitModel(encoder, head_of(layers, _dimensions(layers)), path)
+        except RuntimeError as error:
+            raise InputError(
+                f"'{path}' of {type(network).__name__} (a {type(layers[0]).__name__}) does not make class scores from "
+                f"one embedding per image, so it cannot be the head{_candidates(_linear_layers(network))}."
+            ) from error
+
+
+def _dimensions(layers: Sequence[nn.Module]) -> int:
+    """Of the embedding before a part: what its first layer with weights takes."""
+    first = next((part for part in layers[0].modules() if hasattr(part, "in_features")), None)
+    if first is not None:
+        return int(first.in_features) * len(layers)  # type: ignore[arg-type]
+    weights = [value for value in layers[0].parameters() if value.ndim == 2]
+    return weights[0].shape[1] if weights else 0
+
+
+def _without_linear(network: nn.Module) -> str:
+    return (
+        f"{type(network).__name__} has no Linear layer. KMEx needs a classifier that ends in one, where its encoder "
+        f'ends and its head begins{_instead(network)}. For an encoder without a head say so: head="{NONE}".'
+    )
+
+
+def _as_scores(scores: Tensor | None) -> Tensor | None:
+    """(N,) scores of one output as (N, 1)."""
+    return scores[:, None] if scores is not None and scores.ndim == 1 else scores
 
 
 def _linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
@@ -219,20 +211,19 @@ def _linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
 def _path_of(network: nn.Module, linear: Mapping[str, nn.Linear], head: str | nn.Module) -> str:
     if isinstance(head, nn.Module):
         for name, layer in network.named_modules():
-            if layer is head and name in linear:
+            if layer is head and name:
                 return name
         raise InputError(
-            f"The {type(head).__name__} given as head is not a Linear layer of this {type(network).__name__}"
+            f"The {type(head).__name__} given as head is not a part of this {type(network).__name__}"
             f"{_candidates(linear)}."
         )
+    parts = {name for name, _ in network.named_modules() if name}
     for start in ("", "module.", "_orig_mod."):  # the names that wrappers put before it
-        if head.startswith(start) and head.removeprefix(start) in linear:
-            return head.removeprefix(start)
-    kind = next((type(part).__name__ for name, part in network.named_modules() if name == head), "")
+        path = SEVERAL.join(name.removeprefix(start) for name in head.split(SEVERAL))
+        if head.startswith(start) and set(path.split(SEVERAL)) <= parts:
+            return path
     raise InputError(
-        f"{type(network).__name__} has no Linear layer '{head}'{f' (it is a {kind})' if kind else ''}: it is not the "
-        "expected "
-        f"network{_candidates(linear)}."
+        f"{type(network).__name__} has no part '{head}': it is not the expected network{_candidates(linear)}."
     )
 
 
@@ -247,13 +238,6 @@ def _instead(network: nn.Module) -> str:
     """What a network without a Linear layer at its end has there, in a half sentence."""
     if isinstance(network, torch.jit.ScriptModule):
         return "; this one is TorchScript, whose layers cannot be told: give the Python model"
-    convolutions = [(name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
-    if convolutions and convolutions[-1][1].kernel_size == (1, 1):
-        name, part = convolutions[-1]
-        return (
-            f". In place of the 1×1 convolution '{name}' put pooling, Flatten and Linear({part.in_channels}, "
-            f"{part.out_channels}) with the same weights"
-        )
     return ""
 
 
@@ -275,8 +259,8 @@ def _check_weights(network: nn.Module) -> None:
 # watching it run
 
 
-def _observed(network: nn.Module, linear: Mapping[str, nn.Linear], example: Tensor) -> tuple[str, list[Call], Any]:
-    """The parameter that images are like, the calls of Linear layers, and the output of one pass."""
+def _observed(network: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> tuple[str, list[Call], Any]:
+    """The parameter that images are like, the calls of some layers, and the output of one pass."""
     error: Exception | None = None
     for like in _float_parameters(network, example.dtype):
         images = example.to(network.get_parameter(like).dtype) if like else example
@@ -286,7 +270,7 @@ def _observed(network: nn.Module, linear: Mapping[str, nn.Linear], example: Tens
                 passes.same_random_numbers(example.device),
                 passes.evaluating(network),
                 passes.strangers(network) as strangers,
-                passes.watched(linear) as calls,
+                passes.watched(layers) as calls,
             ):
                 output = network(images)
         except Exception as raised:
@@ -332,9 +316,9 @@ def _chosen(
     network: nn.Module, linear: Mapping[str, nn.Linear], calls: list[Call], output: Any, path: str
 ) -> tuple[Call, Tensor | None]:
     """The call of the head, and the classifier's scores where its output has them."""
-    scores = _scores(output)
+    scores = _as_scores(scores_in(output))
     if path:
-        calls_of_path = [call for call in calls if call.name == path]
+        calls_of_path = [call for call in calls if call.name in path.split(SEVERAL)]
         if not calls_of_path:
             raise InputError(f"'{path}' does not run in {type(network).__name__}{_candidates(linear)}.")
         return calls_of_path[-1], scores
@@ -344,20 +328,13 @@ def _chosen(
             f"used by its weight (F.linear) is not detected. Make it a call{_candidates(linear)}."
         )
     outputs = [scores] if scores is not None else _tensors(output)
-    giving = [call for call in calls if any(_equal(call.output, value) for value in outputs)]
+    giving = [call for call in calls if any(_equal(_as_scores(call.output), value) for value in outputs)]
     if scores is None and len({call.name for call in giving}) != 1:
         raise InputError(
             f"{type(network).__name__} gives {_described(output)} for a batch of images; expected a tensor (images, "
             f"classes). Name the layer that gives the class scores with head={_candidates(linear)}."
         )
     return (giving or calls)[-1], scores
-
-
-def _scores(output: Any) -> Tensor | None:
-    """The class scores in what a classifier gives: all of it, or its part "logits"."""
-    if not isinstance(output, Tensor):
-        output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-    return output if isinstance(output, Tensor) else None
 
 
 def _tensors(output: Any) -> list[Tensor]:
@@ -394,29 +371,40 @@ def _check(
             f"{name} gives {_described(scores)} for a batch of images; expected a tensor (images, classes). Wrap "
             "it in a module whose forward returns the class scores."
         )
-    if not isinstance(z, Tensor) or z.ndim != 2:
+    pooling = isinstance(network.get_submodule(call.name), nn.Conv2d)
+    if not isinstance(z, Tensor) or z.ndim != (4 if pooling else 2):
         raise InputError(
-            f"Before its last Linear layer '{path}', {name} gives {_described(z)}; expected one embedding per image "
+            f"Before its head '{path}', {name} gives {_described(z)}; expected one embedding per image "
             "(images, "
             f"dimensions). If another layer is the head, name it with head={_candidates(linear)}."
         )
-    if scores is None:
-        return
+    if scores is not None:
+        _check_decisions(network, parts, pooled(z), scores, linear)
+
+
+def _check_decisions(
+    network: nn.Module, parts: SplitModel, z: Tensor, scores: Tensor | None, linear: Mapping[str, nn.Linear]
+) -> None:
+    assert scores is not None
     with torch.no_grad():
         again = parts.head(z)
+    if scores.shape[1] == 1 and again.shape[1] == 2:  # a score, or what a sigmoid makes of it
+        second = again.argmax(1) == 1
+        if any(torch.equal(second, scores[:, 0] > middle) for middle in (0, 0.5)):
+            return
     if again.shape == scores.shape:
         chosen, best = scores.gather(1, again.argmax(1, keepdim=True)), scores.amax(1, keepdim=True)
         rounding = 8 * torch.finfo(scores.dtype).eps * scores.abs().amax(1, keepdim=True)
         if bool((chosen >= best - rounding).all()):
             return
     raise InputError(
-        f"{name} computes more after its last Linear layer '{path}' than a change of scale: the classes predicted from "
-        f"the embedding differ from its own. KMEx cannot replace it. If another layer is the head, name it with "
-        f"head={_candidates(linear)}; if the head is a function (F.linear) or a convolution, make it a Linear layer."
+        f"{type(network).__name__} computes more after its last Linear layer '{parts.head_path}' than a change of "
+        "scale: the classes predicted from the embedding differ from its own. KMEx cannot replace it. If another layer "
+        f"is the head, name it with head={_candidates(linear)}; if the head is a function (F.linear), make it a layer."
     )
 
 
-def _check_repeats(network: nn.Module, encoder: UpToHead, z: Tensor, example: Tensor) -> None:
+def _check_repeats(network: nn.Module, encoder: UpToHead | Whole, z: Tensor, example: Tensor) -> None:
     with torch.no_grad(), passes.same_random_numbers(example.device):
         torch.rand(1, device=example.device)  # draw other random numbers than in the first pass
         again = encoder(example)

@@ -142,10 +142,11 @@ def lrp_of(
 
 
 def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
-    """The relevance of each embedding dimension for a class score: ε rule through a Linear head, else the head's own.
+    """The relevance of each embedding dimension for a class score: ε rule through a Linear head, the head's own method
+    `relevance(z, target)`, or for any other gradient times embedding, scaled to the score's change from zeros.
 
     Args:
-        head: embeddings (N, D) to class scores: Linear, or with a method `relevance(z, target)`.
+        head: embeddings (N, D) to class scores.
         z: (N, D).
         target: (N,) the class of each embedding.
 
@@ -153,10 +154,22 @@ def class_relevance(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
         (N, D); each row sums to the class score without its bias.
     """
     if not isinstance(head, nn.Linear):
-        relevance: Tensor = head.relevance(z, target)  # type: ignore[operator]
+        own = getattr(head, "relevance", None)
+        relevance: Tensor = _linearised(head, z, target) if own is None else own(z, target)
         return relevance
     with torch.no_grad():
         # contributions w_d z_d (N, D), scaled by s / (s ± ε): ε has the sign of the score s
         parts = z * head.weight[target].to(z.dtype)
         score = parts.sum(1, keepdim=True)
         return parts * (score / stabilised(score))
+
+
+def _linearised(head: nn.Module, z: Tensor, target: Tensor) -> Tensor:
+    with torch.enable_grad():
+        given = z.detach().clone().requires_grad_()
+        score = head(given).gather(1, target[:, None])
+        (slope,) = torch.autograd.grad(score.sum(), given)
+    parts = z.detach() * slope
+    with torch.no_grad():
+        change = score - head(torch.zeros_like(z)).gather(1, target[:, None])
+    return parts * (change / stabilised(parts.sum(1, keepdim=True))).detach()

@@ -91,7 +91,7 @@ class Late(nn.Module):
 def test_the_last_layer_to_run_counts() -> None:
     assert splitting.split(Late(), torch.randn(4, 3, 2, 2)).head_path == "last"
     assert splitting.split_at(Late(), "last").head.in_features == 6
-    with pytest.raises(InputError, match="no Linear layer 'middle'"):
+    with pytest.raises(InputError, match="no part 'middle'"):
         splitting.split_at(Late(), "middle")
 
 

@@ -1,0 +1,155 @@
+"""Encoders: the part of a network that makes embeddings, the network itself run with hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from kmex_core.networks import passes
+
+SEVERAL = "+"  # between the names of several heads, whose scores are averaged
+# what an encoder's output is called in the usual libraries, best first
+EMBEDDINGS = ("image_embeds", "pooler_output", "embeddings", "features", "x_norm_clstoken", "last_hidden_state")
+
+
+class UpToHead(nn.Module):
+    """A classifier up to what its head is given: the classifier itself runs, and a hook takes the head's input.
+
+    It is a guest. The classifier's parts go through a pass in evaluation mode and have their own modes again after it,
+    so that the classifier may go on training; `train()` and `eval()` do not reach it. In training mode, parts run in
+    the modes that they have. The head's parameters do not count as the encoder's in `state_dict`.
+
+    Args:
+        model: the classifier.
+        head_path: the dotted name of its head; several names with `SEVERAL` between them.
+        like: the name of the parameter whose type of float images are given in; as they come when empty.
+    """
+
+    def __init__(self, model: nn.Module, head_path: str, like: str = "") -> None:
+        super().__init__()
+        self.model, self.head_path, self.like = model, head_path, like
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) images to (N, D) embeddings."""
+        if self.like:
+            images = images.to(self.model.get_parameter(self.like).dtype)
+        if self.training:
+            return self._inputs_of_head(images)
+        with passes.evaluating(self.model):
+            return self._inputs_of_head(images)
+
+    def _inputs_of_head(self, images: Tensor) -> Tensor:
+        heads = {path: self.model.get_submodule(path) for path in self.head_path.split(SEVERAL)}
+        with passes.watched(heads) as calls:
+            self.model(images)
+        last = {call.name: call.inputs[0] for call in calls}
+        if len(last) < len(heads):
+            raise RuntimeError(f"{type(self.model).__name__} did not come to its head.")
+        found = [pooled(last[path]) for path in heads]
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
+
+    def train(self, mode: bool = True) -> Self:
+        """The encoder's own mode; the classifier's parts keep theirs."""
+        self.training = mode
+        return self
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """As of any module, without the head's."""
+        state = super().state_dict(*args, **options)
+        for key in self._head_keys(options.get("prefix", "")):
+            state.pop(key, None)
+        return state
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for key, value in self._head_keys(prefix).items():
+            state_dict.setdefault(key, value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _head_keys(self, prefix: str) -> dict[str, Any]:
+        keys: dict[str, Any] = {}
+        for path in self.head_path.split(SEVERAL):
+            keys |= self.model.get_submodule(path).state_dict(prefix=f"{prefix}model.{path}.")
+        return keys
+
+
+class Trunk(UpToHead):
+    """An encoder that is nobody's guest: its network is its own, without a head, and takes its mode."""
+
+    def __init__(self, model: nn.Module, head_path: str) -> None:
+        parent, _, last = head_path.rpartition(".")
+        setattr(model.get_submodule(parent), last, nn.Identity())
+        super().__init__(model, head_path)
+        self.training = True
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) images to (N, D) embeddings."""
+        return self._inputs_of_head(images)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module."""
+        return nn.Module.train(self, mode)
+
+
+class Whole(nn.Module):
+    """A network without a head as an encoder: its output is the embedding, see `embedding_in`.
+
+    Args:
+        model: the network; it is a guest, as in `UpToHead`.
+        like: as in `UpToHead`.
+    """
+
+    def __init__(self, model: nn.Module, like: str = "") -> None:
+        super().__init__()
+        self.model, self.like = model, like
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) images to (N, D) embeddings."""
+        if self.like:
+            images = images.to(self.model.get_parameter(self.like).dtype)
+        with passes.evaluating(self.model):
+            output = self.model(images)
+        z = embedding_in(output)
+        if z is None:
+            raise RuntimeError(f"{type(self.model).__name__} gives no embedding.")
+        return z
+
+    def train(self, mode: bool = True) -> Self:
+        """The encoder's own mode; the network's parts keep theirs."""
+        self.training = mode
+        return self
+
+
+def embedding_in(output: Any) -> Tensor | None:
+    """One embedding per image, (N, D), in what a network gives; None if there is none.
+
+    A tensor, or what is named as in `EMBEDDINGS`: feature maps (N, D, H, W) are averaged over their positions, of
+    tokens (N, T, D) the first is taken, that of the class.
+    """
+    if isinstance(output, Tensor):
+        if output.ndim == 3:
+            return output[:, 0]
+        return pooled(output) if output.ndim in (2, 4) else None
+    for name in EMBEDDINGS:
+        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return embedding_in(value)
+    if isinstance(output, list | tuple) and output:
+        return embedding_in(output[0])
+    return None
+
+
+def scores_in(output: Any) -> Tensor | None:
+    """The class scores in what a classifier gives: all of it, or its part "logits"."""
+    if not isinstance(output, Tensor):
+        output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return output if isinstance(output, Tensor) else None
+
+
+def pooled(values: Tensor) -> Tensor:
+    """(N, D), of (N, D, H, W) the mean over the positions."""
+    return values.mean((2, 3)) if values.ndim == 4 else values
