@@ -46,8 +46,8 @@ OPERATORS = frozenset(
     unsafe_chunk cat concat stack hstack vstack roll flip rot90 index index_select gather take_along_dim as_strided
     embedding topk sort argsort argmax argmin where masked_fill masked_fill_ tril triu diagonal meshgrid
     add add_ sub sub_ rsub mul mul_ div div_ pow sqrt sqrt_ rsqrt exp exp_ expm1 log log2 log1p sin cos atan2 erf abs
-    neg reciprocal square floor ceil round trunc sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum
-    remainder fmod floor_divide addcmul addcdiv lerp square_ eq ne lt le gt ge logical_not logical_and logical_or
+    neg reciprocal square floor ceil round trunc sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum
+    minimum remainder fmod floor_divide addcmul addcdiv lerp square_ eq ne lt le gt ge logical_not logical_and logical_or
     bitwise_not bitwise_and bitwise_or isnan isinf nan_to_num
     zeros ones full empty arange linspace scalar_tensor eye zeros_like ones_like full_like empty_like new_zeros new_ones
     new_full new_empty copy copy_ fill_ zero_ to _to_copy type_as
@@ -246,8 +246,8 @@ class Program:
             for name, value in zip(node.outputs, results, strict=False):
                 if most is not None and isinstance(value, Tensor) and value.numel() * value.element_size() > most:
                     raise InputError(
-                        f"The exported network computes a value of {tuple(value.shape)} for {len(images)} images, which "
-                        f"is larger than {most // 2**20:,} MiB."
+                        f"The exported network computes a value of {tuple(value.shape)} for {len(images)} images, "
+                        f"which is larger than {most // 2**20:,} MiB."
                     )
                 values[name] = value
             for name in node.values():

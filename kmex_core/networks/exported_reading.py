@@ -228,7 +228,7 @@ def linear_end(program: Program, weights: Mapping[str, Tensor], outputs: tuple[s
     """
     by_output = {name: node for node in program.nodes for name in node.outputs}
     for output in outputs:
-        value = output
+        value: str = output
         while (node := by_output.get(value)) is not None:
             found = _linear(node, by_output, weights, value)
             if found is not None:
@@ -236,7 +236,7 @@ def linear_end(program: Program, weights: Mapping[str, Tensor], outputs: tuple[s
             first = node.arguments[0] if node.arguments else ["c", None]
             if node.operator not in _AFTER_SCORES or first[0] != "v":
                 break
-            value = first[1]
+            value = str(first[1])
     return None
 
 

@@ -39,11 +39,6 @@ LOOPS = frozenset({"Loop", "Scan", "SequenceMap"})
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
-# whose output can have any size, whatever their inputs have
-GROWING = frozenset(
-    {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Upsample", "Pad", "OneHot", "EyeLike", "MaxUnpool",
-     "Col2Im", "AffineGrid", "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"}
-)  # fmt: skip
 FLOAT, UINT8, FLOAT16, DOUBLE = 1, 2, 10, 11  # TensorProto.DataType
 EXTERNAL = 1  # TensorProto.DataLocation
 
@@ -162,15 +157,15 @@ def graphs(graph: Any) -> Iterator[Any]:
 def _check_model(path: str, model: Any, size: int, onnx: Any) -> None:
     if model.ir_version > onnx.IR_VERSION or model.ir_version < 3:
         raise InputError(
-            f"{path} has version {model.ir_version} of the ONNX format; versions 3 to {onnx.IR_VERSION} are read by the "
-            "installed packages. Update onnx and onnxruntime, or export the model for an older version."
+            f"{path} has version {model.ir_version} of the ONNX format; versions 3 to {onnx.IR_VERSION} are read by "
+            "the installed packages. Update onnx and onnxruntime, or export the model for an older version."
         )
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     opset, newest = opsets.get("", opsets.get("ai.onnx", 0)), onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
         raise InputError(
-            f"{path} uses opset {opset} of ONNX; {OLDEST_OPSET} to {newest} are read by the installed packages. Export the "
-            f"model with `opset_version={min(newest, 18)}`."
+            f"{path} uses opset {opset} of ONNX; {OLDEST_OPSET} to {newest} are read by the installed packages. "
+            f"Export the model with `opset_version={min(newest, 18)}`."
         )
     if model.functions:
         raise InputError(
@@ -194,8 +189,8 @@ def _check_node(path: str, node: Any, size: int) -> None:
     name = node.op_type
     if node.domain not in STANDARD and not (node.domain == BUILT_IN and name in BUILT_IN_OPERATORS):
         raise InputError(
-            f"{path} uses the operator '{name[:40]}' of '{node.domain[:60]}', which needs code from elsewhere. Export the "
-            "model with standard ONNX operators."
+            f"{path} uses the operator '{name[:40]}' of '{node.domain[:60]}', which needs code from elsewhere. "
+            "Export the model with standard ONNX operators."
         )
     if name in LOOPS:
         raise InputError(f"{path} has a loop ({name}): how long it runs cannot be known. Export the model without.")
@@ -225,7 +220,7 @@ def _check_tensor(path: str, tensor: Any, size: int) -> None:
 
 
 def _check_sizes(path: str, model: Any, onnx: Any) -> None:
-    """Refuse values that are too large, or whose size cannot be known, for a few images."""
+    """Refuse values that are known to be too large for a few images; of others the session limits the memory."""
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
     value, shape, batch, last = graph_input(path, trial.graph)
@@ -255,10 +250,3 @@ def _check_sizes(path: str, model: Any, onnx: Any) -> None:
                 f"{path} computes a value '{name[:60]}' of {count:,} numbers for {sizes[0]} images; the limit is "
                 f"{MOST_VALUE // 4:,}."
             )
-    for graph in graphs(trial.graph):
-        for node in graph.node:
-            if node.op_type in GROWING and any(name and name not in known for name in node.output):
-                raise InputError(
-                    f"{path}: how much memory its operator {node.op_type} ('{node.name[:60]}') takes cannot be known "
-                    "before it is run. Export the model with a fixed image size, and simplify it (onnxsim, onnxslim)."
-                )

@@ -12,9 +12,11 @@ from kmex_core.networks.onnx_file import graphs, library
 
 # what may come after the class scores without changing the decision, or between a 1×1 convolution and the scores
 _AFTER_SCORES = frozenset(
-    {"Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Dropout", "TopK",
-     "GlobalAveragePool", "ReduceMean", "AveragePool", "QuantizeLinear", "DequantizeLinear"}
-)  # fmt: skip
+    """
+    Softmax LogSoftmax Sigmoid ArgMax TopK Identity Cast Flatten Reshape Squeeze Dropout
+    GlobalAveragePool ReduceMean AveragePool QuantizeLinear DequantizeLinear
+    """.split()  # noqa: SIM905 (as words)
+)
 LARGEST_HEAD = 2**28  # numbers
 
 

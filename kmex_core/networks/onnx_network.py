@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +30,7 @@ from kmex_core.networks.onnx_head import OnnxHead, find_head, part
 
 _CLOSE = {FLOAT: 1e-4, DOUBLE: 1e-4, UINT8: 1e-3, FLOAT16: 2e-2}
 _NUMPY = {FLOAT: np.float32, DOUBLE: np.float64, UINT8: np.uint8, FLOAT16: np.float16}
+MOST_MEMORY = 8 * 2**30  # bytes that the sessions of a process may take together
 _OPEN = -1  # of a size in the buffer "images"
 
 
@@ -54,6 +57,7 @@ class OnnxNetwork(ForeignNetwork):
         self.notes = ()
         self._channels_last, self._kind = bool(last), kind
         self.graph: Tensor
+        self.images: Tensor
         self.register_buffer("graph", as_buffer(graph))
         self.register_buffer("images", torch.tensor(images))
         self.head = head
@@ -125,10 +129,29 @@ def session(graph: bytes) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch's threads have the cores between
+    _limit_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen kinds, and no common one
         raise InputError(f"onnxruntime cannot open this network ({_line(error)}).") from error
+
+
+@cache
+def _limit_memory() -> None:
+    """Give all sessions of this process one allocator that stops at half of the machine's memory."""
+    runtime = library("onnxruntime")
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2 * MOST_MEMORY
+    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    arena = runtime.OrtArenaCfg(
+        {
+            "max_mem": min(MOST_MEMORY, total // 2),
+            "arena_extend_strategy": 1,  # as much as is asked for
+            "initial_chunk_size_bytes": 2**20,
+            "max_dead_bytes_per_chunk": 2**20,
+        }
+    )
+    runtime.create_and_register_allocator(place, arena)
 
 
 def outputs(opened: Any, images: np.ndarray | None) -> list[np.ndarray]:
@@ -212,8 +235,8 @@ def _encoder(path: str, model: Any, images: tuple[int, ...]) -> OnnxNetwork:
     features = results[names.index(name)]
     if not features.is_floating_point() or features.ndim not in (2, 3, 4) or not bool(features.isfinite().all()):
         raise InputError(
-            f"{path} gives '{name[:60]}' of {tuple(features.shape)}; expected finite class scores or an embedding for each "
-            "image."
+            f"{path} gives '{name[:60]}' of {tuple(features.shape)}; expected finite class scores or an embedding for "
+            "each image."
         )
     made = OnnxNetwork(part(model, [name]).SerializeToString(deterministic=True), images, None)
     if not close(made(tried.probes()), pooled(features.float()), _CLOSE[images[5]]):
@@ -235,7 +258,7 @@ class _Whole:
         collected: list[np.ndarray] = []
 
         class Take(_Runner):
-            def run(_, graph: Tensor, given: np.ndarray) -> np.ndarray:  # noqa: N805
+            def run(_, graph: Tensor, given: np.ndarray) -> np.ndarray:
                 collected.extend(outputs(self.opened, given))
                 return np.zeros((len(given), 1), np.float32)
 
@@ -275,6 +298,6 @@ def _check_order(path: str, made: OnnxNetwork) -> None:
         made(images[:1]), got[:1], _CLOSE[made._kind]
     ):
         raise InputError(
-            f"{path}: what the network computes for an image depends on the images with it. Export it in evaluation mode, "
-            "with a dynamic batch."
+            f"{path}: what the network computes for an image depends on the images with it. Export it in evaluation "
+            "mode, with a dynamic batch."
         )
