@@ -119,7 +119,11 @@ def read_exported(path: Path) -> ExportedNetwork:
             f"{path} does not have the layout of torch.export.save ({type(error).__name__}: {str(error)[:80]}). "
             f"{SAVE_AGAIN}"
         ) from error
-    return _tried(path, program, weights, outputs)
+    try:
+        return _tried(path, program, weights, outputs)
+    except (RuntimeError, IndexError, TypeError, NotImplementedError, OverflowError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be run on images ({line[:200]}).") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Programs of tensor operators as data: what is kept of a file of torch.export, checked and interpreted.
 
 A program is a list of calls of operators in `OPERATORS`, which compute tensors from tensors and nothing else: they read
-no file, draw no random number and call no code. Its text (JSON) is never evaluated. Whole numbers that depend on the
+no file, draw no random number, call no code, and check the sizes of what they are given. Its text (JSON) is never evaluated. Whole numbers that depend on the
 number of images (`x.shape[0] * 2`) are computed as calls too; symbolic expressions are not read.
 """
 
@@ -28,30 +28,34 @@ OPERATORS = frozenset(
     """
     linear addmm mm bmm baddbmm matmul einsum dot mv outer
     conv1d conv2d convolution conv_transpose2d _convolution
-    batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update layer_norm native_layer_norm group_norm
-    native_group_norm rms_norm _fused_rms_norm instance_norm cosine_similarity linalg_vector_norm norm
+    batch_norm _native_batch_norm_legit_no_training layer_norm native_layer_norm group_norm
+    native_group_norm rms_norm instance_norm cosine_similarity linalg_vector_norm norm
     relu relu_ relu6 relu6_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ silu silu_ mish mish_ gelu
-    gelu_ elu elu_ selu selu_ celu leaky_relu leaky_relu_ prelu _prelu_kernel softplus softsign sigmoid sigmoid_ tanh
+    gelu_ elu elu_ selu selu_ celu leaky_relu leaky_relu_ prelu _prelu_kernel softplus sigmoid sigmoid_ tanh
     tanh_ glu log_sigmoid softmax _softmax log_softmax _log_softmax
     dropout dropout_ feature_dropout alpha_dropout
     max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d
     adaptive_avg_pool1d avg_pool1d max_pool1d mean sum amax amin max min var var_mean std std_mean prod cumsum any all
     upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d _upsample_bicubic2d_aa
-    upsample_nearest_exact2d _upsample_nearest_exact2d pixel_shuffle pixel_unshuffle channel_shuffle
+    _upsample_nearest_exact2d pixel_shuffle pixel_unshuffle channel_shuffle
     pad constant_pad_nd reflection_pad2d replication_pad2d grid_sampler grid_sampler_2d im2col
     scaled_dot_product_attention
-    view reshape _unsafe_view _reshape_alias flatten unflatten squeeze squeeze_ unsqueeze unsqueeze_ permute transpose
+    view reshape _unsafe_view flatten unflatten squeeze squeeze_ unsqueeze unsqueeze_ permute transpose
     transpose_ t swapaxes movedim expand expand_as repeat repeat_interleave tile contiguous clone alias detach
     lift_fresh lift_fresh_copy view_as slice select narrow split split_with_sizes chunk unbind unfold unsafe_split
     unsafe_chunk cat concat stack hstack vstack roll flip rot90 index index_select gather take_along_dim as_strided
     embedding topk sort argsort argmax argmin where masked_fill masked_fill_ tril triu diagonal meshgrid
     add add_ sub sub_ rsub mul mul_ div div_ pow sqrt sqrt_ rsqrt exp exp_ expm1 log log2 log1p sin cos atan2 erf abs
     neg reciprocal square floor ceil round trunc sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum
-    minimum remainder fmod floor_divide addcmul addcdiv lerp square_ eq ne lt le gt ge logical_not logical_and logical_or
+    minimum remainder fmod floor_divide
+    addcmul addcdiv lerp square_ eq ne lt le gt ge logical_not logical_and logical_or
     bitwise_not bitwise_and bitwise_or isnan isinf nan_to_num
-    zeros ones full empty arange linspace scalar_tensor eye zeros_like ones_like full_like empty_like new_zeros new_ones
-    new_full new_empty copy copy_ fill_ zero_ to _to_copy type_as
-    """.split()  # noqa: SIM905 (as words)
+    zeros ones full arange linspace scalar_tensor eye zeros_like ones_like full_like new_zeros new_ones
+    new_full copy copy_ fill_ zero_ to _to_copy type_as
+  """.split()  # noqa: SIM905 (as words)
+)
+_UNCHECKED_NORM = (
+    "_native_batch_norm_legit_no_training"  # reads beyond statistics of a wrong size: batch_norm is called
 )
 # checks and notes that compute nothing
 IGNORED = frozenset(
@@ -354,4 +358,7 @@ def _call(node: Node, values: Mapping[str, Any], device: torch.device) -> Any:
     _, name, overload = node.target.split(".")
     if name in IGNORED:
         return None
+    if name == _UNCHECKED_NORM:
+        image, weight, bias, mean, variance, momentum, eps = arguments
+        return torch.ops.aten.batch_norm(image, weight, bias, mean, variance, False, momentum, eps, False), None, None
     return getattr(getattr(torch.ops.aten, name), overload)(*arguments, **options)

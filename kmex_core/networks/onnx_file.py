@@ -112,8 +112,8 @@ def graph_input(path: str, graph: Any) -> tuple[Any, tuple[int, int | None, int 
     kind = inputs[0].type.tensor_type
     if inputs[0].type.WhichOneof("value") != "tensor_type" or len(kind.shape.dim) != 4:
         raise InputError(
-            f"{path} takes '{inputs[0].name[:40]}' with {len(kind.shape.dim)} dimensions; expected images (N, channels, "
-            "H, W)."
+            f"{path} takes '{inputs[0].name[:40]}' with {len(kind.shape.dim)} dimensions; expected images (N, "
+            "channels, H, W)."
         )
     if kind.elem_type not in (FLOAT, UINT8, FLOAT16, DOUBLE):
         raise InputError(
