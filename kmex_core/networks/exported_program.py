@@ -1,8 +1,9 @@
 """Programs of tensor operators as data: what is kept of a file of torch.export, checked and interpreted.
 
 A program is a list of calls of operators in `OPERATORS`, which compute tensors from tensors and nothing else: they read
-no file, draw no random number, call no code, and check the sizes of what they are given. Its text (JSON) is never evaluated. Whole numbers that depend on the
-number of images (`x.shape[0] * 2`) are computed as calls too; symbolic expressions are not read.
+no file, draw no random number, call no code, and check the sizes of what they are given. Its text (JSON) is never
+evaluated. Whole numbers that depend on the number of images (`x.shape[0] * 2`) are computed as calls too; symbolic
+expressions are not read.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class ForeignNetwork(nn.Module):
         if self.head is None:
             return z
         scores: Tensor = self.head(z.to(self.head.weight.dtype))
-        return scores
+        return scores.to(z.dtype)
 
     def probes(self, count: int = PROBES) -> Tensor:
         """Random images to try the network on."""

@@ -229,6 +229,7 @@ def test_batch_statistics_by_hand_are_refused(file: Path) -> None:
 # hostile files
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_sample_inputs_are_never_unpickled(file: Path, tmp_path: Path) -> None:
     proof = tmp_path / "ran"
     changed(file, "data/sample_inputs/model.pt", lambda _: pickle.dumps(Hostile(proof)))
