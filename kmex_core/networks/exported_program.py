@@ -45,6 +45,7 @@ OPERATORS = frozenset(
     transpose_ t swapaxes movedim expand expand_as repeat repeat_interleave tile contiguous clone alias detach
     lift_fresh lift_fresh_copy view_as slice select narrow split split_with_sizes chunk unbind unfold unsafe_split
     unsafe_chunk cat concat stack hstack vstack roll flip rot90 index index_select gather take_along_dim as_strided
+    slice_scatter select_scatter
     embedding topk sort argsort argmax argmin where masked_fill masked_fill_ tril triu diagonal meshgrid
     add add_ sub sub_ rsub mul mul_ div div_ pow sqrt sqrt_ rsqrt exp exp_ expm1 log log2 log1p sin cos atan2 erf abs
     neg reciprocal square floor ceil round trunc sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum

@@ -52,7 +52,7 @@ def exported(network: nn.Module, path: Path, dynamic: bool = True, dynamo: bool 
         batch = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
     elif dynamic:
         batch = {"dynamic_axes": {"images": {0: "batch"}}, "input_names": ["images"]}
-    options = {"external_data": False, "verbose": False} if dynamo else {}
+    options: dict[str, Any] = {"external_data": False, "verbose": False} if dynamo else {}
     torch.onnx.export(network, (torch.randn(2, 3, SIDE, SIDE),), str(path), dynamo=dynamo, **batch, **options)
     return path
 
@@ -239,7 +239,7 @@ def test_a_quantised_head_is_found_through_its_scales(tmp_path: Path, images: Te
     made = open_onnx(
         by_hand(tmp_path / "net.onnx", nodes, {name: np.asarray(value) for name, value in weights.items()})
     )
-    wanted = images.mean((2, 3)).numpy() @ ((weights["q"] - 5.0) * 0.1)
+    wanted = images.mean((2, 3)).numpy() @ ((np.asarray(weights["q"], np.float32) - 5.0) * 0.1)
     assert made.has_head
     assert any("quantised" in note for note in made.notes)
     np.testing.assert_allclose(made(images).detach().numpy(), wanted, rtol=1e-4, atol=1e-5)
