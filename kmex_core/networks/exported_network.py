@@ -79,14 +79,24 @@ class ExportedNetwork(ForeignNetwork):
         names = [f"weights.{i}" for i in range(len(program.weights))]
         if missing := [name for name in names if name not in arrays]:
             raise InputError(f"The exported network's '{missing[0]}' is missing: its file is damaged.")
-        return cls(program, [torch.as_tensor(arrays[name]).clone() for name in names], head_of(arrays))
+        made = cls(program, [torch.as_tensor(arrays[name]).clone() for name in names], head_of(arrays))
+        program.try_out(made.probes().to(made.dtype or torch.float32), made.values())
+        return made
 
     def features(self, images: Tensor) -> Tensor:
         """See `ForeignNetwork.features`."""
-        values = dict(zip(self._program.weights, self.weights.buffers(), strict=True))
-        kinds = (value.dtype for value in values.values() if value.is_floating_point())
-        result: Tensor = self._program.run(images.to(next(kinds, images.dtype)), values)
+        result: Tensor = self._program.run(images.to(self.dtype or images.dtype), self.values())
         return result.to(images.dtype)
+
+    def values(self) -> dict[str, Tensor]:
+        """The weights by their names in the program."""
+        return dict(zip(self._program.weights, self.weights.buffers(), strict=True))
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The type of the weights; None without any."""
+        kinds = (value.dtype for value in self.weights.buffers() if value.is_floating_point())
+        return next(kinds, None)
 
 
 def read_exported(path: Path) -> ExportedNetwork:

@@ -71,18 +71,34 @@ def read_onnx(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    model = _parsed(content, onnx, f"{path} {_why_not(path)}")
+    del content
+    cleaned(model)
+    _check_model(str(path), model, size, onnx)
+    _check_sizes(str(path), model, onnx)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def check_onnx(name: str, content: bytes) -> None:
+    """Check a model that does not come from `read_onnx` but from a store or an exported KMEx, which others may have made.
+
+    Raises:
+        InputError: with the reason.
+    """
+    onnx = library("onnx")
+    model = _parsed(content, onnx, f"{name} is damaged.")
+    _check_model(name, model, len(content), onnx)
+    _check_sizes(name, model, onnx)
+
+
+def _parsed(content: bytes, onnx: Any, otherwise: str) -> Any:
     try:
         model = onnx.ModelProto.FromString(content)
     except Exception as error:  # google.protobuf's DecodeError, and what its versions raise beside it
-        raise InputError(f"{path} {_why_not(path)}") from error
-    del content
+        raise InputError(otherwise) from error
     if not model.graph.node:
-        raise InputError(f"{path} {_why_not(path)}")
-    _check_model(str(path), model, size, onnx)
-    cleaned(model)
-    _check_sizes(str(path), model, onnx)
-    content = model.SerializeToString(deterministic=True)
-    return bytes(content)
+        raise InputError(otherwise)
+    return model
 
 
 def cleaned(model: Any) -> None:

@@ -25,7 +25,7 @@ from kmex_core.networks.foreign_network import (
     pooled,
     pooling_note,
 )
-from kmex_core.networks.onnx_file import DOUBLE, FLOAT, FLOAT16, UINT8, graph_input, library, read_onnx
+from kmex_core.networks.onnx_file import DOUBLE, FLOAT, FLOAT16, UINT8, check_onnx, graph_input, library, read_onnx
 from kmex_core.networks.onnx_head import OnnxHead, find_head, part
 
 _CLOSE = {FLOAT: 1e-4, DOUBLE: 1e-4, UINT8: 1e-3, FLOAT16: 2e-2}
@@ -67,13 +67,15 @@ class OnnxNetwork(ForeignNetwork):
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
-        """See `ForeignNetwork.from_arrays`. onnxruntime is needed once it runs."""
+        """See `ForeignNetwork.from_arrays`; the graph is checked again, whoever stored it."""
         if "graph" not in arrays or "images" not in arrays:
             raise InputError("The ONNX network's graph is missing: its file is damaged.")
         images = tuple(int(number) for number in torch.as_tensor(arrays["images"]).flatten())
         if len(images) != 6 or images[5] not in _NUMPY or not (images[3] == _OPEN or 1 <= images[3] <= 1024):
             raise InputError("The ONNX network's description of its images is damaged.")
-        return cls(as_bytes(arrays["graph"]), images, head_of(arrays))
+        graph = as_bytes(arrays["graph"])
+        check_onnx("The graph of this ONNX network", graph)
+        return cls(graph, images, head_of(arrays))
 
     def features(self, images: Tensor) -> Tensor:
         """See `ForeignNetwork.features`; without gradients."""

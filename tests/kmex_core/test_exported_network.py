@@ -416,6 +416,9 @@ def test_what_comes_from_a_store_is_checked_again(file: Path) -> None:
     state["program"] = as_buffer(text.replace(b"aten.conv2d.default", b"aten.from_file.default"))
     with pytest.raises(InputError, match="from_file"):
         ExportedNetwork.from_arrays(state)
+    state["program"] = as_buffer(text.replace(b'["l",[["c",1],["c",1]]]', b'["l",[["c",99999],["c",99999]]]'))
+    with pytest.raises(InputError, match="larger than"):
+        ExportedNetwork.from_arrays(state)
     for damaged in (text[:-9], b"[]", b'[2,"x",[3,1,1],null,[],[],"x"]', text.replace(b'["v","', b'["z","', 1)):
         with pytest.raises(InputError):
             Program.parse(damaged)

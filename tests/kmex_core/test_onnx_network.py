@@ -16,8 +16,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.errors import InputError
 from kmex_core.networks import onnx_file
+from kmex_core.networks.foreign_network import as_buffer
 from kmex_core.networks.onnx_network import OnnxNetwork, open_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -389,8 +390,12 @@ def test_damaged_arrays_and_missing_packages_are_said(
         OnnxNetwork.from_arrays({})
     with pytest.raises(InputError, match="damaged"):
         OnnxNetwork.from_arrays({**state, "images": torch.zeros(3)})
-    with pytest.raises(KMExError, match="cannot open"):
-        OnnxNetwork.from_arrays({**state, "graph": torch.zeros(9, dtype=torch.uint8)})(images)
+    with pytest.raises(InputError, match="damaged"):
+        OnnxNetwork.from_arrays({**state, "graph": torch.zeros(9, dtype=torch.uint8)})
+    model = onnx.ModelProto.FromString(state["graph"].numpy().tobytes())
+    model.graph.node[0].domain = "my.library"
+    with pytest.raises(InputError, match="needs code from elsewhere"):
+        OnnxNetwork.from_arrays({**state, "graph": as_buffer(model.SerializeToString())})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"pip install 'kmex-explorer\[onnx\]'"):
         OnnxNetwork.from_arrays(state)(images)
