@@ -80,7 +80,7 @@ def read_onnx(path: Path) -> bytes:
 
 
 def check_onnx(name: str, content: bytes) -> None:
-    """Check a model that does not come from `read_onnx` but from a store or an exported KMEx, which others may have made.
+    """Check a model from a store or an exported KMEx: others may have made it.
 
     Raises:
         InputError: with the reason.
