@@ -14,20 +14,13 @@ from app.components.shared.prototype_card import open_prototype
 from app.components.shared.prototype_list import show_list
 from app.components.shared.title import show_title
 from app.state import selection
-from app.wording import EXEMPLARS
-from kmex_core.base.plain_text import markdown
-from kmex_core.data import registry as datasets
+from app.wording import EXEMPLARS, IMPORTANCE, what_it_is
 
 chosen = selection()
 info = chosen.model
 
 show_title("Overview")
-st.markdown(
-    f"**{markdown(info.name)}** is a {markdown(info.backbone)} that classifies "
-    f"{markdown(datasets.title(info.dataset))} "
-    f"into {len(info.class_names)} classes. Its input is {info.image_size}×{info.image_size} pixels, "
-    f"{'greyscale' if info.channels == 1 else 'colour'}."
-)
+st.markdown(what_it_is(info))
 prepare(info)
 show_notes(chosen, of_data=True)
 converted = read.conversion(chosen)
@@ -40,9 +33,6 @@ with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lig
 
 slider = "Change their number with the slider in the sidebar."
 st.header("Prototypes", help=slider if chosen.has_black_box else None)
-st.caption(
-    f"{EXEMPLARS} Below it is the prototype's importance: the share and the number of the class's training images that "
-    "it is the nearest prototype of. If there are none, the prototype is a **ghost**. Click a prototype for details."
-)
+st.caption(f"{EXEMPLARS} {IMPORTANCE} Click a prototype for details.")
 if clicked := show_list(chosen, "class", None):
     open_prototype(chosen, int(clicked))
