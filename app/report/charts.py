@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from app.report.markup import Markup, joined, tag
 
-WIDTH, HEIGHT = 480, 290
-LEFT, RIGHT, TOP, BOTTOM = 50, 14, 22, 40
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 38, 40
 DASHES = {"dash": "7 5", "dot": "2 4"}
 TICKS = 5
 

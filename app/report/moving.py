@@ -66,8 +66,9 @@ def embedding_map(results: Results) -> tuple[Section, Moving | None]:
     shown = "" if len(rows) == total else f" {len(rows):,} of them are drawn, of each class in proportion."
     about = (
         f"The {total:,} training images (dots) by class, placed by UMAP, and the prototypes over them: squares, the "
-        f"larger the more important; ghosts are hollow diamonds.{shown} Its trustworthiness, how far neighbours "
-        f"on it are neighbours in the embedding, is {projection.trustworthiness:.3f} (0 to 1, higher is better). Point at a mark to see what it is."
+        f"larger the more important; ghosts are hollow diamonds.{shown} The map's "
+        "trustworthiness, how far neighbours on it are neighbours in the embedding, is "
+        f"{projection.trustworthiness:.3f} (0 to 1, higher is better). Point at a mark to see what it is."
     )
     legend = tag("ul", [tag("li", swatch(colours[label]), name) for label, name in enumerate(names)], class_="legend")
     canvas = tag(

@@ -55,7 +55,7 @@ class Section:
 
 def not_computed(what: str, command: str) -> str:
     """A sentence on what the store lacks, with the command that computes it."""
-    return f"{what} not been computed yet. Compute it, then make the report again: `{command}`"
+    return f"{what} not been computed yet. Run this, then make the report again: `{command}`"
 
 
 def paragraph(text: str, kind: str | None = None) -> Markup:
@@ -82,7 +82,7 @@ def overview(results: Results) -> Section:
             words += [claims.metric_choice(geometry, conversion.metric.name).partition(" You have chosen")[0]]
             words += [claims.below_black_box(geometry, summary)]
     words.append(claims.effective_number(summary, results.source.per_class(info.k)))
-    lines = {line.metric.name: line for line in metric_lines(results.evaluation)}
+    lines = {line.metric.name: line for line in metric_lines(results.evaluation, len(info.class_names))}
     cards = [_number("Black box accuracy ↑", lines["accuracy"].black_box)] if lines["accuracy"].black_box else []
     for name in ("accuracy", "agreement", "ghosting"):
         if name in lines:
@@ -161,9 +161,7 @@ def swatch(colour: str) -> Markup:
 def evaluation(results: Results) -> Section:
     """All metrics with their directions, chance levels and what their ± is over."""
     found, source = results.evaluation, results.source
-    lines = metric_lines(found)
-    both = any(line.black_box for line in lines)
-    head = ["Metric", results.title, *(["Black box"] if both else []), "To compare with"]
+    lines = metric_lines(found, len(results.info.class_names))
     content: list[Child] = [
         paragraph(
             f"On {found.test_images:,} test images. ↑ higher is better, ↓ lower is better. What a ± is over follows "
@@ -171,15 +169,20 @@ def evaluation(results: Results) -> Section:
         )
     ]
     for group in GROUPS:
-        rows = [_line(line, both) for line in lines if line.metric.group == group]
-        if rows:
-            content += [tag("h3", group), table(head, rows, group)]
-            content += [tag("ul", [tag("li", text) for text in chance_sentences(found, group)])]
-    notes = dict.fromkeys(line.note for line in lines if line.note)
-    content += [
-        paragraph(BETTER, "note"),
-        [paragraph(message(f"Not computed, or compared: {note}"), "note") for note in notes],
+        of_group = [line for line in lines if line.metric.group == group]
+        if not of_group:
+            continue
+        both, others = (any(getattr(line, name) for line in of_group) for name in ("black_box", "chance"))
+        head = ["Metric", results.title, *(["Black box"] if both else []), *(["To compare with"] if others else [])]
+        content += [tag("h3", group), table(head, [_line(line, both, others) for line in of_group], group)]
+        if beside := chance_sentences(found, group):
+            content += [tag("ul", [tag("li", text) for text in beside]), paragraph(BETTER, "note")]
+    notes = [
+        f"Not computed: {line.note}" if line.value == "not computed" else f"{line.metric.title}: {line.note}"
+        for line in lines
+        if line.note
     ]
+    content += [paragraph(message(note), "note") for note in dict.fromkeys(notes)]
     missing = ""
     if not found.images:
         command = relevance_maps_job(results.subject, source, IMAGES, 1).command
@@ -187,10 +190,10 @@ def evaluation(results: Results) -> Section:
     return Section("evaluation", "Evaluation", content, missing)
 
 
-def _line(line: MetricLine, both: bool) -> list[Child]:
+def _line(line: MetricLine, both: bool, others: bool) -> list[Child]:
     name = joined(line.metric.heading, tag("small", line.metric.about))
     cells = [name, f"{line.value} {line.interval}".strip()]
-    return [*cells, *([line.black_box] if both else []), "; ".join(line.chance)]
+    return [*cells, *([line.black_box] if both else []), *(["; ".join(line.chance)] if others else [])]
 
 
 def attributes(results: Results) -> Section | None:

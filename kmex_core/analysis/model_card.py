@@ -12,7 +12,6 @@ from kmex_core.base.plain_text import markdown, plain, yaml
 from kmex_core.base.provenance import __version__
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
-from kmex_core.metrics import chance_accuracy
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
@@ -141,20 +140,14 @@ def _preprocessing(info: ModelInfo) -> list[str]:
 
 
 def _evaluation(data: ImageDataset, title: str, evaluation: Evaluation) -> list[str]:
-    lines = metric_lines(evaluation)
+    lines = metric_lines(evaluation, len(data.class_names))
     both = any(line.black_box for line in lines)
     origin = {"held out": "held out from the training images"}.get(data.test_from, f"the {data.test_from} split")
-    chance = chance_accuracy(evaluation.labels, len(data.class_names))
     head = ["Metric", title, *(["Black box"] if both else []), "To compare with"]
     rows = []
     for line in lines:
-        levels = (
-            [f"the most frequent class every time: {chance:.1%}"]
-            if line.metric.name == "accuracy"
-            else list(line.chance)
-        )
         value = f"{line.value} {line.interval}".strip()
-        rows.append([line.metric.heading, value, *([line.black_box] if both else []), "; ".join(levels)])
+        rows.append([line.metric.heading, value, *([line.black_box] if both else []), "; ".join(line.chance)])
     table = [head, ["---"] * len(head), *rows]
     maps = f", those on relevance maps on {evaluation.images:,}" if evaluation.images else ""
     return [

@@ -144,13 +144,14 @@
     const near = 12; // pixels between the pointer and what it points at
     let scale = 1;
     let height = 1;
+    let left = margin;
 
     /** Where a point is in the canvas, in CSS pixels; the second axis points up.
      * @param {Uint16Array} of
      * @param {number} row
      */
     const place = (of, row) => [
-      margin + (of[2 * row] / 65535) * scale,
+      left + (of[2 * row] / 65535) * scale,
       height - margin - (of[2 * row + 1] / 65535) * scale,
     ];
 
@@ -181,6 +182,7 @@
       const [across, up] = map.extent.map((length) => Math.max(length, 0.05));
       scale = Math.min((width - 2 * margin) / across, (560 - 2 * margin) / up);
       height = scale * up + 2 * margin;
+      left = (width - scale * across) / 2;
       const density = window.devicePixelRatio || 1;
       canvas.width = Math.round(width * density);
       canvas.height = Math.round(height * density);
@@ -230,13 +232,13 @@
     }
 
     /** What is at a place of the canvas, in words; "" for nothing.
-     * @param {number} left
-     * @param {number} top
+     * @param {number} across
+     * @param {number} down
      */
-    function at(left, top) {
+    function at(across, down) {
       for (let p = counts.length - 1; p >= 0; p -= 1) {
         const [x, y] = place(places, p);
-        if (Math.max(Math.abs(x - left), Math.abs(y - top)) <= half(p) + 1) {
+        if (Math.max(Math.abs(x - across), Math.abs(y - down)) <= half(p) + 1) {
           const what = counts[p] === 0 ? 'a ghost' : `nearest prototype of ${counts[p]} images of its class`;
           return `Prototype ${p}, ${data.classes[map.prototypes.classes[p]]}: ${what}`;
         }
@@ -245,7 +247,7 @@
       let text = '';
       for (let row = 0; row < classes.length; row += 1) {
         const [x, y] = place(points, row);
-        const apart = (x - left) ** 2 + (y - top) ** 2;
+        const apart = (x - across) ** 2 + (y - down) ** 2;
         if (apart < best) {
           best = apart;
           text = `Training image ${images[row]}, ${data.classes[classes[row]]}`;
@@ -258,8 +260,8 @@
       const text = at(event.offsetX, event.offsetY);
       hint.hidden = text === '';
       hint.textContent = text;
-      const left = Math.min(event.offsetX + 14, canvas.clientWidth - hint.offsetWidth);
-      hint.style.left = `${Math.max(0, left)}px`;
+      const most = canvas.clientWidth - hint.offsetWidth;
+      hint.style.left = `${Math.max(0, Math.min(event.offsetX + 14, most))}px`;
       hint.style.top = `${event.offsetY + 18}px`;
     });
     canvas.addEventListener('pointerleave', () => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmex_core.analysis.comparison import rows, shown
+from kmex_core.metrics import chance_accuracy
 from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.metrics.types import Evaluation, Measured
 
@@ -30,8 +31,13 @@ class MetricLine:
     note: str
 
 
-def metric_lines(evaluation: Evaluation) -> list[MetricLine]:
-    """A line for each metric that was asked for, in the catalogue's order; chance levels are beside their metrics."""
+def metric_lines(evaluation: Evaluation, classes: int) -> list[MetricLine]:
+    """A line for each metric that was asked for, in the catalogue's order; chance levels are beside their metrics.
+
+    Args:
+        evaluation: of a model.
+        classes: how many it knows.
+    """
     (*_, row) = rows([evaluation], with_published=False)
     beside = next((other for other in rows([evaluation], with_published=False) if other.k == 0), None)
     lines = []
@@ -46,6 +52,10 @@ def metric_lines(evaluation: Evaluation) -> list[MetricLine]:
             for level in METRICS
             if METRICS[level].chance_of == name and level in row.cells
         ]
+        if name == "accuracy":
+            chance.append(
+                f"the most frequent class every time: {100 * chance_accuracy(evaluation.labels, classes):.1f} %"
+            )
         lines.append(
             MetricLine(
                 kind,
