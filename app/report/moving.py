@@ -233,7 +233,7 @@ def _pictures(results: Results, first: Sweep, thumbnails: Thumbnails) -> tuple[l
     for step in range(first.reach):
         images = [
             [
-                [int(nearest[step, number]), round(float(shares[step, number]), 4)]
+                [int(nearest[step, number]), round(float(shares[step, number]), 6)]
                 for number in range(int(first.counts[step, label]))
             ]
             for label, (nearest, shares) in enumerate(by_class)

@@ -7,6 +7,7 @@ import streamlit as st
 from app import read
 from app.components.overview.diagram import explain_model
 from app.components.overview.metric import show_metric
+from app.components.overview.report import offer_report
 from app.components.overview.summary import show_summary
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
@@ -27,6 +28,8 @@ converted = read.conversion(chosen)
 show_summary(chosen, converted)
 if chosen.has_black_box:
     show_metric(chosen, converted)
+
+offer_report(chosen)
 
 with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)
