@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from kmex_core.base.plain_text import JOINER, plain
 
 VOID = ("img", "input", "meta")
-_TOKEN = re.compile(r"\\(?P<literal>[^\w\s])|(?P<strong>\*\*)|(?P<em>\*)|`(?P<code>[^`]+)`|(?P<text>[^\\*`]+|.)")
+_TOKEN = re.compile(r"\\(?P<literal>[^\w\s]|_)|(?P<strong>\*\*)|(?P<em>\*)|`(?P<code>[^`]+)`|(?P<text>[^\\*`]+|.)")
 
 
 class Markup(str):
