@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from kmex_core.base.plain_text import JOINER, plain
 
@@ -16,15 +17,15 @@ class Markup(str):
     """HTML, not text."""
 
 
-Child = str | None  # a text, `Markup`, or nothing
+Child: TypeAlias = "str | Iterable[Child] | None"  # a text, `Markup`, nothing, or several of these
 
 
-def tag(name: str, /, *children: Child | Iterable[Child], **attributes: str | int | bool | None) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Markup:
     """An element. Texts among its children and the values of its attributes are escaped.
 
     Args:
         name: of the element.
-        children: its content; several of them in a list are one after another.
+        children: its content.
         attributes: `_` stands for `-` in their names, and one at the end is left out (`class_`); None and False leave
             an attribute out, True has no value.
     """
@@ -42,7 +43,7 @@ def _value(value: str | int | bool | None) -> str:
     return "" if value is True else f'="{escaped(str(value))}"'
 
 
-def joined(*children: Child | Iterable[Child]) -> Markup:
+def joined(*children: Child) -> Markup:
     """Texts and elements, one after another."""
     parts: list[str] = []
     for child in children:
@@ -75,7 +76,7 @@ def sentences(text: str) -> Markup:
     return Markup("".join([*parts, *(f"</{kind}>" for kind in opened)]))
 
 
-def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], caption: Child = None) -> Markup:
+def table(head: Iterable[Child], rows: Iterable[Sequence[Child]], caption: Child = None) -> Markup:
     """A table whose rows begin with their names."""
     return tag(
         "div",

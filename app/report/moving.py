@@ -63,7 +63,7 @@ def embedding_map(results: Results) -> tuple[Section, Moving | None]:
             "far": remoteness(projection, embedded) > projection.limit,
         },
     }
-    shown = "" if len(rows) == total else f" {len(rows):,} of them are drawn, of each class in proportion."
+    shown = "" if len(rows) == total else f" {len(rows):,} of the images are drawn, of each class in proportion."
     about = (
         f"The {total:,} training images (dots) by class, placed by UMAP, and the prototypes over them: squares, the "
         f"larger the more important; ghosts are hollow diamonds.{shown} The map's "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from kmex_core.base.provenance import versions
 from kmex_core.commands.evaluation import relevance_maps_job
 from kmex_core.data.colours import class_colours
 from kmex_core.metrics import chance_accuracy
-from kmex_core.metrics.catalogue import GROUPS
+from kmex_core.metrics.metric import GROUPS
+from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.stages.subject import IMAGES
 
@@ -231,7 +233,7 @@ def attributes(results: Results) -> Section | None:
     return Section("attributes", "Attributes", content)
 
 
-def _worst(results: Results, groups: Sequence[dict[str, object]], total: int) -> Markup:
+def _worst(results: Results, groups: Sequence[dict[Any, Any]], total: int) -> Markup:
     rows: list[list[Child]] = []
     for group in groups:
         rows.append(
@@ -273,7 +275,7 @@ def provenance(results: Results) -> Section:
     facts: list[tuple[str, str]] = [
         ("Model", info.name),
         ("Data set", short(info.dataset)),
-        ("Prototypes", "built-in" if seed is None else f"{results.kmeans.slug} per class, seed {seed}"),
+        ("Prototypes", "built-in" if seed is None else f"{per_class_words(results.kmeans.k)}, seed {seed} of k-means"),
         ("Metric of the embedding", results.conversion.metric.name),
         ("Command that made the model", short(command) or "unknown"),
         ("Model made", str(made.get("date", "unknown"))),

@@ -53,7 +53,7 @@ def model_card(
             *_header(info, data, title, evaluation),
             f"# {markdown(info.name)}",
             "",
-            *_about(info, data, source, title),
+            *_about(info, data, source),
             *_section("Classes", [", ".join(markdown(name) for name in info.class_names) + "."]),
             *_section("Preprocessing", _preprocessing(info)),
             *_section("Evaluation", _evaluation(data, title, evaluation)),
@@ -109,7 +109,7 @@ def _header(info: ModelInfo, data: ImageDataset, title: str, evaluation: Evaluat
     return [*lines, "---", ""]
 
 
-def _about(info: ModelInfo, data: ImageDataset, source: PrototypeSource, title: str) -> list[str]:
+def _about(info: ModelInfo, data: ImageDataset, source: PrototypeSource) -> list[str]:
     column = f" (class column {markdown(info.class_column)})" if info.class_column else ""
     words = [
         f"A {markdown(info.backbone)} that classifies {markdown(registry.title(info.dataset))}{column} into "
@@ -122,9 +122,9 @@ def _about(info: ModelInfo, data: ImageDataset, source: PrototypeSource, title: 
             "the class of its nearest prototype."
         )
     else:
-        words.append(f"It is a {title}: {MODEL_KINDS[info.kind].about}")
+        words.append(MODEL_KINDS[info.kind].about)
     train, test = len(data.split("train")), len(data.split("test"))
-    words.append(f"It was described with {train:,} training images and measured on {test:,} test images.")
+    words.append(f"Its prototypes come from {train:,} training images; it was measured on {test:,} test images.")
     return [" ".join(words), ""]
 
 
@@ -184,7 +184,8 @@ def _limitations(
         sentences.append(
             f"{ghosts:,} of {len(prototypes):,} prototypes are ghosts: nearest to no training image of their class."
         )
-    sentences += dict.fromkeys(value.reason for value in evaluation.metrics.values() if value.reason)
+    reasons = dict.fromkeys(value.reason for value in evaluation.metrics.values() if value.reason)
+    sentences += [f"Not every metric can be computed. {reason}" for reason in reasons]
     if not evaluation.images:
         sentences.append("Whether its relevance maps are faithful was not measured.")
     sentences.append(f"It knows {len(data.class_names):,} classes and names one of them for any image.")

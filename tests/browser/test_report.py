@@ -49,7 +49,7 @@ def opened(browser: Browser, report: Path) -> Iterator[Page]:
     page, wrong = context.new_page(), list[str]()
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
     page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith("data:") else None)
     page.goto(report.as_uri())
     yield page

@@ -50,7 +50,7 @@ def metric_lines(evaluation: Evaluation, classes: int) -> list[MetricLine]:
         chance = [
             f"{METRICS[level].chance_name}: {shown(level, row.cells[level])}"
             for level in METRICS
-            if METRICS[level].chance_of == name and level in row.cells
+            if METRICS[level].chance_of == name and level in row.cells and row.cells[level].mean is not None
         ]
         if name == "accuracy":
             chance.append(
