@@ -38,7 +38,7 @@ TEXTS = ["split", "file_name", "class", "predicted", "black_box"]
 def write_image_table(
     subject: Subject, source: PrototypeSource, out: Path, thumbnails: bool = False
 ) -> tuple[int, list[str]]:
-    """Write one row per image of all splits, a row group at a time: no more than a split's embedding is in memory.
+    """Write one row per image of all splits, a row group at a time.
 
     Columns: `split`, `index` (in the split), `file_name` (in the data set; null for images that are no files), `label`
     and `class`; `predicted` and `black_box`, the classes that KMEx (or a model by its built-in prototypes) and the
@@ -121,7 +121,7 @@ class _ImageTable:
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The rows of each split in order, at most `ROWS` at a time."""
         for split in self.subject.data.splits:
-            embedded = self.subject.embedding(split).get()
+            embedded = self.subject.read(self.subject.embedding(split))
             for start in range(0, len(embedded), ROWS):
                 yield self._batch(schema, split, embedded, np.arange(start, min(start + ROWS, len(embedded))))
 

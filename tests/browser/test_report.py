@@ -14,7 +14,7 @@ from kmex_core.base.plain_text import plain
 from kmex_core.base.store import Store
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import subject_of
-from tests.helpers.browser import serious
+from tests.helpers.browser import open_page, serious
 
 pytestmark = pytest.mark.browser
 
@@ -119,6 +119,14 @@ def test_it_keeps_nobody_out_and_fits_every_width(opened: Page, scheme: str) -> 
     assert levels(opened)[0] == 1
     assert all(after <= before + 1 for before, after in zip(levels(opened), levels(opened)[1:], strict=False))
     assert serious(opened) == []
+
+
+def test_the_button_on_the_overview_downloads_it(page: Page) -> None:
+    open_page(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report (HTML)").click()
+    assert download.value.suggested_filename == "digits-5-report.html"
+    assert download.value.path().read_text().startswith("<!doctype html>")
 
 
 def levels(page: Page) -> list[int]:
