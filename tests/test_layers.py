@@ -35,6 +35,7 @@ APP_ORDER = (
     "claims",
     "links",
     "figures",
+    "report",
     "read",
     "routes",
     "state",
@@ -43,7 +44,7 @@ APP_ORDER = (
     "frame",
     "Home",
 )
-PURE = ("figures", "claims", "selection")  # results in, charts and words out
+PURE = ("figures", "claims", "selection", "report")  # results in, charts and words out
 NO_SCREEN = {"streamlit", "plotly", "starlette", "app"}
 
 

@@ -160,7 +160,9 @@ def test_the_settings_have_one_definition() -> None:
     assert (ROOT / "app" / SETTINGS).samefile(ROOT / SETTINGS)
 
 
-def test_the_command_works_from_any_folder_and_calls_itself_kmex(installed: Installed, elsewhere: Path) -> None:
+def test_the_command_works_from_any_folder_and_calls_itself_kmex(
+    installed: Installed, elsewhere: Path, tmp_path: Path
+) -> None:
     before = sorted(elsewhere.rglob("*"))
     for command in (("kmex",), ("kmex", "app"), ("kmex", "store", "size")):
         text = installed.run(*command, "--help", folder=elsewhere)
@@ -170,6 +172,11 @@ def test_the_command_works_from_any_folder_and_calls_itself_kmex(installed: Inst
     store = installed.home / ".cache" / "kmex-explorer" / "store"
     assert str(store) in installed.run("kmex", "store", "size", folder=elsewhere)
     assert (store / "projections").is_dir()
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        (registered,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        assert b"[kmex.reports]\nhtml = app.report:html_report\n" in wheel.read(registered)
+    installed.run("kmex", "export", "--model", "digits", "--html", str(tmp_path / "report.html"), folder=elsewhere)
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert sorted(elsewhere.rglob("*")) == before
 
 

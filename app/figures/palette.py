@@ -37,6 +37,8 @@ _STYLES = {
     "shadow": "#000000",
     "share": "#3f8fcf",
     "ghost": GHOST,
+    "chosen": CHOSEN,
+    "ink": f"light-dark({LIGHT.ink}, {DARK.ink})",
     "page": f"light-dark({LIGHT.page}, {DARK.page})",
     "accent": f"light-dark({LIGHT.accent}, {DARK.accent})",
 }

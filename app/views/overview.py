@@ -7,6 +7,7 @@ import streamlit as st
 from app import read
 from app.components.overview.diagram import explain_model
 from app.components.overview.metric import show_metric
+from app.components.overview.report import offer_report
 from app.components.overview.summary import show_summary
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
@@ -14,19 +15,13 @@ from app.components.shared.prototype_card import open_prototype
 from app.components.shared.prototype_list import show_list
 from app.components.shared.title import show_title
 from app.state import selection
-from app.wording import EXEMPLARS
-from kmex_core.base.plain_text import markdown
-from kmex_core.data import registry as datasets
+from app.wording import EXEMPLARS, IMPORTANCE, what_it_is
 
 chosen = selection()
 info = chosen.model
 
 show_title("Overview")
-st.markdown(
-    f"**{markdown(info.name)}** is a {markdown(info.backbone)} that classifies "
-    f"{markdown(datasets.title(info.dataset))} "
-    f"into {len(info.class_names)} classes. Its input: {info.preprocessing.words()}."
-)
+st.markdown(what_it_is(info))
 prepare(info)
 show_notes(chosen, of_data=True)
 converted = read.conversion(chosen)
@@ -34,14 +29,13 @@ show_summary(chosen, converted)
 if chosen.has_black_box:
     show_metric(chosen, converted)
 
+offer_report(chosen)
+
 with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lightbulb:"):
     explain_model(chosen)
 
 slider = "Change their number with the slider in the sidebar."
 st.header("Prototypes", help=slider if chosen.has_black_box else None)
-st.caption(
-    f"{EXEMPLARS} Below it is the prototype's importance: the share and the number of the class's training images that "
-    "it is the nearest prototype of. If there are none, the prototype is a **ghost**. Click a prototype for details."
-)
+st.caption(f"{EXEMPLARS} {IMPORTANCE} Click a prototype for details.")
 if clicked := show_list(chosen, "class", None):
     open_prototype(chosen, int(clicked))

@@ -1,4 +1,4 @@
-"""Escaping of untrusted text for Markdown, charts, LaTeX and spreadsheets: they show it unchanged.
+"""Escaping of untrusted text for Markdown, charts, LaTeX, YAML and spreadsheets: they show it unchanged.
 
 Class names, attribute names, folder names and error messages are untrusted. Each kind of output that interprets special
 characters has one function here, and everything that writes such output uses it.
@@ -49,6 +49,11 @@ def _picture(letter: str) -> str:
     return chr(0x2400 + ord(letter)) if letter < " " else "�"
 
 
+def utf8(text: str) -> str:
+    """`text` with a "?" for each character that UTF-8 cannot encode: bytes of a file's name that are no text."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def without_colours(text: str) -> str:
     """`text` without a terminal's colour and cursor codes."""
     return _ANSI.sub("", text)
@@ -97,6 +102,12 @@ def charts(names: Iterable[str]) -> list[str]:
 def latex(text: str) -> str:
     """`text` escaped for LaTeX, also at the beginning of a table row."""
     return "".join(_LATEX.get(letter, letter) for letter in plain(text))
+
+
+def yaml(text: str) -> str:
+    """`text` as a quoted YAML string on one line, which no reader takes for a number, a date or anything else."""
+    whole = re.sub("[\ufffe\uffff]", "�", plain(utf8(text)))  # no characters to a reader of YAML
+    return '"' + whole.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def cell(value: Any) -> Any:

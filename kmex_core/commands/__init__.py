@@ -17,6 +17,7 @@ from kmex_core.commands import (  # noqa: I001 (the order of `--help`)
     attributes,
     tables,
     models,
+    taking_away,
     upkeep,
 )
 from kmex_core.commands._shared import app
@@ -38,6 +39,7 @@ __all__ = [
     "patches",
     "sweep",
     "tables",
+    "taking_away",
     "training",
     "upkeep",
 ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,13 +12,9 @@ from kmex_core.commands._shared import (
     Bar,
     Json,
     ModelName,
-    Overwrite,
     answer_with,
     app,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -60,32 +55,6 @@ def models(as_json: Json = False) -> None:
             print(f"Warning: {message}", file=sys.stderr)
 
     answer_with(as_json, work, show)
-
-
-@app.command()
-def export(
-    model: ModelName,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file (safetensors).")],
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Write a model to a file that `import` reads: its weights by name, and its description.
-
-    Example: python -m kmex_core export --model digits --out digits.safetensors
-    """
-
-    def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.base.files import write_bytes
-        from kmex_core.base.outputs import check_file
-        from kmex_core.base.store import Store
-        from kmex_core.models import catalogue
-
-        check_file(out, overwrite)
-        content = catalogue.exported(Store(), model)
-        write_bytes(out, content)
-        return {"model": model, "out": str(out), "bytes": len(content)}
-
-    answer_with(as_json, work, lambda answer: print(f"Wrote {answer['out']} ({answer['bytes'] / 2**20:.1f} MiB)."))
 
 
 @app.command()

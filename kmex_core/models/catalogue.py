@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from kmex_core.models.kinds import MODEL_KINDS
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from kmex_core.networks.splitting import SplitModel
 
 ROOM = "models"
 # checkpoints of unfinished trainings: after an odd number of epochs, and after an even one
@@ -107,6 +110,7 @@ def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
     try:
         values = dict(description["model"])
         values["class_names"] = tuple(values["class_names"])
+        values["class_outputs"] = tuple(values.get("class_outputs", ()))
         if "preprocessing" in values:
             values["preprocessing"] = Preprocessing.from_description(values["preprocessing"])
         else:  # of a version whose networks were all given squares
@@ -287,34 +291,60 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
         InputError: when there is none of that name, or its weights do not fit its architecture.
         StoreError: when its file is damaged.
     """
-    from kmex_core.networks import splitting
-
     path = path_of(store, name)
     try:
         arrays, description = read_file(path)
     except FileNotFoundError:  # deleted or renamed since
         arrays, description = read_file(path := path_of(store, name))
     info = info_of(description, name, path)
-    model = build(info)
+    model = build(info, arrays)
     load_state(model, arrays, f"The weights of '{name}'")
     model.eval().to(device)
     if info.kind != "blackbox":
         return BlackBox(info, model, model.get_submodule("encoder"), model.get_submodule("head"), "head")
-    parts = splitting.split(model)
+    parts = split(info, model)
     return BlackBox(info, model, parts.encoder, parts.head, parts.head_path)
 
 
-def build(info: ModelInfo) -> nn.Module:
+def split(info: ModelInfo, model: nn.Module) -> SplitModel:
+    """The encoder and the head of a black box or an encoder, for the classes of its description.
+
+    Raises:
+        InputError: see `splitting`.
+    """
+    import torch
+
+    from kmex_core.networks import splitting
+
+    classes = len(info.class_names)
+    if info.head_path == splitting.NONE:
+        device = next(model.parameters(), torch.empty(0)).device
+        shape = (2, info.preprocessing.inputs, *info.preprocessing.size)
+        return splitting.whole(model, torch.zeros(shape, device=device), classes)
+    parts = splitting.split_at(model, info.head_path) if info.head_path else splitting.split(model)
+    if not info.predicts or info.class_outputs:
+        return parts.predicting(info.class_outputs or None, classes)
+    return parts
+
+
+def build(info: ModelInfo, arrays: Mapping[str, np.ndarray] = MappingProxyType({})) -> nn.Module:
     """The network of a model's description, with new weights.
+
+    Args:
+        info: the description.
+        arrays: the model's stored weights, for networks that are in them as a whole.
 
     Raises:
         InputError: see `architectures.build`.
         StoreError: for a kind that this version does not know.
     """
     from kmex_core.networks import architectures
+    from kmex_core.networks.architecture_source import Plan
 
     if info.kind == "blackbox":
-        return architectures.build(info.backbone, len(info.class_names), info.image_size)
+        outputs = len(info.class_names) if info.outputs is None else info.outputs
+        plan = Plan("", outputs, info.preprocessing.size, info.preprocessing.inputs, info.details)
+        return architectures.rebuilt(info.backbone, plan, arrays)
     if info.kind not in MODEL_KINDS:
         raise StoreError(f"'{info.name}' is a '{info.kind}', which is unknown to this version.")
     return MODEL_KINDS[info.kind].build(info.backbone, len(info.class_names), info.image_size, info.k, info.options)

@@ -35,6 +35,12 @@ class ModelInfo:
         options: its hyper-parameters.
         class_column: the column of its data set's table that is the class, "" for the data set's own class.
         skip_broken: whether pictures that cannot be decoded are left out of its data set.
+        details: what its architecture's source needs to build it again, beside its name.
+        head_path: the dotted name of its head (see `splitting`), "" for the last Linear layer, `splitting.NONE` for an
+            encoder.
+        outputs: how many class scores it gives; None for as many as classes, 0 for an encoder.
+        class_outputs: (C,) the number of each class among its outputs; empty where they are the classes in order, or
+            where it predicts none of them.
     """
 
     name: str
@@ -51,6 +57,15 @@ class ModelInfo:
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
     skip_broken: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+    head_path: str = ""
+    outputs: int | None = None
+    class_outputs: tuple[int, ...] = ()
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the network itself predicts the classes: an encoder does not, nor one that was trained on others."""
+        return bool(self.class_outputs) or self.outputs in (None, len(self.class_names))
 
     @property
     def image_size(self) -> int:

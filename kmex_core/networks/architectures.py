@@ -1,18 +1,23 @@
-"""Backbones by name, from the sources in `networks.backbones`."""
+"""Networks by name: backbones, from the sources in `networks.backbones`, and `prefix:name`, from `networks.sources`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
+import numpy as np
 import torch
 from torch import nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.registry import Registry, subclasses
-from kmex_core.networks import backbones, passes
+from kmex_core.networks import backbones, passes, sources, trust
+from kmex_core.networks.architecture_source import ArchitectureSource, Plan, Proposal
 from kmex_core.networks.backbone import BackboneSource
 
 _KINDS = subclasses(backbones.__name__, BackboneSource)  # type: ignore[type-abstract]  # those that are found are concrete
+_SOURCES = subclasses(sources.__name__, ArchitectureSource)  # type: ignore[type-abstract]
+TORCHVISION = "torchvision"  # a prefix that its backbones may have
 
 
 @cache
@@ -62,3 +67,70 @@ def _check_size(model: nn.Module, name: str, image_size: int, num_classes: int) 
             "--image-size or another backbone."
         ) from error
     assert scores.shape == (2, num_classes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# networks from outside
+
+
+@cache
+def outside() -> dict[str, ArchitectureSource]:
+    """The sources of networks from outside, by prefix; that without one is the user's own functions."""
+    return {kind.name: kind() for kind in _SOURCES}
+
+
+def source_of(name: str) -> tuple[ArchitectureSource, str] | None:
+    """The source of a network and its name there; None for a backbone.
+
+    Raises:
+        InputError: for a name that no source has.
+    """
+    prefix, colon, rest = name.partition(":")
+    if not colon or (prefix == TORCHVISION and rest in registered()):
+        return None
+    if prefix in outside() and prefix:
+        return outside()[prefix], rest
+    if trust.is_function(name):
+        return outside()[""], name
+    kinds = "; ".join(f"{source.about}" for source in outside().values())
+    raise InputError(f"Expected a backbone's name or a network from outside, got '{name}'. There are: {kinds}.")
+
+
+def without_prefix(name: str) -> str:
+    """A backbone's registered name: `torchvision:resnet18` is resnet18."""
+    return name.removeprefix(f"{TORCHVISION}:")
+
+
+def is_trainable(name: str) -> bool:
+    """Whether a network of this name can be trained here."""
+    source = source_of(name)
+    return source is None or source[0].trainable
+
+
+def propose(name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    """A network from outside with its source's weights, see `ArchitectureSource.propose`.
+
+    Raises:
+        InputError: see there; and for a backbone of this product.
+    """
+    source = source_of(name)
+    if source is None:
+        raise InputError(f"'{name}' is a backbone of this product.")
+    return source[0].propose(source[1], outputs, size, inputs)
+
+
+def rebuilt(name: str, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
+    """A network of the store again, with new weights.
+
+    Args:
+        name: as it was imported.
+        plan: what else it is built from; its name is set here.
+        arrays: its stored weights, for networks that are in them as a whole.
+
+    Raises:
+        InputError: see `ArchitectureSource.build` and `build`.
+    """
+    source = source_of(name)
+    if source is None:
+        return build(without_prefix(name), plan.outputs, max(plan.size))
+    return source[0].build(Plan(source[1], plan.outputs, plan.size, plan.inputs, plan.details), arrays)

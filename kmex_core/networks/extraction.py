@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event, Progress, silent
+from kmex_core.networks.heads import has_scores
 from kmex_core.networks.memory import Portions
-from kmex_core.networks.types import Embeddings
+from kmex_core.networks.types import NO_CLASS, Embeddings
 
 
 def extract(
@@ -23,7 +24,7 @@ def extract(
     mixed_precision: bool = False,
     progress: Progress = silent,
 ) -> Embeddings:
-    """The embedding of every image, its label, and the class predicted by the head.
+    """The embedding of every image, its label, and the class predicted by the head; −1 where that has no scores.
 
     A batch is split into portions that fit into free memory (`memory.Portions`), and into smaller ones if memory runs
     out anyway. Memory is bounded by one batch and the result. The modes of both are restored afterwards.
@@ -56,7 +57,9 @@ def extract(
             # measure the memory per image once, on the first batch
             if portions is None:
                 with torch.autocast(torch.device(device).type, enabled=mixed_precision):
-                    portions = Portions.fitting(lambda few: head(encoder(few)), images[:3].to(device), len(images))
+                    portions = Portions.fitting(
+                        lambda few: _scored(head, encoder(few)), images[:3].to(device), len(images)
+                    )
             for z, predicted, own_labels in portions.over(len(images), forward):
                 rows.add(z, own_labels, predicted)
                 progress(Event("Computing embeddings", rows.count, max(total, rows.count)))
@@ -72,8 +75,15 @@ def _forward(
     place = torch.device(device)
     with torch.no_grad(), torch.autocast(place.type, enabled=mixed_precision):
         z = encoder(images.to(place, non_blocking=True))
-        predicted = head(z).argmax(1)
+        scores = _scored(head, z)
+        predicted = scores.argmax(1) if has_scores(head) else torch.full((len(z),), NO_CLASS)
     return z.float().cpu().numpy(), predicted.cpu().numpy()
+
+
+def _scored(head: nn.Module, z: Tensor) -> Tensor:
+    """Class scores, or the embeddings where there are none."""
+    scores: Tensor = head(z) if has_scores(head) else z
+    return scores
 
 
 class _Rows:

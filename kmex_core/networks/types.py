@@ -9,6 +9,8 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 
+NO_CLASS = -1  # predicted by a network that predicts none of the classes
+
 
 @dataclass(frozen=True, eq=False)
 class Embeddings(StoredResult):
@@ -17,7 +19,7 @@ class Embeddings(StoredResult):
     Attributes:
         z: (N, D) float32, the embedding.
         labels: (N,) int64, the true class of each image.
-        black_box: (N,) int64, the class that the black box predicts.
+        black_box: (N,) int64, the class that the black box predicts; `NO_CLASS` if it predicts none.
     """
 
     z: np.ndarray

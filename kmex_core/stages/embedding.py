@@ -14,7 +14,7 @@ from kmex_core.base.devices import checked_device
 from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import EmbeddingSpec
-from kmex_core.networks.types import Embeddings
+from kmex_core.networks.types import NO_CLASS, Embeddings
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.shards import Shards
 
@@ -140,4 +140,4 @@ class RegroupedEmbedding(SplitEmbedding):
     def get(self) -> Embeddings:
         """The embedding, see `SplitEmbedding.get`."""
         labels = self._bound.data.split(self._split).labels
-        return Embeddings(self._bound.read(self._embedding).z, labels, np.full(len(labels), -1, dtype=np.int64))
+        return Embeddings(self._bound.read(self._embedding).z, labels, np.full(len(labels), NO_CLASS, dtype=np.int64))

@@ -118,15 +118,22 @@ class Subject(Bound):
         """The black box for comparison with a prototypical model's relevance maps, see `reference_of`."""
         return reference_of(self)
 
+    def reference_divergence(
+        self, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
+    ) -> ReferenceDivergence | None:
+        """D_fdl between a model with built-in prototypes and its `reference`; None without such a black box."""
+        reference, source = self.reference(), BuiltIn()
+        if reference is None:
+            return None
+        scores, conversion = self.relevance_scores(source, images, seed, maps).spec, self.conversion(source)
+        return ReferenceDivergence(self, source, conversion, scores, reference, maps)
+
     def divergences(
         self, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
     ) -> MapDivergences | NotComputed:
-        """D_fdl between a model with built-in prototypes and its `reference` by image, or the reason why not."""
-        reference, source = self.reference(), BuiltIn()
-        if reference is None:
-            return ALONE
-        scores, conversion = self.relevance_scores(source, images, seed, maps).spec, self.conversion(source)
-        return ReferenceDivergence(self, source, conversion, scores, reference, maps).get_or_why_not()
+        """`reference_divergence` by image, or the reason why not."""
+        artifact = self.reference_divergence(images, seed, maps)
+        return ALONE if artifact is None else artifact.get_or_why_not()
 
     def explainer(self, source: PrototypeSource) -> KMEx:
         """The self-explaining module of a source's prototypes, on the device."""

@@ -14,7 +14,7 @@ from app.figures.sweep import sweep_figure
 from app.links import bound_to
 from app.selection import Selection
 from app.state import query
-from app.wording import interval, message
+from app.wording import BETTER, interval, message
 from kmex_core import metrics
 from kmex_core.analysis import comparison
 from kmex_core.analysis.tables.evaluation import confusion_table, shares_table
@@ -54,10 +54,7 @@ def show_metrics(evaluation: Evaluation, group: str) -> None:
     sentences = comparison.chance_sentences(evaluation, group)
     if sentences:
         st.markdown("\n".join(f"- {message(sentence)}" for sentence in sentences))
-        st.caption(
-            "Better: by more than 1.96 standard errors of the differences, image by image. Numbers in parentheses are "
-            "means over the images."
-        )
+        st.caption(BETTER)
     for reason in dict.fromkeys(evaluation.metrics[name].reason for name in names if evaluation.metrics[name].reason):
         st.caption(f"Not computed: {message(reason)}")
 

@@ -1,0 +1,108 @@
+"""The interface of sources of networks from outside this product: `timm:NAME`, `hf:FOLDER`, `module:function` …"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from kmex_core.base.errors import InputError
+from kmex_core.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network is built from.
+
+    Attributes:
+        name: its name in its source, without the prefix.
+        outputs: how many class scores it gives, 0 for an encoder.
+        size: (H, W) of its input in pixels.
+        inputs: channels of its input.
+        details: what its source noted when it was proposed, JSON-like.
+    """
+
+    name: str
+    outputs: int
+    size: tuple[int, int]
+    inputs: int = 3
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A network from outside, as its source gives it.
+
+    Attributes:
+        module: the network.
+        details: what `ArchitectureSource.build` needs.
+        outputs: how many class scores it gives, 0 for an encoder; None where only running it tells.
+        preprocessing: what it was trained with; None if its source does not know.
+        class_names: of its outputs; empty if its source does not know.
+        pretrained: whether it has trained weights.
+        weights: a file with its weights, which still have to be read.
+        notes: what a person should know.
+    """
+
+    module: nn.Module
+    details: Mapping[str, Any] = field(default_factory=dict)
+    outputs: int | None = None
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
+    pretrained: bool = False
+    weights: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+class ArchitectureSource(ABC):
+    """A source of networks. To add one, add a file with a subclass to `networks.sources`.
+
+    Attributes:
+        name: the prefix, what stands before the colon of its networks' names.
+        about: what follows it, for people.
+        trainable: whether its networks can be trained here.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    trainable: ClassVar[bool] = True
+
+    @abstractmethod
+    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+        """A network with the weights that its source has for it, if it has some.
+
+        Args:
+            name: without the prefix.
+            outputs: how many class scores it should give, with new weights in its head where that differs from the
+                source's; None for the source's own.
+            size: (H, W) of the input; the source's own when None.
+            inputs: channels of the input.
+
+        Raises:
+            InputError: for an unknown name, a missing package, or what cannot be used.
+        """
+
+    @abstractmethod
+    def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """The network again, from its plan alone; its weights are put into it afterwards.
+
+        Args:
+            plan: as it was imported.
+            arrays: its stored weights, for networks that are in them as a whole.
+
+        Raises:
+            InputError: when a package is missing or the network cannot be built any more.
+        """
+
+
+def missing(package: str, extra: str) -> InputError:
+    """What to say where an optional package is missing."""
+    return InputError(
+        f"This needs the package {package}, which is not installed. Install it with `pip install {package}`, or all "
+        f"that is needed with `pip install 'kmex-explorer[{extra}]'`."
+    )

@@ -1,0 +1,1 @@
+"""Sources of networks from outside this product, one file each; see `ArchitectureSource`."""
