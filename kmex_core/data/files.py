@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kmex_core.data.dataset import LeftOut
 from kmex_core.data.pictures import DECODER, SUFFIXES, read_header, read_picture
 
 UNKNOWN = "files with a suffix that no picture has"
+ARCHIVED = "archives, which are not unpacked inside a data set"
 BARE = "files without a suffix"
 HIDDEN = "hidden or system files and folders"
 IRREGULAR = "entries that are not regular files"
@@ -27,6 +28,7 @@ LINKED = "links to folders"
 LOOSE = "pictures outside the class folders"
 BROKEN = "files that cannot be read as pictures"
 SKIP = "Repair or remove {pronoun}, or leave broken files out with --skip-broken."
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _SYSTEM = (
     "__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found",
     "system volume information", "__pycache__", "icon\r",
@@ -36,6 +38,11 @@ _SYSTEM = (
 def is_system(name: str) -> bool:
     """Whether a file or folder belongs to the operating system or a program, not to the user."""
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file has a picture's suffix, and is not the system's."""
+    return os.path.splitext(name)[1].lower().lstrip(".") in SUFFIXES and not is_system(name)
 
 
 class Tally:
@@ -67,7 +74,7 @@ class Found:
     folders: list[str] = field(default_factory=list)
 
 
-def scan(folder: Path, root: Path, tally: Tally) -> Found:
+def scan(folder: Path, root: Path, tally: Tally, used: Collection[str] = ()) -> Found:
     """All pictures below a folder at any depth, by suffix; lists each directory once and reads no file.
 
     Links to files and to direct subfolders are followed; deeper links to folders are not.
@@ -76,12 +83,13 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
         folder: where to look.
         root: of the data set. Names are relative to it and in NFC, so they are the same on every system.
         tally: receives what is left out.
+        used: names of other files that the data set is made of, such as tables.
 
     Raises:
         InputError: when the folder cannot be read.
     """
     files, folders = [], []
-    waiting = [(str(folder), name_in(folder, root) + "/")]
+    waiting = [(str(folder), "" if folder == root else name_in(folder, root) + "/")]
     while waiting:
         directory, prefix = waiting.pop()
         top = directory == str(folder)
@@ -115,8 +123,8 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
                 tally.add(IRREGULAR, name)
             elif suffix.lower().lstrip(".") in SUFFIXES:
                 files.append(state_of(entry.path, name, status))
-            else:
-                tally.add(UNKNOWN if suffix else BARE, name)
+            elif name not in used:
+                tally.add(ARCHIVED if suffix.lower() in ARCHIVES else UNKNOWN if suffix else BARE, name)
     return Found(sorted(files, key=lambda file: file.name), sorted(folders))
 
 
