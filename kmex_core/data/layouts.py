@@ -42,6 +42,10 @@ _SESSION = re.compile(
 )
 
 
+class _NothingReadable(InputError):
+    """A folder in which nothing fits."""
+
+
 def find(folder: Path, spec: DatasetSpec, depth: int = 0) -> Layout:
     """The layout of a data set's folder. In this order:
 
@@ -66,7 +70,8 @@ def find(folder: Path, spec: DatasetSpec, depth: int = 0) -> Layout:
         InputError: when nothing fits, or it is unclear what does.
     """
     layout = layout_of(folder)
-    if layout.kind == "parquet":
+    files = layout.places["train"] if layout.kind == "parquet" else parquet_files(folder)
+    if layout.kind == "parquet" and not _is_list(files[0]):
         return layout
     if arrow := _arrow(folder):
         return arrow
@@ -83,14 +88,27 @@ def find(folder: Path, spec: DatasetSpec, depth: int = 0) -> Layout:
     if tabled:
         column = "" if tabled.sheets is None else tabled.sheets.label
         return replace(layout, notes=tabled.notes, class_column=column) if _gives(layout, column) else tabled
-    if train is not None:
+    if layout.kind:
         return layout
-    if files := [path for path in parquet_files(folder) if not layout.places]:
-        note = "The names of the parquet files say no split: all of them are training images."
-        return Layout("parquet", folder, {"train": files}, notes=(note,), seen=(folder,))
-    if len(roots) > 1 and not _are_splits(roots):
+    encoded = [path for path in files if sheets.has_images(path)]
+    if not encoded and len(roots) > 1 and not _have_splits(roots):
         return _classes(folder, roots, unused)
+    if encoded or (files and not roots):  # unless they are images, `load_parquet` says what they are
+        note = "The names of the parquet files say no split: all of them are training images."
+        return Layout("parquet", folder, {"train": encoded or files}, notes=(note,), seen=(folder,))
     return _deeper(folder, spec, depth, layout)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a parquet file names pictures rather than having them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
+    return "image" not in names and not sheets.has_images(path) and _has_picture(path.parent)
 
 
 def _gives(layout: Layout, column: str) -> bool:
@@ -116,8 +134,10 @@ def _has_picture(folder: Path) -> bool:
     return any(is_picture(name) for name in itertools.islice(names, MOST_NAMES))
 
 
-def _are_splits(folders: list[Path]) -> bool:
-    return any(path.name.lower() in WORDS | SPARE_WORDS for path in folders)
+def _have_splits(folders: list[Path]) -> bool:
+    """Whether folders, or what is directly in them, are named by a word for a split: they are no classes."""
+    every = [*folders, *(path for folder in folders for path in folder.iterdir() if path.is_dir())]
+    return any(path.name.lower() in WORDS | SPARE_WORDS for path in every)
 
 
 # ---- classes and sessions -------------------------------------------------------------------------------------------
@@ -275,12 +295,13 @@ def _sheet(
 
 def _deeper(folder: Path, spec: DatasetSpec, depth: int, layout: Layout) -> Layout:
     """What is in the only folder that has a data set."""
-    errors: list[InputError] = []
-    found = []
+    found, errors = [], []
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not is_system(path.name))
     for path in inner if depth < DEEPEST and len(inner) <= MOST_FOLDERS else ():
         try:
             found.append((path, find(path, spec, depth + 1 if len(inner) == 1 else DEEPEST)))
+        except _NothingReadable:
+            continue
         except InputError as error:
             errors.append(error)
     if len(found) == 1:
@@ -289,10 +310,10 @@ def _deeper(folder: Path, spec: DatasetSpec, depth: int, layout: Layout) -> Layo
     if len(found) > 1:
         names = joined("and", [f"{path.name}/" for path, _ in found[:6]])
         raise InputError(f"{folder} has several data sets: {names}. Pass the path of the one that is meant.")
-    if len(inner) == 1 and errors and not any(is_picture(path.name) for path in folder.iterdir()) and depth < DEEPEST:
+    if len(errors) == 1:
         raise errors[0]
     unused = f" These names match no split: {first_few(layout.others)}." if layout.others else ""
-    raise InputError(
+    raise _NothingReadable(
         f"{folder} contains no readable data set. Found: {_inventory(folder)}.{unused} These layouts are read: "
         f"{'; '.join(READ)}."
     )

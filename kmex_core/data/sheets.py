@@ -143,8 +143,10 @@ def find_sheets(
             f"{table.name} names pictures, but no column of it is known to be the class. To use one: --label-column."
             for table in naming
         )
-    splits = [split_of_name(table.path.name) or split_of_name(table.path.parent.name) for table in labelled]
-    if len(labelled) > 1 and ("" in splits or len(set(splits)) < len(splits)):
+    splits = [split_of_name(Path(table.name).name) or split_of_name(str(Path(table.name).parent)) for table in labelled]
+    if len(labelled) == 1:
+        splits = [""]  # its name may say anything: columns and folders tell the split
+    elif "" in splits or len(set(splits)) < len(splits):
         listed = joined("and", [table.name for table in labelled])
         raise InputError(
             f"{folder} has several tables that give the classes of its pictures: {listed}. Keep one, or one for each "
@@ -155,7 +157,7 @@ def find_sheets(
 
 def _naming(folder: Path, path: Path, names: Names, key: str) -> _Table | None:
     """A table and its column that names pictures; None for a table that has none."""
-    if path.suffix.lower() == ".parquet" and _has_images(path):
+    if path.suffix.lower() == ".parquet" and has_images(path):
         return None
     name = name_in(path, folder)
     try:
@@ -192,7 +194,8 @@ def _naming(folder: Path, path: Path, names: Names, key: str) -> _Table | None:
     return _Table(path, name, frame, fitting[0], images)
 
 
-def _has_images(path: Path) -> bool:
+def has_images(path: Path) -> bool:
+    """Whether a parquet file has a column that may be encoded images."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
