@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import tarfile
@@ -172,16 +173,13 @@ def members(source: Bounded, where: str) -> Iterator[tuple[tarfile.TarFile, tarf
 def is_shard(path: Path) -> bool:
     """Whether an uncompressed tar file is one of WebDataset: a picture and a label or text share a key."""
     kinds: dict[str, set[str]] = {}
-    try:
-        source = decompressed(path)
-        with source:
-            for number, (_, member) in enumerate(members(source, str(path))):
-                key, kind = key_of(member.name)
-                kinds.setdefault(key, set()).add(kind)
-                if number >= LOOKED_AT:
-                    break
-    except (InputError, OSError):
-        return False
+    # damage further on is an error when the shard is read, and does not make it something else
+    with contextlib.suppress(InputError, OSError), decompressed(path) as source:
+        for number, (_, member) in enumerate(members(source, str(path))):
+            key, kind = key_of(member.name)
+            kinds.setdefault(key, set()).add(kind)
+            if number >= LOOKED_AT:
+                break
     return any(of & set(SUFFIXES) and of & {CLASS, TEXT, JSON} for of in kinds.values())
 
 
