@@ -7,7 +7,6 @@ something is written.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -321,15 +320,28 @@ def needless_folders(root: Path, used: Callable[[Path], bool], age: float) -> It
                 yield path, "an unpacked archive that no model uses"
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove an unpacked archive, unless it is being unpacked now.
+def remove_folder(folder: Path) -> bool:
+    """Remove an unpacked archive, or the rest of one, unless it is being unpacked now.
+
+    Returns:
+        Whether it was removed.
 
     Raises:
-        OSError: when it cannot be removed.
+        StoreError: when it cannot be removed.
     """
-    with contextlib.suppress(Timeout), FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
-        folder.with_suffix(".json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    lock = folder.parent / f".{folder.name}.lock"
+    try:
+        with FileLock(lock, timeout=0):
+            folder.with_suffix(".json").unlink(missing_ok=True)
+            shutil.rmtree(folder)
+            lock.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be removed: {error.strerror or error}.") from error
+    return True
 
 
 def size_of(folder: Path) -> int:

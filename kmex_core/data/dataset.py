@@ -16,7 +16,7 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
 from kmex_core.data.content import FileState, Watch, digest_of
 from kmex_core.data.network_input import to_channels, to_pixels
-from kmex_core.data.pictures import DECODER, read_header, read_picture
+from kmex_core.data.pictures import DECODER, Header, read_header, read_picture
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +54,15 @@ class Split(ABC):
     def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
         """The original images at `indices`, one at a time; one array for images in memory."""
         return (self.image(int(index)) for index in indices)
+
+    def header(self, index: int) -> Header:
+        """What the image is stored as; for images in memory without a format."""
+        image = self.image(index)
+        return Header(image.shape[:2], image.ndim == 2, DECODER, "", False)
+
+    def title(self, index: int) -> str:
+        """The name of the image's file, or its place in the split."""
+        return f"image {index}"
 
 
 class ArraySplit(Split):
@@ -133,6 +142,13 @@ class EncodedSplit(Split):
         pixels = to_channels(picture.pixels, self.channels)
         return pixels[..., 0] if self.channels == 1 else pixels
 
+    def header(self, index: int) -> Header:
+        return read_header(*_named(self.sources, index, self.where))
+
+    def title(self, index: int) -> str:
+        source = self.sources[index] if isinstance(self.sources, list) else None
+        return source.name if isinstance(source, FileState | Path) else super().title(index)
+
 
 class Subset(Split):
     """Some images of another split.
@@ -156,6 +172,12 @@ class Subset(Split):
 
     def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
         return self.whole.images(self.indices[np.asarray(indices)])
+
+    def header(self, index: int) -> Header:
+        return self.whole.header(int(self.indices[index]))
+
+    def title(self, index: int) -> str:
+        return self.whole.title(int(self.indices[index]))
 
 
 @dataclass(frozen=True)
@@ -191,6 +213,7 @@ class ImageDataset:
             training images.
         left_out: files that are in no split, by reason; also reported in a note.
         watched: the locations of its files; `content.signature` detects changes cheaply.
+        read_as: how its files were read, as a sentence; "" for a registered data set.
     """
 
     name: str
@@ -205,6 +228,7 @@ class ImageDataset:
     test_from: str = "test"
     left_out: tuple[LeftOut, ...] = ()
     watched: tuple[Watch, ...] = ()
+    read_as: str = ""
 
     def split(self, name: str) -> Split:
         """The split `name`.

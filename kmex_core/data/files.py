@@ -45,6 +45,10 @@ def is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower().lstrip(".") in SUFFIXES and not is_system(name)
 
 
+class BrokenPictures(InputError):
+    """Pictures that cannot be decoded, and are not to be left out."""
+
+
 class Tally:
     """Counts skipped files by reason."""
 
@@ -249,7 +253,7 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         skip_broken, where, tally: see `examine`.
 
     Raises:
-        InputError: when there are broken pictures and they are not left out.
+        BrokenPictures: when there are broken pictures and they are not left out.
     """
     if not broken:
         return
@@ -259,8 +263,10 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         return
     name, flaw = broken[0]
     if len(broken) == 1:
-        raise InputError(f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}")
-    raise InputError(
+        raise BrokenPictures(
+            f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}"
+        )
+    raise BrokenPictures(
         f"{len(broken):,} of {total:,} pictures in {where} are broken: {first_few([name for name, _ in broken])}. "
         f"The first: {flaw} {SKIP.format(pronoun='them')}"
     )

@@ -50,15 +50,15 @@ __all__ = [
 ]
 
 
-# by the kind of layout, see `layouts.find`
-_READERS: dict[str, Callable[[DatasetSpec, Layout, Progress], ImageDataset]] = {
-    "arrays": load_arrays,
-    "arrow": load_arrow,
-    "classes": load_folder,
-    "folder": load_folder,
-    "parquet": load_parquet,
-    "shards": load_shards,
-    "sheet": load_sheet,
+# by the kind of layout, see `layouts.find`: the reader, and how it reads
+_READERS: dict[str, tuple[Callable[[DatasetSpec, Layout, Progress], ImageDataset], str]] = {
+    "arrays": (load_arrays, "Arrays of images and labels in an .npz file."),
+    "arrow": (load_arrow, "Arrow files of Hugging Face's save_to_disk: a row for each image."),
+    "classes": (load_folder, "A folder of pictures for each class."),
+    "folder": (load_folder, "A folder for each split, and in it a folder of pictures for each class."),
+    "parquet": (load_parquet, "Parquet files: a row for each image."),
+    "shards": (load_shards, "WebDataset's tar files: a picture and its class under one key."),
+    "sheet": (load_sheet, "Pictures, and a table that names them and gives their classes."),
 }
 _KINDS = subclasses(sources.__name__, DataSource)  # type: ignore[type-abstract]  # those that are found are concrete
 DATASETS: Registry[DataSource] = Registry(
@@ -175,5 +175,6 @@ def _opened(place: Path, spec: DatasetSpec, progress: Progress) -> ImageDataset:
         layout, left_out = find(archive.folder, spec), archive.left_out
         layout = replace(layout, seen=(*layout.seen, place))
     placed = replace(spec, name=str(place), root=str(layout.home))
-    data = _READERS[layout.kind](placed, layout, progress)
-    return replace(data, left_out=(*data.left_out, *left_out)) if left_out else data
+    read, read_as = _READERS[layout.kind]
+    data = read(placed, layout, progress)
+    return replace(data, left_out=(*data.left_out, *left_out), read_as=read_as)

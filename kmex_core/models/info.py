@@ -36,6 +36,7 @@ class ModelInfo:
         options: its hyper-parameters.
         class_column: the column of its data set's table that is the class, "" for the data set's own class.
         skip_broken: whether pictures that cannot be decoded are left out of its data set.
+        image_column: the column of its data set's table that has or names the images, "" where none was named.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ModelInfo:
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
     skip_broken: bool = False
+    image_column: str = ""
 
     @property
     def caveat(self) -> str:

@@ -119,6 +119,7 @@ def train(
             options=dict(recipe.options),
             class_column=data.class_column,
             skip_broken=request.dataset.skip_broken,
+            image_column=request.dataset.image_column,
         )
         catalogue.save(store, info, network)
         catalogue.remove_run(store, name)

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,7 +22,9 @@ from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY, Store
 from kmex_core.data import archives, opened, registry
+from kmex_core.stages import upkeep
 from tests.helpers.layouts import classes, load, picture, write
+from tests.helpers.stores import net
 
 PATHS = [f"pets/{name}/{at}.png" for name in ("cat", "dog") for at in range(6)]
 EXPECTED = {number: path.split("/")[1] for number, path in enumerate(PATHS)}
@@ -445,3 +448,29 @@ def test_crc_is_checked(tmp_path: Path, store: Store) -> None:
     assert content.count(sum_) == 2
     (tmp_path / "mine.zip").write_bytes(content.replace(sum_, b"abcd"))
     refused(tmp_path / "mine.zip", store, "is damaged")
+
+
+# ---- upkeep ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_unpacked_archive_goes_when_no_model_uses_it(tmp_path: Path, store: Store) -> None:
+    used = zipped(write(tmp_path / "plain", PATHS), tmp_path / "used")
+    unused = zip_of(tmp_path / "unused.zip", {**PETS, "pets/cat/more.png": picture(99)})
+    net(store, DatasetSpec(str(used)))
+    load(unused)
+    (store.root / archives.ROOM / ".part-killed").mkdir()
+    assert upkeep.needless(store) == []  # all of it is new
+    old = time.time() - 2 * upkeep.HOUR
+    for path in folders(store):
+        os.utime(path, (old, old))
+    assert upkeep.verify(store).unknown == []
+    found = upkeep.needless(store)
+    assert sorted(item.why for item in found) == [
+        "an unpacked archive that no model uses",
+        "the rest of an unpacking that was killed",
+    ]
+    size = sum(len(content) for content in PETS.values()) + len(picture(99))
+    assert upkeep.remove(store, found) == (2, size)
+    assert len(folders(store)) == 2  # a folder, and its record
+    assert classes(load(used)) == EXPECTED
+    assert len(classes(load(unused))) == 13
