@@ -7,6 +7,7 @@ something is written.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import shutil
@@ -46,7 +47,7 @@ LINKS = "links and devices in the archive"
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DAMAGE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
-           tarfile.TarError)  # fmt: skip
+           tarfile.TarError, lzma.LZMAError)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
-from kmex_core.data.content import FileState, Watch, digest_of
+from kmex_core.data.content import Watch, digest_of
+from kmex_core.data.listing import Files, FileState
 from kmex_core.data.network_input import to_channels, to_pixels
 from kmex_core.data.pictures import DECODER, Header, read_header, read_picture
 
@@ -146,7 +147,7 @@ class EncodedSplit(Split):
         return read_header(*_named(self.sources, index, self.where))
 
     def title(self, index: int) -> str:
-        source = self.sources[index] if isinstance(self.sources, list) else None
+        source = self.sources[index] if isinstance(self.sources, list | Files) else None
         return source.name if isinstance(source, FileState | Path) else super().title(index)
 
 
@@ -287,7 +288,7 @@ class ImageDataset:
         return tuple(float(m) for m in mean), tuple(float(s) for s in std)
 
 
-def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
+def fingerprint(identity: Iterable[bytes | memoryview], *more: Any) -> str:
     """A name for contents, from `identity` (such as names and digests of files) and `more`; the same everywhere.
 
     It begins with `CONTENT`. Fingerprints of older versions, made from dates and paths, do not and cannot be compared.

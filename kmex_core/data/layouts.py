@@ -116,7 +116,7 @@ def _gives(layout: Layout, column: str) -> bool:
     table = table_beside(layout.home)
     if not column or layout.kind != "folder" or table is None:
         return False
-    images = [file.name for of in layout.places.values() for file in scan(of[0], layout.home, Tally()).files]
+    images = [name for of in layout.places.values() for name in scan(of[0], layout.home, Tally()).files.names()]
     try:
         return bool(images) and column in matched(table, images, ())[0].columns
     except InputError:
@@ -125,11 +125,12 @@ def _gives(layout: Layout, column: str) -> bool:
 
 def _with_pictures(folder: Path) -> list[Path]:
     """The direct folders of a folder that have a picture at any depth, sorted."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not is_system(path.name))
-    return [path for path in inner if _has_picture(path)]
+    with os.scandir(folder) as entries:  # which know what is a folder
+        inner = sorted(entry.path for entry in entries if not is_system(entry.name) and entry.is_dir())
+    return [Path(path) for path in inner if _has_picture(path)]
 
 
-def _has_picture(folder: Path) -> bool:
+def _has_picture(folder: str | Path) -> bool:
     names = (name for _, _, names in os.walk(folder) for name in names)
     return any(is_picture(name) for name in itertools.islice(names, MOST_NAMES))
 
@@ -279,7 +280,7 @@ def _sheet(
         paths = [path for path in paths if path.name not in FILES]
     if not paths:
         return None, ()
-    images = [file.name for file in scan(folder, folder, Tally()).files]
+    images = list(scan(folder, folder, Tally()).files.names())
     if not images:
         return None, ()
     found, notes = sheets.find_sheets(

@@ -14,6 +14,7 @@ from kmex_core.base.errors import InputError
 from kmex_core.data.pictures import SUFFIXES
 
 MOST_HEADER = 1 << 20  # bytes of a member's header, such as a long name; a hostile one would fill the memory
+MOST_AFTER = 64 << 20  # bytes that may follow the last member, usually zeros
 MOST_DICTIONARY = 256 << 20  # bytes that xz may need to decompress
 CLASS, TEXT, JSON = "cls", "txt", "json"  # what WebDataset calls a class, a text and further fields of a picture
 LOOKED_AT = 50  # members, to tell a shard from another tar file
@@ -162,6 +163,10 @@ def members(source: Bounded, where: str) -> Iterator[tuple[tarfile.TarFile, tarf
                 archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
             if source.block.strip(b"\0"):
                 raise tarfile.ReadError(f"what follows byte {archive.offset:,} is no member")
+            end = source.tell()
+            while source.read(_PIECE):  # to the end of what is compressed, where its checksum is
+                if source.tell() - end > MOST_AFTER:
+                    raise tarfile.ReadError("there is more after its end")
     except tarfile.ReadError as error:
         raise InputError(f"{where} cannot be read as a tar file ({error}).") from error
     except (tarfile.TarError, EOFError, OSError, ValueError, lzma.LZMAError, MemoryError, ArithmeticError) as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +15,12 @@ from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, read_annotations
-from kmex_core.data.content import FileState, Watch
+from kmex_core.data.content import Watch
 from kmex_core.data.dataset import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size
 from kmex_core.data.files import LOOSE, Tally, examine, file_digests, scan
 from kmex_core.data.held_out import with_test_split
 from kmex_core.data.layouts import FOLDER_LEVEL
+from kmex_core.data.listing import Files
 from kmex_core.data.pictures import SUFFIXES
 from kmex_core.data.splits import SPLITS, Layout
 from kmex_core.data.tables import matched, table_beside
@@ -35,24 +38,39 @@ class _Levels:
     top: int
     level: int
 
-    def class_of(self, file: FileState) -> str:
+    def class_of(self, name: str) -> str:
         """The class folder of a picture."""
-        return file.name.split("/")[self.top + self.level - 1]
+        return name.split("/")[self.top + self.level - 1]
 
-    def session_of(self, file: FileState) -> str:
+    def session_of(self, name: str) -> str:
         """The other of the two outer folders of a picture, "" if there is only one."""
-        folders = file.name.split("/")[self.top : -1]
+        folders = name.split("/")[self.top : -1]
         return folders[2 - self.level] if len(folders) > 1 and self.level <= 2 else ""
 
-    def inside(self, files: list[FileState], tally: Tally) -> list[FileState]:
-        """The pictures that are in class folders, sorted by class and name."""
-        deep = self.top + self.level
-        for file in files:
-            if file.name.count("/") < deep:
-                tally.add(LOOSE, file.name)
-        return sorted(
-            (file for file in files if file.name.count("/") >= deep), key=lambda file: (self.class_of(file), file.name)
-        )
+    def inside(self, files: Files, tally: Tally) -> Files:
+        """The pictures that are in class folders, sorted by class and name.
+
+        Args:
+            files: sorted by name.
+            tally: receives the others.
+        """
+        rows = array("q")
+        for row, name in enumerate(files.names()):
+            if name.count("/") < self.top + self.level:
+                tally.add(LOOSE, name)
+            else:
+                rows.append(row)
+        inside = files.take(np.array(rows, dtype=np.int64))
+        return inside.take(np.argsort(self.labels_of(inside, self.classes_of([inside])), kind="stable"))
+
+    def classes_of(self, parts: Iterable[Files]) -> list[str]:
+        """The names of the class folders of all pictures, sorted."""
+        return sorted({self.class_of(name) for part in parts for name in part.names()})
+
+    def labels_of(self, files: Files, classes: Sequence[str]) -> np.ndarray:
+        """(N,) int64, the position of each picture's class folder in `classes`."""
+        number = {name: label for label, name in enumerate(classes)}
+        return np.fromiter((number[self.class_of(name)] for name in files.names()), np.int64, len(files))
 
 
 def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
@@ -83,27 +101,26 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
             f"{folder} has no table with a column '{column}': expected attributes.csv or attributes.parquet "
             f"beside {places['train'].name}/."
         )
-    tally, files, empty = Tally(), dict[str, list[FileState]](), set[str]()
+    tally, files, empty = Tally(), dict[str, Files](), set[str]()
     for split, place in places.items():
         scanned = scan(place, folder, tally, {beside.name} if beside else ())
         files[split] = scanned.files if column else levels.inside(scanned.files, tally)
         if not column and level == 1:
-            empty |= set(scanned.folders) - {levels.class_of(file) for file in files[split]}
+            empty |= set(scanned.folders) - set(levels.classes_of([files[split]]))
         if split == "train" and not column and not scanned.folders:
             raise InputError(f"{place} has no subfolders; expected one folder of pictures per class.")
     if not files["train"]:
         raise InputError(f"{places['train']} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
     examined = examine(files, spec.skip_broken, str(folder), tally, progress)
-    files = {split: [files[split][row] for row in rows] for split, rows in examined.sound.items()}
+    files = {split: files[split].take(rows) for split, rows in examined.sound.items()}
     if not files["train"]:
         raise InputError(f"{places['train']} has no readable picture.")
-    names = [] if column else sorted({levels.class_of(file) for part in files.values() for file in part})
-    number = {name: label for label, name in enumerate(names)}
+    names = [] if column else levels.classes_of(files.values())
     shapes, channels, decoder = survey(files["train"], str(folder))
     splits: dict[str, Split] = {
         split: EncodedSplit(
             part,
-            np.array([0 if column else number[levels.class_of(file)] for file in part], dtype=np.int64),
+            np.zeros(len(part), dtype=np.int64) if column else levels.labels_of(part, names),
             examined.digests[split],
             channels,
             str(folder),
@@ -111,15 +128,15 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         for split, part in files.items()
     }
     notes = [*layout.notes, *examined.notes]
-    identity = list(examined.identity)
+    tables = []
     if beside is not None:
-        images = [file.name for part in files.values() for file in part]
+        images = [name for part in files.values() for name in part.names()]
         table, unmatched = matched(beside, images, ())
         annotations = read_annotations(table, len(files["train"]), column, beside.name)
         splits, without = annotate(splits, annotations, beside.name)
         names = list(annotations.class_names) or names
         notes += [*without, *unmatched, *annotations.notes]
-        identity += file_digests([(beside, beside.name)])
+        tables += file_digests([(beside, beside.name)])
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
@@ -133,7 +150,9 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         channels=channels,
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
-        fingerprint=fingerprint(identity, layout.kind, decoder, names, named or column, *divided.marks),
+        fingerprint=fingerprint(
+            itertools.chain(examined.identity, tables), layout.kind, decoder, names, named or column, *divided.marks
+        ),
         notes=(*divided.notes, *notes),
         class_column=named or column,
         test_from=divided.test_from,
@@ -145,7 +164,7 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     )
 
 
-def _sessions(files: list[FileState], session_of: Callable[[FileState], str]) -> np.ndarray | None:
+def _sessions(files: Files, session_of: Callable[[str], str]) -> np.ndarray | None:
     """(N,) the session of each picture, None if there are none."""
-    sessions = np.array([session_of(file) for file in files])
+    sessions = np.array([session_of(name) for name in files.names()])
     return sessions if (sessions != "").any() else None

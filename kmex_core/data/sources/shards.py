@@ -15,9 +15,10 @@ from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.columns import NAME_IT, class_by_name
-from kmex_core.data.content import FileState, known_fact, state_of
+from kmex_core.data.content import known_fact
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.files import file_digests
+from kmex_core.data.listing import FileState, state_of
 from kmex_core.data.pictures import SUFFIXES
 from kmex_core.data.sources.rows import Rows, Stored, load_rows
 from kmex_core.data.splits import SPLITS, Layout

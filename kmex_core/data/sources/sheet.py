@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, read_annotations
 from kmex_core.data.columns import is_class_name
-from kmex_core.data.content import FileState, Watch
+from kmex_core.data.content import Watch
 from kmex_core.data.dataset import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size
 from kmex_core.data.files import Tally, examine, file_digests, scan
 from kmex_core.data.held_out import with_test_split
@@ -42,17 +43,17 @@ def load_sheet(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -
     rows[sheets.images] = np.arange(len(sheets.images))
     places = {place[0].relative_to(folder).as_posix() + "/": split for split, place in layout.places.items()}
     members: dict[str, list[int]] = {"train": []}
-    for position, file in enumerate(found):
+    for position, name in enumerate(found.names()):
         if rows[position] < 0:
-            tally.add(UNNAMED, file.name)
+            tally.add(UNNAMED, name)
         else:
-            members.setdefault(_split_of(file, sheets.split[rows[position]], places), []).append(position)
+            members.setdefault(_split_of(name, sheets.split[rows[position]], places), []).append(position)
     members = {split: members[split] for split in SPLITS if split in members}
-    files: dict[str, list[FileState]] = {split: [found[at] for at in of] for split, of in members.items()}
+    files = {split: found.take(np.array(of, dtype=np.int64)) for split, of in members.items()}
     if not files["train"]:
         raise InputError(f"{sheets.name} in {folder} names no training picture.")
     examined = examine(files, spec.skip_broken, str(folder), tally, progress)
-    files = {split: [files[split][row] for row in sound] for split, sound in examined.sound.items()}
+    files = {split: files[split].take(sound) for split, sound in examined.sound.items()}
     if not files["train"]:
         raise InputError(f"{folder} has no readable training picture.")
     shapes, channels, decoder = survey(files["train"], str(folder))
@@ -67,7 +68,7 @@ def load_sheet(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -
     )
     splits, without = annotate(splits, annotations, sheets.name)
     divided = with_test_split(splits, annotations.class_names)
-    identity = [*examined.identity, *file_digests(sheets.files)]
+    identity = itertools.chain(examined.identity, file_digests(sheets.files))
     return ImageDataset(
         name=spec.name,
         splits=divided.splits,
@@ -84,10 +85,10 @@ def load_sheet(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -
     )
 
 
-def _split_of(file: FileState, given: str, places: dict[str, str]) -> str:
+def _split_of(name: str, given: str, places: dict[str, str]) -> str:
     """The split of a picture: its row's, else that of a folder it is in, else "train"."""
-    inside = (split for place, split in places.items() if file.name.startswith(place))
-    return given or next(inside, "") or next(_splits_in(file.name), "") or "train"
+    inside = (split for place, split in places.items() if name.startswith(place))
+    return given or next(inside, "") or next(_splits_in(name), "") or "train"
 
 
 def _splits_in(name: str) -> Iterator[str]:
