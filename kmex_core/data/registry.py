@@ -19,6 +19,7 @@ from kmex_core.data import sources
 from kmex_core.data.archives import is_archive, unpacked
 from kmex_core.data.content import reading_again, signature
 from kmex_core.data.dataset import ArraySplit, EncodedSplit, ImageDataset, LeftOut, Split, Subset, comparable
+from kmex_core.data.hub import PREFIX, folder_of, from_hub, is_hub_name
 from kmex_core.data.judge import judged
 from kmex_core.data.layouts import find
 from kmex_core.data.source import DataSource
@@ -83,7 +84,9 @@ def registered(name: str) -> str:
 
 
 def available(name: str, root: str = "") -> bool:
-    """Whether a registered data set can be loaded without downloading anything."""
+    """Whether a data set can be loaded without downloading anything, as far as it is known by a name."""
+    if is_hub_name(name):
+        return folder_of(name, data_root(root)).is_dir()
     known = registered(name)
     return not known or DATASETS[known].is_there(data_root(root))
 
@@ -91,7 +94,7 @@ def available(name: str, root: str = "") -> bool:
 def title(name: str) -> str:
     """A data set's title: a registered one's title, else the folder's name."""
     known = registered(name)
-    return DATASETS[known].title if known else Path(name).name
+    return DATASETS[known].title if known else name.removeprefix(PREFIX) if is_hub_name(name) else Path(name).name
 
 
 def places(name: str, root: str = "") -> tuple[Path, ...]:
@@ -114,7 +117,7 @@ def _is_whole(path: Path) -> bool:
 
 def load(spec: DatasetSpec, progress: Progress = silent) -> ImageDataset:
     """A data set by registered name or title, or by the path of a folder in any layout of `layouts.find`, of an archive
-    of one, or of an `.npz` file.
+    of one, or of an `.npz` file; or by `hf:` and the name of a data set on the Hugging Face hub.
 
     A folder named like a registered data set needs a path ("./MNIST"). A path may also be under the data root, so a
     model finds data that has moved. Each file is read once for its digest, which is cached; classes, labels and counts
@@ -156,6 +159,9 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
                 f"({READ_ONLY} is set) downloads nothing."
             )
         return DATASETS[known].load(placed, progress)
+    if is_hub_name(spec.name):
+        data = _opened(from_hub(spec.name, data_root(spec.root), progress), spec, progress)
+        return replace(data, name=spec.name)
     for place in places(spec.name, spec.root):
         if place.exists():
             return _opened(place.resolve(), spec, progress)  # one name for each file, whatever links lead to it

@@ -17,6 +17,7 @@ from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.hub import is_hub_name
 from kmex_core.data.opened import dataset
 from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue
@@ -221,7 +222,7 @@ def dataset_of(info: ModelInfo, root: str = "", skip_broken: bool = False, progr
     name = info.dataset
     if not root and registry.available(info.dataset, info.root):
         root = info.root
-    elif root and name not in registry.DATASETS:
+    elif root and name not in registry.DATASETS and not is_hub_name(name):
         copy = registry.data_root(root) / Path(name).name
         name = str(copy) if copy.exists() else name
     skip = skip_broken or info.skip_broken
