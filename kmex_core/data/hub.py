@@ -104,8 +104,8 @@ def _loaded(name: str) -> Any:
     except Exception as error:  # the library raises many kinds, and those of its own dependencies
         raise InputError(
             f"{name} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {str(error)[:300]}). Check "
-            "the name, the configuration (hf:OWNER/NAME:CONFIGURATION) and the network; data sets that need code of their "
-            "own are not run."
+            "the name, the configuration (hf:OWNER/NAME:CONFIGURATION) and the network. Data sets that need code of "
+            "their own are not read."
         ) from error
     if not isinstance(loaded, datasets.DatasetDict):
         loaded = datasets.DatasetDict({"train": loaded})

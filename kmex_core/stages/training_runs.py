@@ -138,11 +138,8 @@ def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
 
 def root_to_keep(spec: DatasetSpec) -> str:
     """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
-    return (
-        str(registry.data_root(spec.root))
-        if spec.root and (registry.registered(spec.name) or is_hub_name(spec.name))
-        else ""
-    )
+    by_name = registry.registered(spec.name) or is_hub_name(spec.name)
+    return str(registry.data_root(spec.root)) if spec.root and by_name else ""
 
 
 def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:
