@@ -169,10 +169,11 @@ def _read(
 
 def _content(file: FileState, look: Callable[[bytes | Path], str] | None) -> Content:
     if file.size > WHOLE:
-        with file.path.open("rb") as opened:
+        with open(file.place, "rb") as opened:
             digest = hashlib.file_digest(opened, _hash).digest()
         return Content(digest, look(file.path) if look else "")
-    held = file.path.read_bytes()
+    with open(file.place, "rb") as opened:  # a `Path` would keep its parts
+        held = opened.read()
     return Content(_hash(held).digest(), look(held) if look else "")
 
 

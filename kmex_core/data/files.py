@@ -301,7 +301,7 @@ def shared_notes(files: Mapping[str, Files], digests: Mapping[str, np.ndarray]) 
     """A note if images of the test or validation split are also training images."""
     notes = []
     for split, of_split in files.items():
-        shared = np.flatnonzero(np.isin(digests[split], digests["train"])) if split != "train" else ()
+        shared = np.flatnonzero(np.isin(digests[split], digests["train"])) if split != "train" else np.empty(0, int)
         if len(shared):
             twin = np.flatnonzero(digests["train"] == digests[split][shared[0]])[-1]
             first = f"{of_split[int(shared[0])].name} is {files['train'][int(twin)].name}"

@@ -181,7 +181,9 @@ class Files(Sequence[FileState]):
         lengths = self._ends[self._rows + 1] - self._ends[self._rows] if len(self) else np.zeros(1, np.int64)
         widest = int(lengths.max())
         if widest > WIDEST:
-            return np.array(sorted(range(len(self)), key=lambda index: self._name(self._rows[index])), dtype=np.int64)
+            return np.array(
+                sorted(range(len(self)), key=lambda index: self._name(int(self._rows[index]))), dtype=np.int64
+            )
         names = np.zeros(len(self), dtype=f"S{max(widest, 1)}")
         for index, row in enumerate(numbers(self._rows)):
             names[index] = self._name(row)

@@ -170,15 +170,17 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
 
 def _opened(place: Path, spec: DatasetSpec, progress: Progress) -> ImageDataset:
     """The data set in a folder, an archive, or a file with all of it."""
+    left_out: tuple[LeftOut, ...] = ()
     if place.is_dir():
-        layout, left_out = find(place, spec), ()
+        layout = find(place, spec)
     elif place.suffix.lower() == ".npz":
-        layout, left_out = Layout("arrays", place.parent, {"train": [place]}), ()
+        layout = Layout("arrays", place.parent, {"train": [place]})
     elif place.suffix.lower() == ".tar" and is_shard(place):
-        layout, left_out = Layout("shards", place.parent, {"train": [place]}), ()
+        layout = Layout("shards", place.parent, {"train": [place]})
     else:
         archive = unpacked(place, progress)
-        layout, left_out = find(archive.folder, spec), archive.left_out
+        left_out = archive.left_out
+        layout = find(archive.folder, spec)
         layout = replace(layout, seen=(*layout.seen, place))
     placed = replace(spec, name=str(place), root=str(layout.home))
     read, read_as = _READERS[layout.kind]

@@ -164,9 +164,9 @@ def report(spec: DatasetSpec, sample: int = SAMPLE, progress: Progress = silent)
 def _spread(train: Split, label: int) -> tuple[int, ...]:
     """Some training images of a class, evenly spaced."""
     members = np.flatnonzero(train.labels == label)
-    chosen = (
-        np.unique(np.linspace(0, len(members) - 1, min(THUMBNAILS, len(members))).astype(int)) if len(members) else []
-    )
+    if not len(members):
+        return ()
+    chosen = np.unique(np.linspace(0, len(members) - 1, min(THUMBNAILS, len(members))).astype(int))
     return tuple(int(members[at]) for at in chosen)
 
 
@@ -210,7 +210,7 @@ def _contents(split: Split) -> np.ndarray:
 
 def _copies(data: ImageDataset) -> Copies:
     contents = {name: _contents(split) for name, split in data.splits.items()}
-    across, examples = {}, []
+    across, examples = dict[str, int](), list[tuple[str, str]]()
     names = list(contents)
     for at, second in enumerate(names):
         for first in names[at + 1 :]:

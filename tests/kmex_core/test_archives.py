@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -37,7 +38,7 @@ def zipped(folder: Path, target: Path) -> Path:
 def tarred(kind: str) -> Callable[[Path, Path], Path]:
     def make(folder: Path, target: Path) -> Path:
         path = target.with_suffix(f".tar{kind}")
-        with tarfile.open(path, f"w:{kind[1:]}") as archive:
+        with tarfile.open(path, cast(Any, f"w:{kind[1:]}")) as archive:
             for inner in sorted(folder.iterdir()):
                 archive.add(inner, inner.name)
         return path
@@ -70,7 +71,7 @@ def test_an_archive_is_unpacked_once_and_read_like_a_folder(
     plain = write(tmp_path / "plain", PATHS)
     path = KINDS[kind](plain, tmp_path / "mine")
     events: list[Event] = []
-    data = registry.load(DatasetSpec(str(path)), events.append)
+    data = registry.load(DatasetSpec(str(path)), lambda event: events.append(event))
     assert classes(data) == EXPECTED
     assert data.name == str(path)
     assert data.fingerprint == load(plain).fingerprint
@@ -188,7 +189,7 @@ def zip_of(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def tar_of(path: Path, members: dict[str, bytes], extra: tuple[tarfile.TarInfo, ...] = (), kind: str = "w") -> Path:
-    with tarfile.open(path, kind) as archive:
+    with tarfile.open(path, cast(Any, kind)) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

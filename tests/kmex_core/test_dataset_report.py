@@ -41,7 +41,7 @@ def pets(root: Path) -> Path:
 def test_a_report_counts_what_is_there(tmp_path: Path) -> None:
     pets(tmp_path)
     events: list[Event] = []
-    of = report(DatasetSpec(str(tmp_path)), progress=events.append)
+    of = report(DatasetSpec(str(tmp_path)), progress=lambda event: events.append(event))
     assert of.images == {"train": 15, "test": 6}
     assert [(item.name, item.images) for item in of.classes] == [
         ("cat", {"train": 12, "test": 4}),

@@ -14,7 +14,7 @@ import pytest
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import READ_ONLY
-from kmex_core.data import hub, registry
+from kmex_core.data import registry
 from kmex_core.data.hub import folder_of
 from tests.helpers.layouts import classes, picture
 
@@ -116,7 +116,7 @@ def test_a_folder_of_that_name_is_not_taken_for_it(
 
 
 def test_without_the_library_a_sentence_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install datasets"):
         registry.load(DatasetSpec("hf:me/pets", str(tmp_path)))
 

@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -341,7 +341,7 @@ def test_arrays_that_do_not_fit_in_memory_are_refused(tmp_path: Path, monkeypatc
 
 def shard(path: Path, members: dict[str, bytes], kind: str = "w") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, kind) as archive:
+    with tarfile.open(path, cast(Any, kind)) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

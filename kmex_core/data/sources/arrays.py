@@ -73,18 +73,18 @@ def load_arrays(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
             _check_sizes([headers[name] for pair in pairs.values() for name in pair], path)
             names = next((_array(archive, headers[name], path) for name in NAMES if name in headers), None)
             read = {}
-            for done, (split, (images, labels)) in enumerate(pairs.items()):
+            for done, (split, (images, classes)) in enumerate(pairs.items()):
                 progress(Event("Reading arrays", done, len(pairs)))
                 read[split] = (
                     _pixels(_array(archive, headers[images], path), f"'{images}' of {path}"),
-                    _array(archive, headers[labels], path),
+                    _array(archive, headers[classes], path),
                 )
             progress(Event("Reading arrays", len(pairs), len(pairs)))
     except _DAMAGE as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read as an .npz file ({error}).") from error
-    where = {split: f"'{labels}' of {path}" for split, (_, labels) in pairs.items()}
+    where = {split: f"'{classes}' of {path}" for split, (_, classes) in pairs.items()}
     labels, class_names = _labels({split: values for split, (_, values) in read.items()}, where, names)
     splits: dict[str, Split] = {}
     for split, (pixels, _) in read.items():
