@@ -184,7 +184,8 @@ def _classes(folder: Path, folders: list[Path], unused: tuple[str, ...]) -> Layo
 
 def _with_note_on_sessions(layout: Layout, train: Path) -> Layout:
     """The layout of `train/<class>/`, which stays as it is, with a note where the classes look like sessions."""
-    level, note = class_level(_with_pictures(train))
+    folders = _with_pictures(train)
+    level, note = class_level(folders) if all(is_session(path.name) for path in folders) else (1, "")
     if level == 1:
         return layout
     inner = note.partition("(")[2].partition(")")[0]

@@ -15,9 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.store import Store
+from kmex_core.commands import app
 from kmex_core.data.columns import image_column
+from kmex_core.models import catalogue as models
+from kmex_core.stages.subject import subject_of
+from tests.helpers.datasets import close_datasets
 from tests.helpers.layouts import classes, load, numbers, picture, pixels
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -454,3 +460,39 @@ def test_damage_in_the_middle_of_a_shard_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match="cannot be read as a tar file"):
         load(tmp_path)
+
+
+# ---- models ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_finds_its_columns_again(tmp_path: Path, store: Store) -> None:
+    other = structs([picture(at + 100) for at in range(30)])
+    table = pa.table({"front": structs(), "back": other, "fine_label": FINE, "coarse_label": COARSE})
+    pq.write_table(table, tmp_path / "train.parquet")
+    columns = ["--image-column", "back", "--label-column", "coarse_label"]
+    train = [
+        "train",
+        "--dataset",
+        str(tmp_path),
+        "--backbone",
+        "resnet20",
+        "--epochs",
+        "1",
+        "--name",
+        "backs",
+        "--json",
+    ]
+    trained = CliRunner().invoke(app, [*train, *columns])
+    assert trained.exit_code == 0, trained.output
+    info = models.describe(store, "backs")
+    assert (info.image_column, info.class_column) == ("back", "coarse_label")
+    close_datasets()
+    subject = subject_of(store, "backs")
+    assert classes(subject.data) == {at + 100: str(COARSE[at]) for at in range(30)}
+    assert classes(subject.grouped_by("fine_label").data) == {at + 100: str(FINE[at]) for at in range(30)}
+
+    CliRunner().invoke(app, ["export", "--model", "backs", "--out", str(tmp_path / "backs.safetensors")])
+    arguments = ["import", "--checkpoint", str(tmp_path / "backs.safetensors"), "--dataset", str(tmp_path), "--json"]
+    imported = CliRunner().invoke(app, [*arguments, "--name", "again"])
+    assert imported.exit_code == 0, imported.output
+    assert models.describe(store, "again").image_column == "back"
