@@ -40,6 +40,7 @@ DIGEST_BYTES = 16
 THREADS = 4
 TOGETHER = 32  # files per task
 AHEAD = 16  # tasks that are started before their results are used
+LOOKED_UP = 5000  # files between two reports of progress, where nothing is read
 WRITTEN = 2048  # files that are cached together
 TABLES = (".parquet", ".csv")
 WHOLE = 64 * 2**20  # files up to this size are read at once, so that a check can see all bytes
@@ -121,6 +122,8 @@ def contents(
     with _memory() as memory:
         missing = array("q")
         for index, file in enumerate(files):
+            if index % LOOKED_UP == 0 and len(files) > LOOKED_UP:
+                progress(Event("Comparing files", index, len(files)))
             known = memory.recall(file, level) if changed is None else None
             if known is None:
                 missing.append(index)

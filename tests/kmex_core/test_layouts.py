@@ -410,3 +410,27 @@ def test_a_symbolic_link_to_the_outside_gives_no_class(tmp_path: Path) -> None:
     frame = pd.DataFrame({"file": [*FLAT, "../secret.png"], "label": [*(breed(at) for at in range(40)), "pug"]})
     frame.to_csv(tmp_path / "set" / "list.csv", index=False)
     assert 99 not in classes(load(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "labels.csv", "rows.jsonl"])
+def test_two_gigabytes_of_text_are_not_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.write(b"file,label\n" * 1000)
+        file.truncate(2 << 30)  # takes no room on the disk
+    write(tmp_path, names("{c}/{i}.png", c=["a", "b"], i=digits(5)))
+    monkeypatch.setattr(pd, "read_csv", lambda *_, **__: pytest.fail("read"))
+    if name == "train.parquet":
+        with pytest.raises(InputError, match=r"train\.parquet cannot be read as parquet"):
+            load(tmp_path)
+    else:
+        data = load(tmp_path)
+        assert data.class_names == ("a", "b")
+        assert [item.names for item in data.left_out] == [(name,)]
+
+
+def test_a_class_table_that_is_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kmex_core.data.tables.MOST_BYTES", 100)
+    write(tmp_path, FLAT)
+    table_of(tmp_path, label=[breed(at) for at in range(40)])
+    with pytest.raises(InputError, match="the limit for a table of text"):
+        load(tmp_path, image_column="image_id")
