@@ -163,7 +163,7 @@ def _load(spec: DatasetSpec, progress: Progress) -> ImageDataset:
         data = _opened(from_hub(spec.name, data_root(spec.root), progress), spec, progress)
         return replace(data, name=spec.name)
     for place in places(spec.name, spec.root):
-        if place.exists():
+        if place.is_dir() or place.is_file():  # and no pipe, which would never answer
             return _opened(place.resolve(), spec, progress)  # one name for each file, whatever links lead to it
     raise unknown_name("data set", spec.name, DATASETS, "Or pass the path of a folder or an archive.")
 

@@ -440,6 +440,13 @@ def test_it_is_read_as_other_programs_write_it(tmp_path: Path, store: Store) -> 
         assert classes(load(tmp_path / arguments[1])) == EXPECTED
 
 
+@pytest.mark.parametrize("name", ["pipe.zip", "pipe.tar", "pipe.npz", "pipe"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, store: Store, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="There is no data set named"):
+        load(tmp_path / name)
+
+
 def test_crc_is_checked(tmp_path: Path, store: Store) -> None:
     with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_STORED) as archive:
         for name, content in PETS.items():
