@@ -53,7 +53,7 @@ def dataset_to_open(name: str, root: str = "") -> str:
     if roots is None or datasets.registered(name):
         return name
     places = [place.resolve() for place in datasets.places(name, root)]
-    opened = next((place for place in places if place.is_dir()), places[0])
+    opened = next((place for place in places if place.exists()), places[0])
     if not any(opened.is_relative_to(folder) for folder in roots):
         raise InputError(
             f"This server does not open '{name}'. Choose a data set from the list, or a folder inside one that the "

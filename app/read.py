@@ -162,7 +162,8 @@ def subject(info: ModelInfo) -> Subject:
 
 
 def _subject_key(info: ModelInfo) -> tuple[object, ...]:
-    return info.name, info.dataset, info.root, info.image_size, info.class_column, info.skip_broken, info.class_names
+    data = info.dataset, info.root, info.image_size, info.class_column, info.image_column, info.skip_broken
+    return info.name, *data, info.class_names
 
 
 def is_opened(info: ModelInfo) -> bool:

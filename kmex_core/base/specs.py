@@ -49,8 +49,9 @@ class DatasetSpec:
     """Which images: a registered name or a path, the data root, the side of the network's input, and the class.
 
     `root` empty means the default data root; `image_size` 0 and `class_column` empty mean the data set's own default.
-    `class_column` names the attribute, or other column of the table, to use as the class. `skip_broken` leaves out
-    pictures that cannot be decoded.
+    `class_column` names the attribute, or other column of the table, to use as the class ("folder:2" is the name of the
+    second folder of each picture's path), `image_column` the column that has the images or names them, where that is
+    unclear. `skip_broken` leaves out pictures that cannot be decoded.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetSpec:
     image_size: int = 0
     class_column: str = ""
     skip_broken: bool = False
+    image_column: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,20 @@ DataRoot = Annotated[
 ClassColumn = Annotated[
     str,
     typer.Option(
-        "--class", metavar="COLUMN", help="Attribute or other column of the data set's table to use as the class."
+        "--class",
+        "--label-column",
+        metavar="COLUMN",
+        help="Attribute or other column of the data set's table to use as the class; folder:2 is the second folder of "
+        "each picture's path.",
+    ),
+]
+ImageColumn = Annotated[
+    str,
+    typer.Option(
+        "--image-column",
+        metavar="COLUMN",
+        help="Column of the data set's table that has the images, or names their files. Default: found by type and "
+        "name.",
     ),
 ]
 ImageSize = Annotated[

@@ -46,7 +46,10 @@ def attributes(
     class_column: Annotated[
         str,
         typer.Option(
-            "--class", metavar="COLUMN", help="Find prototypes for this column's values instead of the model's classes."
+            "--class",
+            "--label-column",
+            metavar="COLUMN",
+            help="Find prototypes for this column's values instead of the model's classes.",
         ),
     ] = "",
     own: Own = False,

@@ -15,6 +15,7 @@ from kmex_core.commands._shared import (
     ClassColumn,
     DataRoot,
     Device,
+    ImageColumn,
     ImageSize,
     Json,
     Options,
@@ -45,6 +46,7 @@ def train(
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     class_column: ClassColumn = "",
+    image_column: ImageColumn = "",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training split. Default: 10 or 30 (paper).")
     ] = None,
@@ -95,7 +97,7 @@ def train(
         from kmex_core.stages.training_runs import TrainRequest
         from kmex_core.stages.training_runs import train as train_model
 
-        spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken)
+        spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken, image_column)
         data = opened_dataset(spec, bar)
         recipe = default_recipe(
             data,
@@ -154,6 +156,7 @@ def training_job(
     seed: int,
     *,
     class_column: str = "",
+    image_column: str = "",
     epochs: int | None = None,
     learning_rate: float | None = None,
     k: int | None = None,
@@ -170,6 +173,7 @@ def training_job(
         backbone,
         skip_broken=skip_broken,
         class_column=class_column,
+        image_column=image_column,
         epochs=epochs,
         learning_rate=learning_rate,
         k=k,

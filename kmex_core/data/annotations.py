@@ -6,11 +6,8 @@ with few different values can be the class.
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +19,6 @@ from kmex_core.data.dataset import Split, Subset
 if TYPE_CHECKING:
     import pandas as pd
 
-FILES = ("attributes.csv", "attributes.parquet", "metadata.csv", "metadata.parquet")
-KEYS = ("file_name", "filename", "file", "image", "image_id", "path")
 MOST_CLASSES = 1000
 _WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "1": 1, "false": 0, "no": 0, "f": 0, "n": 0, "0": 0, "-1": -1}
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
@@ -51,7 +46,12 @@ class Annotations:
 
 
 def read_annotations(
-    table: pd.DataFrame, train: int, class_column: str, where: str, class_names: Sequence[str] = ()
+    table: pd.DataFrame,
+    train: int,
+    class_column: str,
+    where: str,
+    class_names: Sequence[str] = (),
+    words_only: bool = False,
 ) -> Annotations:
     """Attributes, and optionally the class, from a table whose first `train` rows are the training images.
 
@@ -64,6 +64,7 @@ def read_annotations(
         class_column: the column that is the class; "" for none.
         where: the table's name in messages.
         class_names: the names of the values 0, 1, … of the class column, if known.
+        words_only: name the classes by the values of a boolean class column, too, and not by the column.
 
     Raises:
         InputError: when the class column does not exist or cannot be used as the class.
@@ -74,7 +75,7 @@ def read_annotations(
     if class_column:
         if class_column not in table.columns:
             raise unknown_name("column", class_column, table.columns, f"It was expected in {where}.")
-        labels, names = _classes(table[class_column], class_column, where, class_names)
+        labels, names = _classes(table[class_column], class_column, where, class_names, words_only)
     for name in table.columns:
         if name == class_column or (values := boolean(table[name])) is None:
             continue
@@ -164,8 +165,10 @@ def boolean(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray] | None:
     return (coded == 1).fillna(False).to_numpy(dtype=bool, copy=True), known
 
 
-def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    values = None if given else boolean(column)
+def _classes(
+    column: pd.Series[Any], name: str, where: str, given: Sequence[str], words_only: bool
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    values = None if given or words_only else boolean(column)
     if given:
         numbers = column.fillna(-1).to_numpy()
         if (
@@ -198,107 +201,3 @@ def _classes(column: pd.Series[Any], name: str, where: str, given: Sequence[str]
     if len(np.unique(labels[labels >= 0])) < 2:
         raise InputError(f"Column '{name}' of {where} is the same for all images: it cannot be used as the class.")
     return labels, tuple(names)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# a table in a separate file
-
-
-def table_beside(folder: Path) -> Path | None:
-    """The file of attributes in a folder of images, None when there is none."""
-    return next((folder / name for name in FILES if (folder / name).is_file()), None)
-
-
-def matched(path: Path, images: Sequence[str], taken: Collection[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table's rows in the order of the images, and notes on what did not match.
-
-    Args:
-        path: a CSV or parquet file with a column from `KEYS` that names each image: by its path in the folder, its path
-            in the split's folder, or its file name where that is unique.
-        images: N paths in the folder, such as `train/cat/1.png`.
-        taken: column names already in use.
-
-    Returns:
-        A table of N rows without the naming column (an image without a row has missing values), and notes.
-
-    Raises:
-        InputError: for a file that cannot be read, names that clash, no naming column, two rows for one image, or no
-            matching row.
-    """
-    import pandas as pd
-
-    table = _read(path)
-    table.columns = pd.Index([str(name).strip() for name in table.columns])
-    check_names([*taken, *table.columns], str(path))
-    key = next((name for name in KEYS if name in table.columns), None)
-    if key is None:
-        raise InputError(
-            f"{path} has no column that names the images. Expected one of {', '.join(KEYS)}; found: "
-            f"{', '.join(map(str, table.columns[:12]))}."
-        )
-    place = _places(images)
-    named = [str(value).strip().replace("\\", "/").removeprefix("./") for value in table[key]]
-    rows = np.array([place.get(name, -1) for name in named], dtype=np.int64)
-    lost = np.flatnonzero(rows < 0)
-    if len(lost) == len(rows):
-        first = f"'{named[0]}'" if named else "nothing"
-        raise InputError(
-            f"No row of {path} matches an image: '{key}' contains {first}, images are named like '{images[0]}'."
-        )
-    twice = [image for image, count in Counter(rows[rows >= 0].tolist()).items() if count > 1]
-    if twice:
-        raise InputError(f"{path} has more than one row for {images[twice[0]]} (and {len(twice) - 1:,} others).")
-    notes = []
-    if len(lost):
-        notes.append(f"{len(lost):,} rows of {path.name} match no image and are left out; the first: {named[lost[0]]}.")
-    fitted = table.drop(columns=key).iloc[rows >= 0].set_axis(rows[rows >= 0]).reindex(range(len(images)))
-    without = len(images) - int((rows >= 0).sum())
-    if without:
-        notes.append(f"{without:,} images have no row in {path.name}: their attributes are unknown.")
-    return fitted, tuple(notes)
-
-
-def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse column names that look the same to a person.
-
-    Raises:
-        InputError: when two names differ only in case, spaces and underscores, or one is empty.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        plain = " ".join(name.replace("_", " ").lower().split())
-        if not plain:
-            raise InputError(f"{where} has a column without a name.")
-        if plain in seen:
-            raise InputError(f"{where}: the columns '{seen[plain]}' and '{name}' clash. Rename one of them.")
-        seen[plain] = name
-
-
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".parquet":
-            names = pq.read_schema(path).names
-            check_names(names, str(path))
-            return pq.read_table(path).to_pandas()
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            check_names([name.strip() for name in next(csv.reader(file), [])], str(path))
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pa.ArrowException, pd.errors.ParserError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}).") from error
-
-
-def _places(images: Sequence[str]) -> dict[str, int]:
-    """The position of each image, by each of its unique names."""
-    by_name: dict[str, int] = {}
-    shared: set[str] = set()
-    for position, image in enumerate(images):
-        for name in {image, image.partition("/")[2], image.rpartition("/")[2]} - {""}:
-            if name in by_name and name != image:
-                shared.add(name)
-            by_name.setdefault(name, position)
-    whole = {image: position for position, image in enumerate(images)}
-    return {name: position for name, position in by_name.items() if name not in shared} | whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import sqlite3
@@ -15,12 +16,13 @@ import stat
 import threading
 import time
 import zlib
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.location import default_root
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.store import read_only
+from kmex_core.data.listing import FileState
 
 log = logging.getLogger(__name__)
 
@@ -36,46 +39,12 @@ VERSION = 3
 DIGEST_BYTES = 16
 THREADS = 4
 TOGETHER = 32  # files per task
+AHEAD = 16  # tasks that are started before their results are used
+LOOKED_UP = 5000  # files between two reports of progress, where nothing is read
+WRITTEN = 2048  # files that are cached together
 TABLES = (".parquet", ".csv")
 WHOLE = 64 * 2**20  # files up to this size are read at once, so that a check can see all bytes
-_INT64 = 2**63 - 1  # the largest integer in SQLite
 FRESH_NS = 2_000_000_000  # a file changed so recently could change again within the same timestamp: not cached
-
-
-class FileState(NamedTuple):
-    """A file as a directory shows it. (A tuple: there may be hundreds of thousands.)
-
-    Attributes:
-        place: its path.
-        name: its path in the data set, with `/`.
-        size: in bytes.
-        mtime, ctime: times of change of content and of anything, in nanoseconds.
-        inode: its number in the file system.
-    """
-
-    place: str
-    name: str
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-
-    @property
-    def path(self) -> Path:
-        """The file's path."""
-        return Path(self.place)
-
-    @property
-    def stamp(self) -> tuple[int, int, int, int]:
-        """Everything that changes with the content, short of reading it."""
-        return self[2:]
-
-    def unchanged(self) -> bool:
-        """Whether the file at the path is still in this state."""
-        try:
-            return state_of(self.place, self.name).stamp == self.stamp
-        except OSError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -91,15 +60,17 @@ class Content:
     flaw: str
 
 
-def state_of(place: str | Path, name: str, status: os.stat_result | None = None) -> FileState:
-    """A file's state; pass `status` if it is already known.
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The contents of N files.
 
-    Raises:
-        OSError: when there is no such file.
+    Attributes:
+        digests: (N,) bytes.
+        flaws: the defects by position, of those that have one.
     """
-    place = str(place)
-    status = os.stat(place) if status is None else status
-    return FileState(place, name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INT64)
+
+    digests: np.ndarray
+    flaws: dict[int, str]
 
 
 _AGAIN: ContextVar[list[str] | None] = ContextVar("again", default=None)
@@ -125,8 +96,10 @@ def contents(
     look: Callable[[bytes | Path], str] | None = None,
     level: str = "",
     progress: Progress = silent,
-) -> list[Content]:
+) -> Contents:
     """The contents of files, from the cache or read now (see `reading_again`).
+
+    What was read is cached as it comes: a second attempt goes on where the first was cancelled.
 
     Args:
         files: their states, as just seen.
@@ -137,47 +110,73 @@ def contents(
     Raises:
         OSError: when a file cannot be read.
     """
-    changed = _AGAIN.get()
+    changed, level = _AGAIN.get(), level if look else ""
+    digests = bytearray(DIGEST_BYTES * len(files))
+    flaws: dict[int, str] = {}
+
+    def keep(index: int, content: Content) -> None:
+        digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)] = content.digest
+        if content.flaw:
+            flaws[index] = content.flaw
+
     with _memory() as memory:
-        recalled = memory.recall(files, level if look else "")
-        known = [recalled.get((os.fsencode(file.place), *file.stamp)) for file in files]
-        results: list[Content | None] = known.copy() if changed is None else [None] * len(files)
-        missing = [index for index, content in enumerate(results) if content is None]
-        if missing:
-            now = time.time_ns()
-            fresh = []
-            for index, content in _read(files, missing, look, progress):
-                results[index] = content
-                before = known[index]
-                if changed is not None and before is not None and before.digest != content.digest:
-                    changed.append(files[index].place)
-                if max(files[index].mtime, files[index].ctime) < now - FRESH_NS:
-                    fresh.append((files[index], content))
-            memory.remember(fresh, level if look else "")
-    return [content for content in results if content is not None]
+        missing = array("q")
+        for index, file in enumerate(files):
+            if index % LOOKED_UP == 0 and len(files) > LOOKED_UP:
+                progress(Event("Comparing files", index, len(files)))
+            known = memory.recall(file, level) if changed is None else None
+            if known is None:
+                missing.append(index)
+            else:
+                keep(index, known)
+        now = time.time_ns()
+        fresh: list[tuple[FileState, Content]] = []
+        for index, content in _read(files, missing, look, progress):
+            keep(index, content)
+            file = files[index]
+            if changed is not None:
+                before = memory.recall(file, level)
+                if before is not None and before.digest != content.digest:
+                    changed.append(file.place)
+            if max(file.mtime, file.ctime) < now - FRESH_NS:
+                fresh.append((file, content))
+            if len(fresh) == WRITTEN:
+                memory.remember(fresh, level)
+                fresh = []
+        memory.remember(fresh, level)
+    return Contents(as_array(digests), flaws)
 
 
 def _read(
     files: Sequence[FileState], which: Sequence[int], look: Callable[[bytes | Path], str] | None, progress: Progress
 ) -> Iterator[tuple[int, Content]]:
-    def read_part(part: Sequence[int]) -> list[tuple[int, Content]]:
-        return [(index, _content(files[index], look)) for index in part]
+    def read_part(start: int) -> list[tuple[int, Content]]:
+        return [(index, _content(files[index], look)) for index in which[start : start + TOGETHER]]
 
-    parts = [which[start : start + TOGETHER] for start in range(0, len(which), TOGETHER)]
+    starts = iter(range(0, len(which), TOGETHER))
     done = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for read in pool.map(read_part, parts):
-            yield from read
-            done += len(read)
-            progress(Event("Reading files", done, len(which)))
+        waiting = deque(pool.submit(read_part, start) for start in itertools.islice(starts, AHEAD))
+        try:
+            while waiting:
+                read = waiting.popleft().result()
+                if (start := next(starts, None)) is not None:
+                    waiting.append(pool.submit(read_part, start))
+                yield from read
+                done += len(read)
+                progress(Event("Reading files", done, len(which)))
+        finally:
+            for part in waiting:
+                part.cancel()
 
 
 def _content(file: FileState, look: Callable[[bytes | Path], str] | None) -> Content:
     if file.size > WHOLE:
-        with file.path.open("rb") as opened:
+        with open(file.place, "rb") as opened:
             digest = hashlib.file_digest(opened, _hash).digest()
         return Content(digest, look(file.path) if look else "")
-    held = file.path.read_bytes()
+    with open(file.place, "rb") as opened:  # a `Path` would keep its parts
+        held = opened.read()
     return Content(_hash(held).digest(), look(held) if look else "")
 
 
@@ -194,7 +193,7 @@ def digest_of(parts: Iterable[bytes | memoryview]) -> bytes:
     return seen.digest()
 
 
-def as_array(digests: bytes) -> np.ndarray:
+def as_array(digests: bytes | bytearray) -> np.ndarray:
     """Digests, one after the other, as (N,) of numpy's bytes, which take little room and compare quickly."""
     return np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}")
 
@@ -270,9 +269,6 @@ def _mark(*values: object) -> int:
     return zlib.crc32(repr(values).encode(errors="replace"))
 
 
-State = tuple[bytes, int, int, int, int]  # path and stamp
-
-
 @contextlib.contextmanager
 def _memory() -> Iterator[_Memory]:
     memory = _Memory(default_root() / FILE)
@@ -344,20 +340,21 @@ class _Memory:
                 self._open.close()
             self._open = None
 
-    def recall(self, files: Sequence[FileState], level: str) -> dict[State, Content]:
-        """The cached rows of the folders that contain `files`; with `level` "", only the digest counts."""
-        if self._open is None or not files:
-            return {}
-        common = os.path.commonpath(list({os.fsencode(os.path.dirname(file.place)) for file in files}))
+    def recall(self, file: FileState, level: str) -> Content | None:
+        """The cached content of a file in this state; with `level` "", only the digest counts."""
+        if self._open is None:
+            return None
+        path = os.fsencode(file.place)
         try:
             rows = self._open.execute(
-                f"SELECT {_COLUMNS} FROM files WHERE path >= ? AND path < ? AND (level = ? OR ? = '')",
-                (common + b"/", common + b"0", level, level),  # "0" comes after "/"
+                f"SELECT {_COLUMNS} FROM files WHERE path = ? AND (level = ? OR ? = '')", (path, level, level)
             )
-            return {row[:5]: Content(row[5], row[6]) for row in rows if row[-1] == _mark(*row[:-1])}
+            for row in rows:
+                if row[:5] == (path, *file.stamp) and row[-1] == _mark(*row[:-1]):
+                    return Content(row[5], row[6])
         except sqlite3.Error as error:
             self._rebuild(error)
-            return {}
+        return None
 
     def remember(self, known: Sequence[tuple[FileState, Content]], level: str) -> None:
         rows = [(os.fsencode(file.place), *file.stamp, content.digest, content.flaw, level) for file, content in known]

@@ -14,15 +14,15 @@ import numpy as np
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
-from kmex_core.data.content import FileState, Watch, digest_of
+from kmex_core.data.content import Watch, digest_of
+from kmex_core.data.listing import Files, FileState
 from kmex_core.data.network_input import to_channels, to_pixels
-from kmex_core.data.pictures import DECODER, read_header, read_picture
+from kmex_core.data.pictures import DECODER, Header, read_header, read_picture
 from kmex_core.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
 
-HELD_OUT = 0.2
 CONTENT = "c1-"  # prefix of fingerprints of content
 SURVEYED = 64
 STATISTICS_BATCH = 128
@@ -56,6 +56,15 @@ class Split(ABC):
     def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
         """The original images at `indices`, one at a time; one array for images in memory."""
         return (self.image(int(index)) for index in indices)
+
+    def header(self, index: int) -> Header:
+        """What the image is stored as; for images in memory without a format."""
+        image = self.image(index)
+        return Header(image.shape[:2], image.ndim == 2, DECODER, "", False)
+
+    def title(self, index: int) -> str:
+        """The name of the image's file, or its place in the split."""
+        return f"image {index}"
 
 
 class ArraySplit(Split):
@@ -135,6 +144,13 @@ class EncodedSplit(Split):
         pixels = to_channels(picture.pixels, self.channels)
         return pixels[..., 0] if self.channels == 1 else pixels
 
+    def header(self, index: int) -> Header:
+        return read_header(*_named(self.sources, index, self.where))
+
+    def title(self, index: int) -> str:
+        source = self.sources[index] if isinstance(self.sources, list | Files) else None
+        return source.name if isinstance(source, FileState | Path) else super().title(index)
+
 
 class Subset(Split):
     """Some images of another split.
@@ -158,6 +174,12 @@ class Subset(Split):
 
     def images(self, indices: Sequence[int] | np.ndarray) -> Iterable[np.ndarray]:
         return self.whole.images(self.indices[np.asarray(indices)])
+
+    def header(self, index: int) -> Header:
+        return self.whole.header(int(self.indices[index]))
+
+    def title(self, index: int) -> str:
+        return self.whole.title(int(self.indices[index]))
 
 
 @dataclass(frozen=True)
@@ -193,6 +215,7 @@ class ImageDataset:
             training images.
         left_out: files that are in no split, by reason; also reported in a note.
         watched: the locations of its files; `content.signature` detects changes cheaply.
+        read_as: how its files were read, as a sentence; "" for a registered data set.
     """
 
     name: str
@@ -207,6 +230,7 @@ class ImageDataset:
     test_from: str = "test"
     left_out: tuple[LeftOut, ...] = ()
     watched: tuple[Watch, ...] = ()
+    read_as: str = ""
 
     def split(self, name: str) -> Split:
         """The split `name`.
@@ -277,7 +301,7 @@ class ImageDataset:
         return tuple(float(m) for m in mean), tuple(float(s) for s in std)
 
 
-def fingerprint(identity: Sequence[bytes | memoryview], *more: Any) -> str:
+def fingerprint(identity: Iterable[bytes | memoryview], *more: Any) -> str:
     """A name for contents, from `identity` (such as names and digests of files) and `more`; the same everywhere.
 
     It begins with `CONTENT`. Fingerprints of older versions, made from dates and paths, do not and cannot be compared.
@@ -298,90 +322,6 @@ def array_fingerprint(splits: Mapping[str, Split], *more: Any) -> str:
 def comparable(first: str, second: str) -> bool:
     """Whether two fingerprints can be compared to tell if two data sets have the same content."""
     return first.startswith(CONTENT) and second.startswith(CONTENT)
-
-
-@dataclass(frozen=True)
-class Divided:
-    """A data set's splits, including one for testing.
-
-    Attributes:
-        splits: "train" and "test", and "validation" where there is one beside the test split.
-        test_from: see `ImageDataset`.
-        notes: the origin of the test split, and the number of copies among the training images.
-        marks: what the choice adds to the fingerprint.
-    """
-
-    splits: dict[str, Split]
-    test_from: str
-    notes: tuple[str, ...]
-    marks: tuple[str, ...] = ()
-
-
-def with_test_split(splits: Mapping[str, Split], class_names: Sequence[str]) -> Divided:
-    """Training and test split: the test split, else the validation split, else a fifth of each class (seed 0).
-
-    Raises:
-        InputError: when no class has enough images to hold some out.
-    """
-    train = splits["train"]
-    nonempty = {name: split for name, split in splits.items() if len(split)}
-    copies = _copies_note(train)
-    if "test" in nonempty:
-        ordered: dict[str, Split] = {
-            name: nonempty[name] for name in ("train", "test", "validation") if name in nonempty
-        }
-        return Divided(ordered, "test", copies)
-    if "validation" in nonempty:
-        count = len(nonempty["validation"])
-        note = f"The data set has no test split; its validation split ({count:,} images) is used as the test split."
-        return Divided({"train": train, "test": nonempty["validation"]}, "validation", (note, *copies))
-    chosen = _held_out(train, len(class_names))
-    if len(chosen) == 0:
-        raise InputError(
-            "The data set has no test split, and too few images to hold some out. Add a test split, or at least 5 "
-            "different training images per class."
-        )
-    remaining = np.setdiff1d(np.arange(len(train)), chosen)
-    note = (
-        f"The data set has no test split; {len(chosen):,} of its {len(train):,} training images (a fifth of each "
-        "class) are held out as one" + ("; identical images stay on the same side." if copies else ".")
-    )
-    # without copies, older versions held out the same images: the fingerprint stays the same
-    marks = ("copies together",) if copies else ()
-    return Divided(
-        {"train": Subset(train, remaining), "test": Subset(train, chosen)}, "held out", (note, *copies), marks
-    )
-
-
-def _copies_note(train: Split) -> tuple[str, ...]:
-    copies = len(train) - len(np.unique(train.identity))
-    many = "is a copy of another" if copies == 1 else "are copies of others"
-    return (f"{copies:,} of the {len(train):,} training images {many}.",) if copies else ()
-
-
-def _held_out(train: Split, classes: int) -> np.ndarray:
-    """The rows of a fifth of each class's images, ascending; copies of an image stay on the same side.
-
-    A class gives at most a fifth of its images and of its different images, so an image with many copies is never all
-    that a side has of its class. An image in several classes counts for the rarest of them.
-    """
-    labels = train.labels
-    _, content = np.unique(train.identity, return_inverse=True)
-    sizes = np.bincount(content)
-    rarest_last = np.argsort(-np.bincount(labels)[labels], kind="stable")
-    owner = np.empty(len(sizes), dtype=np.int64)
-    owner[content[rarest_last]] = labels[rarest_last]
-    random = np.random.default_rng(0)
-    held: list[int] = []
-    for label in range(classes):
-        members = np.flatnonzero(owner[content] == label)
-        drawn = dict.fromkeys(content[random.permutation(members)].tolist())
-        most, images = int(len(drawn) * HELD_OUT), int(len(members) * HELD_OUT)
-        for group in drawn:
-            if most and sizes[group] <= images:
-                held.append(group)
-                most, images = most - 1, images - int(sizes[group])
-    return np.flatnonzero(np.isin(content, held))
 
 
 def usual_size(shapes: set[tuple[int, int]]) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kmex_core.data.content import FileState
 from kmex_core.data.dataset import EncodedSplit, Split, Subset
+from kmex_core.data.listing import FileState
 
 
 def file_name(split: Split, index: int) -> str | None:

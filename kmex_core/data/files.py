@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ import numpy as np
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
-from kmex_core.data.content import FileState, as_array, contents, state_of
+from kmex_core.data.content import DIGEST_BYTES, contents
 from kmex_core.data.dataset import LeftOut
+from kmex_core.data.listing import Files, FileState, Listing, numbers, state_of
 from kmex_core.data.pictures import DECODER, SUFFIXES, read_header, read_picture
 
 UNKNOWN = "files with a suffix that no picture has"
+ARCHIVED = "archives, which are not unpacked inside a data set"
 BARE = "files without a suffix"
 HIDDEN = "hidden or system files and folders"
 IRREGULAR = "entries that are not regular files"
@@ -27,6 +29,7 @@ LINKED = "links to folders"
 LOOSE = "pictures outside the class folders"
 BROKEN = "files that cannot be read as pictures"
 SKIP = "Repair or remove {pronoun}, or leave broken files out with --skip-broken."
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _SYSTEM = (
     "__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found",
     "system volume information", "__pycache__", "icon\r",
@@ -36,6 +39,15 @@ _SYSTEM = (
 def is_system(name: str) -> bool:
     """Whether a file or folder belongs to the operating system or a program, not to the user."""
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file has a picture's suffix, and is not the system's."""
+    return os.path.splitext(name)[1].lower().lstrip(".") in SUFFIXES and not is_system(name)
+
+
+class BrokenPictures(InputError):
+    """Pictures that cannot be decoded, and are not to be left out."""
 
 
 class Tally:
@@ -63,11 +75,11 @@ class Found:
         folders: the names of its folders, with or without pictures.
     """
 
-    files: list[FileState] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
+    files: Files
+    folders: list[str]
 
 
-def scan(folder: Path, root: Path, tally: Tally) -> Found:
+def scan(folder: Path, root: Path, tally: Tally, used: Collection[str] = ()) -> Found:
     """All pictures below a folder at any depth, by suffix; lists each directory once and reads no file.
 
     Links to files and to direct subfolders are followed; deeper links to folders are not.
@@ -76,24 +88,17 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
         folder: where to look.
         root: of the data set. Names are relative to it and in NFC, so they are the same on every system.
         tally: receives what is left out.
+        used: names of other files that the data set is made of, such as tables.
 
     Raises:
         InputError: when the folder cannot be read.
     """
-    files, folders = [], []
-    waiting = [(str(folder), name_in(folder, root) + "/")]
+    files, folders = Listing(str(root)), list[str]()
+    waiting = [(str(folder), "" if folder == root else name_in(folder, root) + "/")]
     while waiting:
         directory, prefix = waiting.pop()
         top = directory == str(folder)
-        try:
-            with os.scandir(directory) as entries:
-                listed = list(entries)
-        except OSError as error:
-            if top:
-                raise InputError(f"{folder} cannot be read: {error.strerror or error}.") from error
-            tally.add(CLOSED, prefix.rstrip("/"))
-            continue
-        for entry in listed:
+        for entry in _listed(directory, top, prefix.rstrip("/"), tally):
             name = prefix + _text(entry.name)
             if is_system(entry.name):
                 tally.add(HIDDEN, name)
@@ -114,10 +119,26 @@ def scan(folder: Path, root: Path, tally: Tally) -> Found:
             elif not stat.S_ISREG(status.st_mode):
                 tally.add(IRREGULAR, name)
             elif suffix.lower().lstrip(".") in SUFFIXES:
-                files.append(state_of(entry.path, name, status))
-            else:
-                tally.add(UNKNOWN if suffix else BARE, name)
-    return Found(sorted(files, key=lambda file: file.name), sorted(folders))
+                files.add(entry.path, name, status)
+            elif name not in used:
+                tally.add(ARCHIVED if suffix.lower() in ARCHIVES else UNKNOWN if suffix else BARE, name)
+    every = files.files()
+    return Found(every.take(every.by_name()), sorted(folders))
+
+
+def _listed(directory: str, top: bool, name: str, tally: Tally) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder, one at a time: there may be hundreds of thousands.
+
+    Raises:
+        InputError: when the folder on `top` cannot be read; others are counted as left out.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            yield from entries
+    except OSError as error:
+        if top:
+            raise InputError(f"{directory} cannot be read: {error.strerror or error}.") from error
+        tally.add(CLOSED, name)
 
 
 def name_in(path: Path, root: Path) -> str:
@@ -187,13 +208,13 @@ class Examined:
     Attributes:
         sound: by split, the positions of those that can be decoded.
         digests: by split, (N,) bytes of the sound ones.
-        identity: the input of the fingerprint: names and digests, in order of names.
+        identity: the input of the fingerprint.
         notes: what a person should know.
     """
 
     sound: dict[str, np.ndarray]
     digests: dict[str, np.ndarray]
-    identity: list[bytes]
+    identity: Identity
     notes: tuple[str, ...]
 
 
@@ -213,23 +234,39 @@ def examine(
         InputError: for a broken picture (unless `skip_broken`), or a file that cannot be read at all.
     """
     look, level = check_of(skip_broken)
-    every = [file for of_split in files.values() for file in of_split]
-    try:
-        read = contents(every, look, level, progress)
-    except OSError as error:
-        raise InputError(f"{error.filename or where} cannot be read: {error.strerror or error}.") from error
-    broken = [(file.name, content.flaw) for file, content in zip(every, read, strict=True) if content.flaw]
-    refuse_broken(broken, len(every), skip_broken, where, tally)
-    sound, digests, identity, by_split = {}, {}, [], {}
-    start = 0
+    sound, digests, parts, flaws = {}, {}, {}, list[tuple[str, str]]()
     for split, of_split in files.items():
-        part = read[start : start + len(of_split)]
-        start += len(of_split)
-        sound[split] = np.array([row for row, content in enumerate(part) if not content.flaw], dtype=np.int64)
-        by_split[split] = [(of_split[row].name, part[row].digest) for row in sound[split]]
-        digests[split] = as_array(b"".join(digest for _, digest in by_split[split]))
-        identity += [os.fsencode(name) + b"|" + digest for name, digest in sorted(by_split[split])]
-    return Examined(sound, digests, identity, shared_notes(by_split))
+        listed = of_split if isinstance(of_split, Files) else Listing.of(of_split)
+        try:
+            read = contents(listed, look, level, progress)
+        except OSError as error:
+            raise InputError(f"{error.filename or where} cannot be read: {error.strerror or error}.") from error
+        flaws += [(listed[row].name, flaw) for row, flaw in sorted(read.flaws.items())]
+        sound[split] = np.setdiff1d(np.arange(len(listed)), sorted(read.flaws))
+        parts[split] = listed.take(sound[split]) if read.flaws else listed
+        digests[split] = read.digests[sound[split]] if read.flaws else read.digests
+    refuse_broken(flaws, sum(len(of_split) for of_split in files.values()), skip_broken, where, tally)
+    return Examined(sound, digests, Identity(parts, digests), shared_notes(parts, digests))
+
+
+class Identity:
+    """What identifies pictures: a line for each of every split, in order of names. It can be iterated again and again.
+
+    Args:
+        files: by split.
+        digests: by split, (N,) bytes.
+    """
+
+    def __init__(self, files: Mapping[str, Files], digests: Mapping[str, np.ndarray]) -> None:
+        self._files = files
+        self._digests = digests
+
+    def __iter__(self) -> Iterator[bytes]:
+        for split, files in self._files.items():
+            order = files.by_name()
+            held = self._digests[split].tobytes()  # a digest may end in zeros, which NumPy cuts off
+            for row, name in zip(numbers(order), files.take(order).names(), strict=True):
+                yield os.fsencode(name) + b"|" + held[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
 
 
 def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bool, where: str, tally: Tally) -> None:
@@ -241,7 +278,7 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         skip_broken, where, tally: see `examine`.
 
     Raises:
-        InputError: when there are broken pictures and they are not left out.
+        BrokenPictures: when there are broken pictures and they are not left out.
     """
     if not broken:
         return
@@ -251,21 +288,24 @@ def refuse_broken(broken: Sequence[tuple[str, str]], total: int, skip_broken: bo
         return
     name, flaw = broken[0]
     if len(broken) == 1:
-        raise InputError(f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}")
-    raise InputError(
+        raise BrokenPictures(
+            f"1 of {total:,} pictures in {where} is broken: {name}. {flaw} {SKIP.format(pronoun='it')}"
+        )
+    raise BrokenPictures(
         f"{len(broken):,} of {total:,} pictures in {where} are broken: {first_few([name for name, _ in broken])}. "
         f"The first: {flaw} {SKIP.format(pronoun='them')}"
     )
 
 
-def shared_notes(by_split: Mapping[str, Sequence[tuple[str, bytes]]]) -> tuple[str, ...]:
+def shared_notes(files: Mapping[str, Files], digests: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """A note if images of the test or validation split are also training images."""
-    train = {digest: name for name, digest in by_split.get("train", ())}
     notes = []
-    for split, files in by_split.items():
-        shared = [(name, train[digest]) for name, digest in files if split != "train" and digest in train]
-        if shared:
-            notes.append(shared_note(split, len(shared), len(files), f"{shared[0][0]} is {shared[0][1]}"))
+    for split, of_split in files.items():
+        shared = np.flatnonzero(np.isin(digests[split], digests["train"])) if split != "train" else np.empty(0, int)
+        if len(shared):
+            twin = np.flatnonzero(digests["train"] == digests[split][shared[0]])[-1]
+            first = f"{of_split[int(shared[0])].name} is {files['train'][int(twin)].name}"
+            notes.append(shared_note(split, len(shared), len(of_split), first))
     return tuple(notes)
 
 
@@ -282,6 +322,7 @@ def file_digests(paths: Iterable[tuple[Path, str]], progress: Progress = silent)
         InputError: when one cannot be read.
     """
     try:
-        return [content.digest for content in contents([state_of(*path) for path in paths], progress=progress)]
+        held = contents([state_of(*path) for path in paths], progress=progress).digests.tobytes()
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror or error}.") from error
+    return [held[at : at + DIGEST_BYTES] for at in range(0, len(held), DIGEST_BYTES)]

@@ -83,11 +83,15 @@ class Header:
         shape: (H, W) as stored, after the EXIF rotation.
         grey: whether it is stored as grey, so that `read_picture` returns (H, W).
         decoder: the decoder version that first produced its present pixels.
+        format: by content, one of `FORMATS`.
+        alpha: whether it stores transparency.
     """
 
     shape: tuple[int, int]
     grey: bool
     decoder: str
+    format: str
+    alpha: bool
 
 
 def read_picture(source: bytes | Path, name: str = "") -> Picture:
@@ -139,7 +143,13 @@ def read_header(source: bytes | Path, name: str = "") -> Header:
         # a TIFF's size is already turned, and a PNG would be decoded to search for EXIF data behind its pixels
         turned = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info) and _turn(image) >= 5
         decoder = GREY_ALPHA_DECODER if _is_deep_grey_alpha(image) else DECODER
-        return Header((width, height) if turned else (height, width), _is_grey(image), decoder)
+        return Header(
+            (width, height) if turned else (height, width),
+            _is_grey(image),
+            decoder,
+            image.format or "",
+            image.has_transparency_data,
+        )
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
-from kmex_core.data.annotations import FILES
 from kmex_core.data.files import is_system, name_in
+from kmex_core.data.sheets import Sheets
+from kmex_core.data.tables import FILES
 
 SPLITS = ("train", "test", "validation")
 WORDS = {
@@ -57,12 +58,15 @@ class Layout:
     """The splits in a folder.
 
     Attributes:
-        kind: "parquet", "folder", or "" when there is no training split.
+        kind: how it is read, see `layouts.find`; "" when there is no training split.
         home: the folder that contains the splits: the data set's, or its `data/`.
         places: by split, its parquet files in order, or its one folder.
         others: parquet files and folders that are unused because of their names.
         notes: what a person should know about the choice.
         seen: the folders in which another parquet file or folder would change the choice.
+        level: the level of folders that are classes, from 1, below the splits or else the data set's folder.
+        sheets: tables that give the classes.
+        class_column: the column that is the class, "" where none was found.
     """
 
     kind: str
@@ -71,6 +75,9 @@ class Layout:
     others: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seen: tuple[Path, ...] = ()
+    level: int = 1
+    sheets: Sheets | None = None
+    class_column: str = ""
 
 
 Named = list[tuple[Path, str]]  # paths, and the names that determine their splits
@@ -87,8 +94,8 @@ def layout_of(folder: Path) -> Layout:
     inner = {home: [path for path in _folders(home) if path not in homes] for home in homes}
     tables: Named = []
     for home in homes:
-        tables += [(path, path.name) for path in _parquet(home)]
-        tables += [(path, of.name) for of in inner[home] for path in _parquet(of)]
+        tables += [(path, path.name) for path in parquet_files(home)]
+        tables += [(path, of.name) for of in inner[home] for path in parquet_files(of)]
     files, unused = _by_split(tables)
     pictures = {home: _by_split([(path, path.name) for path in inner[home]]) for home in homes}
     if "train" in files:
@@ -145,7 +152,14 @@ def _refuse_unclear(unused: Named, places: Mapping[str, list[Path]]) -> None:
             split_of(name)
 
 
-def _parquet(folder: Path) -> list[Path]:
+def word_of(text: str) -> str:
+    """The one split in a name or word, "" for none or several."""
+    splits, _ = _said(text)
+    return splits[0] if len(splits) == 1 else ""
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The parquet files in a folder that may have images, sorted."""
     return sorted(path for path in folder.glob(_PARQUET) if path.name not in FILES and not is_system(path.name))
 
 

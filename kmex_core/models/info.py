@@ -35,6 +35,7 @@ class ModelInfo:
         options: its hyper-parameters.
         class_column: the column of its data set's table that is the class, "" for the data set's own class.
         skip_broken: whether pictures that cannot be decoded are left out of its data set.
+        image_column: the column of its data set's table that has or names the images, "" where none was named.
         details: what its architecture's source needs to build it again, beside its name.
         head_path: the dotted name of its head (see `splitting`), "" for the last Linear layer, `splitting.NONE` for an
             encoder.
@@ -57,6 +58,7 @@ class ModelInfo:
     options: Mapping[str, float] = field(default_factory=dict)
     class_column: str = ""
     skip_broken: bool = False
+    image_column: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     head_path: str = ""
     outputs: int | None = None

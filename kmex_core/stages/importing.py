@@ -105,6 +105,7 @@ def _imported(
             root=root_to_keep(request.dataset),
             class_column=column,
             skip_broken=request.dataset.skip_broken,
+            image_column=request.dataset.image_column or info.image_column,
         )
     elif info.dataset not in registry.DATASETS:
         raise InputError(
@@ -179,7 +180,14 @@ def _exported(path: Path) -> ModelInfo | None:
         info.kind in MODEL_KINDS
         and all(
             isinstance(text, str)
-            for text in (info.backbone, info.dataset, info.root, info.class_column, *info.class_names)
+            for text in (
+                info.backbone,
+                info.dataset,
+                info.root,
+                info.class_column,
+                info.image_column,
+                *info.class_names,
+            )
         )
         and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
         and type(info.k) is int
@@ -222,6 +230,7 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         options={} if black_box else checked_options(MODEL_KINDS[request.kind].load(), request.options),
         class_column=data.class_column,
         skip_broken=request.dataset.skip_broken,
+        image_column=request.dataset.image_column,
     )
 
 

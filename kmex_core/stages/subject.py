@@ -17,6 +17,7 @@ from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.hub import is_hub_name
 from kmex_core.data.opened import dataset
 from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue
@@ -167,7 +168,8 @@ class Subject(Bound):
             InputError: for an unknown column; see `registry.load`.
         """
         info = self.info
-        spec = DatasetSpec(self.data.name, root or info.root, info.image_size, column, skip_broken or info.skip_broken)
+        skip = skip_broken or info.skip_broken
+        spec = DatasetSpec(self.data.name, root or info.root, info.image_size, column, skip, info.image_column)
         data = dataset(spec)
         regrouped = dataclasses.replace(info, class_names=data.class_names, class_column=column)
         return _Regrouped(self.store, regrouped, data, self.device, self.progress, self.reader, original=self)
@@ -227,11 +229,11 @@ def dataset_of(info: ModelInfo, root: str = "", skip_broken: bool = False, progr
     name = info.dataset
     if not root and registry.available(info.dataset, info.root):
         root = info.root
-    elif root and name not in registry.DATASETS:
+    elif root and name not in registry.DATASETS and not is_hub_name(name):
         copy = registry.data_root(root) / Path(name).name
-        name = str(copy) if copy.is_dir() else name
+        name = str(copy) if copy.exists() else name
     skip = skip_broken or info.skip_broken
-    data = dataset(DatasetSpec(name, root, info.image_size, info.class_column, skip), progress)
+    data = dataset(DatasetSpec(name, root, info.image_size, info.class_column, skip, info.image_column), progress)
     if data.class_names != info.class_names:
         raise InputError(
             f"Data set '{info.dataset}' has {len(data.class_names)} classes ({', '.join(data.class_names[:4])} …), "

@@ -18,6 +18,7 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.hub import is_hub_name
 from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
@@ -118,6 +119,7 @@ def train(
             options=dict(recipe.options),
             class_column=data.class_column,
             skip_broken=request.dataset.skip_broken,
+            image_column=request.dataset.image_column,
         )
         catalogue.save(store, info, network)
         catalogue.remove_run(store, name)
@@ -135,7 +137,8 @@ def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
 
 def root_to_keep(spec: DatasetSpec) -> str:
     """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
-    return str(registry.data_root(spec.root)) if spec.root and registry.registered(spec.name) else ""
+    by_name = registry.registered(spec.name) or is_hub_name(spec.name)
+    return str(registry.data_root(spec.root)) if spec.root and by_name else ""
 
 
 def _refuse_taken(store: Store, name: str, resume: bool, overwrite: bool) -> None:

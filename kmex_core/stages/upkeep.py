@@ -45,6 +45,7 @@ from kmex_core.base.specs import (
     stable_key,
 )
 from kmex_core.base.store import LOCK, Store, demand_writable
+from kmex_core.data import archives
 from kmex_core.models import catalogue
 from kmex_core.stages import shards
 from kmex_core.stages.subject import dataset_of
@@ -63,8 +64,8 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
 UPLOADS = "uploads"
-# in the store, and not of it: data sets that were downloaded
-ELSEWHERE = ("data",)
+# in the store, and not of it: data sets that were downloaded or unpacked
+ELSEWHERE = ("data", archives.ROOM)
 HOUR = 3600.0
 _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
 _KNOWN = {
@@ -226,7 +227,8 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 
 def needless(store: Store, progress: Progress = silent) -> list[Finding]:
-    """What nobody needs any more: rests of killed writes, locks and uploads without a user, results of what is gone.
+    """What nobody needs any more: rests of killed writes, locks, uploads and unpacked archives without a user, results
+    of what is gone.
 
     Never a model or a training's checkpoints. Where a model cannot be read, or its data set cannot be opened now,
     what may be theirs is not needless.
@@ -245,7 +247,16 @@ def needless(store: Store, progress: Progress = silent) -> list[Finding]:
     for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
         if not _is_imported(store, path) and time.time() - path.stat().st_mtime > HOUR:
             findings.append(_finding(store, path, "an upload that no import waits for"))
+    for path, why in archives.needless_folders(store.root, _archives(store), HOUR):
+        findings.append(Finding(str(path.relative_to(store.root)), why, archives.size_of(path)))
     return [*findings, *(_finding(store, path, why) for path, why in _gone(store, progress))]
+
+
+def _archives(store: Store) -> Callable[[Path], bool]:
+    """Whether a path may be the data set of a model: of any, where one cannot be read."""
+    infos, broken = catalogue.list_models(store)
+    names = {Path(info.dataset).name for info in infos}  # a data set may have moved
+    return lambda path: bool(broken) or path.name in names
 
 
 def _is_imported(store: Store, path: Path) -> bool:
@@ -350,7 +361,7 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
     """Remove what `needless` has found, as far as it is still needless.
 
     Returns:
-        How many files, and how many bytes.
+        How many files (an unpacked archive is one), and how many bytes.
 
     Raises:
         InputError: when the store is read-only.
@@ -361,6 +372,8 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
     for finding in findings:
         path = store.root / finding.path
         room = path.parent.name
+        if room == archives.ROOM and archives.remove_folder(path):
+            files, freed = files + 1, freed + finding.bytes
         if path.is_symlink() or not path.is_file():
             continue
         try:

@@ -18,6 +18,7 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.networks import architectures
@@ -46,9 +47,8 @@ def info(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     data = datasets.load(DatasetSpec(str(root)))
     torch.manual_seed(0)
     made_by = {"data": data.fingerprint, TEST_IS_TRAINING: True}
-    described = ModelInfo(
-        "pet", "blackbox", data.name, "", "resnet20", data.class_names, 32, 3, (0.5,) * 3, (0.5,) * 3, 0.5, made_by
-    )
+    plain = Preprocessing.plain(32, 3, (0.5,) * 3, (0.5,) * 3)
+    described = ModelInfo("pet", "blackbox", data.name, "", "resnet20", data.class_names, plain, 0.5, made_by)
     models.save(store, described, architectures.build("resnet20", 2, 32))
     return models.describe(store, "pet")
 

@@ -23,6 +23,7 @@ from kmex_core.data import content as _content
 from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.files import check_of
+from kmex_core.data.listing import FileState, state_of
 from kmex_core.models import catalogue as models
 from kmex_core.stages import training_runs
 from kmex_core.stages.importing import ImportRequest, import_model
@@ -186,7 +187,7 @@ def contents_read(monkeypatch: pytest.MonkeyPatch, what: str = "name") -> list[s
     read: list[str] = []
     real = _content._content
 
-    def spy(file: _content.FileState, look: Callable[[bytes | Path], str] | None) -> _content.Content:
+    def spy(file: FileState, look: Callable[[bytes | Path], str] | None) -> _content.Content:
         read.append(file.place if what == "place" else file.path.name)
         return real(file, look)
 
@@ -307,7 +308,7 @@ def test_verify_reads_everything_again(tmp_path: Path) -> None:
     sound = datasets.load(spec).fingerprint
     assert datasets.verified(spec)[1] == []
     with _content._memory() as memory:  # as if the file had changed and kept size, times and inode
-        state, other = _content.state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
+        state, other = state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
         memory.remember([(state, other)], check_of(False)[1])
     assert datasets.load(spec).fingerprint != sound
     data, changed = datasets.verified(spec)
@@ -324,7 +325,7 @@ def test_verify_reads_everything_again_whatever_the_memory(
     sound = datasets.load(spec)
     changed = next(path for path in Path(spec.name).rglob("*") if path.suffix in (".bmp", ".parquet"))
     with _content._memory() as known:
-        state, other = _content.state_of(changed, ""), _content.Content(bytes(16), "")
+        state, other = state_of(changed, ""), _content.Content(bytes(16), "")
         known.remember([(state, other)], check_of(False)[1] if write is folder else "")
     if memory == "read-only":
         monkeypatch.setenv(READ_ONLY, "1")
@@ -363,7 +364,7 @@ def test_what_one_check_reads_is_not_contradicted_by_another(tmp_path: Path) -> 
     thorough = dataclasses.replace(spec, skip_broken=True)
     sound = [datasets.load(one).fingerprint for one in (spec, thorough)]
     with _content._memory() as memory:  # as if the file had changed and kept size, times and inode
-        state, other = _content.state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
+        state, other = state_of(tmp_path / "pets/train/b/3.bmp", ""), _content.Content(bytes(16), "")
         for level in (False, True):
             memory.remember([(state, other)], check_of(level)[1])
     datasets.verified(spec)

@@ -21,7 +21,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.content import digest_of
 from kmex_core.data.dataset import Subset
 from kmex_core.data.registry import ImageDataset
-from kmex_core.data.sources import parquet as _parquet
+from kmex_core.data.sources import rows as _rows
 from kmex_core.data.splits import layout_of, split_of
 from tests.helpers.datasets import write_folder, write_parquet
 from tests.helpers.pictures import encoded, striped
@@ -293,7 +293,7 @@ def test_without_copies_held_out_images_and_fingerprints_are_those_of_earlier_ve
     assert indices(alone, "test").tolist() == [2, 10, 17, 18, 24, 33]
     assert folder("tested", {"a": 2, "b": 2}).fingerprint == "c1-0d01d86c2eab1c51eed7"
     monkeypatch.setattr(
-        _parquet, "file_digests", lambda paths, progress=None: [digest_of([name.encode()]) for _, name in paths]
+        _rows, "file_digests", lambda paths, progress=None: [digest_of([name.encode()]) for _, name in paths]
     )  # versions of pyarrow write different bytes
     labels = [label for label, count in enumerate(numbers.values()) for _ in range(count)]
     tables = tmp_path / "tables"

@@ -292,7 +292,7 @@ def test_an_embedding_that_is_not_finite_is_refused(
 
 def test_colour_is_masked_with_noise_and_grey_with_black(demo: Store, digits: ModelInfo) -> None:
     grey = relevance_scores._replacement(digits)
-    expected = (0 - np.array(digits.mean)) / np.array(digits.std)
+    expected = (0 - np.array(digits.preprocessing.mean)) / np.array(digits.preprocessing.std)
     assert torch.allclose(grey.amax((1, 2)), torch.tensor(expected, dtype=torch.float32).expand(len(grey)))
     assert torch.equal(grey.amin((1, 2)), grey.amax((1, 2)))
     colour = relevance_scores._replacement(models.describe(demo, "faces"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.helpers.pictures import encoded
 CLASSES, TRAIN, TEST = 10, 9_000, 1_000
 SECONDS = 5.0
 SLIDER = 0.1
+BYTES = 200  # of memory a file
 
 
 @pytest.mark.slow
@@ -39,6 +41,11 @@ def test_a_hundred_thousand_files_are_looked_at_again_in_seconds(
     started = time.perf_counter()
     again = datasets.load(spec)
     took = time.perf_counter() - started
+    tracemalloc.start()
+    measured = datasets.load(spec)
+    peak = tracemalloc.get_traced_memory()[1] / sum(len(split) for split in measured.splits.values())
+    tracemalloc.stop()
+    assert peak <= BYTES, f"{peak:.0f} bytes a file"
     assert again.fingerprint == first.fingerprint
     assert took <= SECONDS, f"{took:.1f} s"
     monkeypatch.setattr(opened, "LOOK_EVERY", 0.0)

@@ -12,9 +12,10 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.annotations import annotate, read_annotations
-from kmex_core.data.content import FileState, Watch, state_of
+from kmex_core.data.content import Watch
 from kmex_core.data.dataset import EncodedSplit, ImageDataset, Split, fingerprint
 from kmex_core.data.files import Tally, examine, file_digests
+from kmex_core.data.listing import FileState, state_of
 from kmex_core.data.pictures import DECODER
 from kmex_core.data.source import DataSource
 

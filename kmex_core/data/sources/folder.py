@@ -1,7 +1,11 @@
-"""Image data sets in folders: one per split with a subfolder per class, or with a table that gives the class."""
+"""Image data sets in folders: a folder per class, in one folder per split or in one for all."""
 
 from __future__ import annotations
 
+import itertools
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +14,75 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.data.annotations import annotate, matched, read_annotations, table_beside
-from kmex_core.data.content import FileState, Watch
-from kmex_core.data.dataset import (
-    EncodedSplit,
-    ImageDataset,
-    Split,
-    fingerprint,
-    survey,
-    usual_size,
-    with_test_split,
-)
+from kmex_core.data.annotations import annotate, read_annotations
+from kmex_core.data.content import Watch
+from kmex_core.data.dataset import EncodedSplit, ImageDataset, Split, fingerprint, survey, usual_size
 from kmex_core.data.files import LOOSE, Tally, examine, file_digests, scan
+from kmex_core.data.held_out import with_test_split
+from kmex_core.data.layouts import FOLDER_LEVEL
+from kmex_core.data.listing import Files
 from kmex_core.data.pictures import SUFFIXES
 from kmex_core.data.splits import SPLITS, Layout
+from kmex_core.data.tables import matched, table_beside
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Which folder of a picture's path is what.
+
+    Attributes:
+        top: how many folders are above the first that can be a class: 1 for the split's, 0 without splits.
+        level: of the class, from 1.
+    """
+
+    top: int
+    level: int
+
+    def class_of(self, name: str) -> str:
+        """The class folder of a picture."""
+        return name.split("/")[self.top + self.level - 1]
+
+    def session_of(self, name: str) -> str:
+        """The other of the two outer folders of a picture, "" if there is only one."""
+        folders = name.split("/")[self.top : -1]
+        return folders[2 - self.level] if len(folders) > 1 and self.level <= 2 else ""
+
+    def inside(self, files: Files, tally: Tally) -> Files:
+        """The pictures that are in class folders, sorted by class and name.
+
+        Args:
+            files: sorted by name.
+            tally: receives the others.
+        """
+        rows = array("q")
+        for row, name in enumerate(files.names()):
+            if name.count("/") < self.top + self.level:
+                tally.add(LOOSE, name)
+            else:
+                rows.append(row)
+        inside = files.take(np.array(rows, dtype=np.int64))
+        return inside.take(np.argsort(self.labels_of(inside, self.classes_of([inside])), kind="stable"))
+
+    def classes_of(self, parts: Iterable[Files]) -> list[str]:
+        """The names of the class folders of all pictures, sorted."""
+        return sorted({self.class_of(name) for part in parts for name in part.names()})
+
+    def labels_of(self, files: Files, classes: Sequence[str]) -> np.ndarray:
+        """(N,) int64, the position of each picture's class folder in `classes`."""
+        number = {name: label for label, name in enumerate(classes)}
+        return np.fromiter((number[self.class_of(name)] for name in files.names()), np.int64, len(files))
 
 
 def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
-    """A folder with one folder per split, and in each one folder per class; pictures may be nested deeper.
+    """A folder with one folder per split, or without splits, and in it one folder per class; pictures may be nested
+    deeper.
 
-    A table beside them (see `annotations.matched`) gives attributes, and with `class_column` the class; the pictures
+    A table beside them (see `tables.matched`) gives attributes, and with `class_column` the class; the pictures
     may then be nested in any way. Pictures are recognised by suffix; everything else is counted in `left_out`.
 
     Args:
-        spec: `root` is the folder that contains the splits.
-        layout: its splits.
+        spec: `root` is the folder that contains the splits; the class column "folder:2" is the second folder of a path.
+        layout: its splits, "folder" or "classes".
         progress: called while pictures are read for the first time.
 
     Raises:
@@ -43,32 +91,36 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     folder = Path(spec.root)
     places = {split: layout.places[split][0] for split in SPLITS if split in layout.places}
     beside = table_beside(folder)
-    if spec.class_column and beside is None:
+    given = FOLDER_LEVEL.fullmatch(spec.class_column)
+    level = int(given[1]) if given else layout.level
+    levels = _Levels(1 if layout.kind == "folder" else 0, level)
+    named = f"folder:{level}" if given or level > 1 else ""
+    column = "" if named else spec.class_column or layout.class_column
+    if column and beside is None:
         raise InputError(
-            f"{folder} has no table with a column '{spec.class_column}': expected attributes.csv or attributes.parquet "
+            f"{folder} has no table with a column '{column}': expected attributes.csv or attributes.parquet "
             f"beside {places['train'].name}/."
         )
-    tally, files, empty = Tally(), dict[str, list[FileState]](), set[str]()
+    tally, files, empty = Tally(), dict[str, Files](), set[str]()
     for split, place in places.items():
-        scanned = scan(place, folder, tally)
-        files[split] = scanned.files if spec.class_column else _in_classes(scanned.files, tally)
-        if not spec.class_column:
-            empty |= set(scanned.folders) - {_class_of(file) for file in files[split]}
-        if split == "train" and not spec.class_column and not scanned.folders:
+        scanned = scan(place, folder, tally, {beside.name} if beside else ())
+        files[split] = scanned.files if column else levels.inside(scanned.files, tally)
+        if not column and level == 1:
+            empty |= set(scanned.folders) - set(levels.classes_of([files[split]]))
+        if split == "train" and not column and not scanned.folders:
             raise InputError(f"{place} has no subfolders; expected one folder of pictures per class.")
     if not files["train"]:
         raise InputError(f"{places['train']} has no pictures ({', '.join(SUFFIXES)}) in its class folders.")
     examined = examine(files, spec.skip_broken, str(folder), tally, progress)
-    files = {split: [files[split][row] for row in rows] for split, rows in examined.sound.items()}
+    files = {split: files[split].take(rows) for split, rows in examined.sound.items()}
     if not files["train"]:
         raise InputError(f"{places['train']} has no readable picture.")
-    names = [] if spec.class_column else sorted({_class_of(file) for part in files.values() for file in part})
-    number = {name: label for label, name in enumerate(names)}
+    names = [] if column else levels.classes_of(files.values())
     shapes, channels, decoder = survey(files["train"], str(folder))
     splits: dict[str, Split] = {
         split: EncodedSplit(
             part,
-            np.array([number.get(_class_of(file), 0) for file in part], dtype=np.int64),
+            np.zeros(len(part), dtype=np.int64) if column else levels.labels_of(part, names),
             examined.digests[split],
             channels,
             str(folder),
@@ -76,20 +128,21 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         for split, part in files.items()
     }
     notes = [*layout.notes, *examined.notes]
-    identity = list(examined.identity)
+    tables = []
     if beside is not None:
-        images = [file.name for part in files.values() for file in part]
+        images = [name for part in files.values() for name in part.names()]
         table, unmatched = matched(beside, images, ())
-        annotations = read_annotations(table, len(files["train"]), spec.class_column, beside.name)
+        annotations = read_annotations(table, len(files["train"]), column, beside.name)
         splits, without = annotate(splits, annotations, beside.name)
         names = list(annotations.class_names) or names
         notes += [*without, *unmatched, *annotations.notes]
-        identity += file_digests([(beside, beside.name)])
+        tables += file_digests([(beside, beside.name)])
     empty -= set(names)
     if empty:
         quoted = [f"'{name}'" for name in sorted(empty)]
         notes.append(f"Left out, because they contain no pictures: {first_few(quoted)}.")
-    divided = with_test_split(splits, names)
+    sessions = _sessions(files["train"], levels.session_of) if layout.kind == "classes" else None
+    divided = with_test_split(splits, names, sessions)
     return ImageDataset(
         name=spec.name,
         splits=divided.splits,
@@ -97,9 +150,11 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
         channels=channels,
         image_size=spec.image_size or usual_size(shapes),
         augmentation="flip-crop" if channels == 3 else "none",
-        fingerprint=fingerprint(identity, "folder", decoder, names, spec.class_column, *divided.marks),
+        fingerprint=fingerprint(
+            itertools.chain(examined.identity, tables), layout.kind, decoder, names, named or column, *divided.marks
+        ),
         notes=(*divided.notes, *notes),
-        class_column=spec.class_column,
+        class_column=named or column,
         test_from=divided.test_from,
         left_out=tally.result(),
         watched=(
@@ -109,16 +164,7 @@ def load_folder(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
     )
 
 
-def _class_of(file: FileState) -> str:
-    """The class folder of a picture: the first level below the split's folder."""
-    return file.name.split("/")[1]
-
-
-def _in_classes(files: list[FileState], tally: Tally) -> list[FileState]:
-    inside = []
-    for file in files:
-        if file.name.count("/") < 2:
-            tally.add(LOOSE, file.name)
-        else:
-            inside.append(file)
-    return sorted(inside, key=lambda file: (_class_of(file), file.name))
+def _sessions(files: Files, session_of: Callable[[str], str]) -> np.ndarray | None:
+    """(N,) the session of each picture, None if there are none."""
+    sessions = np.array([session_of(name) for name in files.names()])
+    return sessions if (sessions != "").any() else None

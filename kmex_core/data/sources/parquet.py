@@ -1,65 +1,51 @@
-"""Image data sets in Hugging Face style parquet files: a column `image` = struct{bytes, path} and a column `label`."""
+"""Image data sets in parquet and Arrow files: a column of encoded images, as Hugging Face's or plain binary."""
 
 from __future__ import annotations
 
-import base64
-import unicodedata
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import bisect
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
 from kmex_core.base.phrases import first_few
-from kmex_core.base.progress import Event, Progress, silent
+from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.data.annotations import annotate, check_names, matched, read_annotations, table_beside
-from kmex_core.data.content import THREADS, Watch, as_array, digest_of, known_fact
-from kmex_core.data.dataset import (
-    EncodedSplit,
-    ImageDataset,
-    Split,
-    fingerprint,
-    survey,
-    usual_size,
-    with_test_split,
-)
-from kmex_core.data.files import Tally, check_of, file_digests, name_in, refuse_broken, shared_note
+from kmex_core.data.columns import NAME_IT, class_by_name, image_column
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.sources.rows import OUT_OF_SCOPE, Rows, Stored, feature_kinds, load_rows
 from kmex_core.data.splits import SPLITS, Layout
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-ROWS = 256  # images per task
-UNLABELLED = "images without a label"
-OUT_OF_SCOPE = "Every image must have exactly one class."
+from kmex_core.data.tables import check_names
 
 
 class _Bytes(Sequence[bytes]):
-    """The compressed images of an Arrow column by index; `rows` restricts them to some rows."""
+    """The encoded images of an Arrow column by row, where they lie: in memory, or in a mapped file."""
 
-    def __init__(self, column: Any, rows: np.ndarray | None = None) -> None:
-        self._column = column
-        self._rows = rows
+    def __init__(self, chunks: Sequence[Any]) -> None:
+        self._chunks = [chunk for chunk in chunks if len(chunk)]
+        self._ends = np.cumsum([len(chunk) for chunk in self._chunks]).tolist()
 
     def __len__(self) -> int:
-        return len(self._column) if self._rows is None else len(self._rows)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: Any) -> Any:
-        value = self._column[index if self._rows is None else int(self._rows[index])]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        at = bisect.bisect_right(self._ends, index)
+        value = self._chunks[at][index - (self._ends[at - 1] if at else 0)]
         return bytes(value.as_buffer()) if value.is_valid else b""
 
 
 def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
-    """A folder with parquet files for each split.
+    """A folder with parquet files for each split, whose encoded images are held in memory, see `load_rows`.
 
-    The compressed images are held in memory and decoded on access. Class names come from the Hugging Face
-    schema metadata, else from the labels themselves: integers, whole floats, truth values or texts. Further boolean
-    columns are attributes, as are those of a table beside the files (see `annotations.matched`), whose rows name the
-    images by `image.path`.
+    The column of images is `image`, or the only one that Hugging Face's metadata declares as images, or that is a
+    struct{bytes, path}, or binary; `spec.image_column` names another. The class is `label`, or the only column that is
+    declared as a class, or has such a name; `spec.class_column` names another.
 
     Args:
         spec: `root` is the folder.
@@ -67,179 +53,178 @@ def load_parquet(spec: DatasetSpec, layout: Layout, progress: Progress = silent)
         progress: called while images are checked for the first time.
 
     Raises:
-        InputError: for files that are not parquet, have no such columns, images that cannot be decoded, or labels that
-            are not one class each.
+        InputError: for files that are not parquet, have no such columns or several; see `load_rows`.
     """
-    import pandas as pd
-
-    folder = Path(spec.root)
     files = {split: layout.places[split] for split in SPLITS if split in layout.places}
+    return _load(spec, layout, "parquet", files, progress)
+
+
+def load_arrow(spec: DatasetSpec, layout: Layout, progress: Progress = silent) -> ImageDataset:
+    """A folder that `save_to_disk` of Hugging Face's `datasets` wrote; the images stay in its files, see `load_rows`.
+
+    Args:
+        spec: `root` is the folder; columns as for `load_parquet`.
+        layout: its splits, each a folder with `state.json`.
+        progress: called while images are checked for the first time.
+
+    Raises:
+        InputError: for files that are missing or not Arrow's; see `load_parquet`.
+    """
+    files = {split: _arrow_files(layout.places[split][0]) for split in SPLITS if split in layout.places}
+    return _load(spec, layout, "arrow", files, progress)
+
+
+def _load(
+    spec: DatasetSpec, layout: Layout, kind: str, files: dict[str, list[Path]], progress: Progress
+) -> ImageDataset:
     class_column = "" if spec.class_column == "label" else spec.class_column
-    tables = {split: _read(paths, class_column) for split, paths in files.items()}
-    if len(tables["train"]) == 0:
-        raise InputError(f"The training parquet files in {folder} have no rows.")
-    tally = Tally()
-    paths = [path for part in files.values() for path in part]
-    digests = file_digests([(path, path.name) for path in paths], progress)
-    identity = [
-        f"{split}|{name_in(path, folder)}|".encode() + digests[paths.index(path)]
-        for split, part in files.items()
-        for path in part
-    ]
-    broken, contents, notes = _examined(tables, spec.skip_broken, str(folder), identity, tally, progress)
-    labels, names = (None, []) if class_column else _labels(tables, folder)
-    rows = {}
-    for split, table in tables.items():
-        usable = np.ones(len(table), dtype=bool)
-        usable[broken[split]] = False
-        if labels is not None:
-            for row in np.flatnonzero(usable & (labels[split] < 0)):
-                tally.add(UNLABELLED, f"row {row} of the {split} split")
-            usable &= labels[split] >= 0
-        rows[split] = np.flatnonzero(usable)
-    if len(rows["train"]) == 0:
-        raise InputError(f"No readable training image in {folder} has a label.")
-    columns = {
-        split: _Bytes(table["image"].combine_chunks().field("bytes"), rows[split]) for split, table in tables.items()
-    }
-    shapes, channels, decoder = survey(columns["train"], f"the training parquet files in {folder}")
-    where = f"the table in {folder}"
-    frames = {split: _others(table).iloc[rows[split]].reset_index(drop=True) for split, table in tables.items()}
-    if beside := table_beside(folder):
-        images = {split: _image_paths(table, split, beside) for split, table in tables.items()}
-        frames, unmatched = _joined(
-            {split: [images[split][row] for row in rows[split]] for split in images}, frames, beside
-        )
-        notes += unmatched
-        identity += file_digests([(beside, beside.name)])
-    whole = pd.concat(list(frames.values()), ignore_index=True)
-    annotations = read_annotations(
-        whole, len(rows["train"]), class_column, where, _feature_names(tables["train"], class_column)
-    )
-    splits: dict[str, Split] = {
-        split: EncodedSplit(
-            columns[split],
-            np.zeros(len(rows[split]), dtype=np.int64) if labels is None else labels[split][rows[split]],
-            contents[split][rows[split]],
-            channels,
-            f"the {split} parquet files in {folder}",
-        )
-        for split in tables
-    }
-    splits, without = annotate(splits, annotations, where)
-    names = list(annotations.class_names) if class_column else names
-    divided = with_test_split(splits, names)
-    return ImageDataset(
-        name=spec.name,
-        splits=divided.splits,
-        class_names=tuple(names),
-        channels=channels,
-        image_size=spec.image_size or usual_size(shapes),
-        augmentation="flip-crop" if channels == 3 else "none",
-        fingerprint=fingerprint(
-            identity,
-            "parquet",
-            decoder,
-            class_column,
-            {split: part.tolist() for split, part in broken.items()},
-            *divided.marks,
-        ),
-        notes=(*divided.notes, *layout.notes, *without, *notes, *annotations.notes),
-        class_column=class_column,
-        test_from=divided.test_from,
-        left_out=tally.result(),
-        watched=(*(Watch(place, deep=False) for place in layout.seen), *(Watch(path) for path in paths)),
-    )
+    first = files["train"][0]
+    schema = _schema(first, kind)
+    check_names(schema.names, str(first))
+    images = image_column(_image_kinds(schema), str(first), spec.image_column)
+    plain = [field.name for field in schema if field.name != images and is_plain(field.type)]
+    if not class_column and "label" in schema.names:
+        _check_label(schema.field("label").type, first)
+    elif not class_column:
+        class_column = _class_column(schema, plain, first)
+    rows = {split: _rows(paths, kind, images, plain) for split, paths in files.items()}
+    marks = () if images == "image" else (f"images {images}",)
+    return load_rows(spec, layout, Stored(kind, f"{kind} files", files, marks), rows, class_column, progress)
 
 
-def _examined(
-    tables: dict[str, Any], skip_broken: bool, where: str, identity: Sequence[bytes], tally: Tally, progress: Progress
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """The rows of each split with a broken image, all images' digests, and notes on images shared by splits."""
-    look, level = check_of(skip_broken)
-
-    def find() -> dict[str, Any]:
-        flaws: dict[str, list[tuple[int, str]]] = {}
-        digests: dict[str, list[bytes]] = {}
-        done, total = 0, sum(len(table) for table in tables.values())
-        for split, table in tables.items():
-            column = _Bytes(table["image"].combine_chunks().field("bytes"))
-
-            def some_rows(start: int, column: _Bytes = column) -> list[tuple[str, bytes]]:
-                part = [column[row] for row in range(start, min(start + ROWS, len(column)))]
-                return [(look(image), digest_of([image])) for image in part]
-
-            flaws[split], digests[split] = [], []
-            with ThreadPoolExecutor(THREADS) as pool:
-                for part in pool.map(some_rows, range(0, len(column), ROWS)):
-                    first = len(digests[split])
-                    flaws[split] += [(first + row, flaw) for row, (flaw, _) in enumerate(part) if flaw]
-                    digests[split] += [digest for _, digest in part]
-                    done += len(part)
-                    progress(Event("Checking images", done, total))
-        joined = {split: base64.b64encode(b"".join(part)).decode() for split, part in digests.items()}
-        return {"flaws": flaws, "digests": joined, "notes": list(_shared(digests))}
-
-    known: Any = known_fact(f"parquet-{level}-{digest_of(identity).hex()}", find)
-    flaws = {split: [(int(row), str(flaw)) for row, flaw in known["flaws"].get(split, [])] for split in tables}
-    named = [(f"row {row} of the {split} split", flaw) for split, part in flaws.items() for row, flaw in part]
-    refuse_broken(named, sum(len(table) for table in tables.values()), skip_broken, where, tally)
-    rows = {split: np.array([row for row, _ in part], dtype=np.int64) for split, part in flaws.items()}
-    digests = {split: as_array(base64.b64decode(known["digests"][split])) for split in tables}
-    return rows, digests, known["notes"]
-
-
-def _shared(digests: dict[str, list[bytes]]) -> Iterator[str]:
-    train = {digest: row for row, digest in enumerate(digests["train"])}
-    for split, part in digests.items():
-        shared = [(row, train[digest]) for row, digest in enumerate(part) if split != "train" and digest in train]
-        if shared:
-            yield shared_note(split, len(shared), len(part), f"its row {shared[0][0]} is training row {shared[0][1]}")
-
-
-def _read(paths: list[Path], class_column: str) -> Any:
-    """The images, the label if there is one, and every column that may be an attribute or the class."""
+def _schema(path: Path, kind: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(paths[0])
-        available = schema.names
-        check_names(available, str(paths[0]))
-        if "image" not in available:
-            raise InputError(
-                f"{paths[0]} has no column 'image'. Expected 'image' (struct of bytes and path) and 'label'; "
-                f"it has: {', '.join(available[:20])}."
-            )
-        plain = [field.name for field in schema if field.name != "image" and _plain(field.type)]
-        if not class_column and "label" in available:
-            _check_label(schema.field("label").type, paths[0])
-        elif not class_column:
-            raise InputError(
-                f"{paths[0]} has no column 'label'. Name the column that is the class (--class); it has: "
-                f"{', '.join(plain[:60]) or 'no other columns'}."
-            )
-        table = pa.concat_tables([pq.read_table(path, columns=["image", *plain]) for path in paths])
+        return pq.read_schema(path) if kind == "parquet" else _mapped(path).schema
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{paths[0]} cannot be read as parquet ({error}).") from error
-    kind = table.schema.field("image").type
-    if not pa.types.is_struct(kind) or "bytes" not in [field.name for field in kind]:
-        raise InputError(f"{paths[0]}: column 'image' is {kind}; expected struct{{bytes, path}}.")
-    # 64-bit offsets, so that more than 2 GB of images fit in one column
-    parts = {"bytes": pa.large_binary()} | ({"path": pa.large_string()} if "path" in [f.name for f in kind] else {})
-    whole = pa.struct(list(parts.items()))
+        raise InputError(f"{path} cannot be read as {kind} ({error}).") from error
+
+
+def _image_kinds(schema: Any) -> dict[str, str]:
+    """What makes each column likely to be the images, see `columns.image_column`."""
+    import pyarrow.types as types
+
+    kinds = {}
+    for field in schema:
+        if types.is_struct(field.type) and "bytes" in [part.name for part in field.type]:
+            kinds[field.name] = "struct"
+        elif types.is_binary(field.type) or types.is_large_binary(field.type):
+            kinds[field.name] = "binary"
+        else:
+            kinds[field.name] = ""
+            continue
+        if feature_kinds(schema.metadata).get(field.name) == "Image":
+            kinds[field.name] = "declared"
+    return kinds
+
+
+def _class_column(schema: Any, plain: list[str], path: Path) -> str:
+    """The column that is the class of a table without a column `label`."""
+    declared = feature_kinds(schema.metadata)
+    named = [name for name in plain if declared.get(name) == "ClassLabel"] or class_by_name(plain)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise InputError(
+            f"{path} has no column 'label', and {len(named)} columns that may be the class: {first_few(named, 12)}. "
+            f"{NAME_IT} {named[0]}, for example."
+        )
+    raise InputError(
+        f"{path} has no column 'label'. Name the column that is the class (--class); it has: "
+        f"{', '.join(plain[:60]) or 'no other columns'}."
+    )
+
+
+def _rows(paths: list[Path], kind: str, images: str, plain: list[str]) -> Rows:
+    """The rows of a split's files: the images, and every column that may be an attribute or the class."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [images, *plain]
     try:
-        chunks = [
-            pa.StructArray.from_arrays([chunk.field(name).cast(to) for name, to in parts.items()], fields=list(whole))
-            for chunk in table["image"].chunks
-        ]
+        if kind == "parquet":
+            table = pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+        else:
+            table = pa.concat_tables([_mapped(path).read_all().select(columns) for path in paths])
+            table.validate(full=True)  # offsets from a file are not to be trusted
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{paths[0]} cannot be read as {kind} ({error}).") from error
+    column = table[images]
+    kinds, struct = column.type, pa.types.is_struct(column.type)
+    names = [field.name for field in kinds] if struct else []
+    if not struct and not pa.types.is_binary(kinds) and not pa.types.is_large_binary(kinds):
+        raise InputError(f"{paths[0]}: column '{images}' is {kinds}; expected struct{{bytes, path}}.")
+    if struct and "bytes" not in names:
+        raise InputError(f"{paths[0]}: column '{images}' is {kinds}; expected struct{{bytes, path}}.")
+    try:
+        # 64-bit offsets, so that more than 2 GB of images fit in one column
+        encoded = [(chunk.field("bytes") if struct else chunk).cast(pa.large_binary()) for chunk in column.chunks]
+        named = [chunk.field("path").cast(pa.large_string()) for chunk in column.chunks] if "path" in names else None
     except pa.ArrowException as error:
-        raise InputError(f"{paths[0]}: column 'image' is {kind}; expected struct{{bytes, path}} ({error}).") from error
-    images = pa.chunked_array(chunks, type=whole)
-    return table.set_column(table.schema.get_field_index("image"), "image", images)
+        raise InputError(
+            f"{paths[0]}: column '{images}' is {kinds}; expected struct{{bytes, path}} ({error})."
+        ) from error
+
+    def image_paths() -> list[str]:
+        assert named is not None
+        return [str(path or "") for chunk in named for path in chunk.to_pylist()]
+
+    return Rows(_Bytes(encoded), table.drop_columns([images]), None if named is None else image_paths)
 
 
-def _plain(kind: Any) -> bool:
+def _mapped(path: Path) -> Any:
+    """A reader of a file with an Arrow stream (`datasets` writes them) or in Arrow's file format, mapped to memory."""
+    import pyarrow as pa
+
+    source = pa.memory_map(str(path))
+    if source.read(6) == b"ARROW1":
+        return pa.ipc.open_file(source)
+    source.seek(0)
+    return pa.ipc.open_stream(source)
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """The files that `state.json` lists.
+
+    Raises:
+        InputError: when it cannot be read, one is missing, or is not in the folder.
+    """
+    try:
+        state = read_json((folder / "state.json").read_text(encoding="utf-8"))
+        names = [str(entry["filename"]) for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{folder / 'state.json'} does not list the data files ({error}).") from error
+    if state.get("_indices_data_files"):
+        raise InputError(
+            f"{folder} stores a selection of rows (_indices_data_files). Save it again: flatten_indices()."
+        )
+    files = [folder / name for name in names]
+    for name, path in zip(names, files, strict=True):
+        if Path(name).name != name or not path.is_file():
+            raise InputError(f"{folder} is incomplete: its state.json lists '{name}', which is not in the folder.")
+    if not files:
+        raise InputError(f"{folder} has no data files: its state.json lists none.")
+    return files
+
+
+def _check_label(kind: Any, path: Path) -> None:
+    import pyarrow.types as types
+
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        raise InputError(
+            f"{path}: column 'label' holds lists, several labels per image. {OUT_OF_SCOPE} Multi-label data are not "
+            "supported; name a column that is the class (--class)."
+        )
+    if not is_plain(kind):
+        raise InputError(
+            f"{path}: column 'label' is {kind}; expected integers, truth values or texts, one class per image."
+        )
+
+
+def is_plain(kind: Any) -> bool:
+    """Whether values of an Arrow type may be attributes or classes."""
     import pyarrow.types as types
 
     kinds = (
@@ -252,111 +237,3 @@ def _plain(kind: Any) -> bool:
         types.is_dictionary,
     )
     return any(test(kind) for test in kinds)
-
-
-def _others(table: Any) -> pd.DataFrame:
-    """All columns except the image and its label."""
-    return table.drop_columns([name for name in ("image", "label") if name in table.column_names]).to_pandas()
-
-
-def _image_paths(table: Any, split: str, beside: Path) -> list[str]:
-    if "path" not in [field.name for field in table.schema.field("image").type]:
-        raise InputError(f"{beside} cannot be used: the images of the {split} parquet files have no path.")
-    return [str(path or "") for path in table["image"].combine_chunks().field("path").to_pylist()]
-
-
-def _joined(
-    images: dict[str, list[str]], frames: dict[str, pd.DataFrame], beside: Path
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """The columns of the files, and those of a table beside them."""
-    import pandas as pd
-
-    taken = [name for name in frames["train"].columns if name != "label"]
-    whole, notes = matched(beside, [path for part in images.values() for path in part], taken)
-    joined, start = {}, 0
-    for split, frame in frames.items():
-        rows = whole.iloc[start : start + len(frame)].reset_index(drop=True)
-        start += len(frame)
-        joined[split] = pd.concat([frame, rows], axis=1)
-    return joined, list(notes)
-
-
-def _check_label(kind: Any, path: Path) -> None:
-    import pyarrow.types as types
-
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        raise InputError(
-            f"{path}: column 'label' holds lists, several labels per image. {OUT_OF_SCOPE} Multi-label data are not "
-            "supported; name a column that is the class (--class)."
-        )
-    if not _plain(kind):
-        raise InputError(
-            f"{path}: column 'label' is {kind}; expected integers, truth values or texts, one class per image."
-        )
-
-
-def _feature_names(table: Any, column: str) -> list[str]:
-    """The names of a column's values 0, 1, … in the Hugging Face metadata; empty if there are none."""
-    metadata = table.schema.metadata or {}
-    try:
-        names = read_json(metadata[b"huggingface"])["info"]["features"][column]["names"]
-    except (KeyError, TypeError, ValueError):
-        return []
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=int)]
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _labels(tables: dict[str, Any], folder: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Each split's labels (−1 for none), and the class names."""
-    columns = {split: _label_values(table, folder, split) for split, table in tables.items()}
-    order: dict[Any, int] = {}
-    if named := _feature_names(tables["train"], "label"):
-        order = {name: label for label, name in enumerate(named)}
-        if len(order) < len(named):
-            raise InputError(f"{folder}: two classes have the same name in the schema ({first_few(named)}).")
-    seen = {value for values, _ in columns.values() for value in values if value is not None} - set(order)
-    for value in sorted(seen, key=lambda value: (isinstance(value, str), value)):
-        order[value] = len(order)
-    labels = {}
-    for split, (values, which) in columns.items():
-        place = np.array([-1 if value is None else order[value] for value in values] + [-1], dtype=np.int64)
-        labels[split] = place[which]
-    return labels, [str(value) for value in order]
-
-
-def _label_values(table: Any, folder: Path, split: str) -> tuple[list[Any], np.ndarray]:
-    """The different labels of a split (None: no class), and for each image the index of its label (−1: none)."""
-    column = table["label"].combine_chunks()
-    if not hasattr(column, "indices"):
-        column = column.dictionary_encode()
-    which = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    names = _feature_names(table, "label")
-    values: list[Any] = []
-    for value in column.dictionary.to_pylist():
-        if isinstance(value, float):
-            if value != value:
-                values.append(None)
-                continue
-            if not value.is_integer():
-                raise InputError(
-                    f"{folder}: the {split} labels are numbers such as {value:g}. {OUT_OF_SCOPE} Regression is not "
-                    "supported; name a column that is the class (--class)."
-                )
-            value = int(value)
-        if isinstance(value, bool):
-            value = names[int(value)] if len(names) == 2 else str(value)
-        elif isinstance(value, int) and names:
-            if value == -1:  # Hugging Face's value for an unknown class
-                values.append(None)
-                continue
-            if not 0 <= value < len(names):
-                raise InputError(
-                    f"{folder}: a label of the {split} split is {value}, but there are {len(names)} class names "
-                    f"(expected 0 to {len(names) - 1})."
-                )
-            value = names[value]
-        elif isinstance(value, str):
-            value = unicodedata.normalize("NFC", value).strip() or None
-        values.append(value)
-    return values, which

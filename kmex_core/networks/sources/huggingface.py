@@ -46,12 +46,13 @@ class HuggingFace(ArchitectureSource):
             raise InputError(
                 f"{name} holds a LoRA adapter. Merge it (`model.merge_and_unload()`) and save the network."
             )
-        details = {"config": config, "classifier": _is_classifier(config)}
-        if details["classifier"] and outputs is not None and outputs != _labels(config):
-            details["labels"] = outputs
+        classifier = _is_classifier(config)
+        classes = (_labels(config) if outputs is None else outputs) if classifier else 0
+        details: dict[str, Any] = {"config": config, "classifier": classifier}
+        if classifier and classes != _labels(config):
+            details["labels"] = classes
         module = _made(details)
-        classes = details.get("labels", _labels(config)) if details["classifier"] else 0
-        names = config.get("id2label") if details["classifier"] and "labels" not in details else None
+        names = config.get("id2label") if classifier and "labels" not in details else None
         weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
         return Proposal(
             module,

@@ -76,9 +76,7 @@ def _made(name: str, size: tuple[int, int] | None, **options: Any) -> Any:
 
 
 def _preprocessing(module: Any) -> Preprocessing:
-    import timm.data
-
-    given = timm.data.resolve_data_config({}, model=module)
+    given = importlib.import_module("timm.data").resolve_data_config({}, model=module)
     channels, height, width = given["input_size"]
     resize = MODES.get(given["crop_mode"], "shorter")
     shorter = 0
