@@ -17,6 +17,7 @@ from kmex_core.commands import (  # noqa: I001 (the order of `--help`)
     attributes,
     tables,
     models,
+    new,
     taking_away,
     upkeep,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "explanation",
     "importing",
     "models",
+    "new",
     "patches",
     "sweep",
     "tables",

@@ -322,9 +322,7 @@ def split(info: ModelInfo, model: nn.Module) -> SplitModel:
         shape = (2, info.preprocessing.inputs, *info.preprocessing.size)
         return splitting.whole(model, torch.zeros(shape, device=device), classes)
     parts = splitting.split_at(model, info.head_path) if info.head_path else splitting.split(model)
-    if not info.predicts or info.class_outputs:
-        return parts.predicting(info.class_outputs or None, classes)
-    return parts
+    return parts if info.outputs is None else parts.predicting(info.class_outputs or None, classes)
 
 
 def build(info: ModelInfo, arrays: Mapping[str, np.ndarray] = MappingProxyType({})) -> nn.Module:

@@ -39,9 +39,8 @@ class ModelInfo:
         details: what its architecture's source needs to build it again, beside its name.
         head_path: the dotted name of its head (see `splitting`), "" for the last Linear layer, `splitting.NONE` for an
             encoder.
-        outputs: how many class scores it gives; None for as many as classes, 0 for an encoder.
-        class_outputs: (C,) the number of each class among its outputs; empty where they are the classes in order, or
-            where it predicts none of them.
+        outputs: how many class scores it gives, 0 for an encoder; None for the classes in order.
+        class_outputs: (C,) the number of each class among its `outputs`; empty if it predicts none of them.
     """
 
     name: str
@@ -67,7 +66,7 @@ class ModelInfo:
     @property
     def predicts(self) -> bool:
         """Whether the network itself predicts the classes: an encoder does not, nor one that was trained on others."""
-        return bool(self.class_outputs) or self.outputs in (None, len(self.class_names))
+        return self.outputs is None or bool(self.class_outputs)
 
     @property
     def image_size(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,7 +44,6 @@ class Proposal:
         preprocessing: what it was trained with; None if its source does not know.
         class_names: of its outputs; empty if its source does not know.
         pretrained: whether it has trained weights.
-        weights: a file with its weights, which still have to be read.
         notes: what a person should know.
     """
 
@@ -55,7 +53,6 @@ class Proposal:
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
     pretrained: bool = False
-    weights: Path | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -17,7 +17,6 @@ from kmex_core.networks.backbone import BackboneSource
 
 _KINDS = subclasses(backbones.__name__, BackboneSource)  # type: ignore[type-abstract]  # those that are found are concrete
 _SOURCES = subclasses(sources.__name__, ArchitectureSource)  # type: ignore[type-abstract]
-TORCHVISION = "torchvision"  # a prefix that its backbones may have
 
 
 @cache
@@ -86,7 +85,7 @@ def source_of(name: str) -> tuple[ArchitectureSource, str] | None:
         InputError: for a name that no source has.
     """
     prefix, colon, rest = name.partition(":")
-    if not colon or (prefix == TORCHVISION and rest in registered()):
+    if not colon:
         return None
     if prefix in outside() and prefix:
         return outside()[prefix], rest
@@ -94,11 +93,6 @@ def source_of(name: str) -> tuple[ArchitectureSource, str] | None:
         return outside()[""], name
     kinds = "; ".join(f"{source.about}" for source in outside().values())
     raise InputError(f"Expected a backbone's name or a network from outside, got '{name}'. There are: {kinds}.")
-
-
-def without_prefix(name: str) -> str:
-    """A backbone's registered name: `torchvision:resnet18` is resnet18."""
-    return name.removeprefix(f"{TORCHVISION}:")
 
 
 def is_trainable(name: str) -> bool:
@@ -132,5 +126,5 @@ def rebuilt(name: str, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Modul
     """
     source = source_of(name)
     if source is None:
-        return build(without_prefix(name), plan.outputs, max(plan.size))
+        return build(name, plan.outputs, max(plan.size))
     return source[0].build(Plan(source[1], plan.outputs, plan.size, plan.inputs, plan.details), arrays)

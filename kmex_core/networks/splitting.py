@@ -52,6 +52,8 @@ class SplitModel:
         """
         if outputs is None or isinstance(self.encoder, Whole):
             return replace(self, head=NoHead(self.head.in_features, classes))
+        if list(outputs) == list(range(self.head.out_features)):
+            return self
         if not all(0 <= output < self.head.out_features for output in outputs):
             raise InputError(f"The network has {self.head.out_features} outputs, so not the outputs {list(outputs)}.")
         if isinstance(self.head, Head):

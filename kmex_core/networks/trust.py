@@ -15,12 +15,13 @@ from kmex_core.base.location import default_root
 from kmex_core.base.store import demand_writable
 
 FILE = "trusted.json"
+PREFIXES = ("torchvision", "timm", "hf", "onnx", "export")
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def is_function(name: str) -> bool:
-    """Whether a text names a function: `module:function`, `package.module:Class.make`."""
-    return bool(FUNCTION.fullmatch(name))
+    """Whether a text names a function: `module:function`, `package.module:Class.make`; not a network of a source."""
+    return bool(FUNCTION.fullmatch(name)) and name.partition(":")[0] not in PREFIXES
 
 
 def folder_of(name: str) -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from kmex_core.base.errors import InputError
@@ -16,10 +17,12 @@ from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.networks.architecture_source import ArchitectureSource, Plan, Proposal, missing
 from kmex_core.networks.hub import offline_if_unreachable
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+SHARDS = "model-*.safetensors"
 MOST_JSON = 16 * 2**20
 CLASSIFIER = "ForImageClassification"
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+OPTIONAL = ("pooler.", "vit.pooler.")  # new in encoders that were saved as parts of classifiers
 QUANTISED = "quantization_config"
 
 
@@ -48,21 +51,20 @@ class HuggingFace(ArchitectureSource):
             )
         classifier = _is_classifier(config)
         classes = (_labels(config) if outputs is None else outputs) if classifier else 0
-        details: dict[str, Any] = {"config": config, "classifier": classifier}
+        details: dict[str, Any] = {"config": config, "classifier": classifier, **_input(config)}
         if classifier and classes != _labels(config):
             details["labels"] = classes
-        module = _made(details)
+        weights = any((folder / file).is_file() for file in WEIGHTS)
+        module = _made(details, folder if weights else None)
         names = config.get("id2label") if classifier and "labels" not in details else None
-        weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
         return Proposal(
             module,
             details,
             classes,
-            _preprocessing(_json(folder / "preprocessor_config.json"), config),
+            preprocessing_of(_json(folder / "preprocessor_config.json"), config),
             tuple(str(names[key]) for key in sorted(names, key=int)) if isinstance(names, dict) else (),
-            weights is not None,
             weights,
-            () if weights else (f"{folder} has no weights ({' or '.join(WEIGHTS)}).",),
+            notes=() if weights else (f"{folder} has no weights ({WEIGHTS[0]}): save them with save_pretrained().",),
         )
 
     def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
@@ -72,9 +74,22 @@ class HuggingFace(ArchitectureSource):
 
 def _transformers() -> Any:
     try:
-        return importlib.import_module("transformers")
+        library = importlib.import_module("transformers")
     except ImportError:
         raise missing("transformers", "hf") from None
+    for quiet in (library.logging.set_verbosity_error, library.logging.disable_progress_bar):
+        quiet()
+    return library
+
+
+def _input(config: Mapping[str, Any]) -> dict[str, int]:
+    """Channels and sides of the input, where the configuration has them."""
+    given = config.get("vision_config") if isinstance(config.get("vision_config"), dict) else config
+    assert isinstance(given, Mapping)
+    size = given.get("image_size")
+    height, width = size if isinstance(size, list | tuple) and len(size) == 2 else (size, size)
+    found = {"channels": given.get("num_channels"), "height": height, "width": width}
+    return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
 def _folder(name: str) -> Path:
@@ -87,7 +102,7 @@ def _folder(name: str) -> Path:
         raise missing("transformers", "hf") from None
     try:
         with offline_if_unreachable():
-            return Path(hub.snapshot_download(name, allow_patterns=["*.json", *WEIGHTS]))
+            return Path(hub.snapshot_download(name, allow_patterns=["*.json", WEIGHTS[0], SHARDS]))
     except Exception as error:  # it raises errors of several libraries
         raise InputError(
             f"There is no folder {name}, and no such network could be had from the Hugging Face Hub "
@@ -118,8 +133,14 @@ def _labels(config: Mapping[str, Any]) -> int:
     return len(config.get("id2label") or {0: "", 1: ""})  # two are the library's default
 
 
-def _made(details: Mapping[str, Any]) -> nn.Module:
-    """The network of a configuration with new weights: of a model for pictures and texts that of the pictures."""
+def _made(details: Mapping[str, Any], folder: Path | None = None) -> nn.Module:
+    """The network of a configuration: of a model for pictures and texts that of the pictures.
+
+    Args:
+        details: the configuration, whether it is a classifier, and its number of classes if that is another.
+        folder: where its weights are, in safetensors files alone (the library knows their earlier names); new weights
+            when None.
+    """
     transformers = _transformers()
     given = dict(details["config"])
     if isinstance(given.get("vision_config"), dict):
@@ -129,8 +150,25 @@ def _made(details: Mapping[str, Any]) -> nn.Module:
         if "labels" in details:
             config.num_labels = int(details["labels"])
         kind = transformers.AutoModelForImageClassification if details["classifier"] else transformers.AutoModel
-        module: nn.Module = kind.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        if folder is None:
+            module: nn.Module = kind.from_config(config, trust_remote_code=False)
+        else:
+            module, report = kind.from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                ignore_mismatched_sizes="labels" in details,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+            missing = [name for name in report["missing_keys"] if not name.startswith(OPTIONAL)]
+            if missing:
+                raise InputError(f"The weights in {folder} lack {len(missing)} tensors ({', '.join(missing[:3])}).")
+    except (ValueError, KeyError, TypeError, ImportError, RuntimeError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"transformers {transformers.__version__} cannot build this network "
             f"({(str(error).splitlines() or [''])[0][:300]})."
@@ -138,7 +176,7 @@ def _made(details: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def _preprocessing(given: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Preprocessing | None:
+def preprocessing_of(given: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Preprocessing | None:
     """What preprocessor_config.json says, in any of the ways in which it has been said."""
     if given is None:
         return None

@@ -1,0 +1,88 @@
+"""Classification networks of torchvision as it builds them, with its ImageNet weights if they can be had."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.data.preprocessing import Preprocessing
+from kmex_core.networks.architecture_source import ArchitectureSource, Plan, Proposal
+
+IMAGENET = 1000  # classes
+
+
+class TorchvisionNetworks(ArchitectureSource):
+    """A classification network of torchvision by name. (The backbones that are trained here are made for small images,
+    see `networks.backbones`.)"""
+
+    name = "torchvision"
+    about = "a name that torchvision.models.list_models() lists, such as torchvision:resnet50"
+
+    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+        """See `ArchitectureSource.propose`; an input of one channel is not to be had."""
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if name not in known:
+            raise unknown_name("network of torchvision", name, known)
+        weights, notes = models.get_model_weights(name)["DEFAULT"], []
+        details: dict[str, Any] = {"image_size": size[0]} if size and name.startswith("vit_") else {}
+        module, pretrained = _made(name, IMAGENET if outputs is None else outputs, details), False
+        if outputs is None:
+            try:
+                module.load_state_dict(weights.get_state_dict(progress=False, check_hash=True))
+                pretrained = True
+            except (OSError, RuntimeError) as error:
+                notes.append(
+                    f"The ImageNet weights of {name} could not be had ({(str(error).splitlines() or [''])[0][:160]})."
+                )
+        names = tuple(weights.meta.get("categories", ())) if outputs is None else ()
+        return Proposal(
+            module,
+            details,
+            IMAGENET if outputs is None else outputs,
+            _preprocessing(weights.transforms()),
+            names,
+            pretrained,
+            notes=tuple(notes),
+        )
+
+    def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """See `ArchitectureSource.build`."""
+        return _made(plan.name, plan.outputs, plan.details)
+
+
+def _made(name: str, outputs: int, details: Mapping[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    options: dict[str, Any] = dict(details)
+    if name.startswith(("googlenet", "inception")):
+        options |= {"init_weights": False, "aux_logits": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            module: nn.Module = models.get_model(name, weights=None, num_classes=outputs, **options)
+        except (ValueError, RuntimeError, AssertionError) as error:
+            raise InputError(f"torchvision cannot build {name} ({error}).") from error
+    return module
+
+
+def _preprocessing(given: Any) -> Preprocessing:
+    """That of the transforms that come with torchvision's weights."""
+    (crop,), (resized,) = given.crop_size, given.resize_size
+    return Preprocessing(
+        crop,
+        crop,
+        3,
+        tuple(map(float, given.mean)),
+        tuple(map(float, given.std)),
+        "shorter",
+        resized,
+        given.interpolation.value if given.interpolation.value in ("bilinear", "bicubic", "nearest") else "bilinear",
+        bool(given.antialias),
+    )

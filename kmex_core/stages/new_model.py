@@ -1,0 +1,403 @@
+"""A model from outside on images from outside: what is found and decided at each step, then kept in the store."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.jsontext import read_json
+from kmex_core.base.phrases import first_few
+from kmex_core.base.progress import Progress, silent
+from kmex_core.base.provenance import versions
+from kmex_core.base.specs import DatasetSpec
+from kmex_core.base.store import Store, checked_name
+from kmex_core.data.dataset import ImageDataset
+from kmex_core.data.opened import dataset
+from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from kmex_core.models import catalogue
+from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
+from kmex_core.stages.embedding import BATCH
+from kmex_core.stages.input_check import InputCheck, checked_input
+from kmex_core.stages.statistics import PixelStatistics
+from kmex_core.stages.training_runs import root_to_keep
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from kmex_core.networks.architecture_source import Proposal
+    from kmex_core.networks.splitting import SplitModel
+
+AUTO, NONE, IMAGENET = "auto", "none", "imagenet"
+EXAMPLES = 8
+MOST_JSON = 2**20
+RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
+
+
+@dataclass(frozen=True)
+class NewRequest:
+    """A model from outside.
+
+    Attributes:
+        name: its name in the store.
+        model: its source and name, see `architectures.source_of`; a plain name is one of torchvision.
+        images: the data set.
+        weights: a file with its weights; those of its source when None.
+        head: the dotted name of its head, `NONE` for an encoder; found when empty.
+        classes: `AUTO`; `NONE` to use its encoder alone; or the names of its outputs in their order, with commas, or a
+            file that has one in each line.
+        preprocess: `AUTO`, `IMAGENET`, or a JSON file: a `Preprocessing`, or transformers' preprocessor_config.json.
+        command: for provenance.
+    """
+
+    name: str
+    model: str
+    images: DatasetSpec
+    weights: Path | None = None
+    head: str = ""
+    classes: str = AUTO
+    preprocess: str = AUTO
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was found and decided.
+
+    Attributes:
+        title: of the step.
+        text: in a sentence or two.
+        warning: whether a person should look at it.
+    """
+
+    title: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class NewModel:
+    """A model that is decided, but not kept yet.
+
+    Attributes:
+        info: its description.
+        module: the network with its weights.
+        data: the data set.
+        steps: what was found and decided, in order.
+        check: its accuracy on held-out images; None if it predicts none of the classes.
+        seconds: that the embedding of all images will take, about, from a few of them.
+        memory: bytes that it will take, about.
+    """
+
+    info: ModelInfo
+    module: nn.Module
+    data: ImageDataset
+    steps: tuple[Step, ...]
+    check: InputCheck | None
+    seconds: float
+    memory: int
+
+
+def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
+    """Open the images, build the network and decide everything else, or refuse; nothing is kept.
+
+    Raises:
+        InputError: when the images or the network cannot be used, with what to change.
+    """
+    import torch
+
+    name = checked_name(request.name)
+    data = dataset(request.images, progress)
+    steps = [_images_step(data)]
+    backbone = request.model if ":" in request.model else f"torchvision:{request.model}"
+    proposal, step = _network(backbone, request, data)
+    steps.append(step)
+    preprocessing, step = _preprocessing(store, request, proposal, data, progress)
+    steps.append(step)
+    proposal.module.eval().to(device)
+    parts, head_path, outputs, step = _parts(request, proposal, data, preprocessing, device)
+    steps.append(step)
+    class_outputs, step = _classes(request, proposal, outputs, data)
+    steps.append(step)
+    info = ModelInfo(
+        name=name,
+        kind="blackbox",
+        dataset=data.name,
+        root=root_to_keep(request.images),
+        backbone=backbone,
+        class_names=data.class_names,
+        preprocessing=preprocessing,
+        accuracy=None,
+        made_by={
+            "command": request.command,
+            "imported": {"file": request.weights.name if request.weights else backbone, "command": request.command},
+            "data": data.fingerprint,
+            TEST_IS_TRAINING: data.test_from == "held out" and bool(class_outputs) and request.weights is not None,
+            RANDOM: not (proposal.pretrained or request.weights),
+            "versions": versions(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+        class_column=data.class_column,
+        skip_broken=request.images.skip_broken,
+        image_column=request.images.image_column,
+        details=proposal.details,
+        head_path=head_path,
+        outputs=outputs,
+        class_outputs=class_outputs,
+    )
+    check = None
+    if info.predicts:
+        own = parts.predicting(class_outputs, len(data.class_names))
+        check = checked_input(own, data, preprocessing, device, progress)
+        steps.append(_check_step(check, data))
+        info = replace(info, accuracy=check.accuracy)
+    cost = _cost(parts, proposal.module, data, preprocessing, device)
+    proposal.module.to(torch.device("cpu"))
+    return NewModel(info, proposal.module, data, tuple(steps), check, *cost)
+
+
+def keep(store: Store, new: NewModel, overwrite: bool = False) -> ModelInfo:
+    """Put a decided model into the store.
+
+    Raises:
+        InputError: when its name is taken.
+        StoreError: when the store cannot be written.
+    """
+    name = new.info.name
+    with catalogue.claimed(store, name):
+        catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or overwrite it.")
+        catalogue.save(store, new.info, new.module)
+        catalogue.remove_run(store, name)
+    return catalogue.describe(store, name)
+
+
+def _cost(
+    parts: SplitModel, module: nn.Module, data: ImageDataset, preprocessing: Preprocessing, device: str
+) -> tuple[float, int]:
+    """Seconds and bytes for the embedding of all images, from the first few."""
+    import torch
+
+    from kmex_core.networks.memory import budget, bytes_per_row
+
+    images, rows = sum(map(len, data.splits.values())), range(min(EXAMPLES, len(data.split("train"))))
+    started = time.perf_counter()
+    example = _example(data, preprocessing, rows, device)
+    with torch.no_grad():
+        parts.encoder(example)
+    seconds = (time.perf_counter() - started) / len(rows) * images
+    weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
+    batch = min(budget(device), BATCH * bytes_per_row(parts.encoder, example.repeat(3, 1, 1, 1)[:3]))
+    return seconds, weights + batch + images * parts.head.in_features * 4
+
+
+def _example(data: ImageDataset, preprocessing: Preprocessing, rows: range, device: str) -> torch.Tensor:
+    from kmex_core.data.network_input import normalise
+
+    return normalise(data.pixels("train", rows, preprocessing), preprocessing).to(device)
+
+
+# ---- the steps ------------------------------------------------------------------------------------------------------
+
+
+def _images_step(data: ImageDataset) -> Step:
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+    classes = first_few([f"'{name}'" for name in data.class_names])
+    left_out = sum(item.count for item in data.left_out)
+    text = f"{counts} images of {len(data.class_names)} classes ({classes}). {' '.join(data.notes)}".strip()
+    return Step("Images", text + (f" {left_out:,} files are left out." if left_out else ""))
+
+
+def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Proposal, Step]:
+    """The network with its weights."""
+    from kmex_core.networks import architectures, trust
+    from kmex_core.networks.checkpoints import read_checkpoint
+
+    state = read_checkpoint(request.weights) if request.weights else None
+    # a source's own weights have its own number of classes; a function is asked for the right one
+    own = state is None and not trust.is_function(backbone)
+    outputs = None if own else len(_named_outputs(request.classes) or data.class_names)
+    proposal = architectures.propose(backbone, outputs)
+    words = f"{backbone}, {_size_of(proposal.module)}"
+    if state is None:
+        kept = "with its source's weights" if proposal.pretrained else "with random weights: it was never trained"
+        return proposal, Step("Network", " ".join((f"{words}, {kept}.", *proposal.notes)), not proposal.pretrained)
+    assert request.weights is not None
+    where = request.weights
+    fitted = _fitted(state, proposal.module)
+    if isinstance(fitted, int):  # as many classes as the file has
+        proposal = architectures.propose(backbone, fitted)
+        again = _fitted(state, proposal.module)
+        if isinstance(again, int):
+            raise InputError(f"The weights in {where.name} are of no {backbone} with {fitted} or {again} classes.")
+        fitted = again
+    catalogue.load_state(proposal.module, fitted, f"The weights in {where.name}")
+    proposal = replace(proposal, pretrained=True)
+    return proposal, Step("Network", " ".join((f"{words}, with the weights in {where.name}.", *proposal.notes)))
+
+
+def _fitted(state: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor] | int:
+    """Weights by the network's names; or how many classes they have, if that alone is different."""
+    from kmex_core.networks.matching import converted, match
+
+    found = match(state, module)
+    expected = module.state_dict()
+    other = {
+        name: value
+        for name, value in expected.items()
+        if name in found.state and found.state[name].shape != value.shape and value.ndim
+    }
+    rows = {found.state[name].shape[0] for name in other if found.state[name].shape[1:] == expected[name].shape[1:]}
+    if other and len(rows) == 1 and all(found.state[name].shape[1:] == expected[name].shape[1:] for name in other):
+        return int(rows.pop())
+    return converted(found.state, module, "The weights")
+
+
+def _size_of(module: nn.Module) -> str:
+    count = sum(value.numel() for value in module.parameters()) or sum(value.numel() for value in module.buffers())
+    return f"{count / 1e6:,.1f} million weights"
+
+
+def _preprocessing(
+    store: Store, request: NewRequest, proposal: Proposal, data: ImageDataset, progress: Progress
+) -> tuple[Preprocessing, Step]:
+    """From a picture to the network's input, and where that is known from."""
+    given, why = proposal.preprocessing, "as its source says"
+    if request.preprocess == IMAGENET:
+        side = (given.height, given.width) if given else (224, 224)
+        shorter = round(min(side) * 256 / 224)
+        given, why = Preprocessing(*side, 3, IMAGENET_MEAN, IMAGENET_STD, "shorter", shorter), "as usual for ImageNet"
+    elif request.preprocess != AUTO:
+        given, why = _read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
+    elif given is None:
+        channels = int(proposal.details.get("channels", 3)) if proposal.details else 3
+        picture = 1 if channels == 1 or data.channels == 1 else 3
+        mean, std = PixelStatistics(store, data, progress).get()
+        given = Preprocessing.plain(data.image_size, data.channels, mean, std)
+        if channels == 1 and data.channels == 3:
+            given = replace(given, channels=1, mean=(sum(mean) / 3,), std=(sum(std) / 3,))
+        sides = (proposal.details.get("height"), proposal.details.get("width")) if proposal.details else (None, None)
+        height, width = (int(side) if side else data.image_size for side in sides)
+        given = replace(given, height=height, width=width, inputs=channels if picture == 1 else 3)
+        why = "by the training images' mean and deviation, because its source does not say: check it"
+    return given, Step("Preprocessing", f"{given.words()}; {why}.", "check it" in why)
+
+
+def _read_preprocessing(path: Path) -> Preprocessing:
+    from kmex_core.networks.sources.huggingface import preprocessing_of
+
+    try:
+        if path.stat().st_size > MOST_JSON:
+            raise InputError(f"{path} has more than {MOST_JSON // 2**20} MB; expected a small JSON file.")
+        described = read_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}). --preprocess takes {AUTO}, {IMAGENET} or a JSON file."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(described, dict):
+        raise InputError(f"{path} describes no preprocessing.")
+    if "height" in described:
+        return Preprocessing.from_description(described)
+    found = preprocessing_of(described, {})
+    assert found is not None
+    return found
+
+
+def _parts(
+    request: NewRequest, proposal: Proposal, data: ImageDataset, preprocessing: Preprocessing, device: str
+) -> tuple[SplitModel, str, int, Step]:
+    """Encoder and head, found by running the network on a few images; the path and the outputs to keep."""
+    from kmex_core.networks import splitting
+
+    example = _example(data, preprocessing, range(min(EXAMPLES, len(data.split("train")))), device)
+    if request.head == NONE or (proposal.outputs == 0 and not request.head):
+        parts = splitting.whole(proposal.module, example, len(data.class_names))
+        text = f"None: it is an encoder, whose output is the embedding of {parts.head.in_features} dimensions."
+        return parts, splitting.NONE, 0, Step("Head", text)
+    parts = splitting.split(proposal.module, example, request.head or None)
+    text = (
+        f"'{parts.head_path}' ({type(proposal.module.get_submodule(parts.head_path.split('+')[0])).__name__}), "
+        f"{parts.head.in_features} dimensions to {parts.head.out_features} class scores."
+    )
+    outputs = parts.head.out_features if proposal.outputs in (None, 1) else proposal.outputs
+    return parts, parts.head_path, int(outputs or 0), Step("Head", text)
+
+
+def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageDataset) -> tuple[tuple[int, ...], Step]:
+    """The number of each class among the outputs; none where no output is a class."""
+    names, title = data.class_names, "Classes"
+    if outputs == 0:
+        return (), Step(title, f"The {len(names)} of the images; the network predicts none of them.")
+    given = _named_outputs(request.classes) or list(proposal.class_names)
+    if request.classes == NONE:
+        return (), Step(title, "Its own are not used, as asked: its encoder and the classes of the images.")
+    if _named_outputs(request.classes) and len(given) != outputs:
+        raise InputError(f"{len(given)} names of classes are given, but the network has {outputs} outputs.")
+    if len(given) == outputs and (found := _matched(names, given)) is not None:
+        if found == tuple(range(outputs)):
+            return found, Step(title, f"All {outputs} outputs, in order, by their names.")
+        return found, Step(title, f"{len(names)} of its {outputs} outputs, by their names.")
+    if _named_outputs(request.classes):
+        missing = [name for name in names if _plain(name) not in set(map(_plain, given))]
+        raise InputError(f"The given names lack classes of the images: {first_few(missing)}.")
+    if outputs == len(names):
+        return tuple(range(outputs)), Step(
+            title, f"Its {outputs} outputs are taken as the classes of the images in alphabetical order."
+        )
+    text = (
+        f"It was trained on {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx. "
+        "If its outputs are your classes by other names, name them with --classes."
+    )
+    return (), Step(title, text)
+
+
+def _named_outputs(classes: str) -> list[str]:
+    if classes in (AUTO, NONE):
+        return []
+    path = Path(classes)
+    if "," not in classes and path.is_file():
+        if path.stat().st_size > MOST_JSON:
+            raise InputError(f"{path} has more than {MOST_JSON // 2**20} MB; expected one class name in each line.")
+        return [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+    return [name.strip() for name in classes.split(",")]
+
+
+def _matched(names: Sequence[str], given: Sequence[str]) -> tuple[int, ...] | None:
+    """The number of each class among named outputs; None unless each is there once."""
+    plain = [_plain(name) for name in given]
+    if any(plain.count(_plain(name)) != 1 for name in names):
+        return None
+    return tuple(plain.index(_plain(name)) for name in names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def _check_step(check: InputCheck, data: ImageDataset) -> Step:
+    text = (
+        f"{check.accuracy:.1%} of {check.images:,} held-out images are classified correctly by the network itself "
+        f"(guessing: {check.chance:.1%})."
+    )
+    if not check.at_chance:
+        return Step("Check", text)
+    text += " That is hardly more than by chance."
+    if check.outputs:
+        order = ",".join(data.class_names[check.outputs.index(output)] for output in range(len(check.outputs)))
+        text += (
+            f" With its outputs in another order, {check.accuracy_reordered:.1%} of the images that the order was not "
+            f"found on are: --classes '{order}'."
+        )
+    elif check.better:
+        words, _, share = check.better[0]
+        text += f" With {words}, {share:.1%} are: pass that with --preprocess."
+    else:
+        text += " Neither another order of the classes nor the usual other preprocessings help. Is it trained on these?"
+    return Step("Check", text, warning=True)
