@@ -33,7 +33,7 @@ test: lint
 
 test-slow: .venv/installed-dev
 	sh tests/install_chromium.sh
-	$(BIN)/pytest -m slow tests/slow
+	$(BIN)/pytest -m slow tests
 
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -32,8 +32,13 @@ DATA: dict[str, tuple[Callable[[Path], object], int, int, int]] = {  # writer, c
 }
 
 
+SLOW = ("svhn", "cub200")  # like stl10 and celeba, which are of each kind
+
+
 @pytest.mark.usefixtures("any_content")
-@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in DATA]
+)
 def test_it_trains_converts_and_shows_on_every_page(
     name: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

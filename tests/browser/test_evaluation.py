@@ -34,6 +34,7 @@ def _measured(demo_cache: Path) -> Iterator[MapScores]:
     store.path("evaluations", Subject(store, info, data).relevance_scores(KMeans(K), images=100).spec.key).unlink()
 
 
+@pytest.mark.slow  # that a job survives a reload is seen in test_preparation and test_models, too
 def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:
     open_page(page, "/evaluate?k=1")
     page.get_by_role("button", name="Measure relevance maps of digits").click()
