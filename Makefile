@@ -4,6 +4,7 @@
 # make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
 # make docs  builds the documentation into build/docs; any warning fails
 # make bench measures speed (slow; not part of the tests)
+# make compat tries networks and images of others, and writes docs/compatibility.md
 # make lock  writes the lock files anew, after a change in requirements*.txt
 # TORCH=FILE installs PyTorch from a requirements file of yours instead of requirements-torch.lock
 
@@ -17,7 +18,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # glibc keeps the memory that PyTorch frees after every layer, instead of giving it back to the system and asking anew
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=67108864
 
-.PHONY: app lint test test-slow docs bench lock
+.PHONY: app lint test test-slow docs bench compat lock
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
@@ -41,6 +42,9 @@ docs: .venv/installed-dev
 bench: .venv/installed-dev
 	sh tests/install_chromium.sh
 	$(BIN)/python -m benchmarks
+
+compat: .venv/installed-dev
+	$(BIN)/python tools/compat.py
 
 lock: .venv/installed-dev
 	$(BIN)/python tools/lock.py

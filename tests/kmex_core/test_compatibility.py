@@ -1,0 +1,57 @@
+"""Some networks and layouts of each mechanism; `make compat` tries all of them and writes docs/compatibility.md."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmex_core.base.store import Store
+from tests.helpers.compatibility import IMAGES, LAYOUTS, MODELS, MODULE, LayoutCase, ModelCase, pictures
+from tests.helpers.compatibility_run import OK, opened, tried
+from tests.helpers.paths import ROOT
+
+PAGE = ROOT / "docs" / "compatibility.md"
+NEEDED = {"timm": "timm", "transformers": "transformers", "checkpoint": "timm"}  # packages, by family
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    for name, content in pictures().items():
+        place = root / ("test" if int(name.split("/")[1]) % 4 == 0 else "train") / f"{name}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    assert len(list(root.rglob("*.png"))) == 3 * IMAGES
+    return root
+
+
+@pytest.mark.parametrize("case", [case for case in MODELS if case.quick], ids=lambda case: f"{case.family}-{case.name}")
+def test_networks(case: ModelCase, store: Store, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(NEEDED.get(case.family, "torch"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    found = tried(case, tmp_path, images)
+    sys.modules.pop(MODULE, None)
+    if case.refused:
+        assert case.refused in found.convert
+    else:
+        assert (found.convert, found.explain, found.export) == (OK, OK, OK)
+
+
+@pytest.mark.parametrize("case", [case for case in LAYOUTS if case.quick], ids=lambda case: case.name)
+def test_layouts(case: LayoutCase, store: Store, tmp_path: Path) -> None:
+    found = opened(case, tmp_path)
+    assert (case.refused in found and found != OK) if case.refused else found == OK
+
+
+def test_the_page_has_every_case() -> None:
+    """It is made by `make compat`, and has a row for each network and layout, as they are now."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|", PAGE.read_text(), re.MULTILINE)
+    assert [row for row in rows if row in {(case.family, case.name) for case in MODELS}] == [
+        (case.family, case.name) for case in MODELS
+    ]
+    assert {case.name for case in LAYOUTS} <= {first for first, _ in rows}
+    assert sum(case.quick for case in MODELS) >= 8
+    assert sum(case.quick for case in LAYOUTS) >= 8
