@@ -32,7 +32,7 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.relevance.catalogue import MapKind
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
@@ -221,7 +221,7 @@ def suggestion(chosen: Selection) -> Evidence | None:
     return peek(subject(chosen.model).suggestion(chosen.kmeans.metric))
 
 
-def scores(chosen: Selection, images: int, seed: int = 0, maps: MapKind = DEFAULT_MAPS) -> MapScores | None:
+def scores(chosen: Selection, images: int, seed: int = 0, maps: MapKind | None = None) -> MapScores | None:
     """The metrics on relevance maps image by image, None when they were not measured yet."""
     return peek(subject(chosen.model).relevance_scores(chosen.source.seeded(seed), images, seed, maps))
 
@@ -420,7 +420,7 @@ def concept_map(chosen: Selection, blocks: str, index: int) -> ConceptMap:
 
 
 @st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def why_no_maps(chosen: Selection, maps: MapKind = DEFAULT_MAPS) -> str:
+def why_no_maps(chosen: Selection, maps: MapKind | None = None) -> str:
     """Why there cannot be relevance maps, "" when there can."""
     why = subject(chosen.model).relevance_scores(chosen.source, maps=maps).why_not()
     return why.reason if why is not None else ""
@@ -432,7 +432,7 @@ def reference(info: ModelInfo) -> str:
     return black_box.name if black_box else ""
 
 
-def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKind = DEFAULT_MAPS) -> Evaluation:
+def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKind | None = None) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
     with_maps = all(scores(chosen, images, seed, maps) is not None for seed in seeds)
     beside = "" if chosen.source.has_black_box else reference(chosen.model)
@@ -441,7 +441,7 @@ def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKi
 
 @st.cache_data(max_entries=100, show_spinner="Measuring …", hash_funcs=NAMES)
 def _evaluation(
-    chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str, maps: MapKind
+    chosen: Selection, seeds: tuple[int, ...], images: int, with_maps: bool, reference: str, maps: MapKind | None
 ) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
     return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, maps)

@@ -54,7 +54,7 @@ show_stability(chosen)
 
 st.header(MAPS, help="Do the relevance maps show what the prediction depends on?")
 with st.container(horizontal=True):
-    images, maps = choose_images(chosen.model), choose_maps()
+    images, maps = choose_images(chosen.model), choose_maps(chosen.model)
 show_map_checks(chosen, images)
 if not measure(chosen, images, maps=maps):
     show_metrics_download(evaluation)

@@ -14,6 +14,9 @@ from kmex_core.metrics.types import BRIGHTNESS, RANDOM, STANDARD_ERRORS, MapChec
 from kmex_core.relevance.types import ALIKE
 
 LEVEL = 0.05  # of the test of specificity
+NO_RANDOM_WEIGHTS = (
+    "Random weights: not computed, because a network read from a file with its graph has no layers to draw anew."
+)
 CHANGED = 0.5  # a rank correlation above it: random weights leave the order of the pixels much as it was
 
 
@@ -33,7 +36,8 @@ class Verdict:
         specific_beyond_chance: whether that is more than one half, by a binomial test at 95 %.
         cosine: mean cosine of the maps against two rivals; None where it is not defined.
         sensitivity: median over the images; None for references.
-        randomised: mean rank correlation with the maps of the network whose layers are all random; None for references.
+        randomised: mean rank correlation with the maps of the network whose layers are all random; None for references,
+            and where no layers could be drawn anew.
     """
 
     row: str
@@ -97,7 +101,7 @@ def verdicts(checks: MapChecks) -> list[Verdict]:
                 specific_beyond_chance=bool(len(values)) and _above_half(above, len(values)),
                 cosine=_mean(checks.cosine_rival[row]),
                 sensitivity=float(np.median(checks.sensitivity[row])) if kind else None,
-                randomised=_mean(checks.randomised[row, -1]) if kind else None,
+                randomised=_mean(checks.randomised[row, -1]) if kind and len(checks.random_layers) else None,
             )
         )
     return found

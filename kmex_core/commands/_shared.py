@@ -22,7 +22,7 @@ from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
 from kmex_core.prototypes.types import fewer_prototypes
-from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, WITHOUT_GRADIENTS, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.base.store import Store
@@ -135,6 +135,15 @@ Runs = Annotated[
 MetricNames = Annotated[str, typer.Option(metavar="NAME,…", help="Comma-separated metrics. Default: all.")]
 Target = Annotated[str, typer.Option(metavar="NAME", help=f"What relevance maps explain: {', '.join(TARGETS)}.")]
 Method = Annotated[str, typer.Option(metavar="NAME", help=f"How relevance maps are made: {', '.join(METHODS)}.")]
+MethodOrDefault = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help=f"How relevance maps are made: {', '.join(METHODS)}. Default: {DEFAULT_MAPS.method}, or "
+        f"{WITHOUT_GRADIENTS.method} for a network without gradients (ONNX).",
+    ),
+]
 Images = Annotated[int, typer.Option(min=1, help="Number of test images for the metrics on relevance maps.")]
 KRange = Annotated[str, typer.Option("--k", metavar="FIRST:LAST", help="Range of prototypes per class.")]
 Seed = Annotated[

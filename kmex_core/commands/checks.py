@@ -28,7 +28,7 @@ from kmex_core.commands._shared import (
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, numbered
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -45,7 +45,8 @@ def check(
         typer.Option(
             metavar="NAME,…",
             help=f"Kinds of maps: methods ({', '.join(METHODS)}) of the margin, or others as TARGET:METHOD. Default: "
-            f"every method of the margin, the published map, and {DEFAULT} of every other target.",
+            "every method of the margin, the published map, and the network's default method of every other target, "
+            "without those that cannot explain the network.",
         ),
     ] = "",
     images: Annotated[int, typer.Option(min=2, help="Number of test images.")] = 200,
@@ -76,6 +77,7 @@ def check(
         checks = subject.read(suite)
         judged = map_checks.verdicts(checks)
         table = map_checks.table(checks)
+        without = map_checks.NO_RANDOM_WEIGHTS if not len(checks.random_layers) else ""
         rows = [
             {name: None if isinstance(value, float) and value != value else value for name, value in row.items()}
             for row in table.to_dict("records")
@@ -93,7 +95,7 @@ def check(
             "rows": rows,
             "best": [{"row": name, "mean_rank": rank} for name, rank in map_checks.best([checks])],
             "verdicts": [verdict.text for verdict in judged],
-        } | about(subject, prototype_note(subject, source))
+        } | about(subject, prototype_note(subject, source), without)
 
     def show(answer: dict[str, Any]) -> None:
         print(

@@ -14,7 +14,7 @@ from kmex_core.commands._shared import (
     Images,
     Json,
     K,
-    Method,
+    MethodOrDefault,
     Metric,
     MetricNames,
     Own,
@@ -31,7 +31,7 @@ from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.metrics.stability import LEAST
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_MAPS, DEFAULT_TARGET, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -53,7 +53,7 @@ def evaluate(
     own: Own = False,
     images: Images = 1000,
     target: Target = DEFAULT_TARGET,
-    method: Method = DEFAULT,
+    method: MethodOrDefault = "",
     runs: Runs = 1,
     seed: Seed = 0,
     data_root: DataRoot = "",
@@ -82,7 +82,8 @@ def evaluate(
         of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
         seeds = range(seed, seed + runs)
-        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, MapKind(target, method))
+        maps = MapKind(target, method or subjects[0].info.default_maps.method)
+        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps)
         stable = (
             []
             if own or runs < LEAST
@@ -159,11 +160,12 @@ def stability_job(subject: Subject, source: KMeans) -> JobRequest:
 
 
 def relevance_maps_job(
-    subject: Subject, source: PrototypeSource, images: int, runs: int, maps: MapKind = DEFAULT_MAPS
+    subject: Subject, source: PrototypeSource, images: int, runs: int, maps: MapKind | None = None
 ) -> JobRequest:
     """Measure the metrics on relevance maps of one model."""
     from kmex_core.metrics.catalogue import MAP_METRICS
 
+    maps = maps or subject.info.default_maps
     spec = subject.relevance_scores(source.seeded(0), images, maps=maps).spec
     return job_of(
         f"relevance-maps-{spec.key}-{runs}",

@@ -13,7 +13,7 @@ from kmex_core.commands._shared import (
     Device,
     Json,
     K,
-    Method,
+    MethodOrDefault,
     Metric,
     ModelName,
     Overwrite,
@@ -30,7 +30,7 @@ from kmex_core.commands._shared import (
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, numbered
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
+from kmex_core.relevance.catalogue import DEFAULT_TARGET
 from kmex_core.relevance.choices import CLASS
 
 
@@ -53,7 +53,7 @@ def explain(
             "(the nearest other one), or the number of a prototype.",
         ),
     ] = CLASS,
-    method: Method = DEFAULT,
+    method: MethodOrDefault = "",
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -81,7 +81,7 @@ def explain(
         conversion = subject.read(subject.conversion(source))
         module = subject.explainer(source)
         explained = module.explain(
-            network_input(info, picture.pixels), top=top, method=method, target=target, rival=rival
+            network_input(info, picture.pixels), top=top, method=method or None, target=target, rival=rival
         )
         answer = exports.explanation(explained, conversion.prototypes, info) | {
             "model": model,

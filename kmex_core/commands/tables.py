@@ -14,7 +14,7 @@ from kmex_core.commands._shared import (
     DataRoot,
     Device,
     Json,
-    Method,
+    MethodOrDefault,
     Metric,
     Overwrite,
     Own,
@@ -26,7 +26,7 @@ from kmex_core.commands._shared import (
     number_range,
 )
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET
 
 OPTIONS = {  # what they set in `TableRequest`
     "--model": "models",
@@ -36,8 +36,8 @@ OPTIONS = {  # what they set in `TableRequest`
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",
-    "--target": "maps",
-    "--method": "maps",
+    "--target": "target",
+    "--method": "method",
     "--image": "image",
     "--no-published": "published",
 }
@@ -67,7 +67,7 @@ def write_table(
         int, typer.Option(min=0, help="Number of test images for the metrics on relevance maps; 0 leaves them out.")
     ] = 1000,
     target: Target = DEFAULT_TARGET,
-    method: Method = DEFAULT,
+    method: MethodOrDefault = "",
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="The image of 'predictions'.")] = None,
     published: Annotated[bool, typer.Option(help="Include the paper's figures in 'comparison'.")] = True,
     seed: Seed = 0,
@@ -105,7 +105,8 @@ def write_table(
             metric,
             runs or 0,
             images,
-            MapKind(target, method),
+            target,
+            method,
             image,
             published,
             data_root,

@@ -265,7 +265,7 @@ def _disturbed(
             rows.append(np.concatenate(correlations))
         alike.append(np.stack(rows))
         progress(Event("Randomising layers", len(layers), len(layers) + (share < 1)))
-    return sensitive, layers, np.stack(alike, 1)
+    return sensitive, layers, np.stack(alike, 1) if alike else np.zeros((len(kinds), 0, few))
 
 
 def _first(images: Sequence[_Images], few: int) -> Iterator[_Images]:

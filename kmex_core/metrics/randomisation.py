@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.models.kmex import KMEx
+from kmex_core.networks.foreign_network import ForeignNetwork
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.metric import fit_metric
 
@@ -48,8 +49,11 @@ def randomised(model: KMEx, reference: Reference, seed: int = 0) -> Iterator[tup
         seed: of the weights.
 
     Yields:
-        The share of the layers that are random, and the model.
+        The share of the layers that are random, and the model; nothing for a network read from a file with its graph,
+        whose weights belong to no layers that could be drawn anew.
     """
+    if any(isinstance(part, ForeignNetwork) for part in model.encoder.modules()):
+        return
     with torch.no_grad():
         assigned = model.distance(_embedding(model, reference.images)).argmin(1)
     copied = copy.deepcopy(model)

@@ -10,6 +10,8 @@ import numpy as np
 
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.networks.types import WITHOUT_GRADIENTS
+from kmex_core.relevance.catalogue import MapKind, default_for
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
 MOVED = 0.5
@@ -67,6 +69,21 @@ class ModelInfo:
     def predicts(self) -> bool:
         """Whether the network itself predicts the classes: an encoder does not, nor one that was trained on others."""
         return self.outputs is None or bool(self.class_outputs)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the network has gradients: one that onnxruntime runs has none."""
+        return self.backbone.partition(":")[0] not in WITHOUT_GRADIENTS
+
+    @property
+    def default_maps(self) -> MapKind:
+        """The default kind of its relevance maps."""
+        return default_for(self.differentiable)
+
+    @property
+    def note_on_maps(self) -> str:
+        """A label for relevance maps that are not made by a gradient method; "" for others."""
+        return "" if self.differentiable else "Relevance maps by occlusion: this network gives no gradients."
 
     @property
     def image_size(self) -> int:

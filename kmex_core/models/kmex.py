@@ -29,7 +29,7 @@ from kmex_core.prototypes.posterior import calibrated, posterior
 from kmex_core.prototypes.suggestion import numbers
 from kmex_core.prototypes.temperature import Temperature
 from kmex_core.prototypes.types import Prototypes, fewer_prototypes
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET
+from kmex_core.relevance.catalogue import DEFAULT_TARGET
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 
@@ -379,7 +379,7 @@ class KMEx(nn.Module):
         image: Tensor,
         prototypes: Sequence[int] | None = None,
         top: int = 3,
-        method: str = DEFAULT,
+        method: str | None = None,
         target: str = DEFAULT_TARGET,
         rival: str | int = "class",
         judged: bool = True,
@@ -390,8 +390,8 @@ class KMEx(nn.Module):
             image: (3, H, W) or (1, 3, H, W), normalised.
             prototypes: the prototypes to compute relevance maps for (the `top` nearest when None).
             top: their number when `prototypes` is None.
-            method: how, a name in `relevance.catalogue.METHODS`: "masked-gradients" for any network, "prp" (as
-                published) for ResNet and VGG, "lrp-epsilon" also for Transformers and most convolutional networks.
+            method: how, a name in `relevance.catalogue.METHODS`: "masked-gradients" for any network (the default; for
+                one without gradients "occlusion"), "prp" (as published) for ResNet and VGG, "lrp-epsilon" for more.
             target: what they explain, a name in `relevance.catalogue.TARGETS`: "margin" to a rival, or "similarity" to
                 the prototype (as published).
             rival: of a margin: the nearest prototype of another class ("class"), the nearest other one ("prototype"),
@@ -410,7 +410,7 @@ class KMEx(nn.Module):
         self,
         images: Tensor,
         prototypes: Sequence[int],
-        method: str = DEFAULT,
+        method: str | None = None,
         target: str = DEFAULT_TARGET,
         rival: str | int = "class",
     ) -> RelevanceMaps:
@@ -429,7 +429,7 @@ class KMEx(nn.Module):
         return pair_maps(self, images, prototypes, method, target, rival)
 
     def class_maps(
-        self, images: Tensor, classes: Sequence[int], method: str = DEFAULT, target: str = DEFAULT_TARGET
+        self, images: Tensor, classes: Sequence[int], method: str | None = None, target: str = DEFAULT_TARGET
     ) -> tuple[RelevanceMaps, RelevanceMaps]:
         """N relevance maps of class predictions by KMEx, and as many by the black box.
 

@@ -128,8 +128,13 @@ def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Mo
     """The network of a recipe with its initial weights.
 
     Raises:
-        InputError: see `architectures.build`.
+        InputError: see `architectures.build`, and for a network that cannot be trained here.
     """
+    if not architectures.is_trainable(backbone):
+        raise InputError(
+            f"'{backbone}' cannot be trained here, because it is a file with its graph: import it as it is, or train a "
+            "backbone."
+        )
     if recipe.kind == "blackbox":
         return architectures.build(backbone, classes, image_size, recipe.imagenet)
     kind = MODEL_KINDS[recipe.kind]

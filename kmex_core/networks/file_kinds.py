@@ -75,7 +75,11 @@ def foreign(path: Path) -> str | None:
     if start[:1] == b"\x80" or start[:2] in (b"(d", b"}q", b"cc"):
         return _pickle(path)
     if _is_onnx(start):
-        return f"is an ONNX or another protobuf file (TensorFlow's saved_model.pb). {_NOT_PYTORCH}"
+        return (
+            "is an ONNX or another protobuf file (TensorFlow's saved_model.pb), not PyTorch weights. Give an ONNX "
+            "network as `onnx:FILE` in place of the backbone. Rebuild any other in PyTorch, copy its weights, and save "
+            f"them with {SAVED}."
+        )
     return _text(start)
 
 
@@ -150,8 +154,8 @@ def _zip(path: Path) -> str | None:
         and "data.pkl" not in ends
     ):
         return (
-            "is an exported program (torch.export, .pt2), which is code. If you trust it, load it in Python with "
-            "`torch.export.load`, and save the weights alone: `torch.save(program.state_dict, 'weights.pt')`."
+            "is an exported program (torch.export, .pt2): a network, not weights alone. Give it as `export:FILE.pt2` "
+            "in place of the backbone; its graph is read without running code of the file."
         )
     if "model.weights.h5" in ends or ("config.json" in ends and "metadata.json" in ends):
         return f"is a Keras model (.keras). {_NOT_PYTORCH}"

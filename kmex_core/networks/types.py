@@ -9,6 +9,7 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 
+WITHOUT_GRADIENTS = ("onnx",)  # the prefixes of sources whose networks have none
 NO_CLASS = -1  # predicted by a network that predicts none of the classes
 
 

@@ -25,6 +25,7 @@ class MethodDescription(Description):
         version: increased when its relevance maps change; stored results of other versions are not used.
         conserves: whether its relevance maps should have a sum that is known beforehand.
         tolerance: how far a sum may be from that, as a share of the map's magnitudes.
+        gradients: whether it needs a network with gradients.
     """
 
     title: str
@@ -32,6 +33,7 @@ class MethodDescription(Description):
     version: int = 1
     conserves: bool = True
     tolerance: float = 0.05
+    gradients: bool = True
 
     @property
     def key(self) -> str:
@@ -118,3 +120,9 @@ class MapKind:
 
 
 DEFAULT_MAPS, PUBLISHED = MapKind(), MapKind("similarity", "prp")
+WITHOUT_GRADIENTS = MapKind(DEFAULT_TARGET, next(name for name, method in METHODS.items() if not method.gradients))
+
+
+def default_for(differentiable: bool) -> MapKind:
+    """The default kind of relevance map of a network with gradients, or without."""
+    return DEFAULT_MAPS if differentiable else WITHOUT_GRADIENTS

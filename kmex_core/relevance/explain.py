@@ -10,9 +10,9 @@ from torch import Tensor
 
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.networks.loaders import check_images
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind, default_for
 from kmex_core.relevance.choices import CLASS, checked_rival, of_classes, of_prototypes, of_scores, rivals_of
-from kmex_core.relevance.method import Attributions, CannotExplain
+from kmex_core.relevance.method import Attributions, CannotExplain, has_gradients
 from kmex_core.relevance.protocol import Prototypical
 from kmex_core.relevance.target import Targets, joined
 from kmex_core.relevance.types import Explanation, RelevanceMaps
@@ -24,7 +24,7 @@ def explain(
     image: Tensor,
     prototypes: Sequence[int] | None = None,
     top: int = 3,
-    method: str = DEFAULT,
+    method: str | None = None,
     target: str = DEFAULT_TARGET,
     rival: str | int = CLASS,
     judged: bool = True,
@@ -52,9 +52,9 @@ def explain(
     with torch.no_grad():
         of_ids = of_prototypes(target, kmex, torch.zeros_like(ids), z.expand(len(ids), -1), ids, rivals_of(rival, ids))
         of_black_box = of_scores(target, scores, ids.new_zeros(1), black_box.argmax(1))
-    kind = MapKind(target, method).checked()
+    kind = _kind(kmex, target, method)
     targets = joined([of_ids, of_black_box])
-    made = _made(kmex, image, z, targets, method)
+    made = _made(kmex, image, z, targets, kind.method)
     maps = _described(kmex, z, targets, made, kind)
     verdict = verdicts(kmex, image, z, made.values[: len(ids)], ids, of_ids.rival, kind) if judged and len(ids) else []
     nearest = float(distance.min())
@@ -79,7 +79,7 @@ def pair_maps(
     kmex: Prototypical,
     images: Tensor,
     prototypes: Sequence[int],
-    method: str = DEFAULT,
+    method: str | None = None,
     target: str = DEFAULT_TARGET,
     rival: str | int = CLASS,
 ) -> RelevanceMaps:
@@ -93,15 +93,15 @@ def pair_maps(
     with torch.no_grad():
         z = kmex.encode(images)
         targets = of_prototypes(target, kmex, each, z, ids, rivals_of(rival, ids))
-    kind = MapKind(target, method).checked()
-    return _described(kmex, z, targets, _made(kmex, images, z, targets, method), kind)
+    kind = _kind(kmex, target, method)
+    return _described(kmex, z, targets, _made(kmex, images, z, targets, kind.method), kind)
 
 
 def class_maps(
     kmex: Prototypical,
     images: Tensor,
     classes: Sequence[int],
-    method: str = DEFAULT,
+    method: str | None = None,
     target: str = DEFAULT_TARGET,
 ) -> tuple[RelevanceMaps, RelevanceMaps]:
     """See `KMEx.class_maps`."""
@@ -118,8 +118,8 @@ def class_maps(
         chosen = torch.tensor(list(classes), dtype=torch.int64, device=z.device)
         by_kmex = of_classes(target, kmex, each, z, chosen)
         by_black_box = of_scores(target, kmex.head(z), each, chosen)
-    kind, both = MapKind(target, method).checked(), joined([by_kmex, by_black_box])
-    maps = _described(kmex, z, both, _made(kmex, images, z, both, method), kind)
+    kind, both = _kind(kmex, target, method), joined([by_kmex, by_black_box])
+    maps = _described(kmex, z, both, _made(kmex, images, z, both, kind.method), kind)
     return maps[: len(each)], maps[len(each) :]
 
 
@@ -141,6 +141,11 @@ def _checked_ids(kmex: Prototypical, prototypes: Sequence[int]) -> Tensor:
     return torch.tensor(list(prototypes), dtype=torch.int64, device=kmex.prototypes.device)
 
 
+def _kind(kmex: Prototypical, target: str = DEFAULT_TARGET, method: str | None = None) -> MapKind:
+    """The kind of map, by the model's default method if none is given."""
+    return MapKind(target, method or default_for(has_gradients(kmex)).method).checked()
+
+
 def _made(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, method: str) -> Attributions:
     """One relevance map per target.
 
@@ -156,7 +161,7 @@ def _made(kmex: Prototypical, images: Tensor, z: Tensor, targets: Targets, metho
         except CannotExplain as reason:
             why = str(reason)
     if why:
-        raise InputError(f"{why} Instead of {method}, use {DEFAULT}.")
+        raise InputError(f"{why} Instead of {method}, use {_kind(kmex).method}.")
     if not bool(made.values.isfinite().all()):
         raise KMExError(f"The relevance maps ({method}) of this image are not finite: the computation overflowed.")
     return made

@@ -13,6 +13,7 @@ from kmex_core.relevance.protocol import Explainable
 from kmex_core.relevance.target import Targets
 
 ROWS = 64
+NO_GRADIENTS = "The network is run by onnxruntime, which has no gradients."
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ class RelevanceMethod(ABC):
     version: ClassVar[int] = 1
     conserves: ClassVar[bool] = True
     tolerance: ClassVar[float] = 0.05
+    gradients: ClassVar[bool] = True
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
         """The reason, as a sentence, why the method cannot explain a model; "" if it can.
@@ -53,7 +55,7 @@ class RelevanceMethod(ABC):
             model: the model.
             size: of an image, (C, H, W).
         """
-        return ""
+        return NO_GRADIENTS if self.gradients and not has_gradients(model) else ""
 
     @abstractmethod
     def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
@@ -69,6 +71,11 @@ class RelevanceMethod(ABC):
         Raises:
             CannotExplain: when the method cannot explain these images.
         """
+
+
+def has_gradients(model: Explainable) -> bool:
+    """Whether gradients reach the images of a model; not through a part whose `differentiable` is False."""
+    return all(getattr(part, "differentiable", True) for part in model.encoder.modules())
 
 
 class CannotExplain(ValueError):

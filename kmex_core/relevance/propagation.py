@@ -59,7 +59,9 @@ class Propagation(RelevanceMethod):
         return lrp_of(model.encoder, *model.pixel_range, size, self.rule)
 
     def why_not(self, model: Explainable, size: Sequence[int]) -> str:
-        """See `RelevanceMethod.why_not`: the encoder runs an operation without a rule."""
+        """See `RelevanceMethod.why_not`: the encoder has no gradients, or runs an operation without a rule."""
+        if why := super().why_not(model, size):
+            return why
         try:
             self.rules(model, size)
         except NoRules as reason:

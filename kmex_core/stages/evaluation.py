@@ -17,7 +17,7 @@ from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, M
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.relevance.catalogue import MapKind
 from kmex_core.stages.subject import IMAGES, Subject
 
 NO_SHARE = NotComputed("No similarity is above 0, so a share of it is meaningless.")
@@ -29,7 +29,7 @@ def evaluate(
     seeds: Sequence[int],
     images: int = IMAGES,
     names: Sequence[str] = tuple(METRICS),
-    maps: MapKind = DEFAULT_MAPS,
+    maps: MapKind | None = None,
 ) -> Evaluation:
     """Metrics of a model's prototypes over several runs. Stored measurements are reused.
 
@@ -39,14 +39,14 @@ def evaluate(
         seeds: of k-means and of the choice of images.
         images: number of test images for metrics on relevance maps; all if there are fewer.
         names: of `METRICS`. The black box's are included.
-        maps: the kind of the relevance maps.
+        maps: the kind of the relevance maps; the model's default when None.
 
     Raises:
         InputError: for an unknown metric, target or method, or models of different kinds; see `ModelConversion`.
     """
     names = _with_chance(names)
-    maps.checked()
     infos = [subject.info for subject in subjects]
+    maps = (maps or infos[0].default_maps).checked()
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from kmex_core.base.artifact import Artifact
+from kmex_core.base.errors import InputError
 from kmex_core.base.files import Arrays
 from kmex_core.base.specs import MapChecksSpec, PrototypeSpec
 from kmex_core.metrics.types import MapChecks
+from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import DEFAULT, DEFAULT_TARGET, METHODS, PUBLISHED, TARGETS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_MAPS, DEFAULT_TARGET, METHODS, PUBLISHED, TARGETS, MapKind
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.explainer import explainer
 from kmex_core.stages.relevance_scores import BATCH, drawn_images, size_of
@@ -27,8 +29,15 @@ FEW_LARGE = 5
 KINDS = (
     *(MapKind(DEFAULT_TARGET, method) for method in METHODS),
     PUBLISHED,
-    *(MapKind(target, DEFAULT) for target in TARGETS if target != DEFAULT_TARGET),
+    *(MapKind(target, DEFAULT_MAPS.method) for target in TARGETS if target != DEFAULT_TARGET),
 )
+
+
+def _usual(info: ModelInfo) -> Iterator[MapKind]:
+    """`KINDS` with the model's default method in place of the usual one for the other targets."""
+    for kind in KINDS:
+        other = kind.target != DEFAULT_TARGET and kind != PUBLISHED
+        yield MapKind(kind.target, info.default_maps.method) if other else kind
 
 
 class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
@@ -54,7 +63,8 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
     ) -> None:
         super().__init__(bound.store, bound.progress)
         self._bound, self._source, self._conversion = bound, source, conversion
-        self._images, self._kinds = images, tuple(dict.fromkeys(kind.checked() for kind in kinds or KINDS))
+        self._images = images
+        self._kinds = tuple(dict.fromkeys(kind.checked() for kind in kinds or _usual(bound.info)))
 
     @cached_property
     def spec(self) -> MapChecksSpec:
@@ -67,6 +77,7 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
 
         Raises:
             KMExError: see `metrics.map_checks.map_checks`.
+            InputError: when none of the kinds can explain the model.
         """
         import torch
 
@@ -77,7 +88,10 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
         info, spec = self._bound.info, self.spec
         conversion = self._bound.read(self._conversion)
         model = explainer(self._bound.network, self._source, conversion, self._conversion.spec)
-        kinds = [kind for kind in self._kinds if not why_not(model, kind, size_of(info))]
+        reasons = {kind: why_not(model, kind, size_of(info)) for kind in self._kinds}
+        kinds = [kind for kind, why in reasons.items() if not why]
+        if not kinds:
+            raise InputError(f"{next(iter(reasons.values()))} Check {info.default_maps.method} instead.")
         batches = [inputs for _, inputs, _ in drawn_images(self._bound, spec.images, spec.seed)]
         # the reference images are few enough to lie in memory, and spread evenly over the training split
         train = self._bound.data.split("train")

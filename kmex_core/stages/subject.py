@@ -27,7 +27,7 @@ from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 from kmex_core.prototypes.sweep import REACHES
 from kmex_core.prototypes.types import LAST
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.relevance.catalogue import MapKind
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import Embedded, RegroupedEmbedding, SplitEmbedding
@@ -104,10 +104,10 @@ class Subject(Bound):
         return EmbeddingMap(self, self.embedding("train"), self.embedding("test"), sample, seed)
 
     def relevance_scores(
-        self, source: PrototypeSource, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
+        self, source: PrototypeSource, images: int = IMAGES, seed: int = 0, maps: MapKind | None = None
     ) -> RelevanceScores:
         """The metrics on relevance maps, see `RelevanceScores`."""
-        return RelevanceScores(self, source, self.conversion(source), images, seed, maps)
+        return RelevanceScores(self, source, self.conversion(source), images, seed, maps or self.info.default_maps)
 
     def map_checks(
         self, source: PrototypeSource, images: int = SUITE_IMAGES, kinds: Sequence[MapKind] = ()
@@ -120,17 +120,17 @@ class Subject(Bound):
         return reference_of(self)
 
     def reference_divergence(
-        self, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
+        self, images: int = IMAGES, seed: int = 0, maps: MapKind | None = None
     ) -> ReferenceDivergence | None:
         """D_fdl between a model with built-in prototypes and its `reference`; None without such a black box."""
-        reference, source = self.reference(), BuiltIn()
+        reference, source, maps = self.reference(), BuiltIn(), maps or self.info.default_maps
         if reference is None:
             return None
         scores, conversion = self.relevance_scores(source, images, seed, maps).spec, self.conversion(source)
         return ReferenceDivergence(self, source, conversion, scores, reference, maps)
 
     def divergences(
-        self, images: int = IMAGES, seed: int = 0, maps: MapKind = DEFAULT_MAPS
+        self, images: int = IMAGES, seed: int = 0, maps: MapKind | None = None
     ) -> MapDivergences | NotComputed:
         """`reference_divergence` by image, or the reason why not."""
         artifact = self.reference_divergence(images, seed, maps)
@@ -142,8 +142,8 @@ class Subject(Bound):
         return explainer(self.network, source, self.read(conversion), conversion.spec)
 
     def notes(self) -> list[str]:
-        """Warnings about the model's results on its data, most important first."""
-        return [*self.warnings(), *self.data.notes]
+        """Warnings about the model's results on its data, most important first, and how its maps are made."""
+        return [*self.warnings(), *filter(None, [self.info.note_on_maps]), *self.data.notes]
 
     def warnings(self) -> list[str]:
         """Reasons why results may mislead: the model's caveat, and a data set known to have changed."""

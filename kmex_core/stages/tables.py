@@ -23,7 +23,7 @@ from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
 from kmex_core.prototypes.sweep import sweep_reach
 from kmex_core.prototypes.types import Conversion
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves, stored_attribute_curves
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
@@ -42,7 +42,7 @@ ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric"}
 CHECKED = PROTOTYPES | {"images"}
 MEASURED, SEVERAL = (
-    PROTOTYPES | {"images", "maps"},
+    PROTOTYPES | {"images", "target", "method"},
     frozenset({"models", "ks", "metric", "images", "runs", "published"}),
 )
 
@@ -60,7 +60,8 @@ class TableRequest:
         metric: of the embedding, see `metric.OPTIONS`.
         runs: number of runs; 0 for the default.
         images: number of test images for the metrics on relevance maps; 0 omits these.
-        maps: the kind of the relevance maps.
+        target: what the relevance maps explain, a name in `TARGETS`.
+        method: how they are made, a name in `METHODS`; "" for the model's default.
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
@@ -74,7 +75,8 @@ class TableRequest:
     metric: str = AUTO
     runs: int = 0
     images: int = IMAGES
-    maps: MapKind = DEFAULT_MAPS
+    target: str = DEFAULT_TARGET
+    method: str = ""
     image: Path | None = None
     published: bool = True
     data_root: str = ""
@@ -126,14 +128,19 @@ class TableRequest:
 
     @property
     def scores(self) -> MapScores:
-        scores = self.subject.relevance_scores(self.source, self.images, self.seed, self.maps).get_or_why_not()
+        maps = self.maps_of(self.subject)
+        scores = self.subject.relevance_scores(self.source, self.images, self.seed, maps).get_or_why_not()
         if isinstance(scores, NotComputed):
             raise InputError(scores.reason)
         return scores
 
+    def maps_of(self, subject: Subject) -> MapKind:
+        """The kind of a model's relevance maps."""
+        return MapKind(self.target, self.method or subject.info.default_maps.method)
+
     def evaluation(self, subject: Subject, source: PrototypeSource, seeds: range) -> Evaluation:
         names = [name for name, metric in METRICS.items() if self.images or not metric.maps]
-        return evaluate([subject], source, seeds, self.images, names, self.maps)
+        return evaluate([subject], source, seeds, self.images, names, self.maps_of(subject))
 
     def compared(self) -> list[Row]:
         """Every model by each of its prototype sources."""

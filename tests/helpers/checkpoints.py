@@ -40,8 +40,8 @@ def saved(write: Callable[[io.BytesIO], Any]) -> bytes:
 FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "TorchScript": (lambda: saved(lambda b: torch.jit.save(torch.jit.script(nn.Linear(2, 2)), b)), "TorchScript"),
     "torch.export": (lambda: saved(lambda b: torch.export.save(
-        torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), b)), "exported program"),
-    "ONNX": (lambda: b"\x08\x08\x12\x07pytorch\x1a\x032.0:\xf0\x01" + bytes(200), "ONNX"),
+        torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), b)), r"exported program.*`export:FILE\.pt2`"),
+    "ONNX": (lambda: b"\x08\x08\x12\x07pytorch\x1a\x032.0:\xf0\x01" + bytes(200), "ONNX.*`onnx:FILE`"),
     "saved_model.pb": (lambda: b"\x08\x01\x12\xd2\x04\x0a" + bytes(100), "TensorFlow"),
     "SavedModel in a zip": (lambda: packed({"m/saved_model.pb": b"x", "m/variables/x": b""}), "SavedModel"),
     ".keras": (lambda: packed({"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": b""}), "Keras"),

@@ -99,6 +99,8 @@ def _show(chosen: Selection, found: MapChecks) -> None:
         "Deleting pixels makes unusual images, so that no verdict rests on one replacement. **Better**: by more than "
         "1.96 standard errors of the paired differences, image by image."
     )
+    if not len(found.random_layers):
+        st.caption(suite.NO_RANDOM_WEIGHTS)
     with st.popover("One verdict per map", icon=":material/gavel:", width="content"):
         st.markdown("\n".join(f"- {message(verdict.text)}" for verdict in suite.verdicts(found)))
     show_download("Checks as CSV", table, f"{chosen.model.name}-map-checks.csv")

@@ -13,7 +13,7 @@ from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, MapKind
+from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 from kmex_core.relevance.types import Explanation
 
 COLUMNS = 4
@@ -64,7 +64,7 @@ def show_contrast(
         ]
         show_figures("contrast", figures, COLUMNS)
         st.caption(_shares(found, names[own], names[rival]))
-        if maps.target != DEFAULT_MAPS.target or rival != rivals[0]:  # else it is that of the nearest prototype, below
+        if maps.target != DEFAULT_TARGET or rival != rivals[0]:  # else it is that of the nearest prototype, below
             show_verdict("contrast-verdict", found.verdicts[0], names[own])
 
 

@@ -14,7 +14,7 @@ from app.wording import message
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, MapKind
+from kmex_core.relevance.catalogue import METHODS, MapKind
 from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict, RelevanceMaps
 
 COLUMNS = 4
@@ -23,11 +23,12 @@ COLUMNS = 4
 def choose_usable_maps(chosen: Selection) -> MapKind:
     """Show the choice of a kind of relevance map; where it cannot explain the model, say so and take the default."""
     with st.container(horizontal=True):
-        maps = choose_maps()
+        maps = choose_maps(chosen.model)
     if why := read.why_no_maps(chosen, maps):
-        instead = METHODS[DEFAULT_MAPS.method].title
+        default = chosen.model.default_maps
+        instead = METHODS[default.method].title
         st.info(message(f"{why} These relevance maps use {instead}."), icon=":material/block:")
-        return MapKind(maps.target, DEFAULT_MAPS.method)
+        return MapKind(maps.target, default.method)
     return maps
 
 

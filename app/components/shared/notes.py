@@ -23,6 +23,8 @@ def show_notes(chosen: Selection, of_data: bool = False) -> None:
     if of_data:
         for note in read.dataset(info).notes:
             st.info(message(note))
+    if info.note_on_maps:
+        st.info(message(info.note_on_maps))
     if not chosen.has_black_box and info.prototype_caveat:
         st.warning(message(info.prototype_caveat), icon=":material/warning:")
     if chosen.has_black_box:

@@ -12,7 +12,8 @@ import streamlit as st
 from app.components.shared.web import component
 from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, MapKind
+from kmex_core.models.info import ModelInfo
+from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
@@ -78,17 +79,18 @@ def show_look(key: str) -> None:
     _relevance(key=key, data={"scales": _SCALES})
 
 
-def choose_maps() -> MapKind:
-    """Show the choice of what relevance maps explain, and how."""
+def choose_maps(info: ModelInfo) -> MapKind:
+    """Show the choice of what a model's relevance maps explain, and how: without gradients there are fewer methods."""
     targets = {name: target.title for name, target in TARGETS.items()}
-    methods = {name: method.title for name, method in METHODS.items()}
+    usable = {name: method for name, method in METHODS.items() if info.differentiable or not method.gradients}
+    methods = {name: method.title for name, method in usable.items()}
     target = st.selectbox(
         "Explained number",
         list(targets),
         format_func=targets.__getitem__,
         key="target",
         width=260,
-        bind=bound_to("target", targets, DEFAULT_MAPS.target),
+        bind=bound_to("target", targets, info.default_maps.target),
         help="What the relevance of the pixels adds up to.  \n"
         + "  \n".join(f"{target.title}: {target.about}" for target in TARGETS.values()),
     )
@@ -98,8 +100,8 @@ def choose_maps() -> MapKind:
         format_func=methods.__getitem__,
         key="method",
         width=340,
-        bind=bound_to("method", methods, DEFAULT_MAPS.method),
-        help="  \n".join(f"{method.title}: {method.about}" for method in METHODS.values()),
+        bind=bound_to("method", methods, info.default_maps.method),
+        help="  \n".join(f"{method.title}: {method.about}" for method in usable.values()),
     )
     return MapKind(target, method)
 

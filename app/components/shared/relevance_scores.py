@@ -15,7 +15,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.commands import comparison, evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
-from kmex_core.relevance.catalogue import DEFAULT_MAPS, PUBLISHED, MapKind
+from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 from kmex_core.stages.relevance_scores import RelevanceScores
 
 IMAGES = (100, 300, 1000)
@@ -34,11 +34,12 @@ def choose_images(info: ModelInfo) -> int:
     )
 
 
-def measure(chosen: Selection, images: int, runs: int = 1, maps: MapKind = DEFAULT_MAPS) -> bool:
+def measure(chosen: Selection, images: int, runs: int = 1, maps: MapKind | None = None) -> bool:
     """Show a button that measures relevance maps, or the job's progress; True when there is nothing to do.
 
     The work continues while other pages are open, and this page finds it again when it is reloaded.
     """
+    maps = maps or chosen.model.default_maps
     if _are_measured(chosen, images, runs, maps):
         return True
     label = _label(chosen)

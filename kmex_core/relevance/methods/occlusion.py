@@ -24,6 +24,7 @@ class Occlusion(RelevanceMethod):
     about = "How much the number falls when parts of the image are black, their mean or a blur, for any network."
     place = 3
     conserves = False
+    gradients = False
 
     def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
         """See `RelevanceMethod.maps`; the maps have no guaranteed sum. A patch passes the encoder once for all targets
