@@ -21,7 +21,8 @@ def main() -> None:
     from tests.helpers.compatibility_run import OK, opened, tried
 
     wrong = []
-    models, layouts = [], []
+    models: list[tuple[str, ...]] = []
+    layouts: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         os.environ["KMEX_CACHE"] = str(root / "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
 import tarfile
@@ -147,8 +148,7 @@ def _torchvision(name: str) -> Callable[[Path], dict[str, Any]]:
 
 def _timm(name: str, classes: int = 3) -> Callable[[Path], dict[str, Any]]:
     def make(folder: Path) -> dict[str, Any]:
-        import timm
-
+        timm: Any = importlib.import_module("timm")
         network = timm.create_model(name, pretrained=False, num_classes=classes)
         torch.save(network.state_dict(), folder / "weights.pt")
         return {"model": f"timm:{name}", "weights": folder / "weights.pt"}
@@ -158,8 +158,7 @@ def _timm(name: str, classes: int = 3) -> Callable[[Path], dict[str, Any]]:
 
 def _transformers(kind: str, change: Callable[[dict[str, Any]], object] = dict) -> Callable[[Path], dict[str, Any]]:
     def make(folder: Path) -> dict[str, Any]:
-        import transformers
-
+        transformers: Any = importlib.import_module("transformers")
         small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
         sizes = {"image_size": 32, "patch_size": 8}
         if kind == "vit":
@@ -195,8 +194,7 @@ def _function(name: str, **options: Any) -> Callable[[Path], dict[str, Any]]:
 
 def _container(write: Callable[[dict[str, Any], Path], object]) -> Callable[[Path], dict[str, Any]]:
     def make(folder: Path) -> dict[str, Any]:
-        import timm
-
+        timm: Any = importlib.import_module("timm")
         write(dict(timm.create_model("test_resnet", pretrained=False, num_classes=3).state_dict()), folder / "w.pt")
         return {"model": "timm:test_resnet", "weights": folder / "w.pt"}
 
