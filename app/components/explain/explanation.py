@@ -23,7 +23,7 @@ COLUMNS = 4
 def choose_usable_maps(chosen: Selection) -> MapKind:
     """Show the choice of a kind of relevance map; where it cannot explain the model, say so and take the default."""
     with st.container(horizontal=True):
-        maps = choose_maps()
+        maps = choose_maps(chosen.model)
     if why := read.why_no_maps(chosen, maps):
         instead = METHODS[DEFAULT_MAPS.method].title
         st.info(message(f"{why} These relevance maps use {instead}."), icon=":material/block:")
@@ -97,7 +97,9 @@ def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
 
 
 def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:
-    """Show which pixels contribute to the predicted class, of the black box or of the model itself."""
+    """Show which pixels contribute to the predicted class, of the black box, if any, or of the model itself."""
+    if explanation.predicted_black_box is None or explanation.black_box is None or explanation.black_box_map is None:
+        return
     name = chosen.model.class_names[explanation.predicted_black_box]
     image = address(pixels)
     with st.container(border=True):
@@ -112,8 +114,8 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
 
 def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
-    decides = " (decides)" if row == 0 and chosen.has_black_box else ""
-    dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
+    decides = " (decides)" if row == 0 and chosen.is_kmex else ""
+    dot_product = not chosen.is_kmex and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
     distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "

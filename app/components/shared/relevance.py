@@ -12,6 +12,7 @@ import streamlit as st
 from app.components.shared.web import component
 from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.models.info import ModelInfo
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, MapKind
 from kmex_core.relevance.types import RelevanceMaps
 
@@ -78,9 +79,10 @@ def show_look(key: str) -> None:
     _relevance(key=key, data={"scales": _SCALES})
 
 
-def choose_maps() -> MapKind:
-    """Show the choice of what relevance maps explain, and how."""
-    targets = {name: target.title for name, target in TARGETS.items()}
+def choose_maps(info: ModelInfo) -> MapKind:
+    """Show the choice of what relevance maps of a model explain, and how; an encoder has no score to explain."""
+    described = {name: target for name, target in TARGETS.items() if name != "score" or info.predicts}
+    targets = {name: target.title for name, target in described.items()}
     methods = {name: method.title for name, method in METHODS.items()}
     target = st.selectbox(
         "Explained number",
@@ -90,7 +92,7 @@ def choose_maps() -> MapKind:
         width=260,
         bind=bound_to("target", targets, DEFAULT_MAPS.target),
         help="What the relevance of the pixels adds up to.  \n"
-        + "  \n".join(f"{target.title}: {target.about}" for target in TARGETS.values()),
+        + "  \n".join(f"{target.title}: {target.about}" for target in described.values()),
     )
     method = st.selectbox(
         "Relevance method",
