@@ -237,15 +237,15 @@ def metric_choice(geometry: Geometry, name: str) -> str:
 
 
 def below_black_box(geometry: Geometry, summary: Summary) -> str:
-    """Why KMEx is less accurate than its black box, and what helps; "" when it is at most `SHORT` below.
+    """Why KMEx is less accurate than its black box, and what helps; "" when it is at most `SHORT` below or missing.
 
     Args:
         geometry: of the embedding.
         summary: of the conversion.
     """
-    missing = summary.accuracy_black_box - summary.accuracy_kmex
-    if missing <= SHORT:
+    if summary.accuracy_black_box is None or summary.accuracy_black_box - summary.accuracy_kmex <= SHORT:
         return ""
+    missing = summary.accuracy_black_box - summary.accuracy_kmex
     words = (
         f"KMEx is {missing * 100:.1f} points below the black box. The variance of the embedding within the classes is "
         f"{geometry.separation:.2f} times that between them (0: each class is one point)."
@@ -308,31 +308,30 @@ def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
 # ---- numbers of prototypes ------------------------------------------------------------------------------------------
 
 
-def agreement_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
-    """What the number of prototypes per class does to agreement, as far as seeds and chance let one say.
+def predictions_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
+    """What the number of prototypes per class does to agreement (to accuracy, without a black box), as far as seeds and
+    chance let one say.
 
     Args:
         sweeps: of different seeds, at least one.
         chosen: the number in the sidebar, `SUGGESTED` for none.
     """
-    values = np.stack([sweep.agreement for sweep in sweeps])
+    name, does = swept_share(sweeps)
+    values = np.stack([getattr(sweep, name) for sweep in sweeps])
     images, mean, count = sweeps[0].images, values.mean(0), values.shape[1]
     best, worst = int(mean.argmax()), int(mean.argmin())
     if f"{mean[best]:.1%}" == f"{mean[worst]:.1%}":
-        return f"KMEx agrees with the black box on {mean[best]:.1%} of the {images:,} test images, whatever the number."
+        return f"KMEx {does} {mean[best]:.1%} of the {images:,} test images, whatever the number."
     at_chosen = f"; with {chosen} per class on {mean[chosen - 1]:.1%}" if chosen > 0 else ""
-    words = [
-        f"KMEx agrees with the black box on {mean[worst]:.1%} to {mean[best]:.1%} of the {images:,} test images"
-        f"{at_chosen}."
-    ]
+    words = [f"KMEx {does} {mean[worst]:.1%} to {mean[best]:.1%} of the {images:,} test images{at_chosen}."]
     # the best is named only where the intervals of its neighbours end below its own
     low, high = interval_over_seeds(values, images)
     reaching = np.flatnonzero(high >= low[best])
     if all(step not in reaching for step in (best - 1, best + 1)):
-        words.append(f"Agreement is highest with {best + 1}.")
+        words.append(f"{name.capitalize()} is highest with {best + 1}.")
     else:
         words.append(f"No number is best beyond chance: the intervals of {len(reaching)} of {count} overlap the best.")
-    above = mean > sweeps[0].random_agreement[:, 2]
+    above = mean > getattr(sweeps[0], f"random_{name}")[:, 2]
     if above.all():
         words.append("For every number it is above that of as many random training images of each class.")
     elif above.any():
@@ -343,19 +342,26 @@ def agreement_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
     return " ".join(words)
 
 
+def swept_share(sweeps: Sequence[Sweep]) -> tuple[str, str]:
+    """The share of a sweep that its sentences are about, and what KMEx does with it."""
+    beside = sweeps[0].has_black_box
+    return ("agreement", "agrees with the black box on") if beside else ("accuracy", "is correct on")
+
+
 def last_step(sweeps: Sequence[Sweep], k: int) -> str:
     """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step."""
     if k < 2:
         return ""
-    agreement = np.stack([sweep.agreement for sweep in sweeps])
-    images, gain = sweeps[0].images, agreement[:, k - 1] - agreement[:, k - 2]
-    low, high = interval_over_seeds(agreement, images)
+    name, _ = swept_share(sweeps)
+    shares = np.stack([getattr(sweep, name) for sweep in sweeps])
+    images, gain = sweeps[0].images, shares[:, k - 1] - shares[:, k - 2]
+    low, high = interval_over_seeds(shares, images)
     before, after = (np.array([sweep.inertia[step].sum() for sweep in sweeps]) for step in (k - 2, k - 1))
     nearer = 1 - (after / np.where(before > 0, before, 1)).mean() if (before > 0).all() else 0.0
     over = f", on average over {len(sweeps)} seeds" if len(sweeps) > 1 else ""
     within = high[k - 1] >= low[k - 2] and high[k - 2] >= low[k - 1]
     return (
-        f"From {k - 1} to {k} per class, agreement changes by {100 * gain.mean():+.2f} percentage points{over}"
+        f"From {k - 1} to {k} per class, {name} changes by {100 * gain.mean():+.2f} percentage points{over}"
         f"{' (the intervals overlap: no more than chance)' if within else ''}, and the squared distance of training "
         f"images to their prototype falls by {nearer:.1%}."
     )

@@ -274,7 +274,7 @@ def accuracy_table(chosen: Selection) -> pd.DataFrame:
     from kmex_core.analysis.tables.attributes import accuracy_table
 
     test = dataset(chosen.model).split("test")
-    return accuracy_table(test, conversion(chosen), chosen.source.has_black_box)
+    return accuracy_table(test, conversion(chosen), not chosen.source.built_in)
 
 
 def attribute_curves(info: ModelInfo, ks: Sequence[int], seeds: Sequence[int], metric: str) -> Curves | None:
@@ -394,15 +394,16 @@ def prototype_maps(chosen: Selection, prototypes: Sequence[int], maps: MapKind) 
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def class_maps(chosen: Selection, images: Sequence[int], maps: MapKind) -> tuple[RelevanceMaps, RelevanceMaps]:
-    """Maps of the class that the black box predicts for some test images: by KMEx, and by the black box."""
+def class_maps(
+    chosen: Selection, images: Sequence[int], classes: Sequence[int], maps: MapKind
+) -> tuple[RelevanceMaps, RelevanceMaps | None]:
+    """Maps of a class for each of some test images: by KMEx, and by the black box if there is one."""
     import torch
 
-    test, predicted = dataset(chosen.model).split("test"), conversion(chosen).test_black_box
+    test = dataset(chosen.model).split("test")
     inputs = torch.cat([network_input(chosen.model, test.image(int(image))) for image in images])
     with cores.shared():
-        module = subject(chosen.model).explainer(chosen.source)
-        return module.class_maps(inputs, [int(predicted[image]) for image in images], maps.method, maps.target)
+        return subject(chosen.model).explainer(chosen.source).class_maps(inputs, classes, maps.method, maps.target)
 
 
 @st.cache_data(max_entries=100, show_spinner="Looking at the network …", hash_funcs=NAMES)
@@ -435,7 +436,7 @@ def reference(info: ModelInfo) -> str:
 def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKind | None = None) -> Evaluation:
     """All metrics, one run for each seed; those on maps only when they were measured in each."""
     with_maps = all(scores(chosen, images, seed, maps) is not None for seed in seeds)
-    beside = "" if chosen.source.has_black_box else reference(chosen.model)
+    beside = reference(chosen.model) if chosen.source.built_in else ""
     return _evaluation(chosen, tuple(seeds), images, with_maps, beside, maps)
 
 

@@ -31,9 +31,15 @@ class Selection:
         return self.source.title(MODEL_KINDS[self.model.kind].title)
 
     @property
+    def is_kmex(self) -> bool:
+        """Whether KMEx found the prototypes: not so where a prototypical model is looked at by its built-in ones."""
+        return not self.source.built_in
+
+    @property
     def has_black_box(self) -> bool:
-        """Whether the prototypes explain a black box: not so where a prototypical model is looked at without KMEx."""
-        return self.source.has_black_box
+        """Whether KMEx is compared with a black box: not so for built-in prototypes, nor beside a network that predicts
+        none of the classes."""
+        return self.is_kmex and self.model.predicts
 
     @property
     def kmeans(self) -> KMeans:

@@ -37,16 +37,17 @@ def interval(low: float, high: float) -> str:
 
 def what_it_is(info: ModelInfo) -> str:
     """A model in a sentence or two, as Markdown."""
+    does = "that classifies" if info.predicts else "whose embedding KMEx uses to classify"
+    role = f" {info.role}" if info.role else ""
     return (
-        f"**{markdown(info.name)}** is a {markdown(info.backbone)} that classifies "
-        f"{markdown(datasets.title(info.dataset))} "
-        f"into {len(info.class_names)} classes. Its input: {info.preprocessing.words()}."
+        f"**{markdown(info.name)}** is a {markdown(info.backbone)} {does} {markdown(datasets.title(info.dataset))} "
+        f"into {len(info.class_names)} classes.{role} Its input: {info.preprocessing.words()}."
     )
 
 
 def how_it_works(kind: str, source: PrototypeSource) -> str:
     """How a kind of model predicts by its built-in prototypes, or KMEx by those that it finds, as Markdown."""
-    if not source.has_black_box:
+    if source.built_in:
         return MODEL_KINDS[kind].about
     return (
         "KMEx keeps the trained network up to its last layer and clusters the embeddings of each class's training "

@@ -35,7 +35,7 @@ def measure() -> list[dict[str, Any]]:
                 info = training_runs.train(store, request)
                 for source in (KMeans(5),) if kind == "blackbox" else (BuiltIn(), KMeans(5)):
                     made = evaluate([Subject(store, info, data)], source, [seed], names=METRICS)
-                    name = f"{kind} + KMEx" if source.has_black_box else kind
+                    name = f"{kind} + KMEx" if not source.built_in else kind
                     for metric, measured in made.metrics.items():
                         title = kind if metric.endswith("_black_box") else name
                         if measured.mean is not None and (title == name or kind == "blackbox"):

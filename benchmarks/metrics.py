@@ -51,8 +51,8 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def _row(title: str, what: str, value: float) -> dict[str, Any]:
-    return {"what": f"{title}: {what}", "median": round(value, 4), "unit": ""}
+def _row(title: str, what: str, value: float | None) -> dict[str, Any]:
+    return {"what": f"{title}: {what}", "median": None if value is None else round(value, 4), "unit": ""}
 
 
 def _subjects(store: Store, folder: Path) -> Iterator[tuple[str, Subject]]:

@@ -56,7 +56,7 @@ def test_a_network_learns_quickdraw_and_is_converted(store: Store) -> None:
     recipe = training.default_recipe(datasets.load(small), False, epochs=2)
     info = training_runs.train(store, training_runs.TrainRequest("quick", small, "resnet20", recipe, "cpu", "test"))
     summary = Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get().summary
-    assert summary.accuracy_black_box > 0.3
+    assert (summary.accuracy_black_box or 0) > 0.3
     assert summary.accuracy_kmex > 0.3
     assert summary.ghosting < 0.1  # the classes of a network after two epochs still overlap
 

@@ -41,6 +41,11 @@ CURVES = {
 }
 
 
+def curves_of(sweeps: Sequence[Sweep]) -> dict[str, Curve]:
+    """The `CURVES` of some sweeps: without a black box there is no agreement."""
+    return {name: curve for name, curve in CURVES.items() if name != "agreement" or sweeps[0].has_black_box}
+
+
 def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, name: str) -> go.Figure:
     """One of `CURVES` against the number of prototypes per class: mean over seeds, its band, and its chance level.
 
@@ -58,7 +63,7 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
     if name in ("accuracy_kmex", "agreement"):
         low, high = (scale * end for end in interval_over_seeds(values / scale, first.images))
     figure, shown = go.Figure(), [low, high]
-    if name == "accuracy_kmex":
+    if name == "accuracy_kmex" and first.accuracy_black_box is not None:
         black_box = np.full(2, scale * first.accuracy_black_box)
         shown.append(black_box)
         figure.add_trace(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app import claims
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.sweep import curves_of, sweep_figure
 from app.report.charts import chart
 from app.report.data import Results
 from app.report.markup import Child, Markup, tag
@@ -102,7 +102,7 @@ def sweep(results: Results, thumbnails: Thumbnails) -> tuple[Section, Moving | N
             f"{curve.kind.title} for 1 to {first.reach} prototypes per class",
             "KMEx",
         )
-        for name, curve in CURVES.items()
+        for name, curve in curves_of(several).items()
     }
     pictures, reach = _pictures(results, first, thumbnails)
     moving = {
@@ -113,14 +113,14 @@ def sweep(results: Results, thumbnails: Thumbnails) -> tuple[Section, Moving | N
         "pictures": pictures,
     }
     content: list[Child] = []
-    if not results.source.has_black_box:
+    if results.source.built_in:
         content.append(
             paragraph(
                 f"The model has {results.info.k} built-in prototypes per class. The curves show KMEx on its embedding."
             )
         )
     content += [
-        paragraph(claims.agreement_over_k(several, results.kmeans.k)),
+        paragraph(claims.predictions_over_k(several, results.kmeans.k)),
         *_suggestion(evidence, results.info.class_names),
     ]
     content.append(_slider(first.reach, chosen, suggested))
@@ -131,7 +131,7 @@ def sweep(results: Results, thumbnails: Thumbnails) -> tuple[Section, Moving | N
             charts[name].svg,
             tag("p", curve.kind.about, class_="note"),
         )
-        for name, curve in CURVES.items()
+        for name, curve in curves_of(several).items()
     ]
     content += [tag("div", figures, class_="charts"), paragraph(_bands(several), "note")]
     limit = (
@@ -201,8 +201,9 @@ def _slider(reach: int, chosen: int, suggested: int | None) -> Markup:
 def _bands(several: list[Sweep]) -> str:
     seeds = f"the mean over {len(several)} seeds of k-means" if len(several) > 1 else "one seed of k-means"
     widened = ", widened to the range over the seeds" if len(several) > 1 else ""
+    shares = "accuracy and agreement" if several[0].has_black_box else "accuracy"
     return (
-        f"Lines: {seeds}. Blue bands of accuracy and agreement: the 95 % interval of a share of {several[0].images:,} "
+        f"Lines: {seeds}. Blue bands of {shares}: the 95 % interval of a share of {several[0].images:,} "
         f"test images{widened}; of the others, the range over the seeds. Grey bands: as many random training images "
         "of each class in place of the prototypes, the middle 95 % of draws."
     )
@@ -211,7 +212,7 @@ def _bands(several: list[Sweep]) -> str:
 def _values(several: list[Sweep], k: int) -> str:
     """What one number of prototypes gives, in a sentence, with intervals and chance levels."""
     parts = []
-    for name, curve in CURVES.items():
+    for name, curve in curves_of(several).items():
         values = np.stack([getattr(each, curve.field) for each in several])
         mean, kind, chance = values.mean(0)[k - 1], curve.kind, ""
         if curve.chance:

@@ -69,15 +69,16 @@ def overview(results: Results) -> Section:
     """What the model is, how good it is, and what to know about that."""
     info, summary, data = results.info, results.conversion.summary, results.subject.data
     labels = data.split("test").labels
-    warnings = [*results.subject.warnings(), "" if results.source.has_black_box else info.prototype_caveat]
+    warnings = [*results.subject.warnings(), info.prototype_caveat if results.source.built_in else ""]
     notes = list(data.notes)
     words = [
         f"Always naming the most frequent class would be correct on "
         f"{chance_accuracy(labels, len(info.class_names)):.1%} of {summary.images:,} test images.",
     ]
-    if results.source.has_black_box:
+    if not results.source.built_in:
         conversion = results.conversion
-        words.append(claims.difference(conversion.test_predicted, conversion.test_black_box, labels).about)
+        if info.predicts:
+            words.append(claims.difference(conversion.test_predicted, conversion.test_black_box, labels).about)
         notes.append(fewer_prototypes(conversion.prototypes, info.class_names, results.kmeans.k))
         geometry = results.subject.geometry().peek()
         if geometry is not None:
@@ -87,7 +88,7 @@ def overview(results: Results) -> Section:
     lines = {line.metric.name: line for line in metric_lines(results.evaluation, len(info.class_names))}
     cards = [_number("Black box accuracy ↑", lines["accuracy"].black_box)] if lines["accuracy"].black_box else []
     for name in ("accuracy", "agreement", "ghosting"):
-        if name in lines:
+        if name in lines and not (name == "agreement" and summary.agreement is None):
             line = lines[name]
             whose = f"{results.title} " if name == "accuracy" else ""
             title = f"{whose}{line.metric.heading.lower() if whose else line.metric.heading}"
@@ -204,7 +205,7 @@ def attributes(results: Results) -> Section | None:
     if not train.attribute_names:
         return None
     covered = coverage(train, results.conversion.prototypes)
-    groups = accuracy_table(results.subject.data.split("test"), results.conversion, results.source.has_black_box)
+    groups = accuracy_table(results.subject.data.split("test"), results.conversion, not results.source.built_in)
     rows = attribute_table(covered)
     head = ["Attribute", "Training images", "Prototypes", "Expected by chance", "Captured", "Captured by chance"]
     cells = [
@@ -256,7 +257,7 @@ def _worst(results: Results, groups: Sequence[dict[Any, Any]], total: int) -> Ma
 def method(results: Results) -> Section:
     """How the model predicts, and where that was published."""
     picture_of_it = None
-    if results.source.has_black_box:
+    if not results.source.built_in:
         drawn = diagram("currentColor").replace("<svg ", '<svg role="img" class="diagram" ', 1)
         picture_of_it = Markup(drawn.replace("<rect", f"<title>{DIAGRAM_ALT}</title><rect", 1))
     about = how_it_works(results.info.kind, results.source)
@@ -271,7 +272,7 @@ def provenance(results: Results) -> Section:
     made = info.made_by
     command = str(made.get("command") or made.get("imported", {}).get("command", ""))
     other = {name: value for name, value in made.items() if name not in ("command", "history")}
-    seed = results.kmeans.seed if results.source.has_black_box else None
+    seed = None if results.source.built_in else results.kmeans.seed
     facts: list[tuple[str, str]] = [
         ("Model", info.name),
         ("Data set", short(info.dataset)),

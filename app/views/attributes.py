@@ -51,7 +51,7 @@ name = choose_attribute(coverage)
 if name:
     show_attribute(chosen, coverage, name)
 show_coverage(chosen, coverage, name)
-show_attributes(chosen, coverage, kmex_curves(info, chosen.kmeans.metric) if chosen.has_black_box else None)
+show_attributes(chosen, coverage, kmex_curves(info, chosen.kmeans.metric) if chosen.is_kmex else None)
 
 st.header("Coverage by number of prototypes", help="Figure 5 of the paper.")
 show_coverage_curves(chosen, len(coverage.names))

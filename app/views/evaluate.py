@@ -64,7 +64,7 @@ assert scores is not None
 evaluation = read.evaluation(chosen, [chosen.kmeans.seed], images, maps)
 show_conservation(scores, maps)
 show_metrics(evaluation, MAPS)
-if not chosen.has_black_box and (beside := read.reference(chosen.model)):
+if not chosen.is_kmex and (beside := read.reference(chosen.model)):
     st.caption(f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data.")
 show_scores(chosen, scores, maps)
 show_metrics_download(evaluation)

@@ -26,7 +26,7 @@ prepare(info)
 show_notes(chosen, of_data=True)
 converted = read.conversion(chosen)
 show_summary(chosen, converted)
-if chosen.has_black_box:
+if chosen.is_kmex:
     show_metric(chosen, converted)
 
 offer_report(chosen)
@@ -35,7 +35,7 @@ with st.expander(f"How {chosen.title} works", expanded=True, icon=":material/lig
     explain_model(chosen)
 
 slider = "Change their number with the slider in the sidebar."
-st.header("Prototypes", help=slider if chosen.has_black_box else None)
+st.header("Prototypes", help=slider if chosen.is_kmex else None)
 st.caption(f"{EXEMPLARS} {IMPORTANCE} Click a prototype for details.")
 if clicked := show_list(chosen, "class", None):
     open_prototype(chosen, int(clicked))

@@ -37,7 +37,7 @@ if p is None:
         classes = choose_classes(info)
     show_downloads(chosen)
     clicked = show_list(chosen, order, classes)
-    if chosen.has_black_box:
+    if chosen.is_kmex:
         show_patches(chosen)
 else:
     show_title(f"Prototype {p}")

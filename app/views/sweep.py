@@ -27,7 +27,7 @@ st.markdown(
     "How many prototypes does a class need? The page suggests a number from the training images, and shows what 1 to "
     "20 per class give on the test images. The slider in the sidebar moves the mark."
 )
-if not chosen.has_black_box:
+if not chosen.is_kmex:
     st.info(f"{markdown(info.name)} has {info.k} built-in prototypes per class. The curves show KMEx on its embedding.")
 prepare(info)
 show_warnings(kmex)

@@ -334,7 +334,7 @@ def _labels(evaluation: Evaluation) -> list[tuple[str, bool]]:
     """The labels of an evaluation's rows, and whether each is the black box's."""
     name = " / ".join(evaluation.models)
     which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
-    return [(name, True), *which] if evaluation.kind == "blackbox" else which
+    return [(name, True), *which] if evaluation.kind == "blackbox" and evaluation.predicts else which
 
 
 def published_notes(table: Sequence[Row]) -> list[str]:

@@ -51,16 +51,20 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
             "probabilities": {name: float(p) for name, p in zip(info.class_names, probabilities, strict=True)},
         }
 
+    beside: dict[str, Any] = {"black_box": None, "agree": None, "black_box_error": None}
+    if explained.predicted_black_box is not None and explained.black_box is not None:
+        beside["black_box"] = prediction(explained.predicted_black_box, explained.black_box)
+        beside["agree"] = explained.predicted == explained.predicted_black_box
+    if explained.black_box_map is not None:
+        beside["black_box_error"] = _finite(explained.black_box_map.error[0])
     return {
-        "black_box": prediction(explained.predicted_black_box, explained.black_box),
+        **beside,
         "kmex": prediction(explained.predicted, explained.kmex)
         | {"likeliest": info.class_names[explained.likeliest], "calibrated": explained.calibrated},
-        "agree": explained.predicted == explained.predicted_black_box,
         "unusual": explained.unusual,
         "distance_rank": explained.distance_rank,
         "target": explained.maps.target,
         "method": explained.maps.method,
-        "black_box_error": _finite(explained.black_box_map.error[0]),
         "prototypes": [
             {
                 "id": int(p),
@@ -109,7 +113,7 @@ def attributes(
     chance = covered.chance
     per_class = source.per_class(info.k)
     tables = {
-        "attributes": attribute_table(covered, curves if source.has_black_box else None),
+        "attributes": attribute_table(covered, None if source.built_in else curves),
         "subgroups": subgroup_table(covered),
         "accuracy": accuracy_table(data.split("test"), conversion, black_box),
     }
@@ -117,7 +121,7 @@ def attributes(
         "model": info.name,
         "dataset": info.dataset,
         "class": info.class_column or "of the data set",
-        "own": not source.has_black_box,
+        "own": source.built_in,
         "seeds": list(curves.seeds),
         "rows": as_rows(curves),
         "k": numbered(per_class),
@@ -180,7 +184,7 @@ def write(
     pictures = [data.split("train").image(int(prototypes.exemplar[p])) for p in explained.prototypes]
     inputs = torch.cat([network_input(info, picture) for picture in pictures])
     theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method, explained.maps.target)
-    maps = {"black-box": explained.black_box_map.values[0]}
+    maps = {} if explained.black_box_map is None else {"black-box": explained.black_box_map.values[0]}
     for p, picture, here, there in zip(
         explained.prototypes, pictures, explained.maps.values, theirs.values, strict=True
     ):
@@ -188,7 +192,8 @@ def write(
         write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
         write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
         write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
-    write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
+    if "black-box" in maps:
+        write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
     write_file(
         out / "maps.safetensors",
         maps,

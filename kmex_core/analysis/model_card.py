@@ -111,9 +111,11 @@ def _header(info: ModelInfo, data: ImageDataset, title: str, evaluation: Evaluat
 
 def _about(info: ModelInfo, data: ImageDataset, source: PrototypeSource) -> list[str]:
     column = f" (class column {markdown(info.class_column)})" if info.class_column else ""
+    does = "that classifies" if info.predicts else "with prototypes that classify"
     words = [
-        f"A {markdown(info.backbone)} that classifies {markdown(registry.title(info.dataset))}{column} into "
+        f"A {markdown(info.backbone)} {does} {markdown(registry.title(info.dataset))}{column} into "
         f"{len(info.class_names):,} classes.",
+        *filter(None, [info.role]),
     ]
     if isinstance(source, KMeans):
         words.append(
@@ -166,11 +168,12 @@ def _limitations(
     sentences = list(notes)
     if isinstance(source, KMeans):
         sentences.append(fewer_prototypes(prototypes, info.class_names, source.k))
-        lost = summary.accuracy_black_box - summary.accuracy_kmex
-        if lost > 0:
-            sentences.append(f"KMEx is {lost * 100:.1f} points less accurate than the black box on the test images.")
-        differ = round((1 - summary.agreement) * summary.images)
-        sentences.append(f"KMEx and the black box differ on {differ:,} of {summary.images:,} test images.")
+        if summary.accuracy_black_box is not None and summary.accuracy_black_box > summary.accuracy_kmex:
+            lost = 100 * (summary.accuracy_black_box - summary.accuracy_kmex)
+            sentences.append(f"KMEx is {lost:.1f} points less accurate than the black box on the test images.")
+        if summary.agreement is not None:
+            differ = round((1 - summary.agreement) * summary.images)
+            sentences.append(f"KMEx and the black box differ on {differ:,} of {summary.images:,} test images.")
     else:
         sentences.append(info.prototype_caveat)
     if ghosts := int(prototypes.ghost.sum()):

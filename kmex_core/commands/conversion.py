@@ -83,12 +83,17 @@ def convert(
         } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
 
     def show(answer: dict[str, Any]) -> None:
+        beside = answer["accuracy_black_box"] is not None
+        of_black_box = (
+            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n" if beside else ""
+        )
+        agreement = f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n" if beside else ""
         print(
             f"'{answer['model']}' with {per_class_words(k)}, {answer['metric']} metric, "
             f"on {answer['test_images']:,} test images:\n"
-            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n"
+            f"{of_black_box}"
             f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
-            f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n"
+            f"{agreement}"
             f"  calibration error          {answer['calibration_error']:8.2%}  (lower is better)\n"
             f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
             f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "

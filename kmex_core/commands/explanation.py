@@ -100,6 +100,8 @@ def explain(
         prediction = f"{answer['kmex']['class']} ({answer['kmex']['probability']:.1%})."
         if answer["own"]:
             print(f"'{answer['model']}' predicts {prediction}")
+        elif answer["black_box"] is None:
+            print(f"KMEx predicts {prediction}")
         else:
             print(
                 f"The black box predicts {answer['black_box']['class']} ({answer['black_box']['probability']:.1%}), "

@@ -138,10 +138,11 @@ def patches(
     def show(answer: dict[str, Any]) -> None:
         rows, columns = answer["grid"]
         channels = " + ".join(map(str, answer["channels"]))
+        encoder = answer["accuracy_black_box"] is None
         print(
             f"'{answer['model']}', {rows}×{columns} patches of {channels} channels, {answer['k']} prototypes per class "
             "(higher is better, except for ghosts):\n"
-            "                             accuracy   agreement with the black box"
+            f"                             accuracy{'' if encoder else '   agreement with the black box'}"
         )
         for title, name in (
             ("black box", "black_box"),
@@ -150,6 +151,8 @@ def patches(
             ("patches, majority vote", "vote"),
             ("chance", "chance"),
         ):
+            if encoder and name == "black_box":
+                continue
             agreement = answer.get(f"agreement_{name}")
             shown = "" if agreement is None else f"   {agreement:8.2%}"
             print(f"  {title:<27}{answer[f'accuracy_{name}']:8.2%}{shown}")

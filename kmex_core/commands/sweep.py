@@ -83,16 +83,17 @@ def sweep(
         } | about(subject, _smallest(subject, max(ks)))
 
     def show(answer: dict[str, Any]) -> None:
-        black_box = answer["rows"][0]["accuracy_black_box"]
-        print(f"'{answer['model']}', black box accuracy {black_box:.2%} on {answer['test_images']:,} test images")
-        print(
-            "  k  seed  accuracy ↑  agreement ↑  of random images  ghosts ↓  diversity ↓  effective ↑  of random images"
-        )
+        black_box = answer["rows"][0].get("accuracy_black_box")  # not beside an encoder
+        beside = "" if black_box is None else f", black box accuracy {black_box:.2%}"
+        print(f"'{answer['model']}'{beside} on {answer['test_images']:,} test images")
+        agreement = "" if black_box is None else "  agreement ↑  of random images"
+        print(f"  k  seed  accuracy ↑{agreement}  ghosts ↓  diversity ↓  effective ↑  of random images")
         for row in answer["rows"]:
             diversity = "-" if row["diversity"] is None else f"{row['diversity']:.4f}"
+            same = "" if black_box is None else f"  {row['agreement']:11.2%}  {row['random_agreement']:16.2%}"
             print(
-                f"{row['k']:3}  {row['seed']:4}  {row['accuracy_kmex']:10.2%}  {row['agreement']:11.2%}  "
-                f"{row['random_agreement']:16.2%}  {row['ghosting']:8.2%}  {diversity:>11}  {row['effective']:11.2f}  "
+                f"{row['k']:3}  {row['seed']:4}  {row['accuracy_kmex']:10.2%}{same}  "
+                f"{row['ghosting']:8.2%}  {diversity:>11}  {row['effective']:11.2f}  "
                 f"{row['effective_random']:16.2f}"
             )
         print(

@@ -3,6 +3,8 @@
 from kmex_core.metrics.accuracy import (
     accuracy,
     agreement,
+    black_box_accuracy,
+    black_box_agreement,
     chance_accuracy,
     class_accuracy,
     confusion,
@@ -56,6 +58,8 @@ __all__ = [
     "accuracy",
     "agreement",
     "attribute_chance",
+    "black_box_accuracy",
+    "black_box_agreement",
     "chance_accuracy",
     "chance_band",
     "captured",

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from kmex_core.networks.types import NO_CLASS
+
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Share of images whose predicted class is the true one, 0…1, higher is better (paper, Table 3).
@@ -32,6 +34,21 @@ def agreement(predicted: np.ndarray, black_box: np.ndarray) -> float:
         ValueError: when the shapes differ or there are no images.
     """
     return accuracy(predicted, black_box)
+
+
+def black_box_accuracy(black_box: np.ndarray, labels: np.ndarray) -> float | None:
+    """`accuracy` of what a network predicts; None where it predicts none of the classes.
+
+    Args:
+        black_box: (N,) integers, the class that it predicts, or `NO_CLASS` for every image.
+        labels: (N,) integers, N ≥ 1.
+    """
+    return None if bool((black_box == NO_CLASS).all()) else accuracy(black_box, labels)
+
+
+def black_box_agreement(predicted: np.ndarray, black_box: np.ndarray) -> float | None:
+    """`agreement` with a network; None where that predicts none of the classes, see `black_box_accuracy`."""
+    return None if bool((black_box == NO_CLASS).all()) else agreement(predicted, black_box)
 
 
 def chance_accuracy(labels: np.ndarray, classes: int) -> float:

@@ -52,6 +52,8 @@ class Divergences:
     Images come in batches; only two maps are kept, and where a batch ends changes nothing.
     """
 
+    NAMES = ("divergence", "divergence_uniform", "divergence_other_image", "divergence_runner_up")
+
     def __init__(self) -> None:
         self._parts: list[Tensor] = []
         self._first: Tensor | None = None  # the black box's map of the first image, (1, H·W)
@@ -81,5 +83,4 @@ class Divergences:
         assert self._last is not None
         assert self._first is not None
         found[2, 0] = _divergence(self._last, self._first)[0] if found.shape[1] > 1 else torch.nan
-        names = ("divergence", "divergence_uniform", "divergence_other_image", "divergence_runner_up")
-        return dict(zip(names, found.cpu().numpy(), strict=True))
+        return dict(zip(self.NAMES, found.cpu().numpy(), strict=True))

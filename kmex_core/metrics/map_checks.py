@@ -21,7 +21,7 @@ from kmex_core.metrics.randomisation import Reference, randomised
 from kmex_core.metrics.types import BRIGHTNESS, ONES, OTHER_IMAGE, RANDOM, MapChecks
 from kmex_core.models.kmex import KMEx
 from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
-from kmex_core.relevance.choices import of_prototypes
+from kmex_core.relevance.choices import of_prototypes, why_no_target
 from kmex_core.relevance.method import CannotExplain, RelevanceMethod
 from kmex_core.relevance.protocol import Explainable
 from kmex_core.relevance.removal import relevance_rank, removal
@@ -82,7 +82,7 @@ class _Maps:
 
 def why_not(model: KMEx, kind: MapKind, size: Sequence[int]) -> str:
     """Why there are no maps of a kind, as a sentence; "" if there are. `size` is of an image, (C, H, W)."""
-    return METHODS[kind.method].make().why_not(model, size)
+    return why_no_target(kind.target, model) or METHODS[kind.method].make().why_not(model, size)
 
 
 def map_checks(

@@ -24,6 +24,9 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = GROUPS = (
 ONE_PER_CLASS = NotComputed("With one prototype per class, there are no prototypes of a class to compare.")
 DOT_PRODUCT = NotComputed("The model's similarity is a dot product, which is not based on a distance.")
 SINGLE = NotComputed("There is only one prototype.")
+NO_PREDICTIONS = NotComputed(
+    "The network predicts none of the classes, so there is nothing of its own to compare KMEx with."
+)
 Value = float | np.ndarray | NotComputed
 
 
@@ -33,12 +36,12 @@ class Certainty:
 
     Attributes:
         probability, published, black_box: (M,) of the predicted class: the model's posterior, its probability as
-            published, and its black box's.
+            published, and its black box's (None without one).
     """
 
     probability: np.ndarray
     published: np.ndarray
-    black_box: np.ndarray
+    black_box: np.ndarray | None
 
 
 class Run(Protocol):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kmex_core.base.errors import KMExError
 from kmex_core.base.progress import Event, Progress, silent
+from kmex_core.metrics.black_box import BlackBoxAlone, Classifier
 from kmex_core.metrics.faithfulness import Divergences
 from kmex_core.metrics.ordering import pixel_counts
 from kmex_core.metrics.robustness import LEAST, average_drop, average_increase
 from kmex_core.metrics.types import MapDivergences, MapScores
+from kmex_core.networks.heads import has_scores
 from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.fit import class_members
 from kmex_core.relevance.choices import of_classes, of_prototypes, of_scores
@@ -47,65 +49,9 @@ class Decider(Prototypical, Protocol):
         ...
 
 
-class Classifier(Protocol):
-    """A network in two parts: images to embeddings, embeddings to class scores."""
-
-    @property
-    def encoder(self) -> nn.Module:
-        """(N, channels, H, W) to (N, D)."""
-
-    @property
-    def head(self) -> nn.Module:
-        """(N, D) to (N, C)."""
-
-
-@dataclass(frozen=True, eq=False)
-class BlackBoxAlone:
-    """A black box with its own network as an `Explainable` without prototypes.
-
-    Attributes:
-        encoder, head: see `Classifier`.
-        pixel_range, pixel_mean: see `Explainable`.
-    """
-
-    encoder: nn.Module
-    head: nn.Module
-    pixel_range: tuple[Sequence[float], Sequence[float]] | None
-    pixel_mean: Sequence[float] | None
-
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, channels, H, W) to (N, D)."""
-        z: Tensor = self.encoder(images)
-        return z
-
-    def similarity(self, z: Tensor) -> Tensor:
-        """(N, 0)."""
-        return z[:, :0]
-
-    def posterior(self, z: Tensor) -> Tensor:
-        """(N, 0)."""
-        return z[:, :0]
-
-    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
-        """(0,): never called, there are no targets."""
-        return z[:, 0]
-
-    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
-        """(0, D): never called, there are no targets."""
-        return z
-
-    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(0, D): never called, there are no targets."""
-        return z
-
-    def prediction_relevance(self, z: Tensor, classes: Tensor) -> Tensor:
-        """(0, D): never called, there are no targets."""
-        return z
-
-
 @dataclass(frozen=True)
 class _Outputs:
-    """The outputs of a model and its black box for some images."""
+    """The outputs of a model and its black box for some images; `black_box` is (N, 0) without one."""
 
     z: Tensor
     similarity: Tensor
@@ -120,7 +66,8 @@ def _outputs(model: Decider, images: Tensor) -> _Outputs:
     similarity = model.similarity(z)
     reference = model.reference_similarity(z)
     published = model.reference_probabilities(similarity)
-    return _Outputs(z, similarity, reference, model.posterior(z), published, model.head(z).softmax(1))
+    black_box = model.head(z).softmax(1) if has_scores(model.head) else z[:, :0]
+    return _Outputs(z, similarity, reference, model.posterior(z), published, black_box)
 
 
 def map_scores(
@@ -143,6 +90,7 @@ def map_scores(
     `Divergences`), and a random order of pixels per image (for AD, AI and RO).
     Masked images go through the encoder in batches, once for the model and its black box. Memory is bounded by a
     batch; its size does not change the result. The order of the images decides which one is the other image.
+    Where the network predicts none of the classes, what is of the black box is NaN.
 
     Args:
         model: see `Decider`; in evaluation mode.
@@ -159,12 +107,12 @@ def map_scores(
         KMExError: when a relevance map is not finite, or there are no images or no relevance maps of the model.
     """
     began = time.perf_counter()
-    divergences = Divergences()
+    divergences, compared = Divergences(), has_scores(model.head)
     parts: list[dict[str, np.ndarray]] = []
     baseline = baseline.to(model.prototype_class.device)
     with torch.no_grad():
         empty = _outputs(model, baseline[None])
-    members = class_members(model.prototype_class, empty.black_box.shape[1])
+    members = class_members(model.prototype_class, empty.probability.shape[1])
     done = 0
     for indices, images, labels in batches:
         if not parts and (why := method.why_not(model, images.shape[1:])):
@@ -182,7 +130,8 @@ def map_scores(
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     conserving = float(joined.pop("conserving").mean())
     by_index = np.argsort(joined["images"], kind="stable")
-    ordered = {name: values[by_index] for name, values in (joined | divergences.result()).items()}
+    joined |= divergences.result() if compared else {name: np.full(len(by_index), np.nan) for name in Divergences.NAMES}
+    ordered = {name: values[by_index] for name, values in joined.items()}
     return MapScores(**ordered, conserving=conserving, seconds=time.perf_counter() - began)
 
 
@@ -277,7 +226,10 @@ class _Batch:
         with torch.no_grad():
             self.outputs = _outputs(model, images)
             self.predicted = model.classify(self.outputs.similarity).argmax(1)
-        self.black_box, self.runner_up = _best_two(self.outputs.black_box)
+        # the classes of the images with a black box beside the model: of all, or of none
+        self.compared = has_scores(model.head)
+        none = (self.predicted[:0],) * 2
+        self.black_box, self.runner_up = _best_two(self.outputs.black_box) if self.compared else none
 
     def scores(
         self,
@@ -292,22 +244,23 @@ class _Batch:
 
         Divergences are added to `divergences`, which connects the batches.
         """
-        count, device = len(self.images), self.images.device
+        count, beside, device = len(self.images), len(self.black_box), self.images.device
         each = torch.arange(count, device=device)
         # every pair of an image and a prototype of its class, P in all; `slot` is its column in the result, (n, k)
         of_class = members[self.labels]
         image, slot = torch.nonzero(of_class >= 0, as_tuple=True)
         prototype = of_class[image, slot]
         # the model's relevance map of the black box's class is only another one where the predictions differ
-        other = torch.nonzero(self.predicted != self.black_box)[:, 0]
+        other = torch.nonzero(self.predicted[:beside] != self.black_box)[:, 0]
         maps, conserving = self._maps(image, prototype, other)
         of_prototype, of_prediction, of_black_box, of_runner_up, of_other = maps.split(
-            [len(image), count, count, count, len(other)]
+            [len(image), count, beside, beside, len(other)]
         )
-        same_class = of_prediction.clone()
-        same_class[other] = of_other
-        divergences.add(same_class, of_runner_up, of_black_box)
-        # pixel orders: of the P pairs, of the n black-box and n model predictions, and n random ones
+        if self.compared:
+            same_class = of_prediction.clone()
+            same_class[other] = of_other
+            divergences.add(same_class, of_runner_up, of_black_box)
+        # pixel orders: of the P pairs, of the n (or no) black-box and n model predictions, and n random ones
         ranks = torch.cat(
             [
                 relevance_rank(of_prototype),
@@ -321,36 +274,33 @@ class _Batch:
         # orders per image
         least = self.pixels - int(self.pixels * LEAST)
         between = torch.from_numpy(pixel_counts(self.pixels, steps)[1:-1]).to(device)
-        first = len(image) + torch.arange(3 * count, device=device)  # ranks by black box, by model, at random
+        orders = 3 if self.compared else 2
+        first = len(image) + torch.arange(orders * count, device=device)  # ranks by black box, by model, at random
         seen = self._masked(
             baseline,
-            torch.cat([image, each, each, each.repeat(3).repeat_interleave(len(between))]),
+            torch.cat([image, each[:beside], each, each.repeat(orders).repeat_interleave(len(between))]),
             ranks,
             torch.cat(
                 [
-                    torch.arange(len(image) + count, device=device),
-                    first[2 * count :],
+                    torch.arange(len(image) + beside, device=device),
+                    first[-count:],
                     first.repeat_interleave(len(between)),
                 ]
             ),
-            torch.cat([between.new_full((len(image) + 2 * count,), least), between.repeat(3 * count)]),
+            torch.cat([between.new_full((len(image) + beside + count,), least), between.repeat(orders * count)]),
         )
         # AD, AI: the similarities of each pair (P,) and the black box's probability (n,) before and after masking, by
         # relevance and at random
-        pairs, whole = slice(len(image)), slice(len(image), len(image) + count)
+        pairs, whole = slice(len(image)), slice(len(image), len(image) + beside)
         at_random = slice(whole.stop, whole.stop + count)
         before = self.outputs.similarity[image, prototype]
         after = seen.similarity[pairs].gather(1, prototype[:, None])[:, 0]
         after_random = seen.similarity[at_random][image, prototype]
         before_reference = self.outputs.reference[image, prototype]
         after_reference = seen.reference[pairs].gather(1, prototype[:, None])[:, 0]
-        black_before = self.outputs.black_box[each, self.black_box]
-        black_after = seen.black_box[whole][each, self.black_box]
-        black_random = seen.black_box[at_random][each, self.black_box]
-        # RO: probabilities by order, image and step, (3, n, steps − 1, C)
-        shape = (3, count, len(between), -1)
+        # RO: probabilities by order, image and step, (orders, n, steps − 1, C)
+        shape = (orders, count, len(between), len(empty.probability[0]))
         model_steps = seen.probability[at_random.stop :].view(*shape)
-        black_steps = seen.black_box[at_random.stop :].view(*shape)
 
         def curve(by: int, values: Tensor, start: Tensor, end: Tensor, target: Tensor) -> np.ndarray:
             # both ends are known without masking: the baseline image and the image itself
@@ -363,23 +313,25 @@ class _Batch:
             table[image.cpu().numpy(), slot.cpu().numpy()] = values
             return table
 
-        s, t, random, s_reference, t_reference, b, d, b_random = (
-            value.double().cpu().numpy()
-            for value in (
-                before,
-                after,
-                after_random,
-                before_reference,
-                after_reference,
-                black_before,
-                black_after,
-                black_random,
-            )
+        s, t, random, s_reference, t_reference = (
+            value.double().cpu().numpy() for value in (before, after, after_random, before_reference, after_reference)
         )
         published_steps = seen.published[at_random.stop :].view(*shape)
         published_ends = (empty.published, self.outputs.published, self.predicted)
         model_ends = (empty.probability, self.outputs.probability, self.predicted)
-        black_ends = (empty.black_box, self.outputs.black_box, self.black_box)
+        by_black_box = np.full((2, count, len(between) + 2), np.nan, dtype=np.float32)
+        masked = np.full((4, count), np.nan)
+        if self.compared:
+            black_steps = seen.black_box[at_random.stop :].view(*shape)
+            black_ends = (empty.black_box, self.outputs.black_box, self.black_box)
+            by_black_box = np.stack([curve(by, black_steps, *black_ends) for by in (0, 2)])
+            b, d, b_random = (
+                values[each, self.black_box].double().cpu().numpy()
+                for values in (self.outputs.black_box, seen.black_box[whole], seen.black_box[at_random])
+            )
+            masked = np.stack(
+                [change(b, kept) for change in (average_drop, average_increase) for kept in (d, b_random)]
+            )
         return {
             "images": np.asarray(self.indices, dtype=np.int64),
             "drop": by_slot(average_drop(s, t)),
@@ -388,15 +340,15 @@ class _Batch:
             "increase_random": by_slot(average_increase(s, random)),
             "drop_reference": by_slot(average_drop(s_reference, t_reference)),
             "increase_reference": by_slot(average_increase(s_reference, t_reference)),
-            "drop_black_box": average_drop(b, d),
-            "increase_black_box": average_increase(b, d),
-            "drop_black_box_random": average_drop(b, b_random),
-            "increase_black_box_random": average_increase(b, b_random),
-            "curve": curve(1, model_steps, *model_ends),
-            "curve_random": curve(2, model_steps, *model_ends),
-            "curve_reference": curve(1, published_steps, *published_ends),
-            "curve_black_box": curve(0, black_steps, *black_ends),
-            "curve_black_box_random": curve(2, black_steps, *black_ends),
+            "drop_black_box": masked[0],
+            "drop_black_box_random": masked[1],
+            "increase_black_box": masked[2],
+            "increase_black_box_random": masked[3],
+            "curve": curve(-2, model_steps, *model_ends),
+            "curve_random": curve(-1, model_steps, *model_ends),
+            "curve_reference": curve(-2, published_steps, *published_ends),
+            "curve_black_box": by_black_box[0],
+            "curve_black_box_random": by_black_box[1],
             "conserving": conserving,
         }
 
@@ -410,15 +362,17 @@ class _Batch:
             return of_classes(self.target, self.model, images, z[images], classes)
 
         with torch.no_grad():
-            targets = joined_targets(
-                [
-                    of_prototypes(self.target, self.model, image, z[image], prototype),
-                    by_model(each, self.predicted),
+            parts = [
+                of_prototypes(self.target, self.model, image, z[image], prototype),
+                by_model(each, self.predicted),
+            ]
+            if self.compared:
+                parts += [
                     of_scores(self.target, self.model.head(z), each, self.black_box),
                     by_model(each, self.runner_up),
                     by_model(other, self.black_box[other]),
                 ]
-            )
+            targets = joined_targets(parts)
         maps = _finite_maps(self.method, self.model, self.images, z, targets, self.rows)
         values = maps.values.double()
         error = (values.sum((1, 2, 3)) - maps.expected.double()).abs()

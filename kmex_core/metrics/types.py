@@ -66,6 +66,8 @@ class MapScores(MapDivergences):
         curve_black_box, curve_black_box_random: (N, S + 1) float32, the black box's.
         conserving: share (0…1) of relevance maps with the correct sum, within `CONSERVATION_TOLERANCE`.
         seconds: duration.
+
+    Without a black box, its scores and the divergences from its maps are NaN.
     """
 
     drop: np.ndarray
@@ -88,6 +90,11 @@ class MapScores(MapDivergences):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def has_black_box(self) -> bool:
+        """Whether a black box was measured beside the model; a probability of its own is never NaN."""
+        return not bool(np.isnan(self.curve_black_box).all())
 
 
 RANDOM, BRIGHTNESS, OTHER_IMAGE, ONES = "random order", "brightness", "another image's map", "all-ones start"
@@ -213,6 +220,7 @@ class Evaluation:
         target, method: what the maps explain, and how they were made; "" without maps.
         metrics: by name.
         built_in: True for a prototypical model on its own.
+        predicts: whether the network itself predicts the classes, see `ModelInfo.predicts`.
         reference: the black box that such a model's maps were compared with, "" for none.
         class_column: the column of the data set's table that is the class, "" for its own class.
         caveat: why numbers on test images may be too good, see `ModelInfo.caveat`.
@@ -232,6 +240,7 @@ class Evaluation:
     method: str
     metrics: Mapping[str, Measured]
     built_in: bool = False
+    predicts: bool = True
     reference: str = ""
     class_column: str = ""
     caveat: str = ""

@@ -86,6 +86,18 @@ class ModelInfo:
         return "" if self.differentiable else "Relevance maps by occlusion: this network gives no gradients."
 
     @property
+    def role(self) -> str:
+        """What a network that predicts none of the classes does, in a sentence; "" for one that predicts them."""
+        if self.predicts:
+            return ""
+        if self.outputs == 0:
+            return "The network is an encoder: it gives embeddings and predicts no classes; only KMEx classifies."
+        return (
+            f"The network was trained on other classes ({self.outputs:,} of them); its encoder gives embeddings, and "
+            "only KMEx classifies."
+        )
+
+    @property
     def image_size(self) -> int:
         """The longer side of its input in pixels."""
         return max(self.preprocessing.size)

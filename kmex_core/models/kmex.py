@@ -430,8 +430,8 @@ class KMEx(nn.Module):
 
     def class_maps(
         self, images: Tensor, classes: Sequence[int], method: str | None = None, target: str = DEFAULT_TARGET
-    ) -> tuple[RelevanceMaps, RelevanceMaps]:
-        """N relevance maps of class predictions by KMEx, and as many by the black box.
+    ) -> tuple[RelevanceMaps, RelevanceMaps | None]:
+        """N relevance maps of class predictions by KMEx, and as many by the black box (None without one).
 
         By KMEx: of the margin of the class's nearest prototype, or of the class's probability; by the black box: of its
         score, less that of the best other class if the target has a rival.

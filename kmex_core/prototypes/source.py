@@ -17,12 +17,12 @@ class PrototypeSource(ABC):
     """The prototypes that explain a model. Frozen and hashable.
 
     Attributes:
-        has_black_box: whether they explain a black box, so its accuracy and the agreement with it are meaningful.
+        built_in: whether they are the model's own, and not found by KMEx.
         slug: for file names: the number of prototypes per class, "auto" or "own".
         query: selects this source in a page's address.
     """
 
-    has_black_box: ClassVar[bool]
+    built_in: ClassVar[bool]
 
     @property
     @abstractmethod
@@ -58,7 +58,7 @@ class KMeans(PrototypeSource):
     k: int
     seed: int = 0
     metric: str = AUTO
-    has_black_box: ClassVar[bool] = True
+    built_in: ClassVar[bool] = False
 
     @property
     def slug(self) -> str:
@@ -86,7 +86,7 @@ class KMeans(PrototypeSource):
 class BuiltIn(PrototypeSource):
     """The built-in prototypes of a self-explainable model."""
 
-    has_black_box: ClassVar[bool] = False
+    built_in: ClassVar[bool] = True
 
     @property
     def slug(self) -> str:

@@ -51,7 +51,8 @@ class Sweep(StoredResult):
         parent: (S, C, S) int16, for each prototype the one among s per class that most of its images belonged to; −1
             for s = 0 and where there is no such prototype.
         accuracy: (S,) float64, share (0…1) of the test images that are classified correctly (higher is better).
-        agreement: (S,) share for which KMEx and the black box predict the same class (higher is better).
+        agreement: (S,) share for which KMEx and the black box predict the same class (higher is better); NaN without
+            a black box.
         ghosting: (S,) share of prototypes that no training image of their class activates (lower is better).
         diversity: (S,) D_dvs within classes, 0…1 (lower is more diverse); NaN for one per class.
         effective: (S,) effective number of prototypes per class, 1…k, see `metrics.effective`.
@@ -60,8 +61,9 @@ class Sweep(StoredResult):
         effective_equidistant: (S,) for equidistant groups.
         coverage_radius: (S,) 95 % of the test images are this near to a prototype (lower is better).
         random_accuracy, random_agreement: (S, 3) with random training images of each class as the prototypes.
+            Agreement is NaN without a black box.
         images: test images.
-        accuracy_black_box: share of them that the black box classifies correctly.
+        accuracy_black_box: share of them that the black box classifies correctly; None without one.
         metric: name of the metric of the embedding.
         seconds: duration without the embedding.
     """
@@ -81,9 +83,14 @@ class Sweep(StoredResult):
     random_accuracy: np.ndarray
     random_agreement: np.ndarray
     images: int
-    accuracy_black_box: float
+    accuracy_black_box: float | None
     metric: str
     seconds: float
+
+    @property
+    def has_black_box(self) -> bool:
+        """Whether the network itself predicts the classes."""
+        return self.accuracy_black_box is not None
 
     @property
     def reach(self) -> int:

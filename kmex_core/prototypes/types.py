@@ -101,8 +101,9 @@ class Summary:
 
     Attributes:
         images: number of images.
-        accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better).
-        agreement: share of images for which both predict the same class (higher is better).
+        accuracy_black_box, accuracy_kmex: share of correct predictions (higher is better); None for a network that
+            predicts none of the classes.
+        agreement: share of images for which both predict the same class (higher is better); None without a black box.
         ghosting: share of prototypes that no training image of their class activates (lower is better).
         diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
         diversity_reference: D_dvs as in the paper's released code, over all prototypes, for comparison with its
@@ -119,9 +120,9 @@ class Summary:
     """
 
     images: int
-    accuracy_black_box: float
+    accuracy_black_box: float | None
     accuracy_kmex: float
-    agreement: float
+    agreement: float | None
     ghosting: float
     diversity: float | None
     diversity_reference: float | None
@@ -148,7 +149,7 @@ class Conversion(StoredResult):
         temperature: of the posterior, see `posterior.Temperature`.
         train_predicted, test_predicted: (N,) and (M,) int64, the predicted class of each image.
         test_activated: (M,) int64, the nearest prototype of each test image.
-        test_black_box: (M,) int64, the class the black box predicts for it.
+        test_black_box: (M,) int64, the class the black box predicts for it; `NO_CLASS` without one.
         test_confidence: (M,) float32, the posterior of the predicted class, by a temperature fitted on other images.
         test_likeliest: (M,) int64, the class with the highest posterior.
         seconds: duration of the conversion without the embedding.
@@ -227,8 +228,8 @@ class PatchConversion(StoredResult):
         blocks: which feature maps the positions are of, one of `BLOCKS`.
         by_similarity, by_vote: (M,) int64, the class that each rule predicts for each test image.
         accuracy_black_box, accuracy_similarity, accuracy_vote: share (0…1) of the test images that the network and
-            each rule classify correctly (higher is better).
-        agreement_similarity, agreement_vote: share of them for which a rule predicts the network's class.
+            each rule classify correctly (higher is better); None for a network that predicts none of the classes.
+        agreement_similarity, agreement_vote: share of them for which a rule predicts the network's class, or None.
         seconds: duration.
     """
 
@@ -237,11 +238,11 @@ class PatchConversion(StoredResult):
     blocks: str
     by_similarity: np.ndarray
     by_vote: np.ndarray
-    accuracy_black_box: float
+    accuracy_black_box: float | None
     accuracy_similarity: float
     accuracy_vote: float
-    agreement_similarity: float
-    agreement_vote: float
+    agreement_similarity: float | None
+    agreement_vote: float | None
     seconds: float
 
 

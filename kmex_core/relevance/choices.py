@@ -6,11 +6,20 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError
+from kmex_core.networks.heads import has_scores
 from kmex_core.relevance.catalogue import TARGETS
-from kmex_core.relevance.protocol import Prototypical
+from kmex_core.relevance.protocol import Explainable, Prototypical
 from kmex_core.relevance.target import Targets, targets
 
 CLASS, PROTOTYPE = RIVALS = ("class", "prototype")
+
+
+def why_no_target(name: str, model: Explainable) -> str:
+    """Why a model has no target of this name; "" when it has: a network without class scores has none to explain."""
+    if name != "score" or has_scores(model.head):
+        return ""
+    others = ", ".join(other for other in TARGETS if other != name)
+    return f"The network predicts none of the classes, so there is no score to explain. Use another target: {others}."
 
 
 def of_prototypes(
@@ -25,8 +34,13 @@ def of_prototypes(
         z: (M, D) the embeddings of these images.
         prototypes: (M,) by index.
         rival: the nearest prototype of another class ("class"), the nearest other one ("prototype"), or (M,) indices.
+
+    Raises:
+        InputError: when the model has no such target, see `why_no_target`.
     """
     described = TARGETS.named(name)
+    if why := why_no_target(name, model):
+        raise InputError(why)
     if described.subject == "class":
         return targets(described.make(), images, model.prototype_class[prototypes])
     if not described.has_rival:
@@ -41,8 +55,13 @@ def of_classes(name: str, model: Prototypical, images: Tensor, z: Tensor, classe
     Args:
         name, model, images, z: see `of_prototypes`.
         classes: (M,).
+
+    Raises:
+        InputError: when the model has no such target, see `why_no_target`.
     """
     described = TARGETS.named(name)
+    if why := why_no_target(name, model):
+        raise InputError(why)
     if described.subject == "class":
         return targets(described.make(), images, classes)
     if not described.has_rival:

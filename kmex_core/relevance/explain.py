@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kmex_core.base.errors import InputError, KMExError
+from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import check_images
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind, default_for
 from kmex_core.relevance.choices import CLASS, checked_rival, of_classes, of_prototypes, of_scores, rivals_of
@@ -38,8 +39,7 @@ def explain(
         z = kmex.encode(image)
         distance = kmex.distance(z)
         similarity = kmex.similarity(z)
-        scores = kmex.head(z)
-        black_box = scores.softmax(1)
+        scores = kmex.head(z) if has_scores(kmex.head) else None
         probability = kmex.posterior(z)
         predicted = int(kmex.predict(z))
     if not bool(similarity.isfinite().all()):
@@ -48,20 +48,20 @@ def explain(
     order = distance[0].argsort(stable=True)
     ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes)
     ids = ids[distance[0, ids].argsort(stable=True)]
-    # one relevance map per prototype, and the last one for the black box's score
+    # one relevance map per prototype, and the last one for the black box's score, if it has any
     with torch.no_grad():
         of_ids = of_prototypes(target, kmex, torch.zeros_like(ids), z.expand(len(ids), -1), ids, rivals_of(rival, ids))
-        of_black_box = of_scores(target, scores, ids.new_zeros(1), black_box.argmax(1))
+        of_black_box = [] if scores is None else [of_scores(target, scores, ids.new_zeros(1), scores.argmax(1))]
     kind = _kind(kmex, target, method)
-    targets = joined([of_ids, of_black_box])
+    targets = joined([of_ids, *of_black_box])
     made = _made(kmex, image, z, targets, kind.method)
     maps = _described(kmex, z, targets, made, kind)
     verdict = verdicts(kmex, image, z, made.values[: len(ids)], ids, of_ids.rival, kind) if judged and len(ids) else []
     nearest = float(distance.min())
     return Explanation(
-        black_box=black_box[0].cpu().numpy(),
+        black_box=None if scores is None else scores.softmax(1)[0].cpu().numpy(),
         kmex=probability[0].cpu().numpy(),
-        predicted_black_box=int(black_box.argmax(1)),
+        predicted_black_box=None if scores is None else int(scores.argmax(1)),
         predicted=predicted,
         calibrated=kmex.temperature is not None,
         distance=distance[0].cpu().numpy(),
@@ -69,7 +69,7 @@ def explain(
         prototypes=ids.cpu().numpy(),
         maps=maps[: len(ids)],
         verdicts=tuple(verdict),
-        black_box_map=maps[len(ids) :],
+        black_box_map=None if scores is None else maps[len(ids) :],
         unusual=nearest > kmex.details.typical_distance,
         distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
     )
@@ -103,7 +103,7 @@ def class_maps(
     classes: Sequence[int],
     method: str | None = None,
     target: str = DEFAULT_TARGET,
-) -> tuple[RelevanceMaps, RelevanceMaps]:
+) -> tuple[RelevanceMaps, RelevanceMaps | None]:
     """See `KMEx.class_maps`."""
     images = _checked_images(kmex, images)
     wrong = [c for c in classes if not 0 <= c < len(kmex.class_names)]
@@ -117,10 +117,11 @@ def class_maps(
         each = torch.arange(len(images), device=z.device)
         chosen = torch.tensor(list(classes), dtype=torch.int64, device=z.device)
         by_kmex = of_classes(target, kmex, each, z, chosen)
-        by_black_box = of_scores(target, kmex.head(z), each, chosen)
-    kind, both = _kind(kmex, target, method), joined([by_kmex, by_black_box])
+        compared = has_scores(kmex.head)
+        by_black_box = [of_scores(target, kmex.head(z), each, chosen)] if compared else []
+    kind, both = _kind(kmex, target, method), joined([by_kmex, *by_black_box])
     maps = _described(kmex, z, both, _made(kmex, images, z, both, kind.method), kind)
-    return maps[: len(each)], maps[len(each) :]
+    return maps[: len(each)], maps[len(each) :] if compared else None
 
 
 def _checked_images(kmex: Prototypical, images: Tensor) -> Tensor:

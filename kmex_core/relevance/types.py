@@ -100,7 +100,8 @@ class Explanation:
     """The explanation of a prediction: similarities to the prototypes, and relevance maps of some of them.
 
     Attributes:
-        black_box: (C,) float32, the black box's class probabilities.
+        black_box: (C,) float32, the black box's class probabilities; None beside a network that predicts none of the
+            classes, as are the next two of the black box.
         kmex: (C,) float32, the posterior over the classes by the prototypes, see `KMEx.posterior`.
         calibrated: whether its temperature was fitted on held-out images.
         predicted_black_box: the class the black box predicts.
@@ -115,9 +116,9 @@ class Explanation:
         distance_rank: share (0…1) of the training images nearer to their nearest prototype.
     """
 
-    black_box: np.ndarray
+    black_box: np.ndarray | None
     kmex: np.ndarray
-    predicted_black_box: int
+    predicted_black_box: int | None
     predicted: int
     calibrated: bool
     distance: np.ndarray
@@ -125,7 +126,7 @@ class Explanation:
     prototypes: np.ndarray
     maps: RelevanceMaps
     verdicts: tuple[MapVerdict, ...]
-    black_box_map: RelevanceMaps
+    black_box_map: RelevanceMaps | None
     unusual: bool
     distance_rank: float
 

@@ -170,9 +170,9 @@ def by_kmeans(
     published = metric.back(centers)  # the paper's diversity is that of the embedding itself
     summary = Summary(
         images=len(test),
-        accuracy_black_box=metrics.accuracy(test.black_box, test.labels),
+        accuracy_black_box=metrics.black_box_accuracy(test.black_box, test.labels),
         accuracy_kmex=metrics.accuracy(predicted, test.labels),
-        agreement=metrics.agreement(test.black_box, predicted),
+        agreement=metrics.black_box_agreement(predicted, test.black_box),
         ghosting=metrics.ghosting(prototypes.count),
         diversity=metrics.diversity(centers, classes) if _several_in_a_class(classes) else None,
         diversity_reference=metrics.diversity(published, classes, "all", "reference") if len(classes) > 1 else None,

@@ -12,7 +12,7 @@ import numpy as np
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
-from kmex_core.metrics.metric import Certainty, Value
+from kmex_core.metrics.metric import NO_PREDICTIONS, Certainty, Value
 from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
@@ -54,7 +54,7 @@ def evaluate(
         _run(_Run(subject, source.seeded(seed), seed, images, maps), names) for subject in subjects for seed in seeds
     ]
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
-    reference = None if source.has_black_box or "faithfulness" not in names else first.reference()
+    reference = first.reference() if source.built_in and "faithfulness" in names else None
     labels = first.data.split("test").labels
     test, converted = len(labels), first.read(first.conversion(source.seeded(seeds[0])))
     return Evaluation(
@@ -69,7 +69,8 @@ def evaluate(
         target=maps.target if wants_maps else "",
         method=maps.method if wants_maps else "",
         metrics={name: _measured(name, runs, len(subjects), test) for name in runs[0]},
-        built_in=not source.has_black_box,
+        built_in=source.built_in,
+        predicts=first.info.predicts,
         reference=reference.name if reference else "",
         class_column=first.info.class_column,
         caveat=" ".join(filter(None, (info.caveat for info in infos))),
@@ -129,10 +130,10 @@ def _run(run: _Run, names: Sequence[str]) -> dict[str, _Value]:
     by_name: dict[str, Value] = {}
     for name in names:
         metric = METRICS[name]
-        if metric.beside and not source.has_black_box:
+        if metric.beside and source.built_in:
             continue
         by_name[name] = metric.measure(run)
-        if metric.of_both and source.has_black_box:
+        if metric.of_both and run.has_black_box:
             by_name[metric.black_box] = metric.measure_black_box(run)
     found = {key: _of_images(value) for key, value in by_name.items()}
     for name in names:
@@ -173,6 +174,11 @@ class _Run:
     images: int
     maps: MapKind
 
+    @property
+    def has_black_box(self) -> bool:
+        """Whether KMEx is compared with a black box: not so for built-in prototypes, nor beside an encoder."""
+        return not self.source.built_in and self.subject.info.predicts
+
     @cached_property
     def converted(self) -> Conversion:
         return self.subject.conversion(self.source).get()
@@ -200,12 +206,14 @@ class _Run:
             with torch.no_grad():
                 by_class = module.reference_probabilities(module.similarity(z))
                 published.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
-                black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-        return Certainty(converted.test_confidence, np.concatenate(published), np.concatenate(black_box))
+                if self.subject.info.predicts:
+                    black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
+        beside = np.concatenate(black_box) if black_box else None
+        return Certainty(converted.test_confidence, np.concatenate(published), beside)
 
     @property
     def similarity_among(self) -> np.ndarray | None:
-        if self.source.has_black_box:
+        if not self.source.built_in:
             return None
         import torch
 
@@ -220,6 +228,8 @@ class _Run:
 
     @cached_property
     def divergences(self) -> MapDivergences | NotComputed:
-        if isinstance(self.scores, NotComputed) or self.source.has_black_box:
+        if isinstance(self.scores, NotComputed):
             return self.scores
+        if not self.source.built_in:
+            return self.scores if self.has_black_box else NO_PREDICTIONS
         return self.subject.divergences(self.images, self.seed, self.maps)

@@ -28,7 +28,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
     from kmex_core.models.kmex import KMEx
 
     info = network.info
-    return (KMEx if source.has_black_box else BuiltInPrototypes)(
+    return (BuiltInPrototypes if source.built_in else KMEx)(
         network.encoder,
         network.head,
         conversion.prototypes,
@@ -45,4 +45,4 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         },
         conversion.metric,
         conversion.temperature,
-    ).to(next(network.head.parameters()).device)
+    ).to(next(network.model.parameters()).device)

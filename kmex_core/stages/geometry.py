@@ -88,6 +88,7 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
         )
         probed = linear_probe(train.z, train.labels, test.z)
         probe = metrics.accuracy(probed, test.labels)
+        black_box = metrics.black_box_accuracy(test.black_box, test.labels)
         return Geometry(
             whitened=fitted[WHITENED],
             trials=trials,
@@ -97,7 +98,7 @@ class ModelGeometry(Artifact[GeometrySpec, Geometry]):
             probe=probe,
             probe_interval=metrics.wilson_interval(probe, len(test)),
             accuracy={name: float(np.mean(rows[0])) for name, rows in right.items()}
-            | {"black_box": metrics.accuracy(test.black_box, test.labels)},
+            | ({} if black_box is None else {"black_box": black_box}),
         )
 
     def metric(self, name: str) -> EmbeddingMetric:

@@ -59,7 +59,8 @@ def write_image_table(
 
     conversion = stored_conversion(subject, source)
     projection = subject.embedding_map().peek()
-    table = _ImageTable(subject, conversion, subject.explainer(source), projection, source.has_black_box, thumbnails)
+    beside = subject.info.predicts and not source.built_in
+    table = _ImageTable(subject, conversion, subject.explainer(source), projection, beside, thumbnails)
     schema = table.schema(subject.read(subject.embedding("train")).z.shape[1], _metadata(subject, source, conversion))
     folder = next(above for above in out.absolute().parents if above.is_dir())
     done, total = 0, sum(map(len, subject.data.splits.values()))

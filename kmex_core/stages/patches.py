@@ -122,11 +122,11 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
             self.blocks,
             by_similarity=rules["similarity"],
             by_vote=rules["vote"],
-            accuracy_black_box=metrics.accuracy(test.black_box, test.labels),
+            accuracy_black_box=metrics.black_box_accuracy(test.black_box, test.labels),
             accuracy_similarity=metrics.accuracy(rules["similarity"], test.labels),
             accuracy_vote=metrics.accuracy(rules["vote"], test.labels),
-            agreement_similarity=metrics.agreement(rules["similarity"], test.black_box),
-            agreement_vote=metrics.agreement(rules["vote"], test.black_box),
+            agreement_similarity=metrics.black_box_agreement(rules["similarity"], test.black_box),
+            agreement_vote=metrics.black_box_agreement(rules["vote"], test.black_box),
             seconds=time.perf_counter() - started,
         )
 

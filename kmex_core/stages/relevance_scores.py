@@ -56,7 +56,10 @@ class _OfMaps(Artifact[SpecT, ResultT]):
 
     def why_not(self) -> NotComputed | None:
         """Why there are no maps to measure; None when there are."""
-        why = self._method.why_not(self._explainer, size_of(self._bound.info))
+        from kmex_core.relevance.choices import why_no_target
+
+        module = self._explainer
+        why = why_no_target(self._maps.target, module) or self._method.why_not(module, size_of(self._bound.info))
         return NotComputed(why) if why else None
 
     def get_or_why_not(self) -> ResultT | NotComputed:
@@ -157,7 +160,7 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
 
     def why_not(self) -> NotComputed | None:
         """Why there is nothing to compare; None when there is."""
-        from kmex_core.metrics.on_maps import BlackBoxAlone
+        from kmex_core.metrics.black_box import BlackBoxAlone
 
         if (why := super().why_not()) is not None:
             return why
@@ -190,7 +193,7 @@ def reference_of(bound: Bound) -> ModelInfo | None:
     fitting = [
         other
         for other in catalogue.list_models(bound.store)[0]
-        if other.kind == "blackbox" and input_of(other) == input_of(bound.info)
+        if other.kind == "blackbox" and other.predicts and input_of(other) == input_of(bound.info)
     ]
     return min(fitting, key=lambda other: (not other.embedded, other.name), default=None)
 

@@ -29,7 +29,7 @@ def maps_measured(subject: Subject, source: PrototypeSource) -> bool:
     """Whether the store has all that the metrics on relevance maps are made from, for `IMAGES` test images."""
     if not subject.relevance_scores(source, seed=_seed(source)).exists():
         return False
-    beside = None if source.has_black_box else subject.reference_divergence(seed=_seed(source))
+    beside = subject.reference_divergence(seed=_seed(source)) if source.built_in else None
     return beside is None or beside.exists()
 
 

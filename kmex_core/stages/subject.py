@@ -171,7 +171,10 @@ class Subject(Bound):
         skip = skip_broken or info.skip_broken
         spec = DatasetSpec(self.data.name, root or info.root, info.image_size, column, skip, info.image_column)
         data = dataset(spec)
-        regrouped = dataclasses.replace(info, class_names=data.class_names, class_column=column)
+        # its classes are not those of the network, which predicts none of them
+        regrouped = dataclasses.replace(
+            info, class_names=data.class_names, class_column=column, outputs=0, class_outputs=()
+        )
         return _Regrouped(self.store, regrouped, data, self.device, self.progress, self.reader, original=self)
 
 

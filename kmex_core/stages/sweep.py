@@ -125,7 +125,7 @@ def swept(
         inertia=inertia,
         parent=lineage(cluster, train.labels, counts),
         accuracy=np.array([metrics.accuracy(each, test.labels) for each in predicted]),
-        agreement=np.array([metrics.agreement(each, test.black_box) for each in predicted]),
+        agreement=np.array([metrics.black_box_agreement(each, test.black_box) for each in predicted], dtype=np.float64),
         ghosting=np.array(
             [_ghosting(which, train.labels, of_class) for which, (_, of_class) in zip(activated, sets, strict=True)]
         ),
@@ -139,7 +139,7 @@ def swept(
         random_accuracy=by_chance[0],
         random_agreement=by_chance[1],
         images=len(test),
-        accuracy_black_box=metrics.accuracy(test.black_box, test.labels),
+        accuracy_black_box=metrics.black_box_accuracy(test.black_box, test.labels),
         metric=metric.name,
         seconds=time.perf_counter() - started,
     )
@@ -164,4 +164,5 @@ def _by_chance(
         same.append((predicted == test.black_box).mean(1))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     accuracy, agreement = (np.stack([np.mean(of, 0), *np.quantile(of, ends, axis=0)], 1) for of in (right, same))
-    return accuracy, agreement
+    known = metrics.black_box_accuracy(test.black_box, test.labels) is not None
+    return accuracy, agreement if known else np.full_like(agreement, np.nan)

@@ -334,6 +334,10 @@ def _confusion_predicted(asked: TableRequest) -> str:
 
 @_table("confusion-black-box", "confusion matrix of the black box", ONE)
 def _confusion_black_box(asked: TableRequest) -> str:
+    if not asked.info.predicts:
+        raise InputError(
+            f"{asked.info.role} There is no confusion matrix of its own; the table 'confusion' has KMEx's."
+        )
     return _confusion(asked, black_box=True)
 
 
@@ -381,7 +385,7 @@ def _attributes(asked: TableRequest) -> pd.DataFrame:
 def _accuracy(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.attributes import accuracy_table
 
-    return accuracy_table(asked.subject.data.split("test"), asked.conversion, asked.source.has_black_box)
+    return accuracy_table(asked.subject.data.split("test"), asked.conversion, not asked.source.built_in)
 
 
 @_table("attribute-coverage", "prototypes with the attributes of their exemplars", PROTOTYPES)

@@ -193,27 +193,27 @@ def test_what_a_model_has_seen_is_not_known_of_other_data() -> None:
 
 
 def test_agreement_is_said_with_its_ends_and_that_of_the_chosen_number() -> None:
-    said = claims.agreement_over_k([sweep_of(3, agreement=[0.91, 0.93, 0.92])], 3)
+    said = claims.predictions_over_k([sweep_of(3, agreement=[0.91, 0.93, 0.92])], 3)
     assert said.startswith("KMEx agrees with the black box on 91.0% to 93.0% of the 100 test images; with 3 per class ")
     assert "with 3 per class on 92.0%. " in said
-    assert "per class on" not in claims.agreement_over_k([sweep_of(3, agreement=[0.91, 0.93, 0.92])], SUGGESTED)
+    assert "per class on" not in claims.predictions_over_k([sweep_of(3, agreement=[0.91, 0.93, 0.92])], SUGGESTED)
     several = [sweep_of(2, agreement=[0.9, 0.8]), sweep_of(2, agreement=[0.8, 0.6])]
-    assert "on 70.0% to 85.0% of" in claims.agreement_over_k(several, 0), "the mean over seeds"
+    assert "on 70.0% to 85.0% of" in claims.predictions_over_k(several, 0), "the mean over seeds"
 
 
 def test_a_number_is_best_only_where_its_neighbours_are_worse_beyond_chance() -> None:
-    clear = claims.agreement_over_k([sweep_of(3, images=1000, agreement=[0.5, 0.9, 0.6])], 0)
+    clear = claims.predictions_over_k([sweep_of(3, images=1000, agreement=[0.5, 0.9, 0.6])], 0)
     assert "Agreement is highest with 2." in clear
-    few = claims.agreement_over_k([sweep_of(3, images=10, agreement=[0.5, 0.9, 0.6])], 0)
+    few = claims.predictions_over_k([sweep_of(3, images=10, agreement=[0.5, 0.9, 0.6])], 0)
     assert "No number is best beyond chance: the intervals of 3 of 3 overlap the best." in few
     # at either end there is one neighbour only
-    assert "highest with 1." in claims.agreement_over_k([sweep_of(3, images=1000, agreement=[0.9, 0.5, 0.6])], 0)
-    assert "highest with 3." in claims.agreement_over_k([sweep_of(3, images=1000, agreement=[0.5, 0.6, 0.9])], 0)
-    beside = claims.agreement_over_k([sweep_of(4, images=1000, agreement=[0.5, 0.89, 0.9, 0.6])], 0)
+    assert "highest with 1." in claims.predictions_over_k([sweep_of(3, images=1000, agreement=[0.9, 0.5, 0.6])], 0)
+    assert "highest with 3." in claims.predictions_over_k([sweep_of(3, images=1000, agreement=[0.5, 0.6, 0.9])], 0)
+    beside = claims.predictions_over_k([sweep_of(4, images=1000, agreement=[0.5, 0.89, 0.9, 0.6])], 0)
     assert "the intervals of 2 of 4 overlap the best" in beside
     # seeds that differ widen an interval that the test images leave narrow
     seeds = [sweep_of(2, images=10**6, agreement=[0.9, agreement]) for agreement in (0.91, 0.5)]
-    assert "No number is best beyond chance: the intervals of 2 of 2" in claims.agreement_over_k(seeds, 0)
+    assert "No number is best beyond chance: the intervals of 2 of 2" in claims.predictions_over_k(seeds, 0)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ def test_a_number_is_best_only_where_its_neighbours_are_worse_beyond_chance() ->
     ],
 )  # fmt: skip
 def test_agreement_is_compared_with_the_upper_end_of_chance(agreement: list[float], said: str) -> None:
-    assert claims.agreement_over_k([sweep_of(4, agreement=agreement)], 0).endswith(said)
+    assert claims.predictions_over_k([sweep_of(4, agreement=agreement)], 0).endswith(said)
 
 
 def test_differences_that_cannot_be_read_are_not_claimed() -> None:
-    alike = claims.agreement_over_k([sweep_of(2, agreement=[0.98201, 0.98199])], 1)
+    alike = claims.predictions_over_k([sweep_of(2, agreement=[0.98201, 0.98199])], 1)
     assert alike == "KMEx agrees with the black box on 98.2% of the 100 test images, whatever the number."
     curve = np.array([0.1, 0.5, 0.9])
     assert claims.ordering(curve + 1e-5, curve, "KMEx") == (
@@ -373,6 +373,14 @@ def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
     )
     assert "1 of 4 images" in claims.far_from_all(drawn, test=False)
     assert "3 of 6 images" in claims.far_from_all(drawn, test=True)
+
+
+def test_without_a_black_box_sentences_are_about_accuracy() -> None:
+    alone = dataclasses.replace(sweep_of(), accuracy_black_box=None)
+    assert claims.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
+    assert claims.swept_share([alone]) == ("accuracy", "is correct on")
+    assert "black box" not in claims.predictions_over_k([alone], 2)
+    assert "accuracy changes by" in claims.last_step([alone], 2)
 
 
 def test_every_claim_is_tried() -> None:

@@ -52,7 +52,7 @@ def test_a_small_model_is_swept_by_the_page_itself(page: Page, subject: Subject,
     found = [sweep for sweep in sweeps if sweep is not None]
     assert len(found) == 5
     texts = [one.value for one in test.markdown]
-    assert claims.agreement_over_k(found, 4) in texts
+    assert claims.predictions_over_k(found, 4) in texts
     assert claims.last_step(found, 4) in texts
     assert any("the mean over 5 seeds of k-means" in one.value for one in test.caption)
     evidence = subject.suggestion().peek()

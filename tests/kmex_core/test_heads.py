@@ -123,7 +123,9 @@ def test_every_kind_of_head_is_found_and_decides_as_the_classifier(name: str) ->
         assert torch.equal(again.encoder(images()), z)
         assert torch.equal(again.head(z), parts.head(z))
     kmex = KMEx.convert(model, loader(parts.head.out_features), k=2)
-    assert kmex.explain(images()[:1]).black_box.shape == (parts.head.out_features,)
+    beside = kmex.explain(images()[:1]).black_box
+    assert beside is not None
+    assert beside.shape == (parts.head.out_features,)
 
 
 def test_torchvisions_squeezenet_is_split_before_its_convolution() -> None:

@@ -61,7 +61,9 @@ def test_a_state_dict_is_the_model_it_came_from(
     assert report["matched"] == len(weights)
     assert len(report["renamed"]) == {"prefixed": len(weights), "renamed": 2}.get(how, 0)
     assert info.made_by["imported"]["file"] == "weights.pt"
-    assert Subject(store, info, dataset_of(info)).conversion(KMeans(1)).get().summary.agreement > 0.9
+    agreement = Subject(store, info, dataset_of(info)).conversion(KMeans(1)).get().summary.agreement
+    assert agreement is not None
+    assert agreement > 0.9
 
 
 def test_a_protopnet_by_its_original_names(store: Store, tmp_path: Path) -> None:

@@ -416,6 +416,7 @@ def test_maps_of_a_converted_network_are_exact(name: str, target: str) -> None:
     kmex, images = kmex_of(network_of(name, torch.float32))
     found = kmex.explain(images[0] + 0.1, top=3, method="lrp-epsilon", target=target, judged=False)
     for maps in (found.maps, found.black_box_map):
+        assert maps is not None
         assert maps.error.max() < 1e-3 * METHODS["lrp-epsilon"].tolerance
         assert (maps.absorbed != 0).all()
     start = found.maps.total + found.maps.absorbed

@@ -91,8 +91,10 @@ def test_its_maps_say_where_a_similarity_comes_from(kind: str, demo: Store) -> N
     for target in ("margin", "similarity"):
         propagated = module.explain(image, top=2, method="lrp-epsilon", target=target, judged=False)
         assert propagated.maps.exact.all()
+        assert propagated.black_box_map is not None
         assert propagated.black_box_map.exact.all()
     assert found.maps.exact.all()
+    assert found.black_box_map is not None
     assert found.black_box_map.exact.all()
 
 

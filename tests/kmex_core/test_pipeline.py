@@ -61,6 +61,7 @@ def test_the_summary_agrees_with_the_module(demo: Store, digits: ModelInfo) -> N
 
 def test_the_demo_is_good_enough_to_show(demo: Store, digits: ModelInfo) -> None:
     summary = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().summary
+    assert summary.accuracy_black_box is not None
     assert summary.accuracy_black_box > 0.95
     assert summary.accuracy_kmex > summary.accuracy_black_box - 0.005
     assert models.EMBEDDED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20

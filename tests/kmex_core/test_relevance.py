@@ -411,6 +411,7 @@ def test_maps_of_the_trained_network_conserve(kmex: KMEx, digits: ModelInfo) -> 
         assert found.maps.error.max() < 2e-3
         np.testing.assert_allclose(found.maps.values.sum((1, 2)), found.similarity[found.prototypes], rtol=3e-3)
         np.testing.assert_allclose(found.maps.numbers, found.similarity[found.prototypes], rtol=1e-6)
+        assert found.black_box_map is not None
         assert found.black_box_map.error[0] < 2e-3
         assert found.maps.exact.all()
 
@@ -452,6 +453,7 @@ def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInf
     image = input_of(digits, 3)
     by_kmex, by_black_box = kmex.class_maps(image.expand(2, -1, -1, -1), [4, 7], method="prp", target="similarity")
     assert by_kmex.exact.all()
+    assert by_black_box is not None
     assert by_black_box.exact.all()
     found = kmex.explain(image, list(range(len(kmex.prototypes))), method="prp", target="similarity", judged=False)
     assert kmex.temperature is not None
@@ -461,7 +463,10 @@ def test_a_class_map_is_made_of_its_prototypes_maps(kmex: KMEx, digits: ModelInf
         parts = [shares[p] / found.similarity[p] * found.maps.values[at] for p, at in own]
         np.testing.assert_allclose(by_kmex.values[row], np.sum(parts, 0), rtol=1e-3, atol=1e-7)
         assert by_kmex.values[row].sum() == pytest.approx(found.kmex[c], rel=2e-3)
+    assert found.predicted_black_box is not None
+    assert found.black_box_map is not None
     _, again = kmex.class_maps(image, [found.predicted_black_box], method="prp", target="similarity")
+    assert again is not None
     np.testing.assert_allclose(again.values, found.black_box_map.values, rtol=1e-4, atol=1e-6)
     for wrong in ([10], [-1], [1, 2]):
         with pytest.raises(InputError, match="Expected one class from 0 to 9"):
@@ -476,6 +481,7 @@ def test_predictions_of_an_explanation_are_the_models(kmex: KMEx, digits: ModelI
         assert found.prototypes[0] == converted.test_activated[index]
         assert found.predicted == converted.test_predicted[index]
         assert found.predicted_black_box == converted.test_black_box[index]
+        assert found.black_box is not None
         assert found.black_box.sum() == pytest.approx(1, abs=1e-5)
         assert found.kmex.sum() == pytest.approx(1, abs=1e-5)
 
@@ -589,6 +595,7 @@ def test_a_transformer_is_explained_by_gradients(transformer: tuple[KMEx, Tensor
     assert np.isfinite(found.maps.error).all()
     assert len(found.verdicts) == 2
     for maps in kmex.class_maps(images[:2], [0, 2]):
+        assert maps is not None
         assert maps.method == "masked-gradients"
         assert maps.values.shape == (2, 32, 32)
     for method in ("prp", "lrp-gamma"):
@@ -618,6 +625,7 @@ def test_a_map_that_does_not_conserve_is_labelled(
 def test_an_empty_map_of_a_score_of_zero_is_exact_and_json_says_null(kmex: KMEx, digits: ModelInfo) -> None:
     nn.init.zeros_(kmex.get_parameter("head.weight"))
     found = kmex.explain(input_of(digits, 0), top=1, method="prp", target="similarity", judged=False)
+    assert found.black_box_map is not None
     assert np.isnan(found.black_box_map.error[0])
     assert found.black_box_map.exact[0]
     answer = report.explanation(found, kmex.details, digits)

@@ -25,14 +25,15 @@ MOST_ROWS = 2000
 
 def choose_shown(chosen: Selection) -> str:
     """Show the choice of which images are shown, a key of `SHOWN`."""
+    shown = {name: title for name, title in SHOWN.items() if name != "disagree" or chosen.has_black_box}
     return st.segmented_control(
         "Show",
-        list(SHOWN),
+        list(shown),
         format_func=SHOWN.__getitem__,
         default="all",
         required=True,
         key="show",
-        bind=bound_to("show", SHOWN, "all"),
+        bind=bound_to("show", shown, "all"),
         width="content",
         help=f"All images, those that {chosen.title} misclassifies"
         + (", or those on which KMEx and the black box disagree." if chosen.has_black_box else "."),

@@ -124,7 +124,7 @@ def show_ghosts(chosen: Selection) -> None:
 
 def show_diversity(chosen: Selection) -> None:
     """Show diversity over the number of prototypes, and how to compare it with the paper."""
-    sweeps = list(read.sweeps(chosen).values()) if chosen.has_black_box else []
+    sweeps = list(read.sweeps(chosen).values()) if chosen.is_kmex else []
     if about := claims.effective_number(read.conversion(chosen).summary, chosen.per_class):
         st.caption(about)
     st.caption(
@@ -133,7 +133,7 @@ def show_diversity(chosen: Selection) -> None:
         "KMEx) depend on float32 rounding, which keeps the distance of a prototype to itself above 0, so compare them "
         f"with *D_dvs as published* only. {claims.diversity_over_k(sweeps[0]) if sweeps else ''}"
     )
-    if not chosen.has_black_box:
+    if not chosen.is_kmex:
         return
     if sweeps:
         figure = sweep_figure(sweeps, chosen.kmeans.k, None, "effective")

@@ -60,10 +60,11 @@ def _show_ordering(chosen: Selection, scores: MapScores) -> None:
 def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the distribution of the scores over images."""
     st.markdown("**Distribution over images**", help="The metrics above are the means of these values.")
-    names = ("KMEx", "Black box") if chosen.has_black_box else ("Built-in prototypes", "Prediction")
+    names = ("KMEx", "Black box") if chosen.is_kmex else ("Built-in prototypes", "Prediction")
 
     def by_model(name: str) -> dict[str, np.ndarray]:
-        return dict(zip(names, (table[name].to_numpy(), table[f"{name}_black_box"].to_numpy()), strict=True))
+        columns = [column for column in (name, f"{name}_black_box") if column in table]
+        return {title: table[column].to_numpy() for title, column in zip(names, columns, strict=False)}
 
     figures = {
         "drop": distribution_figure(by_model("drop"), "Average drop (share of the score)", 1.0),
@@ -81,7 +82,9 @@ def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
 def _show_extremes(chosen: Selection, table: pd.DataFrame, maps: MapKind) -> None:
     """Show the images with the best and the worst score, with their relevance maps."""
     info = chosen.model
-    names = list(BY) if chosen.has_black_box else ["drop"]  # a model on its own has no other maps to differ from
+    names = (
+        list(BY) if chosen.has_black_box else ["drop"]
+    )  # without a black box, there are no other maps to differ from
     titles = {name: METRICS[BY[name]].title for name in names}
     by = st.segmented_control(
         "Best and worst images by",
@@ -99,9 +102,11 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, maps: MapKind) -> Non
         return
     few = min(SHOWN, len(rows) // 2) or 1
     picked = pd.concat([rows.head(few), rows.tail(few)[::-1]]).drop_duplicates("image")
-    kmex_maps, black_box_maps = read.class_maps(chosen, picked["image"].tolist(), maps)
+    converted = read.conversion(chosen)
+    predicted = converted.test_black_box if info.predicts else converted.test_predicted
+    images = picked["image"].tolist()
+    kmex_maps, black_box_maps = read.class_maps(chosen, images, predicted[images].tolist(), maps)
     test = read.dataset(info).split("test")
-    predicted = read.conversion(chosen).test_black_box
     kind = METRICS[BY[by]]
     show_look("look")
     for column, (title, place) in enumerate(zip(("Best", "Worst"), st.columns(2, gap="medium"), strict=True)):
@@ -120,13 +125,15 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, maps: MapKind) -> Non
                 )
                 picture = address(test.image(image))
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
-                shown = [(chosen.title, kmex_maps), *([("Black box", black_box_maps)] if chosen.has_black_box else [])]
+                shown = [(chosen.title, kmex_maps)]
+                if chosen.has_black_box and black_box_maps is not None:
+                    shown.append(("Black box", black_box_maps))
                 for model, of_model in shown:
                     caption = f"{model}: relevance for {name}"
                     figures.append(mapped(picture, of_model, row, caption, f"{caption}, test image {image}"))
                 show_figures(f"extreme-{image}", figures, 3)
     if by == "drop":
         st.caption(
-            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the black "
-            "box's predicted class."
+            "The drop is the mean over the prototypes of the image's class; the relevance map is that of the "
+            f"{'black box' if info.predicts else chosen.title}'s predicted class."
         )

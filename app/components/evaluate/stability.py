@@ -36,7 +36,7 @@ COLUMNS = {
 
 def show_stability(chosen: Selection) -> None:
     """Show the stability of KMEx's prototypes where their conversions are stored, or a button that makes them."""
-    if not chosen.has_black_box:
+    if not chosen.is_kmex:
         return
     with st.expander("Stability over seeds of k-means", icon=":material/shuffle:"):
         found = read.stability(chosen)

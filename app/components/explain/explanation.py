@@ -98,7 +98,9 @@ def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
 
 
 def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarray) -> None:
-    """Show which pixels contribute to the predicted class, of the black box or of the model itself."""
+    """Show which pixels contribute to the predicted class, of the black box, if any, or of the model itself."""
+    if explanation.predicted_black_box is None or explanation.black_box is None or explanation.black_box_map is None:
+        return
     name = chosen.model.class_names[explanation.predicted_black_box]
     image = address(pixels)
     with st.container(border=True):
@@ -113,8 +115,8 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
 
 def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
-    decides = " (decides)" if row == 0 and chosen.has_black_box else ""
-    dot_product = not chosen.has_black_box and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
+    decides = " (decides)" if row == 0 and chosen.is_kmex else ""
+    dot_product = not chosen.is_kmex and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
     distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "

@@ -31,15 +31,18 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Exp
     table = prediction_table(
         info.class_names, explanation.black_box, explanation.kmex, explanation.similarity, prototypes.classes
     )
-    rows = shown_rows(table, MOST, [info.class_names[explanation.predicted_black_box], *([true] if true else [])])
-    black_box, kmex = st.columns(2)
-    with black_box:
-        st.markdown(
-            "**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the prediction is the longest bar"
-        )
-        show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
+    beside = explanation.predicted_black_box
+    predicted = explanation.predicted if beside is None else beside
+    rows = shown_rows(table, MOST, [info.class_names[predicted], *([true] if true else [])])
+    *left_column, kmex = st.columns(1 if beside is None else 2)
+    for column in left_column:
+        with column:
+            st.markdown(
+                "**Black box**" if chosen.has_black_box else f"**{chosen.title}**: the prediction is the longest bar"
+            )
+            show_figure("probability", probability_figure(rows, true), "Bars: the probability of each class")
     with kmex:
-        if not chosen.has_black_box:
+        if not chosen.is_kmex:
             st.markdown(
                 "**Most similar prototype of each class**",
                 help="In brackets: the probability of the class. It depends on the similarities to all prototypes, "
@@ -69,16 +72,11 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
             icon=":material/help:",
         )
     hedge = "Best guess: " if explanation.unusual else ""
-    black_box, kmex = (
-        markdown(info.class_names[label]) for label in (explanation.predicted_black_box, explanation.predicted)
-    )
-    sure, sure_black_box = (
-        f"{probability[label]:.1%}"
-        for probability, label in (
-            (explanation.kmex, explanation.predicted),
-            (explanation.black_box, explanation.predicted_black_box),
-        )
-    )
+    kmex, sure = markdown(info.class_names[explanation.predicted]), f"{explanation.kmex[explanation.predicted]:.1%}"
+    black_box = sure_black_box = ""
+    if explanation.predicted_black_box is not None and explanation.black_box is not None:
+        black_box = markdown(info.class_names[explanation.predicted_black_box])
+        sure_black_box = f"{explanation.black_box[explanation.predicted_black_box]:.1%}"
     if not chosen.has_black_box:
         verdict = f"{hedge}{chosen.title} predicts **{kmex}** ({sure})."
     elif explanation.predicted_black_box == explanation.predicted:
@@ -105,7 +103,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
             st.warning(f"{verdict} The true class is **{true}**, so {both} wrong.", icon=":material/close:")
         else:
             st.success(f"{verdict} Correct.", icon=":material/check:")
-    if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.has_black_box):
+    if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.is_kmex):
         st.info(tie, icon=":material/balance:")
     if explanation.likeliest != explanation.predicted:
         st.info(
@@ -117,7 +115,7 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
     nearest = int(np.argmax(explanation.similarity))
     decides = (
         "weighs the similarities to all prototypes. The most similar one is number"
-        if not chosen.has_black_box
+        if not chosen.is_kmex
         else "decides by the nearest prototype, number"
     )
     similarity = explanation.similarity[nearest]

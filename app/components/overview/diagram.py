@@ -13,7 +13,7 @@ from app.wording import how_it_works
 def explain_model(chosen: Selection) -> None:
     """Explain how KMEx, or a prototypical model with its built-in prototypes, predicts."""
     st.markdown(how_it_works(chosen.model.kind, chosen.source))
-    if chosen.has_black_box:
+    if chosen.is_kmex:
         show_diagram()
 
 

@@ -15,7 +15,7 @@ WIDTH = 200
 
 
 def show_metric(chosen: Selection, converted: Conversion) -> None:
-    """Show the accuracy in the whitened and in the published metric beside the black box and a linear probe."""
+    """Show the accuracy in the whitened and in the published metric beside a linear probe and any black box."""
     geometry = read.result(read.subject(chosen.model).geometry())
     accuracy, images = geometry.accuracy, converted.summary.images
     with st.expander(f"Metric: {converted.metric.name}", expanded=True, icon=":material/straighten:"):
@@ -24,7 +24,7 @@ def show_metric(chosen: Selection, converted: Conversion) -> None:
             st.info(words, icon=":material/lightbulb:")
         row = st.container(horizontal=True)
         for title, value, about in (
-            ("Black box", accuracy["black_box"], "the original network"),
+            *((("Black box", accuracy["black_box"], "the original network"),) if chosen.has_black_box else ()),
             (f"KMEx, whitened, k = {K}", accuracy["whitened"], f"KMEx with {K} prototypes per class, whitened"),
             (f"KMEx, Euclidean, k = {K}", accuracy["euclidean"], f"KMEx with {K} per class, as published"),
             (

@@ -17,22 +17,15 @@ WIDTH = 222
 def show_summary(chosen: Selection, converted: Conversion) -> None:
     """Show accuracies, agreement and ghosting, each with its direction and what it means."""
     summary, prototypes = converted.summary, len(converted.prototypes)
-    images, caveat = f"{summary.images:,} test images", chosen.model.caveat
+    caveat = chosen.model.caveat
     row = st.container(horizontal=True)
-    row.metric(
-        marked(f"{'Black box' if chosen.has_black_box else chosen.title} accuracy ↑", caveat),
-        f"{summary.accuracy_black_box:.1%}",
-        images,
-        delta_color="off",
-        delta_arrow="off",
-        help=f"Share of {images} that the original network classifies correctly. Higher is better. "
-        f"{_interval(summary.accuracy_black_box, summary.images)} {caveat}",
-        border=True,
-        width=WIDTH,
-    )
-    if chosen.has_black_box:
-        labels = read.dataset(chosen.model).split("test").labels
-        beside = claims.difference(converted.test_predicted, converted.test_black_box, labels)
+    if summary.accuracy_black_box is not None:
+        _show_network(row, chosen, summary, summary.accuracy_black_box)
+    if chosen.is_kmex:
+        beside = None
+        if chosen.has_black_box:
+            labels = read.dataset(chosen.model).split("test").labels
+            beside = claims.difference(converted.test_predicted, converted.test_black_box, labels)
         _show_kmex(row, summary, beside, caveat)
     row.metric(
         "Ghost prototypes ↓",
@@ -46,23 +39,45 @@ def show_summary(chosen: Selection, converted: Conversion) -> None:
     )
 
 
+def _show_network(row: st.delta_generator.DeltaGenerator, chosen: Selection, summary: Summary, accuracy: float) -> None:
+    """The accuracy of the black box, or of a model with built-in prototypes."""
+    images, caveat = f"{summary.images:,} test images", chosen.model.caveat
+    row.metric(
+        marked(f"{'Black box' if chosen.has_black_box else chosen.title} accuracy ↑", caveat),
+        f"{accuracy:.1%}",
+        images,
+        delta_color="off",
+        delta_arrow="off",
+        help=f"Share of {images} that the original network classifies correctly. Higher is better. "
+        f"{_interval(accuracy, summary.images)} {caveat}",
+        border=True,
+        width=WIDTH,
+    )
+
+
 def _show_kmex(
-    row: st.delta_generator.DeltaGenerator, summary: Summary, beside: claims.Difference, caveat: str
+    row: st.delta_generator.DeltaGenerator, summary: Summary, beside: claims.Difference | None, caveat: str
 ) -> None:
+    """The accuracy of KMEx; with a black box the difference from it, and the agreement of the two."""
     images = f"{summary.images:,} test images"
     row.metric(
         marked("KMEx accuracy ↑", caveat),
         f"{summary.accuracy_kmex:.1%}",
-        beside.text,
-        delta_color="normal" if beside.beyond_chance else "off",
-        delta_arrow="auto" if beside.beyond_chance else "off",
-        help=f"Share of {images} whose nearest prototype has the correct class, and the difference from the black box, "
-        "in "
-        f"colour if it is significant: {beside.about} "
-        f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)} {caveat}",
+        beside.text if beside else images,
+        delta_color="normal" if beside and beside.beyond_chance else "off",
+        delta_arrow="auto" if beside and beside.beyond_chance else "off",
+        help=f"Share of {images} whose nearest prototype has the correct class"
+        + (
+            f", and the difference from the black box, in colour if it is significant: {beside.about} "
+            if beside
+            else ". "
+        )
+        + f"Higher is better. {_interval(summary.accuracy_kmex, summary.images)} {caveat}",
         border=True,
         width=WIDTH,
     )
+    if summary.agreement is None:
+        return
     row.metric(
         marked("Agreement ↑", caveat),
         f"{summary.agreement:.1%}",

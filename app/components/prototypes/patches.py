@@ -121,6 +121,8 @@ def _show_accuracies(chosen: Selection, blocks: str, conversion: PatchConversion
                 "most patches have their nearest prototype in the correct class",
             ),
         ):
+            if value is None:  # a network that predicts none of the classes
+                continue
             st.metric(
                 marked(f"{title} ↑", info.caveat),
                 f"{value:.1%}",

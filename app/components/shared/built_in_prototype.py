@@ -17,7 +17,7 @@ SIDE = 224
 
 def show_built_in(chosen: Selection, p: int) -> None:
     """Show a prototype's pushed image, its decoded image and its class weights, as far as its model has them."""
-    if chosen.has_black_box:
+    if chosen.is_kmex:
         return
     details = read.built_in_details(chosen.model)
     if details.pushed is not None:

@@ -25,9 +25,9 @@ def show_notes(chosen: Selection, of_data: bool = False) -> None:
             st.info(message(note))
     if info.note_on_maps:
         st.info(message(info.note_on_maps))
-    if not chosen.has_black_box and info.prototype_caveat:
+    if not chosen.is_kmex and info.prototype_caveat:
         st.warning(message(info.prototype_caveat), icon=":material/warning:")
-    if chosen.has_black_box:
+    if chosen.is_kmex:
         prototypes = read.conversion(chosen).prototypes
         if few := fewer_prototypes(prototypes, info.class_names, chosen.kmeans.k):
             st.caption(message(few))

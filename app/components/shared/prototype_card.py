@@ -86,14 +86,14 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
     if len(of_class):
         st.header(f"Attracted images: {len(of_class):,} of {name}, nearest first")
         _paged("own", chosen, of_class)
-    if len(of_class) == 0 or not chosen.has_black_box:
+    if len(of_class) == 0 or not chosen.is_kmex:
         st.header(f"Most similar images of {name}")
         st.caption("Another prototype may be nearer to them.")
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
         st.header(f"Attracted images of other classes: {len(others):,}")
-        weighs = "" if chosen.has_black_box else " The model weighs all prototypes, so it may still be correct."
+        weighs = "" if chosen.is_kmex else " The model weighs all prototypes, so it may still be correct."
         st.caption(f"Training images of other classes whose nearest prototype is this one.{weighs}")
         _paged("others", chosen, others, wrong=True)
 

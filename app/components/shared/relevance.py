@@ -80,8 +80,10 @@ def show_look(key: str) -> None:
 
 
 def choose_maps(info: ModelInfo) -> MapKind:
-    """Show the choice of what a model's relevance maps explain, and how: without gradients there are fewer methods."""
-    targets = {name: target.title for name, target in TARGETS.items()}
+    """Show the choice of what a model's relevance maps explain, and how: an encoder has no score to explain, and without
+    gradients there are fewer methods."""
+    described = {name: target for name, target in TARGETS.items() if name != "score" or info.predicts}
+    targets = {name: target.title for name, target in described.items()}
     usable = {name: method for name, method in METHODS.items() if info.differentiable or not method.gradients}
     methods = {name: method.title for name, method in usable.items()}
     target = st.selectbox(
@@ -92,7 +94,7 @@ def choose_maps(info: ModelInfo) -> MapKind:
         width=260,
         bind=bound_to("target", targets, info.default_maps.target),
         help="What the relevance of the pixels adds up to.  \n"
-        + "  \n".join(f"{target.title}: {target.about}" for target in TARGETS.values()),
+        + "  \n".join(f"{target.title}: {target.about}" for target in described.values()),
     )
     method = st.selectbox(
         "Relevance method",

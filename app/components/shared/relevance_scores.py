@@ -103,5 +103,5 @@ def _counted(chosen: Selection, images: int) -> int:
 
 
 def _label(chosen: Selection) -> str:
-    kind = " alone" if not chosen.source.has_black_box else " + KMEx" if chosen.model.kind != "blackbox" else ""
+    kind = " alone" if chosen.source.built_in else " + KMEx" if chosen.model.kind != "blackbox" else ""
     return f"{chosen.model.name}{kind}"

@@ -50,7 +50,7 @@ def _show(name: str, title: str, summary: Summary, before: tuple[int, Summary] |
 
 def _before(chosen: Selection) -> tuple[int, Summary] | None:
     """The number of prototypes per class that was chosen before this one for the same model, and its summary."""
-    name, k = (chosen.model.name, chosen.source.has_black_box), chosen.per_class
+    name, k = (chosen.model.name, chosen.is_kmex), chosen.per_class
     seen: tuple[tuple[str, bool], int, int | None] | None = st.session_state.get(_SEEN)
     if seen is None or seen[0] != name:
         seen = name, k, None

@@ -12,6 +12,7 @@ from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.data.registry import Split
 from kmex_core.models.info import ModelInfo, trained_alike
 from kmex_core.models.kinds import MODEL_KINDS
+from kmex_core.networks.types import NO_CLASS
 from kmex_core.prototypes.types import Conversion
 
 CURVES = ("captured", "error", "ghosted")
@@ -121,7 +122,7 @@ def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) 
     Args:
         test: M images.
         conversion: what was predicted for them.
-        black_box: whether the black box predicts the same classes.
+        black_box: whether KMEx is compared with the black box, if that predicts the classes.
     """
 
     def measured(predicted: np.ndarray) -> metrics.GroupAccuracy:
@@ -138,7 +139,7 @@ def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) 
             "difference": accuracy.accuracy - float(np.mean(conversion.test_predicted == test.labels)),
         }
     )
-    if black_box:
+    if black_box and bool((conversion.test_black_box != NO_CLASS).any()):
         beside = measured(conversion.test_black_box)
         table = table.assign(accuracy_black_box=beside.accuracy, low_black_box=beside.low, high_black_box=beside.high)
     return table.iloc[accuracy.order].reset_index(drop=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kmex_core.analysis.types import Projection
+from kmex_core.networks.types import NO_CLASS
 from kmex_core.prototypes.types import Prototypes
 
 
@@ -23,18 +24,19 @@ def projection_table(
         predicted: (N + M,) the class that KMEx, or a prototypical model itself, predicts.
 
     Returns:
-        Columns `split`, `index`, `class`, `predicted`, `black_box`, `x`, `y`.
+        Columns `split`, `index`, `class`, `predicted`, `black_box` (where there is one), `x`, `y`.
     """
     train = len(drawn.train)
     places = np.concatenate([drawn.train, drawn.test])[rows]
     names = np.array(class_names, dtype=object)
+    known = bool((drawn.black_box != NO_CLASS).any())
     return pd.DataFrame(
         {
             "split": np.where(rows < train, "train", "test"),
             "index": np.where(rows < train, rows, rows - train),
             "class": names[drawn.labels[rows]],
             "predicted": names[predicted[rows]],
-            "black_box": names[drawn.black_box[rows]],
+            **({"black_box": names[drawn.black_box[rows]]} if known else {}),
             "x": places[:, 0],
             "y": places[:, 1],
         }

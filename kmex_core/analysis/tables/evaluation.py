@@ -40,27 +40,29 @@ def shares_table(prototypes: Prototypes, class_names: Sequence[str]) -> pd.DataF
 
 def ordering_table(scores: MapScores) -> pd.DataFrame:
     """Mean curves of relevance ordering: columns `pixels` (share, 0…1), `kmex`, `kmex_random`, `black_box` and
-    `black_box_random` (probability of the predicted class, 0…1)."""
+    `black_box_random` (probability of the predicted class, 0…1); those of the black box only where there is one."""
     curves = {
         "kmex": scores.curve,
         "kmex_random": scores.curve_random,
         "black_box": scores.curve_black_box,
         "black_box_random": scores.curve_black_box_random,
     }
-    means = {name: values.mean(0) for name, values in curves.items()}
+    known = {name: values for name, values in curves.items() if scores.has_black_box or "black_box" not in name}
+    means = {name: values.mean(0) for name, values in known.items()}
     return pd.DataFrame({"pixels": np.linspace(0, 1, scores.curve.shape[1]), **means})
 
 
 def scores_table(scores: MapScores, labels: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
     """One row per image: `image` (its place in the test split), `class`, `drop` and `increase` (0…1, mean over the
-    prototypes of its class), `divergence` (nats), and beside each the black box's and the chance levels.
+    prototypes of its class), `divergence` (nats), and beside each the black box's and the chance levels; without a
+    black box, neither its columns nor divergences.
 
     Args:
         scores: N images.
         labels: (N,) their classes.
         class_names: C names.
     """
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "image": scores.images,
             "class": [class_names[label] for label in labels],
@@ -76,6 +78,8 @@ def scores_table(scores: MapScores, labels: np.ndarray, class_names: Sequence[st
             "divergence_runner_up": scores.divergence_runner_up,
         }
     )
+    compared = [name for name in table.columns if str(name).startswith("divergence") or "black_box" in str(name)]
+    return table if scores.has_black_box else table.drop(columns=compared)
 
 
 @dataclass(frozen=True)

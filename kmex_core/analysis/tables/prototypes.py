@@ -50,7 +50,7 @@ def sweep_table(sweeps: Mapping[int, Sweep], ks: Sequence[int] = ()) -> pd.DataF
         `effective` (number per class), `coverage_radius`, `inertia` (over all classes), and their chance levels:
         `effective_random`, `random_accuracy` and `random_agreement` (of random training images in place of the
         prototypes; the columns with `_low` and `_high` bound 95 % of draws) and `effective_equidistant` (of equidistant
-        groups).
+        groups). Without a black box, the columns of its accuracy and of agreement are left out.
     """
     parts = []
     for seed, sweep in sweeps.items():
@@ -78,6 +78,10 @@ def sweep_table(sweeps: Mapping[int, Sweep], ks: Sequence[int] = ()) -> pd.DataF
             )
         )
     table = pd.concat(parts, ignore_index=True)
+    if not any(sweep.has_black_box for sweep in sweeps.values()):
+        table = table.drop(
+            columns=["accuracy_black_box", *(name for name in table.columns if "agreement" in str(name))]
+        )
     return table[table["k"].isin(ks)].reset_index(drop=True) if len(ks) else table
 
 
@@ -113,7 +117,7 @@ def stability_table(stability: Stability, class_names: Sequence[str]) -> pd.Data
 
 def prediction_table(
     class_names: Sequence[str],
-    black_box: np.ndarray,
+    black_box: np.ndarray | None,
     probability: np.ndarray,
     similarity: np.ndarray,
     prototype_classes: np.ndarray,
@@ -122,20 +126,20 @@ def prediction_table(
 
     Args:
         class_names: C names.
-        black_box, probability: (C,) of the black box, and of the model that has the prototypes.
+        black_box, probability: (C,) of the black box (None without one), and of the model that has the prototypes.
         similarity: (K,) to each prototype.
         prototype_classes: (K,) their classes.
 
     Returns:
-        Columns `class`, `black_box_probability`, `similarity` (of the class's most similar prototype; empty for a class
-        without any), `probability` (fractions both).
+        Columns `class`, `black_box_probability` (with a black box), `similarity` (of the class's most similar
+        prototype; empty for a class without any), `probability` (fractions both).
     """
     best = np.full(len(class_names), -np.inf)
     np.maximum.at(best, prototype_classes, similarity)
     table = pd.DataFrame(
         {
             "class": list(class_names),
-            "black_box_probability": black_box,
+            **({} if black_box is None else {"black_box_probability": black_box}),
             "similarity": np.where(np.isfinite(best), best, np.nan),
             "probability": probability,
         }

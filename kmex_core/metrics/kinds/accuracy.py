@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+from kmex_core.metrics.metric import NO_PREDICTIONS, PREDICTIONS, Metric, Run, Value
 
 
 class Accuracy(Metric):
@@ -26,4 +26,5 @@ class Accuracy(Metric):
 
     def measure_black_box(self, run: Run) -> Value:
         """Over the test split."""
-        return run.converted.summary.accuracy_black_box
+        accuracy = run.converted.summary.accuracy_black_box
+        return NO_PREDICTIONS if accuracy is None else accuracy

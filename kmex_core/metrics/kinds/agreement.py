@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+from kmex_core.metrics.metric import NO_PREDICTIONS, PREDICTIONS, Metric, Run, Value
 
 
 class Agreement(Metric):
@@ -18,4 +18,5 @@ class Agreement(Metric):
 
     def measure(self, run: Run) -> Value:
         """Over the test split."""
-        return run.converted.summary.agreement
+        agreement = run.converted.summary.agreement
+        return NO_PREDICTIONS if agreement is None else agreement

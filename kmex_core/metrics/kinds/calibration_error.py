@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kmex_core.metrics.calibration import expected_calibration_error
-from kmex_core.metrics.metric import PREDICTIONS, Metric, Run, Value
+from kmex_core.metrics.metric import NO_PREDICTIONS, PREDICTIONS, Metric, Run, Value
 
 
 class CalibrationError(Metric):
@@ -27,4 +27,6 @@ class CalibrationError(Metric):
 
     def measure_black_box(self, run: Run) -> Value:
         """Over the test split."""
+        if run.certainty.black_box is None:
+            return NO_PREDICTIONS
         return expected_calibration_error(run.certainty.black_box, run.test.black_box == run.test.labels)
