@@ -67,7 +67,8 @@ class EmbeddingSpec(Spec):
     """What an embedding depends on.
 
     `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
-    `std` normalise the network's input, and `geometry` names the rest of its preprocessing.
+    `std` normalise the network's input, `geometry` names the rest of its preprocessing, `head` where the embedding is
+    taken and which outputs are the classes (both "" as usual).
     """
 
     kind: ClassVar[str] = "EmbeddingSpec"
@@ -80,6 +81,7 @@ class EmbeddingSpec(Spec):
     std: tuple[float, ...]
     mixed_precision: bool = False
     geometry: str = field(default="", metadata={ADDED: True})
+    head: str = field(default="", metadata={ADDED: True})
 
 
 @dataclass(frozen=True)

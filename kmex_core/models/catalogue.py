@@ -322,7 +322,9 @@ def split(info: ModelInfo, model: nn.Module) -> SplitModel:
         shape = (2, info.preprocessing.inputs, *info.preprocessing.size)
         return splitting.whole(model, torch.zeros(shape, device=device), classes)
     parts = splitting.split_at(model, info.head_path) if info.head_path else splitting.split(model)
-    return parts if info.outputs is None else parts.predicting(info.class_outputs or None, classes)
+    if info.outputs is None:  # one class has one output, which stands for two elsewhere
+        return parts.predicting([1], 1) if classes == 1 else parts
+    return parts.predicting(info.class_outputs or None, classes)
 
 
 def build(info: ModelInfo, arrays: Mapping[str, np.ndarray] = MappingProxyType({})) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kmex_core.base.specs import stable_key
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.networks.types import WITHOUT_GRADIENTS
@@ -96,6 +97,13 @@ class ModelInfo:
             f"The network was trained on other classes ({self.outputs:,} of them); its encoder gives embeddings, and "
             "only KMEx classifies."
         )
+
+    @property
+    def head_key(self) -> str:
+        """A name for where its embedding is taken and which outputs are the classes; "" as usual."""
+        described = [self.head_path, self.outputs, list(self.class_outputs)]
+        # the second is a model whose images are grouped by another column: its embedding is as usual
+        return "" if described in (["", None, []], ["", 0, []]) else stable_key(described)
 
     @property
     def image_size(self) -> int:

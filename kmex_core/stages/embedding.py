@@ -73,6 +73,7 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
             preprocessing.std,
             self._mixed_precision,
             preprocessing.geometry,
+            info.head_key,
         )
 
     def get(self) -> Embeddings:

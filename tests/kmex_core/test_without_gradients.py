@@ -93,12 +93,16 @@ def test_the_default_maps_are_those_of_the_torch_original(
     assert found.maps.method == method
     np.testing.assert_array_equal(found.prototypes, wanted.prototypes)
     for ours, theirs in ((found.maps, wanted.maps), (found.black_box_map, wanted.black_box_map)):
+        assert ours is not None
+        assert theirs is not None
         scale = np.abs(theirs.values).max()
         assert scale > 0
         np.testing.assert_allclose(ours.values, theirs.values, atol=1e-3 * scale)
     pairs = module.maps(image, found.prototypes[:1].tolist(), target=target)
     np.testing.assert_allclose(pairs.values[0], found.maps.values[0], atol=1e-3 * np.abs(pairs.values).max())
-    assert module.class_maps(image, [1], target=target)[1].method == method
+    of_black_box = module.class_maps(image, [1], target=target)[1]
+    assert of_black_box is not None
+    assert of_black_box.method == method
 
 
 @pytest.mark.parametrize("method", GRADIENT_METHODS)

@@ -80,8 +80,8 @@ def show_look(key: str) -> None:
 
 
 def choose_maps(info: ModelInfo) -> MapKind:
-    """Show the choice of what a model's relevance maps explain, and how: an encoder has no score to explain, and without
-    gradients there are fewer methods."""
+    """Show the choice of what a model's relevance maps explain, and how: an encoder has no score to explain, and
+    without gradients there are fewer methods."""
     described = {name: target for name, target in TARGETS.items() if name != "score" or info.predicts}
     targets = {name: target.title for name, target in described.items()}
     usable = {name: method for name, method in METHODS.items() if info.differentiable or not method.gradients}
