@@ -284,18 +284,18 @@ class KMEx(nn.Module):
         classifier computes in another.
 
         Args:
-            model: any classifier whose last step is a Linear layer, of any type of float; also compiled, in
-                DataParallel, or inside a module that prepares the images.
+            model: any classifier with a head, of any type of float; also compiled, in DataParallel, or inside a module
+                that prepares the images; or an encoder (head="none").
             loader: batches of normalised training images (n, channels, H, W) with labels (n,), as pairs or as dicts
                 ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
                 each image of its sampler once, so `nearest` contains indices into the data set. Turn random
                 augmentation off.
             k: prototypes per class (fewer for a class with fewer different images), C numbers, or "auto": as suggested.
             seed: of k-means.
-            class_names: C names ("0", "1", … when None).
+            class_names: C names ("0", "1", … when None); needed for an encoder.
             device: where to compute (the model's device when None); a model on another device is copied.
             progress: called during the computation.
-            head: the Linear layer that gives the class scores, by its dotted name or itself (found when None).
+            head: the part that gives the class scores, by its dotted name or itself (found when None).
             metric: "euclidean" (as published), "whitened", "cosine", or "auto": whitened, unless Euclidean is the more
                 accurate one on the `held_out` images.
             held_out: a loader of labelled images that are not training images, for the posterior's temperature and
@@ -315,7 +315,7 @@ class KMEx(nn.Module):
             network = copy.deepcopy(network).to(device)
             place = torch.empty(0, device=device).device
         batches = Batches(loader)
-        parts = splitting.split(network, batches.first.to(place), head)
+        parts = splitting.for_labels(splitting.split(network, batches.first.to(place), head), class_names)
         names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
         batches.classes = parts.head.out_features
         try:
@@ -335,7 +335,7 @@ class KMEx(nn.Module):
             warnings.warn(few, stacklevel=2)
         nearest, nearest_any = batches.index_of(prototypes.nearest), batches.index_of(prototypes.nearest_any)
         prototypes = dataclasses.replace(prototypes, nearest=nearest, nearest_any=nearest_any)
-        made_by = {"k": counts, "seed": seed, "head_path": parts.head_path, "versions": versions()}
+        made_by = {"k": counts, "seed": seed, "head_path": parts.head_path or splitting.NONE, "versions": versions()}
         kmex = cls(
             parts.encoder,
             parts.head,
@@ -372,7 +372,7 @@ class KMEx(nn.Module):
             StoreError: when the file is damaged or of another kind.
         """
         parts, read = kmex_file.read(path, model, head)
-        return cls(parts.encoder, parts.head, **read).to(next(parts.head.parameters()).device)
+        return cls(parts.encoder, parts.head, **read).to(next(parts.encoder.parameters(), torch.empty(0)).device)
 
     def explain(
         self,

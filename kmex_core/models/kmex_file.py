@@ -86,7 +86,10 @@ def read(
         weights, head_path = described["weights"], str(found["made_by"].get("head_path", ""))
     except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `write`
         raise StoreError(f"{path} is incomplete for a KMEx file ({type(error).__name__}: {error}).") from error
-    parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
+    if splitting.NONE in (head, head_path):
+        parts = splitting.whole_again(model, found["prototypes"].centers.shape[1], len(found["class_names"]))
+    else:
+        parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
     if splitting.fingerprint(parts.encoder, parts.head) != weights:
         raise InputError(
             f"{path} was made with other weights than the {type(passes.unwrapped(model)).__name__} passed here, "

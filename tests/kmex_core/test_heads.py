@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -236,3 +237,20 @@ def test_what_gives_no_embedding_is_no_encoder() -> None:
     assert embedding_in("nothing") is None
     with pytest.raises(InputError, match='head="none"'):
         splitting.split(Stem(), images())
+
+
+def test_an_encoder_converts_saves_and_loads(tmp_path: Path) -> None:
+    encoder = stem(pool()).eval()
+    with pytest.raises(InputError, match="name those of the labels with class_names"):
+        KMEx.convert(encoder, loader(), k=2, head=NONE)
+    kmex = KMEx.convert(encoder, loader(), k=2, head=NONE, class_names=["a", "b", "c"])
+    assert not has_scores(kmex.head)
+    explained = kmex.explain(images()[:1])
+    assert explained.black_box is None
+    assert explained.maps.values.shape == (3, SIDE, SIDE)
+    kmex.save(tmp_path / "x.safetensors")
+    again = KMEx.load(tmp_path / "x.safetensors", encoder)
+    assert torch.equal(again(images()), kmex(images()))
+    torch.manual_seed(9)
+    with pytest.raises(InputError, match="made with other weights"):
+        KMEx.load(tmp_path / "x.safetensors", stem(pool()))
