@@ -72,7 +72,7 @@ def overview(results: Results) -> Section:
     warnings = [*results.subject.warnings(), info.prototype_caveat if results.source.built_in else ""]
     notes = list(data.notes)
     words = [
-        f"Always naming the most frequent class would be correct on "
+        f"Naming one class every time, that of the majority, would be correct on "
         f"{chance_accuracy(labels, len(info.class_names)):.1%} of {summary.images:,} test images.",
     ]
     if not results.source.built_in:

@@ -14,6 +14,7 @@ from kmex_core.base.errors import StoreError
 from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
+from kmex_core.base.specs import Spec
 from kmex_core.base.store import Store
 
 
@@ -120,5 +121,9 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
 
     def _packed(self) -> tuple[Arrays, dict[str, Any]]:
         arrays, description = self.pack(self.make())
-        spec = asdict(self.spec) if is_dataclass(self.spec) and not isinstance(self.spec, type) else None
+        spec = None
+        if isinstance(self.spec, Spec):
+            spec = self.spec.described()
+        elif is_dataclass(self.spec) and not isinstance(self.spec, type):
+            spec = asdict(self.spec)
         return arrays, {"spec": spec, "versions": versions()} | description

@@ -36,12 +36,15 @@ class Spec:
     def key(self) -> str:
         """The result's name in the store. A field that was added later counts only where it is not its default, so
         that earlier results keep their names."""
+        return stable_key([self.kind, self.described()])
+
+    def described(self) -> dict[str, Any]:
+        """Its fields, JSON-like, as they are in the key and in the headers of results."""
         assert dataclasses.is_dataclass(self)
         added = {each.name for each in dataclasses.fields(self) if each.metadata.get(ADDED)}
         described = dataclasses.asdict(self)
         usual = {each.name: each.default for each in dataclasses.fields(self)}
-        kept = {name: value for name, value in described.items() if not (name in added and value == usual[name])}
-        return stable_key([self.kind, kept])
+        return {name: value for name, value in described.items() if not (name in added and value == usual[name])}
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,6 @@ def relevance_maps_job(
         **({"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}),
         images=spec.images,  # there may be fewer test images
         target=maps.target,
-        method=maps.method,
+        method="" if maps.method == subject.info.default_maps.method else maps.method,
         runs=runs,
     )

@@ -351,8 +351,11 @@ def build(info: ModelInfo, arrays: Mapping[str, np.ndarray] = MappingProxyType({
 
 
 def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
-    """A module's parameters and buffers as NumPy arrays."""
-    return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+    """A module's parameters and buffers as NumPy arrays; bfloat16, which NumPy lacks, as float32."""
+    import torch
+
+    values = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    return {name: (value.float() if value.dtype == torch.bfloat16 else value).numpy() for name, value in values.items()}
 
 
 def load_state(module: nn.Module, values: Mapping[str, np.ndarray | torch.Tensor], what: str) -> None:

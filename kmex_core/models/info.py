@@ -16,6 +16,7 @@ from kmex_core.relevance.catalogue import MapKind, default_for
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
 MOVED = 0.5
+RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 
 
@@ -93,6 +94,8 @@ class ModelInfo:
             return ""
         if self.outputs == 0:
             return "The network is an encoder: it gives embeddings and predicts no classes; only KMEx classifies."
+        if self.made_by.get(RANDOM) is True:
+            return "The network was never trained; only KMEx classifies, by what random weights make of the images."
         return (
             f"The network was trained on other classes ({self.outputs:,} of them); its encoder gives embeddings, and "
             "only KMEx classifies."
@@ -117,7 +120,10 @@ class ModelInfo:
 
     @property
     def caveat(self) -> str:
-        """A caveat to show with results on test images that may be too optimistic; "" if there is none."""
+        """A caveat to show with results: random weights, or test images that may be too well known; "" if there
+        is none."""
+        if self.made_by.get(RANDOM) is True:
+            return f"'{self.name}' was never trained: its weights are random. Its results are not those of a model."
         if self.made_by.get(TEST_IS_TRAINING) is not True:
             return ""
         return (

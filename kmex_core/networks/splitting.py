@@ -151,8 +151,9 @@ def for_labels(parts: SplitModel, class_names: Sequence[str] | None) -> SplitMod
     Raises:
         InputError: for an encoder without names of classes.
     """
-    if has_scores(parts.head):
-        return parts
+    if has_scores(parts.head):  # one score stands for two classes, unless one is named
+        alone = isinstance(parts.head, SelectedHead) and class_names is not None and len(class_names) == 1
+        return parts.predicting([1], 1) if alone else parts
     if class_names is None:
         raise InputError("An encoder predicts no classes: name those of the labels with class_names.")
     return parts.predicting(None, len(class_names))

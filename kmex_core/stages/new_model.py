@@ -21,7 +21,7 @@ from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from kmex_core.models import catalogue
-from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
+from kmex_core.models.info import RANDOM, TEST_IS_TRAINING, ModelInfo
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
 from kmex_core.stages.statistics import PixelStatistics
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 AUTO, NONE, IMAGENET = "auto", "none", "imagenet"
 EXAMPLES = 8
 MOST_JSON = 2**20
-RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,8 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     """
     import torch
 
+    from kmex_core.networks import trust
+
     name = checked_name(request.name)
     data = dataset(request.images, progress)
     steps = [_images_step(data)]
@@ -139,7 +140,8 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
             "imported": {"file": request.weights.name if request.weights else backbone, "command": request.command},
             "data": data.fingerprint,
             TEST_IS_TRAINING: data.test_from == "held out" and bool(class_outputs) and request.weights is not None,
-            RANDOM: not (proposal.pretrained or request.weights),
+            # a function of the user's own brings what weights it likes
+            RANDOM: not (proposal.pretrained or request.weights or trust.is_function(backbone)),
             "versions": versions(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
@@ -226,6 +228,8 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
     words = f"{backbone}, {_size_of(proposal.module)}"
     if state is None:
         kept = "with its source's weights" if proposal.pretrained else "with random weights: it was never trained"
+        if trust.is_function(backbone):
+            return proposal, Step("Network", f"{words}, as the function returned it.")
         return proposal, Step("Network", " ".join((f"{words}, {kept}.", *proposal.notes)), not proposal.pretrained)
     assert request.weights is not None
     where = request.weights
@@ -351,8 +355,9 @@ def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageD
         return tuple(range(outputs)), Step(
             title, f"Its {outputs} outputs are taken as the classes of the images in alphabetical order."
         )
+    trained = "was trained on" if proposal.pretrained else "is for"
     text = (
-        f"It was trained on {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx. "
+        f"It {trained} {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx. "
         "If its outputs are your classes by other names, name them with --classes."
     )
     return (), Step(title, text)

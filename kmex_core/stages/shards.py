@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from types import TracebackType
 
 import numpy as np
@@ -80,7 +79,7 @@ class Shards:
             return
         rows = slice(self._written, self.rows)
         part = Embeddings(self._whole.z[rows], self._whole.labels[rows], self._whole.black_box[rows])
-        self._store.put(ROOM, self._name(self._written), part.to_arrays(), {"spec": asdict(self._spec)})
+        self._store.put(ROOM, self._name(self._written), part.to_arrays(), {"spec": self._spec.described()})
         self._written, self._wrote = self.rows, time.monotonic()
 
     def whole(self) -> Embeddings:

@@ -87,7 +87,7 @@ def test_a_layer_of_another_map_is_not_served(demo: Store, digits: ModelInfo, dr
     assert stored is not None
     arrays, description = stored
     other = dataclasses.replace(own, embedding="of another network")
-    demo.put("prototypes", other.key, arrays, description | {"spec": dataclasses.asdict(other)})
+    demo.put("prototypes", other.key, arrays, description | {"spec": other.described()})
     try:
         assert get(projection=projection, conversion=own.key).status_code == 200
         assert get(projection=projection, conversion=other.key).status_code == 404

@@ -216,7 +216,7 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     test.file_uploader(key="upload").clear()
     square = encoded(turned(7))
     healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
-    assert any(one.value.startswith("8 × 8 pixels, resized to 32 × 32, greyscale.") for one in test.caption)
+    assert any(one.value.startswith("8 × 8 pixels; squeezed into 32 × 32 pixels, greyscale.") for one in test.caption)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -11,9 +10,7 @@ import pytest
 from kmex_core.base.store import Store
 from tests.helpers.compatibility import IMAGES, LAYOUTS, MODELS, MODULE, LayoutCase, ModelCase, pictures
 from tests.helpers.compatibility_run import OK, opened, tried
-from tests.helpers.paths import ROOT
 
-PAGE = ROOT / "docs" / "compatibility.md"
 NEEDED = {"timm": "timm", "transformers": "transformers", "checkpoint": "timm"}  # packages, by family
 
 
@@ -46,12 +43,8 @@ def test_layouts(case: LayoutCase, store: Store, tmp_path: Path) -> None:
     assert (case.refused in found and found != OK) if case.refused else found == OK
 
 
-def test_the_page_has_every_case() -> None:
-    """It is made by `make compat`, and has a row for each network and layout, as they are now."""
-    rows = re.findall(r"^\| (.+?) \| (.+?) \|", PAGE.read_text(), re.MULTILINE)
-    assert [row for row in rows if row in {(case.family, case.name) for case in MODELS}] == [
-        (case.family, case.name) for case in MODELS
-    ]
-    assert {case.name for case in LAYOUTS} <= {first for first, _ in rows}
+def test_there_are_enough_of_each() -> None:
     assert sum(case.quick for case in MODELS) >= 8
     assert sum(case.quick for case in LAYOUTS) >= 8
+    assert len(MODELS) >= 24
+    assert len(LAYOUTS) >= 15

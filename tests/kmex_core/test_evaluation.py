@@ -283,7 +283,7 @@ def test_images_of_one_pixel() -> None:
 
 def test_one_class_with_one_prototype() -> None:
     x, _ = images(1, 20)
-    model = KMEx.convert(network(1), [(x, torch.zeros(20, dtype=torch.int64))], k=1)
+    model = KMEx.convert(network(1), [(x, torch.zeros(20, dtype=torch.int64))], k=1, class_names=["0"])
     found = scored(model, x[:4], torch.zeros(4, dtype=torch.int64))
     assert found.drop.shape == (4, 1)
     assert found.curve == pytest.approx(np.ones((4, STEPS + 1)))  # there is no other class

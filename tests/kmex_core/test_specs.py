@@ -20,6 +20,8 @@ def test_every_field_changes_the_key() -> None:
         "mean": (0.4,),
         "std": (0.1,),
         "mixed_precision": True,
+        "geometry": "x",
+        "head": "x",
     }
     keys = {dataclasses.replace(SPEC, **{name: value}).key for name, value in changed.items()}
     assert set(changed) == {field.name for field in dataclasses.fields(SPEC)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -41,7 +40,7 @@ def cli(store: Store, *arguments: str) -> tuple[int, str, str]:
 
 def result(store: Store, spec: EmbeddingSpec | PrototypeSpec | MapScoresSpec | DivergenceSpec, room: str) -> Path:
     """A result as the pipeline writes it, of a few numbers."""
-    store.put(room, spec.key, {"a": np.arange(50)}, {"spec": dataclasses.asdict(spec), "model": "mine"})
+    store.put(room, spec.key, {"a": np.arange(50)}, {"spec": spec.described(), "model": "mine"})
     return store.path(room, spec.key)
 
 
@@ -290,7 +289,7 @@ def test_shards_stay_until_their_embedding_is_whole_or_cannot_be(store: Store) -
     going, done, changed = (spec_of(store, "digits", data) for data in ("digits-1", "digits-2", "digits-0"))
     part = {"z": np.zeros((2, 3), np.float32)}
     for spec in (going, done, changed):
-        store.put(shards.ROOM, f"{spec.key}-{0:012d}", part, {"spec": dataclasses.asdict(spec)})
+        store.put(shards.ROOM, f"{spec.key}-{0:012d}", part, {"spec": spec.described()})
     result(store, done, "embeddings")
     assert upkeep.verify(store).damaged == []
     found = needless(store)
