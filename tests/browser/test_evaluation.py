@@ -55,6 +55,7 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
     expect(page.get_by_role("button", name="Continue")).to_be_visible()
 
 
+@pytest.mark.slow  # measures maps of 100 images first
 @pytest.mark.usefixtures("_measured")
 def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
     open_page(page, f"/evaluate?k={K}")
@@ -75,6 +76,7 @@ def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
     expect(page.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value(number.replace(",", ""))
 
 
+@pytest.mark.slow  # measures maps of 100 images first
 @pytest.mark.usefixtures("_measured")
 def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
     open_page(page, f"/compare?k={K}")
