@@ -97,7 +97,7 @@ def new(
         from kmex_core.base.specs import DatasetSpec
         from kmex_core.base.store import Store
         from kmex_core.networks import trust
-        from kmex_core.stages.new_model import NewRequest, decided, keep
+        from kmex_core.stages.new_model import NewRequest, decided, expected_cost, keep
         from kmex_core.stages.subject import Subject
 
         if trust.is_function(model):
@@ -116,10 +116,11 @@ def new(
         if check and found.check is not None and found.check.at_chance:
             raise InputError(found.steps[-1].text)
         if dry_run:
+            seconds, memory = expected_cost(found, place)
             return answer | {
                 "kept": False,
-                "expected_seconds": round(found.seconds, 1),
-                "expected_megabytes": round(found.memory / 2**20, 1),
+                "expected_seconds": round(seconds, 1),
+                "expected_megabytes": round(memory / 2**20, 1),
             }
         info = keep(store, found, overwrite)
         subject = Subject(store, info, found.data, place, bar)

@@ -62,9 +62,13 @@ class Split(ABC):
         image = self.image(index)
         return Header(image.shape[:2], image.ndim == 2, DECODER, "", False)
 
+    def file_name(self, index: int) -> str | None:
+        """The path of the image's file in its data set, with `/`; None for an image that is no file."""
+        return None
+
     def title(self, index: int) -> str:
         """The name of the image's file, or its place in the split."""
-        return f"image {index}"
+        return self.file_name(index) or f"image {index}"
 
 
 class ArraySplit(Split):
@@ -147,9 +151,10 @@ class EncodedSplit(Split):
     def header(self, index: int) -> Header:
         return read_header(*_named(self.sources, index, self.where))
 
-    def title(self, index: int) -> str:
-        source = self.sources[index] if isinstance(self.sources, list | Files) else None
-        return source.name if isinstance(source, FileState | Path) else super().title(index)
+    def file_name(self, index: int) -> str | None:
+        # other sources give the content of a file, which is not read for this
+        source = self.sources[index] if isinstance(self.sources, list | tuple | Files) else None
+        return source.name if isinstance(source, FileState | Path) else None
 
 
 class Subset(Split):
@@ -177,6 +182,9 @@ class Subset(Split):
 
     def header(self, index: int) -> Header:
         return self.whole.header(int(self.indices[index]))
+
+    def file_name(self, index: int) -> str | None:
+        return self.whole.file_name(int(self.indices[index]))
 
     def title(self, index: int) -> str:
         return self.whole.title(int(self.indices[index]))

@@ -113,11 +113,6 @@ class Preprocessing:
         return "" if same == usual else stable_key(dataclasses.asdict(same))
 
     @property
-    def placement(self) -> tuple[Any, ...]:
-        """What decides the pixels, before they are normalised."""
-        return self.size, self.channels, self.resize, self.shorter, self.interpolation, self.antialias
-
-    @property
     def placing(self) -> str:
         """How a picture gets the input's shape, for people: "squeezed into 224 × 224 pixels"."""
         size = f"{self.height} × {self.width} pixels"

@@ -70,15 +70,14 @@ class ArchitectureSource(ABC):
     trainable: ClassVar[bool] = True
 
     @abstractmethod
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """A network with the weights that its source has for it, if it has some.
 
         Args:
             name: without the prefix.
             outputs: how many class scores it should give, with new weights in its head where that differs from the
                 source's; None for the source's own.
-            size: (H, W) of the input; the source's own when None.
-            inputs: channels of the input.
+            own_weights: the user has weights for it, so the source's are not fetched.
 
         Raises:
             InputError: for an unknown name, a missing package, or what cannot be used.

@@ -101,7 +101,7 @@ def is_trainable(name: str) -> bool:
     return source is None or source[0].trainable
 
 
-def propose(name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+def propose(name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
     """A network from outside with its source's weights, see `ArchitectureSource.propose`.
 
     Raises:
@@ -110,7 +110,7 @@ def propose(name: str, outputs: int | None, size: tuple[int, int] | None = None,
     source = source_of(name)
     if source is None:
         raise InputError(f"'{name}' is a backbone of this product.")
-    return source[0].propose(source[1], outputs, size, inputs)
+    return source[0].propose(source[1], outputs, own_weights)
 
 
 def rebuilt(name: str, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:

@@ -153,3 +153,8 @@ def scores_in(output: Any) -> Tensor | None:
 def pooled(values: Tensor) -> Tensor:
     """(N, D), of (N, D, H, W) the mean over the positions."""
     return values.mean((2, 3)) if values.ndim == 4 else values
+
+
+def first_float(network: nn.Module) -> str:
+    """The name of a network's first parameter of floats, "" without any."""
+    return next((name for name, value in network.named_parameters() if value.is_floating_point()), "")

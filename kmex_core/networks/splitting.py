@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.files import digest
 from kmex_core.networks import passes
-from kmex_core.networks.encoders import SEVERAL, Trunk, UpToHead, Whole, embedding_in, pooled, scores_in
+from kmex_core.networks.encoders import SEVERAL, Trunk, UpToHead, Whole, embedding_in, first_float, pooled, scores_in
 from kmex_core.networks.heads import AnyHead, Head, NoHead, SelectedHead, has_scores, head_of
 from kmex_core.networks.memory import out_of_memory
 from kmex_core.networks.other_heads import other_head
@@ -162,8 +162,7 @@ def for_labels(parts: SplitModel, class_names: Sequence[str] | None) -> SplitMod
 def whole_again(model: nn.Module, dimensions: int, classes: int) -> SplitModel:
     """A network without a head whose embedding is known to have so many dimensions, without running it."""
     network = passes.unwrapped(model)
-    floats = [name for name, value in network.named_parameters() if value.is_floating_point()]
-    return SplitModel(Whole(network, floats[0] if floats else ""), NoHead(dimensions, classes), "")
+    return SplitModel(Whole(network, first_float(network)), NoHead(dimensions, classes), "")
 
 
 def split_at(model: nn.Module, path: str) -> SplitModel:
@@ -175,8 +174,7 @@ def split_at(model: nn.Module, path: str) -> SplitModel:
     network = passes.unwrapped(model)
     _check_weights(network)
     path = _path_of(network, _linear_layers(network), path)
-    floats = [name for name, value in network.named_parameters() if value.is_floating_point()]
-    return _parts(network, path, floats[0] if floats else "")
+    return _parts(network, path, first_float(network))
 
 
 def trunk(model: nn.Module) -> tuple[Trunk, int]:

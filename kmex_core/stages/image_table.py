@@ -16,7 +16,6 @@ from kmex_core.base.plain_text import utf8
 from kmex_core.base.progress import Event
 from kmex_core.base.provenance import versions
 from kmex_core.data.display import picture_file, reduced
-from kmex_core.data.file_names import file_name
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
@@ -131,7 +130,7 @@ class _ImageTable:
 
         z = embedded.z[rows]
         names = np.array([utf8(name) for name in self.subject.info.class_names], dtype=object)
-        files = [file_name(self.subject.data.split(split), int(row)) for row in rows]
+        files = [self.subject.data.split(split).file_name(int(row)) for row in rows]
         paths = [None if name is None else utf8(name) for name in files]
         columns: dict[str, Any] = {
             "split": [split] * len(rows),

@@ -90,8 +90,6 @@ class NewModel:
         data: the data set.
         steps: what was found and decided, in order.
         check: its accuracy on held-out images; None if it predicts none of the classes.
-        seconds: that the embedding of all images will take, about, from a few of them.
-        memory: bytes that it will take, about.
     """
 
     info: ModelInfo
@@ -99,8 +97,6 @@ class NewModel:
     data: ImageDataset
     steps: tuple[Step, ...]
     check: InputCheck | None
-    seconds: float
-    memory: int
 
 
 def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
@@ -159,9 +155,8 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
         check = checked_input(own, data, preprocessing, device, progress)
         steps.append(_check_step(check, data))
         info = replace(info, accuracy=check.accuracy)
-    cost = _cost(parts, proposal.module, data, preprocessing, device)
     proposal.module.to(torch.device("cpu"))
-    return NewModel(info, proposal.module, data, tuple(steps), check, *cost)
+    return NewModel(info, proposal.module, data, tuple(steps), check)
 
 
 def keep(store: Store, new: NewModel, overwrite: bool = False) -> ModelInfo:
@@ -179,14 +174,14 @@ def keep(store: Store, new: NewModel, overwrite: bool = False) -> ModelInfo:
     return catalogue.describe(store, name)
 
 
-def _cost(
-    parts: SplitModel, module: nn.Module, data: ImageDataset, preprocessing: Preprocessing, device: str
-) -> tuple[float, int]:
-    """Seconds and bytes for the embedding of all images, from the first few."""
+def expected_cost(new: NewModel, device: str = "cpu") -> tuple[float, int]:
+    """Seconds and bytes that the embedding of all images will take, about, from the first few."""
     import torch
 
     from kmex_core.networks.memory import budget, bytes_per_row
 
+    data, preprocessing, module = new.data, new.info.preprocessing, new.module.to(device)
+    parts = catalogue.split(new.info, module)
     images, rows = sum(map(len, data.splits.values())), range(min(EXAMPLES, len(data.split("train"))))
     started = time.perf_counter()
     example = _example(data, preprocessing, rows, device)
@@ -224,7 +219,7 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
     # a source's own weights have its own number of classes; a function is asked for the right one
     own = state is None and not trust.is_function(backbone)
     outputs = None if own else len(_named_outputs(request.classes) or data.class_names)
-    proposal = architectures.propose(backbone, outputs)
+    proposal = architectures.propose(backbone, outputs, state is not None)
     words = f"{backbone}, {_size_of(proposal.module)}"
     if state is None:
         kept = "with its source's weights" if proposal.pretrained else "with random weights: it was never trained"
@@ -235,7 +230,7 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
     where = request.weights
     fitted = _fitted(state, proposal.module)
     if isinstance(fitted, int):  # as many classes as the file has
-        proposal = architectures.propose(backbone, fitted)
+        proposal = architectures.propose(backbone, fitted, own_weights=True)
         again = _fitted(state, proposal.module)
         if isinstance(again, int):
             raise InputError(f"The weights in {where.name} are of no {backbone} with {fitted} or {again} classes.")

@@ -87,9 +87,6 @@ class Subject(Bound):
             train, test, self.embedding("validation", mixed_precision) if "validation" in self.data.splits else None
         )
 
-    def _validation(self, mixed_precision: bool) -> Artifact[EmbeddingSpec, Embeddings] | None:
-        return self.embedding("validation", mixed_precision) if "validation" in self.data.splits else None
-
     def geometry(self, mixed_precision: bool = False) -> ModelGeometry:
         """The metric of the model's embedding, see `ModelGeometry`."""
         return ModelGeometry(self, self._embedded(mixed_precision))

@@ -27,7 +27,6 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data import registry as datasets
-from kmex_core.data.file_names import file_name
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages import image_table
 from kmex_core.stages.image_table import KEY, write_image_table
@@ -136,7 +135,7 @@ def test_file_names_are_those_in_the_data_set(store: Store, tmp_path: Path) -> N
     assert len(table) == len(there)
     for name, label in zip(table["file_name"], table["class"], strict=True):
         assert name.split("/")[1] == label
-    assert file_name(datasets.load(DatasetSpec("digits")).split("train"), 0) is None
+    assert datasets.load(DatasetSpec("digits")).split("train").file_name(0) is None
 
 
 def test_hostile_names_are_text_in_the_table_and_in_the_card(store: Store, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Factory(ArchitectureSource):
     name = ""
     about = "a function of your own that returns the network, such as my_networks:make"
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Size and channels are the function's."""
         return Proposal(_made(name, outputs), {"classes": outputs})
 

@@ -21,7 +21,7 @@ class Onnx(ArchitectureSource):
     about = "an ONNX file, such as onnx:network.onnx; explained by occlusion, not trained"
     trainable = False
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Size and channels are those of the file."""
         return _proposal(open_onnx(Path(name).expanduser()))
 
@@ -37,7 +37,7 @@ class Exported(ArchitectureSource):
     about = "a file of torch.export.save, such as export:network.pt2; not trained"
     trainable = False
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Size and channels are those of the file."""
         return _proposal(read_exported(Path(name).expanduser()))
 

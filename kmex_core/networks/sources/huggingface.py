@@ -32,7 +32,7 @@ class HuggingFace(ArchitectureSource):
     name = "hf"
     about = "a folder with config.json and weights, or a name on the Hugging Face Hub, such as hf:facebook/dinov2-small"
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Image size and channels are those of the configuration."""
         folder = _folder(name)
         config = _json(folder / "config.json")
@@ -54,7 +54,7 @@ class HuggingFace(ArchitectureSource):
         details: dict[str, Any] = {"config": config, "classifier": classifier, **_input(config)}
         if classifier and classes != _labels(config):
             details["labels"] = classes
-        weights = any((folder / file).is_file() for file in WEIGHTS)
+        weights = not own_weights and any((folder / file).is_file() for file in WEIGHTS)
         module = _made(details, folder if weights else None)
         names = config.get("id2label") if classifier and "labels" not in details else None
         return Proposal(
@@ -64,7 +64,9 @@ class HuggingFace(ArchitectureSource):
             preprocessing_of(_json(folder / "preprocessor_config.json"), config),
             tuple(str(names[key]) for key in sorted(names, key=int)) if isinstance(names, dict) else (),
             weights,
-            notes=() if weights else (f"{folder} has no weights ({WEIGHTS[0]}): save them with save_pretrained().",),
+            notes=()
+            if weights or own_weights
+            else (f"{folder} has no weights ({WEIGHTS[0]}): save them with save_pretrained().",),
         )
 
     def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from kmex_core.base.errors import InputError, unknown_name
+from kmex_core.base.errors import unknown_name
 from kmex_core.data.preprocessing import INTERPOLATIONS, Preprocessing
 from kmex_core.networks.architecture_source import ArchitectureSource, Plan, Proposal, missing
 from kmex_core.networks.hub import offline_if_unreachable
@@ -23,36 +23,33 @@ class Timm(ArchitectureSource):
     name = "timm"
     about = "a name that timm.list_models() lists, such as timm:vit_tiny_patch16_224"
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`."""
         timm = _timm()
         if not timm.is_model(name):
             raise unknown_name("network of timm", name, timm.list_models())
-        options: dict[str, Any] = {"in_chans": inputs} | ({} if outputs is None else {"num_classes": outputs})
+        options: dict[str, Any] = {} if outputs is None else {"num_classes": outputs}
         module, pretrained, notes = None, False, []
-        if timm.is_model_pretrained(name):
+        if not own_weights and timm.is_model_pretrained(name):
             try:
                 with offline_if_unreachable():
-                    module, pretrained = _made(name, size, pretrained=True, **options), True
+                    module, pretrained = timm.create_model(name, pretrained=True, **options), True
             except Exception as error:  # timm's downloads end in errors of several libraries
                 notes.append(
                     f"timm's weights of {name} could not be had ({type(error).__name__}: "
                     f"{(str(error).splitlines() or [''])[0][:160]})."
                 )
-        module = module or _made(name, size, pretrained=False, **options)
-        details = {"size": list(size)} if size else {}
-        return Proposal(module, details, module.num_classes, _preprocessing(module), (), pretrained, notes=tuple(notes))
+        module = module or timm.create_model(name, pretrained=False, **options)
+        return Proposal(
+            module, {}, module.num_classes, _preprocessing(module), pretrained=pretrained, notes=tuple(notes)
+        )
 
     def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """See `ArchitectureSource.build`."""
-        size = plan.details.get("size")
-        return _made(
-            plan.name,
-            (int(size[0]), int(size[1])) if size else None,
-            pretrained=False,
-            in_chans=plan.inputs,
-            num_classes=plan.outputs,
+        module: nn.Module = _timm().create_model(
+            plan.name, pretrained=False, in_chans=plan.inputs, num_classes=plan.outputs
         )
+        return module
 
 
 def _timm() -> Any:
@@ -60,19 +57,6 @@ def _timm() -> Any:
         return importlib.import_module("timm")
     except ImportError:
         raise missing("timm", "timm") from None
-
-
-def _made(name: str, size: tuple[int, int] | None, **options: Any) -> Any:
-    """A network; those whose weights depend on the size of their input are made for it."""
-    timm = _timm()
-    if size is None:
-        return timm.create_model(name, **options)
-    try:
-        return timm.create_model(name, img_size=size, **options)
-    except TypeError:  # it takes any size
-        return timm.create_model(name, **options)
-    except (AssertionError, ValueError, RuntimeError) as error:
-        raise InputError(f"'{name}' of timm cannot be made for {size[0]} × {size[1]} pixels ({error}).") from error
 
 
 def _preprocessing(module: Any) -> Preprocessing:

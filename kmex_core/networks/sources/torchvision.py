@@ -23,17 +23,16 @@ class TorchvisionNetworks(ArchitectureSource):
     name = "torchvision"
     about = "a name that torchvision.models.list_models() lists, such as torchvision:resnet50"
 
-    def propose(self, name: str, outputs: int | None, size: tuple[int, int] | None = None, inputs: int = 3) -> Proposal:
-        """See `ArchitectureSource.propose`; an input of one channel is not to be had."""
+    def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
+        """See `ArchitectureSource.propose`."""
         from torchvision import models
 
         known = models.list_models(module=models)
         if name not in known:
             raise unknown_name("network of torchvision", name, known)
         weights, notes = models.get_model_weights(name)["DEFAULT"], []
-        details: dict[str, Any] = {"image_size": size[0]} if size and name.startswith("vit_") else {}
-        module, pretrained = _made(name, IMAGENET if outputs is None else outputs, details), False
-        if outputs is None:
+        module, pretrained = _made(name, IMAGENET if outputs is None else outputs), False
+        if outputs is None and not own_weights:
             try:
                 module.load_state_dict(weights.get_state_dict(progress=False, check_hash=True))
                 pretrained = True
@@ -44,7 +43,7 @@ class TorchvisionNetworks(ArchitectureSource):
         names = tuple(weights.meta.get("categories", ())) if outputs is None else ()
         return Proposal(
             module,
-            details,
+            {},
             IMAGENET if outputs is None else outputs,
             _preprocessing(weights.transforms()),
             names,
@@ -54,15 +53,15 @@ class TorchvisionNetworks(ArchitectureSource):
 
     def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """See `ArchitectureSource.build`."""
-        return _made(plan.name, plan.outputs, plan.details)
+        return _made(plan.name, plan.outputs)
 
 
-def _made(name: str, outputs: int, details: Mapping[str, Any]) -> nn.Module:
+def _made(name: str, outputs: int) -> nn.Module:
     from torchvision import models
 
-    options: dict[str, Any] = dict(details)
+    options: dict[str, Any] = {}
     if name.startswith(("googlenet", "inception")):
-        options |= {"init_weights": False, "aux_logits": True}
+        options = {"init_weights": False, "aux_logits": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
