@@ -62,5 +62,5 @@ def test_a_network_learns_quickdraw_and_is_converted(store: Store) -> None:
 
 
 def test_parquet_without_a_label_says_what_it_has() -> None:
-    with pytest.raises(InputError, match="no column 'label'.*Light_Skin"):
+    with pytest.raises(InputError, match="no column 'label'.*action, direction.*--label-column"):
         datasets.load(DatasetSpec(str(real("lpc_sprites"))))

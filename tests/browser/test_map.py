@@ -346,7 +346,6 @@ def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
         "name": "many",
         "dataset": "mnist",
         "root": str(root),
-        "image_size": 8,
         "embedded": False,
     }
     info = dataclasses.replace(black_box.info, **described)
