@@ -182,8 +182,6 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
             "100",
             "--target",
             "margin",
-            "--method",
-            "masked-gradients",
             "--runs",
             "1",
         )
