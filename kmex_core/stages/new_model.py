@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import re
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,8 +52,8 @@ class NewRequest:
         images: the data set.
         weights: a file with its weights; those of its source when None.
         head: the dotted name of its head, `NONE` for an encoder; found when empty.
-        classes: `AUTO`; `NONE` to use its encoder alone; or the names of its outputs in their order, with commas, or a
-            file that has one in each line.
+        classes: `AUTO`; `NONE` to use its encoder alone; or the names of its outputs in their order, with commas (see
+            `names_in_order`), or a file that has one in each line.
         preprocess: `AUTO`, `IMAGENET`, or a JSON file: a `Preprocessing`, or transformers' preprocessor_config.json.
         command: for provenance.
     """
@@ -366,7 +369,14 @@ def _named_outputs(classes: str) -> list[str]:
         if path.stat().st_size > MOST_JSON:
             raise InputError(f"{path} has more than {MOST_JSON // 2**20} MB; expected one class name in each line.")
         return [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return [name.strip() for name in classes.split(",")]
+    return [name.strip() for name in next(csv.reader([classes], skipinitialspace=True), [])]
+
+
+def names_in_order(names: Sequence[str]) -> str:
+    """Names of classes as `--classes` takes them: with commas, those that hold one in quotes."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(names)
+    return written.getvalue()
 
 
 def _matched(names: Sequence[str], given: Sequence[str]) -> tuple[int, ...] | None:
@@ -390,10 +400,10 @@ def _check_step(check: InputCheck, data: ImageDataset) -> Step:
         return Step("Check", text)
     text += " That is hardly more than by chance."
     if check.outputs:
-        order = ",".join(data.class_names[check.outputs.index(output)] for output in range(len(check.outputs)))
+        order = names_in_order([data.class_names[check.outputs.index(at)] for at in range(len(check.outputs))])
         text += (
             f" With its outputs in another order, {check.accuracy_reordered:.1%} of the images that the order was not "
-            f"found on are: --classes '{order}'."
+            f"found on are: --classes {shlex.quote(order)}."
         )
     elif check.better:
         words, _, share = check.better[0]

@@ -24,6 +24,7 @@ from kmex_core.data.network_input import normalise
 from kmex_core.models import catalogue
 from kmex_core.networks import architectures, trust
 from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import new_model
 from kmex_core.stages.new_model import NewModel, NewRequest, Step, decided, keep
 from kmex_core.stages.subject import subject_of
 from tests.helpers.paths import ROOT
@@ -180,6 +181,12 @@ def test_another_order_of_the_classes_is_found_and_offered(store: Store, photos:
     with torch.no_grad():
         predicted = black_box.head(black_box.encoder(images)).argmax(1)
     np.testing.assert_array_equal(predicted, data.split("test").labels[:10])
+
+
+def test_names_of_classes_may_hold_commas_and_quotes() -> None:
+    names = ["zebra, standing", 'a "good" one', "café <crème>", "plain", "it's, too"]
+    assert new_model._named_outputs(new_model.names_in_order(names)) == names
+    assert new_model._named_outputs("red, green,blue") == ["red", "green", "blue"]
 
 
 @pytest.mark.parametrize("names", ["file", "list"])
