@@ -16,6 +16,7 @@ from kmex_core.relevance.catalogue import MapKind, default_for
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
 MOVED = 0.5
+AT_CHANCE = "at_chance"  # in `ModelInfo.made_by`: guessing was as good as its own predictions when it was brought
 RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
 
@@ -120,10 +121,23 @@ class ModelInfo:
 
     @property
     def caveat(self) -> str:
-        """A caveat to show with results: random weights, or test images that may be too well known; "" if there
-        is none."""
+        """Caveats to show with results: random weights, predictions no better than guessing, test images that may be
+        too well known; "" if there are none."""
         if self.made_by.get(RANDOM) is True:
             return f"'{self.name}' was never trained: its weights are random. Its results are not those of a model."
+        return " ".join(filter(None, (self._at_chance, self._too_well_known)))
+
+    @property
+    def _at_chance(self) -> str:
+        if self.made_by.get(AT_CHANCE) is not True:
+            return ""
+        return (
+            f"Guessing is as good as what '{self.name}' itself predicts for held-out images. Perhaps its classes are "
+            "in another order, or its input is prepared in another way; kmex new looks for both."
+        )
+
+    @property
+    def _too_well_known(self) -> str:
         if self.made_by.get(TEST_IS_TRAINING) is not True:
             return ""
         return (

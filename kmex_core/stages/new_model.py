@@ -24,7 +24,7 @@ from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from kmex_core.models import catalogue
-from kmex_core.models.info import RANDOM, TEST_IS_TRAINING, ModelInfo
+from kmex_core.models.info import AT_CHANCE, RANDOM, TEST_IS_TRAINING, ModelInfo
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
 from kmex_core.stages.statistics import PixelStatistics
@@ -157,7 +157,7 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
         own = parts.predicting(class_outputs, len(data.class_names))
         check = checked_input(own, data, preprocessing, device, progress)
         steps.append(_check_step(check, data))
-        info = replace(info, accuracy=check.accuracy)
+        info = replace(info, accuracy=check.accuracy, made_by=info.made_by | {AT_CHANCE: check.at_chance})
     proposal.module.to(torch.device("cpu"))
     return NewModel(info, proposal.module, data, tuple(steps), check)
 

@@ -167,6 +167,7 @@ def test_another_order_of_the_classes_is_found_and_offered(store: Store, photos:
     assert found.check is not None
     assert found.check.accuracy == pytest.approx(1 / 3)
     assert found.check.at_chance
+    assert "Guessing is as good as what 'mine' itself predicts" in found.info.caveat
     assert found.check.outputs == (2, 1, 0)  # Blue sky, green, red
     said = step(found, "Check")
     assert said.warning
@@ -174,6 +175,7 @@ def test_another_order_of_the_classes_is_found_and_offered(store: Store, photos:
     again = allowed(store, networks, photos, "colours", classes="red,green,Blue sky")
     assert again.check is not None
     assert again.check.accuracy == 1
+    assert "Guessing" not in again.info.caveat
     keep(store, again)
     black_box = catalogue.load(store, "mine")
     data = registry.load(DatasetSpec(str(photos)))
