@@ -91,6 +91,12 @@ def test_columns_with_any_names(
 
 
 @STORED
+def test_the_only_other_column_is_the_class(tmp_path: Path, store_table: Callable[[Path, pa.Table], None]) -> None:
+    store_table(tmp_path, pa.table({"img": structs(), "species": [NAMES[at] for at in FINE]}))
+    assert classes(load(tmp_path)) == {at: NAMES[FINE[at]] for at in range(30)}
+
+
+@STORED
 def test_what_is_declared_comes_before_other_columns(
     tmp_path: Path, store_table: Callable[[Path, pa.Table], None]
 ) -> None:

@@ -124,6 +124,8 @@ def _class_column(schema: Any, plain: list[str], path: Path) -> str:
     """The column that is the class of a table without a column `label`."""
     declared = feature_kinds(schema.metadata)
     named = [name for name in plain if declared.get(name) == "ClassLabel"] or class_by_name(plain)
+    if not named and len(plain) == 1:
+        named = plain  # there is no other; whether its values can be classes is found out when they are read
     if len(named) == 1:
         return named[0]
     if named:
