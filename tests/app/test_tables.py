@@ -21,6 +21,7 @@ from kmex_core.base.plain_text import table_csv
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.metrics import map_checks as measured_map_checks
+from kmex_core.metrics import randomisation
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, PUBLISHED
@@ -31,7 +32,7 @@ from tests.helpers.pages import healthy
 from tests.helpers.pictures import encoded
 
 Page = Callable[..., AppTest]
-IMAGES = 12
+IMAGES = 4
 DIGITS, FACES = ["--model", "digits"], ["--model", "faces"]
 ALL_DIGITS = [part for kind in ("", "-flint", "-protopnet", "-protovae") for part in ("--model", f"digits{kind}")]
 BY_GRADIENTS = ["--method", "gradient-input"]
@@ -41,22 +42,22 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "models-table": ["models"],
         "digits-training.csv": ["training", *DIGITS],
     },
-    ("evaluate", (("images", "12"),)): {
+    ("evaluate", (("images", "4"),)): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS],
         "digits-prototypes-5.csv": ["prototype-shares", *DIGITS],
         "digits-stability-5.csv": ["stability", *DIGITS],
-        "digits-metrics.csv": ["metrics", *DIGITS, "--images", "12"],
-        "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--images", "12"],
-        "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "12"],
-        "digits-map-checks.csv": ["map-checks", *DIGITS, "--images", "12"],
+        "digits-metrics.csv": ["metrics", *DIGITS, "--images", "4"],
+        "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--images", "4"],
+        "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "4"],
+        "digits-map-checks.csv": ["map-checks", *DIGITS, "--images", "4"],
     },
-    ("evaluate", (("images", "12"), ("k", "2"), ("method", "Gradient × input"))): {
+    ("evaluate", (("images", "4"), ("k", "2"), ("method", "Gradient × input"))): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
         "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
         "digits-stability-2.csv": ["stability", *DIGITS, "--k", "2", "--runs", "3"],
-        "digits-metrics.csv": ["metrics", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
-        "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
-        "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "12", *BY_GRADIENTS],
+        "digits-metrics.csv": ["metrics", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
+        "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
+        "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
     },
     ("evaluate", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
         "digits-confusion-black_box.csv": ["confusion-black-box", *DIGITS],
@@ -129,6 +130,7 @@ def quick(faces_cache: Path, demo: Store, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(attribute_curves, "KS", range(4, 6))
     monkeypatch.setattr(map_checks, "KINDS", (DEFAULT_MAPS, PUBLISHED))
     monkeypatch.setattr(measured_map_checks, "DRAWS", 1)
+    monkeypatch.setattr(randomisation, "STAGES", 2)
     monkeypatch.setattr(tables, "RANGE", range(4, 6))  # the store may have other numbers, of other tests
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a result is missing that the command has made"))
 

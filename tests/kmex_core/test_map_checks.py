@@ -182,14 +182,16 @@ def test_the_best_is_specific_if_any_is() -> None:
     assert table["kept_mean"].tolist() == pytest.approx(checks.kept[:, :, 1].mean(1).tolist())
 
 
-def test_the_suite_of_the_demo_is_stored(demo: Store, digits: ModelInfo) -> None:
+def test_the_suite_of_the_demo_is_stored(demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kmex_core.metrics.map_checks.DRAWS", 2)
+    monkeypatch.setattr("kmex_core.metrics.randomisation.STAGES", 2)
     subject = Subject(demo, digits, dataset_of(digits))
     kinds = [MapKind(method="gradient-input"), PUBLISHED]
-    made = subject.map_checks(KMeans(2), 6, kinds).get()
+    made = subject.map_checks(KMeans(2), 3, kinds).get()
     assert made.rows[-1] == "all-ones start"
-    assert made.kept.shape == (6, 6, 3)
-    again = subject.map_checks(KMeans(2), 6, kinds).peek()
+    assert made.kept.shape == (6, 3, 3)
+    again = subject.map_checks(KMeans(2), 3, kinds).peek()
     assert again is not None
     assert again.rows == made.rows
     np.testing.assert_array_equal(again.kept, made.kept)
-    assert subject.map_checks(KMeans(2), 6, kinds[:1]).peek() is None
+    assert subject.map_checks(KMeans(2), 3, kinds[:1]).peek() is None

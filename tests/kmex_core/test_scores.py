@@ -127,8 +127,9 @@ def test_what_was_measured_is_not_measured_again(
 
 
 def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
-    demo: Store, digits: ModelInfo, data: datasets.ImageDataset
+    demo: Store, digits: ModelInfo, data: datasets.ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relevance_scores, "BATCH", 4)
     seen = []
 
     def stop(event: Event) -> None:
@@ -137,11 +138,11 @@ def test_a_stopped_measurement_leaves_nothing_and_the_next_one_is_whole(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Subject(demo, digits, data, progress=stop).relevance_scores(KMeans(2), images=18).get_or_why_not()
-    assert seen[-1] == ("Measuring relevance maps", 16, 18)
-    key = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).spec.key
+        Subject(demo, digits, data, progress=stop).relevance_scores(KMeans(2), images=6).get_or_why_not()
+    assert seen[-1] == ("Measuring relevance maps", 4, 6)
+    key = Subject(demo, digits, data).relevance_scores(KMeans(2), images=6).spec.key
     assert RelevanceScores.stored(demo, key) is None
-    whole = Subject(demo, digits, data).relevance_scores(KMeans(2), images=18).get_or_why_not()
+    whole = Subject(demo, digits, data).relevance_scores(KMeans(2), images=6).get_or_why_not()
     assert isinstance(whole, MapScores)
     kept = RelevanceScores.stored(demo, key)
     assert kept is not None
