@@ -59,6 +59,8 @@ class Origin:
         spec: where these are; None where they came from Python.
         loaders: what gave the network's input, by split.
         sample: the embeddings (n, D) of the first images of each split.
+        accuracy: share of the test images that the network itself classifies correctly; None if it predicts none of
+            the classes, or without test images.
     """
 
     network: nn.Module | None = None
@@ -69,6 +71,7 @@ class Origin:
     spec: DatasetSpec | None = None
     loaders: Mapping[str, Iterable[Any]] = field(default_factory=dict)
     sample: Mapping[str, np.ndarray] = field(default_factory=dict)
+    accuracy: float | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # images are not copied with a module
@@ -208,7 +211,8 @@ def _fitted(
         data,
         spec,
         {} if data is not None or ways is None else dict(given),
-        {split: each.z[:SAMPLE] for split, each in embedded.items()},
+        {split: each.z[:SAMPLE].copy() for split, each in embedded.items()},
+        float((test.black_box == test.labels).mean()) if test is not None and class_outputs else None,
     )
     return Fitted(
         parts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kmex_core.data.display import printable
+from kmex_core.base.plain_text import plain
 from kmex_core.relevance.catalogue import METHODS
 
 
@@ -153,7 +153,7 @@ class Explanation:
         lines.append(f"Relevance maps: {self.maps.method} of the {self.maps.target}")
         for row, number in enumerate(self.prototypes.tolist()):
             of = f" of {self._named(int(self.prototype_class[number]))}" if len(self.prototype_class) else ""
-            exemplar = f", exemplar {printable(self.exemplars[row])}" if self.exemplars and self.exemplars[row] else ""
+            exemplar = f", exemplar {plain(self.exemplars[row])}" if self.exemplars and self.exemplars[row] else ""
             judged = ""
             if self.verdicts and self.verdicts[row].margin is not None:
                 verdict = self.verdicts[row]
@@ -165,7 +165,7 @@ class Explanation:
         return "\n".join(lines)
 
     def _named(self, label: int) -> str:
-        return printable(self.class_names[label]) if self.class_names else f"class {label}"
+        return plain(self.class_names[label]) if self.class_names else f"class {label}"
 
     @property
     def likeliest(self) -> int:
