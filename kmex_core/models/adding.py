@@ -51,7 +51,7 @@ def add(store: Store, kmex: Added, origin: Origin, name: str, overwrite: bool, s
     network, preprocessing = _checked(origin)
     demand_writable("The model cannot be kept")
     head_path = str(kmex.made_by["head_path"])
-    example = _example(origin, preprocessing).to(next(network.parameters(), torch.empty(0)).device)
+    example = _example(origin, preprocessing).to(passes.device_of(network))
     with catalogue.claimed(store, name):
         catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or pass overwrite=True.")
         found = _network(network, head_path, origin.outputs, example, source)
@@ -215,7 +215,7 @@ def _compare(
 
 
 def _same_scores(parts: splitting.SplitModel, head: nn.Module, z: Tensor, tolerance: float) -> bool:
-    place = next(head.parameters(), torch.empty(0)).device
+    place = passes.device_of(head)
     with torch.no_grad(), passes.evaluating(head):
         mine = head(z.to(place)).cpu()
         return has_scores(parts.head) and _close(parts.head(z), mine, tolerance)

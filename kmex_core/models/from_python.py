@@ -242,7 +242,7 @@ def _placed(model: nn.Module, request: Request) -> tuple[nn.Module, torch.device
     if not isinstance(model, nn.Module):
         raise InputError(f"Expected a classifier (torch.nn.Module), got a {type(model).__name__}.")
     network, head, device = passes.unwrapped(model), request.head, request.device
-    place = next(network.parameters(), torch.empty(0)).device
+    place = passes.device_of(network)
     if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
         if isinstance(head, nn.Module):
             head = next((name for name, part in network.named_modules() if part is head), head)
