@@ -143,8 +143,9 @@ def from_images(model: nn.Module, images: Any, preprocess: Any, test: Any, reque
         ways = prepared(preprocess, network)
         data, spec = _data(images, test, request)
         given: dict[str, Iterable[Any]] = {split: _inputs(data, split, ways) for split in data.splits}
-        named = data.class_names if spec is not None or _has_names(data.class_names) else None
-        return _fitted(model, given, named, request, ways, data, spec)
+        if spec is None and not _labels_named(images) and not isinstance(request.classes, str | Mapping):
+            request = dataclasses.replace(request, classes=None)  # they have named the labels
+        return _fitted(model, given, data.class_names, request, ways, data, spec)
     loaders = _loaders(images, test)
     if preprocess is None:
         raise InputError(
@@ -257,9 +258,11 @@ def _data(images: Any, test: Any, request: Request) -> tuple[ImageDataset, Datas
             raise InputError("A data set by its path has its own test images: put them beside train/ in test/.")
         spec = DatasetSpec(str(images))
         return dataset(spec, request.progress), spec
-    names = request.classes if isinstance(request.classes, list | tuple) else None
-    labels = _labels_named(images)
-    return pictures(images, test, None if labels else names, request.progress), None
+    named, classes = _labels_named(images), request.classes
+    if isinstance(classes, Mapping):
+        classes = [str(classes[number]) for number in sorted(classes)]
+    names = None if named or isinstance(classes, str) else classes
+    return pictures(images, test, names, request.progress), None
 
 
 def _labels_named(images: Any) -> bool:
@@ -268,11 +271,6 @@ def _labels_named(images: Any) -> bool:
     return bool(getattr(part, "classes", None)) or any(
         hasattr(feature, "names") for feature in getattr(part, "features", {}).values()
     )
-
-
-def _has_names(names: Sequence[str]) -> bool:
-    """Whether these are names of classes, not numbers of labels."""
-    return list(names) != list(map(str, range(len(names))))
 
 
 def _inputs(data: ImageDataset, split: str, ways: Prepared) -> Iterator[tuple[Tensor, Tensor]]:
@@ -363,19 +361,17 @@ def _for_classes(
         if classes != NO_CLASSES:
             raise InputError(f"Expected a list of class names, a mapping, or \"{NO_CLASSES}\", got '{classes}'.")
         return _encoder_alone(parts, names or (), outputs, warn=False)
-    given = _by_output(classes, outputs, sparse=names is None or outputs == 0)
+    if names is None and isinstance(classes, Sequence):  # of the labels, and of as many outputs
+        names, classes = tuple(map(str, classes)), None
     if outputs == 0:
-        return _encoder_alone(parts, names or tuple(given.values()), outputs, warn=False)
-    if names is None and not given:
-        names = tuple(map(str, range(outputs)))
-        return parts, names, tuple(range(outputs))
+        return _encoder_alone(parts, names or (), outputs, warn=False)
+    given = _by_output(classes, outputs)
     if names is None:
-        names, listed = tuple(given.values()), not isinstance(classes, Mapping)
-        if listed and len(names) == 1 and isinstance(parts.head, SelectedHead):
-            return parts.predicting([1], 1), names, (1,)
-        if listed and len(names) != outputs:
-            return _encoder_alone(parts, names, outputs)
-        return parts.predicting(list(given), len(names)), names, tuple(given)
+        names = tuple(given.values()) or tuple(map(str, range(outputs)))
+        chosen = tuple(given) or tuple(range(outputs))
+        return (parts.predicting(chosen, len(names)) if given else parts), names, chosen
+    if len(names) == 1 and isinstance(parts.head, SelectedHead):  # the second class of one score
+        return parts.predicting([1], 1), tuple(names), (1,)
     known = given or _own_names(network, outputs)
     found = matched(names, list(known.values())) if known else None
     if found is not None:
@@ -390,12 +386,12 @@ def _for_classes(
     return parts, tuple(names), tuple(range(outputs))
 
 
-def _by_output(classes: Sequence[str] | Mapping[int, str] | None, outputs: int, sparse: bool) -> dict[int, str]:
+def _by_output(classes: Sequence[str] | Mapping[int, str] | None, outputs: int) -> dict[int, str]:
     """The names of outputs by their numbers, ascending."""
     if classes is None:
         return {}
     if not isinstance(classes, Mapping):
-        if not sparse and len(classes) != outputs:
+        if len(classes) != outputs:
             raise InputError(f"{len(classes)} names of classes are given, but the network has {outputs} outputs.")
         return {number: str(name) for number, name in enumerate(classes)}
     wrong = [key for key in classes if not isinstance(key, int) or not 0 <= key < outputs]
