@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from kmex_core.models import catalogue
 from kmex_core.networks.given_preprocessing import prepared
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import subject_of
+from tests.helpers.paths import ROOT
 from tests.helpers.pictures import encoded
 
 NAMES = ("blue", "green", "red")
@@ -505,6 +507,19 @@ def test_a_folder_stays_where_it_is(net: Colours, store: Store, pixels: np.ndarr
     assert info.dataset == str(root.resolve())
     assert not written.place_of(store.root, "mine").exists()
     assert info.class_outputs == (0, 1, 2)
+
+
+def test_the_lines_of_the_guide(
+    net: Colours, store: Store, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    _folder(pixels, tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(encoded(pixels[1], "JPEG"))
+    monkeypatch.chdir(tmp_path)
+    guide = (ROOT / "docs" / "how-to" / "bring-your-model.md").read_text()
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    exec(lines, {"model": net})
+    assert capsys.readouterr().out.startswith("KMEx: green (")
+    assert subject_of(store, "mine").data.name == str(tmp_path / "photos")
 
 
 def test_encoded_pictures_are_kept_as_they_are(net: Colours, store: Store, pixels: np.ndarray) -> None:
