@@ -93,7 +93,15 @@ def test_the_reference_has_every_command_and_every_public_class(site: Path) -> N
     for name in group.commands:  # type: ignore[attr-defined]
         assert f"kmex {name}" in commands
     python = (site / "reference" / "python.html").read_text()
-    for name in ("KMEx.convert", "Subject.conversion", "Artifact.peek", "Store", "Metric.measure"):
+    for name in (
+        "KMEx.from_model",
+        "KMEx.convert",
+        "KMEx.add_to_store",
+        "Subject.conversion",
+        "Artifact.peek",
+        "Store",
+        "Metric.measure",
+    ):
         assert re.search(rf'id="kmex_core\.[\w.]*{re.escape(name)}"', python), name
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from kmex_core.base.errors import InputError
 from kmex_core.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -123,6 +124,43 @@ def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tenso
     if preprocessing.white != 1:
         values = values * preprocessing.white
     return ((values - centre) / scale).expand(-1, preprocessing.inputs, -1, -1)
+
+
+def pictures_of(images: torch.Tensor, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    """Pictures that a preprocessing makes a network's input of, which is `normalise` undone.
+
+    Where it cuts the centre out, there is a margin around it, with the values at its border.
+
+    Args:
+        images: (N, inputs, height, width) floats.
+        preprocessing: what they were made with.
+
+    Returns:
+        (N, H, W) or (N, H, W, 3) uint8, and how far the values were from whole levels 0…255, at most.
+
+    Raises:
+        InputError: where the margin would have to be inside.
+    """
+    import torch
+
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(preprocessing.mean, dtype=torch.float64).view(shape)
+    std = torch.tensor(preprocessing.std, dtype=torch.float64).view(shape)
+    values = images[:, : preprocessing.channels].detach().cpu().double() * std + mean
+    levels = values * (255 / preprocessing.white)
+    rounded = levels.round().clamp_(0, 255)
+    away = float((levels - rounded).abs().max())
+    if preprocessing.order == "BGR":
+        rounded = rounded.flip(1)
+    pixels = rounded.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    if preprocessing.resize == "shorter":
+        if preprocessing.shorter < min(preprocessing.size):
+            raise InputError("A preprocessing that cuts out more than the whole picture cannot be undone.")
+        margins = [max(0, preprocessing.shorter - side) for side in preprocessing.size]
+        before = [round(margin / 2.0) for margin in margins]
+        around = [(first, margin - first) for first, margin in zip(before, margins, strict=True)]
+        pixels = np.pad(pixels, [(0, 0), *around, (0, 0)], mode="edge")
+    return (pixels[..., 0] if preprocessing.channels == 1 else pixels), away
 
 
 def unit_pixels(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:

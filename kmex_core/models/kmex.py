@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -13,27 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
-from kmex_core.base.provenance import versions
+from kmex_core.base.store import Store
 from kmex_core.models import kmex_file
-from kmex_core.networks import passes, splitting
-from kmex_core.networks.extraction import extract
-from kmex_core.networks.loaders import Batches, check_images
+from kmex_core.models.from_python import UNKNOWN, Fitted, Request, from_images, from_loader
+from kmex_core.models.info import ModelInfo
+from kmex_core.models.relevance_starts import RelevanceStarts
+from kmex_core.networks import splitting
+from kmex_core.networks.loaders import check_images
 from kmex_core.networks.memory import out_of_memory
-from kmex_core.prototypes.fit import EPSILON, class_members, fit_prototypes, pairwise, similarity
-from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped, pulled_back
-from kmex_core.prototypes.metric_choice import chosen_metric
+from kmex_core.prototypes.fit import EPSILON, pairwise, similarity
+from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped
 from kmex_core.prototypes.posterior import calibrated, posterior
-from kmex_core.prototypes.suggestion import numbers
 from kmex_core.prototypes.temperature import Temperature
-from kmex_core.prototypes.types import Prototypes, fewer_prototypes
+from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import DEFAULT_TARGET
 from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 
-class KMEx(nn.Module):
+class KMEx(RelevanceStarts, nn.Module):
     """A prototypical self-explainable model (paper 3.1). N images, C classes, K prototypes, D dimensions.
 
     Args:
@@ -96,6 +93,7 @@ class KMEx(nn.Module):
         self.pixel_range = pixel_range
         self.pixel_mean = pixel_mean
         self.made_by = dict(made_by or {})
+        self.origin = UNKNOWN
         self.eval()
 
     by_distance = True  # the similarity is based on a distance
@@ -187,57 +185,6 @@ class KMEx(nn.Module):
         check_images(images, "You gave")
         return self.classify(self.similarity(self.encode(images)))
 
-    # ---- the start of relevance propagation --------------------------------------------------------------------------
-
-    def rivals(self, z: Tensor, prototypes: Tensor, how: str = "class") -> Tensor:
-        """(N,) the rival of one prototype each, (N,): the nearest prototype of another class ("class"), or the nearest
-        other one ("prototype").
-
-        Raises:
-            InputError: when there is none.
-        """
-        alike = self.prototype_class[prototypes][:, None] == self.prototype_class
-        if how == "prototype":
-            alike = torch.zeros_like(alike).scatter_(1, prototypes[:, None], value=True)
-        if bool(alike.all(1).any()):
-            raise InputError("There is no other prototype to compare with.")
-        return self.distance(z).masked_fill(alike, torch.inf).argmin(1)
-
-    def margin(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
-        """(N,) margins ‖z̃ − q‖² − ‖z̃ − p‖² of prototypes p against rivals q, both (N,): positive where p is nearer."""
-        p, q = self.prototypes[prototypes], self.prototypes[rivals]
-        # as (2 z̃ − p − q) · (p − q): near ties lose no digits
-        return ((2 * self.mapped(z) - p - q) * (p - q)).sum(1)
-
-    def margin_relevance(self, z: Tensor, prototypes: Tensor, rivals: Tensor) -> Tensor:
-        """(N, D) relevance of the embedding's dimensions for the margin; rows sum to it."""
-        from kmex_core.relevance.starts import margin_relevance
-
-        p, q = self.prototypes[prototypes], self.prototypes[rivals]
-        return margin_relevance(z, p, q, self.metric.name, self.metric_matrix)
-
-    def prototype_relevance(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """(N, D) relevance of the embedding's dimensions for the similarity to one prototype each, (N,)."""
-        from kmex_core.relevance.starts import similarity_relevance
-
-        similarity = self.similarity(z).gather(1, prototypes[:, None])[:, 0]
-        return self._pulled_back(similarity_relevance(self.mapped(z), self.prototypes[prototypes], similarity), z)
-
-    def prediction_relevance(self, z: Tensor, target: Tensor) -> Tensor:
-        """(N, D) relevance of the embedding's dimensions for the posterior of one class each, (N,)."""
-        from kmex_core.relevance.starts import prediction_relevance
-
-        members = class_members(self.prototype_class, len(self.class_names))[target]
-        filled = members.clamp(min=0)  # −1 pads smaller classes: any index will do, its part is 0
-        # each prototype's part of the class's probability, (N, k)
-        scores = self.similarity(z) if self.temperature is None else self.scores(z) / self.temperature.value
-        part = scores.gather(1, filled).masked_fill(members < 0, -torch.inf).softmax(1)
-        probability = part * self.posterior(z).gather(1, target[:, None])
-        return self._pulled_back(prediction_relevance(self.mapped(z), self.prototypes[filled], probability), z)
-
-    def _pulled_back(self, relevance: Tensor, z: Tensor) -> Tensor:
-        return pulled_back(relevance, z, self.metric.name, self.metric_matrix)
-
     # ---- description of the prototypes -----------------------------------------------------------------------------
 
     @property
@@ -264,6 +211,61 @@ class KMEx(nn.Module):
     # ---- convert, save, explain ------------------------------------------------------------------------------------
 
     @classmethod
+    def from_model(
+        cls,
+        model: nn.Module,
+        images: Any,
+        preprocess: Any = None,
+        head: str | nn.Module | None = None,
+        classes: Sequence[str] | Mapping[int, str] | str | None = None,
+        k: int | Sequence[int] | str = 5,
+        metric: str = AUTO,
+        device: str | torch.device | None = None,
+        test: Any = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Self:
+        """Turn a trained network into a KMEx. Nothing is retrained; the network itself is not changed.
+
+        The KMEx shares the network's parameters. It always computes in evaluation mode, whatever the network's mode,
+        which is restored; but do not train in one thread while a KMEx of the same network computes in another.
+
+        Args:
+            model: any classifier, of any type of float, whose output is a tensor, has `.logits`, or is a dict or a
+                tuple; also compiled, in DataParallel, or inside a module that prepares the images; or an encoder.
+            images: the training images. Pictures: the path of a folder, archive or file in any layout that is read
+                here; a `datasets.Dataset` or `DatasetDict`; a pair of an array of uint8 images and labels; or an object
+                that gives (PIL image, label) by index. Or a network's input: a `DataLoader`, a data set of tensors, or
+                an iterable of batches, as tuples (images, labels, …) or dicts ("image" or "pixel_values", "label" or
+                "labels"). A `DataLoader` is read in its data set's order, each image of its sampler once. Turn random
+                augmentation off. A dict of these has splits: train, test, validation.
+            preprocess: how a picture becomes the network's input: "imagenet"; a `Preprocessing`; torchvision's weights
+                or their transforms(); a transformers image processor; timm's data configuration; a JSON file; or a
+                function from a PIL image to a tensor. None: as timm's network says itself. For a network's input, how
+                it was made.
+            head: the part that gives the class scores, by its dotted name or itself (found when None); "none" takes the
+                output as the embedding.
+            classes: names of the outputs in their order, or by their numbers ({0: "cat", 5: "dog"}), where they are not
+                those of the images in order; "none" uses the encoder alone. Where images are labelled by numbers
+                alone, names of these.
+            k: prototypes per class (fewer for a class with fewer different images), C numbers, or "auto": as suggested.
+            metric: "euclidean" (as published), "whitened", "cosine", or "auto": whitened, unless Euclidean is the more
+                accurate one on held-out images.
+            device: where to compute (the model's device when None); a model on another device is copied.
+            test: held-out images, of the same kind as `images`, for the posterior's temperature and for "auto". Of
+                pictures without test images a fifth of each class is held out. Without any the probabilities are the
+                published ones, which are not calibrated.
+            seed: of k-means.
+            progress: called during the computation.
+
+        Raises:
+            InputError: when the network cannot be split, images cannot be used, a class has no images, preprocessing,
+                classes or metric do not fit, or torch cannot use the device.
+        """
+        request = Request(head, classes, k, metric, seed, device, progress)
+        return cls._of(from_images(model, images, preprocess, test, request))
+
+    @classmethod
     def convert(
         cls,
         model: nn.Module,
@@ -277,78 +279,64 @@ class KMEx(nn.Module):
         metric: str = AUTO,
         held_out: Iterable[Any] | None = None,
     ) -> Self:
-        """Turn a trained classifier into a KMEx. Nothing is retrained; the classifier itself is not changed.
-
-        The KMEx shares the classifier's parameters. It always computes in evaluation mode, whatever the
-        classifier's mode, which is restored; but do not train in one thread while a KMEx of the same
-        classifier computes in another.
+        """`from_model` with loaders of a network's input whose preprocessing stays unknown: only such input can be
+        explained, and the KMEx cannot be added to the store.
 
         Args:
-            model: any classifier with a head, of any type of float; also compiled, in DataParallel, or inside a module
-                that prepares the images; or an encoder (head="none").
-            loader: batches of normalised training images (n, channels, H, W) with labels (n,), as pairs or as dicts
-                ("image" or "pixel_values", "label" or "labels"). A `DataLoader` is read in its data set's order,
-                each image of its sampler once, so `nearest` contains indices into the data set. Turn random
-                augmentation off.
-            k: prototypes per class (fewer for a class with fewer different images), C numbers, or "auto": as suggested.
-            seed: of k-means.
-            class_names: C names ("0", "1", … when None); needed for an encoder.
-            device: where to compute (the model's device when None); a model on another device is copied.
-            progress: called during the computation.
-            head: the part that gives the class scores, by its dotted name or itself (found when None).
-            metric: "euclidean" (as published), "whitened", "cosine", or "auto": whitened, unless Euclidean is the more
-                accurate one on the `held_out` images.
-            held_out: a loader of labelled images that are not training images, for the posterior's temperature and
-                for "auto". Without it the probabilities are the published ones, which are not calibrated.
+            loader: the training images.
+            class_names: `classes`.
+            held_out: `test`.
+            model, k, seed, device, progress, head, metric: see `from_model`.
 
         Raises:
-            InputError: when the model cannot be split, a loader is invalid, a class has no images, the metric is
-                unknown, or torch cannot use the device.
+            InputError: see `from_model`.
         """
-        if not isinstance(model, nn.Module):
-            raise InputError(f"Expected a classifier (torch.nn.Module), got a {type(model).__name__}.")
-        network = passes.unwrapped(model)
-        place = next(network.parameters(), torch.empty(0)).device
-        if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
-            if isinstance(head, nn.Module):
-                head = next((name for name, part in network.named_modules() if part is head), head)
-            network = copy.deepcopy(network).to(device)
-            place = torch.empty(0, device=device).device
-        batches = Batches(loader)
-        parts = splitting.for_labels(splitting.split(network, batches.first.to(place), head), class_names)
-        names = tuple(class_names) if class_names is not None else tuple(map(str, range(parts.head.out_features)))
-        batches.classes = parts.head.out_features
-        try:
-            embeddings = extract(parts.encoder, parts.head, batches, batches.total, place, progress=progress)
-        except RuntimeError as error:
-            raise splitting.not_run(network, batches.last, error) from error
-        held = None
-        if held_out is not None:
-            others = Batches(held_out)
-            others.classes = parts.head.out_features
-            held = extract(parts.encoder, parts.head, others, others.total, place, progress=progress)
-        fitted = chosen_metric(metric, embeddings, held, names, str(place))
-        space = embeddings.in_space(fitted)
-        counts = numbers(k, space, names, str(place), progress)
-        prototypes = fit_prototypes(space, names, counts, seed, str(place), progress)
-        if isinstance(counts, int) and (few := fewer_prototypes(prototypes, names, counts)):
-            warnings.warn(few, stacklevel=2)
-        nearest, nearest_any = batches.index_of(prototypes.nearest), batches.index_of(prototypes.nearest_any)
-        prototypes = dataclasses.replace(prototypes, nearest=nearest, nearest_any=nearest_any)
-        made_by = {"k": counts, "seed": seed, "head_path": parts.head_path or splitting.NONE, "versions": versions()}
+        request = Request(head, class_names, k, metric, seed, device, progress)
+        return cls._of(from_loader(model, loader, held_out, request))
+
+    @classmethod
+    def _of(cls, fitted: Fitted) -> Self:
         kmex = cls(
-            parts.encoder,
-            parts.head,
-            prototypes,
-            names,
-            pixel_range=batches.pixel_range(),
-            made_by=made_by,
-            metric=fitted,
-            pixel_mean=batches.pixel_mean(),
-        ).to(place)
-        if held is not None:
-            kmex.temperature = calibrated(kmex.scores, kmex.score_class, held)
+            fitted.parts.encoder,
+            fitted.parts.head,
+            fitted.prototypes,
+            fitted.class_names,
+            pixel_range=fitted.pixel_range,
+            made_by=fitted.made_by,
+            metric=fitted.metric,
+            pixel_mean=fitted.pixel_mean,
+        ).to(fitted.place)
+        if fitted.test is not None:
+            kmex.temperature = calibrated(kmex.scores, kmex.score_class, fitted.test, fitted.validation)
+        kmex.origin = fitted.origin
         return kmex
+
+    def add_to_store(
+        self, name: str, overwrite: bool = False, source: str | None = None, store: Store | None = None
+    ) -> ModelInfo:
+        """Bring what `from_model` made to the pages and commands: its network, and its images where they are not there.
+
+        Their results for the same numbers of prototypes are those of this KMEx. Pictures that came from Python are
+        written to the store, losslessly; of a loader they are made from the network's input again.
+
+        Args:
+            name: of the model in the store.
+            overwrite: replace the model of this name, and its images from Python.
+            source: where the network comes from, as after `--model` of the command `new`: `module:function` names a
+                function of your own, which is then allowed to run on this machine. When None, networks of torchvision,
+                timm and transformers are recognised; the graph of any other is exported by torch.
+            store: the default one when None.
+
+        Returns:
+            The model's description in the store.
+
+        Raises:
+            InputError: when the name is taken, or the pages could not have the same results; with what to change.
+            StoreError: when the store cannot be written.
+        """
+        from kmex_core.models.adding import add
+
+        return add(store or Store(), self, self.origin, name, overwrite, source)
 
     def save(self, path: str | Path) -> None:
         """Write everything but the network's weights to one safetensors file.
@@ -376,7 +364,7 @@ class KMEx(nn.Module):
 
     def explain(
         self,
-        image: Tensor,
+        image: Tensor | str | Path | bytes | Any,
         prototypes: Sequence[int] | None = None,
         top: int = 3,
         method: str | None = None,
@@ -384,10 +372,11 @@ class KMEx(nn.Module):
         rival: str | int = "class",
         judged: bool = True,
     ) -> Explanation:
-        """Explain the classification of an image, with relevance maps for some prototypes.
+        """Explain the classification of an image, with relevance maps for some prototypes. It prints in words.
 
         Args:
-            image: (3, H, W) or (1, 3, H, W), normalised.
+            image: a picture (the path of a file, its bytes, a PIL image, or a uint8 array (H, W) or (H, W, 3)), where
+                the preprocessing is known; or the network's input, a tensor (3, H, W) or (1, 3, H, W), normalised.
             prototypes: the prototypes to compute relevance maps for (the `top` nearest when None).
             top: their number when `prototypes` is None.
             method: how, a name in `relevance.catalogue.METHODS`: "masked-gradients" for any network (the default; for
@@ -404,7 +393,11 @@ class KMEx(nn.Module):
         """
         from kmex_core.relevance.explain import explain
 
-        return explain(self, image, prototypes, top, method, target, rival, judged)
+        if not isinstance(image, Tensor):
+            image = self.origin.input(image)
+        found = explain(self, image, prototypes, top, method, target, rival, judged)
+        titles = self.origin.titles(self.details.exemplar[found.prototypes])
+        return dataclasses.replace(found, exemplars=titles)
 
     def maps(
         self,

@@ -245,7 +245,7 @@ def _pair(batch: Any) -> tuple[Any, Any]:
             f"The loader gives dicts of {', '.join(map(str, batch))}; the images are expected under one of "
             f"{', '.join(IMAGES)}, the labels under one of {', '.join(LABELS)}."
         )
-    if not isinstance(batch, list | tuple) or len(batch) != 2:
+    if not isinstance(batch, list | tuple) or len(batch) < 2:
         got = f"{len(batch)} parts" if isinstance(batch, list | tuple) else f"a {type(batch).__name__}"
         raise InputError(f"The loader must give pairs of images and labels; it gave {got}.")
     return batch[0], batch[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ class Call:
     name: str
     inputs: tuple[Any, ...]
     output: Any
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module computes: the device of its first parameter, or buffer; the CPU without any."""
+    first = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -88,8 +88,9 @@ def chosen_metric(
     held_out: Embeddings | None,
     class_names: Sequence[str],
     device: str = "cpu",
+    validation: Embeddings | None = None,
 ) -> EmbeddingMetric:
-    """The metric of this name, fitted; "auto" decides by held-out images, whitened without any.
+    """The metric of this name, fitted; "auto" decides by held-out images as `stages.geometry`, whitened without any.
 
     Args:
         name: one of `OPTIONS`.
@@ -97,6 +98,7 @@ def chosen_metric(
         held_out: of other images.
         class_names: C names.
         device: a torch device.
+        validation: of images for such choices, which then decide alone.
 
     Raises:
         InputError: for an unknown name.
@@ -106,10 +108,12 @@ def chosen_metric(
     if name != AUTO:
         return fit_metric(name, train.z, train.labels)
     euclidean, whitened = (fit_metric(each, train.z, train.labels) for each in NAMES[:2])
-    if held_out is None:
+    deciding = held_out if validation is None else validation
+    if deciding is None:
         return whitened
-    right = [right_in(metric, train, [held_out], class_names, device)[0] for metric in (euclidean, whitened)]
-    return {EUCLIDEAN: euclidean, WHITENED: whitened}[trial(*right).choice]
+    both = [right_in(metric, train, [deciding], class_names, device)[0] for metric in (euclidean, whitened)]
+    trials = trials_on_halves(both[0], both[1], deciding.labels) if validation is None else (trial(both[0], both[1]),)
+    return {EUCLIDEAN: euclidean, WHITENED: whitened}[agreed(trials)]
 
 
 def trials_on_halves(euclidean: np.ndarray, whitened: np.ndarray, labels: np.ndarray) -> tuple[Trial, ...]:

@@ -16,6 +16,7 @@ from kmex_core.base.errors import InputError, unknown_name
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.feature_maps import before_pooling, last_maps
 from kmex_core.networks.memory import Portions, in_portions
+from kmex_core.networks.passes import device_of
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.kmeans import kmeans
 from kmex_core.prototypes.metric import EmbeddingMetric, mapped
@@ -99,7 +100,7 @@ class PatchKMEx(nn.Module):
             )
         # the last feature map is what is pooled, even where a function stands between the last module and the pooling
         self._stages = [(name, side) for name, _, side in (stages[:-1] if self._pool else stages)]
-        device = next(encoder.parameters()).device
+        device = device_of(encoder)
         with torch.no_grad():
             examples = self.feature_maps(torch.zeros(1, 3, image_size, image_size, device=device))
         self.grid = (examples[0].shape[2], examples[0].shape[3])

@@ -12,6 +12,9 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.errors import InputError
+from kmex_core.base.progress import Progress, silent
+from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.types import Prototypes
 
 if TYPE_CHECKING:
     import torch
@@ -161,6 +164,41 @@ def cluster_centers(
         sums.index_add_(0, where, rows.double())
     sizes = torch.bincount(place, minlength=len(sums))
     return (sums / sizes[:, None]).float().cpu().numpy(), np.repeat(np.arange(len(counts)), counts)
+
+
+def swept_prototypes(
+    embeddings: Embeddings,
+    class_names: Sequence[str],
+    k: int | Sequence[int],
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Prototypes:
+    """The prototypes that the sweep of an embedding has for some numbers, without the sweep's larger ones; those of
+    `fit_prototypes` beyond its reach. They are the prototypes that a conversion in the store has.
+
+    Args:
+        embeddings, class_names, k, seed, device, progress: see `fit_prototypes`.
+
+    Raises:
+        InputError: see `fit_prototypes`.
+    """
+    import torch
+
+    from kmex_core.prototypes.fit import checked_sizes, class_clusters, fit_prototypes, nearest_prototypes
+
+    counts = [k] * len(class_names) if isinstance(k, int) else list(k)
+    if len(counts) != len(class_names) or min(counts) < 1 or reach_of(max(counts)) is None:
+        return fit_prototypes(embeddings, class_names, k, seed, device, progress)
+    checked_sizes(embeddings, class_names)
+    z, labels = torch.from_numpy(embeddings.z).to(device), torch.from_numpy(embeddings.labels).to(device)
+    # clusters for a number follow from those for fewer, and do not depend on more
+    numbers = [range(1, count + 1) for count in counts]
+    cluster, sizes = np.zeros(len(embeddings), dtype=np.int64), np.empty(len(counts), dtype=np.int64)
+    for label, found in enumerate(class_clusters(z, labels, numbers, seed, progress)):
+        cluster[embeddings.labels == label] = found[-1].labels.cpu().numpy()
+        sizes[label] = len(found[-1].centers)
+    return nearest_prototypes(embeddings, class_names, *cluster_centers(z, labels, cluster, sizes), device)
 
 
 def nearest_of_each(z: torch.Tensor, sets: Sequence[np.ndarray]) -> np.ndarray:

@@ -72,6 +72,8 @@ def explain(
         black_box_map=None if scores is None else maps[len(ids) :],
         unusual=nearest > kmex.details.typical_distance,
         distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
+        class_names=tuple(kmex.class_names),
+        prototype_class=kmex.details.classes,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from kmex_core.base.plain_text import plain
 from kmex_core.relevance.catalogue import METHODS
 
 
@@ -95,9 +96,11 @@ class MapVerdict:
         return 0 if self.margin is None else int((self.margin.mean(1) < other.mean(1)).sum())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """The explanation of a prediction: similarities to the prototypes, and relevance maps of some of them.
+
+    Printed, it says what was predicted and why.
 
     Attributes:
         black_box: (C,) float32, the black box's class probabilities; None beside a network that predicts none of the
@@ -114,6 +117,9 @@ class Explanation:
         black_box_map: one relevance map, of the black box's score of its predicted class.
         unusual: True if the image is farther from its nearest prototype than 99 % of the training images.
         distance_rank: share (0…1) of the training images nearer to their nearest prototype.
+        class_names: C names.
+        prototype_class: (K,) the class of each prototype.
+        exemplars: what the exemplars of `prototypes` are called, where that is known.
     """
 
     black_box: np.ndarray | None
@@ -129,6 +135,37 @@ class Explanation:
     black_box_map: RelevanceMaps | None
     unusual: bool
     distance_rank: float
+    class_names: tuple[str, ...] = ()
+    prototype_class: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    exemplars: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """In words: the predictions, and a line for each of the prototypes with a map."""
+        calibrated = "" if self.calibrated else ", not calibrated"
+        lines = [f"KMEx: {self._named(self.predicted)} ({self.kmex[self.predicted]:.1%}{calibrated})"]
+        if self.predicted_black_box is not None and self.black_box is not None:
+            share = self.black_box[self.predicted_black_box]
+            lines.append(f"Black box: {self._named(self.predicted_black_box)} ({share:.1%})")
+        if self.unusual:
+            lines.append("Unusual: farther from every prototype than 99 % of the training images are.")
+        if self.likeliest != self.predicted:
+            lines.append(f"Near tie: all prototypes together make {self._named(self.likeliest)} the likeliest class.")
+        lines.append(f"Relevance maps: {self.maps.method} of the {self.maps.target}")
+        for row, number in enumerate(self.prototypes.tolist()):
+            of = f" of {self._named(int(self.prototype_class[number]))}" if len(self.prototype_class) else ""
+            exemplar = f", exemplar {plain(self.exemplars[row])}" if self.exemplars and self.exemplars[row] else ""
+            judged = ""
+            if self.verdicts and self.verdicts[row].margin is not None:
+                verdict = self.verdicts[row]
+                judged = (
+                    f", map better than random order by {verdict.better_than(verdict.random)} of {len(REPLACEMENTS)} "
+                )
+                judged += "replacements"
+            lines.append(f"  prototype {number}{of}: similarity {self.similarity[number]:.3f}{exemplar}{judged}")
+        return "\n".join(lines)
+
+    def _named(self, label: int) -> str:
+        return plain(self.class_names[label]) if self.class_names else f"class {label}"
 
     @property
     def likeliest(self) -> int:

@@ -26,6 +26,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
     from kmex_core.data.network_input import pixel_bounds
     from kmex_core.models.builtin import BuiltInPrototypes
     from kmex_core.models.kmex import KMEx
+    from kmex_core.networks.passes import device_of
 
     info = network.info
     return (BuiltInPrototypes if source.built_in else KMEx)(
@@ -45,4 +46,4 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         },
         conversion.metric,
         conversion.temperature,
-    ).to(next(network.model.parameters()).device)
+    ).to(device_of(network.model))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmex_core.base.errors import InputError
-from kmex_core.base.jsontext import read_json
 from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
@@ -22,9 +20,10 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.opened import dataset
-from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import AT_CHANCE, RANDOM, TEST_IS_TRAINING, ModelInfo
+from kmex_core.networks.output_names import matched, plain
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
 from kmex_core.stages.statistics import PixelStatistics
@@ -269,13 +268,13 @@ def _preprocessing(
     store: Store, request: NewRequest, proposal: Proposal, data: ImageDataset, progress: Progress
 ) -> tuple[Preprocessing, Step]:
     """From a picture to the network's input, and where that is known from."""
+    from kmex_core.networks.given_preprocessing import imagenet, read_preprocessing
+
     given, why = proposal.preprocessing, "as its source says"
     if request.preprocess == IMAGENET:
-        side = (given.height, given.width) if given else (224, 224)
-        shorter = round(min(side) * 256 / 224)
-        given, why = Preprocessing(*side, 3, IMAGENET_MEAN, IMAGENET_STD, "shorter", shorter), "as usual for ImageNet"
+        given, why = imagenet(*((given.height, given.width) if given else (224, 224))), "as usual for ImageNet"
     elif request.preprocess != AUTO:
-        given, why = _read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
+        given, why = read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
     elif given is None:
         channels = int(proposal.details.get("channels", 3)) if proposal.details else 3
         picture = 1 if channels == 1 or data.channels == 1 else 3
@@ -288,28 +287,6 @@ def _preprocessing(
         given = replace(given, height=height, width=width, inputs=channels if picture == 1 else 3)
         why = "by the training images' mean and deviation, because its source does not say: check it"
     return given, Step("Preprocessing", f"{given.words()}; {why}.", "check it" in why)
-
-
-def _read_preprocessing(path: Path) -> Preprocessing:
-    from kmex_core.networks.sources.huggingface import preprocessing_of
-
-    try:
-        if path.stat().st_size > MOST_JSON:
-            raise InputError(f"{path} has more than {MOST_JSON // 2**20} MB; expected a small JSON file.")
-        described = read_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}). --preprocess takes {AUTO}, {IMAGENET} or a JSON file."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(described, dict):
-        raise InputError(f"{path} describes no preprocessing.")
-    if "height" in described:
-        return Preprocessing.from_description(described)
-    found = preprocessing_of(described, {})
-    assert found is not None
-    return found
 
 
 def _parts(
@@ -342,12 +319,12 @@ def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageD
         return (), Step(title, "Its own are not used, as asked: its encoder and the classes of the images.")
     if _named_outputs(request.classes) and len(given) != outputs:
         raise InputError(f"{len(given)} names of classes are given, but the network has {outputs} outputs.")
-    if len(given) == outputs and (found := _matched(names, given)) is not None:
+    if len(given) == outputs and (found := matched(names, given)) is not None:
         if found == tuple(range(outputs)):
             return found, Step(title, f"All {outputs} outputs, in order, by their names.")
         return found, Step(title, f"{len(names)} of its {outputs} outputs, by their names.")
     if _named_outputs(request.classes):
-        missing = [name for name in names if _plain(name) not in set(map(_plain, given))]
+        missing = [name for name in names if plain(name) not in set(map(plain, given))]
         raise InputError(f"The given names lack classes of the images: {first_few(missing)}.")
     if outputs == len(names):
         return tuple(range(outputs)), Step(
@@ -377,18 +354,6 @@ def names_in_order(names: Sequence[str]) -> str:
     written = io.StringIO()
     csv.writer(written, lineterminator="").writerow(names)
     return written.getvalue()
-
-
-def _matched(names: Sequence[str], given: Sequence[str]) -> tuple[int, ...] | None:
-    """The number of each class among named outputs; None unless each is there once."""
-    plain = [_plain(name) for name in given]
-    if any(plain.count(_plain(name)) != 1 for name in names):
-        return None
-    return tuple(plain.index(_plain(name)) for name in names)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", " ", name).strip().casefold()
 
 
 def _check_step(check: InputCheck, data: ImageDataset) -> Step:

@@ -132,7 +132,9 @@ class ModelPatches(Artifact[PatchSpec, PatchConversion]):
 
     def _batches(self, split: str, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
         """See `fit_patches`."""
-        return self._bound.inputs(split, BATCH, rows, next(self._bound.network.model.parameters()).device)
+        from kmex_core.networks.passes import device_of
+
+        return self._bound.inputs(split, BATCH, rows, device_of(self._bound.network.model))
 
     def pack(self, result: PatchConversion) -> tuple[Arrays, dict[str, Any]]:
         return result.prototypes.to_arrays() | result.metric.to_arrays() | result.to_arrays(), {

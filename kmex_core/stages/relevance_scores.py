@@ -155,7 +155,9 @@ class ReferenceDivergence(_OfMaps[DivergenceSpec, MapDivergences]):
 
     @cached_property
     def _black_box(self) -> BlackBox:
-        device = str(next(self._bound.network.model.parameters()).device)
+        from kmex_core.networks.passes import device_of
+
+        device = str(device_of(self._bound.network.model))
         return catalogue.load(self.store, self._reference.name, device)
 
     def why_not(self) -> NotComputed | None:

@@ -177,7 +177,7 @@ BROKEN[1, 2, 3, 4] = torch.nan
         ((images()[:3], torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]])), "one class per image"),
         ((images()[:3], [0, 1, 3]), "Expected labels from 0 to 2 for the classifier's 3 classes, got 3"),
         ((images()[:3], [0, -1, 2]), "got -1"),
-        ((images()[:3], [0, 1, 2], [0, 1, 2]), "pairs of images and labels; it gave 3 parts"),
+        ((images()[:3],), "pairs of images and labels; it gave 1 parts"),
         ({"picture": images()[:3], "label": [0, 1, 2]}, "dicts of picture, label; the images are expected under"),
         (images()[:3], "it gave a Tensor"),
         ((images()[:3].to("meta"), [0, 1, 2]), "'meta'"),
@@ -236,7 +236,7 @@ def test_prototypes_are_pictures_of_the_data_set_and_of_the_sampled_images_only(
     ("image", "message"),
     [
         (images()[0].byte(), "You gave images of type uint8"),
-        (images()[0].numpy(), "You gave images as numpy's ndarray"),
+        (images()[0].numpy(), "The image is an array of float32; expected the path of a picture"),
         (images()[0, 0], r"You gave images \(6, 6\)"),
         (images()[0, :1], r"Expected images \(N, 3, H, W\), got \(1, 1, 6, 6\)"),
         (BROKEN[1], "You gave images with values that are not finite"),

@@ -76,7 +76,7 @@ def load_arrays(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
             for done, (split, (images, classes)) in enumerate(pairs.items()):
                 progress(Event("Reading arrays", done, len(pairs)))
                 read[split] = (
-                    _pixels(_array(archive, headers[images], path), f"'{images}' of {path}"),
+                    pixels_of(_array(archive, headers[images], path), f"'{images}' of {path}"),
                     _array(archive, headers[classes], path),
                 )
             progress(Event("Reading arrays", len(pairs), len(pairs)))
@@ -85,7 +85,7 @@ def load_arrays(spec: DatasetSpec, layout: Layout, progress: Progress = silent) 
             raise
         raise InputError(f"{path} cannot be read as an .npz file ({error}).") from error
     where = {split: f"'{classes}' of {path}" for split, (_, classes) in pairs.items()}
-    labels, class_names = _labels({split: values for split, (_, values) in read.items()}, where, names)
+    labels, class_names = labels_of({split: values for split, (_, values) in read.items()}, where, names)
     splits: dict[str, Split] = {}
     for split, (pixels, _) in read.items():
         if len(pixels) != len(labels[split]):
@@ -226,7 +226,7 @@ def _array(archive: zipfile.ZipFile, header: _Header, path: Path) -> np.ndarray:
     return array.view(header.dtype).reshape(header.shape) if len(array) else np.empty(header.shape, header.dtype)
 
 
-def _pixels(array: np.ndarray, where: str) -> np.ndarray:
+def pixels_of(array: np.ndarray, where: str) -> np.ndarray:
     """(N, H, W) or (N, H, W, 3) uint8."""
     if array.ndim == 4 and array.shape[-1] not in (1, 3) and array.shape[1] in (1, 3):
         array = array.transpose(0, 2, 3, 1)
@@ -252,7 +252,7 @@ def _pixels(array: np.ndarray, where: str) -> np.ndarray:
     return np.round(array).astype(np.uint8)
 
 
-def _labels(
+def labels_of(
     values: dict[str, np.ndarray], where: dict[str, str], given: np.ndarray | None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Each split's labels, and the class names."""

@@ -51,7 +51,7 @@ class HuggingFace(ArchitectureSource):
             )
         classifier = _is_classifier(config)
         classes = (_labels(config) if outputs is None else outputs) if classifier else 0
-        details: dict[str, Any] = {"config": config, "classifier": classifier, **_input(config)}
+        details: dict[str, Any] = {"config": config, "classifier": classifier, **input_of(config)}
         if classifier and classes != _labels(config):
             details["labels"] = classes
         weights = not own_weights and any((folder / file).is_file() for file in WEIGHTS)
@@ -84,7 +84,7 @@ def _transformers() -> Any:
     return library
 
 
-def _input(config: Mapping[str, Any]) -> dict[str, int]:
+def input_of(config: Mapping[str, Any]) -> dict[str, int]:
     """Channels and sides of the input, where the configuration has them."""
     given = config.get("vision_config") if isinstance(config.get("vision_config"), dict) else config
     assert isinstance(given, Mapping)

@@ -41,7 +41,7 @@ class Timm(ArchitectureSource):
                 )
         module = module or timm.create_model(name, pretrained=False, **options)
         return Proposal(
-            module, {}, module.num_classes, _preprocessing(module), pretrained=pretrained, notes=tuple(notes)
+            module, {}, module.num_classes, preprocessing_for(module), pretrained=pretrained, notes=tuple(notes)
         )
 
     def build(self, plan: Plan, arrays: Mapping[str, np.ndarray]) -> nn.Module:
@@ -59,13 +59,18 @@ def _timm() -> Any:
         raise missing("timm", "timm") from None
 
 
-def _preprocessing(module: Any) -> Preprocessing:
-    given = importlib.import_module("timm.data").resolve_data_config({}, model=module)
+def preprocessing_for(module: Any) -> Preprocessing:
+    """What timm's configuration of a network says."""
+    return preprocessing_of(importlib.import_module("timm.data").resolve_data_config({}, model=module))
+
+
+def preprocessing_of(given: Mapping[str, Any]) -> Preprocessing:
+    """That of timm's transform for evaluation with a data configuration (`resolve_data_config`)."""
     channels, height, width = given["input_size"]
-    resize = MODES.get(given["crop_mode"], "shorter")
+    resize = MODES.get(given.get("crop_mode", "center"), "shorter")
     shorter = 0
     if resize == "shorter":  # as timm's transform for evaluation
-        shorter = int(min(height, width) / given["crop_pct"])
+        shorter = int(min(height, width) / given.get("crop_pct", 0.875))
         if shorter == height == width:
             shorter = min(height, width)
     return Preprocessing(

@@ -45,7 +45,7 @@ class TorchvisionNetworks(ArchitectureSource):
             module,
             {},
             IMAGENET if outputs is None else outputs,
-            _preprocessing(weights.transforms()),
+            preprocessing_of(weights.transforms()),
             names,
             pretrained,
             notes=tuple(notes),
@@ -71,8 +71,8 @@ def _made(name: str, outputs: int) -> nn.Module:
     return module
 
 
-def _preprocessing(given: Any) -> Preprocessing:
-    """That of the transforms that come with torchvision's weights."""
+def preprocessing_of(given: Any) -> Preprocessing:
+    """That of the transforms that come with torchvision's weights (`ImageClassification`)."""
     (crop,), (resized,) = given.crop_size, given.resize_size
     return Preprocessing(
         crop,
