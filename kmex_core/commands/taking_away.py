@@ -1,4 +1,4 @@
-"""A model as files to take away: weights, a report, a table of its images, a card."""
+"""A model as files to take away: for import, for Python, as a graph, a report, a table of its images, a card."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights and description, for `import` (safetensors).")
     ] = None,
+    kmex: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="KMEx in one file, for KMEx.load: prototypes, thumbnails, preprocessing, calibration and card "
+            "(safetensors).",
+        ),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="KMEx as an ONNX graph: pixels to similarities, class scores and posterior."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A report in one file, which any browser opens offline.")
     ] = None,
@@ -59,6 +71,7 @@ def export(
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A model card (README.md) in Hugging Face's format.")
     ] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Add the network and its weights to --kmex.")] = False,
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails", help="Add a small picture of each image to the Parquet file.")
     ] = False,
@@ -71,25 +84,27 @@ def export(
     device: Device = "",
     as_json: Json = False,
 ) -> None:
-    """Write a model to files: its weights, a report, a table of its images, a model card. Several at once are possible.
+    """Write a model to files: for import, for Python, for other programs, a report, a table, a card; several at once.
 
-    Report, table and card need the embedding (see `convert`), and contain further results as far as the store has them.
+    All but --out need the embedding (see `convert`), and contain further results as far as the store has them.
     The report names the commands that compute the others.
 
-    Example: python -m kmex_core export --model digits --html digits.html --card README.md
+    Example: python -m kmex_core export --model digits --html digits.html --kmex digits.kmex --weights
     """
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.base.outputs import check_file
 
-        asked = {"out": out, "html": html, "parquet": parquet, "card": card}
+        asked = {"out": out, "kmex": kmex, "onnx": onnx, "html": html, "parquet": parquet, "card": card}
         files = {kind: path for kind, path in asked.items() if path is not None}
         if not files:
-            raise InputError("Nothing to write: pass --out, --html, --parquet or --card, each with a FILE.")
+            raise InputError("Nothing to write: pass --out, --kmex, --onnx, --html, --parquet or --card, with a FILE.")
         if len({path.absolute() for path in files.values()}) < len(files):
             raise InputError("Two of the files are the same. Choose different ones.")
         if thumbnails and parquet is None:
             raise InputError("--thumbnails are pictures in the table: pass --parquet FILE, too.")
+        if weights and kmex is None:
+            raise InputError("--weights are the network's in the KMEx file: pass --kmex FILE, too.")
         for kind, path in files.items():
             check_file(path, overwrite, f"--{kind}")
         makers: dict[str, Callable[[Path], Made]] = {}
@@ -97,8 +112,12 @@ def export(
             makers["out"] = lambda path: _weights(model, path)
         if files.keys() != {"out"}:
             source: PrototypeSource = BuiltIn() if own else KMeans(k, 0, metric)
+            if kmex is not None or onnx is not None:
+                _check_source(source)
             maker = report_maker() if html is not None else None
             subject = open_subject(model, data_root, skip_broken, device, bar)
+            makers["kmex"] = lambda path: _kmex(subject, source, path, weights)
+            makers["onnx"] = lambda path: _onnx(subject, source, path)
             makers["parquet"] = lambda path: _table(subject, source, path, thumbnails)
             makers["card"] = lambda path: _card(subject, source, path)
             makers["html"] = lambda path: _report(maker, subject, source, path)
@@ -107,8 +126,8 @@ def export(
             size, more = makers[kind](path)
             written.append({"kind": kind, "path": str(path), "bytes": size})
             notes += more
-        weights = {"out": str(out), "bytes": written[0]["bytes"]} if out is not None else {}
-        return {"model": model, **weights, "files": written, "notes": list(dict.fromkeys(notes))}
+        first = {"out": str(out), "bytes": written[0]["bytes"]} if out is not None else {}
+        return {"model": model, **first, "files": written, "notes": list(dict.fromkeys(notes))}
 
     def show(answer: dict[str, Any]) -> None:
         for file in answer["files"]:
@@ -125,6 +144,26 @@ def _weights(model: str, path: Path) -> Made:
     content = catalogue.exported(Store(), model)
     write_bytes(path, content)
     return len(content), []
+
+
+def _check_source(source: PrototypeSource) -> None:
+    from kmex_core.stages.taken_away import check_source
+
+    check_source(source)
+
+
+def _kmex(subject: Subject, source: PrototypeSource, path: Path, weights: bool) -> Made:
+    from kmex_core.stages.taken_away import write_kmex
+
+    notes = write_kmex(subject, source, path, weights)
+    return path.stat().st_size, notes
+
+
+def _onnx(subject: Subject, source: PrototypeSource, path: Path) -> Made:
+    from kmex_core.stages.taken_away import write_onnx
+
+    write_onnx(subject, source, path)
+    return path.stat().st_size, []
 
 
 def _table(subject: Subject, source: PrototypeSource, path: Path, thumbnails: bool) -> Made:

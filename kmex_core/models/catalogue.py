@@ -299,7 +299,15 @@ def load(store: Store, name: str, device: str = "cpu") -> BlackBox:
     info = info_of(description, name, path)
     model = build(info, arrays)
     load_state(model, arrays, f"The weights of '{name}'")
-    model.eval().to(device)
+    return in_parts(info, model.eval().to(device))
+
+
+def in_parts(info: ModelInfo, model: nn.Module) -> BlackBox:
+    """The network of a description, with its encoder and head.
+
+    Raises:
+        InputError: see `splitting`.
+    """
     if info.kind != "blackbox":
         return BlackBox(info, model, model.get_submodule("encoder"), model.get_submodule("head"), "head")
     parts = split(info, model)

@@ -15,12 +15,14 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.store import Store
 from kmex_core.models import kmex_file
+from kmex_core.models.enclosed import NOTHING
 from kmex_core.models.from_python import UNKNOWN, Fitted, Request, from_images, from_loader
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.relevance_starts import RelevanceStarts
 from kmex_core.networks import splitting
 from kmex_core.networks.loaders import check_images
 from kmex_core.networks.memory import out_of_memory
+from kmex_core.networks.passes import device_of
 from kmex_core.prototypes.fit import EPSILON, pairwise, similarity
 from kmex_core.prototypes.metric import AUTO, EmbeddingMetric, mapped
 from kmex_core.prototypes.posterior import calibrated, posterior
@@ -93,7 +95,7 @@ class KMEx(RelevanceStarts, nn.Module):
         self.pixel_range = pixel_range
         self.pixel_mean = pixel_mean
         self.made_by = dict(made_by or {})
-        self.origin = UNKNOWN
+        self.origin, self.enclosed = UNKNOWN, NOTHING
         self.eval()
 
     by_distance = True  # the similarity is based on a distance
@@ -138,10 +140,9 @@ class KMEx(RelevanceStarts, nn.Module):
 
         The highest score belongs to the class of the nearest prototype, which is the prediction.
         """
-        scores = torch.full(
-            (len(similarity), len(self.class_names)), -torch.inf, device=similarity.device, dtype=similarity.dtype
-        )
-        return scores.scatter_reduce(1, self.prototype_class.expand(len(similarity), -1), similarity, "amax")
+        images = similarity.shape[0]  # not len(), which would fix the number in an exported graph
+        scores = similarity.new_full((images, len(self.class_names)), -torch.inf)
+        return scores.scatter_reduce(1, self.prototype_class.expand(images, -1), similarity, "amax")
 
     def predict(self, z: Tensor) -> Tensor:
         """(N, D) embeddings to (N,) classes: that of the nearest prototype."""
@@ -173,7 +174,7 @@ class KMEx(RelevanceStarts, nn.Module):
 
     def reference_probabilities(self, similarity: Tensor) -> Tensor:
         """(N, K) similarities to (N, C) probabilities as published: softmax over all K, summed within each class."""
-        none = similarity.new_zeros(len(similarity), len(self.class_names))
+        none = similarity.new_zeros(similarity.shape[0], len(self.class_names))
         return none.index_add(1, self.prototype_class, similarity.softmax(1))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -182,7 +183,8 @@ class KMEx(RelevanceStarts, nn.Module):
         Raises:
             InputError: for anything else, or images that the network cannot take.
         """
-        check_images(images, "You gave")
+        if not torch.compiler.is_exporting():  # a graph has no errors for people
+            check_images(images, "You gave")
         return self.classify(self.similarity(self.encode(images)))
 
     # ---- description of the prototypes -----------------------------------------------------------------------------
@@ -338,29 +340,34 @@ class KMEx(RelevanceStarts, nn.Module):
 
         return add(store or Store(), self, self.origin, name, overwrite, source)
 
-    def save(self, path: str | Path) -> None:
-        """Write everything but the network's weights to one safetensors file.
+    def save(self, path: str | Path, weights: bool = False) -> None:
+        """Write it to one safetensors file, with what is `enclosed`; with the network's weights only if asked for.
 
         Raises:
+            InputError: for weights of a KMEx that was not made from a network.
             StoreError: when it cannot be written.
         """
-        kmex_file.write(path, self)
+        kmex_file.write(path, self, weights)
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module, head: str | nn.Module | None = None) -> Self:
-        """Read what `save` wrote.
+    def load(cls, path: str | Path, encoder: nn.Module | None = None, head: str | nn.Module | None = None) -> Self:
+        """Read what `save` or the command `export --kmex` wrote. No code from the file runs.
 
         Args:
             path: the file.
-            model: the classifier that was converted (with the same weights), as given to `convert`.
-            head: its head, if its name has changed since.
+            encoder: the classifier that was converted, or its encoder alone (then there is no black box). If the file
+                has weights, a copy with those is used. None for a network of torchvision, timm, transformers, ONNX or
+                `torch.export` whose weights are in the file, which needs nothing else.
+            head: the classifier's head, if its name has changed since.
 
         Raises:
-            InputError: when there is no such file, or `model` has other weights than the converted classifier.
+            InputError: when there is no such file, a network has to be passed, or one of other weights was.
             StoreError: when the file is damaged or of another kind.
         """
-        parts, read = kmex_file.read(path, model, head)
-        return cls(parts.encoder, parts.head, **read).to(next(parts.encoder.parameters(), torch.empty(0)).device)
+        read = kmex_file.read(path, encoder, head)
+        kmex = cls(read.encoder, read.head, **read.arguments).to(device_of(read.encoder))
+        kmex.origin, kmex.enclosed = read.origin, read.enclosed
+        return kmex
 
     def explain(
         self,

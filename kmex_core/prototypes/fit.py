@@ -140,6 +140,8 @@ def pairwise(z: Tensor, centers: Tensor) -> Tensor:
 
     In float32, the usual matrix product gives 1e-3 … 1e-2 instead of 0.
     """
+    if torch.compiler.is_exporting():  # a graph takes any number of rows, and has no choice by their number
+        return (z[:, None] - centers).square().sum(2).sqrt()
     many = len(z) * len(centers) * z.shape[1] >= MANY
     if not many or z.device.type != "cpu" or z.requires_grad or centers.requires_grad:
         return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")

@@ -26,12 +26,16 @@ def posterior(scores: Tensor, prototype_class: Tensor, classes: int, temperature
         classes: C, each with a prototype.
         temperature: T above 0, one, or (N, 1, 1) for each row.
     """
-    return _log_share(*_by_class(scores, prototype_class, classes), temperature).exp()
+    return posterior_by_class(scores, class_members(prototype_class, classes), temperature)
 
 
-def _by_class(scores: Tensor, prototype_class: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def posterior_by_class(scores: Tensor, members: Tensor, temperature: float | Tensor) -> Tensor:
+    """`posterior` with the prototypes of each class, (C, k), see `class_members`."""
+    return _log_share(*_by_class(scores, members), temperature).exp()
+
+
+def _by_class(scores: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
     """(N, C, k) the scores of each class's prototypes, padded by −∞, and (C,) the logarithm of their number."""
-    members = class_members(prototype_class, classes)
     of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
     return of_class, (members >= 0).sum(1).to(scores.dtype).log()
 
@@ -57,7 +61,7 @@ def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor, ima
 
     images, classes = images or len(labels), int(prototype_class.max()) + 1
     own, scores = (images + 1) / (images + 2), scores.double()
-    of_class, log_count = _by_class(scores, prototype_class, classes)
+    of_class, log_count = _by_class(scores, class_members(prototype_class, classes))
     # targets (N, C): most for the own class, the rest spread evenly over the others
     targets = torch.full((len(scores), classes), (1 - own) / max(1, classes - 1), device=scores.device).double()
     targets.scatter_(1, labels[:, None], own)
