@@ -412,7 +412,9 @@ def _encoder_alone(
     parts: SplitModel, names: Sequence[str], outputs: int, warn: bool = True
 ) -> tuple[SplitModel, tuple[str, ...], tuple[int, ...]]:
     if not names:
-        raise InputError("An encoder predicts no classes: name those of the labels with classes (class_names).")
+        raise InputError(
+            "An encoder predicts no classes: name those of the labels with class_names, classes of from_model."
+        )
     if warn:
         warnings.warn(
             f"The network has {outputs} outputs and the images have {len(names)} classes, so only its encoder is used, "
