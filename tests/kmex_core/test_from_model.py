@@ -656,6 +656,11 @@ def test_what_cannot_be_the_same_on_the_pages_is_refused(
     assert sorted(path.name for path in place.iterdir()) == before
     assert len(subject_of(Store(), "mine").data.split("train")) == 48
     assert [path.name for path in place.parent.iterdir()] == ["mine"]
+    catalogue.rename(Store(), "mine", "older")
+    good.add_to_store("mine")
+    assert sorted(path.name for path in place.parent.iterdir()) == ["mine", "mine-2"]
+    assert len(subject_of(Store(), "older").data.split("train")) == 48
+    assert len(subject_of(Store(), "mine").data.split("train")) == 72
 
 
 class Feature:
