@@ -332,9 +332,10 @@ def test_the_preprocessing_of_a_loader_has_to_fit(net: Colours, pixels: np.ndarr
     with pytest.raises(InputError, match=r"values from .* but a preprocessing with .* gives 0 to 1"):
         KMEx.from_model(net, train, Preprocessing(SIDE, SIDE, 3, (0.0,) * 3, (1.0,) * 3))
     made = KMEx.from_model(net, train, "imagenet", k=1)
-    assert made.origin.prepared is not None
-    assert made.origin.prepared.preprocessing is not None
-    assert made.origin.prepared.preprocessing.size == (SIDE, SIDE)
+    assert made.origin.preprocessing is not None
+    assert made.origin.preprocessing.size == (SIDE, SIDE)
+    once = KMEx.from_model(net, iter(train), "imagenet", k=1)  # each batch is read once
+    np.testing.assert_allclose(once.details.centers, made.details.centers, rtol=1e-4)
     assert made.temperature is None
 
 
