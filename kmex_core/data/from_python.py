@@ -230,7 +230,10 @@ def _first_item(images: Any) -> tuple[Any, Any] | None:
         return None
     if not len(images):
         raise InputError("There are no images.")
-    return _fields(images[0])
+    try:
+        return _fields(images[0])
+    except NotImplementedError:  # torch's data sets that can only be iterated
+        return None
 
 
 def _read(part: Any, split: str, progress: Progress) -> tuple[Split, np.ndarray, tuple[str, ...], set[tuple[int, int]]]:

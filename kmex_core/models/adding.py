@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,7 +33,6 @@ from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import Batches
 from kmex_core.networks.recognised import Recognised
 
-COMMAND = "KMEx.add_to_store"
 EXAMPLES = 3
 CLOSE, ROUGH = 1e-3, 1e-2  # of the largest value of an embedding; where values were rounded to 8 bits
 WHOLE = 0.02  # levels: how far from whole ones floats of 8-bit pictures are
@@ -52,7 +52,7 @@ def add(store: Store, kmex: Added, origin: Origin, name: str, overwrite: bool, s
     name = checked_name(name)
     network, preprocessing = _checked(origin)
     demand_writable("The model cannot be kept")
-    head_path = str(kmex.made_by["head_path"])
+    head_path, command = str(kmex.made_by["head_path"]), f'KMEx.from_model(…).add_to_store("{name}")'
     example = _example(origin, preprocessing).to(passes.device_of(network))
     with catalogue.claimed(store, name):
         catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or pass overwrite=True.")
@@ -80,8 +80,8 @@ def add(store: Store, kmex: Added, origin: Origin, name: str, overwrite: bool, s
                 dataset=place,
                 class_column=data.class_column,
                 made_by={
-                    "command": COMMAND,
-                    "imported": {"file": found.backbone, "command": COMMAND},
+                    "command": command,
+                    "imported": {"file": found.backbone, "command": command},
                     "data": data.fingerprint,
                     TEST_IS_TRAINING: bool(origin.class_outputs) and _held_out(origin),
                     RANDOM: False,
@@ -158,7 +158,7 @@ def _images(
         data = registry.load(dataclasses.replace(origin.spec, image_size=info.image_size))
         yield data, data.name, CLOSE
         return
-    place = place_of(store.root, info.name)
+    place = _place(store, info.name)
     away = [0.0]  # from whole levels, at most
     if origin.data is not None:
         splits = {split: encoded_images(of) for split, of in origin.data.splits.items()}
@@ -176,6 +176,13 @@ def _images(
                 stacklevel=6,
             )
         yield data, str(place.resolve()), CLOSE if away[0] <= WHOLE else ROUGH
+
+
+def _place(store: Store, name: str) -> Path:
+    """Where the images of a model are kept: not where those of another one are, which had this name before."""
+    others = {info.dataset for info in catalogue.list_models(store)[0] if info.name != name}
+    numbered = (name if number == 1 else f"{name[:60]}-{number}" for number in itertools.count(1))
+    return next(place for each in numbered if str((place := place_of(store.root, each)).resolve()) not in others)
 
 
 def _from_input(batches: Batches, preprocessing: Preprocessing, away: list[float]) -> Iterator[tuple[bytes, int]]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
-from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
@@ -24,13 +23,14 @@ from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.from_python import is_pictures, picture_of, pictures
 from kmex_core.data.network_input import pixel_bounds
 from kmex_core.data.opened import dataset
+from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.splits import SPLITS, word_of
+from kmex_core.models.output_classes import Classes, for_classes
 from kmex_core.networks import passes, splitting
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.given_preprocessing import IMAGENET, WAYS, Prepared, imagenet, prepared
-from kmex_core.networks.heads import SelectedHead, has_scores
+from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import Batches
-from kmex_core.networks.output_names import matched, plain
 from kmex_core.networks.splitting import SplitModel
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO, EmbeddingMetric
@@ -42,8 +42,6 @@ from kmex_core.prototypes.types import Prototypes, fewer_prototypes
 BATCH = 64
 SAMPLE = 16  # embeddings of each split that are kept, to compare with
 SLACK = 0.1  # of the range that values can have, for interpolation that overshoots
-NO_CLASSES = "none"
-Classes = Sequence[str] | Mapping[int, str] | str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +73,11 @@ class Origin:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # images are not copied with a module
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures become the network's input, as data; None if that is unknown, or a function."""
+        return None if self.prepared is None else self.prepared.preprocessing
 
     def input(self, picture: Any) -> Tensor:
         """One picture, see `picture_of`, as the network's input (1, channels, H, W).
@@ -138,25 +141,27 @@ def from_images(model: nn.Module, images: Any, preprocess: Any, test: Any, reque
     Raises:
         InputError: see there.
     """
-    network, _, _ = _placed(model, request)
+    network = _checked(model)
     if isinstance(images, str | Path) or is_pictures(images):
         ways = prepared(preprocess, network)
         data, spec = _data(images, test, request)
-        given: dict[str, Iterable[Any]] = {split: _inputs(data, split, ways) for split in data.splits}
         if spec is None and not _labels_named(images) and not isinstance(request.classes, str | Mapping):
             request = dataclasses.replace(request, classes=None)  # they have named the labels
-        return _fitted(model, given, data.class_names, request, ways, data, spec)
+        reads = {split: Batches(_inputs(data, split, ways)) for split in data.splits}
+        return _fitted(network, reads, data.class_names, request, Origin(network, prepared=ways, data=data, spec=spec))
     loaders = _loaders(images, test)
     if preprocess is None:
         raise InputError(
             f"A loader's images are preprocessed already. Say with preprocess= how, so that pictures can be explained "
             f"and the model can be kept: {WAYS}."
         )
+    reads = {split: Batches(loader) for split, loader in loaders.items()}
     if isinstance(preprocess, str) and preprocess == IMAGENET:
-        preprocess = imagenet(*Batches(loaders["train"]).first.shape[-2:])
+        preprocess = imagenet(*reads["train"].first.shape[-2:])
     names = getattr(getattr(loaders["train"], "dataset", None), "classes", None)
     named = tuple(map(str, names)) if isinstance(names, list | tuple) and names else None
-    return _fitted(model, loaders, named, request, prepared(preprocess, network))
+    origin = Origin(network, prepared=prepared(preprocess, network), loaders=loaders)
+    return _fitted(network, reads, named, request, origin)
 
 
 def from_loader(model: nn.Module, loader: Iterable[Any], held_out: Iterable[Any] | None, request: Request) -> Fitted:
@@ -165,84 +170,99 @@ def from_loader(model: nn.Module, loader: Iterable[Any], held_out: Iterable[Any]
     Raises:
         InputError: see there.
     """
-    return _fitted(model, {"train": loader} | ({} if held_out is None else {"test": held_out}), None, request)
+    network = _checked(model)
+    reads = {"train": Batches(loader)} | ({} if held_out is None else {"test": Batches(held_out)})
+    return _fitted(network, reads, None, request, Origin(network))
 
 
 def _fitted(
-    model: nn.Module,
-    given: Mapping[str, Iterable[Any]],
+    network: nn.Module,
+    reads: Mapping[str, Batches],
     names: Sequence[str] | None,
     request: Request,
-    ways: Prepared | None = None,
-    data: ImageDataset | None = None,
-    spec: DatasetSpec | None = None,
+    origin: Origin,
 ) -> Fitted:
-    network, place, head = _placed(model, request)
-    train = Batches(given["train"])
-    _check_shape(train.first, ways)
+    """Fit a KMEx.
+
+    Args:
+        network: the user's.
+        reads: images and labels by split.
+        names: of the classes; None where the labels are numbers alone.
+        request: how to fit.
+        origin: what is known of the images.
+    """
+    network, place, head = _placed(network, request)
+    train = reads["train"]
+    _check_shape(train.first, origin.preprocessing)
     parts = splitting.split(network, train.first.to(place), head)
     outputs = parts.head.out_features if has_scores(parts.head) else 0
-    parts, names, class_outputs = _for_classes(parts, outputs, names, request.classes, network)
-    embedded = {"train": _embedded(parts, train, data, "train", network, place, request.progress)}
-    for split in SPLITS[1:]:
-        if split in given:
-            others = Batches(given[split])
-            embedded[split] = _embedded(parts, others, data, split, network, place, request.progress)
+    parts, names, class_outputs = for_classes(parts, outputs, names, request.classes, network)
+    embedded = {
+        split: _embedded(parts, reads[split], origin.data, split, network, place, request.progress)
+        for split in SPLITS
+        if split in reads
+    }
+    pixel_range, pixel_mean = _pixels(train, origin.preprocessing)
     test, validation = embedded.get("test"), embedded.get("validation")
-    if test is not None and class_outputs and ways is not None:
-        _warn_of_chance(test, len(names))
-    metric = chosen_metric(request.metric, embedded["train"], test, names, str(place), validation)
-    space = embedded["train"].in_space(metric)
-    counts = numbers(request.k, space, names, str(place), request.progress)
-    prototypes = swept_prototypes(space, names, counts, request.seed, str(place), request.progress)
-    if isinstance(counts, int) and (few := fewer_prototypes(prototypes, names, counts)):
-        warnings.warn(few, stacklevel=4)
-    prototypes = dataclasses.replace(
-        prototypes, nearest=train.index_of(prototypes.nearest), nearest_any=train.index_of(prototypes.nearest_any)
-    )
-    preprocessing = None if ways is None else ways.preprocessing
-    pixel_range, pixel_mean = train.pixel_range(), train.pixel_mean()
-    if preprocessing is not None:
-        _check_range(pixel_range, pixel_bounds(preprocessing), preprocessing.words())
-    origin = Origin(
-        network,
-        outputs,
-        class_outputs,
-        ways,
-        data,
-        spec,
-        {} if data is not None or ways is None else dict(given),
-        {split: each.z[:SAMPLE].copy() for split, each in embedded.items()},
-        float((test.black_box == test.labels).mean()) if test is not None and class_outputs else None,
-    )
+    accuracy = float((test.black_box == test.labels).mean()) if test is not None and class_outputs else None
+    if test is not None and accuracy is not None and origin.prepared is not None:
+        _warn_of_chance(accuracy, test.labels, len(names))
+    prototypes, metric, counts = _prototypes(embedded, names, request, str(place))
+    nearest, nearest_any = train.index_of(prototypes.nearest), train.index_of(prototypes.nearest_any)
+    made_by = {
+        "k": counts,
+        "seed": request.seed,
+        "head_path": parts.head_path or splitting.NONE,
+        "versions": versions(),
+    }
     return Fitted(
         parts,
-        prototypes,
+        dataclasses.replace(prototypes, nearest=nearest, nearest_any=nearest_any),
         tuple(names),
         metric,
-        pixel_range if preprocessing is None else pixel_bounds(preprocessing),
-        pixel_mean if preprocessing is None else None,
-        {
-            "k": counts,
-            "seed": request.seed,
-            "head_path": parts.head_path or splitting.NONE,
-            "versions": versions(),
-        },
+        pixel_range,
+        pixel_mean,
+        made_by,
         place,
         test,
         validation,
-        origin,
+        dataclasses.replace(
+            origin,
+            network=network,
+            outputs=outputs,
+            class_outputs=class_outputs,
+            sample={split: each.z[:SAMPLE].copy() for split, each in embedded.items()},
+            accuracy=accuracy,
+        ),
     )
+
+
+def _prototypes(
+    embedded: Mapping[str, Embeddings], names: Sequence[str], request: Request, device: str
+) -> tuple[Prototypes, EmbeddingMetric, int | list[int]]:
+    """The prototypes as a conversion in the store finds them, their metric, and the numbers per class."""
+    train = embedded["train"]
+    metric = chosen_metric(request.metric, train, embedded.get("test"), names, device, embedded.get("validation"))
+    space = train.in_space(metric)
+    counts = numbers(request.k, space, names, device, request.progress)
+    prototypes = swept_prototypes(space, names, counts, request.seed, device, request.progress)
+    if isinstance(counts, int) and (few := fewer_prototypes(prototypes, names, counts)):
+        warnings.warn(few, stacklevel=5)
+    return prototypes, metric, counts
 
 
 # ---- network and images ---------------------------------------------------------------------------------------------
 
 
-def _placed(model: nn.Module, request: Request) -> tuple[nn.Module, torch.device, str | nn.Module | None]:
-    """The network where it computes, and its head: a copy where that is another device than the model's."""
+def _checked(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"Expected a classifier (torch.nn.Module), got a {type(model).__name__}.")
-    network, head, device = passes.unwrapped(model), request.head, request.device
+    return passes.unwrapped(model)
+
+
+def _placed(network: nn.Module, request: Request) -> tuple[nn.Module, torch.device, str | nn.Module | None]:
+    """The network where it computes, and its head: a copy where that is another device than the user's."""
+    head, device = request.head, request.device
     place = passes.device_of(network)
     if device is not None and torch.empty(0, device=checked_device(str(device))).device != place:
         if isinstance(head, nn.Module):
@@ -300,8 +320,7 @@ def _loaders(images: Any, test: Any) -> dict[str, Iterable[Any]]:
     }
 
 
-def _check_shape(images: Tensor, ways: Prepared | None) -> None:
-    preprocessing = None if ways is None else ways.preprocessing
+def _check_shape(images: Tensor, preprocessing: Preprocessing | None) -> None:
     if preprocessing is None:
         return
     expected = (preprocessing.inputs, *preprocessing.size)
@@ -312,17 +331,25 @@ def _check_shape(images: Tensor, ways: Prepared | None) -> None:
         )
 
 
-def _check_range(
-    got: tuple[Sequence[float], Sequence[float]], possible: tuple[Sequence[float], Sequence[float]], words: str
-) -> None:
-    low, high = min(got[0]), max(got[1])
-    least, most = min(possible[0]), max(possible[1])
+def _pixels(
+    train: Batches, preprocessing: Preprocessing | None
+) -> tuple[tuple[Sequence[float], Sequence[float]], Sequence[float] | None]:
+    """The range and the mean of each input channel: by the preprocessing, whose mean is 0, else as measured.
+
+    Raises:
+        InputError: for values that the preprocessing cannot give.
+    """
+    if preprocessing is None:
+        return train.pixel_range(), train.pixel_mean()
+    possible = pixel_bounds(preprocessing)
+    (low, high), (least, most) = ((min(lowest), max(highest)) for lowest, highest in (train.pixel_range(), possible))
     slack = SLACK * (most - least)
     if low < least - slack or high > most + slack:
         raise InputError(
-            f"The images have values from {low:.3g} to {high:.3g}, but a preprocessing with {words} gives {least:.3g} "
-            f"to {most:.3g}. Pass the one that they were made with."
+            f"The images have values from {low:.3g} to {high:.3g}, but a preprocessing with {preprocessing.words()} "
+            f"gives {least:.3g} to {most:.3g}. Pass the one that they were made with."
         )
+    return possible, None
 
 
 def _embedded(
@@ -342,96 +369,14 @@ def _embedded(
         raise splitting.not_run(network, batches.last, error) from error
 
 
-# ---- classes --------------------------------------------------------------------------------------------------------
-
-
-def _for_classes(
-    parts: SplitModel, outputs: int, names: Sequence[str] | None, classes: Classes, network: nn.Module
-) -> tuple[SplitModel, tuple[str, ...], tuple[int, ...]]:
-    """The network for the classes of the images, their names, and the number of each among its outputs.
-
-    Args:
-        parts: the network.
-        outputs: how many it has; 0 for an encoder.
-        names: of the images' classes; None where the labels are numbers alone.
-        classes: see `KMEx.from_model`.
-        network: the user's.
-    """
-    if isinstance(classes, str):
-        if classes != NO_CLASSES:
-            raise InputError(f"Expected a list of class names, a mapping, or \"{NO_CLASSES}\", got '{classes}'.")
-        return _encoder_alone(parts, names or (), outputs, warn=False)
-    if names is None and isinstance(classes, Sequence):  # of the labels, and of as many outputs
-        names, classes = tuple(map(str, classes)), None
-    if outputs == 0:
-        return _encoder_alone(parts, names or (), outputs, warn=False)
-    given = _by_output(classes, outputs)
-    if names is None:
-        names = tuple(given.values()) or tuple(map(str, range(outputs)))
-        chosen = tuple(given) or tuple(range(outputs))
-        return (parts.predicting(chosen, len(names)) if given else parts), names, chosen
-    if len(names) == 1 and isinstance(parts.head, SelectedHead):  # the second class of one score
-        return parts.predicting([1], 1), tuple(names), (1,)
-    known = given or _own_names(network, outputs)
-    found = matched(names, list(known.values())) if known else None
-    if found is not None:
-        chosen = tuple(list(known)[at] for at in found)
-        return parts.predicting(chosen, len(names)), tuple(names), chosen
-    if given:
-        there = {plain(name) for name in given.values()}
-        missing = [name for name in names if plain(name) not in there] or ["two outputs have one name"]
-        raise InputError(f"The given classes lack some of the images: {first_few(missing)}.")
-    if len(names) != outputs:
-        return _encoder_alone(parts, names, outputs)
-    return parts, tuple(names), tuple(range(outputs))
-
-
-def _by_output(classes: Sequence[str] | Mapping[int, str] | None, outputs: int) -> dict[int, str]:
-    """The names of outputs by their numbers, ascending."""
-    if classes is None:
-        return {}
-    if not isinstance(classes, Mapping):
-        if len(classes) != outputs:
-            raise InputError(f"{len(classes)} names of classes are given, but the network has {outputs} outputs.")
-        return {number: str(name) for number, name in enumerate(classes)}
-    wrong = [key for key in classes if not isinstance(key, int) or not 0 <= key < outputs]
-    if wrong:
-        raise InputError(f"The network has the outputs 0 to {outputs - 1}, so classes cannot name {wrong[0]!r}.")
-    return {number: str(classes[number]) for number in sorted(classes)}
-
-
-def _own_names(network: nn.Module, outputs: int) -> dict[int, str]:
-    """The names that a network of transformers has for its outputs."""
-    names = getattr(getattr(network, "config", None), "id2label", None)
-    if not isinstance(names, Mapping) or len(names) != outputs:
-        return {}
-    return {int(key): str(names[key]) for key in sorted(names, key=int)}
-
-
-def _encoder_alone(
-    parts: SplitModel, names: Sequence[str], outputs: int, warn: bool = True
-) -> tuple[SplitModel, tuple[str, ...], tuple[int, ...]]:
-    if not names:
-        raise InputError("An encoder predicts no classes: name those of the labels with classes (class_names).")
-    if warn:
-        warnings.warn(
-            f"The network has {outputs} outputs and the images have {len(names)} classes, so only its encoder is used, "
-            "and no black box stands beside KMEx. If its outputs are the classes by other names, name them with "
-            "classes.",
-            stacklevel=6,
-        )
-    return parts.predicting(None, len(names)), tuple(names), ()
-
-
-def _warn_of_chance(test: Embeddings, classes: int) -> None:
+def _warn_of_chance(accuracy: float, labels: np.ndarray, classes: int) -> None:
     """Warn where the network itself is no better than guessing on held-out images."""
-    accuracy = float((test.black_box == test.labels).mean())
-    chance = max(1 / classes, float(np.bincount(test.labels).max()) / len(test))
-    if accuracy > min(chance + 3 * np.sqrt(chance * (1 - chance) / len(test)), (1 + chance) / 2):
+    chance = max(1 / classes, float(np.bincount(labels).max()) / len(labels))
+    if accuracy > min(chance + 3 * np.sqrt(chance * (1 - chance) / len(labels)), (1 + chance) / 2):
         return
     warnings.warn(
-        f"The network itself classifies {accuracy:.1%} of {len(test):,} held-out images correctly, hardly more than by "
-        f"guessing ({chance:.1%}). Usual causes: another preprocessing than in training, or another order of the "
+        f"The network itself classifies {accuracy:.1%} of {len(labels):,} held-out images correctly, hardly more than "
+        f"by guessing ({chance:.1%}). Usual causes: another preprocessing than in training, or another order of the "
         "classes (name its outputs with classes).",
         stacklevel=5,
     )

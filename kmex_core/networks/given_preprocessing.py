@@ -17,14 +17,15 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
 from kmex_core.data.network_input import normalise, to_pixels
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from kmex_core.networks import composed
 from kmex_core.networks.sources import huggingface, timm, torchvision
 
 IMAGENET = "imagenet"
 MOST_JSON = 2**20
 WAYS = (
     f'"{IMAGENET}"; a Preprocessing; torchvision\'s weights or their transforms(); a transformers image processor; '
-    "timm's data configuration (timm.data.resolve_data_config({}, model=model)); a JSON file; or a function that makes "
-    "a tensor of a PIL image"
+    "timm's data configuration (timm.data.resolve_data_config({}, model=model)); a JSON file; torchvision's Compose of "
+    "Resize, CenterCrop, ToTensor and Normalize; or any function that makes a tensor of a PIL image"
 )
 
 
@@ -91,7 +92,8 @@ def prepared(given: Any, network: nn.Module) -> Prepared:
     if hasattr(given, "image_mean") and hasattr(given, "to_dict"):
         return Prepared(described(given.to_dict()))
     if callable(given):
-        return Prepared(None, given)
+        found = composed.recognised(given)
+        return Prepared(None, given) if found is None else Prepared(found)
     raise InputError(f"preprocess cannot be a {type(given).__name__}; expected {WAYS}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import warnings
@@ -83,6 +84,8 @@ def exported(network: nn.Module, head_path: str, example: Tensor) -> Recognised:
         InputError: when torch cannot export it, or the graph has what is not run here.
     """
     name = type(network).__name__
+    if example.device.type != "cpu":  # a graph keeps the device on which it makes tensors
+        network, example = copy.deepcopy(network).cpu(), example.cpu()
     batch = {0: torch.export.Dim("batch")}
     with tempfile.TemporaryDirectory() as folder, passes.evaluating(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")

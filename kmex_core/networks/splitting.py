@@ -15,7 +15,7 @@ from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.files import digest
 from kmex_core.networks import passes
 from kmex_core.networks.encoders import SEVERAL, Trunk, UpToHead, Whole, embedding_in, first_float, pooled, scores_in
-from kmex_core.networks.heads import AnyHead, Head, NoHead, SelectedHead, has_scores, head_of
+from kmex_core.networks.heads import AnyHead, Head, NoHead, SelectedHead, head_of
 from kmex_core.networks.memory import out_of_memory
 from kmex_core.networks.other_heads import other_head
 from kmex_core.networks.passes import Call
@@ -143,20 +143,6 @@ def whole(model: nn.Module, example: Tensor, classes: int = 0) -> SplitModel:
     encoder = Whole(network, like)
     _check_repeats(network, encoder, z, example)
     return SplitModel(encoder, NoHead(z.shape[1], classes), "")
-
-
-def for_labels(parts: SplitModel, class_names: Sequence[str] | None) -> SplitModel:
-    """A split network for labelled images: an encoder, which has no classes of its own, for those that are named.
-
-    Raises:
-        InputError: for an encoder without names of classes.
-    """
-    if has_scores(parts.head):  # one score stands for two classes, unless one is named
-        alone = isinstance(parts.head, SelectedHead) and class_names is not None and len(class_names) == 1
-        return parts.predicting([1], 1) if alone else parts
-    if class_names is None:
-        raise InputError("An encoder predicts no classes: name those of the labels with class_names.")
-    return parts.predicting(None, len(class_names))
 
 
 def whole_again(model: nn.Module, dimensions: int, classes: int) -> SplitModel:

@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import models
+from torchvision import transforms as first
 from torchvision.transforms import v2
 
 from kmex_core import KMEx
@@ -216,7 +218,7 @@ def _imagenet(_: Path) -> Any:
 
 def _own(_: Path) -> Any:
     own = v2.Compose([v2.Resize((9, 9)), v2.Grayscale(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
-    return own, own, 0.0
+    return lambda image: own(image), own, 0.0
 
 
 def _json(folder: Path) -> Any:
@@ -258,6 +260,41 @@ def test_what_is_no_preprocessing_is_refused(given: Any, message: str) -> None:
         prepared(given, nn.Identity())
 
 
+UNIT = (v2.ToImage(), v2.ToDtype(torch.float32, scale=True))
+NORMAL = v2.Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((v2.Resize(40), v2.CenterCrop(32), *UNIT, NORMAL), ((32, 32), "shorter", 40, 3, 3)),
+        ((first.Resize((24, 30), first.InterpolationMode.BICUBIC), first.ToTensor()), ((24, 30), "squeeze", 0, 3, 3)),
+        ((v2.Compose([v2.Resize([20]), v2.CenterCrop((16, 18))]), *UNIT), ((16, 18), "shorter", 20, 3, 3)),
+        ((v2.Grayscale(), v2.Resize((16, 16)), *UNIT, v2.Normalize([0.5], [0.5])), ((16, 16), "squeeze", 0, 1, 1)),
+        (
+            (v2.Grayscale(3), v2.Resize((16, 16)), *UNIT, v2.Normalize([0.5] * 3, [0.5] * 3)),
+            ((16, 16), "squeeze", 0, 1, 3),
+        ),
+        ((v2.Resize(40), *UNIT), None),  # another size for each picture
+        ((v2.Resize((40, 40)), v2.RandomHorizontalFlip(1.0), *UNIT), None),
+        ((v2.Resize((40, 40)), *UNIT, v2.Lambda(lambda x: x * 2)), None),
+        ((v2.CenterCrop(32), v2.Resize((16, 16)), *UNIT), None),
+        ((v2.Resize((16, 16)), v2.PILToTensor(), v2.ToDtype(torch.float32)), None),  # 0 to 255
+    ],
+)
+def test_a_chain_of_transforms_is_data_where_it_does_the_same(steps: tuple[Any, ...], expected: Any) -> None:
+    function = v2.Compose(list(steps))
+    made = prepared(function, nn.Identity())
+    if expected is None:
+        assert made.preprocessing is None
+        return
+    found = made.preprocessing
+    assert found is not None
+    assert (found.size, found.resize, found.shorter, found.channels, found.inputs) == expected
+    difference = made.input([np.asarray(photo())])[0] - function(photo())
+    assert float(difference.abs().max()) <= 3 / 255 / min(found.std)
+
+
 def test_what_a_function_gives_is_checked(net: Colours, pixels: np.ndarray) -> None:
     images = (pixels, LABELS)
     with pytest.raises(InputError, match=r"preprocess gave a ndarray for a picture; expected a tensor"):
@@ -272,7 +309,7 @@ def test_what_a_function_gives_is_checked(net: Colours, pixels: np.ndarray) -> N
 def test_pictures_of_a_networks_input_give_it_again() -> None:
     random = np.random.default_rng(0)
     for more in ({}, {"resize": "pad"}, {"resize": "shorter", "shorter": 25}, {"order": "BGR", "white": 255.0}):
-        way = Preprocessing(16, 20, 3, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), **more)  # type: ignore[arg-type]
+        way = Preprocessing(16, 20, 3, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), **more)
         given = normalise(torch.from_numpy(random.integers(0, 256, (4, 3, 16, 20), dtype=np.uint8)), way)
         found, away = pictures_of(given, way)
         assert away < 1e-3
@@ -295,9 +332,10 @@ def test_the_preprocessing_of_a_loader_has_to_fit(net: Colours, pixels: np.ndarr
     with pytest.raises(InputError, match=r"values from .* but a preprocessing with .* gives 0 to 1"):
         KMEx.from_model(net, train, Preprocessing(SIDE, SIDE, 3, (0.0,) * 3, (1.0,) * 3))
     made = KMEx.from_model(net, train, "imagenet", k=1)
-    assert made.origin.prepared is not None
-    assert made.origin.prepared.preprocessing is not None
-    assert made.origin.prepared.preprocessing.size == (SIDE, SIDE)
+    assert made.origin.preprocessing is not None
+    assert made.origin.preprocessing.size == (SIDE, SIDE)
+    once = KMEx.from_model(net, iter(train), "imagenet", k=1)  # each batch is read once
+    np.testing.assert_allclose(once.details.centers, made.details.centers, rtol=1e-4)
     assert made.temperature is None
 
 
@@ -432,11 +470,11 @@ def _vit(_: Path) -> nn.Module:
     transformers = pytest.importorskip("transformers")
     size = {"image_size": SIDE, "patch_size": 4, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
     config = transformers.ViTConfig(**size, num_hidden_layers=1, id2label=dict(enumerate(NAMES)))
-    return transformers.ViTForImageClassification(config).eval()  # type: ignore[no-any-return]
+    return transformers.ViTForImageClassification(config).eval()
 
 
 def _tiny(_: Path) -> nn.Module:
-    return pytest.importorskip("timm").create_model("test_resnet", num_classes=3)  # type: ignore[no-any-return]
+    return pytest.importorskip("timm").create_model("test_resnet", num_classes=3)
 
 
 @pytest.mark.parametrize(
@@ -530,9 +568,8 @@ def test_encoded_pictures_are_kept_as_they_are(net: Colours, store: Store, pixel
     KMEx.from_model(net, rows, PLAIN).add_to_store("mine")
     kept = datasets.load_dataset("parquet", data_dir=str(written.place_of(store.root, "mine")))
     kept = kept.cast_column("image", datasets.Image(decode=False))
-    assert sorted(row["image"]["bytes"] for split in kept.values() for row in split) == sorted(
-        one["bytes"] for one in images
-    )
+    again = {row["image"]["bytes"] for split in kept.values() for row in split}
+    assert again == {one["bytes"] for one in images}
     assert kept["train"].features["label"].names == list(NAMES)
 
 
@@ -620,6 +657,93 @@ def test_what_cannot_be_the_same_on_the_pages_is_refused(
     assert sorted(path.name for path in place.iterdir()) == before
     assert len(subject_of(Store(), "mine").data.split("train")) == 48
     assert [path.name for path in place.parent.iterdir()] == ["mine"]
+    catalogue.rename(Store(), "mine", "older")
+    good.add_to_store("mine")
+    assert sorted(path.name for path in place.parent.iterdir()) == ["mine", "mine-2"]
+    assert len(subject_of(Store(), "older").data.split("train")) == 48
+    assert len(subject_of(Store(), "mine").data.split("train")) == 72
+
+
+class Feature:
+    """As of `datasets`: `Image`, `ClassLabel`, `Value`; their class's name says what a column is."""
+
+    def __init__(self, decode: bool = True, names: list[str] | None = None) -> None:
+        self.decode = decode
+        if names is not None:
+            self.names = names
+
+
+FEATURES = {name: type(name, (Feature,), {}) for name in ("Image", "ClassLabel", "Value")}
+
+
+class Rows:
+    """As `datasets.Dataset`, as far as it is used."""
+
+    def __init__(self, features: dict[str, Feature], columns: dict[str, list[Any]]) -> None:
+        self.features, self.columns = features, columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def cast_column(self, name: str, feature: Feature) -> Rows:
+        return Rows({**self.features, name: feature}, self.columns)
+
+    def with_format(self, _: None) -> Rows:
+        return self
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self.columns[key]
+        return {name: value[key] for name, value in self.columns.items()}
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `datasets` that pretends; the real one is in other tests, where it is installed."""
+    fake = types.ModuleType("datasets")
+    fake.__dict__.update(FEATURES)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    monkeypatch.setattr(Rows, "__module__", "datasets.arrow_dataset")
+
+
+@pytest.mark.usefixtures("library", "store")
+def test_columns_are_found_by_their_features(net: Colours, pixels: np.ndarray) -> None:
+    image, label, value = FEATURES["Image"](), FEATURES["ClassLabel"](names=list(NAMES)), FEATURES["Value"]()
+    images = [{"bytes": encoded(picture), "path": None} for picture in pixels]
+    labels = LABELS.tolist()
+    kinds = {"id": value, "img": image, "fine": label}
+    made = KMEx.from_model(net, Rows(kinds, {"id": labels, "img": images, "fine": labels}), PLAIN, k=3)
+    assert made.class_names == NAMES
+    expected = KMEx.from_model(net, (pixels, LABELS), PLAIN, classes=NAMES, k=3)
+    np.testing.assert_allclose(made.details.centers, expected.details.centers, rtol=1e-4, atol=1e-4)
+    made.add_to_store("mine")
+    cases: list[tuple[Any, Any, str]] = [
+        ({"img": image}, {"img": images}, "no column of classes: img .Image."),
+        ({"fine": label}, {"fine": labels}, "no column of images: fine .ClassLabel."),
+        (
+            {"a": image, "b": image, "fine": label},
+            {"a": images, "b": images, "fine": labels},
+            "several columns of images",
+        ),
+        (
+            {"img": image, "fine": label},
+            {"img": images, "fine": [-1, *labels[1:]]},
+            "1 images of the train split have no",
+        ),
+        (
+            {"img": image, "fine": label},
+            {"img": [None, *images[1:]], "fine": labels},
+            "Row 0 of the data set has no image",
+        ),
+        (
+            {"img": image, "fine": label},
+            {"img": [{"bytes": b"x", "path": None}] * 90, "fine": labels},
+            "not a readable",
+        ),
+    ]
+    for features, columns, message in cases:
+        with pytest.raises(InputError, match=message):
+            KMEx.from_model(net, Rows(features, columns), PLAIN)
 
 
 # ---- what is no data set --------------------------------------------------------------------------------------------
