@@ -24,7 +24,7 @@ from kmex_core.data.network_input import normalise
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import portable
 from kmex_core.prototypes.fit import class_members
-from kmex_core.prototypes.posterior import posterior
+from kmex_core.prototypes.posterior import posterior, posterior_by_class
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import taken_away
 from kmex_core.stages.subject import Subject, subject_of
@@ -39,7 +39,7 @@ COUNTS = [1, 3, 2]  # prototypes of each class
 def vit(classes: int) -> nn.Module:
     network = torchvision.models.VisionTransformer(32, 8, 2, 2, 32, 64, num_classes=max(1, classes))
     if not classes:
-        network.heads = nn.Identity()  # type: ignore[assignment]
+        network.heads = nn.Identity()
     return network
 
 
@@ -198,10 +198,10 @@ def test_the_posterior_by_members_is_the_posterior() -> None:
     classes = torch.tensor([2, 0, 1, 1, 2, 2])
     scores = torch.randn(4, 6)
     members = class_members(classes, 3)
-    torch.testing.assert_close(portable.posterior_by_class(scores, members, 0.7), posterior(scores, classes, 3, 0.7))
+    torch.testing.assert_close(posterior_by_class(scores, members, 0.7), posterior(scores, classes, 3, 0.7))
     # by the formula: the mean over each class of exp(s / T), as a share
     raw = np.exp(scores.double().numpy() / 0.7)
     mean = np.stack([raw[:, classes.numpy() == label].mean(1) for label in range(3)], 1)
     np.testing.assert_allclose(
-        portable.posterior_by_class(scores, members, 0.7).numpy(), mean / mean.sum(1, keepdims=True), rtol=1e-5
+        posterior_by_class(scores, members, 0.7).numpy(), mean / mean.sum(1, keepdims=True), rtol=1e-5
     )
