@@ -33,14 +33,22 @@ def main() -> None:
             place.write_bytes(content)
         for number, case in enumerate(MODELS):
             (root / f"m{number}").mkdir()
-            found = tried(case, root / f"m{number}", images)
+            found = tried(case, root / f"m{number}", images, onnx=True)
             print(f"{case.family}, {case.name}: {found}")
             if case.refused not in found.convert or (not case.refused and found.convert != OK):
                 wrong.append(case.name)
             convert = found.convert.replace(str(root), "…")
             explained = f"{found.explain} ({found.method})" if found.method else found.explain
             models.append(
-                (case.family, case.name, _cell(convert), _cell(explained), _cell(found.export), _cell(found.head))
+                (
+                    case.family,
+                    case.name,
+                    _cell(convert),
+                    _cell(explained),
+                    _cell(found.export),
+                    _cell(found.onnx),
+                    _cell(found.head),
+                )
             )
         for number, layout in enumerate(LAYOUTS):
             (root / f"l{number}").mkdir()
@@ -63,8 +71,8 @@ def _page(models: list[tuple[str, ...]], layouts: list[tuple[str, ...]]) -> Iter
     yield ""
     yield "## Networks"
     yield ""
-    yield "| From | Network | Convert | Explain (method) | Export | Head |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| From | Network | Convert | Explain (method) | Export and load | ONNX | Head |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for row in models:
         yield f"| {' | '.join(row)} |"
     yield ""

@@ -194,6 +194,16 @@ def _use(info: ModelInfo, source: PrototypeSource) -> list[str]:
     if isinstance(source, KMeans):
         convert = f"kmex convert --model {name} --k {source.slug}"
         convert += f" --metric {source.metric}" if source.metric != AUTO else ""
+    alone = []
+    if isinstance(source, KMeans):
+        file = f"{name}.kmex"
+        alone = [
+            "",
+            f"In Python, from one file (`kmex export --model {name} --kmex {file} --weights`):",
+            "",
+            "```python",
+        ]
+        alone += [f'KMEx.load("{file}").explain("photo.jpg")', "```"]
     made = str(info.made_by.get("command") or info.made_by.get("imported", {}).get("command", ""))
     return [
         f"With KMEx Explorer {__version__}, the weights as "
@@ -204,6 +214,7 @@ def _use(info: ModelInfo, source: PrototypeSource) -> list[str]:
         *filter(None, [convert]),
         "kmex app",
         "```",
+        *alone,
         *(["", "It was made with:", "", f"    {plain(made)}"] if made else []),
         "",
         f"The method: {markdown(published.source()[0])}",

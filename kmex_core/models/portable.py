@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,7 @@ from kmex_core.prototypes.posterior import posterior_by_class
 OUTPUTS = ("similarities", "class_scores", "posterior")
 BLACK_BOX = "black_box_scores"
 TOLERANCE = 1e-3  # of the largest value of an output
+_INSTEAD = "Take it away with --kmex and --weights, which keep the network as it is."
 MOST_BYTES = 2**31 - 2**24  # of weights: what protobuf can hold, less the graph
 
 
@@ -89,8 +92,12 @@ def to_onnx(kmex: KMEx, preprocessing: Preprocessing, pixels: Tensor, notes: Map
     size = sum(value.nbytes for value in kmex.state_dict().values())
     if size > MOST_BYTES:
         raise InputError(f"An ONNX file has at most 2 GiB; this {name} has {size / 2**30:.1f} GiB of weights.")
+    if any(value.is_floating_point() and value.dtype != torch.float32 for value in kmex.state_dict().values()):
+        kmex = copy.deepcopy(kmex).float()  # onnxruntime computes most operators in 32 bits alone
     module = Portable(kmex, preprocessing)
     model = _translated(module, pixels[:2], name)
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise InputError(f"torch can translate this {name} only for a fixed number of images. {_INSTEAD}")
     _tidy(model)
     about = {
         "preprocessing": dataclasses.asdict(preprocessing),
@@ -101,9 +108,14 @@ def to_onnx(kmex: KMEx, preprocessing: Preprocessing, pixels: Tensor, notes: Map
     model.producer_name, model.producer_version = "kmex-explorer", __version__
     onnx.helper.set_model_props(model, {key: write_json(value) for key, value in about.items()})
     content: bytes = model.SerializeToString()
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for part in (pixels[:1], pixels[1:]):
-        _compare(module, session, part)
+        try:
+            session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            found = session.run(None, {"pixels": part.numpy()})
+        except Exception as error:  # onnxruntime's own, one for each kind of failure
+            line = str(error).splitlines()[0][:200]
+            raise InputError(f"onnxruntime cannot run this {name} ({line}). {_INSTEAD}") from error
+        _compare(module, part, found)
     return content
 
 
@@ -132,8 +144,7 @@ def _translated(module: Portable, pixels: Tensor, name: str) -> Any:
         cause = error.__cause__ or error
         line = next((line for line in str(cause).splitlines() if line.strip()), "")[:200]
         raise InputError(
-            f"torch cannot translate this {name} to ONNX ({type(cause).__name__}: {line}). Take it away with --kmex "
-            "and --weights, which keep the network as it is."
+            f"torch cannot translate this {name} to ONNX ({type(cause).__name__}: {line}). {_INSTEAD}"
         ) from error
     assert program is not None
     return program.model_proto
@@ -161,15 +172,15 @@ def _tidy(model: Any) -> None:
         graph.doc_string = ""
 
 
-def _compare(module: Portable, session: Any, pixels: Tensor) -> None:
-    """Whether onnxruntime computes what torch computes.
+def _compare(module: Portable, pixels: Tensor, found: Sequence[np.ndarray]) -> None:
+    """Whether onnxruntime found what torch computes.
 
     Raises:
         InputError: when not.
     """
     with torch.no_grad():
         expected = module(pixels)
-    for name, mine, theirs in zip(module.names, expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
+    for name, mine, theirs in zip(module.names, expected, found, strict=True):
         differ, allowed = float((torch.from_numpy(theirs) - mine).abs().max()), TOLERANCE * float(mine.abs().max())
         if not differ <= allowed:  # so that NaN is refused
             raise InputError(

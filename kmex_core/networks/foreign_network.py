@@ -66,7 +66,7 @@ class ForeignNetwork(nn.Module):
         """(N, channels, H, W) images to (N, D) embeddings, see `pooled`."""
         self._check_images(images)
         size = self.batch
-        if size is None or len(images) == size:
+        if size is None or images.shape[0] == size:
             return pooled(self.features(images))
         parts = []
         for part in images.split(size):
@@ -92,7 +92,7 @@ class ForeignNetwork(nn.Module):
     def _check_images(self, images: Tensor) -> None:
         wanted = self.image_shape
         fits = images.ndim == 4 and all(want in (None, got) for want, got in zip(wanted, images.shape[1:], strict=True))
-        if not fits or not len(images):
+        if not fits or images.shape[0] == 0:  # not len(), which would fix the number in an exported graph
             shown = "×".join("any" if side is None else str(side) for side in wanted)
             raise InputError(
                 f"This network takes images of {shown} (channels×height×width), got {tuple(images.shape)}."

@@ -167,7 +167,11 @@ def similarity(distance: Tensor, epsilon: float = EPSILON, squared: bool = True)
     Computed as log1p((1 − ε) / (d² + ε)): far prototypes stay distinct where the quotient would round to 1.
     """
     d = distance.square() if squared else distance
-    return torch.log1p((1 - epsilon) / (d + epsilon))
+    ratio = (1 - epsilon) / (d + epsilon)
+    if torch.compiler.is_exporting():
+        # the same: translated as log(1 + x), log1p would lose what is far
+        return torch.where(ratio < 1, 2 * torch.atanh(ratio / (2 + ratio)), torch.log(1 + ratio))
+    return torch.log1p(ratio)
 
 
 def class_members(prototype_class: Tensor, classes: int) -> Tensor:
