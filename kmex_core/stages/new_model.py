@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
 from kmex_core.base.phrases import first_few
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
@@ -73,11 +74,13 @@ class Step:
         title: of the step.
         text: in a sentence or two.
         warning: whether a person should look at it.
+        hint: the option of the command that changes it.
     """
 
     title: str
     text: str
     warning: bool = False
+    hint: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,8 @@ class NewModel:
         data: the data set.
         steps: what was found and decided, in order.
         check: its accuracy on held-out images; None if it predicts none of the classes.
+        dimensions: D of its embedding.
+        output_names: of all its outputs in order; empty if its source does not know.
     """
 
     info: ModelInfo
@@ -97,6 +102,8 @@ class NewModel:
     data: ImageDataset
     steps: tuple[Step, ...]
     check: InputCheck | None
+    dimensions: int
+    output_names: tuple[str, ...] = ()
 
 
 def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
@@ -113,11 +120,13 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     data = dataset(request.images, progress)
     steps = [_images_step(data)]
     backbone = request.model if ":" in request.model else f"torchvision:{request.model}"
+    progress(Event("Building the network", 0, 0))
     proposal, step = _network(backbone, request, data)
     steps.append(step)
     preprocessing, step = _preprocessing(store, request, proposal, data, progress)
     steps.append(step)
     proposal.module.eval().to(device)
+    progress(Event("Running the network on a few images", 0, 0))
     parts, head_path, outputs, step = _parts(request, proposal, data, preprocessing, device)
     steps.append(step)
     class_outputs, step = _classes(request, proposal, outputs, data)
@@ -153,10 +162,11 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     if info.predicts:
         own = parts.predicting(class_outputs, len(data.class_names))
         check = checked_input(own, data, preprocessing, device, progress)
-        steps.append(_check_step(check, data))
+        steps.append(_check_step(check, info))
         info = replace(info, accuracy=check.accuracy)
     proposal.module.to(torch.device("cpu"))
-    return NewModel(info, proposal.module, data, tuple(steps), check)
+    names = proposal.class_names if len(proposal.class_names) == outputs else ()
+    return NewModel(info, proposal.module, data, tuple(steps), check, parts.head.in_features, names)
 
 
 def keep(store: Store, new: NewModel, overwrite: bool = False) -> ModelInfo:
@@ -351,11 +361,8 @@ def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageD
             title, f"Its {outputs} outputs are taken as the classes of the images in alphabetical order."
         )
     trained = "was trained on" if proposal.pretrained else "is for"
-    text = (
-        f"It {trained} {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx. "
-        "If its outputs are your classes by other names, name them with --classes."
-    )
-    return (), Step(title, text)
+    text = f"It {trained} {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx."
+    return (), Step(title, text, hint="If its outputs are your classes by other names, name them with --classes.")
 
 
 def _named_outputs(classes: str) -> list[str]:
@@ -369,19 +376,34 @@ def _named_outputs(classes: str) -> list[str]:
     return [name.strip() for name in classes.split(",")]
 
 
+def names_of_outputs(class_names: Sequence[str], class_outputs: Sequence[int], outputs: int) -> list[str]:
+    """Names for all outputs, for `NewRequest.classes`: of each class at its output, and of none at the others."""
+    names = [f"(output {number})" for number in range(outputs)]
+    for name, output in zip(class_names, class_outputs, strict=True):
+        names[output] = name
+    return names
+
+
 def _matched(names: Sequence[str], given: Sequence[str]) -> tuple[int, ...] | None:
-    """The number of each class among named outputs; None unless each is there once."""
-    plain = [_plain(name) for name in given]
-    if any(plain.count(_plain(name)) != 1 for name in names):
-        return None
-    return tuple(plain.index(_plain(name)) for name in names)
+    """The number of each class among named outputs; None unless each is there once, exactly or in other spelling."""
+    for spelled in (str.strip, _plain):
+        listed = Counter(map(spelled, given))
+        if all(listed[spelled(name)] == 1 for name in names):
+            places = {spelled(name): at for at, name in enumerate(given)}
+            return tuple(places[spelled(name)] for name in names)
+    return None
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip().casefold()
 
 
-def _check_step(check: InputCheck, data: ImageDataset) -> Step:
+def reordered(check: InputCheck, info: ModelInfo) -> tuple[int, ...]:
+    """The number of each class among the network's outputs in the order that the check suggests; empty for none."""
+    return tuple(info.class_outputs[at] for at in check.outputs)
+
+
+def _check_step(check: InputCheck, info: ModelInfo) -> Step:
     text = (
         f"{check.accuracy:.1%} of {check.images:,} held-out images are classified correctly by the network itself "
         f"(guessing: {check.chance:.1%})."
@@ -390,10 +412,10 @@ def _check_step(check: InputCheck, data: ImageDataset) -> Step:
         return Step("Check", text)
     text += " That is hardly more than by chance."
     if check.outputs:
-        order = ",".join(data.class_names[check.outputs.index(output)] for output in range(len(check.outputs)))
+        names = names_of_outputs(info.class_names, reordered(check, info), info.outputs)
         text += (
             f" With its outputs in another order, {check.accuracy_reordered:.1%} of the images that the order was not "
-            f"found on are: --classes '{order}'."
+            f"found on are: --classes '{','.join(names)}'."
         )
     elif check.better:
         words, _, share = check.better[0]
