@@ -182,6 +182,7 @@ def request(store: Store, draft: Draft, images: DatasetSpec) -> NewRequest:
 
 
 def _written(store: Store, name: str, text: str) -> Path:
+    demand_writable("What you enter here cannot be kept")
     path = store.root / ROOM / name
     content = text.encode("utf-8", "replace")
     if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
