@@ -15,7 +15,7 @@ from kmex_core.data.preprocessing import INTERPOLATIONS, ORDERS, RESIZES, Prepro
 from kmex_core.stages.new_model import AUTO, IMAGENET
 
 BY_HAND = ""  # of a draft's `preprocess`
-TITLES = {AUTO: "As its source says", IMAGENET: "As usual for ImageNet", BY_HAND: "Edited by hand"}
+TITLES = {AUTO: "As found", IMAGENET: "As usual for ImageNet", BY_HAND: "Edited by hand"}
 RANGES = {1.0: "0 to 1", 255.0: "0 to 255"}
 
 
