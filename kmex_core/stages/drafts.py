@@ -111,8 +111,11 @@ def change(store: Store, name: str, /, **values: Any) -> Draft:
     demand_writable("What you enter here cannot be kept")
     draft = dataclasses.replace(read(store, name) or Draft(), **values)
     described = dataclasses.asdict(draft)
-    _sound(read_json(write_json(described)))
-    write_bytes(_path(store, name), write_json(described).encode(), durable=False)
+    content = write_json(described).encode()
+    _sound(read_json(content))
+    if len(content) > MOST:
+        raise InputError(f"That is more than a draft can keep ({MOST // 2**20} MB).")
+    write_bytes(_path(store, name), content, durable=False)
     return draft
 
 

@@ -269,7 +269,7 @@ def _fitted(state: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torc
 
 def _size_of(module: nn.Module) -> str:
     count = sum(value.numel() for value in module.parameters()) or sum(value.numel() for value in module.buffers())
-    return f"{count / 1e6:,.1f} million weights"
+    return f"{count / 1e6:,.1f} million weights" if count >= 50_000 else f"{count:,} weights"
 
 
 def _preprocessing(

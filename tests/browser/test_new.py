@@ -21,7 +21,7 @@ CLASSES = {"Blue sky": (20, 40, 220), "grün & gelb": (30, 200, 40), "red_[x](y)
 
 
 def photos(root: Path) -> Path:
-    """12 small JPEG files of each class with odd names, half of them turned by their EXIF data, and one that is none."""
+    """12 small JPEG files per class with odd names, half of them turned by their EXIF data, and one that is none."""
     random = np.random.default_rng(0)
     for name, colour in CLASSES.items():
         (root / name).mkdir(parents=True)
@@ -41,8 +41,10 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
     with dashboard(store.root, tmp_path / "log", **network) as server, watched(browser, server) as page:
         page.goto("/")
         first = page.get_by_test_id("stSidebarNavLink").first
-        expect(first).to_have_text("New")
+        expect(first).to_contain_text("New")
         first.click()
+        expect(page.get_by_role("textbox", name="Folder, table or archive")).to_be_visible()
+        settled(page)
         page.get_by_role("textbox", name="Folder, table or archive").fill(str(folder))
         page.get_by_role("button", name="Read the images").click()
         expect(page.get_by_text("36 images of 3 classes")).to_be_visible(timeout=A_JOB)
@@ -65,7 +67,7 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
         assert serious(page) == []
         page.get_by_role("button", name="Continue with the check").click()
         expect(page.get_by_role("heading", name="Convert")).to_be_visible()
-        expect(page.locator("[data-testid=stImage] img")).to_have_count(8)
+        expect(page.locator("[data-testid=stImage] img")).to_have_count(6)  # all that are held out
         settled(page)
         assert serious(page) == []
         page.set_viewport_size({"width": 420, "height": 900})
@@ -86,5 +88,5 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
             next((folder / "red_[x](y)").glob("*.jpg"))
         )
         expect(page.get_by_text("Third prototype:")).to_be_visible(timeout=A_JOB)
-        expect(page.get_by_test_id("stSidebarNavLink").first).to_have_text("Overview")  # no longer demos alone
+        expect(page.get_by_test_id("stSidebarNavLink").first).to_contain_text("Overview")  # no longer demos alone
         settled(page)

@@ -8,14 +8,12 @@ from typing import Any
 
 from app import read
 from app.access import dataset_to_open, file_to_open, network_to_open
+from app.components.new.answers import answer_of, known_answer
 from app.components.new.draft import OpenDraft
-from app.components.shared.job_panel import follow
 from app.components.shared.messages import show_error
 from app.wording import MEANWHILE
-from kmex_core.base import jobs
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.commands.new import DECIDE, decision_job
-from kmex_core.commands.requests import JobRequest
 from kmex_core.stages import drafts
 from kmex_core.stages.new_model import NewRequest
 from kmex_core.stages.new_report import KEYS
@@ -53,10 +51,14 @@ def decision_of(opened: OpenDraft, report: dict[str, Any]) -> dict[str, Any] | N
     except KMExError as error:
         show_error(str(error))
         return None
-    answer = _answer(request.name)
-    if answer is None:
-        _follow(request)
-    elif opened.draft.decision != request.name:
+    answer = answer_of(
+        request,
+        KEYS,
+        "Looking at your model.",
+        "It is built, run on a few images to find its head, and checked on up to 500 held-out images. "
+        f"Weights that are not here yet are downloaded first. {MEANWHILE}",
+    )
+    if answer is not None and opened.draft.decision != request.name:
         opened.change(decision=request.name)
     return answer
 
@@ -64,21 +66,4 @@ def decision_of(opened: OpenDraft, report: dict[str, Any]) -> dict[str, Any] | N
 def earlier_decision(opened: OpenDraft) -> dict[str, Any] | None:
     """What was last decided about these images and this network, with other settings."""
     name = opened.draft.decision
-    return _answer(name) if name.startswith(f"{DECIDE}{opened.draft.about}-") else None
-
-
-def _answer(name: str) -> dict[str, Any] | None:
-    try:
-        answer = jobs.answer(read.store(), name)
-    except InputError:  # no name of a job
-        return None
-    return answer if answer is not None and answer.keys() >= KEYS else None
-
-
-def _follow(request: JobRequest) -> None:
-    follow(
-        request,
-        "Looking at your model.",
-        "It is built, run on a few images to find its head, and checked on up to 500 held-out images. "
-        f"Weights that are not here yet are downloaded first. {MEANWHILE}",
-    )
+    return known_answer(name, KEYS) if name.startswith(f"{DECIDE}{opened.draft.about}-") else None

@@ -9,9 +9,9 @@ import streamlit as st
 
 from app import read
 from app.access import dataset_to_open
+from app.components.new.answers import answer_of
 from app.components.new.draft import OpenDraft, go_on
 from app.components.new.report import show_report
-from app.components.shared.job_panel import follow
 from app.components.shared.messages import show_error
 from app.wording import MEANWHILE
 from kmex_core.base import jobs
@@ -106,16 +106,13 @@ def report_of(opened: OpenDraft) -> dict[str, Any] | None:
     except KMExError as error:
         show_error(str(error))
         return None
-    answer = jobs.answer(read.store(), request.name)
-    if answer is not None and answer.keys() >= KEYS:
-        return answer
-    follow(
+    return answer_of(
         request,
+        KEYS,
         "Reading your images.",
         f"All files are listed and read once; the second time takes seconds. {MEANWHILE}",
         lambda: _offer_columns(opened, request),
     )
-    return None
 
 
 def _offer_columns(opened: OpenDraft, request: JobRequest) -> None:

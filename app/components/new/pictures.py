@@ -13,7 +13,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.data.display import displayed, reduced
 from kmex_core.data.preprocessing import Preprocessing
 
-SIDE, GAP = 150, 8  # pixels
+SIDE, GAP = 120, 8  # pixels
 
 
 def show_pictures(opened: OpenDraft, report: dict[str, Any], decision: dict[str, Any]) -> None:

@@ -23,13 +23,15 @@ def show_preprocessing(opened: OpenDraft, decision: dict[str, Any]) -> None:
     """Show the preprocessing in words, and let a person change it."""
     text = next((step for step in decision["steps"] if step["title"] == "Preprocessing"), None)
     with st.container(border=True):
-        if text is not None:
+        given = Preprocessing.from_description(decision["preprocessing"])
+        if opened.draft.preprocessing == given and opened.draft.preprocess == BY_HAND:
+            st.markdown(f"**Preprocessing:** {given.words()}; edited by hand.")
+        elif text is not None:
             words = f"**Preprocessing:** {message(text['text'])}"
             if text["warning"]:
                 st.warning(words, icon=":material/warning:")
             else:
                 st.markdown(words)
-        given = Preprocessing.from_description(decision["preprocessing"])
 
         def keep() -> None:
             chosen = st.session_state[opened.key("preprocess")]
@@ -56,7 +58,7 @@ def _edit(opened: OpenDraft, now: Preprocessing) -> None:
         height = first.number_input("Height (pixels)", 1, 1024, now.height, width=width)
         breadth = first.number_input("Width (pixels)", 1, 1024, now.width, width=width)
         resize = first.selectbox(
-            "Resize", list(RESIZES), list(RESIZES).index(now.resize), format_func=_capital(RESIZES), width=340
+            "Resize", list(RESIZES), list(RESIZES).index(now.resize), format_func=_capital(RESIZES), width=430
         )
         shorter = first.number_input(
             "Shorter side (pixels)",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from app import read
 from kmex_core.base import jobs
+from kmex_core.base.errors import InputError
 from kmex_core.base.jobs import Job
 from kmex_core.commands.importing import IMPORT
 from kmex_core.commands.new import NEW
@@ -28,8 +31,11 @@ def parts_of(job: str) -> tuple[str, str]:
 def is_made(name: str, job: Job) -> bool:
     """Whether a job has made its model: the page Overview continues a conversion that ended after that."""
     kind, model = parts_of(name)
-    ended = job.state in ("failed", "stopped")
-    return job.state == "done" or (kind == NEW and ended and model in catalogue.known_names(read.store()))
+    if kind != NEW or job.state not in ("failed", "stopped"):
+        return job.state == "done"
+    with contextlib.suppress(InputError, OSError):  # there is none
+        return catalogue.path_of(read.store(), model).stat().st_mtime >= job.started
+    return False
 
 
 def is_being_made(name: str) -> bool:
