@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.claims import new_model as claims
+from app.components.shared.making import is_made
 from app.routes.pictures import _content_of_draft
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
@@ -347,10 +349,25 @@ def test_converting_is_one_job_with_what_was_chosen(fake: Jobs, photos: Path, st
     put(store, "mine")
     fake.end(name, {})
     test = opened("check")
-    assert "**mine** is converted. Every page can show it now." in test.success[0].value
+    assert "**mine** is in the store. Every page can show it now." in test.success[0].value
+    for state, made in (("stopped", True), ("failed", True), ("running", False)):
+        assert is_made(name, dataclasses.replace(fake.known[name], state=state)) == made
+    late = dataclasses.replace(fake.known[name], state="failed", started=time.time() + 60)
+    assert not is_made(name, late), "the model is another one, made before"
     button(test, "Open its Overview").click()
     test = healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "mine"
+
+
+def test_an_answer_that_cannot_be_read_waits_for_a_button(fake: Jobs, photos: Path) -> None:
+    test = opened(images=str(photos))
+    assert len(fake.started) == 1
+    fake.end(fake.last, {"of": "another version"})
+    test = healthy(test.run())
+    assert "cannot be read any more" in test.info[0].value
+    assert len(fake.started) == 1
+    healthy(button(test, "Look again").click().run())
+    assert len(fake.started) == 2
 
 
 def test_a_reload_keeps_the_draft_and_tabs_do_not_share_it(fake: Jobs, photos: Path, store: Store) -> None:

@@ -42,6 +42,8 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
         page.goto("/")
         first = page.get_by_test_id("stSidebarNavLink").first
         expect(first).to_contain_text("New")
+        expect(page.get_by_text("Preparing 'digits'")).to_be_visible()
+        settled(page)
         first.click()
         expect(page.get_by_role("textbox", name="Folder, table or archive")).to_be_visible()
         settled(page)
@@ -78,7 +80,7 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
         page.get_by_role("button", name="Convert", exact=True).click()
         expect(page.get_by_text("Converting mine.")).to_be_visible()
         page.reload()
-        expect(page.get_by_text("mine is converted. Every page can show it now.")).to_be_visible(timeout=A_JOB)
+        expect(page.get_by_text("mine is in the store. Every page can show it now.")).to_be_visible(timeout=A_JOB)
         info = catalogue.describe(store, "mine")
         assert (info.backbone, info.predicts, info.skip_broken) == ("timm:test_vit", False, True)
         settled(page)

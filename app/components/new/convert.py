@@ -109,7 +109,7 @@ def _show_model(name: str) -> None:
     if info is None:
         st.info(f"**{markdown(name)}** was converted, and is no longer in the store.")
         return
-    st.success(f"**{markdown(name)}** is converted. Every page can show it now.", icon=":material/check_circle:")
+    st.success(f"**{markdown(name)}** is in the store. Every page can show it now.", icon=":material/check_circle:")
     select = {"on_click": select_model, "args": (info,)}
     with st.container(horizontal=True):
         if st.button("Open its Overview", icon=":material/dashboard:", type="primary", **select):

@@ -14,7 +14,7 @@ from kmex_core.commands.training import TRAINING
 from kmex_core.models import catalogue
 
 # by the beginning of the jobs' names: what is being done to a model, and what has been done
-KINDS = {TRAINING: ("Training", "trained"), IMPORT: ("Importing", "imported"), NEW: ("Converting", "converted")}
+KINDS = {TRAINING: ("Training", "trained"), IMPORT: ("Importing", "imported"), NEW: ("Converting", "in the store")}
 
 
 def making() -> list[str]:
