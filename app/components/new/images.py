@@ -21,18 +21,16 @@ from kmex_core.commands.datasets import report_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.data import registry as datasets
 from kmex_core.data.report import KEYS
+from kmex_core.stages import drafts
 
 PATH, NAMED = "A path on this machine", "A data set by name"
+_REFUSED = "_refused_images"  # in the session: why images cannot be taken
 COLUMNS = {"label-column": ("class_column", "the class"), "image-column": ("image_column", "the images")}
 
 
 def show_images(opened: OpenDraft) -> None:
     """Show step 1."""
-    images = _choose(opened)
-    if images is not None and opened.change(
-        images=images, class_column="", image_column="", skip_broken=False, decision="", classes=()
-    ):
-        st.rerun()
+    _choose(opened)
     if not opened.draft.images:
         st.info(
             "Choose images to begin. You see what is in them before anything is computed, and the files stay as they "
@@ -47,47 +45,65 @@ def show_images(opened: OpenDraft) -> None:
             go_on("model", "Continue with your model")
 
 
-def _choose(opened: OpenDraft) -> str | None:
-    """Show where images come from; the ones that were asked for just now."""
+def _choose(opened: OpenDraft) -> None:
+    """Show where images come from."""
     images, key = opened.draft.images, opened.key("from")
     if key not in st.session_state:
         st.session_state[key] = NAMED if datasets.registered(images) else PATH
-    # uploads go here: UPLOAD among the options, `show_uploads()`, and `return show_upload()` where it is chosen
+    # uploads go here: UPLOAD among the options, then `show_uploads()`, and `take(opened, path)` for `show_upload()`'s
     source = st.segmented_control("Images from", (PATH, NAMED), key=key, required=True)
+    field = opened.key("named" if source == NAMED else "path")
     with st.form("new-images", border=False):
         if source == NAMED:
-            chosen = st.selectbox(
+            st.selectbox(
                 "Data set",
                 list(datasets.DATASETS),
                 list(datasets.DATASETS).index(datasets.registered(images)) if datasets.registered(images) else None,
                 format_func=_title,
-                key=opened.key("named"),
+                key=field,
                 placeholder="Choose a data set",
             )
         else:
-            chosen = st.text_input(
+            st.text_input(
                 "Folder, table or archive",
                 images if not datasets.registered(images) else "",
                 max_chars=4000,
-                key=opened.key("path"),
+                key=field,
                 placeholder="/home/me/photos",
                 help="A folder with a folder of pictures per class, with train/ and test/, or with a table of files "
                 "and labels (CSV, JSON lines, parquet); parquet, arrow or WebDataset files; an .npz file; a zip or tar "
                 "file of one of these; or `hf:OWNER/NAME` for a data set on the Hugging Face hub.",
             )
-        if not st.form_submit_button("Read the images", icon=":material/search:", type="primary"):
-            return None
-    chosen = (chosen or "").strip()
-    if not chosen:
-        show_error("Name a folder or file, or choose a data set.")
-        return None
+        st.form_submit_button(
+            "Read the images",
+            icon=":material/search:",
+            type="primary",
+            on_click=lambda: take(opened, str(st.session_state[field] or "").strip()),
+        )
+    if refusal := st.session_state.pop(_REFUSED, ""):
+        show_error(refusal)
+
+
+def take(opened: OpenDraft, images: str) -> None:
+    """Make a path or a data set's name the images of a draft: for a callback. The page says why where it cannot be."""
+    if not images:
+        st.session_state[_REFUSED] = "Name a folder or file, or choose a data set."
+        return
     try:
-        dataset_to_open(chosen)
+        request = _request(DatasetSpec(images))
+        jobs.forget(read.store(), request.name)  # they are read as they are now
+        drafts.change(
+            read.store(),
+            opened.name,
+            images=images,
+            class_column="",
+            image_column="",
+            skip_broken=False,
+            decision="",
+            classes=(),
+        )
     except KMExError as error:
-        show_error(str(error))
-        return None
-    jobs.forget(read.store(), _request(replace(opened.draft.spec, name=chosen, class_column="", image_column="")).name)
-    return chosen
+        st.session_state[_REFUSED] = str(error)
 
 
 def _title(name: str) -> str:
