@@ -58,6 +58,7 @@ app = st.App(
     lifespan=warm_up,
     routes=[
         Route(route(pictures.ROUTE), guarded(pictures.serve)),
+        Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
         Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
         Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),

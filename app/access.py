@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +16,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.models.info import ModelInfo
 
 DATA_ROOTS = "KMEX_DATA_ROOTS"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def data_roots() -> tuple[Path, ...] | None:
@@ -60,6 +62,41 @@ def dataset_to_open(name: str, root: str = "") -> str:
             f"server's operator has listed in {DATA_ROOTS} (docs/deploy.md)."
         )
     return str(opened)
+
+
+def file_to_open(name: str) -> str:
+    """The whole path, with links resolved, of a file or folder that is no data set: weights, a network's file.
+
+    Raises:
+        InputError: when it lies in no folder that pages may open, whether it exists or not, or cannot be a path.
+    """
+    path, roots = user_path(name).resolve(), data_roots()
+    if roots is not None and not any(path.is_relative_to(folder) for folder in roots):
+        raise InputError(
+            f"This server does not open '{name}'. Choose a file inside a folder that the server's operator has listed "
+            f"in {DATA_ROOTS} (docs/deploy.md)."
+        )
+    return str(path)
+
+
+def network_to_open(name: str) -> str:
+    """The name by which a network from outside is opened: with the whole path, where it is that of a file or folder.
+
+    Raises:
+        InputError: see `file_to_open`; for a name of no source; and for a function that was not allowed on this
+            machine, which pages never allow.
+    """
+    from kmex_core.networks import architectures, trust
+
+    source = architectures.source_of(name)
+    if source is None:
+        return name
+    kind, rest = source
+    if trust.is_function(name) and trust.folder_of(name) is None:
+        raise trust.refusal(name)
+    if kind.reads == "file" or (kind.reads == "folder" and (user_path(rest).exists() or not _HUB_NAME.fullmatch(rest))):
+        return f"{kind.name}:{file_to_open(rest)}"
+    return name
 
 
 def check_model(info: ModelInfo) -> None:

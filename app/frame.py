@@ -13,8 +13,9 @@ from app.components.shared.title import PRODUCT
 from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand
-from app.read import look_again
+from app.read import look_again, store
 from app.state import choose
+from kmex_core.models.catalogue import has_only_demos
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -24,8 +25,11 @@ st.html(f"<style>{custom_properties()}\n{styles}</style>")
 logo = str(ASSETS / "logo.svg")
 st.logo(logo, size="large", icon_image=logo)
 
+new = st.Page("views/new.py", title="New", icon=":material/add_circle:")
+demos_only = has_only_demos(store())
 page = st.navigation(
     [
+        *([new] if demos_only else []),
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
         st.Page("views/embedding.py", title="Embedding", icon=":material/scatter_plot:"),
         st.Page("views/prototypes.py", title="Prototypes", icon=":material/grid_view:"),
@@ -34,6 +38,7 @@ page = st.navigation(
         st.Page("views/attributes.py", title="Attributes", icon=":material/label:"),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),
+        *([] if demos_only else [new]),
         st.Page("views/models.py", title="Models", icon=":material/inventory_2:"),
     ]
 )

@@ -164,6 +164,11 @@ def show_corrections() -> None:
             del notes()[key]
 
 
+def link_to_new() -> None:
+    """Show the way to the page New, where there is nothing to show."""
+    st.page_link("views/new.py", label="Bring your model and your images", icon=":material/add_circle:")
+
+
 def picked(kind: str) -> str:
     """What the link says was picked on this page, "" for nothing."""
     _left_on(st.session_state[_PAGE]).setdefault(kind, [])

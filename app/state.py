@@ -12,7 +12,7 @@ from streamlit.errors import StreamlitAPIException
 
 from app import read
 from app.addresses import link
-from app.links import PLACE, bound, bound_switch, corrected, notes, number_in, one_of
+from app.links import PLACE, bound, bound_switch, corrected, link_to_new, notes, number_in, one_of
 from app.selection import DEFAULT_K, KS, Selection
 from app.wording import MAY_BE_GONE, message
 from kmex_core.base.plain_text import markdown
@@ -56,8 +56,8 @@ def choose() -> None:
     st.session_state[PLACE] = None
     with st.sidebar:
         if not models:
-            st.warning("The store has no models yet. Train one: `python -m kmex_core train --help`.")
-            st.stop()
+            st.session_state[_KEY] = Missing("The store has no models yet.", [])
+            return
         names = _datasets(models)
         titles = {_title(name, names): name for name in names}
         bind = _settle(models, titles)
@@ -290,8 +290,10 @@ def selection() -> Selection:
         return selected
     st.title("Model not found")
     st.warning(selected.words, icon=":material/link_off:")
-    st.markdown("Choose another model in the sidebar, or one of these:")
+    if selected.instead:
+        st.markdown("Choose another model in the sidebar, or one of these:")
     with st.container(horizontal=True):
         for model in selected.instead[:MOST_OFFERED]:
             st.button(markdown(model.name), key=f"instead-{model.name}", on_click=select_model, args=(model,))
+    link_to_new()
     st.stop()

@@ -45,6 +45,7 @@ def confusion_figure(table: pd.DataFrame) -> go.Figure:
             texttemplate="%{text}" if few else None,
             colorscale="Oranges",
             zmin=0,
+            zmax=float(np.nanmax(wrong, initial=1.0)),  # without mistakes nothing is coloured
             colorbar={"title": {"text": "Share of<br>the class (%)"}, "thickness": 12},
             hovertemplate="%{y} predicted as %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f} %)<extra></extra>",
         )

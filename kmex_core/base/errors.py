@@ -18,6 +18,19 @@ class InputError(KMExError, ValueError):
     exit_code = 2
 
 
+class UndecidedError(InputError):
+    """Several things could be meant: one of them has to be named.
+
+    Attributes:
+        option: of the command line that names it, without dashes.
+        choices: what can be named.
+    """
+
+    def __init__(self, message: str, option: str, choices: Iterable[str]) -> None:
+        super().__init__(message)
+        self.option, self.choices = option, tuple(choices)
+
+
 class StoreError(KMExError, OSError):
     """The store could not be read or written."""
 

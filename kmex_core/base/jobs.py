@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout, lock_descriptor
 
@@ -35,6 +35,7 @@ EVERY = 0.25
 TRAINING = "train"
 LOG_LINES = 20
 BIG = 1_000_000
+MOST_ANSWER = 32 * 2**20  # bytes of a log whose answer is read
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Job:
         message: the reason for a failure.
         arguments: the command line, to start the job again.
         part, parts, values: as in the last reported `Event`.
+        option, choices: of a failure that naming one thing resolves, see `errors.UndecidedError`.
     """
 
     state: str
@@ -67,6 +69,8 @@ class Job:
     part: int = 0
     parts: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    option: str = ""
+    choices: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -233,6 +237,22 @@ def last_lines(store: Store, name: str) -> str:
     return "\n".join(lines[-LOG_LINES:])
 
 
+def answer(store: Store, name: str) -> dict[str, Any] | None:
+    """What a job that is done printed as JSON (see `commands`' option --json); None where there is no such answer."""
+    job = look(store, name)
+    if job is None or job.state != "done":
+        return None
+    log = _paths(store, name).log
+    try:
+        if log.is_symlink() or log.stat().st_size > MOST_ANSWER:
+            return None
+        lines = [line.rsplit("\r", 1)[-1] for line in log.read_text("utf-8", "replace").split("\n")]
+        answer = read_json(next((line for line in reversed(lines) if line.startswith("{")), ""))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def stop(store: Store, name: str) -> None:
     """Ask a running job to stop; its finished work is kept. A job that has not begun yet never will.
 
@@ -270,8 +290,9 @@ def _read(path: Path) -> Job | None:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > BIG:
             return None
         values = read_json(path.read_text())
-        job = Job(**{**values, "arguments": tuple(values.get("arguments", ()))})
-        sound = isinstance(values.get("arguments", []), list) and _sound(job)
+        lists = {name: values.get(name, []) for name in ("arguments", "choices")}
+        job = Job(**{**values, **{name: tuple(items) for name, items in lists.items()}})
+        sound = all(isinstance(items, list) for items in lists.values()) and _sound(job)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return job if sound else None
@@ -280,7 +301,7 @@ def _read(path: Path) -> Job | None:
 def _sound(job: Job) -> bool:
     if not isinstance(job.values, dict):
         return False
-    texts = (job.state, job.stage, job.message, *job.arguments, *job.values)
+    texts = (job.state, job.stage, job.message, job.option, *job.choices, *job.arguments, *job.values)
     counts = (job.done, job.total, job.first, job.pid, job.part, job.parts)
     numbers = (*counts, job.started, job.stage_started, job.changed)
     return (
@@ -397,9 +418,9 @@ class Reporter:
             )
         )
 
-    def end(self, state: str, message: str = "") -> None:
-        """Write how the job ended."""
-        self._say(replace(self._job, state=state, message=message, changed=time.time()))
+    def end(self, state: str, message: str = "", option: str = "", choices: tuple[str, ...] = ()) -> None:
+        """Write how the job ended, see `Job`."""
+        self._say(replace(self._job, state=state, message=message, option=option, choices=choices, changed=time.time()))
         self._release()
 
     def _say(self, job: Job) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.errors import InputError, KMExError, UndecidedError
 from kmex_core.base.jobs import Reporter
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
@@ -202,7 +202,7 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
     if job is not None and not job.begin():
         print("This job is already running, or was stopped before it started.", file=sys.stderr)
         raise typer.Exit(0)
-    bar, state, why = Bar(job), "failed", ""
+    bar, state, why, undecided = Bar(job), "failed", "", UndecidedError("", "", ())
     try:
         if job is not None:
             job.wait_for_turn()
@@ -213,6 +213,7 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
         state = "done"
     except KMExError as error:
         why = str(error)
+        undecided = error if isinstance(error, UndecidedError) else undecided
         raise
     except KeyboardInterrupt:
         state = "stopped"
@@ -223,7 +224,7 @@ def answer_with(as_json: bool, work: Callable[[Bar], dict[str, Any]], show: Call
     finally:
         bar.close()
         if job is not None:
-            job.end(state, why)
+            job.end(state, why, undecided.option, undecided.choices)
 
 
 def _print(answer: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
@@ -284,6 +285,11 @@ def evaluate_sources(
     evaluations = [evaluate(subjects, source, list(seeds), images, names, maps) for source in of]
     few = [prototype_note(subjects[0], source.seeded(seeds[0])) for source in of]
     return evaluations, about(subjects[0], *few)
+
+
+def in_job() -> bool:
+    """Whether a page started this process."""
+    return Reporter.of_this_process() is not None
 
 
 def command_text() -> str:

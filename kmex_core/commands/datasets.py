@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.specs import stable_key
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -18,6 +19,7 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
     from kmex_core.base.specs import DatasetSpec
@@ -97,6 +99,26 @@ def datasets(
         print(f"\n'here': available under {answer['data_root']}. The others are downloaded on first use.")
 
     answer_with(as_json, work, show)
+
+
+REPORT = "images-"  # the jobs, by what they report on
+
+
+def report_job(spec: DatasetSpec) -> JobRequest:
+    """Report what is in a data set, see `datasets`."""
+    arguments = job_of(
+        "",
+        datasets,
+        "",
+        spec.name,
+        None,
+        spec.root,
+        spec.class_column,
+        spec.image_column,
+        spec.skip_broken,
+        as_json=True,
+    ).arguments
+    return JobRequest(f"{REPORT}{stable_key(arguments)}", arguments)
 
 
 def _checked(spec: DatasetSpec, sample: int | None, bar: Bar) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kmex_core.base.devices import checked_device
+from kmex_core.base.specs import stable_key
 from kmex_core.commands._shared import (
     Bar,
     ClassColumn,
@@ -25,9 +27,14 @@ from kmex_core.commands._shared import (
     answer_with,
     app,
     command_text,
+    in_job,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, numbered, per_class_words
+
+if TYPE_CHECKING:
+    from kmex_core.stages.new_model import NewRequest
 
 
 @app.command()
@@ -97,14 +104,17 @@ def new(
         from kmex_core.base.specs import DatasetSpec
         from kmex_core.base.store import Store
         from kmex_core.networks import trust
-        from kmex_core.stages.new_model import NewRequest, decided, expected_cost, keep
+        from kmex_core.stages.new_model import NewRequest, decided, keep
+        from kmex_core.stages.new_report import described
         from kmex_core.stages.subject import Subject
 
-        if trust.is_function(model):
+        if trust.is_function(model) and not in_job():  # a page never allows a function
             trust.allow(model, Path.cwd())
         started, store, place = time.perf_counter(), Store(), checked_device(device)
         spec = DatasetSpec(images, data_root, 0, class_column, skip_broken, image_column)
-        request = NewRequest(name or _name_of(model), model, spec, weights, head, classes, preprocess, command_text())
+        request = NewRequest(
+            name or default_name(model), model, spec, weights, head, classes, preprocess, command_text()
+        )
         found = decided(store, request, place, bar)
         answer: dict[str, Any] = {
             "model": request.name,
@@ -116,12 +126,7 @@ def new(
         if check and found.check is not None and found.check.at_chance:
             raise InputError(found.steps[-1].text)
         if dry_run:
-            seconds, memory = expected_cost(found, place)
-            return answer | {
-                "kept": False,
-                "expected_seconds": round(seconds, 1),
-                "expected_megabytes": round(memory / 2**20, 1),
-            }
+            return answer | {"kept": False} | described(found, place)
         info = keep(store, found, overwrite)
         subject = Subject(store, info, found.data, place, bar)
         conversion = subject.conversion(KMeans(k, metric=metric)).get()
@@ -141,7 +146,7 @@ def new(
 
     def show(answer: dict[str, Any]) -> None:
         for step in answer["steps"]:
-            print(f"{step['title']}: {'Warning: ' if step['warning'] else ''}{step['text']}")
+            print(f"{step['title']}: {'Warning: ' if step['warning'] else ''}{step['text']} {step['hint']}".strip())
         if not answer["kept"]:
             print(
                 f"Expected: about {answer['expected_seconds']:,.0f} seconds and "
@@ -181,7 +186,52 @@ def trust_(
     )
 
 
-def _name_of(model: str) -> str:
+NEW, DECIDE = "new-", "decide-"  # the jobs: by their models' names, and by what is decided
+
+
+def new_job(request: NewRequest, k: int) -> JobRequest:
+    """Bring a model and convert it, see `new`."""
+    return JobRequest(f"{NEW}{request.name}", _arguments(request, k=k, name=request.name))
+
+
+def decision_job(request: NewRequest, about: str, data: str) -> JobRequest:
+    """Decide what `new_job` would do, and keep nothing, whatever the model is to be called.
+
+    Args:
+        request: the model.
+        about: what names its images and network, with which the job's name goes on.
+        data: the data set's fingerprint: of other data it is decided anew.
+    """
+    arguments = _arguments(request, dry_run=True)
+    return JobRequest(f"{DECIDE}{about}-{stable_key([arguments, data])}", arguments)
+
+
+def _arguments(request: NewRequest, **more: Any) -> tuple[str, ...]:
+    images = request.images
+    return job_of(
+        "",
+        new,
+        images.name,
+        request.model,
+        request.weights,
+        request.head,
+        request.classes,
+        request.preprocess,
+        data_root=images.root,
+        class_column=images.class_column,
+        image_column=images.image_column,
+        skip_broken=images.skip_broken,
+        as_json=True,
+        **more,
+    ).arguments
+
+
+def new_again(name: str, arguments: Sequence[str]) -> JobRequest:
+    """Start again what failed or was stopped."""
+    return JobRequest(f"{NEW}{name}", tuple(argument for argument in arguments if argument != "--overwrite"))
+
+
+def default_name(model: str) -> str:
     """A name for the store made of a source's."""
     last = re.split(r"[:/\\]", model.rstrip("/\\"))[-1]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")[:64] or "model"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kmex_core.base.errors import InputError
+from kmex_core.base.errors import InputError, UndecidedError
 from kmex_core.base.phrases import first_few, joined
 from kmex_core.data.annotations import MOST_CLASSES
 
@@ -52,7 +52,7 @@ def class_column(frame: pd.DataFrame, others: Collection[str], where: str) -> tu
         Its name, "" if there is none, and a note where it was found by its values.
 
     Raises:
-        InputError: when several columns could be the class.
+        UndecidedError: when several columns could be the class.
     """
     candidates = [str(name) for name in frame.columns if name not in others]
     named = class_by_name(candidates)
@@ -63,9 +63,11 @@ def class_column(frame: pd.DataFrame, others: Collection[str], where: str) -> tu
         if len(named) == 1:
             return named[0], f"'{named[0]}' of {where} is taken as the class: no other column has values that recur."
     if len(named) > 1:
-        raise InputError(
+        raise UndecidedError(
             f"{where} has {len(named)} columns that may be the class: {first_few(named, 12)}. {NAME_IT} {named[0]}, "
-            "for example."
+            "for example.",
+            "label-column",
+            named,
         )
     return (named[0] if named else ""), ""
 
@@ -105,7 +107,7 @@ def image_column(kinds: Mapping[str, str], where: str, given: str = "") -> str:
         given: the column that was named; "" for none.
 
     Raises:
-        InputError: when there is none, or several are equally likely.
+        InputError: when there is none, or (`UndecidedError`) several are equally likely.
     """
     if given:
         if given not in kinds:
@@ -118,9 +120,11 @@ def image_column(kinds: Mapping[str, str], where: str, given: str = "") -> str:
     for kind in ("declared", "struct", "binary"):
         names = [name for name, of in kinds.items() if of == kind]
         if len(names) > 1:
-            raise InputError(
+            raise UndecidedError(
                 f"{where} has {len(names)} columns of images: {joined('and', names[:12])}. Name one: --image-column "
-                f"{names[0]}, for example."
+                f"{names[0]}, for example.",
+                "image-column",
+                names,
             )
         if names:
             return names[0]

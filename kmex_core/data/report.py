@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -108,6 +108,9 @@ class DatasetReport:
     unreadable: LeftOut | None
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
+
+
+KEYS = frozenset(entry.name for entry in fields(DatasetReport))
 
 
 def report(spec: DatasetSpec, sample: int = SAMPLE, progress: Progress = silent) -> DatasetReport:

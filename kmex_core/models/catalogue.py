@@ -68,6 +68,11 @@ def known_names(store: Store) -> list[str]:
     return sorted({*store.names(ROOM), *(path.stem for path in EMBEDDED.glob("*.safetensors"))})
 
 
+def has_only_demos(store: Store) -> bool:
+    """Whether all its models are those that ship with the product."""
+    return not store.names(ROOM)
+
+
 def describe(store: Store, name: str) -> ModelInfo:
     """The description of a model, without reading its weights.
 

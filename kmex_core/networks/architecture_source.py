@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import nn
@@ -61,13 +62,34 @@ class ArchitectureSource(ABC):
 
     Attributes:
         name: the prefix, what stands before the colon of its networks' names.
-        about: what follows it, for people.
+        title: of the source, for people.
+        about: what follows the prefix, for people.
         trainable: whether its networks can be trained here.
+        reads: what its networks' names are paths of; "" where they are none. A "folder" may be a name elsewhere, too.
+        needs: optional packages without which it gives no network.
+        extra: of this product, which installs them.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     about: ClassVar[str]
     trainable: ClassVar[bool] = True
+    reads: ClassVar[Literal["", "file", "folder"]] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    def why_not(self) -> str:
+        """Which package is missing and how to install it; "" when all are there. Imports none of them."""
+        absent = next((package for package in self.needs if importlib.util.find_spec(package) is None), "")
+        return str(missing(absent, self.extra)) if absent else ""
+
+    def names(self) -> list[str]:
+        """Its networks' names, without the prefix, in alphabetical order; none where any name may do.
+
+        Raises:
+            InputError: when a package is missing.
+        """
+        return []
 
     @abstractmethod
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from kmex_core.metrics import chance_accuracy
+from kmex_core.metrics import chance_accuracy, confusion
 
 if TYPE_CHECKING:
     from kmex_core.networks.splitting import SplitModel
@@ -37,6 +37,7 @@ class InputCheck:
         outputs: (C,) the number of each class among the outputs if they are in another order, else empty; found on one
             half of the images.
         accuracy_reordered: with that order, on the other half.
+        confusion: (C, C) how many of the images of each class (row) are classified as each (column).
     """
 
     images: int
@@ -45,6 +46,7 @@ class InputCheck:
     better: tuple[tuple[str, Preprocessing, float], ...] = ()
     outputs: tuple[int, ...] = ()
     accuracy_reordered: float = 0.0
+    confusion: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64), compare=False)
 
     @property
     def at_chance(self) -> bool:
@@ -78,7 +80,7 @@ def checked_input(
     classes = len(data.class_names)
     predicted = _predicted(parts, data, preprocessing, drawn, device, progress)
     accuracy, chance = float((predicted == labels).mean()), chance_accuracy(labels, classes)
-    found = InputCheck(len(drawn), accuracy, chance)
+    found = InputCheck(len(drawn), accuracy, chance, confusion=confusion(predicted, labels, classes))
     if not found.at_chance:
         return found
     outputs, reordered = _order(predicted, labels, classes)
@@ -115,8 +117,7 @@ def _predicted(
 
 def _order(predicted: np.ndarray, labels: np.ndarray, classes: int) -> tuple[tuple[int, ...], float]:
     """The order of the outputs that fits every second image best, and its accuracy on the others."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (labels[::2], predicted[::2]), 1)
+    counts = confusion(predicted[::2], labels[::2], classes)
     _, outputs = linear_sum_assignment(counts, maximize=True)  # the output of each class
     right = outputs[labels[1::2]] == predicted[1::2]
     return tuple(outputs.tolist()), float(right.mean()) if len(right) else 0.0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
-from kmex_core.base.progress import Progress, silent
+from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
@@ -23,7 +21,7 @@ from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import AT_CHANCE, RANDOM, TEST_IS_TRAINING, ModelInfo
-from kmex_core.networks.output_names import matched, plain
+from kmex_core.networks.output_names import joined, matched, plain, separated
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
 from kmex_core.stages.statistics import PixelStatistics
@@ -52,7 +50,7 @@ class NewRequest:
         weights: a file with its weights; those of its source when None.
         head: the dotted name of its head, `NONE` for an encoder; found when empty.
         classes: `AUTO`; `NONE` to use its encoder alone; or the names of its outputs in their order, with commas (see
-            `names_in_order`), or a file that has one in each line.
+            `output_names.joined`), or a file that has one in each line.
         preprocess: `AUTO`, `IMAGENET`, or a JSON file: a `Preprocessing`, or transformers' preprocessor_config.json.
         command: for provenance.
     """
@@ -75,11 +73,13 @@ class Step:
         title: of the step.
         text: in a sentence or two.
         warning: whether a person should look at it.
+        hint: the option of the command that changes it.
     """
 
     title: str
     text: str
     warning: bool = False
+    hint: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,8 @@ class NewModel:
         data: the data set.
         steps: what was found and decided, in order.
         check: its accuracy on held-out images; None if it predicts none of the classes.
+        dimensions: D of its embedding.
+        output_names: of all its outputs in order; empty if its source does not know.
     """
 
     info: ModelInfo
@@ -99,6 +101,8 @@ class NewModel:
     data: ImageDataset
     steps: tuple[Step, ...]
     check: InputCheck | None
+    dimensions: int
+    output_names: tuple[str, ...] = ()
 
 
 def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
@@ -115,11 +119,13 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     data = dataset(request.images, progress)
     steps = [_images_step(data)]
     backbone = request.model if ":" in request.model else f"torchvision:{request.model}"
+    progress(Event("Building the network", 0, 0))
     proposal, step = _network(backbone, request, data)
     steps.append(step)
     preprocessing, step = _preprocessing(store, request, proposal, data, progress)
     steps.append(step)
     proposal.module.eval().to(device)
+    progress(Event("Running the network on a few images", 0, 0))
     parts, head_path, outputs, step = _parts(request, proposal, data, preprocessing, device)
     steps.append(step)
     class_outputs, step = _classes(request, proposal, outputs, data)
@@ -155,10 +161,11 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     if info.predicts:
         own = parts.predicting(class_outputs, len(data.class_names))
         check = checked_input(own, data, preprocessing, device, progress)
-        steps.append(_check_step(check, data))
+        steps.append(_check_step(check, info))
         info = replace(info, accuracy=check.accuracy, made_by=info.made_by | {AT_CHANCE: check.at_chance})
     proposal.module.to(torch.device("cpu"))
-    return NewModel(info, proposal.module, data, tuple(steps), check)
+    names = proposal.class_names if len(proposal.class_names) == outputs else ()
+    return NewModel(info, proposal.module, data, tuple(steps), check, parts.head.in_features, names)
 
 
 def keep(store: Store, new: NewModel, overwrite: bool = False) -> ModelInfo:
@@ -261,7 +268,7 @@ def _fitted(state: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torc
 
 def _size_of(module: nn.Module) -> str:
     count = sum(value.numel() for value in module.parameters()) or sum(value.numel() for value in module.buffers())
-    return f"{count / 1e6:,.1f} million weights"
+    return f"{count / 1e6:,.1f} million weights" if count >= 50_000 else f"{count:,} weights"
 
 
 def _preprocessing(
@@ -331,11 +338,8 @@ def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageD
             title, f"Its {outputs} outputs are taken as the classes of the images in alphabetical order."
         )
     trained = "was trained on" if proposal.pretrained else "is for"
-    text = (
-        f"It {trained} {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx. "
-        "If its outputs are your classes by other names, name them with --classes."
-    )
-    return (), Step(title, text)
+    text = f"It {trained} {outputs} other classes, so only its encoder is used, and no black box stands beside KMEx."
+    return (), Step(title, text, hint="If its outputs are your classes by other names, name them with --classes.")
 
 
 def _named_outputs(classes: str) -> list[str]:
@@ -346,17 +350,23 @@ def _named_outputs(classes: str) -> list[str]:
         if path.stat().st_size > MOST_JSON:
             raise InputError(f"{path} has more than {MOST_JSON // 2**20} MB; expected one class name in each line.")
         return [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return [name.strip() for name in next(csv.reader([classes], skipinitialspace=True), [])]
+    return separated(classes)
 
 
-def names_in_order(names: Sequence[str]) -> str:
-    """Names of classes as `--classes` takes them: with commas, those that hold one in quotes."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow(names)
-    return written.getvalue()
+def names_of_outputs(class_names: Sequence[str], class_outputs: Sequence[int], outputs: int) -> list[str]:
+    """Names for all outputs, for `NewRequest.classes`: of each class at its output, and of none at the others."""
+    names = [f"(output {number})" for number in range(outputs)]
+    for name, output in zip(class_names, class_outputs, strict=True):
+        names[output] = name
+    return names
 
 
-def _check_step(check: InputCheck, data: ImageDataset) -> Step:
+def reordered(check: InputCheck, info: ModelInfo) -> tuple[int, ...]:
+    """The number of each class among the network's outputs in the order that the check suggests; empty for none."""
+    return tuple(info.class_outputs[at] for at in check.outputs)
+
+
+def _check_step(check: InputCheck, info: ModelInfo) -> Step:
     text = (
         f"{check.accuracy:.1%} of {check.images:,} held-out images are classified correctly by the network itself "
         f"(guessing: {check.chance:.1%})."
@@ -365,10 +375,10 @@ def _check_step(check: InputCheck, data: ImageDataset) -> Step:
         return Step("Check", text)
     text += " That is hardly more than by chance."
     if check.outputs:
-        order = names_in_order([data.class_names[check.outputs.index(at)] for at in range(len(check.outputs))])
+        names = names_of_outputs(info.class_names, reordered(check, info), info.outputs)
         text += (
             f" With its outputs in another order, {check.accuracy_reordered:.1%} of the images that the order was not "
-            f"found on are: --classes {shlex.quote(order)}."
+            f"found on are: --classes {shlex.quote(joined(names))}."
         )
     elif check.better:
         words, _, share = check.better[0]

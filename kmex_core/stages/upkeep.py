@@ -47,7 +47,7 @@ from kmex_core.base.specs import (
 from kmex_core.base.store import LOCK, Store, demand_writable
 from kmex_core.data import archives
 from kmex_core.models import catalogue
-from kmex_core.stages import shards
+from kmex_core.stages import drafts, shards
 from kmex_core.stages.subject import dataset_of
 
 # which specs name the results of a room
@@ -63,7 +63,7 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
-UPLOADS = "uploads"
+UPLOADS = drafts.UPLOADS
 # in the store, and not of it: data sets that were downloaded or unpacked
 ELSEWHERE = ("data", archives.ROOM)
 HOUR = 3600.0
@@ -72,6 +72,7 @@ _KNOWN = {
     **dict.fromkeys(ROOMS, _RESULT),
     jobs.ROOM: jobs.FILES,
     UPLOADS: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.weights"),
+    drafts.ROOM: drafts.FILES,
 }
 
 
@@ -227,8 +228,8 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 
 def needless(store: Store, progress: Progress = silent) -> list[Finding]:
-    """What nobody needs any more: rests of killed writes, locks, uploads and unpacked archives without a user, results
-    of what is gone.
+    """What nobody needs any more: rests of killed writes, locks, uploads and unpacked archives without a user, old
+    drafts, results of what is gone.
 
     Never a model or a training's checkpoints. Where a model cannot be read, or its data set cannot be opened now,
     what may be theirs is not needless.
@@ -244,8 +245,12 @@ def needless(store: Store, progress: Progress = silent) -> list[Finding]:
             continue
         findings += [_finding(store, path, "the rest of a write that was killed") for path in parts_of(folder)]
         findings += [_finding(store, path, "a lock of nothing") for path in _idle_locks(store, room)]
+    findings += [
+        _finding(store, path, "a draft that nobody has changed for a month") for path in drafts.needless(store)
+    ]
     for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
-        if not _is_imported(store, path) and time.time() - path.stat().st_mtime > HOUR:
+        awaited = _is_imported(store, path) or drafts.is_awaited(store, path)
+        if not awaited and time.time() - path.stat().st_mtime > HOUR:
             findings.append(_finding(store, path, "an upload that no import waits for"))
     for path, why in archives.needless_folders(store.root, _archives(store), HOUR):
         findings.append(Finding(str(path.relative_to(store.root)), why, archives.size_of(path)))

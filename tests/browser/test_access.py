@@ -16,6 +16,7 @@ PAGES = {
     **{path: f"{path[1:].capitalize() or 'Overview'} · digits · KMEx Explorer" for path in LAST},
     "/sweep": "Prototypes per class · digits · KMEx Explorer",
     "/models": "Models · KMEx Explorer",
+    "/new": "New · KMEx Explorer",
     "/prototypes?prototype=3.1": "Prototype 16 · digits · KMEx Explorer",
     "/embedding?point=test-4&table=true": "Embedding · digits · KMEx Explorer",
     "/explain?image=5&source=Upload": "Explain · digits · KMEx Explorer",

@@ -20,6 +20,7 @@ LAST = {  # what a page shows last
     "/attributes": "text=has no attributes",
     "/compare": "text=Radar as CSV",
     "/explain": "text=Third prototype:",
+    "/new": "text=Choose images to begin.",
     "/models": "text=Start from ImageNet weights",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from kmex_core.base import jobs
 from kmex_core.base.errors import StoreError
@@ -321,3 +322,29 @@ def test_what_is_no_report_is_not_opened(store: Store, tmp_path: Path) -> None:
     assert jobs.names(store, "") == []
     for name in ("link", "pipe", "folder", "huge", "never"):
         assert jobs.look(store, name) is None
+
+
+def test_the_answer_of_a_job_is_the_json_that_it_printed(store: Store) -> None:
+    assert jobs.start(store, "list", ["models", "--json"])
+    assert jobs.start(store, "text", ["models"])
+    assert jobs.start(store, "lost", ["models", "--model", "x", "--json"])
+    ended = {name: until(store, name, lambda job: job.state != "running") for name in ("list", "text", "lost")}
+    assert ended["list"].state == "done"
+    answer = jobs.answer(store, "list")
+    assert answer is not None
+    assert "digits" in [model["name"] for model in answer["models"]]
+    assert jobs.answer(store, "text") is None
+    assert jobs.answer(store, "lost") is None
+    assert jobs.answer(store, "never") is None
+    (store.root / jobs.ROOM / "list.log").write_text('{"a": ' + "[" * 100_000 + "\n")
+    assert jobs.answer(store, "list") is None
+
+
+def test_a_job_says_what_could_not_be_decided_between(store: Store, tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    rows = "\n".join(f"{number}.png,{'ab'[number % 2]},{'cd'[number // 2]}" for number in range(4))
+    (tmp_path / "table.csv").write_text(f"file,breed,colour\n{rows}\n")
+    jobs.start(store, "report", ["datasets", "--check", str(tmp_path), "--json"])
+    job = until(store, "report", lambda job: job.state != "running")
+    assert (job.state, job.option, job.choices) == ("failed", "label-column", ("breed", "colour"))

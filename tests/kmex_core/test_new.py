@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,16 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
+from kmex_core.base.jsontext import write_json
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry
 from kmex_core.data.network_input import normalise
 from kmex_core.models import catalogue
 from kmex_core.networks import architectures, trust
+from kmex_core.networks.output_names import joined, separated
 from kmex_core.prototypes.source import KMeans
-from kmex_core.stages import new_model
-from kmex_core.stages.new_model import NewModel, NewRequest, Step, decided, keep
+from kmex_core.stages.new_model import NewModel, NewRequest, Step, decided, keep, names_of_outputs
+from kmex_core.stages.new_report import described
 from kmex_core.stages.subject import subject_of
 from tests.helpers.paths import ROOT
 
@@ -187,8 +191,8 @@ def test_another_order_of_the_classes_is_found_and_offered(store: Store, photos:
 
 def test_names_of_classes_may_hold_commas_and_quotes() -> None:
     names = ["zebra, standing", 'a "good" one', "café <crème>", "plain", "it's, too"]
-    assert new_model._named_outputs(new_model.names_in_order(names)) == names
-    assert new_model._named_outputs("red, green,blue") == ["red", "green", "blue"]
+    assert separated(joined(names)) == names
+    assert separated("red, green,blue") == ["red", "green", "blue"]
 
 
 @pytest.mark.parametrize("names", ["file", "list"])
@@ -494,3 +498,50 @@ def test_the_command_decides_shows_and_converts(photos: Path, networks: Path, tm
     taken = kmex(*common, **place)
     assert taken.returncode == 2
     assert "already exists" in taken.stderr
+
+
+# ---- what the page New reads -----------------------------------------------------------------------------------------
+
+
+def test_the_answer_has_what_a_page_shows(store: Store, photos: Path, networks: Path) -> None:
+    found = allowed(store, networks, photos, "colours")
+    answer = json.loads(write_json(described(found)))
+    assert answer["head"] == {"path": "2", "dimensions": 3, "outputs": 3}
+    assert answer["layers"] == ["2"]
+    check, labels = answer["check"], found.data.split("test").labels
+    assert check["images"] == len(labels) == 18
+    # the network's class of a picture is its channel (red, green, blue), and the classes are in another order
+    counts = np.zeros((3, 3), dtype=int)
+    for label, predicted, images in check["confusion"]:
+        counts[label, predicted] = images
+    np.testing.assert_array_equal(counts, [[0, 0, 6], [0, 6, 0], [6, 0, 0]])
+    assert check["reordered"]["class_outputs"] == [2, 1, 0]
+    # pictures of every class, as many as there is room for
+    rows = answer["examples"]["rows"]
+    assert len(set(rows)) == 8
+    assert np.bincount(labels[rows]).tolist() == [3, 3, 2]
+    named = allowed(store, networks, photos, "colours", classes="red,green,Blue sky,x")
+    again = described(named)
+    assert again["class_outputs"] == [2, 1, 0]
+    assert again["check"]["accuracy"] == 1
+    assert names_of_outputs(again["class_names"], [2, 1, 0], 4) == ["red", "green", "Blue sky", "(output 3)"]
+
+
+def test_names_that_differ_in_punctuation_alone_are_matched_as_they_are(
+    store: Store, photos: Path, networks: Path, tmp_path: Path
+) -> None:
+    for name, folder in {"C": "red", "C#": "green", "C++": "Blue sky"}.items():
+        shutil.copytree(photos / folder, tmp_path / "languages" / name)
+    found = allowed(store, networks, tmp_path / "languages", "colours", classes="C,C#,C++")
+    assert found.info.class_outputs == (0, 1, 2)
+    assert found.check is not None
+    assert found.check.accuracy == 1
+
+
+def test_a_job_never_allows_a_function(store: Store, photos: Path, networks: Path) -> None:
+    command = [sys.executable, "-m", "kmex_core", "new", "--images", str(photos), "--model", "my_networks:colours"]
+    environment = {**os.environ, "KMEX_CACHE": str(store.root), "PYTHONPATH": str(ROOT), jobs.VARIABLE: "decide-x"}
+    done = subprocess.run([*command, "--dry-run"], cwd=networks, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "allow it once" in done.stderr
+    assert not (store.root / trust.FILE).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,17 +13,50 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from kmex_core import commands
+from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name
-from kmex_core.commands import attributes, checks, comparison, conversion, embedding_map, evaluation, patches, sweep
+from kmex_core.commands import (
+    attributes,
+    checks,
+    comparison,
+    conversion,
+    datasets,
+    embedding_map,
+    evaluation,
+    patches,
+    sweep,
+)
+from kmex_core.commands import new as bring
 from kmex_core.commands.importing import import_again, import_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.commands.training import training_again, training_job
 from kmex_core.metrics.catalogue import MAP_METRICS
 from kmex_core.models import catalogue
 from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
+from kmex_core.stages.new_model import NewRequest
 from kmex_core.stages.subject import Subject, subject_of
 
 MAPS = ",".join(MAP_METRICS)
+WHOLE = NewRequest(
+    "mine",
+    "torchvision:resnet18",
+    DatasetSpec("photos", "", 0, "Even", True, "picture"),
+    Path("a folder") / "w.pt",
+    "fc",
+    "none",
+    "imagenet",
+)
+OF_WHOLE = {
+    "images": "photos",
+    "model": "torchvision:resnet18",
+    "weights": Path("a folder") / "w.pt",
+    "head": "fc",
+    "classes": "none",
+    "preprocess": "imagenet",
+    "class_column": "Even",
+    "image_column": "picture",
+    "skip_broken": True,
+}
 
 
 def parsed(request: JobRequest) -> tuple[str, dict[str, Any]]:
@@ -211,6 +245,44 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
                 "skip_broken": True,
             },
         ),
+        (
+            datasets.report_job(DatasetSpec("/a folder/it's")),
+            "datasets",
+            {"check": "/a folder/it's", "as_json": True},
+        ),
+        (
+            datasets.report_job(DatasetSpec("/a folder", "", 0, "Even", True, "picture")),
+            "datasets",
+            {
+                "check": "/a folder",
+                "class_column": "Even",
+                "image_column": "picture",
+                "skip_broken": True,
+                "as_json": True,
+            },
+        ),
+        (
+            bring.new_job(NewRequest("-x", "timm:test_vit", DatasetSpec("/a folder/it's")), SUGGESTED),
+            "new",
+            {
+                "name": "-x",
+                "images": "/a folder/it's",
+                "model": "timm:test_vit",
+                "k": SUGGESTED,
+                "as_json": True,
+            },
+        ),
+        (
+            bring.new_job(WHOLE, 7),
+            "new",
+            {"name": "mine", "k": 7, "as_json": True} | OF_WHOLE,
+        ),
+        (bring.decision_job(WHOLE, "0123456789ab", "d1"), "new", {"dry_run": True, "as_json": True} | OF_WHOLE),
+        (
+            bring.decision_job(WHOLE, "0123456789ab", "d2"),
+            "new",
+            {"dry_run": True, "as_json": True} | OF_WHOLE,
+        ),
     ]
 
 
@@ -252,6 +324,7 @@ def test_every_job_is_tried_here(subjects: tuple[Subject, Subject]) -> None:
     assert {name for name in builders if f"{name}(" not in source} == {
         "training_again",
         "import_again",
+        "new_again",
         "job_of",
     } & builders
     assert len(builders) > 8
@@ -264,6 +337,9 @@ def test_a_job_that_is_started_again_overwrites_nothing(demo: Store) -> None:
     assert training_again("mine", again.arguments, resume=False) == whole
     imported = import_job("mine", Path("w.pt"), "blackbox", "digits", "resnet20", 5)
     assert import_again("mine", (*imported.arguments, "--overwrite")) == imported
+    brought = bring.new_job(WHOLE, 5)
+    assert bring.new_again("mine", (*brought.arguments, "--overwrite")) == brought
+    assert bring.decision_job(WHOLE, "0", "d") == bring.decision_job(replace(WHOLE, name="other"), "0", "d")
     assert catalogue.has_run(demo, "mine") is False
 
 

@@ -9,8 +9,10 @@ import streamlit as st
 
 from app import read
 from app.access import dataset_to_open
-from app.components.models.jobs import is_being_made, start_import, start_training, waiting_upload
+from app.components.models.jobs import start_import, start_training, waiting_upload
+from app.components.shared.making import is_being_made
 from app.components.shared.messages import show_error, upload_limit
+from app.links import link_to_new
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name
@@ -171,6 +173,13 @@ def show_training() -> None:
 def show_import() -> None:
     """Show the form that imports a model."""
     restore_entries("import-")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            "For weights of this product's backbones and prototypical models, and for its exports. For a network of "
+            "timm, torchvision, Hugging Face, of an ONNX or torch.export file, or of a function of your own:",
+            width="stretch",
+        )
+        link_to_new()
     with st.form("import", border=False):
         most = upload_limit(MOST_MIB)
         file = st.file_uploader(
@@ -277,9 +286,7 @@ def _free(name: str) -> bool:
     try:
         check_free(read.store(), checked_name(name))
         if is_being_made(name):
-            raise InputError(
-                f"A model named '{name}' is being trained or imported. Choose another name, or stop that job first."
-            )
+            raise InputError(f"A model named '{name}' is being made. Choose another name, or stop that job first.")
     except KMExError as error:
         show_error(str(error))
         return False

@@ -1,9 +1,9 @@
-"""Models that are being made: training and import, in the background."""
+"""Models that are being made in the background."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from app import read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import watch
+from app.components.shared.making import KINDS, is_made, making, parts_of
 from app.figures.training import loss_figure
 from kmex_core.analysis.tables.models import history_table
 from kmex_core.base import jobs
@@ -21,6 +22,7 @@ from kmex_core.base.files import write_stream
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import checked_name, demand_writable
 from kmex_core.commands.importing import IMPORT, import_again
+from kmex_core.commands.new import NEW, new_again
 from kmex_core.commands.requests import JobRequest
 from kmex_core.commands.training import TRAINING, training_again
 from kmex_core.stages.training_runs import unfinished
@@ -54,12 +56,6 @@ def start_import(name: str, request: Callable[[Path], JobRequest], file: Uploade
     jobs.start(read.store(), job.name, job.arguments)
 
 
-def is_being_made(name: str) -> bool:
-    """Whether a model of this name is being trained or imported by a job."""
-    states = (jobs.look(read.store(), f"{kind}{name}") for kind in (TRAINING, IMPORT))
-    return any(job is not None and job.state == "running" for job in states)
-
-
 def waiting_upload() -> str:
     """The name of the file that was uploaded in this session and is not imported yet, "" for none."""
     earlier: tuple[str, str] | None = st.session_state.get(UPLOADED)
@@ -73,24 +69,27 @@ def _upload(name: str) -> Path:
 def show_jobs() -> None:
     """Show every model that is being made, or could not be."""
     store = read.store()
-    for name in [*jobs.names(store, TRAINING), *jobs.names(store, IMPORT)]:
+    for name in making():
         job = jobs.look(store, name)
         if job is None:
             continue
-        model = name.removeprefix(TRAINING).removeprefix(IMPORT)
-        if job.state == "done":
+        kind, model = parts_of(name)
+        if is_made(name, job):
             _upload(model).unlink(missing_ok=True)
             continue  # every page has a notice of it
-        training = name.startswith(TRAINING)
         watch(
-            training_again(model, job.arguments, unfinished(store, model) is not None)
-            if training
-            else import_again(model, job.arguments),
-            f"**{'Training' if training else 'Importing'} {markdown(model)}.** This continues in the background, even "
-            "after you close the page.",
-            partial(_show_loss, model, name) if training else None,
+            _again(kind, model, job.arguments),
+            f"**{KINDS[kind][0]} {markdown(model)}.** This continues in the background, even after you close the page.",
+            partial(_show_loss, model, name) if kind == TRAINING else None,
             dismiss=True,
         )
+
+
+def _again(kind: str, model: str, arguments: Sequence[str]) -> JobRequest:
+    """The job that starts again what failed or was stopped."""
+    if kind == TRAINING:
+        return training_again(model, arguments, unfinished(read.store(), model) is not None)
+    return {IMPORT: import_again, NEW: new_again}[kind](model, arguments)
 
 
 def _show_loss(model: str, name: str) -> None:

@@ -12,7 +12,7 @@ from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.messages import errors_as_messages
 from app.figures.training import loss_figure
-from app.links import pick, picked, refuse
+from app.links import link_to_new, pick, picked, refuse
 from app.state import select_model
 from app.wording import MAY_BE_GONE, message
 from kmex_core.analysis.comparison import CAVEAT
@@ -38,7 +38,8 @@ def choose_model() -> ModelInfo | None:
     """Show all models as a table; the one whose row is chosen."""
     infos = read.models()
     if not infos:
-        st.info("The store has no models yet. Train or import one below.")
+        st.info("The store has no models yet.")
+        link_to_new()
         return None
     names = [info.name for info in infos]
 

@@ -6,29 +6,28 @@ import streamlit as st
 
 from app import read
 from app.components.models.jobs import UPLOADS
+from app.components.shared.making import KINDS, is_made, making, parts_of
 from app.state import select_model
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
-from kmex_core.commands.importing import IMPORT
-from kmex_core.commands.training import TRAINING
 
 EVERY = 4.0
 
 
 def show_notices() -> None:
-    """Show which trainings and imports have ended; while one runs, check every few seconds."""
+    """Show which jobs that make models have ended; while one runs, check every few seconds."""
     if read_only():
         return  # nobody can make models here, or dismiss a notice
-    running = {name for name in _names() if (job := jobs.look(read.store(), name)) and job.state == "running"}
+    running = {name for name in making() if (job := jobs.look(read.store(), name)) and job.state == "running"}
 
     @st.fragment(run_every=EVERY if running else None)
     def panel() -> None:
-        known = {name: job for name in _names() if (job := jobs.look(read.store(), name))}
+        known = {name: job for name in making() if (job := jobs.look(read.store(), name))}
         if any(name not in known or known[name].state != "running" for name in running):
             st.rerun()  # the lists of models have changed
         for name, job in known.items():
-            if job.state == "done":
+            if is_made(name, job):
                 _ready(name)
             elif job.state == "failed":
                 _failed(name)
@@ -36,24 +35,14 @@ def show_notices() -> None:
     panel()
 
 
-def _names() -> list[str]:
-    store = read.store()
-    return [*jobs.names(store, TRAINING), *jobs.names(store, IMPORT)]
-
-
-def _model(name: str) -> str:
-    return name.removeprefix(TRAINING).removeprefix(IMPORT)
-
-
 def _ready(name: str) -> None:
-    model = _model(name)
+    kind, model = parts_of(name)
     info = next((info for info in read.models() if info.name == model), None)
     if info is None:  # deleted or renamed meanwhile
         jobs.forget(read.store(), name)
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
-        what = "trained" if name.startswith(TRAINING) else "imported"
-        st.markdown(f":material/check_circle: **{markdown(model)}** is {what}.", width="stretch")
+        st.markdown(f":material/check_circle: **{markdown(model)}** is {KINDS[kind][1]}.", width="stretch")
         if st.button("Open", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)):
             _dismiss(name)
             st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
@@ -63,13 +52,13 @@ def _ready(name: str) -> None:
 
 
 def _failed(name: str) -> None:
+    kind, model = parts_of(name)
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
-        what = "Training" if name.startswith(TRAINING) else "Importing"
-        st.markdown(f":material/error: {what} **{markdown(_model(name))}** failed.", width="stretch")
+        st.markdown(f":material/error: {KINDS[kind][0]} **{markdown(model)}** failed.", width="stretch")
         st.page_link("views/models.py", label="Details", icon=":material/arrow_forward:")
 
 
 def _dismiss(name: str) -> None:
     store = read.store()
     jobs.forget(store, name)
-    (store.root / UPLOADS / f"{_model(name)}.weights").unlink(missing_ok=True)
+    (store.root / UPLOADS / f"{parts_of(name)[1]}.weights").unlink(missing_ok=True)

@@ -58,11 +58,16 @@ def show_cards(key: str, info: ModelInfo, state: str, groups: Sequence[Group]) -
         info, state: the model and the fingerprint of its data set, for the pictures' addresses.
         groups: what to show.
     """
+    return show_groups(key, pictures.folder(info.name, state), info.image_size, groups)
+
+
+def show_groups(key: str, folder: str, side: int, groups: Sequence[Group]) -> str:
+    """`show_cards` with the folder of the pictures' addresses, and the side of the network's input in pixels."""
     shown = _gallery(
         key=key,
         data={
-            "pictures": pictures.folder(info.name, state),
-            "pixelated": info.image_size <= TINY,
+            "pictures": folder,
+            "pixelated": side <= TINY,
             "groups": [asdict(group) for group in groups],
         },
         on_picked_change=lambda: None,

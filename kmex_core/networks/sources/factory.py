@@ -22,6 +22,7 @@ class Factory(ArchitectureSource):
     here (`networks.trust`): the name alone, which an imported file may bring, runs nothing."""
 
     name = ""
+    title = "Function of your own"
     about = "a function of your own that returns the network, such as my_networks:make"
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:

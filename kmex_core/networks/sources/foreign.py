@@ -18,8 +18,12 @@ class Onnx(ArchitectureSource):
     """A network in an ONNX file; it runs in onnxruntime and has no gradients."""
 
     name = "onnx"
+    title = "ONNX file"
     about = "an ONNX file, such as onnx:network.onnx; explained by occlusion, not trained"
     trainable = False
+    reads = "file"
+    needs = ("onnx", "onnxruntime")
+    extra = "onnx"
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Size and channels are those of the file."""
@@ -34,8 +38,10 @@ class Exported(ArchitectureSource):
     """A network that `torch.export.save` wrote; its graph is read without the code that torch's loader may run."""
 
     name = "export"
+    title = "torch.export file"
     about = "a file of torch.export.save, such as export:network.pt2; not trained"
     trainable = False
+    reads = "file"
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Size and channels are those of the file."""

@@ -30,7 +30,11 @@ class HuggingFace(ArchitectureSource):
     """Classifiers and encoders of the library transformers. Code that a repository brings along is never run."""
 
     name = "hf"
+    title = "Hugging Face"
     about = "a folder with config.json and weights, or a name on the Hugging Face Hub, such as hf:facebook/dinov2-small"
+    reads = "folder"
+    needs = ("transformers",)
+    extra = "hf"
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`. Image size and channels are those of the configuration."""

@@ -21,7 +21,14 @@ class Timm(ArchitectureSource):
     """Networks of timm by name, with its pretrained weights if they are cached or can be downloaded."""
 
     name = "timm"
+    title = "timm"
     about = "a name that timm.list_models() lists, such as timm:vit_tiny_patch16_224"
+    needs = ("timm",)
+    extra = "timm"
+
+    def names(self) -> list[str]:
+        """See `ArchitectureSource.names`."""
+        return sorted(map(str, _timm().list_models()))
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`."""

@@ -21,7 +21,14 @@ class TorchvisionNetworks(ArchitectureSource):
     see `networks.backbones`.)"""
 
     name = "torchvision"
+    title = "torchvision"
     about = "a name that torchvision.models.list_models() lists, such as torchvision:resnet50"
+
+    def names(self) -> list[str]:
+        """See `ArchitectureSource.names`."""
+        from torchvision import models
+
+        return sorted(models.list_models(module=models))
 
     def propose(self, name: str, outputs: int | None, own_weights: bool = False) -> Proposal:
         """See `ArchitectureSource.propose`."""
