@@ -1,6 +1,6 @@
 """Data sets that a browser sends, in parts that go straight to the disk.
 
-`st.file_uploader` would hold all of it in the server's memory, and knows no folders. The protocol, every request a POST:
+`st.file_uploader` would hold all of it in the server's memory. The protocol, each request a POST:
 
 | address | body | answer |
 | --- | --- | --- |

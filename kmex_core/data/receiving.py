@@ -286,7 +286,7 @@ class Part:
             self._next = self._plan.tell()
             target = self._folder / FILES / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(os.open(target, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
+            self._file = target.open("r+b" if target.exists() else "x+b", buffering=0)
             self._file.truncate(self._state["inside"])  # a killed writer may have written more than it remembered
             self._file.seek(self._state["inside"])
             if self._size or self.offset == self._state["bytes"]:

@@ -1,7 +1,7 @@
 """Uploaded data sets: what a person sent to the store, each in a folder of its own that never changes.
 
-An upload appears by one rename once all of it is there (see `receiving`), and goes by one. Beside its folder is a record
-of its size, so that lists need not look at every file.
+An upload appears by one rename once all of it is there (see `receiving`), and goes by one. Beside its folder is a
+record of its size, so that lists need not look at every file.
 """
 
 from __future__ import annotations
@@ -213,9 +213,10 @@ def rests(store: Store, age: float) -> Iterator[tuple[Path, str]]:
                     yield path, "the rest of a deletion that was killed"
                 elif time.time() - path.stat().st_mtime >= age:
                     yield path, "an upload that was never finished"
-            elif RECORD.fullmatch(path.name) and path.is_file() and not path.with_suffix("").is_dir():
-                if time.time() - path.stat().st_mtime >= age:
-                    yield path, "the record of an upload that is gone"
+            elif not RECORD.fullmatch(path.name) or not path.is_file() or path.with_suffix("").is_dir():
+                continue
+            elif time.time() - path.stat().st_mtime >= age:
+                yield path, "the record of an upload that is gone"
         except FileNotFoundError:
             continue
 
