@@ -22,7 +22,7 @@ from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app.addresses import ASSETS, route  # noqa: E402
 from app.login import guarded  # noqa: E402
-from app.routes import embedding_map, pictures  # noqa: E402
+from app.routes import embedding_map, pictures, uploads  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -61,6 +61,7 @@ app = st.App(
         Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
         Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
         Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
+        *uploads.routes(),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

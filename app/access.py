@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,9 @@ import streamlit as st
 from app.security import LOOPBACK
 from kmex_core.base.errors import InputError
 from kmex_core.base.paths import user_path
+from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
+from kmex_core.data import uploads
 from kmex_core.models.info import ModelInfo
 
 DATA_ROOTS = "KMEX_DATA_ROOTS"
@@ -23,7 +26,7 @@ def data_roots() -> tuple[Path, ...] | None:
     """The folders below which pages may open data sets, None for any folder.
 
     `KMEX_DATA_ROOTS` names them. Unset, a server that only this machine can reach opens any folder, as the command
-    line does; one that others can reach opens the data root alone.
+    line does; one that others can reach opens the data root alone. What was uploaded is opened everywhere.
     """
     if named := [part for part in os.environ.get(DATA_ROOTS, "").split(os.pathsep) if part.strip()]:
         return tuple(user_path(part.strip()).resolve() for part in named)
@@ -56,7 +59,8 @@ def dataset_to_open(name: str, root: str = "") -> str:
         return name
     places = [place.resolve() for place in datasets.places(name, root)]
     opened = next((place for place in places if place.exists()), places[0])
-    if not any(opened.is_relative_to(folder) for folder in roots):
+    uploaded = (folder.resolve() for folder in uploads.folders(Store()))
+    if not any(opened.is_relative_to(folder) for folder in itertools.chain(roots, uploaded)):
         raise InputError(
             f"This server does not open '{name}'. Choose a data set from the list, or a folder inside one that the "
             f"server's operator has listed in {DATA_ROOTS} (docs/deploy.md)."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import streamlit as st
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
 Endpoint = Callable[[Request], Response]
+AsyncEndpoint = Callable[[Request], Awaitable[Response]]
 
 
 def is_needed() -> bool:
@@ -35,11 +36,24 @@ def guarded(endpoint: Endpoint) -> Endpoint:
     """A route's endpoint that answers those who are logged in, and everybody where no log-in is needed."""
 
     def guard(request: Request) -> Response:
-        if is_needed() and not _is_logged_in(request.cookies):
-            return PlainTextResponse("Log in first.\n", 403)
-        return endpoint(request)
+        return _refusal(request) or endpoint(request)
 
     return guard
+
+
+def guarded_async(endpoint: AsyncEndpoint) -> AsyncEndpoint:
+    """`guarded` for an endpoint that reads what is sent while it arrives."""
+
+    async def guard(request: Request) -> Response:
+        return _refusal(request) or await endpoint(request)
+
+    return guard
+
+
+def _refusal(request: Request) -> Response | None:
+    if is_needed() and not _is_logged_in(request.cookies):
+        return PlainTextResponse("Log in first.\n", 403)
+    return None
 
 
 def _is_logged_in(cookies: Mapping[str, str]) -> bool:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_READING = {"GET", "HEAD", "OPTIONS"}
 _ANSWERS = {"http.response.start", "websocket.http.response.start"}
 
 
@@ -95,13 +96,14 @@ class AllowedHosts:
     """Answers only to the names that the server is known by, so that no foreign page can reach it by a name of its own.
 
     Starlette's TrustedHostMiddleware wants an IPv6 address in brackets where Streamlit's check of the same option
-    wants it bare, and does not tell a person what to do. WebSockets must come from a page of the same host and port:
-    Streamlit would compare a foreign origin with its own external address, which it asks another server for.
+    wants it bare, and does not tell a person what to do. WebSockets and requests that may change something must come
+    from a page of the same host and port: Streamlit would compare a foreign origin with its own external address, which
+    it asks another server for.
 
     Args:
         app: what answers.
         names: host names, "*.example.org" for all below one, "*" for any; IPv6 addresses with or without brackets.
-        origins: those of other servers whose pages may open a WebSocket: "https://example.org".
+        origins: those of other servers whose pages may do both: "https://example.org".
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str], origins: Iterable[str] = ()) -> None:
@@ -118,8 +120,12 @@ class AllowedHosts:
         host = host_name(given[0]) if len(given) == 1 else None
         if host is not None and is_allowed(host, self.names):
             foreign = [origin for origin in headers.getlist("origin") if not self._is_own(origin.lower(), given[0])]
-            if scope["type"] == "websocket" and foreign:
+            if foreign and scope["type"] == "websocket":
                 await PlainTextResponse("Pages of other servers cannot open this WebSocket.\n", 403)(
+                    scope, receive, send
+                )
+            elif foreign and scope["method"] not in _READING:
+                await PlainTextResponse("Pages of other servers cannot send anything here.\n", 403)(
                     scope, receive, send
                 )
             else:

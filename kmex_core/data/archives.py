@@ -345,6 +345,21 @@ def remove_folder(folder: Path) -> bool:
     return True
 
 
+def forget(root: Path, path: Path) -> None:
+    """Remove what was unpacked of an archive that is gone.
+
+    Args:
+        root: of the store.
+        path: where the archive was.
+
+    Raises:
+        StoreError: when it cannot be removed.
+    """
+    for folder, _ in list(needless_folders(root, lambda archive: archive != path, 0.0)):
+        if _DIGEST.fullmatch(folder.name):
+            remove_folder(folder)
+
+
 def size_of(folder: Path) -> int:
     """The bytes of the files in a folder."""
     return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)

@@ -30,7 +30,7 @@ LOOSE = "pictures outside the class folders"
 BROKEN = "files that cannot be read as pictures"
 SKIP = "Repair or remove {pronoun}, or leave broken files out with --skip-broken."
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-_SYSTEM = (
+SYSTEM = (
     "__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found",
     "system volume information", "__pycache__", "icon\r",
 )  # fmt: skip
@@ -38,7 +38,7 @@ _SYSTEM = (
 
 def is_system(name: str) -> bool:
     """Whether a file or folder belongs to the operating system or a program, not to the user."""
-    return name.startswith((".", "~$")) or name.lower() in _SYSTEM
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM
 
 
 def is_picture(name: str) -> bool:

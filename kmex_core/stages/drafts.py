@@ -21,11 +21,12 @@ from kmex_core.base.files import regular_files, remove_file, write_bytes, write_
 from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.specs import DatasetSpec, stable_key
 from kmex_core.base.store import Store, demand_writable
+from kmex_core.data import uploads
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.prototypes.source import SUGGESTED
 from kmex_core.stages.new_model import AUTO, NONE, NewRequest
 
-ROOM, UPLOADS = "drafts", "uploads"
+ROOM = "drafts"
 KEPT = 30 * 24 * 3600.0  # seconds after the last change
 MOST = 2 * 2**20  # bytes of a draft
 MOST_TEXT, MOST_OUTPUTS = 4096, 30_000
@@ -204,7 +205,7 @@ def upload_weights(store: Store, name: str, file: BinaryIO) -> Path:
     """
     demand_writable("The file cannot be kept")
     _path(store, name)
-    path = store.root / UPLOADS / f"draft-{name}-{secrets.token_hex(4)}.weights"
+    path = store.root / uploads.ROOM / f"draft-{name}-{secrets.token_hex(4)}.weights"
     write_stream(path, file)
     for earlier in _uploads_of(store, name):
         if earlier != path:
@@ -218,7 +219,7 @@ def is_upload_of(store: Store, name: str, weights: str) -> bool:
 
 
 def _uploads_of(store: Store, name: str) -> list[Path]:
-    files = regular_files(store.root / UPLOADS, _UPLOAD)
+    files = regular_files(store.root / uploads.ROOM, _UPLOAD)
     return [path for path in files if (match := _UPLOAD.fullmatch(path.name)) and match[1] == name]
 
 

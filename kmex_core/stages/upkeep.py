@@ -45,7 +45,7 @@ from kmex_core.base.specs import (
     stable_key,
 )
 from kmex_core.base.store import LOCK, Store, demand_writable
-from kmex_core.data import archives
+from kmex_core.data import archives, uploads
 from kmex_core.models import catalogue
 from kmex_core.stages import drafts, shards
 from kmex_core.stages.subject import dataset_of
@@ -63,7 +63,6 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
-UPLOADS = drafts.UPLOADS
 # in the store, and not of it: data sets that were downloaded or unpacked
 ELSEWHERE = ("data", archives.ROOM)
 HOUR = 3600.0
@@ -71,8 +70,8 @@ _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
 _KNOWN = {
     **dict.fromkeys(ROOMS, _RESULT),
     jobs.ROOM: jobs.FILES,
-    UPLOADS: re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.weights"),
     drafts.ROOM: drafts.FILES,
+    uploads.ROOM: re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]*\.weights|{uploads.RECORD.pattern}"),
 }
 
 
@@ -144,6 +143,8 @@ def verify(store: Store, progress: Progress = silent) -> Verified:
             regular = path.is_file() and not path.is_symlink()
             if regular and known.fullmatch(path.name):
                 todo.append((room, path))
+            elif room == uploads.ROOM and _is_upload(path):
+                continue  # what people have sent has no digest
             elif not (regular and (LOCK.fullmatch(path.name) or PART.fullmatch(path.name))):
                 why = "a symbolic link, which is not followed" if path.is_symlink() else "not of this project"
                 unknown.append(_finding(store, path, why))
@@ -160,6 +161,12 @@ def verify(store: Store, progress: Progress = silent) -> Verified:
         files, size = files + 1, size + bytes_read
     progress(Event("Verifying", len(todo), len(todo)))
     return Verified(files, size, damaged, unknown, rests)
+
+
+def _is_upload(path: Path) -> bool:
+    """Whether a folder is an uploaded data set, or the rest of one, which `clean` removes."""
+    known = uploads.NAME.fullmatch(path.name) or uploads.ASIDE.fullmatch(path.name)
+    return known is not None and path.is_dir() and not path.is_symlink()
 
 
 def _check(store: Store, room: str, path: Path) -> None:
@@ -248,10 +255,13 @@ def needless(store: Store, progress: Progress = silent) -> list[Finding]:
     findings += [
         _finding(store, path, "a draft that nobody has changed for a month") for path in drafts.needless(store)
     ]
-    for path in regular_files(store.root / UPLOADS, _KNOWN[UPLOADS]):
-        awaited = _is_imported(store, path) or drafts.is_awaited(store, path)
-        if not awaited and time.time() - path.stat().st_mtime > HOUR:
+    for path in regular_files(store.root / uploads.ROOM, _KNOWN[uploads.ROOM]):
+        unused = path.suffix == ".weights" and not (_is_imported(store, path) or drafts.is_awaited(store, path))
+        if unused and time.time() - path.stat().st_mtime > HOUR:
             findings.append(_finding(store, path, "an upload that no import waits for"))
+    for path, why in uploads.rests(store, HOUR):
+        size_of = archives.size_of(path) if path.is_dir() else path.stat().st_size
+        findings.append(Finding(str(path.relative_to(store.root)), why, size_of))
     for path, why in archives.needless_folders(store.root, _archives(store), HOUR):
         findings.append(Finding(str(path.relative_to(store.root)), why, archives.size_of(path)))
     return [*findings, *(_finding(store, path, why) for path, why in _gone(store, progress))]
@@ -377,7 +387,9 @@ def remove(store: Store, findings: Iterable[Finding]) -> tuple[int, int]:
     for finding in findings:
         path = store.root / finding.path
         room = path.parent.name
-        if room == archives.ROOM and archives.remove_folder(path):
+        if (room == archives.ROOM and archives.remove_folder(path)) or (
+            room == uploads.ROOM and uploads.remove_rest(path)
+        ):
             files, freed = files + 1, freed + finding.bytes
         if path.is_symlink() or not path.is_file():
             continue

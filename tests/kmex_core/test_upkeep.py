@@ -16,6 +16,7 @@ from filelock import FileLock
 from kmex_core.base import jobs
 from kmex_core.base.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.base.store import Store
+from kmex_core.data import uploads
 from kmex_core.data.content import FILE
 from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
@@ -257,7 +258,7 @@ def test_killed_writers_leave_nothing_for_good(store: Store) -> None:
 
 def test_an_upload_that_no_import_waits_for_goes_after_an_hour(store: Store) -> None:
     filled(store)
-    folder = store.root / upkeep.UPLOADS
+    folder = store.root / uploads.ROOM
     folder.mkdir()
     old = time.time() - 2 * upkeep.HOUR
     for name in ("waited-for", "old", "new"):
@@ -307,6 +308,6 @@ def test_all_files_of_a_stopped_job_belong_to_the_store(store: Store) -> None:
 
 def test_the_readme_of_the_store_names_every_room() -> None:
     text = (ROOT / "data_cache" / "README.md").read_text()
-    rooms = (*upkeep.ROOMS, jobs.ROOM, upkeep.UPLOADS, *upkeep.ELSEWHERE)
+    rooms = (*upkeep.ROOMS, jobs.ROOM, uploads.ROOM, *upkeep.ELSEWHERE)
     assert [room for room in rooms if f"`{room}/`" not in text] == []
     assert f"`{FILE}`" in text

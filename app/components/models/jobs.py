@@ -25,9 +25,10 @@ from kmex_core.commands.importing import IMPORT, import_again
 from kmex_core.commands.new import NEW, new_again
 from kmex_core.commands.requests import JobRequest
 from kmex_core.commands.training import TRAINING, training_again
+from kmex_core.data import uploads
 from kmex_core.stages.training_runs import unfinished
 
-UPLOADS, UPLOADED = "uploads", "_uploaded"
+UPLOADED = "_uploaded"
 
 
 def start_training(request: JobRequest) -> None:
@@ -63,7 +64,7 @@ def waiting_upload() -> str:
 
 
 def _upload(name: str) -> Path:
-    return read.store().root / UPLOADS / f"{checked_name(name)}.weights"
+    return read.store().root / uploads.ROOM / f"{checked_name(name)}.weights"
 
 
 def show_jobs() -> None:

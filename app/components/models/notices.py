@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.models.jobs import UPLOADS
 from app.components.shared.making import KINDS, is_made, making, parts_of
 from app.state import select_model
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import read_only
+from kmex_core.data import uploads
 
 EVERY = 4.0
 
@@ -61,4 +61,4 @@ def _failed(name: str) -> None:
 def _dismiss(name: str) -> None:
     store = read.store()
     jobs.forget(store, name)
-    (store.root / UPLOADS / f"{parts_of(name)[1]}.weights").unlink(missing_ok=True)
+    (store.root / uploads.ROOM / f"{parts_of(name)[1]}.weights").unlink(missing_ok=True)
