@@ -8,7 +8,7 @@ import streamlit as st
 from app import read
 from app.components.explain.explanation import show_verdict
 from app.components.explain.image_picker import Picked
-from app.components.shared.relevance import address, mapped, plain, show_figures
+from app.components.shared.relevance import ground, mapped, plain, show_figures
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
@@ -54,13 +54,14 @@ def show_contrast(
         heading.subheader(f"Why {markdown(names[own])} and not {markdown(names[rival])}?")
         p, q = nearest[own], nearest[rival]
         found = read.contrast(chosen, picked.name, picked.pixels, p, q, maps.method)
-        train = read.dataset(chosen.model).split("train")
-        image = address(picked.pixels)
+        train, preprocessing = read.dataset(chosen.model).split("train"), chosen.model.preprocessing
+        image = ground(picked.pixels, preprocessing)
+        exemplars = [ground(train.image(int(prototypes.exemplar[each])), preprocessing) for each in (p, q)]
         figures = [
-            plain(address(train.image(int(prototypes.exemplar[p]))), f"Nearest prototype of {names[own]}"),
+            plain(exemplars[0], f"Nearest prototype of {names[own]}"),
             plain(image, "Your image"),
             mapped(image, found.maps, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
-            plain(address(train.image(int(prototypes.exemplar[q]))), f"Nearest prototype of {names[rival]}"),
+            plain(exemplars[1], f"Nearest prototype of {names[rival]}"),
         ]
         show_figures("contrast", figures, COLUMNS)
         st.caption(_shares(found, names[own], names[rival]))

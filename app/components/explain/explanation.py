@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import claims, read
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import address, choose_maps, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
 from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
@@ -59,11 +59,11 @@ def show_comparison(
     """
     info = chosen.model
     train = read.dataset(info).split("train")
-    image = address(pixels)
+    image = ground(pixels, info.preprocessing)
     for row, p in enumerate(explanation.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
         index = int(prototypes.exemplar[p])
-        exemplar = address(train.image(index))
+        exemplar = ground(train.image(index), info.preprocessing)
         with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
             figures = [
@@ -102,7 +102,7 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
     if explanation.predicted_black_box is None or explanation.black_box is None or explanation.black_box_map is None:
         return
     name = chosen.model.class_names[explanation.predicted_black_box]
-    image = address(pixels)
+    image = ground(pixels, chosen.model.preprocessing)
     with st.container(border=True):
         what = "For comparison: black box" if chosen.has_black_box else "Prediction (all prototypes)"
         st.markdown(f"**{what}, {markdown(name)}** · probability {explanation.black_box.max():.1%}")
