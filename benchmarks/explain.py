@@ -1,6 +1,7 @@
-"""What the page Explain costs at 224×224 pixels: passes through the network and seconds of a core, part by part, beside
-the same page as it was before verdicts shared their passes (each class's orders of pixels encoded anew, and the contrast
-to the nearest rival explained anew)."""
+"""What the page Explain costs at 224×224 pixels: passes through the network and seconds of a core, part by part.
+
+Beside it the same page as it was before verdicts shared their passes: each class's orders of pixels were encoded anew,
+and the contrast to the nearest rival was explained anew."""
 
 from __future__ import annotations
 

@@ -156,8 +156,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _verdict(verdict: MapVerdict) -> dict[str, Any]:
-    """A verdict on a map; the margins that are left are by replacement and share of the pixels."""
+    """A verdict on a map; the margins that are left are by replacement and share of the pixels, None where there was
+    none, because the image is of another class."""
     left = {"margin": verdict.margin, "random": verdict.random, "brightness": verdict.brightness}
+    if verdict.margin is None:
+        left = dict.fromkeys(left)
     return {
         "replacements": list(REPLACEMENTS),
         "shares": list(JUDGED),
