@@ -33,7 +33,7 @@ from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import MapKind
-from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.relevance.types import Explanation, MapVerdict, Prediction, RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.curves import attribute_curves as curves_over_k
@@ -53,6 +53,7 @@ from kmex_core.stages.sweep import ModelSweep
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 log = logging.getLogger("kmex")
 _SUBJECTS = "_subjects"  # in the session
@@ -232,6 +233,7 @@ def scores(chosen: Selection, images: int, seed: int = 0, maps: MapKind | None =
 NAMES: dict[str | type[Any], Callable[[Any], Any]] = {
     Selection: lambda chosen: (chosen.model.name, conversion_of(chosen).key),
     ModelInfo: lambda info: (info.name, subject(info).key),
+    RelevanceMaps: lambda maps: (maps.method, maps.target, maps.rivals.tolist(), maps.values.tobytes()),
 }
 
 
@@ -312,11 +314,10 @@ def exemplars(chosen: Selection, label: int) -> np.ndarray | None:
     """(S, S) the training images nearest to the prototypes of a class, for 1 to S of them; None without a sweep."""
     from kmex_core.prototypes.sweep import class_exemplars
 
-    info = chosen.model
-    sweep = peek(subject(info).sweep(chosen.kmeans.seeded(SWEEP_SEEDS[0])))
+    sweep = peek(subject(chosen.model).sweep(chosen.kmeans.seeded(SWEEP_SEEDS[0])))
     if sweep is None:
         return None
-    train = embeddings(info, "train")
+    train = embeddings(chosen.model, "train")
     rows = np.flatnonzero(train.labels == label)
     space = conversion(chosen).metric(train.z[rows])
     found = class_exemplars(space, sweep.cluster[:, rows], sweep.counts[:, label])
@@ -342,12 +343,8 @@ def prototype_places(chosen: Selection) -> np.ndarray:
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the image …")
 def picture(digest: str, _content: bytes, _name: str) -> Picture:
-    """The picture in a file that was uploaded, decoded once for all runs of its page.
-
-    Args:
-        digest: of its content.
-        _content: its bytes.
-        _name: what to call it in messages.
+    """The picture in a file that was uploaded, by the digest of its content, decoded once for all runs of its page.
+    Messages call it `_name`.
 
     Raises:
         InputError: see `pictures.read_picture`.
@@ -355,42 +352,47 @@ def picture(digest: str, _content: bytes, _name: str) -> Picture:
     return read_picture(_content, _name)
 
 
-@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, maps: MapKind) -> Explanation:
-    """Why a picture is classified as it is.
-
-    Args:
-        chosen: the model and its prototypes.
-        picture: what names the picture (a digest, or a place in a data set).
-        _pixels: the picture, (H, W) or (H, W, 3) uint8.
-        top: how many prototypes get a map.
-        maps: the kind of the maps.
-    """
+def _explained(chosen: Selection, pixels: np.ndarray, work: Callable[[Any, torch.Tensor], ResultT]) -> ResultT:
     with cores.shared():
-        explainer = subject(chosen.model).explainer(chosen.source)
-        return explainer.explain(network_input(chosen.model, _pixels), top=top, method=maps.method, target=maps.target)
+        return work(subject(chosen.model).explainer(chosen.source), network_input(chosen.model, pixels))
+
+
+@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
+def prediction(chosen: Selection, picture: str, _pixels: np.ndarray) -> Prediction:
+    """What a picture, (H, W) or (H, W, 3) uint8, is taken for. `picture` names it: a digest, or a place in the data."""
+    from kmex_core.relevance.explain import prediction as of_image
+
+    return _explained(chosen, _pixels, of_image)
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def contrast(
-    chosen: Selection, picture: str, _pixels: np.ndarray, prototype: int, rival: int, method: str
-) -> Explanation:
-    """Why a picture is nearer to a prototype than to a rival: as `explanation`, with the one map of their margin."""
-    with cores.shared():
-        explainer = subject(chosen.model).explainer(chosen.source)
-        inputs = network_input(chosen.model, _pixels)
-        return explainer.explain(inputs, [prototype], method=method, target="margin", rival=rival)
+def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, maps: MapKind) -> Explanation:
+    """`prediction` with maps of a kind of the `top` nearest prototypes, without verdicts on them."""
+    kind = maps.method, maps.target
+    return _explained(chosen, _pixels, lambda kmex, image: kmex.explain(image, None, top, *kind, judged=False))
 
 
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=NAMES)
-def prototype_maps(chosen: Selection, prototypes: Sequence[int], maps: MapKind) -> RelevanceMaps:
-    """The relevance map of each prototype on its own picture."""
-    import torch
+@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
+def contrast(chosen: Selection, picture: str, _pixels: np.ndarray, pair: tuple[int, int], method: str) -> RelevanceMaps:
+    """One map of a picture (see `prediction`): of the margin of a prototype against a rival, the `pair`."""
+    return _explained(chosen, _pixels, lambda kmex, image: kmex.maps(image, pair[:1], method, "margin", pair[1]))
 
-    pictures, train = conversion(chosen).prototypes.exemplar, dataset(chosen.model).split("train")
-    inputs = torch.cat([network_input(chosen.model, train.image(int(pictures[p]))) for p in prototypes])
-    with cores.shared():
-        return subject(chosen.model).explainer(chosen.source).maps(inputs, prototypes, maps.method, maps.target)
+
+@st.cache_data(max_entries=64, show_spinner="Judging relevance maps …", hash_funcs=NAMES)
+def verdicts(
+    chosen: Selection, picture: str, _pixels: np.ndarray, prototypes: Sequence[int], maps: RelevanceMaps
+) -> tuple[MapVerdict, ...]:
+    """What the maps of some prototypes on a picture (see `prediction`) are worth."""
+    from kmex_core.relevance.explain import judge
+
+    return _explained(chosen, _pixels, lambda kmex, image: judge(kmex, image, prototypes, maps))
+
+
+@st.cache_data(max_entries=200, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
+def prototype_map(chosen: Selection, p: int, maps: MapKind) -> RelevanceMaps:
+    """The relevance map of a prototype on its own picture."""
+    picture = dataset(chosen.model).split("train").image(int(conversion(chosen).prototypes.exemplar[p]))
+    return _explained(chosen, picture, lambda kmex, image: kmex.maps(image, [p], maps.method, maps.target))
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)

@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, load, map, memory, metrics, pages, sweep
+from benchmarks import attributes, baselines, engine, evaluation, explain, load, map, memory, metrics, pages, sweep
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -25,6 +25,7 @@ ALL = {
     "attributes": attributes.measure,
     "metrics": metrics.measure,
     "memory": memory.measure,
+    "explain": explain.measure,
 }
 
 

@@ -23,7 +23,7 @@ from kmex_core.prototypes.metric_choice import K
 from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, PatchConversion, Summary
-from kmex_core.relevance.types import Explanation, MapVerdict
+from kmex_core.relevance.types import MapVerdict, Prediction
 from kmex_core.stages.geometry import Geometry
 
 LEVEL = 0.05
@@ -137,11 +137,11 @@ def concepts(concept_map: ConceptMap, class_names: Sequence[str], label: int) ->
     )
 
 
-def near_tie(explanation: Explanation, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
+def near_tie(explanation: Prediction, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
     """Which class nearly won, and by how little; "" when the decision is clear.
 
     Args:
-        explanation: an explanation.
+        explanation: what is predicted.
         classes: (K,) the prototypes' classes.
         names: of the classes.
         built_in: a prototypical model decides by its class probabilities; KMEx by the nearest prototype.

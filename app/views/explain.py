@@ -6,7 +6,14 @@ import streamlit as st
 
 from app import read
 from app.components.explain.contrast import show_contrast
-from app.components.explain.explanation import choose_usable_maps, show_black_box, show_comparison, show_map_controls
+from app.components.explain.explanation import (
+    choose_usable_maps,
+    show_black_box,
+    show_comparison,
+    show_exemplars,
+    show_map_controls,
+    show_verdicts,
+)
 from app.components.explain.image_picker import pick_image
 from app.components.explain.predictions import show_predictions
 from app.components.shared.notes import show_notes
@@ -33,12 +40,17 @@ if picked is None:
 with maps:
     st.header("This looks like that")
     kind = choose_usable_maps(chosen)
-explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, kind)
 with predictions:
-    show_predictions(chosen, converted.prototypes, explanation, picked)
+    show_predictions(chosen, converted.prototypes, read.prediction(chosen, picked.name, picked.pixels), picked)
 with maps:
+    explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, kind)
     show_map_controls(kind)
-    show_contrast(chosen, converted.prototypes, explanation, picked, kind)
-    prototype_maps = read.prototype_maps(chosen, explanation.prototypes.tolist(), kind)
-    show_comparison(chosen, converted.prototypes, explanation, prototype_maps, picked.pixels)
-    show_black_box(chosen, explanation, picked.pixels)
+    contrast, rows = st.container(), st.container()
+    # each part is shown when it is computed: the image's maps first, what they are worth last
+    with rows:
+        places = show_comparison(chosen, converted.prototypes, explanation, picked.pixels)
+        show_black_box(chosen, explanation, picked.pixels)
+    with contrast:
+        show_contrast(chosen, converted.prototypes, explanation, picked, kind)
+    show_exemplars(chosen, converted.prototypes, explanation, kind, places)
+    show_verdicts(chosen, converted.prototypes, explanation, picked, places)

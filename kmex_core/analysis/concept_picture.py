@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kmex_core.data.colours import class_colours
-from kmex_core.data.display import displayed, overlay, png, printable
+from kmex_core.data.display import PALE, box_pixels, displayed, overlay, png, printable
+from kmex_core.data.preprocessing import Box
+from kmex_core.data.seen import SeenPicture
 from kmex_core.prototypes.types import ConceptMap
 
 SIDE = 384  # of each panel, pixels
@@ -18,28 +20,28 @@ LISTED = 12  # prototypes in the legend
 LEAST_LABELLED = 12  # pixels from the edge of a region to where its number is written
 
 
-def concept_picture(pixels: np.ndarray, concept_map: ConceptMap, class_names: Sequence[str]) -> bytes:
+def concept_picture(seen: SeenPicture, concept_map: ConceptMap, class_names: Sequence[str]) -> bytes:
     """A PNG of an image, the nearest prototype of each of its patches, and their attribution, with a legend.
 
     A prototype has its number in the legend and, where there is room, on the map. The attribution is shown from
     its smallest to its largest value.
 
     Args:
-        pixels: (H, W), (H, W, 1) or (H, W, 3) uint8, the image that the map is of.
+        seen: the image that the map is of, with what the network sees of it.
         concept_map: the map.
         class_names: C names.
     """
-    image = Image.fromarray(displayed(pixels, SIDE))
+    image = Image.fromarray(displayed(seen.pixels, SIDE))
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     shares = concept_map.shares
     colours = dict(zip(shares, map(_rgb, class_colours(len(shares))), strict=True))
     low, high = float(concept_map.attribution.min()), float(concept_map.attribution.max())
     panels = (
         ("Image", image),
-        ("Nearest prototype of each patch", _concepts(image, concept_map, colours)),
+        ("Nearest prototype of each patch", _concepts(image, concept_map, colours, seen.box)),
         (
             f"Similarity to {class_names[concept_map.predicted]}: {_number(low)} (purple) to {_number(high)} (yellow)",
-            _attribution(image, concept_map.attribution),
+            _attribution(image, concept_map.attribution, seen.box),
         ),
     )
     listed = list(shares.items())[:LISTED]
@@ -79,17 +81,22 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _concepts(image: Image.Image, concept_map: ConceptMap, colours: dict[int, tuple[int, int, int]]) -> Image.Image:
-    """The image in grey under the colours of the nearest prototypes; the largest region of each has its number."""
+def _concepts(
+    image: Image.Image, concept_map: ConceptMap, colours: dict[int, tuple[int, int, int]], box: Box
+) -> Image.Image:
+    """The image in grey under the colours of the nearest prototypes; the largest region of each has its number. What is
+    outside the box is pale."""
     from scipy import ndimage
 
-    nearest = Image.fromarray(concept_map.nearest.astype(np.int32)).resize(image.size, Image.Resampling.NEAREST)
-    numbers = np.asarray(nearest)
-    colour = np.zeros((*numbers.shape, 3))
+    left, top, right, bottom = box_pixels(box, *image.size)
+    nearest = Image.fromarray(concept_map.nearest.astype(np.int32))
+    numbers = np.full((image.height, image.width), -1)
+    numbers[top:bottom, left:right] = nearest.resize((right - left, bottom - top), Image.Resampling.NEAREST)
+    colour, weight = np.full((*numbers.shape, 3), 255.0), np.where(numbers < 0, PALE, OPACITY)[..., None]
     for p, rgb in colours.items():
         colour[numbers == p] = rgb
     grey = np.asarray(image.convert("L"), dtype=float)[..., None]
-    panel = Image.fromarray((OPACITY * colour + (1 - OPACITY) * grey).round().astype(np.uint8))
+    panel = Image.fromarray((weight * colour + (1 - weight) * grey).round().astype(np.uint8))
     pen, font = ImageDraw.Draw(panel), ImageFont.load_default(14)
     for p in colours:
         inside = ndimage.distance_transform_edt(np.pad(numbers == p, 1))[1:-1, 1:-1]
@@ -99,7 +106,7 @@ def _concepts(image: Image.Image, concept_map: ConceptMap, colours: dict[int, tu
     return panel
 
 
-def _attribution(image: Image.Image, attribution: np.ndarray) -> Image.Image:
+def _attribution(image: Image.Image, attribution: np.ndarray, box: Box) -> Image.Image:
     spread = float(np.ptp(attribution)) or 1.0
     relevance = (attribution - attribution.min()) / spread * 2 - 1
-    return Image.fromarray(overlay(np.asarray(image), relevance, 0.8, "Viridis", max(image.size)))
+    return Image.fromarray(overlay(np.asarray(image), relevance, 0.8, "Viridis", max(image.size), box))

@@ -26,6 +26,7 @@ from kmex_core.base.jsontext import write_json
 from kmex_core.base.plain_text import table_csv
 from kmex_core.data.display import COLOURS, boxed, displayed, overlay, png, printable
 from kmex_core.data.registry import ImageDataset
+from kmex_core.data.seen import seen_picture
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import PrototypeSource, numbered
 from kmex_core.prototypes.types import Conversion, PatchPrototypes, Prototypes
@@ -41,8 +42,17 @@ OPACITY = 0.85
 FILES = re.compile(r"explanation\.json|maps\.safetensors|black-box-map\.png|prototype-\d+-(map|image|image-map)\.png")
 
 
-def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo) -> dict[str, Any]:
-    """An explanation as JSON-like values; shares and probabilities are fractions."""
+def explanation(
+    explained: Explanation, prototypes: Prototypes, info: ModelInfo, data: ImageDataset, pixels: np.ndarray
+) -> dict[str, Any]:
+    """An explanation of an image, (H, W) or (H, W, 3) uint8, as JSON-like values; shares and probabilities are
+    fractions. `seen` is where the network's input, and so each map, is on a picture: shares of its width and height,
+    below 0 and above 1 for black bars around it."""
+    train = data.split("train")
+
+    def seen(shape: tuple[int, ...]) -> dict[str, float]:
+        box = info.preprocessing.placed((shape[0], shape[1])).box
+        return dict(zip(("left", "top", "right", "bottom"), box, strict=True))
 
     def prediction(predicted: int, probabilities: np.ndarray) -> dict[str, Any]:
         return {
@@ -65,6 +75,7 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
         "distance_rank": explained.distance_rank,
         "target": explained.maps.target,
         "method": explained.maps.method,
+        "seen": seen(pixels.shape),
         "prototypes": [
             {
                 "id": int(p),
@@ -74,6 +85,7 @@ def explanation(explained: Explanation, prototypes: Prototypes, info: ModelInfo)
                 "importance": float(prototypes.importance[p]),
                 "training_images": int(prototypes.count[p]),
                 "training_image": int(prototypes.exemplar[p]),
+                "training_image_seen": seen(train.image(int(prototypes.exemplar[p])).shape),
                 "number": float(explained.maps.numbers[row]),
                 "rival": None if explained.maps.rivals[row] < 0 else int(explained.maps.rivals[row]),
                 "absorbed": float(explained.maps.absorbed[row]),
@@ -144,8 +156,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _verdict(verdict: MapVerdict) -> dict[str, Any]:
-    """A verdict on a map; the margins that are left are by replacement and share of the pixels."""
+    """A verdict on a map; the margins that are left are by replacement and share of the pixels, None where there was
+    none, because the image is of another class."""
     left = {"margin": verdict.margin, "random": verdict.random, "brightness": verdict.brightness}
+    if verdict.margin is None:
+        left = dict.fromkeys(left)
     return {
         "replacements": list(REPLACEMENTS),
         "shares": list(JUDGED),
@@ -180,7 +195,10 @@ def write(
 
     from kmex_core.models.catalogue import network_input
 
-    colours = next(iter(COLOURS))
+    def mapped(picture: np.ndarray, values: np.ndarray) -> bytes:
+        seen = seen_picture(picture, info.preprocessing)
+        return png(overlay(seen.pixels, values, OPACITY, next(iter(COLOURS)), box=seen.box))
+
     pictures = [data.split("train").image(int(prototypes.exemplar[p])) for p in explained.prototypes]
     inputs = torch.cat([network_input(info, picture) for picture in pictures])
     theirs = kmex.maps(inputs, explained.prototypes.tolist(), explained.maps.method, explained.maps.target)
@@ -189,11 +207,11 @@ def write(
         explained.prototypes, pictures, explained.maps.values, theirs.values, strict=True
     ):
         maps |= {f"prototype-{p}": here, f"prototype-{p}-image": there}
-        write_bytes(out / f"prototype-{p}-map.png", png(overlay(pixels, here, OPACITY, colours)))
+        write_bytes(out / f"prototype-{p}-map.png", mapped(pixels, here))
         write_bytes(out / f"prototype-{p}-image.png", png(displayed(picture, 256)))
-        write_bytes(out / f"prototype-{p}-image-map.png", png(overlay(picture, there, OPACITY, colours)))
+        write_bytes(out / f"prototype-{p}-image-map.png", mapped(picture, there))
     if "black-box" in maps:
-        write_bytes(out / "black-box-map.png", png(overlay(pixels, maps["black-box"], OPACITY, colours)))
+        write_bytes(out / "black-box-map.png", mapped(pixels, maps["black-box"]))
     write_file(
         out / "maps.safetensors",
         maps,
@@ -216,14 +234,17 @@ def prototype_sheet(prototypes: Prototypes, class_names: Sequence[str], data: Im
     return _sheet(prototypes, class_names, picture)
 
 
-def patch_sheet(prototypes: PatchPrototypes, class_names: Sequence[str], data: ImageDataset) -> bytes:
+def patch_sheet(prototypes: PatchPrototypes, info: ModelInfo, data: ImageDataset) -> bytes:
     """All patch prototypes as one PNG: a row per class, each a red rectangle in its image (paper, Figure 7)."""
 
     def picture(p: int) -> np.ndarray | None:
         index = int(prototypes.image[p])
-        return boxed(data.split("train").image(index), prototypes.box(p), SHEET_SIDE) if index >= 0 else None
+        if index < 0:
+            return None
+        seen = seen_picture(data.split("train").image(index), info.preprocessing)
+        return boxed(seen.pixels, seen.part(prototypes.box(p)), SHEET_SIDE)
 
-    return _sheet(prototypes, class_names, picture)
+    return _sheet(prototypes, info.class_names, picture)
 
 
 def _sheet(

@@ -188,7 +188,7 @@ class ProjectionSpec(Spec):
 class MapChecksSpec(Spec):
     """What the sanity suite of relevance maps depends on: prototypes (by key), test images, and the kinds of maps.
 
-    `few` images are disturbed; `suite` says what is checked.
+    `few` images are disturbed; `suite` says what is checked; randomised networks are adjusted to `reference` images.
     """
 
     kind: ClassVar[str] = "MapChecksSpec"
@@ -198,6 +198,7 @@ class MapChecksSpec(Spec):
     kinds: tuple[str, ...]
     seed: int = 0
     suite: str = "suite-1"
+    reference: int = field(default=2000, metadata={ADDED: True})
 
 
 @dataclass(frozen=True)

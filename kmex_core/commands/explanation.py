@@ -83,7 +83,7 @@ def explain(
         explained = module.explain(
             network_input(info, picture.pixels), top=top, method=method or None, target=target, rival=rival
         )
-        answer = exports.explanation(explained, conversion.prototypes, info) | {
+        answer = exports.explanation(explained, conversion.prototypes, info, data, picture.pixels) | {
             "model": model,
             "k": numbered(source.per_class(info.k)),
             "own": own,

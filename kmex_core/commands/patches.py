@@ -83,6 +83,7 @@ def patches(
         from kmex_core.base.files import write_bytes
         from kmex_core.base.outputs import check_file
         from kmex_core.data.pictures import read_picture
+        from kmex_core.data.seen import seen_picture
         from kmex_core.models.catalogue import network_input
 
         if (image is None) != (concept_map is None):
@@ -103,7 +104,7 @@ def patches(
         artifact = subject.patches(source, blocks)
         patches, kmex = artifact.get(), subject.read(subject.conversion(source)).summary
         if out is not None:
-            write_bytes(out, exports.patch_sheet(patches.prototypes, info.class_names, subject.data))
+            write_bytes(out, exports.patch_sheet(patches.prototypes, info, subject.data))
         answer: dict[str, Any] = {
             "model": model,
             "k": k,
@@ -128,7 +129,9 @@ def patches(
         notes = [fewer_prototypes(patches.prototypes, info.class_names, k)]
         if picture is not None and concept_map is not None:
             drawn = artifact.module(patches).concept_map(network_input(info, picture.pixels))
-            write_bytes(concept_map, concept_picture(picture.pixels, drawn, info.class_names))
+            write_bytes(
+                concept_map, concept_picture(seen_picture(picture.pixels, info.preprocessing), drawn, info.class_names)
+            )
             answer["concept_map"] = {"image": str(image), "out": str(concept_map)} | _described(
                 drawn, patches.prototypes, info.class_names
             )

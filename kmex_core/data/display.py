@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from kmex_core.data.network_input import to_channels
-
-if TYPE_CHECKING:
-    pass
+from kmex_core.data.preprocessing import WHOLE, Box
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ COLOURS: dict[str, Colours] = {
 }  # fmt: skip
 
 FADE = 0.7
+PALE, FRAME, LINE = 0.75, 90, 2  # of pixels that no map covers: how much white they have, and the frame, grey and width
 
 LOSSLESS = 128
 
@@ -63,30 +61,44 @@ def packed_relevance(relevance: np.ndarray) -> bytes:
     return np.round(127 * np.sign(scaled) * np.abs(scaled) ** FADE).astype(np.int8).tobytes()
 
 
-def overlay(pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256) -> np.ndarray:
+def overlay(
+    pixels: np.ndarray, relevance: np.ndarray, opacity: float, colours: str, side: int = 256, box: Box = WHOLE
+) -> np.ndarray:
     """A relevance map over its picture.
 
     Args:
         pixels: (H, W), (H, W, 1) or (H, W, 3) uint8, shown in grey.
-        relevance: (h, w), stretched to the picture.
+        relevance: (h, w), stretched to the box.
         opacity: 0 (picture only) to 1 (relevance map only).
         colours: a name in `COLOURS`.
         side: the longer side of the result in pixels, at least (and at most `SHOWN`).
+        box: left, top, right and bottom of the map, as shares (0…1) of the picture's width and height, see
+            `seen.seen_picture`; what is outside is pale, behind a frame.
 
     Returns:
         (H', W', 3) uint8.
     """
     base = displayed(pixels, side)
-    height, width = base.shape[:2]
     grey = np.asarray(Image.fromarray(base).convert("L"), dtype=np.float32)[..., None]
+    left, top, right, bottom = box_pixels(box, base.shape[1], base.shape[0])
     values = Image.fromarray(scaled_relevance(relevance).astype(np.float32))
-    stretched = np.asarray(values.resize((width, height), Image.Resampling.BILINEAR))
+    stretched = np.asarray(values.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     scale = COLOURS[colours]
     anchors = np.array(scale.anchors, dtype=np.float32)
     place = np.linspace(-1, 1, len(anchors))
     colour = np.stack([np.interp(stretched, place, anchors[:, channel]) for channel in range(3)], -1)
     weight = opacity * (np.abs(stretched)[..., None] ** FADE if scale.fades else 1.0)
-    return np.clip(np.round((1 - weight) * grey + weight * colour), 0, 255).astype(np.uint8)
+    shown = np.repeat((1 - PALE) * grey + PALE * 255, 3, axis=-1)
+    shown[max(0, top - LINE) : bottom + LINE, max(0, left - LINE) : right + LINE] = FRAME
+    shown[top:bottom, left:right] = (1 - weight) * grey[top:bottom, left:right] + weight * colour
+    return np.clip(np.round(shown), 0, 255).astype(np.uint8)
+
+
+def box_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a box in a picture, in whole pixels and at least one of them wide and high."""
+    left, top = (min(size - 1, int(share * size + 0.5)) for share, size in zip(box[:2], (width, height), strict=True))
+    right, bottom = (int(share * size + 0.5) for share, size in zip(box[2:], (width, height), strict=True))
+    return left, top, max(left + 1, right), max(top + 1, bottom)
 
 
 def reduced(pixels: np.ndarray, most: int = SHOWN) -> np.ndarray:

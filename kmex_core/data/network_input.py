@@ -57,34 +57,17 @@ def to_pixels(images: Iterable[np.ndarray], preprocessing: Preprocessing) -> tor
 
 
 def _placed(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """(N, channels, h, w) as (N, channels, height, width), by the preprocessing's kind of resizing."""
-    height, width = preprocessing.size
-    h, w = pixels.shape[-2:]
-    if preprocessing.resize == "squeeze":
-        return _resized(pixels, (height, width), preprocessing)
-    if preprocessing.resize == "shorter":
-        # as torchvision's Resize and CenterCrop
-        short, long = min(h, w), max(h, w)
-        longer = int(preprocessing.shorter * long / short)
-        sides = (preprocessing.shorter, longer) if h <= w else (longer, preprocessing.shorter)
-        return _cut_out(_resized(pixels, sides, preprocessing), height, width)
-    scale = min(height / h, width / w)
-    inside = (max(1, min(height, round(h * scale))), max(1, min(width, round(w * scale))))
-    return _cut_out(_resized(pixels, inside, preprocessing), height, width)
-
-
-def _cut_out(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The centre of pictures; black where they are smaller."""
+    """(N, channels, h, w) as (N, channels, height, width); black where the input is larger than the picture."""
     import torch
 
-    h, w = pixels.shape[-2:]
-    left, top = max(0, (width - w) // 2), max(0, (height - h) // 2)
-    right, bottom = max(0, width - w - left), max(0, height - h - top)
+    place = preprocessing.placed((pixels.shape[-2], pixels.shape[-1]))
+    pixels = _resized(pixels, place.sides, preprocessing)
+    (height, width), (h, w) = preprocessing.size, place.sides
+    left, top = max(0, -place.left), max(0, -place.top)
+    right, bottom = max(0, place.left + width - w), max(0, place.top + height - h)
     if left or top or right or bottom:
         pixels = torch.nn.functional.pad(pixels, (left, right, top, bottom))
-        h, w = pixels.shape[-2:]
-    # Python's rounding, as torchvision's
-    y, x = round((h - height) / 2.0), round((w - width) / 2.0)
+    y, x = max(0, place.top), max(0, place.left)
     return pixels[..., y : y + height, x : x + width].contiguous()
 
 
@@ -98,7 +81,11 @@ def _resized(pixels: torch.Tensor, sides: tuple[int, int], preprocessing: Prepro
         return torch.nn.functional.interpolate(pixels, sides, mode="nearest-exact")
     # cubic weights overshoot: on integers torch clips after each direction, as Pillow does
     given = pixels if mode == "bicubic" else pixels.float()
-    resized = torch.nn.functional.interpolate(given, sides, mode=mode, antialias=preprocessing.antialias)
+    if sides[1] == 1:  # torch 2.15 with antialiasing repeats the first row of floats: rows and columns are swapped
+        swapped = torch.nn.functional.interpolate(given.mT, sides[::-1], mode=mode, antialias=preprocessing.antialias)
+        resized = swapped.mT
+    else:
+        resized = torch.nn.functional.interpolate(given, sides, mode=mode, antialias=preprocessing.antialias)
     return resized.round_().clamp_(0, 255).to(torch.uint8) if resized.is_floating_point() else resized
 
 

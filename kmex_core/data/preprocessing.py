@@ -23,6 +23,33 @@ ORDERS = ("RGB", "BGR")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where the network's input is in a picture.
+
+    Attributes:
+        sides: height and width that the picture is resized to, in pixels of the input.
+        top, left: of the input in the resized picture; below 0 where black bars are in front of it.
+        size: height and width of the input.
+    """
+
+    sides: tuple[int, int]
+    top: int
+    left: int
+    size: tuple[int, int]
+
+    @property
+    def box(self) -> Box:
+        """Left, top, right and bottom of the input as shares of the picture's width and height; below 0 or above 1
+        where it has black bars."""
+        (height, width), (high, wide) = self.sides, self.size
+        return self.left / width, self.top / height, (self.left + wide) / width, (self.top + high) / height
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """From a decoded picture (uint8, any size) to a network's input, in this order.
@@ -112,6 +139,20 @@ class Preprocessing:
         same = dataclasses.replace(self, mean=usual.mean, std=usual.std)
         return "" if same == usual else stable_key(dataclasses.asdict(same))
 
+    def placed(self, shape: tuple[int, int]) -> Placing:
+        """Where the input is in a picture of `shape`, (H, W) in pixels."""
+        (height, width), (h, w) = self.size, shape
+        if self.resize == "squeeze":
+            return Placing(self.size, 0, 0, self.size)
+        if self.resize == "shorter":
+            # as torchvision's Resize and CenterCrop
+            longer = int(self.shorter * max(h, w) / min(h, w))
+            sides = (self.shorter, longer) if h <= w else (longer, self.shorter)
+        else:
+            scale = min(height / h, width / w)
+            sides = (max(1, min(height, round(h * scale))), max(1, min(width, round(w * scale))))
+        return Placing(sides, _middle(sides[0], height), _middle(sides[1], width), self.size)
+
     @property
     def placing(self) -> str:
         """How a picture gets the input's shape, for people: "squeezed into 224 × 224 pixels"."""
@@ -129,6 +170,12 @@ class Preprocessing:
         parts.append(f"values 0 to {self.white:g}")
         parts.append(f"mean {_listed(self.mean)}, standard deviation {_listed(self.std)}")
         return ", ".join(parts)
+
+
+def _middle(side: int, size: int) -> int:
+    """Where the central `size` of `side` pixels begins; below 0 if it is larger."""
+    # Python's rounding, as torchvision's
+    return round((side - size) / 2.0) if side >= size else -((size - side) // 2)
 
 
 def _listed(numbers: Sequence[float]) -> str:

@@ -20,7 +20,7 @@ from kmex_core.networks.memory import Portions
 from kmex_core.prototypes.metric import fit_metric
 
 STAGES = 6
-IMAGES = 2000
+BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Reference:
     """Training images that a randomised network is adjusted to.
 
     Attributes:
-        images: (n, C, H, W), at most `IMAGES`, normalised.
+        images: (n, C, H, W), normalised; they are all in memory.
         labels: (n,) their classes.
     """
 
@@ -94,13 +94,14 @@ def _take_statistics(encoder: nn.Module, images: Tensor) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
+    portions = Portions.fitting(encoder, images, BATCH)
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over the batches
         norm.train()
     with torch.no_grad():
-        for part in images.split(256):
-            encoder(part)
+        for _ in portions.over(len(images), lambda part: encoder(images[part])):
+            pass
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -121,5 +122,5 @@ def _move_prototypes(model: KMEx, reference: Reference, assigned: Tensor) -> Non
 
 def _embedding(model: KMEx, images: Tensor) -> Tensor:
     with torch.no_grad():
-        portions = Portions.fitting(model.encoder, images, 256)
+        portions = Portions.fitting(model.encoder, images, BATCH)
         return torch.cat(list(portions.over(len(images), lambda part: model.encode(images[part]))))

@@ -16,7 +16,7 @@ from kmex_core.relevance.choices import CLASS, checked_rival, of_classes, of_pro
 from kmex_core.relevance.method import Attributions, CannotExplain, has_gradients
 from kmex_core.relevance.protocol import Prototypical
 from kmex_core.relevance.target import Targets, joined
-from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.relevance.types import Explanation, MapVerdict, Prediction, RelevanceMaps
 from kmex_core.relevance.verdict import verdicts
 
 
@@ -38,12 +38,8 @@ def explain(
     with torch.no_grad():
         z = kmex.encode(image)
         distance = kmex.distance(z)
-        similarity = kmex.similarity(z)
         scores = kmex.head(z) if has_scores(kmex.head) else None
-        probability = kmex.posterior(z)
-        predicted = int(kmex.predict(z))
-    if not bool(similarity.isfinite().all()):
-        raise KMExError("The embedding of this image is not finite: check the network's weights and the image.")
+    predicted = _predicted(kmex, z)
     # the requested prototypes, or the nearest ones; in both cases nearest first, like the relevance maps
     order = distance[0].argsort(stable=True)
     ids = order[: max(0, top)] if prototypes is None else _checked_ids(kmex, prototypes)
@@ -54,27 +50,66 @@ def explain(
         of_black_box = [] if scores is None else [of_scores(target, scores, ids.new_zeros(1), scores.argmax(1))]
     kind = _kind(kmex, target, method)
     targets = joined([of_ids, *of_black_box])
-    made = _made(kmex, image, z, targets, kind.method)
-    maps = _described(kmex, z, targets, made, kind)
-    verdict = verdicts(kmex, image, z, made.values[: len(ids)], ids, of_ids.rival, kind) if judged and len(ids) else []
-    nearest = float(distance.min())
+    maps = _described(kmex, z, targets, _made(kmex, image, z, targets, kind.method), kind)
+    of_prototype = maps[: len(ids)]
     return Explanation(
-        black_box=None if scores is None else scores.softmax(1)[0].cpu().numpy(),
-        kmex=probability[0].cpu().numpy(),
-        predicted_black_box=None if scores is None else int(scores.argmax(1)),
-        predicted=predicted,
-        calibrated=kmex.temperature is not None,
-        distance=distance[0].cpu().numpy(),
-        similarity=similarity[0].cpu().numpy(),
+        **vars(predicted),
         prototypes=ids.cpu().numpy(),
-        maps=maps[: len(ids)],
-        verdicts=tuple(verdict),
+        maps=of_prototype,
+        verdicts=judge(kmex, image, ids.tolist(), of_prototype) if judged else (),
         black_box_map=None if scores is None else maps[len(ids) :],
-        unusual=nearest > kmex.details.typical_distance,
-        distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
         class_names=tuple(kmex.class_names),
         prototype_class=kmex.details.classes,
     )
+
+
+def prediction(kmex: Prototypical, image: Tensor) -> Prediction:
+    """What the model makes of an image, (1, channels, H, W), in one pass.
+
+    Raises:
+        InputError, KMExError: see `KMEx.explain`.
+    """
+    with torch.no_grad():
+        return _predicted(kmex, kmex.encode(_checked_images(kmex, image)[:1]))
+
+
+def judge(kmex: Prototypical, image: Tensor, prototypes: Sequence[int], maps: RelevanceMaps) -> tuple[MapVerdict, ...]:
+    """A verdict on each relevance map of an image.
+
+    Args:
+        kmex: the model.
+        image: (1, channels, H, W), normalised.
+        prototypes: M, by index.
+        maps: M, one of each prototype on this image.
+    """
+    image, ids = _checked_images(kmex, image), _checked_ids(kmex, prototypes)
+    if not len(ids):
+        return ()
+    with torch.no_grad():
+        z = kmex.encode(image)
+    values, rivals = (torch.from_numpy(array).to(image.device) for array in (maps.values, maps.rivals))
+    return verdicts(kmex, image, z, values[:, None], ids, rivals, MapKind(maps.target, maps.method))
+
+
+def _predicted(kmex: Prototypical, z: Tensor) -> Prediction:
+    """What the model makes of an image with the embedding z, (1, D)."""
+    with torch.no_grad():
+        distance, similarity = kmex.distance(z), kmex.similarity(z)
+        scores = kmex.head(z) if has_scores(kmex.head) else None
+        if not bool(similarity.isfinite().all()):
+            raise KMExError("The embedding of this image is not finite: check the network's weights and the image.")
+        nearest = float(distance.min())
+        return Prediction(
+            black_box=None if scores is None else scores.softmax(1)[0].cpu().numpy(),
+            predicted_black_box=None if scores is None else int(scores.argmax(1)),
+            kmex=kmex.posterior(z)[0].cpu().numpy(),
+            predicted=int(kmex.predict(z)),
+            calibrated=kmex.temperature is not None,
+            distance=distance[0].cpu().numpy(),
+            similarity=similarity[0].cpu().numpy(),
+            unusual=nearest > kmex.details.typical_distance,
+            distance_rank=float(np.searchsorted(kmex.details.distance_quantiles, nearest, side="right") / 101),
+        )
 
 
 def pair_maps(

@@ -5,7 +5,7 @@ Named as in Samek et al. (TNNLS 2017) and Petsiuk et al. (RISE, BMVC 2018); Quan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,29 +90,51 @@ def removal(
         rows: the most images in one pass.
         insertion: whether to insert, too; otherwise `inserted` is empty.
     """
-    count, pixels = len(images), ranks.shape[1]
+    each = torch.arange(len(images), device=images.device)
+
+    def outcome(z: Tensor, image: Tensor) -> Tensor:
+        margin = class_margin(model, z, predicted[image])
+        return torch.stack([(model.predict(z) == predicted[image]).to(margin.dtype), margin], 1)
+
+    found = without(model, images, ranks, replacements, shares, outcome, rows, insertion).permute(0, 2, 1, 3, 4)
+    with torch.no_grad():
+        whole = outcome(model.encode(images), each)[:, 1].clamp(min=1e-12)
+    same, margin = found[..., 0] > 0, found[0, ..., 1]
+    return Removal(same[0], same[1] if insertion else same[0][:, :, :0], margin / whole[:, None, None])
+
+
+def without(
+    model: Prototypical,
+    images: Tensor,
+    ranks: Tensor,
+    replacements: Sequence[Tensor],
+    shares: Sequence[float],
+    outcome: Callable[[Tensor, Tensor], Tensor],
+    rows: int = 256,
+    insertion: bool = True,
+) -> Tensor:
+    """(1 or 2, R, N, S, V): what comes out when the first pixels of an order are deleted and, second, inserted.
+
+    Args:
+        model, images, ranks, replacements, shares, rows, insertion: see `removal`.
+        outcome: V numbers, (n, V), of embeddings (n, D), and of which images (n,) they are.
+    """
+    pixels = ranks.shape[1]
     counts = torch.tensor([max(1, round(share * pixels)) for share in shares], device=images.device)
     stacked = torch.stack(list(replacements))
-    sides = 2 if insertion else 1
-    shape = (sides, len(stacked), count, len(counts))
+    shape = (2 if insertion else 1, len(stacked), len(images), len(counts))
     total = torch.Size(shape).numel()
 
-    def outcome(part: slice) -> tuple[Tensor, Tensor]:
+    def part_of(part: slice) -> Tensor:
         row = torch.arange(part.start, min(part.stop, total), device=images.device)
-        share, image = row % shape[3], row // shape[3] % count
-        replacement, side = row // (shape[3] * count) % shape[1], row // (shape[3] * count * shape[1])
+        share, image = row % shape[3], row // shape[3] % shape[2]
+        replacement, side = row // (shape[3] * shape[2]) % shape[1], row // (shape[3] * shape[2] * shape[1])
         original, other, rank = images[image], stacked[replacement, image], ranks[image]
         # deletion keeps what is not among the first pixels, insertion only these
         upper = torch.where((side == 0)[:, None, None, None], other, original)
         lower = torch.where((side == 0)[:, None, None, None], original, other)
-        z = model.encode(keep_pixels(upper, lower, rank, counts[share]))
-        return model.predict(z) == predicted[image], class_margin(model, z, predicted[image])
+        return outcome(model.encode(keep_pixels(upper, lower, rank, counts[share])), image)
 
     with torch.no_grad():
         portions = Portions.fitting(model.encoder, images, rows)
-        parts = list(portions.over(total, outcome))
-        whole = class_margin(model, model.encode(images), predicted)
-    same = torch.cat([part[0] for part in parts]).view(shape).permute(0, 2, 1, 3)
-    margin = torch.cat([part[1] for part in parts]).view(shape).permute(0, 2, 1, 3)
-    inserted = same[1] if insertion else same[0][:, :, :0]
-    return Removal(same[0], inserted, margin[0] / whole.clamp(min=1e-12)[:, None, None])
+        return torch.cat(list(portions.over(total, part_of))).unflatten(0, shape)

@@ -96,45 +96,59 @@ class MapVerdict:
         return 0 if self.margin is None else int((self.margin.mean(1) < other.mean(1)).sum())
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model and its black box make of an image.
+
+    Attributes:
+        black_box: (C,) float32, the black box's class probabilities; None beside a network that predicts none of the
+            classes, as is the next one.
+        predicted_black_box: the class the black box predicts.
+        kmex: (C,) float32, the posterior over the classes by the prototypes, see `KMEx.posterior`.
+        predicted: KMEx's prediction, the class of the nearest prototype; with built-in prototypes, the model's own.
+        calibrated: whether the posterior's temperature was fitted on held-out images.
+        distance: (K,) float32, distance of the image's embedding to every prototype (see `Prototypes`).
+        similarity: (K,) float32.
+        unusual: True if the image is farther from its nearest prototype than 99 % of the training images.
+        distance_rank: share (0…1) of the training images nearer to their nearest prototype.
+    """
+
+    black_box: np.ndarray | None
+    predicted_black_box: int | None
+    kmex: np.ndarray
+    predicted: int
+    calibrated: bool
+    distance: np.ndarray
+    similarity: np.ndarray
+    unusual: bool
+    distance_rank: float
+
+    @property
+    def likeliest(self) -> int:
+        """The class with the highest posterior; it may differ from the prediction, the nearest prototype's class."""
+        return int(self.kmex.argmax())
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
+class Explanation(Prediction):
     """The explanation of a prediction: similarities to the prototypes, and relevance maps of some of them.
 
     Printed, it says what was predicted and why.
 
     Attributes:
-        black_box: (C,) float32, the black box's class probabilities; None beside a network that predicts none of the
-            classes, as are the next two of the black box.
-        kmex: (C,) float32, the posterior over the classes by the prototypes, see `KMEx.posterior`.
-        calibrated: whether its temperature was fitted on held-out images.
-        predicted_black_box: the class the black box predicts.
-        predicted: KMEx's prediction, the class of the nearest prototype; with built-in prototypes, the model's own.
-        distance: (K,) float32, distance of the image's embedding to every prototype (see `Prototypes`).
-        similarity: (K,) float32.
         prototypes: (M,) int64, the prototypes with a relevance map, most similar first.
         maps: their M relevance maps.
-        verdicts: a verdict on each of them.
-        black_box_map: one relevance map, of the black box's score of its predicted class.
-        unusual: True if the image is farther from its nearest prototype than 99 % of the training images.
-        distance_rank: share (0…1) of the training images nearer to their nearest prototype.
+        verdicts: a verdict on each of them; none if they were not asked for.
+        black_box_map: one relevance map, of the black box's score of its predicted class; None without one.
         class_names: C names.
         prototype_class: (K,) the class of each prototype.
         exemplars: what the exemplars of `prototypes` are called, where that is known.
     """
 
-    black_box: np.ndarray | None
-    kmex: np.ndarray
-    predicted_black_box: int | None
-    predicted: int
-    calibrated: bool
-    distance: np.ndarray
-    similarity: np.ndarray
     prototypes: np.ndarray
     maps: RelevanceMaps
     verdicts: tuple[MapVerdict, ...]
     black_box_map: RelevanceMaps | None
-    unusual: bool
-    distance_rank: float
     class_names: tuple[str, ...] = ()
     prototype_class: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     exemplars: tuple[str, ...] = ()
@@ -166,8 +180,3 @@ class Explanation:
 
     def _named(self, label: int) -> str:
         return plain(self.class_names[label]) if self.class_names else f"class {label}"
-
-    @property
-    def likeliest(self) -> int:
-        """The class with the highest posterior; it may differ from the prediction, the nearest prototype's class."""
-        return int(self.kmex.argmax())

@@ -10,7 +10,7 @@ from torch import Tensor
 from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 from kmex_core.relevance.choices import of_prototypes
 from kmex_core.relevance.protocol import Prototypical
-from kmex_core.relevance.removal import class_margin, keep_pixels, relevance_rank, removal
+from kmex_core.relevance.removal import class_margin, keep_pixels, relevance_rank, without
 from kmex_core.relevance.replacements import replacements_of
 from kmex_core.relevance.types import JUDGED, MapVerdict
 
@@ -75,7 +75,7 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
 
 def verdicts(
     model: Prototypical, image: Tensor, z: Tensor, maps: Tensor, prototypes: Tensor, rivals: Tensor, kind: MapKind
-) -> list[MapVerdict]:
+) -> tuple[MapVerdict, ...]:
     """A verdict on each of M relevance maps of an image.
 
     Args:
@@ -86,37 +86,36 @@ def verdicts(
             compared with itself.
         kind: of the maps.
     """
-    count = len(maps)
-    images, embedded = image.expand(count, -1, -1, -1), z.expand(count, -1)
-    replacements = list(replacements_of(images, model))
+    count, classes = len(maps), model.prototype_class[prototypes]
+    labels, label_of = classes.unique(return_inverse=True)
     ranks = relevance_rank(maps)
-    # the margin of each prototype's class without the top pixels: by the maps, in random orders and by brightness
-    classes = model.prototype_class[prototypes]
-    random = torch.stack(
-        [torch.randperm(ranks.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in range(ORDERS)]
-    ).to(ranks.device)
-    orders = torch.cat([random, relevance_rank(image)])
-    repeated = image.expand(len(orders), -1, -1, -1)
-    instead = list(replacements_of(repeated, model))
+    random = [torch.randperm(ranks.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in range(ORDERS)]
+    # each image without pixels passes the encoder once, for the margins of all classes: by the maps, in random orders
+    # and by brightness
+    orders = torch.cat([ranks, torch.stack(random).to(ranks.device), relevance_rank(image)])
+
+    def margins(z: Tensor, _: Tensor) -> Tensor:
+        return torch.stack([class_margin(model, z, label.expand(len(z))) for label in labels], 1)
+
+    replacements = replacements_of(image, model)
+    alike = [image.expand(len(orders), -1, -1, -1), *replacements.expand(-1, len(orders), -1, -1, -1)]
+    left = without(model, alike[0], orders, alike[1:], JUDGED, margins, insertion=False)[0]
     with torch.no_grad():
-        whole = class_margin(model, embedded, classes)
-    by_map = removal(model, images, classes, ranks, replacements, JUDGED, insertion=False).margin
-    beside: dict[int, tuple[Tensor, Tensor]] = {}
-    for label in classes.unique().tolist():  # the orders that do not depend on the map, once for each class
-        same = torch.full((len(orders),), label, device=image.device)
-        found = removal(model, repeated, same, orders, instead, JUDGED, insertion=False).margin
-        beside[label] = found[:ORDERS].mean(0), found[ORDERS]
-    dependence = _dependence(model, images, embedded, maps, ranks, prototypes, rivals, kind, replacements)
-    return [
+        whole = margins(z, label_of)[0]
+    left = (left / whole.clamp(min=1e-12)).cpu()
+    images, embedded = image.expand(count, -1, -1, -1), z.expand(count, -1)
+    others = list(replacements.expand(-1, count, -1, -1, -1))
+    dependence = _dependence(model, images, embedded, maps, ranks, prototypes, rivals, kind, others)
+    return tuple(
         MapVerdict(
-            margin=by_map[row].cpu().numpy() if whole[row] > 0 else None,
-            random=beside[int(classes[row])][0].cpu().numpy(),
-            brightness=beside[int(classes[row])][1].cpu().numpy(),
+            margin=left[:, row, :, label].numpy() if whole[label] > 0 else None,
+            random=left[:, count:-1, :, label].mean(1).numpy(),
+            brightness=left[:, -1, :, label].numpy(),
             cosine=None if dependence is None else float(dependence[0][row]),
             specificity=None if dependence is None else float(dependence[1][row]),
         )
-        for row in range(count)
-    ]
+        for row, label in enumerate(label_of.tolist())
+    )
 
 
 def _dependence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from kmex_core.stages.relevance_scores import BATCH, drawn_images, size_of
 IMAGES, FEW = 200, 20
 LARGE = 64  # pixels; larger images cost more, and fewer are enough
 FEW_LARGE = 5
+REFERENCE, REFERENCE_BYTES = 2000, 256 * 2**20  # images that randomised networks are adjusted to, and their memory
 # the kinds of maps that are checked where a network has them: every method of the margin, the published maps, and the
 # default method of the other targets
 KINDS = (
@@ -70,7 +72,9 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
     def spec(self) -> MapChecksSpec:
         images = min(self._images, len(self._bound.data.split("test")))
         few = min(images, FEW if self._bound.info.image_size <= LARGE else FEW_LARGE)
-        return MapChecksSpec(self._conversion.key, images, few, tuple(kind.key for kind in self._kinds))
+        reference = min(REFERENCE, REFERENCE_BYTES // (4 * math.prod(size_of(self._bound.info))))
+        kinds = tuple(kind.key for kind in self._kinds)
+        return MapChecksSpec(self._conversion.key, images, few, kinds, reference=max(1, reference))
 
     def make(self) -> MapChecks:
         """Check them.
@@ -82,7 +86,6 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
         import torch
 
         from kmex_core.metrics.map_checks import map_checks, why_not
-        from kmex_core.metrics.randomisation import IMAGES as MOST
         from kmex_core.metrics.randomisation import Reference
 
         info, spec = self._bound.info, self.spec
@@ -95,7 +98,7 @@ class ModelMapChecks(Artifact[MapChecksSpec, MapChecks]):
         batches = [inputs for _, inputs, _ in drawn_images(self._bound, spec.images, spec.seed)]
         # the reference images are few enough to lie in memory, and spread evenly over the training split
         train = self._bound.data.split("train")
-        rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST)).astype(int))
+        rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), spec.reference)).astype(int))
         parts = [inputs for _, inputs, _ in self._bound.inputs("train", BATCH, rows)]
         device = model.prototypes.device
         labels = torch.from_numpy(train.labels[rows]).to(device)

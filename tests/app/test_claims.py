@@ -20,7 +20,7 @@ from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.metric_choice import Trial, agreed
 from kmex_core.prototypes.source import SUGGESTED
 from kmex_core.prototypes.types import ConceptMap
-from kmex_core.relevance.types import Explanation, MapVerdict, RelevanceMaps
+from kmex_core.relevance.types import MapVerdict, Prediction
 from kmex_core.stages.geometry import Geometry
 from tests.helpers.paths import ROOT
 from tests.helpers.results import patch_conversion, suite_of, summary, sweep_of
@@ -103,27 +103,20 @@ def test_what_the_patches_of_an_image_say() -> None:
 # ---- near ties ------------------------------------------------------------------------------------------------------
 
 
-def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0.3)) -> Explanation:
+def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0.3)) -> Prediction:
     away = np.array(distance, np.float32)
     similarity = np.log((away**2 + 1) / (away**2 + 1e-4))
-    none = np.zeros(0)
-    maps = RelevanceMaps(np.zeros((0, 8, 8), np.float32), none, none, none, none, none, none, "prp", "similarity")
     classes = np.arange(len(away)) // 2
-    nearest = int(similarity.argmax())
-    return Explanation(
-        np.array(probability),
-        np.array(probability),
-        0,
-        int(classes[nearest]),
-        True,
-        away,
-        similarity,
-        np.array([nearest]),
-        maps,
-        (),
-        maps,
-        False,
-        0.5,
+    return Prediction(
+        black_box=np.array(probability),
+        predicted_black_box=0,
+        kmex=np.array(probability),
+        predicted=int(classes[similarity.argmax()]),
+        calibrated=True,
+        distance=away,
+        similarity=similarity,
+        unusual=False,
+        distance_rank=0.5,
     )
 
 

@@ -14,6 +14,8 @@ from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.tables.prototypes import prediction_table, suggestion_table, sweep_table
 from kmex_core.analysis.types import Projection
 from kmex_core.data.colours import class_colours
+from kmex_core.data.preprocessing import WHOLE
+from kmex_core.data.seen import SeenPicture
 from kmex_core.prototypes.types import ConceptMap, Prototypes
 from tests.helpers.results import evidence_of, sweep_of
 
@@ -210,7 +212,8 @@ def test_a_concept_map_names_each_patch_s_prototype_beside_its_colour(side: int)
     nearest = np.zeros((side, side), int)
     nearest[0, :3], nearest[1, 0] = 8, 5
     drawn = ConceptMap(nearest, nearest // 4, -np.ones((side, side)), np.zeros(3), np.zeros(3, int), 0, 0)
-    figure = concept_figure(drawn, ("<b>ant</b>", "bee", "cat"), "data:image/png;base64,")
+    seen = SeenPicture(np.zeros((side, side, 3), np.uint8), WHOLE, 1.0, bars=False)
+    figure = concept_figure(drawn, ("<b>ant</b>", "bee", "cat"), "data:image/png;base64,", seen)
     heatmap = figure.data[0]
     # the most frequent prototype has the first colour and is on top of the legend; steps have no transitions
     assert np.array(heatmap.z)[:2, :4].tolist() == [[1, 1, 1, 2], [0, 2, 2, 2]]
@@ -226,6 +229,6 @@ def test_a_concept_map_names_each_patch_s_prototype_beside_its_colour(side: int)
     under = figure.layout.images[0]
     assert (under.x, under.y, under.sizex, under.sizey) == (-0.5, -0.5, side, side)
     assert list(figure.layout.yaxis.range) == [side - 0.5, -0.5]
-    attribution = attribution_figure(drawn, "data:image/png;base64,").data[0]
+    attribution = attribution_figure(drawn, "data:image/png;base64,", seen).data[0]
     assert np.array(attribution.z).shape == (side, side)
     assert attribution.colorbar.title.text == "Similarity"

@@ -75,3 +75,15 @@ test('the shares of a pixel sum to 1', () => {
     }
   }
 });
+
+test('the box of a map is in whole pixels, and never empty', () => {
+  assert.deepEqual(overlay.boxPixels([0, 0, 1, 1], 300, 200), [0, 0, 300, 200]);
+  assert.deepEqual(overlay.boxPixels([0.25, 0.5, 0.751, 1], 10, 4), [3, 2, 8, 4]);
+  assert.deepEqual(overlay.boxPixels([0.999, 0, 1, 0.001], 10, 4), [9, 0, 10, 1]);
+});
+
+test('what the network does not see is pale', () => {
+  const pixels = new Uint8ClampedArray(8).fill(9);
+  overlay.blanch(pixels, Uint8Array.of(0, 200));
+  assert.deepEqual([...pixels], [191, 191, 191, 9, 241, 241, 241, 9]);
+});

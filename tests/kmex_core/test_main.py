@@ -277,6 +277,8 @@ def test_explain_writes_maps_that_agree_with_its_answer(demo: Store, seven: Path
         for name in ("map", "image", "image-map"):
             assert (out / f"prototype-{one['id']}-{name}.png").stat().st_size > 100
     assert json.loads((out / "explanation.json").read_text()) == found
+    assert found["seen"] == {"left": 0, "top": 0, "right": 1, "bottom": 1}
+    assert found["prototypes"][0]["training_image_seen"] == found["seen"]
     assert (out / "black-box-map.png").exists()
 
 

@@ -24,6 +24,8 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.data import registry as datasets
+from kmex_core.data.preprocessing import Preprocessing
+from kmex_core.data.seen import SeenPicture, seen_picture
 from kmex_core.models import training
 from kmex_core.models.catalogue import network_input
 from kmex_core.models.info import ModelInfo
@@ -372,7 +374,7 @@ def test_a_model_of_the_store_by_its_patches(demo: Store, digits: ModelInfo, blo
         z = model.encode(shown)[0]
     center = torch.from_numpy(prototypes.centers[p])
     assert int((z - center).norm(dim=1).argmin()) == prototypes.place[p]
-    sheet = np.asarray(Image.open(io.BytesIO(report.patch_sheet(prototypes, digits.class_names, data))))
+    sheet = np.asarray(Image.open(io.BytesIO(report.patch_sheet(prototypes, digits, data))))
     assert ((sheet[..., 0] == 230) & (sheet[..., 1] == 30)).sum() > 20 * len(prototypes)  # red rectangles
     # the concept map of a test image agrees with its stored predictions
     drawn = model.concept_map(network_input(digits, data.split("test").image(5)))
@@ -439,6 +441,10 @@ def test_the_command_refuses_options_that_do_not_go_together(demo: Store, tmp_pa
         assert words in " ".join(result.stderr.split())
 
 
+def whole(pixels: np.ndarray) -> SeenPicture:
+    return seen_picture(pixels, Preprocessing.plain(28, 3))
+
+
 def test_a_concept_map_as_a_picture() -> None:
     rng = np.random.default_rng(0)
     nearest = rng.integers(0, 40, (14, 14))
@@ -447,12 +453,12 @@ def test_a_concept_map_as_a_picture() -> None:
         nearest, nearest // 20, -rng.random((14, 14)).astype(np.float32), np.zeros(2), np.array([100, 96]), 0, 1
     )
     for pixels in (np.zeros((28, 28), np.uint8), np.zeros((300, 900, 3), np.uint8)):
-        sheet = Image.open(io.BytesIO(concept_picture(pixels, drawn, ("ant", "日本 & <b>"))))
+        sheet = Image.open(io.BytesIO(concept_picture(whole(pixels), drawn, ("ant", "日本 & <b>"))))
         values = np.asarray(sheet)
         assert values.shape[1] == 1200
         assert (values[:, :4] == 255).all()  # a margin
     flat = ConceptMap(nearest * 0, nearest * 0, np.zeros((14, 14)), np.zeros(2), np.array([196, 0]), 0, 0)
-    assert concept_picture(np.zeros((28, 28), np.uint8), flat, ("ant", "bee")).startswith(b"\x89PNG")
+    assert concept_picture(whole(np.zeros((28, 28), np.uint8)), flat, ("ant", "bee")).startswith(b"\x89PNG")
 
 
 def test_cub_in_its_official_layout_from_training_to_patches(store: Store, tmp_path: Path) -> None:

@@ -629,7 +629,7 @@ def test_an_empty_map_of_a_score_of_zero_is_exact_and_json_says_null(kmex: KMEx,
     assert found.black_box_map is not None
     assert np.isnan(found.black_box_map.error[0])
     assert found.black_box_map.exact[0]
-    answer = report.explanation(found, kmex.details, digits)
+    answer = report.explanation(found, kmex.details, digits, dataset_of(digits), np.zeros((8, 8), np.uint8))
     assert answer["black_box_error"] is None
     json.dumps(answer, allow_nan=False)
 

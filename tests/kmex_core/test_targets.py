@@ -15,14 +15,16 @@ from kmex_core import KMEx
 from kmex_core.base.errors import InputError
 from kmex_core.relevance.catalogue import TARGETS
 from kmex_core.relevance.choices import checked_rival, of_classes, of_prototypes, of_scores
+from kmex_core.relevance.explain import judge, prediction
 from kmex_core.relevance.methods.gradient_input import GradientInput
 from kmex_core.relevance.methods.integrated_gradients import IntegratedGradients
 from kmex_core.relevance.methods.occlusion import Occlusion, patches_of
 from kmex_core.relevance.paths import Paths, gauss_legendre
 from kmex_core.relevance.removal import class_margin, relevance_rank, removal
-from kmex_core.relevance.replacements import black, blurred, mean
+from kmex_core.relevance.replacements import REPLACEMENTS, black, blurred, mean, replacements_of
 from kmex_core.relevance.target import joined
-from kmex_core.relevance.verdict import second_rivals, specificity
+from kmex_core.relevance.types import JUDGED
+from kmex_core.relevance.verdict import ORDERS, second_rivals, specificity
 from tests.helpers.small_kmex import DIMENSIONS, SIDE, K, images_of, model_of
 
 
@@ -334,3 +336,45 @@ def test_specificity_by_hand() -> None:
     torch.testing.assert_close(
         specificity(kmex, images, p, (q1, q2), (ranks[0], ranks[0]), others), torch.zeros(3, dtype=torch.float64)
     )
+
+
+def test_a_verdict_is_removal_for_each_class_by_itself_and_each_changed_image_is_encoded_once() -> None:
+    kmex, image = model_of(), images_of(1)
+    found = kmex.explain(image, top=6, judged=False)
+    assert found.verdicts == ()
+    seen: list[int] = []
+    hook = kmex.encoder.register_forward_hook(lambda _, inputs, z: None if z.requires_grad else seen.append(len(z)))
+    judged = judge(kmex, image, found.prototypes.tolist(), found.maps)
+    hook.remove()
+    maps, kinds, shares = len(found.prototypes), len(REPLACEMENTS), len(JUDGED)
+    changed = (maps + ORDERS + 1) * kinds * shares + 2 * kinds * maps  # orders of pixels, and specificity
+    assert changed <= sum(seen) <= changed + maps + 20  # with what is whole, and what measures memory
+    instead = list(replacements_of(image, kmex))
+    pixels = SIDE * SIDE
+
+    def left(order: Tensor, label: Tensor) -> np.ndarray:
+        return removal(kmex, image, label, order, instead, JUDGED, insertion=False).margin[0].numpy()
+
+    z = kmex.encode(image).detach()
+    for row, (p, verdict) in enumerate(zip(found.prototypes.tolist(), judged, strict=True)):
+        label = kmex.prototype_class[[p]]
+        by_map = left(relevance_rank(torch.from_numpy(found.maps.values[row])[None, None]), label)
+        if float(class_margin(kmex, z, label)) > 0:
+            np.testing.assert_allclose(verdict.margin, by_map)
+        else:
+            assert verdict.margin is None
+        orders = [torch.randperm(pixels, generator=torch.Generator().manual_seed(seed)) for seed in range(ORDERS)]
+        np.testing.assert_allclose(verdict.random, np.mean([left(order[None], label) for order in orders], 0))
+        np.testing.assert_allclose(verdict.brightness, left(relevance_rank(image), label))
+    # together or in parts, it is the same explanation
+    whole, alone = kmex.explain(image, top=6), prediction(kmex, image)
+    for one, other in zip(judged, whole.verdicts, strict=True):
+        np.testing.assert_array_equal(one.random, other.random)
+        assert (one.cosine, one.specificity) == (other.cosine, other.specificity)
+    assert (alone.predicted, alone.unusual, alone.distance_rank) == (
+        whole.predicted,
+        whole.unusual,
+        whole.distance_rank,
+    )
+    np.testing.assert_array_equal(alone.kmex, whole.kmex)
+    np.testing.assert_array_equal(alone.distance, whole.distance)

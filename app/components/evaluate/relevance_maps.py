@@ -9,7 +9,7 @@ import streamlit as st
 from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import address, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import ground, mapped, plain, show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure
 from app.links import bound_to
 from app.selection import Selection
@@ -123,7 +123,7 @@ def _show_extremes(chosen: Selection, table: pd.DataFrame, maps: MapKind) -> Non
                     icon=":material/image_search:",
                     query_params=query(source="Test image", image=image),
                 )
-                picture = address(test.image(image))
+                picture = ground(test.image(image), info.preprocessing)
                 figures = [plain(picture, "Image", f"Image, test image {image}")]
                 shown = [(chosen.title, kmex_maps)]
                 if chosen.has_black_box and black_box_maps is not None:

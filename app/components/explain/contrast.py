@@ -8,13 +8,13 @@ import streamlit as st
 from app import read
 from app.components.explain.explanation import show_verdict
 from app.components.explain.image_picker import Picked
-from app.components.shared.relevance import address, mapped, plain, show_figures
+from app.components.shared.relevance import ground, mapped, plain, show_figures
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
-from kmex_core.relevance.types import Explanation
+from kmex_core.relevance.types import Explanation, RelevanceMaps
 
 COLUMNS = 4
 
@@ -53,24 +53,30 @@ def show_contrast(
         )
         heading.subheader(f"Why {markdown(names[own])} and not {markdown(names[rival])}?")
         p, q = nearest[own], nearest[rival]
-        found = read.contrast(chosen, picked.name, picked.pixels, p, q, maps.method)
-        train = read.dataset(chosen.model).split("train")
-        image = address(picked.pixels)
+        # against the nearest rival it is, as a rule, the first of the explanation's maps
+        known = maps.target == DEFAULT_TARGET and (explanation.prototypes[0], explanation.maps.rivals[0]) == (p, q)
+        found = (
+            explanation.maps[:1] if known else read.contrast(chosen, picked.name, picked.pixels, (p, q), maps.method)
+        )
+        train, preprocessing = read.dataset(chosen.model).split("train"), chosen.model.preprocessing
+        image = ground(picked.pixels, preprocessing)
+        exemplars = [ground(train.image(int(prototypes.exemplar[each])), preprocessing) for each in (p, q)]
         figures = [
-            plain(address(train.image(int(prototypes.exemplar[p]))), f"Nearest prototype of {names[own]}"),
+            plain(exemplars[0], f"Nearest prototype of {names[own]}"),
             plain(image, "Your image"),
-            mapped(image, found.maps, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
-            plain(address(train.image(int(prototypes.exemplar[q]))), f"Nearest prototype of {names[rival]}"),
+            mapped(image, found, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
+            plain(exemplars[1], f"Nearest prototype of {names[rival]}"),
         ]
         show_figures("contrast", figures, COLUMNS)
         st.caption(_shares(found, names[own], names[rival]))
-        if maps.target != DEFAULT_TARGET or rival != rivals[0]:  # else it is that of the nearest prototype, below
-            show_verdict("contrast-verdict", found.verdicts[0], names[own])
+        if not known:  # else it is that of the nearest prototype, below
+            (verdict,) = read.verdicts(chosen, picked.name, picked.pixels, [p], found)
+            show_verdict("contrast-verdict", verdict, names[own])
 
 
-def _shares(found: Explanation, own: str, rival: str) -> str:
+def _shares(found: RelevanceMaps, own: str, rival: str) -> str:
     """How much of the map speaks for either side, in words."""
-    values = found.maps.values[0]
+    values = found.values[0]
     positive = float(values[values > 0].sum()) / max(float(np.abs(values).sum()), 1e-12)
     return (
         f"Of the map's magnitude, {positive:.0%} speaks for **{markdown(own)}** and {1 - positive:.0%} for "

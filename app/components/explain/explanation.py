@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import claims, read
+from app.components.explain.image_picker import Picked
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import address, choose_maps, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
 from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
@@ -15,7 +20,7 @@ from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import METHODS, MapKind
-from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict, RelevanceMaps
+from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict
 
 COLUMNS = 4
 
@@ -41,51 +46,81 @@ def show_map_controls(maps: MapKind) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a row of `show_comparison` come when they are computed.
+
+    Attributes:
+        exemplar: the prototype's exemplar, and its map.
+        verdict: the verdict on the image's map.
+    """
+
+    exemplar: DeltaGenerator
+    verdict: DeltaGenerator
+
+
 def show_comparison(
-    chosen: Selection,
-    prototypes: Prototypes,
-    explanation: Explanation,
-    exemplar_maps: RelevanceMaps,
-    pixels: np.ndarray,
-) -> None:
-    """Show a row of four images for each of the explained prototypes, most similar first.
+    chosen: Selection, prototypes: Prototypes, explanation: Explanation, pixels: np.ndarray
+) -> list[Places]:
+    """Show the image and its relevance map for each of the explained prototypes, most similar first.
 
     Args:
         chosen: the model.
         prototypes: its prototypes.
         explanation: the image's explanation.
-        exemplar_maps: each prototype's relevance map on its exemplar.
         pixels: the image.
+
+    Returns:
+        Where the rest of each row comes.
     """
     info = chosen.model
-    train = read.dataset(info).split("train")
-    image = address(pixels)
+    image = ground(pixels, info.preprocessing)
+    places = []
     for row, p in enumerate(explanation.prototypes.tolist()):
         name = info.class_names[prototypes.classes[p]]
-        index = int(prototypes.exemplar[p])
-        exemplar = address(train.image(index))
         with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
+            left, right = st.columns(2)
+            with left:
+                about = f"Relevance for prototype {p} in your image"
+                figures = [
+                    plain(image, "Your image"),
+                    mapped(image, explanation.maps, row, "Relevance in your image", about),
+                ]
+                show_figures(f"pair-{row}", figures, COLUMNS // 2)
+            places.append(Places(right.container(), st.container()))
+    return places
+
+
+def show_exemplars(
+    chosen: Selection, prototypes: Prototypes, explanation: Explanation, maps: MapKind, places: Sequence[Places]
+) -> None:
+    """Show each prototype's exemplar with its map, in the places of `show_comparison`."""
+    info, train = chosen.model, read.dataset(chosen.model).split("train")
+    for row, (p, place) in enumerate(zip(explanation.prototypes.tolist(), places, strict=True)):
+        index = int(prototypes.exemplar[p])
+        exemplar = ground(train.image(index), info.preprocessing)
+        with place.exemplar:
+            about = f"Relevance for prototype {p} in its exemplar"
             figures = [
-                plain(image, "Your image"),
-                mapped(
-                    image,
-                    explanation.maps,
-                    row,
-                    "Relevance in your image",
-                    f"Relevance for prototype {p} in your image",
-                ),
                 plain(exemplar, f"Exemplar: training image {index:,}"),
-                mapped(
-                    exemplar,
-                    exemplar_maps,
-                    row,
-                    "Relevance in the exemplar",
-                    f"Relevance for prototype {p} in its exemplar",
-                ),
+                mapped(exemplar, read.prototype_map(chosen, p, maps), 0, "Relevance in the exemplar", about),
             ]
-            show_figures(f"pair-{row}", figures, COLUMNS)
-            show_verdict(f"verdict-{row}", explanation.verdicts[row], name)
+            show_figures(f"exemplar-{row}", figures, COLUMNS // 2)
+
+
+def show_verdicts(
+    chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked, places: Sequence[Places]
+) -> None:
+    """Show what the image's maps are worth, in the places of `show_comparison`."""
+    ids = explanation.prototypes.tolist()
+    if not ids:
+        return
+    with places[0].verdict:
+        verdicts = read.verdicts(chosen, picked.name, picked.pixels, ids, explanation.maps)
+    for row, (p, place, verdict) in enumerate(zip(ids, places, verdicts, strict=True)):
+        with place.verdict:
+            show_verdict(f"verdict-{row}", verdict, chosen.model.class_names[prototypes.classes[p]])
 
 
 def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
@@ -102,7 +137,7 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
     if explanation.predicted_black_box is None or explanation.black_box is None or explanation.black_box_map is None:
         return
     name = chosen.model.class_names[explanation.predicted_black_box]
-    image = address(pixels)
+    image = ground(pixels, chosen.model.preprocessing)
     with st.container(border=True):
         what = "For comparison: black box" if chosen.has_black_box else "Prediction (all prototypes)"
         st.markdown(f"**{what}, {markdown(name)}** · probability {explanation.black_box.max():.1%}")

@@ -15,24 +15,24 @@ from app.selection import Selection
 from kmex_core.analysis.tables.prototypes import prediction_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
-from kmex_core.relevance.types import Explanation
+from kmex_core.relevance.types import Prediction
 
 MOST = 10
 
 
-def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
+def show_predictions(chosen: Selection, prototypes: Prototypes, prediction: Prediction, picked: Picked) -> None:
     """Show the image, the verdict in words, and the predictions for each class."""
     info = chosen.model
     left, right = st.columns([1, 3])
     show_picture(picked.pixels, f"{picked.title}, the image to explain", caption=picked.title, side=224, place=left)
     with right:
-        _verdict(chosen, prototypes, explanation, picked)
+        _verdict(chosen, prototypes, prediction, picked)
     true = None if picked.label is None else info.class_names[picked.label]
     table = prediction_table(
-        info.class_names, explanation.black_box, explanation.kmex, explanation.similarity, prototypes.classes
+        info.class_names, prediction.black_box, prediction.kmex, prediction.similarity, prototypes.classes
     )
-    beside = explanation.predicted_black_box
-    predicted = explanation.predicted if beside is None else beside
+    beside = prediction.predicted_black_box
+    predicted = prediction.predicted if beside is None else beside
     rows = shown_rows(table, MOST, [info.class_names[predicted], *([true] if true else [])])
     *left_column, kmex = st.columns(1 if beside is None else 2)
     for column in left_column:
@@ -62,24 +62,24 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, explanation: Exp
     show_download("Predictions as CSV", table, "predictions.csv")
 
 
-def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation, picked: Picked) -> None:
+def _verdict(chosen: Selection, prototypes: Prototypes, prediction: Prediction, picked: Picked) -> None:
     info = chosen.model
-    near = claims.how_near(explanation.distance_rank)
-    if explanation.unusual:  # before any verdict, because it decides what a verdict is worth
+    near = claims.how_near(prediction.distance_rank)
+    if prediction.unusual:  # before any verdict, because it decides what a verdict is worth
         st.warning(
             f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
             "classes and predicts one of them for any image. Do not rely on this prediction.",
             icon=":material/help:",
         )
-    hedge = "Best guess: " if explanation.unusual else ""
-    kmex, sure = markdown(info.class_names[explanation.predicted]), f"{explanation.kmex[explanation.predicted]:.1%}"
+    hedge = "Best guess: " if prediction.unusual else ""
+    kmex, sure = markdown(info.class_names[prediction.predicted]), f"{prediction.kmex[prediction.predicted]:.1%}"
     black_box = sure_black_box = ""
-    if explanation.predicted_black_box is not None and explanation.black_box is not None:
-        black_box = markdown(info.class_names[explanation.predicted_black_box])
-        sure_black_box = f"{explanation.black_box[explanation.predicted_black_box]:.1%}"
+    if prediction.predicted_black_box is not None and prediction.black_box is not None:
+        black_box = markdown(info.class_names[prediction.predicted_black_box])
+        sure_black_box = f"{prediction.black_box[prediction.predicted_black_box]:.1%}"
     if not chosen.has_black_box:
         verdict = f"{hedge}{chosen.title} predicts **{kmex}** ({sure})."
-    elif explanation.predicted_black_box == explanation.predicted:
+    elif prediction.predicted_black_box == prediction.predicted:
         verdict = f"{hedge}The black box ({sure_black_box}) and KMEx ({sure}) both predict **{kmex}**."
     else:
         verdict = (
@@ -93,8 +93,8 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
         wrong = [
             name
             for name, predicted in (
-                ("the black box", explanation.predicted_black_box),
-                (chosen.title, explanation.predicted),
+                ("the black box", prediction.predicted_black_box),
+                (chosen.title, prediction.predicted),
             )
             if predicted != picked.label and (chosen.has_black_box or name != "the black box")
         ]
@@ -103,20 +103,20 @@ def _verdict(chosen: Selection, prototypes: Prototypes, explanation: Explanation
             st.warning(f"{verdict} The true class is **{true}**, so {both} wrong.", icon=":material/close:")
         else:
             st.success(f"{verdict} Correct.", icon=":material/check:")
-    if tie := claims.near_tie(explanation, prototypes.classes, info.class_names, not chosen.is_kmex):
+    if tie := claims.near_tie(prediction, prototypes.classes, info.class_names, not chosen.is_kmex):
         st.info(tie, icon=":material/balance:")
-    if explanation.likeliest != explanation.predicted:
+    if prediction.likeliest != prediction.predicted:
         st.info(
             f"The nearest prototype is of **{kmex}**, which is the prediction. All prototypes together make "
-            f"**{markdown(info.class_names[explanation.likeliest])}** likelier "
-            f"({explanation.kmex[explanation.likeliest]:.1%}).",
+            f"**{markdown(info.class_names[prediction.likeliest])}** likelier "
+            f"({prediction.kmex[prediction.likeliest]:.1%}).",
             icon=":material/balance:",
         )
-    nearest = int(np.argmax(explanation.similarity))
+    nearest = int(np.argmax(prediction.similarity))
     decides = (
         "weighs the similarities to all prototypes. The most similar one is number"
         if not chosen.is_kmex
         else "decides by the nearest prototype, number"
     )
-    similarity = explanation.similarity[nearest]
+    similarity = prediction.similarity[nearest]
     st.caption(f"{chosen.title} {decides} {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}.")

@@ -14,6 +14,7 @@ from app.links import bound, number_in
 from app.selection import Selection
 from kmex_core.analysis.concept_picture import concept_picture
 from kmex_core.base.plain_text import markdown
+from kmex_core.data.seen import seen_picture
 
 SIDE = 256
 
@@ -43,7 +44,8 @@ def show_concept_map(chosen: Selection, blocks: str) -> None:
     )
     concept_map, pixels, label = read.concept_map(chosen, blocks, index), test.image(index), int(test.labels[index])
     st.markdown(claims.concepts(concept_map, info.class_names, label))
-    picture, predicted = address(pixels), info.class_names[concept_map.predicted]
+    seen, predicted = seen_picture(pixels, info.preprocessing), info.class_names[concept_map.predicted]
+    picture = address(seen.pixels)
     image, concepts, attribution = st.columns([3, 4, 4], gap="medium")
     with image:
         st.markdown(f"**Test image {index}**: {markdown(info.class_names[label])}")
@@ -52,7 +54,7 @@ def show_concept_map(chosen: Selection, blocks: str) -> None:
         st.markdown("**Nearest prototype of each patch**")
         show_figure(
             "concepts",
-            concept_figure(concept_map, info.class_names, picture),
+            concept_figure(concept_map, info.class_names, picture, seen),
             f"Test image {index}, each patch in the colour of its nearest prototype, {len(concept_map.shares)} in all",
         )
     with attribution:
@@ -60,16 +62,16 @@ def show_concept_map(chosen: Selection, blocks: str) -> None:
         low, high = concept_map.attribution.min(), concept_map.attribution.max()
         show_figure(
             "attribution",
-            attribution_figure(concept_map, picture),
+            attribution_figure(concept_map, picture, seen),
             f"Similarity of each patch to the nearest prototype of {predicted}, from {low:.4g} to {high:.4g}",
         )
     st.caption(
         "Similarity is the negative squared distance of a patch to the nearest prototype of the class with the highest "
         "mean: high where a patch is like a prototype of this class, low where it is like none of them. It needs no "
-        "gradient, and its mean over the patches is the class's score."
+        f"gradient, and its mean over the patches is the class's score. {seen.note}"
     )
     show_download(
         "Concept map as PNG",
-        lambda: concept_picture(pixels, concept_map, info.class_names),
+        lambda: concept_picture(seen, concept_map, info.class_names),
         f"{info.name}-concept-map-{blocks}-{index}.png",
     )

@@ -19,6 +19,7 @@ from app.wording import A_CLASS, interval, message
 from kmex_core.analysis import export
 from kmex_core.commands.patches import patches_job
 from kmex_core.data.display import boxed
+from kmex_core.data.seen import seen_picture
 from kmex_core.metrics import wilson_interval
 from kmex_core.prototypes.source import SUGGESTED, KMeans
 from kmex_core.prototypes.types import LAST, SEVERAL, PatchConversion
@@ -154,15 +155,16 @@ def _show_prototypes(chosen: Selection, blocks: str, conversion: PatchConversion
             if image < 0:
                 st.caption(f"Prototype {p} is a ghost: no patch of its class has it as its nearest.", width=WIDTH)
                 continue
+            seen = seen_picture(train.image(image), info.preprocessing)
             show_picture(
-                boxed(train.image(image), prototypes.box(p), SIDE),
+                boxed(seen.pixels, seen.part(prototypes.box(p)), SIDE),
                 f"Patch prototype {p} of {name}: a rectangle in training image {image}",
                 caption=f"Prototype {p}: {prototypes.importance[p]:.0%} of the class's patches",
                 width=WIDTH,
             )
     show_download(
         "All as one image (PNG)",
-        lambda: export.patch_sheet(prototypes, names, read.dataset(info)),
+        lambda: export.patch_sheet(prototypes, info, read.dataset(info)),
         f"{info.name}-patches-{blocks}.png",
     )
 

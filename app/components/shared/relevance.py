@@ -12,12 +12,29 @@ import streamlit as st
 from app.components.shared.web import component
 from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.data.preprocessing import Box, Preprocessing
+from kmex_core.data.seen import seen_picture
 from kmex_core.models.info import ModelInfo
 from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
 from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
 _SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A picture for maps to lie over.
+
+    Attributes:
+        picture: as `address` gives it.
+        box: where maps are on it, see `seen.SeenPicture`.
+        note: what the network does not see of it; "" for nothing.
+    """
+
+    picture: str
+    box: Box
+    note: str
 
 
 @dataclass(frozen=True)
@@ -45,17 +62,24 @@ def address(pixels: np.ndarray) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def plain(picture: str, caption: str, about: str = "") -> Figure:
+def ground(pixels: np.ndarray, preprocessing: Preprocessing) -> Ground:
+    """A picture, (H, W) or (H, W, 1 or 3) uint8 of any size, with the place of a network's input on it."""
+    seen = seen_picture(pixels, preprocessing)
+    return Ground(address(seen.pixels), seen.box, seen.note)
+
+
+def plain(ground: Ground, caption: str, about: str = "") -> Figure:
     """A picture alone; `about` says more than its caption where that is not enough."""
-    return Figure(picture, caption, about or caption)
+    return Figure(ground.picture, caption, about or caption)
 
 
-def mapped(picture: str, maps: RelevanceMaps, row: int, caption: str, about: str = "") -> Figure:
+def mapped(ground: Ground, maps: RelevanceMaps, row: int, caption: str, about: str = "") -> Figure:
     """A picture with map number `row` over it."""
     height, width = maps.values[row].shape
     values = base64.b64encode(packed_relevance(maps.values[row])).decode()
-    overlay: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE}
-    return Figure(picture, caption, about or caption, overlay, _warning(maps, row))
+    overlay: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE, "box": ground.box}
+    texts = [f"{text}. {ground.note}" if ground.note else text for text in (caption, about or caption)]
+    return Figure(ground.picture, *texts, overlay, _warning(maps, row))
 
 
 def _warning(maps: RelevanceMaps, row: int) -> str:

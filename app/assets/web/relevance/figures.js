@@ -3,7 +3,7 @@
 
 import { element, penOf } from '../dom.js';
 import { look, scaleOf } from './look.js';
-import { blend, greyOf, levels, stretched, tableOf, unpacked } from './overlay.js';
+import { blanch, blend, boxPixels, greyOf, levels, stretched, tableOf, unpacked } from './overlay.js';
 
 /**
  * @typedef {object} RelevanceMap
@@ -11,6 +11,7 @@ import { blend, greyOf, levels, stretched, tableOf, unpacked } from './overlay.j
  * @property {number} height
  * @property {string} values see `unpacked`
  * @property {number} fade
+ * @property {import('./overlay.js').Box} box where it is on the picture, as shares of its width and height
  *
  * @typedef {object} Figure
  * @property {string} picture a data URL
@@ -23,6 +24,8 @@ import { blend, greyOf, levels, stretched, tableOf, unpacked } from './overlay.j
  */
 
 const SIDE = 256; // pixels that the longer side of a map has at least, as in kmex_core.data.display.overlay
+const FRAME = 'rgb(90,90,90)'; // around the map, where the picture is larger
+const LINE = 2; // pixels
 const SMALL = 96; // pictures up to this size are enlarged crisply
 
 /** @param {string} address */
@@ -93,17 +96,28 @@ class Overlay {
    * @param {HTMLImageElement} image
    * @param {RelevanceMap} map
    */
-  constructor(canvas, image, { width, height, values, fade }) {
+  constructor(canvas, image, { width, height, values, fade, box }) {
     const factor = Math.max(1, Math.ceil(SIDE / Math.max(image.naturalWidth, image.naturalHeight)));
     canvas.width = image.naturalWidth * factor;
     canvas.height = image.naturalHeight * factor;
+    const [left, top, right, bottom] = boxPixels(box, canvas.width, canvas.height);
+    const [wide, high] = [right - left, bottom - top];
     this.pen = penOf(canvas, { willReadFrequently: true });
     this.pen.imageSmoothingEnabled = false;
     this.pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-    this.shown = this.pen.getImageData(0, 0, canvas.width, canvas.height);
+    this.left = left;
+    this.top = top;
+    this.shown = this.pen.getImageData(left, top, wide, high);
     this.grey = greyOf(this.shown.data);
-    this.steps = levels(stretched(unpacked(values, fade), width, height, canvas.width, canvas.height));
+    this.steps = levels(stretched(unpacked(values, fade), width, height, wide, high));
     this.fade = fade;
+    if (wide < canvas.width || high < canvas.height) {
+      const around = this.pen.getImageData(0, 0, canvas.width, canvas.height);
+      blanch(around.data, greyOf(around.data));
+      this.pen.putImageData(around, 0, 0);
+      this.pen.fillStyle = FRAME;
+      this.pen.fillRect(left - LINE, top - LINE, wide + 2 * LINE, high + 2 * LINE);
+    }
   }
 
   /**
@@ -112,6 +126,6 @@ class Overlay {
    */
   draw(table, opacity) {
     blend(this.shown.data, this.grey, this.steps, table, opacity, this.fade);
-    this.pen.putImageData(this.shown, 0, 0);
+    this.pen.putImageData(this.shown, this.left, this.top);
   }
 }

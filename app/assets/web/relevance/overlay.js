@@ -14,6 +14,10 @@
 
 /** @typedef {{ red: Float32Array, green: Float32Array, blue: Float32Array, fades: boolean }} Table a colour per level */
 
+/** @typedef {[left: number, top: number, right: number, bottom: number]} Box */
+
+const PALE = 0.75; // how much white pixels outside a map have, as in kmex_core.data.display
+
 export const LEVELS = 2047; // odd, so that 0 is one of them
 
 /**
@@ -64,6 +68,32 @@ export const greyOf = (pixels) =>
     { length: pixels.length / 4 },
     (_, i) => (pixels[4 * i] * 19595 + pixels[4 * i + 1] * 38470 + pixels[4 * i + 2] * 7471 + 32768) >> 16,
   );
+
+/**
+ * Where a map is on its picture, in whole pixels and at least one of them wide and high.
+ *
+ * @param {Box} box as shares of the picture's width and height
+ * @param {number} width
+ * @param {number} height
+ * @returns {Box}
+ */
+export function boxPixels([left, top, right, bottom], width, height) {
+  const x = Math.min(width - 1, Math.floor(left * width + 0.5));
+  const y = Math.min(height - 1, Math.floor(top * height + 0.5));
+  return [x, y, Math.max(x + 1, Math.floor(right * width + 0.5)), Math.max(y + 1, Math.floor(bottom * height + 0.5))];
+}
+
+/**
+ * Writes a grey picture that is nearly white into `pixels`: what the network does not see.
+ *
+ * @param {Uint8ClampedArray} pixels RGBA
+ * @param {Uint8Array} grey
+ */
+export function blanch(pixels, grey) {
+  for (let i = 0; i < grey.length; i += 1) {
+    pixels.fill((1 - PALE) * grey[i] + PALE * 255, 4 * i, 4 * i + 3);
+  }
+}
 
 /**
  * Writes the colours of a map over a grey picture into `pixels`; their alpha stays.
