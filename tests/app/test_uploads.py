@@ -88,7 +88,9 @@ def test_no_request_is_larger_than_it_may_be(client: TestClient, monkeypatch: py
     monkeypatch.setattr(receiving, "PART_BYTES", 10)
     monkeypatch.setattr(route, "MOST_LIST", 10)
     assert client.post(f"/uploads/{upload}/0", content=b"x" * 11).status_code == 413
-    assert client.post(f"/uploads/{upload}/0", content=iter([b"x" * 8, b"x" * 8])).status_code == 413, "without a length"
+    assert client.post(f"/uploads/{upload}/0", content=iter([b"x" * 8, b"x" * 8])).status_code == 413, (
+        "without a length"
+    )
     assert client.post("/uploads", content=b"x" * 11).status_code == 413
     assert client.post(f"/uploads/{upload}").json() == {"received": 0}
 
@@ -116,7 +118,9 @@ def test_pages_of_other_servers_send_nothing(client: TestClient, store: Store, o
     del client.headers[route.HEADER]
     assert {answer.status_code for answer in requests(client, upload)} == {403}, "what a form can send"
     assert snapshot(store.root) == before
-    assert client.post(f"/uploads/{upload}/0", content=b"x", headers=OWN | {"origin": "http://localhost:8501"}).is_success
+    assert client.post(
+        f"/uploads/{upload}/0", content=b"x", headers=OWN | {"origin": "http://localhost:8501"}
+    ).is_success
 
 
 def test_a_log_in_comes_first(client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ class Uploader {
     const { url, part, bytes, files, system } = this.component.data;
     const { name, entries, leftOut } = collection(all, system);
     const size = entries.reduce((sum, { file }) => sum + file.size, 0);
-    if (current || !all.length) return;
+    if (current) return;
     if (!entries.length) {
       this.say('', 'There are no files to upload; hidden files are left out.');
     } else if (entries.length > files) {
