@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from app import access, login
+from app.components.new.upload import users
 from app.routes import uploads as route
 from app.security import LOOPBACK, AllowedHosts
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.data import receiving, uploads
+from kmex_core.models import catalogue as models
 from tests.helpers.stores import snapshot
 
 OWN = {route.HEADER: "1"}
@@ -172,3 +175,23 @@ def test_pages_open_what_was_uploaded_and_nothing_else_of_the_store(
                  opened.parent / "link", opened.parent / ".." / "..", room / "missing"):  # fmt: skip
         with pytest.raises(InputError, match="does not open"):
             access.dataset_to_open(str(path))
+
+
+def test_models_are_named_by_the_upload_that_they_open(store: Store, tmp_path: Path) -> None:
+    for name, path in (("photos", "a.jpg"), ("photos2", "b.jpg"), ("zipped", "zipped.zip")):
+        upload = receiving.begin(store, name, [[path, 0]])
+        receiving.finish(store, upload)
+    room = store.root / uploads.ROOM
+    (tmp_path / "elsewhere").mkdir()
+    info = models.describe(store, "digits")
+    opens = {
+        "by path": str(room / "photos"),
+        "part of it": str(room / "photos" / "a.jpg"),
+        "archive": str(room / "zipped" / "zipped.zip"),
+        "elsewhere": str(tmp_path / "elsewhere"),
+        "gone": str(room / "gone"),
+        "impossible": "\0",
+    }
+    infos = [info, *(replace(info, name=name, dataset=path) for name, path in opens.items())]
+    used = {upload.name: users(upload, infos) for upload in uploads.listed(store)}
+    assert used == {"photos": ["by path", "part of it"], "photos2": [], "zipped": ["archive"]}

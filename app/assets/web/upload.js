@@ -187,8 +187,12 @@ class Uploader {
   }
 
   draw() {
+    const focused = this.root.contains(document.activeElement);
+    const toggled = this.sending.hidden !== !current;
     this.sending.hidden = !current;
     this.zone.hidden = Boolean(current);
+    // what had the keyboard's focus may be gone
+    if (toggled && focused) (current ? this.cancel : this.zone.querySelector('button'))?.focus();
     if (!current) return;
     const { sent, total, files, entries, left, trouble } = current;
     this.bar.max = Math.max(1, total);
