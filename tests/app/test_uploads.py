@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from app import access, login
+from app.components.new.upload import users
 from app.routes import uploads as route
 from app.security import LOOPBACK, AllowedHosts
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.data import receiving, uploads
+from kmex_core.models import catalogue as models
 from tests.helpers.stores import snapshot
 
 OWN = {route.HEADER: "1"}
@@ -88,7 +91,9 @@ def test_no_request_is_larger_than_it_may_be(client: TestClient, monkeypatch: py
     monkeypatch.setattr(receiving, "PART_BYTES", 10)
     monkeypatch.setattr(route, "MOST_LIST", 10)
     assert client.post(f"/uploads/{upload}/0", content=b"x" * 11).status_code == 413
-    assert client.post(f"/uploads/{upload}/0", content=iter([b"x" * 8, b"x" * 8])).status_code == 413, "without a length"
+    assert client.post(f"/uploads/{upload}/0", content=iter([b"x" * 8, b"x" * 8])).status_code == 413, (
+        "without a length"
+    )
     assert client.post("/uploads", content=b"x" * 11).status_code == 413
     assert client.post(f"/uploads/{upload}").json() == {"received": 0}
 
@@ -116,7 +121,9 @@ def test_pages_of_other_servers_send_nothing(client: TestClient, store: Store, o
     del client.headers[route.HEADER]
     assert {answer.status_code for answer in requests(client, upload)} == {403}, "what a form can send"
     assert snapshot(store.root) == before
-    assert client.post(f"/uploads/{upload}/0", content=b"x", headers=OWN | {"origin": "http://localhost:8501"}).is_success
+    assert client.post(
+        f"/uploads/{upload}/0", content=b"x", headers=OWN | {"origin": "http://localhost:8501"}
+    ).is_success
 
 
 def test_a_log_in_comes_first(client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +175,23 @@ def test_pages_open_what_was_uploaded_and_nothing_else_of_the_store(
                  opened.parent / "link", opened.parent / ".." / "..", room / "missing"):  # fmt: skip
         with pytest.raises(InputError, match="does not open"):
             access.dataset_to_open(str(path))
+
+
+def test_models_are_named_by_the_upload_that_they_open(store: Store, tmp_path: Path) -> None:
+    for name, path in (("photos", "a.jpg"), ("photos2", "b.jpg"), ("zipped", "zipped.zip")):
+        upload = receiving.begin(store, name, [[path, 0]])
+        receiving.finish(store, upload)
+    room = store.root / uploads.ROOM
+    (tmp_path / "elsewhere").mkdir()
+    info = models.describe(store, "digits")
+    opens = {
+        "by path": str(room / "photos"),
+        "part of it": str(room / "photos" / "a.jpg"),
+        "archive": str(room / "zipped" / "zipped.zip"),
+        "elsewhere": str(tmp_path / "elsewhere"),
+        "gone": str(room / "gone"),
+        "impossible": "\0",
+    }
+    infos = [info, *(replace(info, name=name, dataset=path) for name, path in opens.items())]
+    used = {upload.name: users(upload, infos) for upload in uploads.listed(store)}
+    assert used == {"photos": ["by path", "part of it"], "photos2": [], "zipped": ["archive"]}

@@ -42,7 +42,14 @@ def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path
 
 
 @contextmanager
-def dashboard(cache: Path, log: Path, prefix: str = "", host: str = "127.0.0.1", **environment: str) -> Iterator[str]:
+def dashboard(
+    cache: Path,
+    log: Path,
+    prefix: str = "",
+    host: str = "127.0.0.1",
+    script: str = "app/Home.py",
+    **environment: str,
+) -> Iterator[str]:
     """The address of the dashboard on the store `cache`, started as the README says; its log must have no traceback.
 
     Args:
@@ -50,10 +57,11 @@ def dashboard(cache: Path, log: Path, prefix: str = "", host: str = "127.0.0.1",
         log: where its output goes.
         prefix: its `server.baseUrlPath`.
         host: its `server.address`.
+        script: what is served, relative to the root.
         environment: further variables of its environment.
     """
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app/Home.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     command += ["--server.address", host] + (["--server.baseUrlPath", prefix] if prefix else [])
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -7,10 +7,9 @@ import os
 import shutil
 import time
 import zipfile
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +24,14 @@ from kmex_core.stages import upkeep
 from tests.helpers.datasets import write_folder
 
 FILES = {"cat/ü 1 <b>.jpg": b"one" * 9, "cat/empty.txt": b"", "dog/2.jpg": b"two" * 70_000, "last.csv": b""}
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` gives."""
+
+    total: int
+    used: int
+    free: int
 
 
 def plan(files: dict[str, bytes]) -> list[list[object]]:
@@ -159,8 +166,7 @@ def test_limits_hold_before_anything_is_written(store: Store, monkeypatch: pytes
     monkeypatch.setattr(receiving, "MOST_FILES", 3)
     with pytest.raises(TooLarge, match="3 files"):
         begin(store, "x", [[str(number), 0] for number in range(4)])
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, archives.SPARE + 5))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, archives.SPARE + 5))
     begin(store, "x", [["a", 5]])
     with pytest.raises(TooLarge, match="not enough room"):
         begin(store, "x", [["a", 6]])
@@ -219,10 +225,10 @@ def test_two_uploads_of_one_name_at_once(store: Store) -> None:
 
 def test_a_full_disk_is_a_sentence_and_the_upload_can_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     upload = begin(store, "x", [["a", 4]])
-    usage, free = namedtuple("usage", "total used free"), shutil.disk_usage
+    free = shutil.disk_usage
     with Part(store, upload, 0) as part:
         part.write(b"1")
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 3))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 3))
         with pytest.raises(TooLarge, match="not enough room"):
             part.write(b"23")
     monkeypatch.setattr(shutil, "disk_usage", free)

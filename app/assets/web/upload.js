@@ -148,7 +148,7 @@ class Uploader {
     const { url, part, bytes, files, system } = this.component.data;
     const { name, entries, leftOut } = collection(all, system);
     const size = entries.reduce((sum, { file }) => sum + file.size, 0);
-    if (current || !all.length) return;
+    if (current) return;
     if (!entries.length) {
       this.say('', 'There are no files to upload; hidden files are left out.');
     } else if (entries.length > files) {
@@ -187,8 +187,12 @@ class Uploader {
   }
 
   draw() {
+    const focused = this.root.contains(document.activeElement);
+    const toggled = this.sending.hidden !== !current;
     this.sending.hidden = !current;
     this.zone.hidden = Boolean(current);
+    // what had the keyboard's focus may be gone
+    if (toggled && focused) (current ? this.cancel : this.zone.querySelector('button'))?.focus();
     if (!current) return;
     const { sent, total, files, entries, left, trouble } = current;
     this.bar.max = Math.max(1, total);

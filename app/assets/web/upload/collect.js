@@ -52,10 +52,16 @@ export function chosen(files) {
  * @returns {Promise<Entry[]>} at most one more than `most`
  */
 export async function dropped(transfer, most) {
-  const roots = Array.from(transfer.items, (item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   /** @type {Entry[]} */
   const entries = [];
-  const waiting = roots.reverse();
+  /** @type {FileSystemEntry[]} */
+  const waiting = [];
+  for (const item of transfer.items) {
+    const entry = item.webkitGetAsEntry();
+    const file = entry ? null : item.getAsFile(); // what is on no disk has no entry
+    if (entry) waiting.unshift(entry);
+    else if (file) entries.push({ path: file.name, file });
+  }
   while (waiting.length && entries.length <= most) {
     const next = waiting.pop();
     if (next?.isFile) {

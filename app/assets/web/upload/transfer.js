@@ -115,7 +115,7 @@ export class Transfer {
     const list = new Blob([JSON.stringify({ name: this.name, files })], { type: 'application/json' });
     this.upload = (await this.post('', list)).upload;
     this.began = this.now();
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       try {
         if (failures) this.sent = (await this.post(`/${this.upload}`)).received;
         while (this.sent < this.total) {
