@@ -375,7 +375,7 @@ def _check_step(check: InputCheck, info: ModelInfo) -> Step:
         return Step("Check", text)
     text += " That is hardly more than by chance."
     if check.outputs:
-        names = names_of_outputs(info.class_names, reordered(check, info), info.outputs)
+        names = names_of_outputs(info.class_names, reordered(check, info), info.outputs or 0)
         text += (
             f" With its outputs in another order, {check.accuracy_reordered:.1%} of the images that the order was not "
             f"found on are: --classes {shlex.quote(joined(names))}."

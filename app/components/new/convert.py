@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -110,9 +111,9 @@ def _show_model(name: str) -> None:
         st.info(f"**{markdown(name)}** was converted, and is no longer in the store.")
         return
     st.success(f"**{markdown(name)}** is in the store. Every page can show it now.", icon=":material/check_circle:")
-    select = {"on_click": select_model, "args": (info,)}
+    select = partial(select_model, info)
     with st.container(horizontal=True):
-        if st.button("Open its Overview", icon=":material/dashboard:", type="primary", **select):
+        if st.button("Open its Overview", icon=":material/dashboard:", type="primary", on_click=select):
             st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
-        if st.button("Explain an image of yours", icon=":material/image_search:", **select):
+        if st.button("Explain an image of yours", icon=":material/image_search:", on_click=select):
             st.switch_page("views/explain.py", query_params={"source": "Upload"})
