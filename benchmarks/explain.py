@@ -87,12 +87,17 @@ def _rows(name: str, kmex: KMEx, image: Tensor) -> list[dict[str, Any]]:
     exemplars = image.expand(TOP, -1, -1, -1).contiguous()
     cost("maps of the exemplars", lambda: kmex.maps(exemplars, ids))
     cost("verdicts", lambda: judge(kmex, image, ids, found.maps))
-    cost("verdicts, before", lambda: (_class_by_class(kmex, image, found), _second_rivals(kmex, image, found)))
+    cost("verdicts, before", lambda: _verdicts_before(kmex, image, found))
     cost(
         "contrast to the nearest rival, before (now: the first map)",
         lambda: kmex.explain(image, [pair[0]], rival=pair[1]),
     )
     return rows
+
+
+def _verdicts_before(kmex: KMEx, image: Tensor, found: Explanation) -> None:
+    _class_by_class(kmex, image, found)
+    _second_rivals(kmex, image, found)
 
 
 def _class_by_class(kmex: KMEx, image: Tensor, found: Explanation) -> None:

@@ -360,6 +360,7 @@ def test_a_verdict_is_removal_for_each_class_by_itself_and_each_changed_image_is
         label = kmex.prototype_class[[p]]
         by_map = left(relevance_rank(torch.from_numpy(found.maps.values[row])[None, None]), label)
         if float(class_margin(kmex, z, label)) > 0:
+            assert verdict.margin is not None
             np.testing.assert_allclose(verdict.margin, by_map)
         else:
             assert verdict.margin is None

@@ -78,8 +78,8 @@ def mapped(ground: Ground, maps: RelevanceMaps, row: int, caption: str, about: s
     height, width = maps.values[row].shape
     values = base64.b64encode(packed_relevance(maps.values[row])).decode()
     overlay: dict[str, object] = {"width": width, "height": height, "values": values, "fade": FADE, "box": ground.box}
-    texts = [f"{text}. {ground.note}" if ground.note else text for text in (caption, about or caption)]
-    return Figure(ground.picture, *texts, overlay, _warning(maps, row))
+    note = f". {ground.note}" if ground.note else ""
+    return Figure(ground.picture, caption + note, (about or caption) + note, overlay, _warning(maps, row))
 
 
 def _warning(maps: RelevanceMaps, row: int) -> str:
