@@ -22,6 +22,7 @@ from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import RANDOM, TEST_IS_TRAINING, ModelInfo
+from kmex_core.stages import outside
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
 from kmex_core.stages.statistics import PixelStatistics
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from kmex_core.networks.splitting import SplitModel
 
 AUTO, NONE, IMAGENET = "auto", "none", "imagenet"
-EXAMPLES = 8
 MOST_JSON = 2**20
 
 
@@ -182,21 +182,15 @@ def expected_cost(new: NewModel, device: str = "cpu") -> tuple[float, int]:
 
     data, preprocessing, module = new.data, new.info.preprocessing, new.module.to(device)
     parts = catalogue.split(new.info, module)
-    images, rows = sum(map(len, data.splits.values())), range(min(EXAMPLES, len(data.split("train"))))
+    images = sum(map(len, data.splits.values()))
     started = time.perf_counter()
-    example = _example(data, preprocessing, rows, device)
+    example = outside.example(data, preprocessing, device)
     with torch.no_grad():
         parts.encoder(example)
-    seconds = (time.perf_counter() - started) / len(rows) * images
+    seconds = (time.perf_counter() - started) / len(example) * images
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     batch = min(budget(device), BATCH * bytes_per_row(parts.encoder, example.repeat(3, 1, 1, 1)[:3]))
     return seconds, weights + batch + images * parts.head.in_features * 4
-
-
-def _example(data: ImageDataset, preprocessing: Preprocessing, rows: range, device: str) -> torch.Tensor:
-    from kmex_core.data.network_input import normalise
-
-    return normalise(data.pixels("train", rows, preprocessing), preprocessing).to(device)
 
 
 # ---- the steps ------------------------------------------------------------------------------------------------------
@@ -274,15 +268,7 @@ def _preprocessing(
     elif request.preprocess != AUTO:
         given, why = _read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
     elif given is None:
-        channels = int(proposal.details.get("channels", 3)) if proposal.details else 3
-        picture = 1 if channels == 1 or data.channels == 1 else 3
-        mean, std = PixelStatistics(store, data, progress).get()
-        given = Preprocessing.plain(data.image_size, data.channels, mean, std)
-        if channels == 1 and data.channels == 3:
-            given = replace(given, channels=1, mean=(sum(mean) / 3,), std=(sum(std) / 3,))
-        sides = (proposal.details.get("height"), proposal.details.get("width")) if proposal.details else (None, None)
-        height, width = (int(side) if side else data.image_size for side in sides)
-        given = replace(given, height=height, width=width, inputs=channels if picture == 1 else 3)
+        given = outside.by_statistics(proposal, data, PixelStatistics(store, data, progress).get)
         why = "by the training images' mean and deviation, because its source does not say: check it"
     return given, Step("Preprocessing", f"{given.words()}; {why}.", "check it" in why)
 
@@ -313,20 +299,15 @@ def _parts(
     request: NewRequest, proposal: Proposal, data: ImageDataset, preprocessing: Preprocessing, device: str
 ) -> tuple[SplitModel, str, int, Step]:
     """Encoder and head, found by running the network on a few images; the path and the outputs to keep."""
-    from kmex_core.networks import splitting
-
-    example = _example(data, preprocessing, range(min(EXAMPLES, len(data.split("train")))), device)
-    if request.head == NONE or (proposal.outputs == 0 and not request.head):
-        parts = splitting.whole(proposal.module, example, len(data.class_names))
+    parts, head_path, outputs = outside.parts(proposal, data, preprocessing, request.head, device)
+    if head_path == NONE:
         text = f"None: it is an encoder, whose output is the embedding of {parts.head.in_features} dimensions."
-        return parts, splitting.NONE, 0, Step("Head", text)
-    parts = splitting.split(proposal.module, example, request.head or None)
-    text = (
-        f"'{parts.head_path}' ({type(proposal.module.get_submodule(parts.head_path.split('+')[0])).__name__}), "
-        f"{parts.head.in_features} dimensions to {parts.head.out_features} class scores."
-    )
-    outputs = parts.head.out_features if proposal.outputs in (None, 1) else proposal.outputs
-    return parts, parts.head_path, int(outputs or 0), Step("Head", text)
+    else:
+        text = (
+            f"'{head_path}' ({type(proposal.module.get_submodule(head_path.split('+')[0])).__name__}), "
+            f"{parts.head.in_features} dimensions to {parts.head.out_features} class scores."
+        )
+    return parts, head_path, outputs, Step("Head", text)
 
 
 def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageDataset) -> tuple[tuple[int, ...], Step]:
