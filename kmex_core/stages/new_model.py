@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from kmex_core.models.info import RANDOM, TEST_IS_TRAINING, ModelInfo
 from kmex_core.stages import outside
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
-from kmex_core.stages.statistics import PixelStatistics
+from kmex_core.stages.statistics import PixelStatistics, Statistics
 from kmex_core.stages.training_runs import root_to_keep
 
 if TYPE_CHECKING:
@@ -99,8 +99,17 @@ class NewModel:
     check: InputCheck | None
 
 
-def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
-    """Open the images, build the network and decide everything else, or refuse; nothing is kept.
+def decided(
+    store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent, keeping: bool = True
+) -> NewModel:
+    """Open the images, build the network and decide everything else, or refuse; the model is not kept.
+
+    Args:
+        store: keeps what is measured of the images.
+        request: the model.
+        device: a torch device.
+        progress: called during measurements.
+        keeping: whether the store may be written to at all.
 
     Raises:
         InputError: when the images or the network cannot be used, with what to change.
@@ -115,7 +124,9 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     backbone = request.model if ":" in request.model else f"torchvision:{request.model}"
     proposal, step = _network(backbone, request, data)
     steps.append(step)
-    preprocessing, step = _preprocessing(store, request, proposal, data, progress)
+    statistics = PixelStatistics(store, data, progress)
+    measured = statistics.get if keeping else lambda: statistics.peek() or statistics.make()
+    preprocessing, step = _preprocessing(request, proposal, data, measured)
     steps.append(step)
     proposal.module.eval().to(device)
     parts, head_path, outputs, step = _parts(request, proposal, data, preprocessing, device)
@@ -257,7 +268,7 @@ def _size_of(module: nn.Module) -> str:
 
 
 def _preprocessing(
-    store: Store, request: NewRequest, proposal: Proposal, data: ImageDataset, progress: Progress
+    request: NewRequest, proposal: Proposal, data: ImageDataset, statistics: Callable[[], Statistics]
 ) -> tuple[Preprocessing, Step]:
     """From a picture to the network's input, and where that is known from."""
     given, why = proposal.preprocessing, "as its source says"
@@ -268,7 +279,7 @@ def _preprocessing(
     elif request.preprocess != AUTO:
         given, why = _read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
     elif given is None:
-        given = outside.by_statistics(proposal, data, PixelStatistics(store, data, progress).get)
+        given = outside.by_statistics(proposal, data, statistics)
         why = "by the training images' mean and deviation, because its source does not say: check it"
     return given, Step("Preprocessing", f"{given.words()}; {why}.", "check it" in why)
 

@@ -450,6 +450,10 @@ def test_the_command_decides_shows_and_converts(photos: Path, networks: Path, tm
         "Nothing was kept",
     ):
         assert title in dry.stdout
+    # the function ran this once, and what was measured is not kept
+    assert not (tmp_path / "cli" / trust.FILE).exists()
+    assert not (tmp_path / "cli" / "statistics").exists()
+    assert not (tmp_path / "cli" / "models").exists()
     refused = kmex(*common, "--check", **place)
     assert refused.returncode == 2
     assert "hardly more than by chance" in refused.stderr

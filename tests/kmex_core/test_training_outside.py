@@ -83,29 +83,32 @@ def check_is_used_as_any_other(store: Store, info: ModelInfo) -> None:
     assert subject.conversion(KMeans(2)).get().summary.accuracy_kmex > 0.6
     embedded = subject.embedding("test").get()
     assert float((embedded.black_box == embedded.labels).mean()) == pytest.approx(info.accuracy)
-    kmex = subject.kmex(KMeans(2))
-    picture = np.asarray(subject.data.split("test").images([0])[0])
-    explained = kmex.explain(catalogue.network_input(info, picture)[0])
-    maps = explained.relevance
-    assert bool(torch.as_tensor(maps).isfinite().all())
-    assert float(torch.as_tensor(maps).abs().max()) > 0
+    kmex = subject.explainer(KMeans(2))
+    picture = np.asarray(next(iter(subject.data.split("test").images([0]))))
+    explained = kmex.explain(catalogue.network_input(info, picture), top=1)
+    assert explained.maps.values[0].shape == info.preprocessing.size
+    assert np.isfinite(explained.maps.values[0]).all()
+    assert np.abs(explained.maps.values[0]).max() > 0
 
 
-def test_a_network_of_transformers_is_tuned_to_other_classes(store: Store, folder: Path, vit: str) -> None:
-    original = architectures.propose(vit, None).module.state_dict()
-    begin = start(store, folder, vit)
+def test_a_network_of_transformers_is_tuned_to_other_classes(store: Store, folder: Path, tmp_path: Path) -> None:
+    hugging_face(tmp_path / "resnet", "resnet")
+    name = f"hf:{tmp_path / 'resnet'}"
+    original = architectures.propose(name, None).module.state_dict()
+    begin = start(store, folder, name)
     now = begin.network.state_dict()
     assert begin.trained
-    assert now["classifier.weight"].shape == (4, 32)
-    for name in original:
-        if not name.startswith("classifier"):
-            torch.testing.assert_close(now[name], original[name])
-    recipe = request(store, folder, vit, "net").recipe
+    assert {part for part in original if not torch.equal(original[part], now[part])} == {
+        "classifier.1.weight",
+        "classifier.1.bias",
+    }
+    assert now["classifier.1.bias"].shape == (4,)
+    recipe = request(store, folder, name, "net").recipe
     assert (recipe.optimiser, recipe.learning_rate, recipe.imagenet) == ("adam", 5e-5, True)
-    info = training_runs.train(store, request(store, folder, vit, "net", epochs=2, learning_rate=0.01, batch_size=8))
+    info = training_runs.train(store, request(store, folder, name, "net", epochs=2, learning_rate=0.03, batch_size=8))
     assert info.preprocessing.mean == (0.5, 0.5, 0.5)  # of its configuration
-    assert info.made_by["notes"] == [f"{vit} starts with its source's weights."]
-    (Path(vit[3:])).rename(Path(vit[3:]).with_name("elsewhere"))  # the store has all that is needed
+    assert f"{name} starts with its source's weights." in info.made_by["notes"]
+    (tmp_path / "resnet").rename(tmp_path / "elsewhere")  # the store has all that is needed
     check_is_used_as_any_other(store, info)
 
 
