@@ -29,7 +29,6 @@ from kmex_core.stages.statistics import PixelStatistics, Statistics
 from kmex_core.stages.training_runs import root_to_keep
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from kmex_core.networks.architecture_source import Proposal
@@ -219,6 +218,7 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
     """The network with its weights."""
     from kmex_core.networks import architectures, trust
     from kmex_core.networks.checkpoints import read_checkpoint
+    from kmex_core.networks.matching import classes_in, converted, match
 
     state = read_checkpoint(request.weights) if request.weights else None
     # a source's own weights have its own number of classes; a function is asked for the right one
@@ -232,34 +232,17 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
             return proposal, Step("Network", f"{words}, as the function returned it.")
         return proposal, Step("Network", " ".join((f"{words}, {kept}.", *proposal.notes)), not proposal.pretrained)
     assert request.weights is not None
+    assert outputs is not None
     where = request.weights
-    fitted = _fitted(state, proposal.module)
-    if isinstance(fitted, int):  # as many classes as the file has
-        proposal = architectures.propose(backbone, fitted, own_weights=True)
-        again = _fitted(state, proposal.module)
-        if isinstance(again, int):
-            raise InputError(f"The weights in {where.name} are of no {backbone} with {fitted} or {again} classes.")
-        fitted = again
-    catalogue.load_state(proposal.module, fitted, f"The weights in {where.name}")
+    what = f"The weights in {where.name}"
+    fitted = match(state, proposal.module)
+    others = classes_in(fitted, proposal.module, outputs, what)
+    if others is not None:  # the network gets as many classes as the file has
+        proposal = architectures.propose(backbone, others, own_weights=True)
+        fitted = match(state, proposal.module)
+    catalogue.load_state(proposal.module, converted(fitted.state, proposal.module, what), what)
     proposal = replace(proposal, pretrained=True)
     return proposal, Step("Network", " ".join((f"{words}, with the weights in {where.name}.", *proposal.notes)))
-
-
-def _fitted(state: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor] | int:
-    """Weights by the network's names; or how many classes they have, if that alone is different."""
-    from kmex_core.networks.matching import converted, match
-
-    found = match(state, module)
-    expected = module.state_dict()
-    other = {
-        name: value
-        for name, value in expected.items()
-        if name in found.state and found.state[name].shape != value.shape and value.ndim
-    }
-    rows = {found.state[name].shape[0] for name in other if found.state[name].shape[1:] == expected[name].shape[1:]}
-    if other and len(rows) == 1 and all(found.state[name].shape[1:] == expected[name].shape[1:] for name in other):
-        return int(rows.pop())
-    return converted(found.state, module, "The weights")
 
 
 def _size_of(module: nn.Module) -> str:
