@@ -62,6 +62,24 @@ def dataset_to_open(name: str, root: str = "") -> str:
     return str(opened)
 
 
+def network_to_open(name: str) -> str:
+    """The name of a network to train, which may be that of a folder.
+
+    Raises:
+        InputError: where the folder lies in none that pages may open, or would have to be downloaded there.
+    """
+    prefix, _, place = name.partition(":")
+    roots = data_roots()
+    if roots is None or prefix != "hf":
+        return name
+    if not any(user_path(place).resolve().is_relative_to(folder) for folder in roots):
+        raise InputError(
+            f"This server does not open '{place}'. Choose a backbone from the list, or a folder inside one that the "
+            f"server's operator has listed in {DATA_ROOTS} (docs/deploy.md)."
+        )
+    return name
+
+
 def check_model(info: ModelInfo) -> None:
     """Make sure that the pages may open a model's data set.
 
