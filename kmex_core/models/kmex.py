@@ -18,7 +18,7 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.models import kmex_file
-from kmex_core.networks import passes, splitting
+from kmex_core.networks import encoders, passes, splitting
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.loaders import Batches, check_images
 from kmex_core.networks.memory import out_of_memory
@@ -335,7 +335,8 @@ class KMEx(nn.Module):
             warnings.warn(few, stacklevel=2)
         nearest, nearest_any = batches.index_of(prototypes.nearest), batches.index_of(prototypes.nearest_any)
         prototypes = dataclasses.replace(prototypes, nearest=nearest, nearest_any=nearest_any)
-        made_by = {"k": counts, "seed": seed, "head_path": parts.head_path or splitting.NONE, "versions": versions()}
+        path = encoders.kept_path(parts.encoder, parts.head_path)
+        made_by = {"k": counts, "seed": seed, "head_path": path, "versions": versions()}
         kmex = cls(
             parts.encoder,
             parts.head,

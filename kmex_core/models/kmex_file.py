@@ -12,6 +12,7 @@ from torch import nn
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file, write_file
 from kmex_core.networks import passes, splitting
+from kmex_core.networks.encoders import MEAN, NONE
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.temperature import Temperature, temperature_of
 from kmex_core.prototypes.types import Prototypes
@@ -86,8 +87,8 @@ def read(
         weights, head_path = described["weights"], str(found["made_by"].get("head_path", ""))
     except (KeyError, IndexError, TypeError, ValueError) as error:  # undamaged, but not written by `write`
         raise StoreError(f"{path} is incomplete for a KMEx file ({type(error).__name__}: {error}).") from error
-    if splitting.NONE in (head, head_path):
-        parts = splitting.whole_again(model, found["prototypes"].centers.shape[1], len(found["class_names"]))
+    if head == NONE or head_path in (NONE, MEAN):
+        parts = splitting.whole_again(model, found["prototypes"].centers.shape[1], len(found["class_names"]), head_path)
     else:
         parts = splitting.split_at(model, head_path) if head is None else splitting.split(model, head=head)
     if splitting.fingerprint(parts.encoder, parts.head) != weights:

@@ -293,9 +293,12 @@ def _parts(
     request: NewRequest, proposal: Proposal, data: ImageDataset, preprocessing: Preprocessing, device: str
 ) -> tuple[SplitModel, str, int, Step]:
     """Encoder and head, found by running the network on a few images; the path and the outputs to keep."""
+    from kmex_core.networks.encoders import MEAN
+
     parts, head_path, outputs = outside.parts(proposal, data, preprocessing, request.head, device)
-    if head_path == NONE:
-        text = f"None: it is an encoder, whose output is the embedding of {parts.head.in_features} dimensions."
+    if not outputs and request.head in ("", NONE):
+        what = "the mean of whose tokens" if head_path == MEAN else "whose output"
+        text = f"None: it is an encoder, {what} is the embedding of {parts.head.in_features} dimensions."
     else:
         text = (
             f"'{head_path}' ({type(proposal.module.get_submodule(head_path.split('+')[0])).__name__}), "

@@ -53,7 +53,7 @@ def parts(
         proposal: the network, on the device.
         data: the data set.
         preprocessing: of the network.
-        head: the dotted name of its head, `splitting.NONE` for an encoder; found when empty.
+        head: the dotted name of its head, `encoders.NONE` for an encoder; found when empty.
         device: a torch device.
 
     Returns:
@@ -62,11 +62,12 @@ def parts(
     Raises:
         InputError: see `splitting.split`.
     """
-    from kmex_core.networks import splitting
+    from kmex_core.networks import encoders, splitting
 
     images = example(data, preprocessing, device)
-    if head == splitting.NONE or (proposal.outputs == 0 and not head):
-        return splitting.whole(proposal.module, images, len(data.class_names)), splitting.NONE, 0
+    if head == encoders.NONE or (proposal.outputs == 0 and not head):
+        whole = splitting.whole(proposal.module, images, len(data.class_names))
+        return whole, encoders.kept_path(whole.encoder, ""), 0
     found = splitting.split(proposal.module, images, head or None)
     outputs = found.head.out_features if proposal.outputs in (None, 1) else proposal.outputs
     return found, found.head_path, int(outputs or 0)
