@@ -92,8 +92,8 @@ def default_recipe(
     are trained by Adam.
 
     So are networks from outside, transformers among them, which SGD trains badly: from trained weights at 5e-5, the
-    default of the `Trainer` of transformers for fine-tuning, from random ones at 5e-4 (DeiT, Touvron et al. 2021,
-    Table 9). Their batches are of 32 images: most take 224×224 pixels.
+    default of the `Trainer` of transformers for fine-tuning, from random ones at 5e-4, the base rate of DeiT (Touvron
+    et al. 2021, Table 9; there for 512 images a step). Their batches are of 32 images: most take 224×224 pixels.
 
     Args:
         dataset: gives epochs and augmentation.
