@@ -98,7 +98,9 @@ def network_to_open(name: str) -> str:
     kind, rest = source
     if trust.is_function(name) and trust.folder_of(name) is None:
         raise trust.refusal(name)
-    if kind.reads == "file" or (kind.reads == "folder" and (user_path(rest).exists() or not _HUB_NAME.fullmatch(rest))):
+    # where folders are restricted, nothing is downloaded by a name, either
+    is_path = data_roots() is not None or user_path(rest).exists() or not _HUB_NAME.fullmatch(rest)
+    if kind.reads == "file" or (kind.reads == "folder" and is_path):
         return f"{kind.name}:{file_to_open(rest)}"
     return name
 

@@ -93,8 +93,8 @@ def new(
 
     Prints what was found and decided at each step, asks nothing, and ends with the address of the page. A function of
     your own (module:function) runs on this machine: naming it here allows it, in the folder you are in, for the pages
-    too. A network that was trained on other classes, or an encoder, is converted with the classes of your images; then
-    there is no black box to compare KMEx with.
+    too (with --dry-run, this once). A network that was trained on other classes, or an encoder, is converted with the
+    classes of your images; then there is no black box to compare KMEx with.
 
     Example: python -m kmex_core new --images photos --model timm:vit_tiny_patch16_224 --name mine
     """
@@ -109,13 +109,13 @@ def new(
         from kmex_core.stages.subject import Subject
 
         if trust.is_function(model) and not in_job():  # a page never allows a function
-            trust.allow(model, Path.cwd())
+            (trust.allow_here if dry_run else trust.allow)(model, Path.cwd())
         started, store, place = time.perf_counter(), Store(), checked_device(device)
         spec = DatasetSpec(images, data_root, 0, class_column, skip_broken, image_column)
         request = NewRequest(
             name or default_name(model), model, spec, weights, head, classes, preprocess, command_text()
         )
-        found = decided(store, request, place, bar)
+        found = decided(store, request, place, bar, keeping=not dry_run)
         answer: dict[str, Any] = {
             "model": request.name,
             "steps": [dataclasses.asdict(step) for step in found.steps],

@@ -41,7 +41,11 @@ def train(
     name: Annotated[str, typer.Option(help="Name of the model in the store.")],
     kind: Annotated[str, typer.Argument(help=f"Kind of model: {joined('or', MODEL_KINDS)}.")] = "blackbox",
     backbone: Annotated[
-        str, typer.Option(help="resnet20 (small) or any torchvision classification model.")
+        str,
+        typer.Option(
+            help="resnet20 (small), any torchvision classification model, or a network from outside: "
+            "torchvision:NAME, timm:NAME, hf:FOLDER, module:function."
+        ),
     ] = "resnet34",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -52,7 +56,9 @@ def train(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--lr", help="Initial learning rate. Default: 0.001 with --imagenet (paper), else 0.05."),
+        typer.Option(
+            "--lr", help="Initial learning rate. Default: 0.001 with --imagenet (paper), else 0.05; see below."
+        ),
     ] = None,
     momentum: Annotated[
         float | None, typer.Option(help="Momentum of SGD. Default: 0.5 with --imagenet (paper), else 0.9.")
@@ -60,7 +66,7 @@ def train(
     weight_decay: Annotated[
         float | None, typer.Option(help="L2 penalty. Default: 0 with --imagenet, else 0.0005.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step. Default: 128.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step. Default: 128, from outside 32.")] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(help="none or flip-crop. Default: flip-crop for photographs, none for digits and drawings."),
@@ -70,7 +76,13 @@ def train(
         int | None, typer.Option(min=1, help=f"Prototypes per class of {joined('and', BASELINES)}. Default: 5.")
     ] = None,
     options: Options = None,
-    imagenet: Annotated[bool, typer.Option("--imagenet", help="Start from ImageNet weights (downloaded).")] = False,
+    imagenet: Annotated[
+        bool,
+        typer.Option(
+            "--imagenet",
+            help="Start from ImageNet weights (downloaded); from outside, refuse to start from random ones.",
+        ),
+    ] = False,
     seed: Seed = 0,
     device: Device = "",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run NAME from its last checkpoint.")] = False,
@@ -85,6 +97,10 @@ def train(
     `--set` changes the options of a prototypical model; an unknown NAME lists them. A checkpoint is written after every
     epoch. To continue an interrupted run, repeat the command with --resume.
 
+    A network from outside (timm:NAME, say) is trained as a black box, by Adam: from its source's weights if they are
+    cached or can be downloaded (learning rate 0.00005), else from random ones (0.0005). A function of your own needs
+    `trust` first; with --imagenet its weights count as trained.
+
     Example: python -m kmex_core train --dataset mnist --backbone resnet18 --epochs 1 --name mnist18
     """
 
@@ -96,13 +112,28 @@ def train(
         from kmex_core.stages.subject import Subject
         from kmex_core.stages.training_runs import TrainRequest
         from kmex_core.stages.training_runs import train as train_model
+        from kmex_core.stages.training_start import start_outside
 
         spec = DatasetSpec(dataset, data_root, image_size, class_column, skip_broken, image_column)
         data = opened_dataset(spec, bar)
+        store = Store()
+        start = start_outside(
+            store,
+            name,
+            backbone,
+            data,
+            kind=kind,
+            seed=seed,
+            image_size=image_size,
+            trained=imagenet,
+            resume=resume,
+            progress=bar,
+        )
         recipe = default_recipe(
             data,
-            imagenet,
+            imagenet if start is None else start.trained,
             kind,
+            outside=start is not None,
             k=k,
             options=named_numbers(options or []) or None,
             epochs=epochs,
@@ -120,8 +151,8 @@ def train(
             recipe,
             checked_device(device),
             command_text(),
+            start,
         )
-        store = Store()
         info = train_model(store, request, resume, overwrite, bar)
         return {
             "model": info.name,
@@ -133,6 +164,7 @@ def train(
             "accuracy": info.accuracy,
             "train_accuracy": info.made_by["history"][-1]["accuracy"],
             "seconds": info.made_by["seconds"],
+            **({} if start is None else {"learning_rate": recipe.learning_rate, "notes": list(start.notes)}),
         } | about(Subject(store, info, data))
 
     def show(answer: dict[str, Any]) -> None:

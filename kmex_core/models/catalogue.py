@@ -328,12 +328,13 @@ def split(info: ModelInfo, model: nn.Module) -> SplitModel:
     import torch
 
     from kmex_core.networks import splitting
+    from kmex_core.networks.encoders import MEAN, NONE
 
     classes = len(info.class_names)
-    if info.head_path == splitting.NONE:
+    if info.head_path in (NONE, MEAN):
         device = next(model.parameters(), torch.empty(0)).device
         shape = (2, info.preprocessing.inputs, *info.preprocessing.size)
-        return splitting.whole(model, torch.zeros(shape, device=device), classes)
+        return splitting.whole(model, torch.zeros(shape, device=device), classes, info.head_path)
     parts = splitting.split_at(model, info.head_path) if info.head_path else splitting.split(model)
     if info.outputs is None:  # one class has one output, which stands for two elsewhere
         return parts.predicting([1], 1) if classes == 1 else parts

@@ -27,6 +27,7 @@ from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.splits import SPLITS, word_of
 from kmex_core.models.output_classes import Classes, for_classes
 from kmex_core.networks import passes, splitting
+from kmex_core.networks.encoders import kept_path
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.given_preprocessing import IMAGENET, WAYS, Prepared, imagenet, prepared
 from kmex_core.networks.heads import has_scores
@@ -212,7 +213,7 @@ def _fitted(
     made_by = {
         "k": counts,
         "seed": request.seed,
-        "head_path": parts.head_path or splitting.NONE,
+        "head_path": kept_path(parts.encoder, parts.head_path),
         "versions": versions(),
     }
     return Fitted(

@@ -42,8 +42,8 @@ class ModelInfo:
         skip_broken: whether pictures that cannot be decoded are left out of its data set.
         image_column: the column of its data set's table that has or names the images, "" where none was named.
         details: what its architecture's source needs to build it again, beside its name.
-        head_path: the dotted name of its head (see `splitting`), "" for the last Linear layer, `splitting.NONE` for an
-            encoder.
+        head_path: the dotted name of its head (see `splitting`), "" for the last Linear layer, `encoders.NONE` or
+            `encoders.MEAN` for an encoder.
         outputs: how many class scores it gives, 0 for an encoder; None for the classes in order.
         class_outputs: (C,) the number of each class among its `outputs`; empty if it predicts none of them.
     """

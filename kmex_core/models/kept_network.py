@@ -15,7 +15,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import splitting, trust
 from kmex_core.networks.bounded import built_within
-from kmex_core.networks.encoders import SEVERAL
+from kmex_core.networks.encoders import MEAN, NONE, SEVERAL
 
 Parts = tuple[nn.Module, nn.Module]  # encoder and head
 
@@ -80,7 +80,7 @@ class KeptNetwork:
             network = self._filled(copy.deepcopy(network))
             if self._is_same(parts := self._parts(network, head)):
                 return network, parts
-        elif self.head_path != splitting.NONE and _is_without(network, self.head_path):
+        elif self.head_path not in (NONE, MEAN) and _is_without(network, self.head_path):
             splitting.split_at(network, self.head_path)  # says which parts there are
         raise InputError(
             f"{self.path} was made with other weights than the {type(network).__name__} passed here, "
@@ -91,8 +91,8 @@ class KeptNetwork:
         head_path = self.head_path
         dimensions, classes = self.arguments["prototypes"].centers.shape[1], len(self.arguments["class_names"])
         alone = head is None and self.fingerprints[1] is not None and _is_without(network, head_path)
-        if splitting.NONE in (head, head_path) or alone:
-            parts = splitting.whole_again(network, dimensions, classes)
+        if head == NONE or head_path in (NONE, MEAN) or alone:
+            parts = splitting.whole_again(network, dimensions, classes, head_path)
         elif self.info is not None and head is None:
             return self._split(network)
         else:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from kmex_core.base.errors import InputError
 from kmex_core.models.baseline import Baseline, Stage
+from kmex_core.networks.encoders import scores_in
 
 WARM = 3
 
@@ -47,7 +49,9 @@ class Steps:
     def _gradients(self, images: Tensor, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         terms: Mapping[str, Tensor]
         if self.stage is None:
-            scores = self.model(images)
+            scores = scores_in(self.model(images))
+            if scores is None:
+                raise InputError(f"In training, {type(self.model).__name__} gives no class scores.")
             terms = {"cross-entropy": nn.functional.cross_entropy(scores, labels)}
         else:
             assert isinstance(self.model, Baseline)

@@ -43,7 +43,7 @@ class Recipe:
         batch_size: images per step.
         augmentation: "none", or "flip-crop": flip with probability 0.5, pad with 2 black pixels and crop (A.1).
         seed: of initial weights, order and augmentation.
-        imagenet: start from ImageNet weights.
+        imagenet: start from trained weights: ImageNet's, or those of the source of a network from outside.
         kind: what is trained: a key of `MODEL_KINDS`.
         optimiser: "sgd" or "adam".
         k: prototypes per class of a baseline.
@@ -82,17 +82,24 @@ SHORT = ("mnist", "fashion-mnist", "svhn")  # Table 10 trains these for fewer ep
 K = 5
 
 
-def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox", **changes: Any) -> Recipe:
+def default_recipe(
+    dataset: ImageDataset, imagenet: bool, kind: str = "blackbox", outside: bool = False, **changes: Any
+) -> Recipe:
     """The paper's hyper-parameters (Table 10); for a black box from scratch larger steps.
 
     Table 10's learning rate of 0.001 is for fine-tuning. From random weights, SGD learns too little in 10 to 30
     epochs, so 0.05 with momentum 0.9 and weight decay 5e-4 (He et al. 2016) is the default there. The baselines
     are trained by Adam.
 
+    So are networks from outside, transformers among them, which SGD trains badly: from trained weights at 5e-5, the
+    default of the `Trainer` of transformers for fine-tuning, from random ones at 5e-4, the base rate of DeiT (Touvron
+    et al. 2021, Table 9; there for 512 images a step). Their batches are of 32 images: most take 224×224 pixels.
+
     Args:
         dataset: gives epochs and augmentation.
-        imagenet: whether training starts from ImageNet weights.
+        imagenet: whether training starts from trained weights.
         kind: a key of `MODEL_KINDS`.
+        outside: whether the network comes from outside this product.
         changes: values other than the defaults; None is ignored. `options` adds to the defaults of the kind.
 
     Raises:
@@ -110,6 +117,9 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
     if kind != "blackbox":
         rate = model_kind.learning_rate
         values |= {"learning_rate": rate, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "k": K}
+    elif outside:
+        rate = 5e-5 if imagenet else 5e-4
+        values |= {"learning_rate": rate, "momentum": 0.0, "weight_decay": 0.0, "optimiser": "adam", "batch_size": 32}
     elif imagenet:
         values |= {"learning_rate": 0.001, "momentum": 0.5, "weight_decay": 0.0}
     else:
@@ -125,16 +135,11 @@ def default_recipe(dataset: ImageDataset, imagenet: bool, kind: str = "blackbox"
 
 
 def build(recipe: Recipe, backbone: str, classes: int, image_size: int) -> nn.Module:
-    """The network of a recipe with its initial weights.
+    """The network of a recipe with its initial weights, by the name of a backbone.
 
     Raises:
-        InputError: see `architectures.build`, and for a network that cannot be trained here.
+        InputError: see `architectures.build`.
     """
-    if not architectures.is_trainable(backbone):
-        raise InputError(
-            f"'{backbone}' cannot be trained here, because it is a file with its graph: import it as it is, or train a "
-            "backbone."
-        )
     if recipe.kind == "blackbox":
         return architectures.build(backbone, classes, image_size, recipe.imagenet)
     kind = MODEL_KINDS[recipe.kind]
@@ -188,6 +193,7 @@ def fit(
     device: str = "cpu",
     checkpoint: Callable[[Run], None] = lambda run: None,
     progress: Progress = silent,
+    recordable: bool = True,
 ) -> Run:
     """Train from the state of `run` to the recipe's last epoch.
 
@@ -202,6 +208,7 @@ def fit(
         device: a torch device.
         checkpoint: called after every epoch.
         progress: called after every step; it may raise to stop.
+        recordable: whether the network's steps may be recorded on a GPU, see `RecordedSteps`.
 
     Raises:
         TrainingError: when the loss is not finite. Checkpoints of earlier epochs are kept.
@@ -212,7 +219,7 @@ def fit(
     for (name, key), value in run.optimiser.items():
         optimiser.state[parameters[name]][key] = value if key == "step" else value.to(device)
     on_gpu = torch.device(device).type == "cuda"
-    source = _Source(dataset, device)
+    source = _Source(dataset, device, preprocessing)
     steps = source.steps(recipe.batch_size)
     if steps == 0:
         raise InputError(f"Expected at least 2 training images, got {len(source.labels)}.")
@@ -223,7 +230,7 @@ def fit(
             sums: dict[str, float] = {}
             stage = _begin(model, epoch, recipe.epochs)
             torch.manual_seed(_seed(recipe.seed, epoch))
-            take = (RecordedSteps if on_gpu else Steps)(model, stage, optimiser)
+            take = (RecordedSteps if on_gpu and recordable else Steps)(model, stage, optimiser)
             waiting: list[tuple[Tensor, Tensor, int]] = []
             for step, (pixels, labels) in enumerate(source.epoch(recipe, epoch)):
                 done = epoch * steps + step
@@ -338,16 +345,14 @@ def _seed(seed: int, epoch: int) -> int:
 class _Source:
     """The training split's pixels: held decoded on the device if small, otherwise decoded in every epoch."""
 
-    def __init__(self, dataset: ImageDataset, device: str) -> None:
-        self.dataset = dataset
-        self.device = device
+    def __init__(self, dataset: ImageDataset, device: str, preprocessing: Preprocessing) -> None:
+        self.dataset, self.device, self.preprocessing = dataset, device, preprocessing
         self.labels = torch.from_numpy(dataset.split("train").labels)
-        size = len(self.labels) * dataset.channels * dataset.image_size**2
+        shape = (len(self.labels), preprocessing.channels, *preprocessing.size)
         self.pixels = None
-        if size <= IN_MEMORY:
-            shape = (len(self.labels), dataset.channels, dataset.image_size, dataset.image_size)
+        if math.prod(shape) <= IN_MEMORY:
             self.pixels, start = torch.empty(shape, dtype=torch.uint8), 0
-            for pixels, _ in dataset.batches("train", 64):
+            for pixels, _ in dataset.batches("train", 64, preprocessing=preprocessing):
                 self.pixels[start : start + len(pixels)] = pixels
                 start += len(pixels)
             self.pixels, self.labels = self.pixels.to(device), self.labels.to(device)
@@ -366,7 +371,7 @@ class _Source:
 
     def _batches(self, order: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         if self.pixels is None:
-            yield from self.dataset.batches("train", batch_size, order)
+            yield from self.dataset.batches("train", batch_size, order, self.preprocessing)
             return
         for part in torch.from_numpy(order).to(self.device).split(batch_size):
             yield self.pixels[part], self.labels[part]
@@ -403,11 +408,20 @@ def run_arrays(run: Run) -> dict[str, np.ndarray]:
 
 
 def restore_run(model: nn.Module, arrays: Mapping[str, np.ndarray], epoch: int, history: list[dict[str, Any]]) -> Run:
-    """The inverse of `run_arrays`, for a network of the same architecture."""
+    """The inverse of `run_arrays`, for a network of the same architecture.
+
+    Raises:
+        InputError: for a network of another architecture.
+    """
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    model.load_state_dict(
-        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    )
+    try:
+        model.load_state_dict(
+            {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        )
+    except RuntimeError as error:
+        raise InputError(
+            "The network is built otherwise than when its training began. Start it again with --overwrite."
+        ) from error
     optimiser = {}
     for name, value in tensors.items():
         if name.startswith("optimiser."):

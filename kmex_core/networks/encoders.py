@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any, Self
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from kmex_core.networks import passes
 
+NONE = "none"  # the head of an encoder
+MEAN = "none:mean"  # that of an encoder whose embedding is the mean of its tokens
 SEVERAL = "+"  # between the names of several heads, whose scores are averaged
 # what an encoder's output is called in the usual libraries, best first
 EMBEDDINGS = ("image_embeds", "pooler_output", "embeddings", "features", "x_norm_clstoken", "last_hidden_state")
@@ -100,11 +103,12 @@ class Whole(nn.Module):
     Args:
         model: the network; it is a guest, as in `UpToHead`.
         like: as in `UpToHead`.
+        mean: whether the embedding is the mean of its tokens instead of the first.
     """
 
-    def __init__(self, model: nn.Module, like: str = "") -> None:
+    def __init__(self, model: nn.Module, like: str = "", mean: bool = False) -> None:
         super().__init__()
-        self.model, self.like = model, like
+        self.model, self.like, self.mean = model, like, mean
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
@@ -113,7 +117,7 @@ class Whole(nn.Module):
             images = images.to(self.model.get_parameter(self.like).dtype)
         with passes.evaluating(self.model):
             output = self.model(images)
-        z = embedding_in(output)
+        z = embedding_in(output, self.mean)
         if z is None:
             raise RuntimeError(f"{type(self.model).__name__} gives no embedding.")
         return z
@@ -124,23 +128,50 @@ class Whole(nn.Module):
         return self
 
 
-def embedding_in(output: Any) -> Tensor | None:
+def embedding_in(output: Any, mean: bool) -> Tensor | None:
     """One embedding per image, (N, D), in what a network gives; None if there is none.
 
-    A tensor, or what is named as in `EMBEDDINGS`: feature maps (N, D, H, W) are averaged over their positions, of
-    tokens (N, T, D) the first is taken, that of the class.
+    Of what `features_in` takes, feature maps (N, D, H, W) are averaged over their positions, and of tokens (N, T, D)
+    the first is taken, or the mean.
     """
+    features = features_in(output)
+    return None if features is None else pooled(pooled_tokens(features, mean))
+
+
+def features_in(output: Any) -> Tensor | None:
+    """The part of a network's output that the embedding is made of, (N, D), (N, T, D) or (N, D, H, W): all of it, or
+    what is named first in `EMBEDDINGS`; None if there is none."""
     if isinstance(output, Tensor):
-        if output.ndim == 3:
-            return output[:, 0]
-        return pooled(output) if output.ndim in (2, 4) else None
+        return output if output.ndim in (2, 3, 4) else None
     for name in EMBEDDINGS:
         value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
         if isinstance(value, Tensor):
-            return embedding_in(value)
+            return features_in(value)
     if isinstance(output, list | tuple) and output:
-        return embedding_in(output[0])
+        return features_in(output[0])
     return None
+
+
+def takes_mean(features: Tensor | None) -> bool:
+    """Whether features are tokens (N, T, D) without a class token, whose mean is the embedding.
+
+    timm and transformers classify by the class token where a network has one (ViT, DeiT, DINOv2), and by the mean of
+    the patches' tokens where it has none (Swin, MLP-Mixer, ViT with `global_pool="avg"`). Their number tells them
+    apart: patches alone fill a square (T = 49, 196, …), which they do not with one token more.
+    """
+    return features is not None and features.ndim == 3 and isqrt(features.shape[1]) ** 2 == features.shape[1]
+
+
+def pooled_tokens(features: Tensor, mean: bool) -> Tensor:
+    """Of tokens (N, T, D) the mean or the first one, (N, D); other features as they are."""
+    if features.ndim != 3:
+        return features
+    return features.mean(1) if mean else features[:, 0]
+
+
+def kept_path(encoder: nn.Module, head_path: str) -> str:
+    """What is kept of where a model's embedding is taken: its head's name, or `NONE` or `MEAN` of an encoder."""
+    return head_path or (MEAN if isinstance(encoder, Whole) and encoder.mean else NONE)
 
 
 def scores_in(output: Any) -> Tensor | None:

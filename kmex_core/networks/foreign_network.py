@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from math import isqrt
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
+from kmex_core.networks import encoders
 
 LARGEST_SIDE = 4096  # pixels
 MOST_CHANNELS = 4
@@ -101,13 +101,8 @@ class ForeignNetwork(nn.Module):
 
 def pooled(features: Tensor) -> Tensor:
     """One embedding per image: (N, D) as it is, the mean over the places of (N, D, H, W), and of (N, T, D) tokens the
-    mean if they fill a square (T = 49, 196, …), else the first one, which is then the class token."""
-    if features.ndim == 4:
-        return features.mean((2, 3))
-    if features.ndim == 3:
-        count = features.shape[1]
-        return features.mean(1) if isqrt(count) ** 2 == count else features[:, 0]
-    return features
+    mean or the class token, see `encoders.takes_mean`."""
+    return encoders.pooled(encoders.pooled_tokens(features, encoders.takes_mean(features)))
 
 
 def pooling_note(shape: tuple[int, ...]) -> str:
@@ -115,8 +110,8 @@ def pooling_note(shape: tuple[int, ...]) -> str:
     if len(shape) == 4:
         return f"Embedding: the mean over {shape[2]}×{shape[3]} places of {shape[1]} channels."
     if len(shape) == 3:
-        square = isqrt(shape[1]) ** 2 == shape[1]
-        return f"Embedding: {'the mean' if square else 'the first (the class token)'} of {shape[1]} tokens."
+        mean = encoders.takes_mean(torch.empty(shape, device="meta"))
+        return f"Embedding: {'the mean' if mean else 'the first (the class token)'} of {shape[1]} tokens."
     return f"Embedding: the output of {shape[-1]} numbers."
 
 

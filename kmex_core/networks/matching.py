@@ -112,6 +112,42 @@ def match(
     )
 
 
+def classes_in(fitted: Match, module: nn.Module, classes: int, what: str) -> int | None:
+    """How many classes a checkpoint has, where that is all in which it does not fit: every other tensor has its place,
+    and the last layer differs in nothing but its number of outputs. Else None.
+
+    Args:
+        fitted: the checkpoint, matched to the network.
+        module: the network.
+        classes: how many classes it has.
+        what: the name of the tensors in messages.
+
+    Raises:
+        InputError: when names of the checkpoint could mean two things.
+    """
+    expected, state = module.state_dict(), fitted.state
+    missing = {name for name in expected if name not in state}
+    if fitted.rivals and missing:
+        first, second = (f"{name}.*" if name else "names without a prefix" for name in fitted.rivals)
+        raise InputError(f"{what} match twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
+    surplus = {name for name in state if name not in expected}
+    other = {name for name in set(expected) - missing if state[name].shape != expected[name].shape}
+    head = {name for name, value in expected.items() if value.ndim and value.shape[0] == classes}
+    if not missing | other or not (missing | other) <= head or len(surplus) != len(missing):
+        return None
+    for name in sorted(missing | other):
+        place = expected[name]
+        candidates = [state[name]] if name in other else [state[given] for given in surplus]
+        found = {
+            value.shape[0]
+            for value in candidates
+            if value.ndim == place.ndim > 1 and value.shape[1:] == place.shape[1:]
+        }
+        if len(found) == 1:
+            return int(found.pop())
+    return None
+
+
 def _by_prefix(
     given: Mapping[str, Tensor], expected: Mapping[str, Tensor], places: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, str] | None]:

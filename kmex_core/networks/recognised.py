@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, KMExError
-from kmex_core.networks import architectures, passes, splitting, trust
+from kmex_core.networks import architectures, passes, trust
 from kmex_core.networks.architecture_source import Plan
-from kmex_core.networks.encoders import embedding_in, scores_in
+from kmex_core.networks.encoders import MEAN, NONE, features_in, scores_in
 from kmex_core.networks.exported_network import read_exported
 from kmex_core.networks.foreign_network import close
 from kmex_core.networks.sources.huggingface import CLASSIFIER, input_of
@@ -32,7 +32,7 @@ class Recognised:
     Attributes:
         backbone: its source and name there.
         module: it, in a form whose weights can be stored: the user's own, or what its export was read as.
-        head_path: the dotted name of its head in `module`, `splitting.NONE` for an encoder.
+        head_path: the dotted name of its head in `module`, `NONE` or `MEAN` for an encoder.
         details: what its source needs.
     """
 
@@ -47,7 +47,7 @@ def recognised(network: nn.Module, head_path: str, outputs: int, example: Tensor
 
     Args:
         network: the user's.
-        head_path: the dotted name of its head, `splitting.NONE` for an encoder.
+        head_path: the dotted name of its head, `NONE` or `MEAN` for an encoder.
         outputs: how many class scores it gives, 0 for an encoder.
         example: (n, channels, H, W) images.
     """
@@ -77,7 +77,7 @@ def exported(network: nn.Module, head_path: str, example: Tensor) -> Recognised:
 
     Args:
         network: the user's.
-        head_path: the dotted name of its head, `splitting.NONE` for an encoder.
+        head_path: the dotted name of its head, `NONE` or `MEAN` for an encoder.
         example: (n, channels, H, W) images, two or more.
 
     Raises:
@@ -103,7 +103,7 @@ def exported(network: nn.Module, head_path: str, example: Tensor) -> Recognised:
             ) from error
     channels, height, width = read.image_shape
     details = {"channels": channels, "height": height, "width": width}
-    head = splitting.NONE if head_path == splitting.NONE or not read.has_head else "head"
+    head = head_path if head_path in (NONE, MEAN) else "head" if read.has_head else NONE
     return Recognised(f"export:{name}.pt2", read, head, details)
 
 
@@ -138,7 +138,7 @@ def same_again(
 
 def _outputs(given: Any) -> Tensor | None:
     scores = scores_in(given)
-    return embedding_in(given) if scores is None or scores.ndim != 2 else scores
+    return features_in(given) if scores is None or scores.ndim != 2 else scores
 
 
 def _candidates(network: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:

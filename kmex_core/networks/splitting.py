@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.files import digest
-from kmex_core.networks import passes
-from kmex_core.networks.encoders import SEVERAL, Trunk, UpToHead, Whole, embedding_in, first_float, pooled, scores_in
+from kmex_core.networks import encoders, passes
+from kmex_core.networks.encoders import NONE, SEVERAL, Trunk, UpToHead, Whole, first_float, pooled, scores_in
 from kmex_core.networks.heads import AnyHead, Head, NoHead, SelectedHead, head_of
 from kmex_core.networks.memory import out_of_memory
 from kmex_core.networks.other_heads import other_head
@@ -22,7 +22,6 @@ from kmex_core.networks.passes import Call
 
 EXAMPLES = 8
 SHOWN = 6
-NONE = "none"  # the head of an encoder
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,14 @@ def split(model: nn.Module, example: Tensor | None = None, head: str | nn.Module
     return parts
 
 
-def whole(model: nn.Module, example: Tensor, classes: int = 0) -> SplitModel:
+def whole(model: nn.Module, example: Tensor, classes: int = 0, path: str = "") -> SplitModel:
     """A network without a head: what it gives is the embedding, see `encoders.embedding_in`.
 
     Args:
         model: the network.
         example: (N, channels, H, W) images.
         classes: how many there are that it does not predict.
+        path: `encoders.NONE` or `MEAN` as it was kept; found when empty, see `encoders.takes_mean`.
 
     Raises:
         InputError: when it cannot run on the example or gives no embedding.
@@ -134,21 +134,22 @@ def whole(model: nn.Module, example: Tensor, classes: int = 0) -> SplitModel:
     _check_weights(network)
     example = example[:EXAMPLES]
     like, _, output = _observed(network, {}, example)
-    z = embedding_in(output)
+    mean = path == encoders.MEAN if path else encoders.takes_mean(encoders.features_in(output))
+    z = encoders.embedding_in(output, mean)
     if z is None or z.shape[0] != len(example):
         raise InputError(
             f"{type(network).__name__} gives {_described(output)} for a batch of images; expected one embedding per "
             "image (images, dimensions), feature maps or tokens."
         )
-    encoder = Whole(network, like)
+    encoder = Whole(network, like, mean)
     _check_repeats(network, encoder, z, example)
     return SplitModel(encoder, NoHead(z.shape[1], classes), "")
 
 
-def whole_again(model: nn.Module, dimensions: int, classes: int) -> SplitModel:
+def whole_again(model: nn.Module, dimensions: int, classes: int, path: str) -> SplitModel:
     """A network without a head whose embedding is known to have so many dimensions, without running it."""
     network = passes.unwrapped(model)
-    return SplitModel(Whole(network, first_float(network)), NoHead(dimensions, classes), "")
+    return SplitModel(Whole(network, first_float(network), path == encoders.MEAN), NoHead(dimensions, classes), "")
 
 
 def split_at(model: nn.Module, path: str) -> SplitModel:
@@ -418,10 +419,8 @@ def _check_repeats(network: nn.Module, encoder: UpToHead | Whole, z: Tensor, exa
     if not torch.allclose(z, again, rtol=1e-2, atol=1e-2 * float(z.abs().amax()), equal_nan=True):
         raise InputError(
             f"{type(network).__name__} gives the same images different embeddings in every pass, even in evaluation "
-            "mode. "
-            "A common cause is dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout "
-            "belongs "
-            "into __init__."
+            "mode. A common cause is dropout that ignores the mode: F.dropout needs training=self.training, nn.Dropout "
+            "belongs into __init__."
         )
 
 

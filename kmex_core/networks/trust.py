@@ -16,6 +16,7 @@ from kmex_core.base.store import demand_writable
 
 FILE = "trusted.json"
 PREFIXES = ("torchvision", "timm", "hf", "onnx", "export")
+_once: dict[str, str] = {}  # the folders of functions that this process may run
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -26,8 +27,18 @@ def is_function(name: str) -> bool:
 
 def folder_of(name: str) -> Path | None:
     """The folder in which the module of an allowed function is looked for; None if the function is not allowed."""
-    folder = _allowed().get(name)
+    folder = _once.get(name) or _allowed().get(name)
     return Path(folder) if folder is not None else None
+
+
+def allow_here(name: str, folder: Path) -> None:
+    """As `allow`, for this process only; nothing is kept.
+
+    Raises:
+        InputError: for a name that is no function's.
+    """
+    _check_function(name)
+    _once[name] = str(folder.resolve())
 
 
 def allow(name: str, folder: Path) -> None:
@@ -40,14 +51,18 @@ def allow(name: str, folder: Path) -> None:
     Raises:
         InputError: for a name that is no function's, and in a read-only store.
     """
-    if not is_function(name):
-        raise InputError(f"Expected the name of a function, such as my_networks:make, got '{name}'.")
+    _check_function(name)
     allowed = _allowed()
     if allowed.get(name) == str(folder.resolve()):
         return
     demand_writable(f"The function {name} cannot be allowed")
     allowed[name] = str(folder.resolve())
     write_bytes(default_root() / FILE, write_json(allowed).encode())
+
+
+def _check_function(name: str) -> None:
+    if not is_function(name):
+        raise InputError(f"Expected the name of a function, such as my_networks:make, got '{name}'.")
 
 
 def refusal(name: str) -> InputError:

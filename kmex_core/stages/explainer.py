@@ -26,6 +26,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
     from kmex_core.data.network_input import pixel_bounds
     from kmex_core.models.builtin import BuiltInPrototypes
     from kmex_core.models.kmex import KMEx
+    from kmex_core.networks.encoders import kept_path
     from kmex_core.networks.passes import device_of
 
     info = network.info
@@ -41,7 +42,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
             "k": spec.k,
             "seed": spec.seed,
             "model": info.name,
-            "head_path": network.head_path,
+            "head_path": kept_path(network.encoder, network.head_path),
             "versions": versions(),
         },
         conversion.metric,

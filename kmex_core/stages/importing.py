@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file
@@ -26,11 +26,6 @@ from kmex_core.networks.file_kinds import safetensors_header
 from kmex_core.stages.statistics import PixelStatistics
 from kmex_core.stages.subject import dataset_of
 from kmex_core.stages.training_runs import root_to_keep, test_accuracy
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from kmex_core.networks.matching import Match
 
 MOST_PROTOTYPES = 1000
 
@@ -93,7 +88,7 @@ def _imported(
     store: Store, name: str, request: ImportRequest, device: str, progress: Progress
 ) -> tuple[ModelInfo, dict[str, Any]]:
     from kmex_core.networks.checkpoints import read_checkpoint
-    from kmex_core.networks.matching import converted, match
+    from kmex_core.networks.matching import classes_in, converted, match
 
     what = f"The weights in {request.checkpoint.name}"
     info = _exported(request.checkpoint) or _described(store, request, progress)
@@ -117,7 +112,12 @@ def _imported(
     state = read_checkpoint(request.checkpoint)
     network = catalogue.build(info)
     fitted = match(state, network, request.ignore, getattr(network, "aliases", {}))
-    _check_fit(fitted, network, data, what)
+    classes = classes_in(fitted, network, len(data.class_names), what)
+    if classes is not None:
+        raise InputError(
+            f"The checkpoint has {classes} classes, but data set '{data.name}' has {len(data.class_names)}: it was "
+            "trained on other data. Pass the data set it was trained on."
+        )
     weights = converted(fitted.state, network, what)
     catalogue.load_state(network, weights, what)
     network.eval().to(device)
@@ -202,9 +202,16 @@ def _exported(path: Path) -> ModelInfo | None:
 
 def _described(store: Store, request: ImportRequest, progress: Progress) -> ModelInfo:
     from kmex_core.models.baseline import checked_options
+    from kmex_core.networks.architectures import source_of
 
     if not request.dataset.name:
         raise InputError("Name the data set that the model was trained on (--dataset): its classes are the outputs.")
+    if source_of(request.backbone) is not None:
+        raise InputError(
+            f"'{request.backbone}' is a network from outside, whose source also says its preprocessing: bring it with "
+            f"`python -m kmex_core new --images {request.dataset.name} --model {request.backbone} --weights "
+            f"{request.checkpoint.name}`."
+        )
     data = dataset(request.dataset)
     for given, what in ((request.mean, "mean"), (request.std, "standard deviation")):
         if given and len(given) != data.channels:
@@ -232,32 +239,6 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
         skip_broken=request.dataset.skip_broken,
         image_column=request.dataset.image_column,
     )
-
-
-def _check_fit(fitted: Match, network: nn.Module, data: registry.ImageDataset, what: str) -> None:
-    """Say in words what does not fit, where that is certain: the number of classes, or names that mean two things."""
-    expected = network.state_dict()
-    missing = {name for name in expected if name not in fitted.state}
-    surplus = {name for name in fitted.state if name not in expected}
-    other = {name for name in set(expected) - missing if fitted.state[name].shape != expected[name].shape}
-    if fitted.rivals and missing:
-        first, second = (f"{name}.*" if name else "names without a prefix" for name in fitted.rivals)
-        raise InputError(f"{what} match twice, as '{first}' and as '{second}'. Leave one out: --ignore '{second}'.")
-    head = {name for name, value in expected.items() if value.ndim and value.shape[0] == len(data.class_names)}
-    # all the rest has its place, and the last layer differs in nothing but its number of outputs
-    if (missing | other) and (missing | other) <= head and len(surplus) == len(missing):
-        for name in missing | other:
-            candidates = [fitted.state[name]] if name in other else [fitted.state[given] for given in surplus]
-            outputs = {
-                value.shape[0]
-                for value in candidates
-                if value.ndim == expected[name].ndim > 1 and value.shape[1:] == expected[name].shape[1:]
-            }
-            if len(outputs) == 1:
-                raise InputError(
-                    f"The checkpoint has {outputs.pop()} classes, but data set '{data.name}' has "
-                    f"{len(data.class_names)}: it was trained on other data. Pass the data set it was trained on."
-                )
 
 
 def chance_warning(accuracy: float | None, data: registry.ImageDataset) -> str:

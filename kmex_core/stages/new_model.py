@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,20 +22,19 @@ from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import AT_CHANCE, RANDOM, TEST_IS_TRAINING, ModelInfo
 from kmex_core.networks.output_names import joined, matched, plain, separated
+from kmex_core.stages import outside
 from kmex_core.stages.embedding import BATCH
 from kmex_core.stages.input_check import InputCheck, checked_input
-from kmex_core.stages.statistics import PixelStatistics
+from kmex_core.stages.statistics import PixelStatistics, Statistics
 from kmex_core.stages.training_runs import root_to_keep
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from kmex_core.networks.architecture_source import Proposal
     from kmex_core.networks.splitting import SplitModel
 
 AUTO, NONE, IMAGENET = "auto", "none", "imagenet"
-EXAMPLES = 8
 MOST_JSON = 2**20
 
 
@@ -105,8 +104,17 @@ class NewModel:
     output_names: tuple[str, ...] = ()
 
 
-def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent) -> NewModel:
-    """Open the images, build the network and decide everything else, or refuse; nothing is kept.
+def decided(
+    store: Store, request: NewRequest, device: str = "cpu", progress: Progress = silent, keeping: bool = True
+) -> NewModel:
+    """Open the images, build the network and decide everything else, or refuse; the model is not kept.
+
+    Args:
+        store: keeps what is measured of the images.
+        request: the model.
+        device: a torch device.
+        progress: called during measurements.
+        keeping: whether the store may be written to at all.
 
     Raises:
         InputError: when the images or the network cannot be used, with what to change.
@@ -122,7 +130,9 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
     progress(Event("Building the network", 0, 0))
     proposal, step = _network(backbone, request, data)
     steps.append(step)
-    preprocessing, step = _preprocessing(store, request, proposal, data, progress)
+    statistics = PixelStatistics(store, data, progress)
+    measured = statistics.get if keeping else lambda: statistics.peek() or statistics.make()
+    preprocessing, step = _preprocessing(request, proposal, data, measured)
     steps.append(step)
     proposal.module.eval().to(device)
     progress(Event("Running the network on a few images", 0, 0))
@@ -162,7 +172,7 @@ def decided(store: Store, request: NewRequest, device: str = "cpu", progress: Pr
         own = parts.predicting(class_outputs, len(data.class_names))
         check = checked_input(own, data, preprocessing, device, progress)
         steps.append(_check_step(check, info))
-        info = replace(info, accuracy=check.accuracy, made_by=info.made_by | {AT_CHANCE: check.at_chance})
+        info = replace(info, accuracy=check.accuracy, made_by={**info.made_by, AT_CHANCE: check.at_chance})
     proposal.module.to(torch.device("cpu"))
     names = proposal.class_names if len(proposal.class_names) == outputs else ()
     return NewModel(info, proposal.module, data, tuple(steps), check, parts.head.in_features, names)
@@ -191,21 +201,15 @@ def expected_cost(new: NewModel, device: str = "cpu") -> tuple[float, int]:
 
     data, preprocessing, module = new.data, new.info.preprocessing, new.module.to(device)
     parts = catalogue.split(new.info, module)
-    images, rows = sum(map(len, data.splits.values())), range(min(EXAMPLES, len(data.split("train"))))
+    images = sum(map(len, data.splits.values()))
     started = time.perf_counter()
-    example = _example(data, preprocessing, rows, device)
+    example = outside.example(data, preprocessing, device)
     with torch.no_grad():
         parts.encoder(example)
-    seconds = (time.perf_counter() - started) / len(rows) * images
+    seconds = (time.perf_counter() - started) / len(example) * images
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     batch = min(budget(device), BATCH * bytes_per_row(parts.encoder, example.repeat(3, 1, 1, 1)[:3]))
     return seconds, weights + batch + images * parts.head.in_features * 4
-
-
-def _example(data: ImageDataset, preprocessing: Preprocessing, rows: range, device: str) -> torch.Tensor:
-    from kmex_core.data.network_input import normalise
-
-    return normalise(data.pixels("train", rows, preprocessing), preprocessing).to(device)
 
 
 # ---- the steps ------------------------------------------------------------------------------------------------------
@@ -223,6 +227,7 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
     """The network with its weights."""
     from kmex_core.networks import architectures, trust
     from kmex_core.networks.checkpoints import read_checkpoint
+    from kmex_core.networks.matching import classes_in, converted, match
 
     state = read_checkpoint(request.weights) if request.weights else None
     # a source's own weights have its own number of classes; a function is asked for the right one
@@ -236,34 +241,17 @@ def _network(backbone: str, request: NewRequest, data: ImageDataset) -> tuple[Pr
             return proposal, Step("Network", f"{words}, as the function returned it.")
         return proposal, Step("Network", " ".join((f"{words}, {kept}.", *proposal.notes)), not proposal.pretrained)
     assert request.weights is not None
+    assert outputs is not None
     where = request.weights
-    fitted = _fitted(state, proposal.module)
-    if isinstance(fitted, int):  # as many classes as the file has
-        proposal = architectures.propose(backbone, fitted, own_weights=True)
-        again = _fitted(state, proposal.module)
-        if isinstance(again, int):
-            raise InputError(f"The weights in {where.name} are of no {backbone} with {fitted} or {again} classes.")
-        fitted = again
-    catalogue.load_state(proposal.module, fitted, f"The weights in {where.name}")
+    what = f"The weights in {where.name}"
+    fitted = match(state, proposal.module)
+    others = classes_in(fitted, proposal.module, outputs, what)
+    if others is not None:  # the network gets as many classes as the file has
+        proposal = architectures.propose(backbone, others, own_weights=True)
+        fitted = match(state, proposal.module)
+    catalogue.load_state(proposal.module, converted(fitted.state, proposal.module, what), what)
     proposal = replace(proposal, pretrained=True)
     return proposal, Step("Network", " ".join((f"{words}, with the weights in {where.name}.", *proposal.notes)))
-
-
-def _fitted(state: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor] | int:
-    """Weights by the network's names; or how many classes they have, if that alone is different."""
-    from kmex_core.networks.matching import converted, match
-
-    found = match(state, module)
-    expected = module.state_dict()
-    other = {
-        name: value
-        for name, value in expected.items()
-        if name in found.state and found.state[name].shape != value.shape and value.ndim
-    }
-    rows = {found.state[name].shape[0] for name in other if found.state[name].shape[1:] == expected[name].shape[1:]}
-    if other and len(rows) == 1 and all(found.state[name].shape[1:] == expected[name].shape[1:] for name in other):
-        return int(rows.pop())
-    return converted(found.state, module, "The weights")
 
 
 def _size_of(module: nn.Module) -> str:
@@ -272,7 +260,7 @@ def _size_of(module: nn.Module) -> str:
 
 
 def _preprocessing(
-    store: Store, request: NewRequest, proposal: Proposal, data: ImageDataset, progress: Progress
+    request: NewRequest, proposal: Proposal, data: ImageDataset, statistics: Callable[[], Statistics]
 ) -> tuple[Preprocessing, Step]:
     """From a picture to the network's input, and where that is known from."""
     from kmex_core.networks.given_preprocessing import imagenet, read_preprocessing
@@ -283,15 +271,7 @@ def _preprocessing(
     elif request.preprocess != AUTO:
         given, why = read_preprocessing(Path(request.preprocess)), f"as {Path(request.preprocess).name} says"
     elif given is None:
-        channels = int(proposal.details.get("channels", 3)) if proposal.details else 3
-        picture = 1 if channels == 1 or data.channels == 1 else 3
-        mean, std = PixelStatistics(store, data, progress).get()
-        given = Preprocessing.plain(data.image_size, data.channels, mean, std)
-        if channels == 1 and data.channels == 3:
-            given = replace(given, channels=1, mean=(sum(mean) / 3,), std=(sum(std) / 3,))
-        sides = (proposal.details.get("height"), proposal.details.get("width")) if proposal.details else (None, None)
-        height, width = (int(side) if side else data.image_size for side in sides)
-        given = replace(given, height=height, width=width, inputs=channels if picture == 1 else 3)
+        given = outside.by_statistics(proposal, data, statistics)
         why = "by the training images' mean and deviation, because its source does not say: check it"
     return given, Step("Preprocessing", f"{given.words()}; {why}.", "check it" in why)
 
@@ -300,20 +280,18 @@ def _parts(
     request: NewRequest, proposal: Proposal, data: ImageDataset, preprocessing: Preprocessing, device: str
 ) -> tuple[SplitModel, str, int, Step]:
     """Encoder and head, found by running the network on a few images; the path and the outputs to keep."""
-    from kmex_core.networks import splitting
+    from kmex_core.networks.encoders import MEAN
 
-    example = _example(data, preprocessing, range(min(EXAMPLES, len(data.split("train")))), device)
-    if request.head == NONE or (proposal.outputs == 0 and not request.head):
-        parts = splitting.whole(proposal.module, example, len(data.class_names))
-        text = f"None: it is an encoder, whose output is the embedding of {parts.head.in_features} dimensions."
-        return parts, splitting.NONE, 0, Step("Head", text)
-    parts = splitting.split(proposal.module, example, request.head or None)
-    text = (
-        f"'{parts.head_path}' ({type(proposal.module.get_submodule(parts.head_path.split('+')[0])).__name__}), "
-        f"{parts.head.in_features} dimensions to {parts.head.out_features} class scores."
-    )
-    outputs = parts.head.out_features if proposal.outputs in (None, 1) else proposal.outputs
-    return parts, parts.head_path, int(outputs or 0), Step("Head", text)
+    parts, head_path, outputs = outside.parts(proposal, data, preprocessing, request.head, device)
+    if not outputs and request.head in ("", NONE):
+        what = "the mean of whose tokens" if head_path == MEAN else "whose output"
+        text = f"None: it is an encoder, {what} is the embedding of {parts.head.in_features} dimensions."
+    else:
+        text = (
+            f"'{head_path}' ({type(proposal.module.get_submodule(head_path.split('+')[0])).__name__}), "
+            f"{parts.head.in_features} dimensions to {parts.head.out_features} class scores."
+        )
+    return parts, head_path, outputs, Step("Head", text)
 
 
 def _classes(request: NewRequest, proposal: Proposal, outputs: int, data: ImageDataset) -> tuple[tuple[int, ...], Step]:

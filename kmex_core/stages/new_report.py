@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core.stages.new_model import EXAMPLES, NewModel, expected_cost, reordered
+from kmex_core.stages.new_model import NewModel, expected_cost, reordered
+from kmex_core.stages.outside import EXAMPLES
 
 KEYS = frozenset(
     ("steps", "preprocessing", "head", "layers", "class_names", "class_outputs", "output_names", "examples", "check",

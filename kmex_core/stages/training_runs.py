@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,11 @@ from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.stages.statistics import PixelStatistics
+from kmex_core.stages.training_start import Start
 
 if TYPE_CHECKING:
+    import torch
+
     from kmex_core.models.training import Recipe
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,17 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """A training run and the name of its model."""
+    """A training run and the name of its model.
+
+    Attributes:
+        name: of the model.
+        dataset: what it is trained on.
+        backbone: the name of its network.
+        recipe: the hyper-parameters.
+        device: a torch device.
+        command: for provenance.
+        start: a network from outside, see `start_outside`; None for a backbone of this product.
+    """
 
     name: str
     dataset: DatasetSpec
@@ -43,6 +57,7 @@ class TrainRequest:
     recipe: Recipe
     device: str
     command: str
+    start: Start | None = None
 
 
 def train(
@@ -62,8 +77,6 @@ def train(
         TrainingError: when training diverges.
         StoreError: when the store cannot be written.
     """
-    import torch
-
     from kmex_core.models import training
 
     name = checked_name(request.name)
@@ -77,9 +90,11 @@ def train(
     }
     with catalogue.claimed(store, name):
         _refuse_taken(store, name, resume, overwrite)
-        mean, std = PixelStatistics(store, data, progress).get()
-        torch.manual_seed(recipe.seed)
-        network = training.build(recipe, request.backbone, len(data.class_names), data.image_size)
+        begin = request.start or _backbone(store, request, data, progress)
+        asked |= begin.asked
+        for note in begin.notes:
+            log.warning("%s", note)
+        network, preprocessing = begin.network, begin.preprocessing
         run, start = training.Run(network), training.compared_by_distance(network)
         if resume:
             run = _resumed(store, name, network, asked)
@@ -93,9 +108,10 @@ def train(
             store.put(current, name, training.run_arrays(now), described)
 
         started = time.perf_counter()
-        preprocessing = Preprocessing.plain(data.image_size, data.channels, mean, std)
-        training.fit(run, data, recipe, preprocessing, request.device, checkpoint, progress)
-        accuracy = test_accuracy(network, data, preprocessing, request.device, progress)
+        recordable = not begin.from_outside  # whatever such a network does in a pass
+        training.fit(run, data, recipe, preprocessing, request.device, checkpoint, progress, recordable)
+        scores = _scores_of(begin)
+        accuracy = test_accuracy(scores, data, preprocessing, request.device, progress)
         info = ModelInfo(
             name=name,
             kind=recipe.kind,
@@ -114,16 +130,43 @@ def train(
                 "data": data.fingerprint,
                 "versions": versions(),
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                **({"notes": list(begin.notes)} if begin.notes else {}),
             },
             k=recipe.k,
             options=dict(recipe.options),
             class_column=data.class_column,
             skip_broken=request.dataset.skip_broken,
             image_column=request.dataset.image_column,
+            details=begin.details,
+            head_path=begin.head_path,
+            outputs=begin.outputs,
+            class_outputs=tuple(range(begin.outputs or 0)),
         )
         catalogue.save(store, info, network)
         catalogue.remove_run(store, name)
     return info
+
+
+def _backbone(store: Store, request: TrainRequest, data: ImageDataset, progress: Progress) -> Start:
+    import torch
+
+    from kmex_core.models import training
+
+    mean, std = PixelStatistics(store, data, progress).get()
+    torch.manual_seed(request.recipe.seed)
+    network = training.build(request.recipe, request.backbone, len(data.class_names), data.image_size)
+    preprocessing = Preprocessing.plain(data.image_size, data.channels, mean, std)
+    return Start(network, preprocessing, request.recipe.imagenet)
+
+
+def _scores_of(begin: Start) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network from images to class scores, whatever else it gives."""
+    from kmex_core.networks import splitting
+
+    if not begin.from_outside:
+        return begin.network
+    parts = splitting.split_at(begin.network, begin.head_path)
+    return lambda images: parts.head(parts.encoder(images))
 
 
 def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
@@ -196,7 +239,7 @@ def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> An
 
 
 def test_accuracy(
-    network: Any,
+    network: Callable[[torch.Tensor], torch.Tensor],
     data: ImageDataset,
     preprocessing: Preprocessing,
     device: str,

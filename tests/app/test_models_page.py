@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from app import access
 from app.components.models import forms as model_forms
 from app.components.models import jobs as model_jobs
 from app.components.models import model_list
@@ -84,6 +88,30 @@ def test_a_training_run_is_started_as_the_form_says(page: Page, started: list[tu
             ],
         )
     ]
+
+
+def test_a_network_from_outside_is_trained_where_its_folder_may_be_opened(
+    page: Page, started: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed = model_forms.BACKBONES
+
+    def train(place: object) -> AppTest:
+        # AppTest types nothing into a list
+        monkeypatch.setattr(model_forms, "BACKBONES", (*listed, f"hf:{place}"))
+        test = page("models")
+        test.text_input(key="train-name").set_value("mine")
+        test.selectbox(key="train-backbone").set_value(f"hf:{place}")
+        return healthy(button(test, "Train").click().run())
+
+    train(tmp_path / "vit")
+    assert f"hf:{tmp_path / 'vit'}" in started.pop()[1]
+    monkeypatch.setenv(access.DATA_ROOTS, os.pathsep.join((str(tmp_path / "data"), str(tmp_path / "more"))))
+    for place in (tmp_path / "vit", tmp_path / "data" / ".." / "vit", "owner/name"):
+        assert f"This server does not open '{place}'" in train(place).error[0].value
+    assert started == []
+    inside = f"hf:{tmp_path / 'data' / 'vit'}"
+    for name in (inside, "timm:test_vit", "resnet20"):
+        assert access.network_to_open(name) == name
 
 
 @pytest.mark.parametrize(("name", "why"), [("", "letters"), ("../out", "letters"), ("digits", "already")])

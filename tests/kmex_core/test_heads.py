@@ -17,9 +17,9 @@ from torch.nn import functional
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError
 from kmex_core.networks import splitting
-from kmex_core.networks.encoders import embedding_in
+from kmex_core.networks.encoders import MEAN, NONE, embedding_in, kept_path
 from kmex_core.networks.heads import NoHead, has_scores
-from kmex_core.networks.splitting import NONE, split, split_at, whole
+from kmex_core.networks.splitting import split, split_at, whole
 from kmex_core.relevance.lrp import class_relevance
 
 CLASSES, SIDE = 3, 12
@@ -210,15 +210,19 @@ def test_some_classes_of_many_are_a_head_of_their_own() -> None:
     [
         (lambda maps: maps.mean((2, 3)), lambda maps: maps.mean((2, 3))),
         (lambda maps: maps, lambda maps: maps.mean((2, 3))),
-        (lambda maps: maps.flatten(2).mT, lambda maps: maps.flatten(2)[..., 0]),
+        (lambda maps: maps.flatten(2).mT, lambda maps: maps.mean((2, 3))),
+        (lambda maps: maps.flatten(2).mT[:, 1:], lambda maps: maps.flatten(2)[..., 1]),
         (
             lambda maps: SimpleNamespace(last_hidden_state=maps.flatten(2).mT, pooler_output=maps.amax((2, 3))),
             lambda maps: maps.amax((2, 3)),
         ),
-        (lambda maps: {"last_hidden_state": maps.flatten(2).mT}, lambda maps: maps.flatten(2)[..., 0]),
+        (
+            lambda maps: {"last_hidden_state": torch.cat([maps.amax((2, 3))[:, None], maps.flatten(2).mT], 1)},
+            lambda maps: maps.amax((2, 3)),
+        ),
         (lambda maps: (maps.amax((2, 3)), maps), lambda maps: maps.amax((2, 3))),
     ],
-    ids=["embeddings", "feature maps", "tokens", "pooled and tokens", "a dict", "a tuple"],
+    ids=["embeddings", "feature maps", "tokens in a square", "a class token", "pooled and tokens", "a dict", "a tuple"],
 )
 def test_an_encoder_without_a_head_gives_the_embedding(
     give: Callable[[Tensor], Any], expected: Callable[[Tensor], Tensor]
@@ -231,10 +235,23 @@ def test_an_encoder_without_a_head_gives_the_embedding(
     assert split(Wrapped(body, give), images(), NONE).head_path == ""
 
 
+def test_tokens_are_pooled_as_it_was_kept_with_the_model() -> None:
+    body = Stem().eval()
+    tokens = Wrapped(body, lambda maps: maps.flatten(2).mT)
+    maps = body(images())
+    found = whole(tokens, images(), 4)
+    assert kept_path(found.encoder, found.head_path) == MEAN
+    assert kept_path(whole(tokens, images(), 4, NONE).encoder, "") == NONE
+    for path, expected in ((NONE, maps.flatten(2)[..., 0]), (MEAN, maps.mean((2, 3)))):
+        # the first is what models were that earlier versions kept
+        for encoder in (whole(tokens, images(), 4, path).encoder, splitting.whole_again(tokens, 8, 4, path).encoder):
+            torch.testing.assert_close(encoder(images()), expected)
+
+
 def test_what_gives_no_embedding_is_no_encoder() -> None:
     with pytest.raises(InputError, match="expected one embedding per image"):
         whole(Wrapped(Stem(), lambda maps: maps.sum()), images())
-    assert embedding_in("nothing") is None
+    assert embedding_in("nothing", mean=False) is None
     with pytest.raises(InputError, match='head="none"'):
         splitting.split(Stem(), images())
 

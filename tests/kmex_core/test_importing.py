@@ -169,6 +169,8 @@ def test_what_does_not_fit_is_said(store: Store, weights: dict[str, Tensor], tmp
         import_model(store, request(path, kind="protovae"))
     with pytest.raises(InputError, match="no model kind named 'senn'"):
         import_model(store, request(path, kind="senn"))
+    with pytest.raises(InputError, match="new --images digits --model timm:resnet18 --weights weights.pt"):
+        import_model(store, request(path, backbone="timm:resnet18"))
     with pytest.raises(InputError, match="Name the data set"):
         import_model(store, request(path, dataset=""))
     with pytest.raises(InputError, match="Expected 1 value"):

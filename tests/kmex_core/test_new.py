@@ -31,6 +31,7 @@ from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.new_model import NewModel, NewRequest, Step, decided, keep, names_of_outputs
 from kmex_core.stages.new_report import described
 from kmex_core.stages.subject import subject_of
+from tests.helpers.huggingface import hugging_face
 from tests.helpers.paths import ROOT
 
 COLOURS = {"Blue sky": (20, 40, 220), "green": (30, 200, 40), "red": (220, 30, 30)}
@@ -357,32 +358,6 @@ def test_timm(store: Store, photos: Path, tmp_path: Path, name: str) -> None:
     same_predictions(store, found, module)
 
 
-def hugging_face(folder: Path, kind: str) -> nn.Module:
-    transformers = pytest.importorskip("transformers")
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    torch.manual_seed(0)
-    if kind == "vit":
-        names = {0: "red", 1: "green", 2: "Blue sky"}
-        config = transformers.ViTConfig(**small, image_size=32, patch_size=8, id2label=names)
-        module = transformers.ViTForImageClassification(config)
-    elif kind == "dinov2":
-        module = transformers.Dinov2Model(transformers.Dinov2Config(**small, image_size=28, patch_size=14))
-    elif kind == "clip":
-        vision = {**small, "image_size": 32, "patch_size": 8}
-        module = transformers.CLIPModel(transformers.CLIPConfig(vision_config=vision, text_config=small))
-    else:
-        module = transformers.ResNetForImageClassification(
-            transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
-        )
-    module.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(
-            {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
-        )
-    )
-    return module.eval()
-
-
 @pytest.mark.parametrize(("kind", "predicts"), [("vit", True), ("resnet", True), ("dinov2", False), ("clip", False)])
 def test_hugging_face(store: Store, photos: Path, tmp_path: Path, kind: str, predicts: bool) -> None:
     module = hugging_face(tmp_path / "hf", kind)
@@ -488,6 +463,10 @@ def test_the_command_decides_shows_and_converts(photos: Path, networks: Path, tm
         "Nothing was kept",
     ):
         assert title in dry.stdout
+    # the function ran this once, and what was measured is not kept
+    assert not (tmp_path / "cli" / trust.FILE).exists()
+    assert not (tmp_path / "cli" / "statistics").exists()
+    assert not (tmp_path / "cli" / "models").exists()
     refused = kmex(*common, "--check", **place)
     assert refused.returncode == 2
     assert "hardly more than by chance" in refused.stderr

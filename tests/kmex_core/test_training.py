@@ -196,9 +196,13 @@ def test_flip_crop_agrees_with_a_slow_loop() -> None:
 
 def test_large_data_sets_are_decoded_as_they_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, recipe = datasets.load(DatasetSpec(str(folder))), request(folder).recipe
-    in_memory = [batch for epoch in (0, 1) for batch in training._Source(data, "cpu").epoch(recipe, epoch)]
+    in_memory = [
+        batch for epoch in (0, 1) for batch in training._Source(data, "cpu", data.preprocessing).epoch(recipe, epoch)
+    ]
     monkeypatch.setattr(training, "IN_MEMORY", 10)
-    streamed = [batch for epoch in (0, 1) for batch in training._Source(data, "cpu").epoch(recipe, epoch)]
+    streamed = [
+        batch for epoch in (0, 1) for batch in training._Source(data, "cpu", data.preprocessing).epoch(recipe, epoch)
+    ]
     assert len(in_memory) == len(streamed) == 8
     for (one, a), (other, b) in zip(in_memory, streamed, strict=True):
         assert torch.equal(one, other)

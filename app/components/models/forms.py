@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import read
-from app.access import dataset_to_open
+from app.access import dataset_to_open, network_to_open
 from app.components.models.jobs import start_import, start_training, waiting_upload
 from app.components.shared.making import is_being_made
 from app.components.shared.messages import show_error, upload_limit
@@ -34,6 +34,10 @@ BACKBONES = (
     "vit_b_16",
 )
 MOST_MIB = 600  # a VGG-19 has 548; Streamlit holds an upload in memory while its page is open
+FROM_OUTSIDE = (
+    ", or a network from outside: `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `module:function`. Such a network is "
+    "trained as a black box, from its source's weights where they can be had"
+)
 NAMED = "Use letters, digits, dots, dashes and underscores."
 
 
@@ -56,14 +60,15 @@ def _dataset(key: str) -> str:
     )
 
 
-def _backbone(key: str, index: int) -> str:
+def _backbone(key: str, index: int, more: str = "") -> str:
     return st.selectbox(
         "Backbone",
         BACKBONES,
         index,
         key=key,
         accept_new_options=True,
-        help="resnet20 is small and suits images up to 64 pixels. You can type any torchvision classification model.",
+        help="resnet20 is small and suits images up to 64 pixels. You can type any torchvision classification model"
+        f"{more}.",
     )
 
 
@@ -110,9 +115,11 @@ def show_training() -> None:
             skip_broken = _skip_broken("train-skip")
         with first[1]:
             name = st.text_input("Name", max_chars=50, key="train-name", help=NAMED)
-            backbone = _backbone("train-backbone", 0)
+            backbone = _backbone("train-backbone", 0, FROM_OUTSIDE)
             imagenet = st.toggle(
-                "Start from ImageNet weights", key="train-imagenet", help="torchvision downloads them."
+                "Start from ImageNet weights",
+                key="train-imagenet",
+                help="torchvision downloads them. For a network from outside: never start from random weights.",
             )
         epochs = second[0].number_input(
             "Epochs",
@@ -133,7 +140,7 @@ def show_training() -> None:
             key="train-rate",
             placeholder="Default",
             help="Initial value; it decays to 0. Default: 0.001 for prototypical models, 0.05 for a black box from "
-            "scratch.",
+            "scratch; 0.00005 for a network from outside, 0.0005 if its weights are random.",
         )
         k = second[2].number_input(
             "Built-in prototypes",
@@ -149,9 +156,7 @@ def show_training() -> None:
         return
     remember_entries("train-")
     opened = _opened(data)
-    if opened is None:
-        return
-    if _free(name):
+    if opened is not None and _may_open(backbone) and _free(name):
         start_training(
             training_job(
                 name,
@@ -279,6 +284,16 @@ def _opened(data: str) -> str | None:
     except KMExError as error:
         show_error(str(error))
         return None
+
+
+def _may_open(backbone: str) -> bool:
+    """Whether pages may open a network's folder; a message says why not."""
+    try:
+        network_to_open(backbone)
+    except KMExError as error:
+        show_error(str(error))
+        return False
+    return True
 
 
 def _free(name: str) -> bool:

@@ -39,9 +39,12 @@ class TorchvisionNetworks(ArchitectureSource):
             raise unknown_name("network of torchvision", name, known)
         weights, notes = models.get_model_weights(name)["DEFAULT"], []
         module, pretrained = _made(name, IMAGENET if outputs is None else outputs), False
-        if outputs is None and not own_weights:
+        if not own_weights:
             try:
-                module.load_state_dict(weights.get_state_dict(progress=False, check_hash=True))
+                state, places = weights.get_state_dict(progress=False, check_hash=True), module.state_dict()
+                # a head of another number of classes keeps its new weights
+                fitting = {name: value for name, value in state.items() if value.shape == places[name].shape}
+                module.load_state_dict(places | fitting)
                 pretrained = True
             except (OSError, RuntimeError) as error:
                 notes.append(
