@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -119,3 +123,35 @@ def test_an_upload_outlives_a_run_of_the_page_and_a_lost_connection_and_can_be_c
     page.get_by_label("Files to upload").set_input_files(tmp_path / "big.tar")
     expect(page.get_by_text("big is uploaded.")).to_be_visible()
     assert uploads.path_of(upload_store, "big").stat().st_size == 5 << 20
+
+
+def test_what_arrived_before_the_connection_was_cut_counts(upload_server: str, upload_store: Store) -> None:
+    host = urlsplit(upload_server).netloc
+
+    def ask(path: str, body: bytes = b"") -> dict[str, str | int]:
+        connection = http.client.HTTPConnection(host, timeout=30)
+        connection.request("POST", path, body, {"KMEx-Upload": "1"})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, text
+        parsed: dict[str, str | int] = json.loads(text)
+        return parsed
+
+    half = 1 << 20  # what goes to the disk at once
+    whole = bytes(half) + b"x" * half
+    upload = ask("/uploads", json.dumps({"name": "cut", "files": [["a.bin", 2 * half]]}).encode())["upload"]
+    cut = http.client.HTTPConnection(host, timeout=30)
+    cut.putrequest("POST", f"/uploads/{upload}/0")
+    cut.putheader("KMEx-Upload", "1")
+    cut.putheader("Content-Length", str(2 * half))
+    cut.endheaders()
+    cut.send(whole[: half + half // 2])
+    cut.close()
+    for _ in range(100):
+        if at := int(ask(f"/uploads/{upload}")["received"]):
+            break
+        time.sleep(0.1)
+    assert half <= at <= half + half // 2
+    ask(f"/uploads/{upload}/{at}", whole[at:])
+    name = str(ask(f"/uploads/{upload}/finish")["name"])
+    assert (uploads.path_of(upload_store, name) / "a.bin").read_bytes() == whole
