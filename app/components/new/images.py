@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from app import read
-from app.access import dataset_to_open
+from app.access import dataset_to_open, for_this_machine_only
 from app.components.new.answers import answer_of
 from app.components.new.draft import OpenDraft, go_on
 from app.components.new.report import show_report
+from app.components.new.upload import show_upload, show_uploads
 from app.components.shared.messages import show_error
 from app.wording import MEANWHILE
 from kmex_core.base import jobs
@@ -20,10 +22,11 @@ from kmex_core.base.specs import DatasetSpec
 from kmex_core.commands.datasets import report_job
 from kmex_core.commands.requests import JobRequest
 from kmex_core.data import registry as datasets
+from kmex_core.data import uploads
 from kmex_core.data.report import KEYS
 from kmex_core.stages import drafts
 
-PATH, NAMED = "A path on this machine", "A data set by name"
+PATH, UPLOAD, NAMED = "A path on this machine", "An upload", "A data set by name"
 _REFUSED = "_refused_images"  # in the session: why images cannot be taken
 COLUMNS = {"label-column": ("class_column", "the class"), "image-column": ("image_column", "the images")}
 
@@ -49,9 +52,31 @@ def _choose(opened: OpenDraft) -> None:
     """Show where images come from."""
     images, key = opened.draft.images, opened.key("from")
     if key not in st.session_state:
-        st.session_state[key] = NAMED if datasets.registered(images) else PATH
-    # uploads go here: UPLOAD among the options, then `show_uploads()`, and `take(opened, path)` for `show_upload()`'s
-    source = st.segmented_control("Images from", (PATH, NAMED), key=key, required=True)
+        st.session_state[key] = _source_of(images)
+    source = st.segmented_control("Images from", (PATH, UPLOAD, NAMED), key=key, required=True)
+    if source == UPLOAD:
+        if uploaded := show_upload() or show_uploads():
+            take(opened, uploaded)
+            st.rerun()
+    else:
+        _name(opened, source)
+    if refusal := st.session_state.pop(_REFUSED, ""):
+        show_error(refusal)
+
+
+def _source_of(images: str) -> str:
+    """Where a draft's images come from; where they will probably come from if there are none yet."""
+    if datasets.registered(images):
+        return NAMED
+    if images and Path(images).is_relative_to(read.store().root.resolve() / uploads.ROOM):
+        return UPLOAD
+    # whoever is at this machine need not copy files to it
+    return PATH if images or for_this_machine_only() else UPLOAD
+
+
+def _name(opened: OpenDraft, source: str | None) -> None:
+    """Let a person name a path or a data set."""
+    images = opened.draft.images
     field = opened.key("named" if source == NAMED else "path")
     with st.form("new-images", border=False):
         if source == NAMED:
@@ -80,12 +105,10 @@ def _choose(opened: OpenDraft) -> None:
             type="primary",
             on_click=lambda: take(opened, str(st.session_state[field] or "").strip()),
         )
-    if refusal := st.session_state.pop(_REFUSED, ""):
-        show_error(refusal)
 
 
 def take(opened: OpenDraft, images: str) -> None:
-    """Make a path or a data set's name the images of a draft: for a callback. The page says why where it cannot be."""
+    """Make a path or a data set's name the images of a draft. The page says why where it cannot be."""
     if not images:
         st.session_state[_REFUSED] = "Name a folder or file, or choose a data set."
         return
