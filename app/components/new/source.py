@@ -36,10 +36,10 @@ def choose_network(opened: OpenDraft) -> None:
         st.info(message(why), icon=":material/extension:")
         return
     with right:
-        name = _choose_name(opened, source)
-    kind = OWN if source.reads == "file" else _choose_weights(opened)
+        kind = OWN if source.reads == "file" else _choose_weights(opened)
+    # the name is in the form, too: outside, a field that loses the focus to the button may swallow its click
     with st.form("new-network", border=False):
-        file, path = None, ""
+        name, file, path = _choose_name(opened, source), None, ""
         if kind == UPLOAD:
             most = upload_limit(MOST_MIB)
             file = st.file_uploader(
