@@ -114,7 +114,7 @@ def predicted_here(store: Store, name: str) -> dict[str, str]:
             )
             with torch.inference_mode():
                 label = int(network.head(network.encoder(pixels)).argmax())
-            found["/".join(images.file_name(at).split("/")[-2:])] = subject.info.class_names[label]
+            found["/".join(str(images.file_name(at)).split("/")[-2:])] = subject.info.class_names[label]
     return found
 
 
