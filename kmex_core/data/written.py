@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import make_folder
+from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.store import checked_name, demand_writable
 from kmex_core.data.dataset import EncodedSplit, Split, Subset
@@ -87,7 +87,7 @@ def _write_split(path: Path, images: Iterable[tuple[bytes, int]], class_names: S
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(class_names)}}
     schema = pa.schema([pa.field("image", image), pa.field("label", pa.int64())]).with_metadata(
-        {"huggingface": json.dumps({"info": {"features": features}})}
+        {"huggingface": write_json({"info": {"features": features}})}
     )
     rest = iter(images)
     with pq.ParquetWriter(path, schema, compression="none") as out:

@@ -334,6 +334,7 @@ def test_curves_come_by_themselves_and_the_slider_moves_the_mark(page: Page) -> 
     assert [(int(row["seed"]), int(row["k"])) for row in rows] == [(seed, k) for seed in range(5) for k in range(1, 21)]
 
 
+@pytest.mark.slow  # minutes: 60,000 images are embedded, placed on the map and converted first
 @pytest.mark.real_data
 def test_the_map_of_mnist(browser: Browser, tmp_path: Path) -> None:
     """60,000 real images, seen by the demo's network, which knows digits of 8×8 pixels from other writers."""

@@ -68,6 +68,7 @@ def test_the_metric_is_evaluated(tmp_path: Path, demo_cache: Path) -> None:
     assert 0 < answer["metrics"]["silhouette"]["mean"] <= 1
 
 
+@pytest.mark.slow  # half a minute of training
 def test_the_baseline_is_trained_and_evaluated(tmp_path: Path) -> None:
     folder, cache = with_example("baseline", tmp_path / "copy"), tmp_path / "store"
     train = (

@@ -146,7 +146,7 @@ def test_bad_parquet_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(InputError, match="cannot be read as parquet"):
         datasets.load(DatasetSpec(str(tmp_path)))
-    pq.write_table(pa.table({"image": [1], "hue": [0]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"image": [1], "hue": [0], "width": [8]}), tmp_path / "train.parquet")
     with pytest.raises(InputError, match="no column 'label'"):
         datasets.load(DatasetSpec(str(tmp_path)))
     pq.write_table(pa.table({"image": [1], "label": [0]}), tmp_path / "train.parquet")

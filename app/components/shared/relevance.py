@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.components.shared.web import component
 from app.links import bound_to, number_in, one_of, refuse
-from kmex_core.data.display import COLOURS, FADE, packed_relevance, picture_file, reduced
+from kmex_core.data.display import COLOURS, FADE, FRAME, packed_relevance, picture_file, reduced
 from kmex_core.data.preprocessing import Box, Preprocessing
 from kmex_core.data.seen import seen_picture
 from kmex_core.models.info import ModelInfo
@@ -20,6 +20,7 @@ from kmex_core.relevance.types import RelevanceMaps
 
 _relevance = component("relevance")
 _SCALES = {name: asdict(scale) for name, scale in COLOURS.items()}
+_FRAME = f"rgb{(FRAME,) * 3}"
 
 
 @dataclass(frozen=True)
@@ -140,4 +141,12 @@ def show_figures(key: str, figures: Sequence[Figure], columns: int) -> None:
         figures: what to show.
         columns: in how many columns (two at most on a phone).
     """
-    _relevance(key=key, data={"scales": _SCALES, "columns": columns, "figures": [asdict(figure) for figure in figures]})
+    _relevance(
+        key=key,
+        data={
+            "scales": _SCALES,
+            "columns": columns,
+            "frame": _FRAME,
+            "figures": [asdict(figure) for figure in figures],
+        },
+    )

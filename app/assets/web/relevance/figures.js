@@ -20,11 +20,10 @@ import { blanch, blend, boxPixels, greyOf, levels, stretched, tableOf, unpacked 
  * @property {string} about what it is, for those who cannot see it
  * @property {string} warning what is wrong with the map; "" for nothing
  *
- * @typedef {{ figures: Figure[], scales: import('./look.js').Scales, columns: number }} FiguresData
+ * @typedef {{ figures: Figure[], scales: import('./look.js').Scales, columns: number, frame: string }} FiguresData
  */
 
 const SIDE = 256; // pixels that the longer side of a map has at least, as in kmex_core.data.display.overlay
-const FRAME = 'rgb(90,90,90)'; // around the map, where the picture is larger
 const LINE = 2; // pixels
 const SMALL = 96; // pictures up to this size are enlarged crisply
 
@@ -43,6 +42,7 @@ export class Figures {
    */
   constructor(parent, scales) {
     this.scales = scales;
+    this.frame = '';
     this.root = element('div', { class: 'kx-figures' }, parent);
     this.turn = 0; // of `update`: a newer one overtakes
     /** @type {Overlay[]} */
@@ -50,9 +50,10 @@ export class Figures {
   }
 
   /** @param {FiguresData} data */
-  async update({ figures, scales, columns }) {
+  async update({ figures, scales, columns, frame }) {
     const turn = ++this.turn;
     this.scales = scales;
+    this.frame = frame; // its colour around a map, where the picture is larger
     this.root.style.setProperty('--columns', String(columns));
     this.maps = [];
     const pictures = await Promise.all(figures.map(({ picture }) => loaded(picture)));
@@ -70,7 +71,7 @@ export class Figures {
     const crisp = Math.max(image.naturalWidth, image.naturalHeight) <= SMALL;
     if (map) {
       const canvas = element('canvas', { role: 'img', 'aria-label': about }, root);
-      this.maps.push(new Overlay(canvas, image, map));
+      this.maps.push(new Overlay(canvas, image, map, this.frame));
     } else {
       element('img', { src: picture, alt: about, class: crisp ? 'kx-crisp' : '' }, root);
     }
@@ -95,8 +96,9 @@ class Overlay {
    * @param {HTMLCanvasElement} canvas
    * @param {HTMLImageElement} image
    * @param {RelevanceMap} map
+   * @param {string} frame
    */
-  constructor(canvas, image, { width, height, values, fade, box }) {
+  constructor(canvas, image, { width, height, values, fade, box }, frame) {
     const factor = Math.max(1, Math.ceil(SIDE / Math.max(image.naturalWidth, image.naturalHeight)));
     canvas.width = image.naturalWidth * factor;
     canvas.height = image.naturalHeight * factor;
@@ -115,7 +117,7 @@ class Overlay {
       const around = this.pen.getImageData(0, 0, canvas.width, canvas.height);
       blanch(around.data, greyOf(around.data));
       this.pen.putImageData(around, 0, 0);
-      this.pen.fillStyle = FRAME;
+      this.pen.fillStyle = frame;
       this.pen.fillRect(left - LINE, top - LINE, wide + 2 * LINE, high + 2 * LINE);
     }
   }
