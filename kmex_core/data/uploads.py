@@ -65,6 +65,11 @@ def folder_of(store: Store, name: str) -> Path:
     return folder
 
 
+def record_of(folder: Path) -> Path:
+    """The record beside an upload's folder. Images from Python have none."""
+    return folder.with_name(f"{folder.name}.json")
+
+
 def path_of(store: Store, name: str) -> Path:
     """What opens an upload as a data set: its folder, or the archive that is all there is in it.
 
@@ -107,7 +112,7 @@ def folders(store: Store) -> list[Path]:
 def _described(folder: Path) -> Upload:
     path = _opened(folder)
     try:
-        record = read_json(folder.with_name(f"{folder.name}.json").read_text(encoding="utf-8"))
+        record = read_json(record_of(folder).read_text(encoding="utf-8"))
         date = datetime.fromisoformat(record["date"])
         return Upload(folder.name, path, int(record["bytes"]), int(record["files"]), date.astimezone(UTC))
     except (OSError, ValueError, KeyError, TypeError):  # somebody removed or damaged the record
@@ -156,7 +161,7 @@ def received_as(store: Store, upload: str) -> str:
     """The name of the upload that was received under an id; "" if none was."""
     for folder in folders(store):
         try:
-            if read_json(folder.with_name(f"{folder.name}.json").read_text(encoding="utf-8"))["upload"] == upload:
+            if read_json(record_of(folder).read_text(encoding="utf-8"))["upload"] == upload:
                 return folder.name
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -177,7 +182,7 @@ def delete(store: Store, name: str) -> None:
             folder = folder_of(store, name)
             opened = _opened(folder)
             os.rename(folder, gone)
-            folder.with_name(f"{name}.json").unlink(missing_ok=True)
+            record_of(folder).unlink(missing_ok=True)
             keep_folder(gone.parent)
         shutil.rmtree(gone)
     except StoreError:

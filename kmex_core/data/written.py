@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,23 +16,23 @@ from kmex_core.base.files import make_folder
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.store import checked_name, demand_writable
+from kmex_core.data import uploads
 from kmex_core.data.dataset import EncodedSplit, Split, Subset
 from kmex_core.data.display import png
 
-FOLDER = "from-python"  # in the store's data
 MOST_BYTES = 2 * 2**30
 SPARE = 256 * 2**20  # bytes that stay free on the disk
 GROUP = 64  # images that are held in memory
 
 
 def place_of(root: Path, name: str) -> Path:
-    """Where the pictures of a model are kept.
+    """Where the pictures of a model are kept: among the uploads, where pages list and delete them.
 
     Args:
         root: the store's.
         name: the model's.
     """
-    return root / "data" / FOLDER / checked_name(name)
+    return root / uploads.ROOM / checked_name(name).replace(".", "-")
 
 
 @contextlib.contextmanager
@@ -63,8 +63,9 @@ def written(
     """
     demand_writable("The images cannot be kept")
     make_folder(folder.parent)
-    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    part = folder.with_name(f".{secrets.token_hex(16)}.part")  # as of an upload, so that upkeep knows it
     try:
+        part.mkdir()
         done, size = 0, 0
         for split, images in splits.items():
             for length in _write_split(part / f"{split}.parquet", images, class_names):
@@ -132,7 +133,7 @@ def _check_size(size: int, done: int, total: int, folder: Path) -> None:
 
 def _replace(part: Path, folder: Path) -> None:
     """Put a finished folder in its place; at every moment the old or the new one is whole somewhere."""
-    old = part.with_suffix(".old")
+    old = part.with_suffix(".gone")
     if folder.exists():
         folder.rename(old)
     part.rename(folder)

@@ -19,7 +19,7 @@ from kmex_core.base.phrases import first_few
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store, checked_name, demand_writable
-from kmex_core.data import registry
+from kmex_core.data import registry, uploads
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.display import png
 from kmex_core.data.network_input import normalise, pictures_of
@@ -179,10 +179,14 @@ def _images(
 
 
 def _place(store: Store, name: str) -> Path:
-    """Where the images of a model are kept: not where those of another one are, which had this name before."""
+    """Where the images of a model are kept: not where those of another one are, which had this name before, nor what
+    somebody has uploaded."""
     others = {info.dataset for info in catalogue.list_models(store)[0] if info.name != name}
     numbered = (name if number == 1 else f"{name[:60]}-{number}" for number in itertools.count(1))
-    return next(place for each in numbered if str((place := place_of(store.root, each)).resolve()) not in others)
+    places = (place_of(store.root, each) for each in numbered)
+    return next(
+        place for place in places if str(place.resolve()) not in others and not uploads.record_of(place).exists()
+    )
 
 
 def _from_input(batches: Batches, preprocessing: Preprocessing, away: list[float]) -> Iterator[tuple[bytes, int]]:
