@@ -10,6 +10,7 @@ import pytest
 from kmex_core.base.store import Store
 from tests.helpers.compatibility import IMAGES, LAYOUTS, MODELS, MODULE, LayoutCase, ModelCase, pictures
 from tests.helpers.compatibility_run import OK, opened, tried
+from tests.helpers.paths import ROOT
 
 NEEDED = {"timm": "timm", "transformers": "transformers", "checkpoint": "timm"}  # packages, by family
 
@@ -48,3 +49,13 @@ def test_there_are_enough_of_each() -> None:
     assert sum(case.quick for case in LAYOUTS) >= 8
     assert len(MODELS) >= 24
     assert len(LAYOUTS) >= 15
+
+
+def test_the_page_has_every_case() -> None:
+    """`make compat` writes it; whoever adds a case runs that."""
+    lines = (ROOT / "docs" / "compatibility.md").read_text().splitlines()
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines if line.startswith("| ")]
+    for case in MODELS:
+        assert (case.family, case.name) in rows
+    for layout in LAYOUTS:
+        assert layout.name in {first for first, _ in rows}
