@@ -1,11 +1,11 @@
 """Metrics as pure functions on arrays, one concept per file; only those on relevance maps need torch."""
 
+from kmex_core.base.chance import chance_accuracy
 from kmex_core.metrics.accuracy import (
     accuracy,
     agreement,
     black_box_accuracy,
     black_box_agreement,
-    chance_accuracy,
     class_accuracy,
     confusion,
     paired_interval,

@@ -51,21 +51,6 @@ def black_box_agreement(predicted: np.ndarray, black_box: np.ndarray) -> float |
     return None if bool((black_box == NO_CLASS).all()) else agreement(predicted, black_box)
 
 
-def chance_accuracy(labels: np.ndarray, classes: int) -> float:
-    """The accuracy of guessing, 0…1: of one class in `classes`, or of always naming the most frequent one.
-
-    Args:
-        labels: (N,) integers 0…classes−1, N ≥ 1.
-        classes: 1 or more.
-
-    Raises:
-        ValueError: when there are no images.
-    """
-    if len(labels) == 0:
-        raise ValueError("Expected at least one image.")
-    return max(1 / classes, float(np.bincount(labels, minlength=classes).max()) / len(labels))
-
-
 NORMAL_95 = 1.959964
 MANY = 1000
 

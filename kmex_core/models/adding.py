@@ -27,7 +27,7 @@ from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.written import encoded_images, place_of, written
 from kmex_core.models import catalogue
 from kmex_core.models.from_python import Origin
-from kmex_core.models.info import RANDOM, TEST_IS_TRAINING, ModelInfo
+from kmex_core.models.info import AT_CHANCE, RANDOM, TEST_IS_TRAINING, ModelInfo
 from kmex_core.networks import passes, recognised, splitting, trust
 from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import Batches
@@ -85,6 +85,7 @@ def add(store: Store, kmex: Added, origin: Origin, name: str, overwrite: bool, s
                     "data": data.fingerprint,
                     TEST_IS_TRAINING: bool(origin.class_outputs) and _held_out(origin),
                     RANDOM: False,
+                    **({AT_CHANCE: origin.at_chance} if origin.class_outputs else {}),
                     "versions": versions(),
                     "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 },

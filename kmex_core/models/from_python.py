@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kmex_core.base.chance import above_chance, chance_accuracy
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Progress, silent
@@ -60,6 +61,7 @@ class Origin:
         sample: the embeddings (n, D) of the first images of each split.
         accuracy: share of the test images that the network itself classifies correctly; None if it predicts none of
             the classes, or without test images.
+        at_chance: whether guessing would reach that accuracy, too.
     """
 
     network: nn.Module | None = None
@@ -71,6 +73,7 @@ class Origin:
     loaders: Mapping[str, Iterable[Any]] = field(default_factory=dict)
     sample: Mapping[str, np.ndarray] = field(default_factory=dict)
     accuracy: float | None = None
+    at_chance: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # images are not copied with a module
@@ -206,8 +209,12 @@ def _fitted(
     pixel_range, pixel_mean = _pixels(train, origin.preprocessing)
     test, validation = embedded.get("test"), embedded.get("validation")
     accuracy = float((test.black_box == test.labels).mean()) if test is not None and class_outputs else None
-    if test is not None and accuracy is not None and origin.prepared is not None:
-        _warn_of_chance(accuracy, test.labels, len(names))
+    at_chance = False
+    if test is not None and accuracy is not None:
+        chance = chance_accuracy(test.labels, len(names))
+        at_chance = not above_chance(accuracy, chance, len(test))
+        if at_chance and origin.prepared is not None:
+            _warn_of_chance(accuracy, chance, len(test))
     prototypes, metric, counts = _prototypes(embedded, names, request, str(place))
     nearest, nearest_any = train.index_of(prototypes.nearest), train.index_of(prototypes.nearest_any)
     made_by = {
@@ -234,6 +241,7 @@ def _fitted(
             class_outputs=class_outputs,
             sample={split: each.z[:SAMPLE].copy() for split, each in embedded.items()},
             accuracy=accuracy,
+            at_chance=at_chance,
         ),
     )
 
@@ -370,13 +378,10 @@ def _embedded(
         raise splitting.not_run(network, batches.last, error) from error
 
 
-def _warn_of_chance(accuracy: float, labels: np.ndarray, classes: int) -> None:
-    """Warn where the network itself is no better than guessing on held-out images."""
-    chance = max(1 / classes, float(np.bincount(labels).max()) / len(labels))
-    if accuracy > min(chance + 3 * np.sqrt(chance * (1 - chance) / len(labels)), (1 + chance) / 2):
-        return
+def _warn_of_chance(accuracy: float, chance: float, images: int) -> None:
+    """Warn that the network itself is no better than guessing on held-out images."""
     warnings.warn(
-        f"The network itself classifies {accuracy:.1%} of {len(labels):,} held-out images correctly, hardly more than "
+        f"The network itself classifies {accuracy:.1%} of {images:,} held-out images correctly, hardly more than "
         f"by guessing ({chance:.1%}). Usual causes: another preprocessing than in training, or another order of the "
         "classes (name its outputs with classes).",
         stacklevel=5,

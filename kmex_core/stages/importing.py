@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kmex_core.base.chance import above_chance, chance_accuracy
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file
 from kmex_core.base.progress import Progress, silent
@@ -18,7 +19,6 @@ from kmex_core.base.store import Store, checked_name
 from kmex_core.data import registry
 from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import Preprocessing
-from kmex_core.metrics import chance_accuracy
 from kmex_core.models import catalogue
 from kmex_core.models.info import TEST_IS_TRAINING, ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
@@ -244,13 +244,13 @@ def _described(store: Store, request: ImportRequest, progress: Progress) -> Mode
 def chance_warning(accuracy: float | None, data: registry.ImageDataset) -> str:
     """What to say of an accuracy that guessing would reach, too; "" for any above that.
 
-    Guessing is right on 1/C of the images, or on the share of the largest class; 3 standard deviations above are noise.
+    Guessing is right on 1/C of the images, or on the share of the largest class; see `base.chance`.
     """
     labels = data.split("test").labels
     if accuracy is None or not len(labels):
         return ""
     guess = chance_accuracy(labels, len(data.class_names))
-    if accuracy > min(guess + 3 * math.sqrt(guess * (1 - guess) / len(labels)), (1 + guess) / 2):
+    if above_chance(accuracy, guess, len(labels)):
         return ""
     return (
         f"{accuracy:.1%} of the test images are correct, hardly more than by chance ({guess:.1%}). Usual "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from kmex_core.base.chance import above_chance, chance_accuracy
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from kmex_core.metrics import chance_accuracy, confusion
+from kmex_core.metrics import confusion
 
 if TYPE_CHECKING:
     from kmex_core.networks.splitting import SplitModel
 
 IMAGES, FEW = 500, 200  # held-out images of the check, and of each search for a mistake
 BATCH = 50
-Z = 3.0  # standard deviations above chance that are more than noise
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,6 @@ class InputCheck:
     def at_chance(self) -> bool:
         """Whether guessing would reach the accuracy, too."""
         return not above_chance(self.accuracy, self.chance, self.images)
-
-
-def above_chance(accuracy: float, chance: float, images: int) -> bool:
-    """Whether an accuracy is more than `Z` standard deviations above what guessing reaches on that many images."""
-    return accuracy > min(chance + Z * math.sqrt(chance * (1 - chance) / max(1, images)), (1 + chance) / 2)
 
 
 def checked_input(

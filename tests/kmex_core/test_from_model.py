@@ -407,9 +407,13 @@ def test_some_outputs_of_many_and_none_of_them(pixels: np.ndarray) -> None:
             KMEx.from_model(many, images, PLAIN, classes=classes)
 
 
+@pytest.mark.usefixtures("store")
 def test_a_network_that_guesses_is_warned_of(pixels: np.ndarray) -> None:
     with pytest.warns(UserWarning, match=r"itself classifies 0.0% of 18 held-out images correctly, hardly more"):
-        KMEx.from_model(Colours(order=(0, 2, 1)), (pixels, LABELS), PLAIN, k=1)
+        made = KMEx.from_model(Colours(order=(0, 2, 1)), (pixels, LABELS), PLAIN, k=1)
+    info = made.add_to_store("mine")
+    assert info.made_by["at_chance"] is True
+    assert "Guessing is as good as what 'mine' itself predicts" in info.caveat
 
 
 # ---- explanations ---------------------------------------------------------------------------------------------------
