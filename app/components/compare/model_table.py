@@ -147,8 +147,7 @@ def show_radar(table: Sequence[Row]) -> None:
     st.caption(
         "Every axis runs from 0 at the centre to 1; farther out is better. "
         + "; ".join(f"**{axis.title}**: {METRICS[axis.metric].title}, {axis.scale}" for axis in AXES)
-        + ". Axes not measured for a model are left out of its line. Black boxes have no prototypes and are not "
-        "shown."
+        + ". Axes not measured for a model are left out of its line. Rows without prototypes are not shown."
     )
     show_download("Radar as CSV", places, "radar.csv")
 

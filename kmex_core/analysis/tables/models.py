@@ -25,7 +25,7 @@ def model_table(store: Store, infos: Sequence[ModelInfo]) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "Name": [info.name for info in infos],
-            "Kind": [MODEL_KINDS[info.kind].title for info in infos],
+            "Kind": [MODEL_KINDS[info.kind].title if info.predicts or info.k else "Encoder" for info in infos],
             "Data set": [datasets.title(info.dataset) for info in infos],
             "Backbone": [info.backbone for info in infos],
             "Accuracy ↑": [None if info.accuracy is None else info.accuracy * 100 for info in infos],
