@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -75,7 +75,7 @@ class DicomPicture(Image.Image):
 
             self._file.seek(0)
             with _parsing():
-                stored = pixel_array(self._file)  # YBR becomes RGB
+                stored = pixel_array(cast(BinaryIO, self._file))  # YBR becomes RGB
             self.im = Image.fromarray(self._grey(stored) if self.mode == "L" else stored).im
             self._decoded = True
         return super().load()
@@ -123,7 +123,7 @@ def _header(file: IO[bytes], name: str) -> Any:
 
     file.seek(PREAMBLE + len(MARK))
     with _parsing():
-        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        meta = read_dataset(cast(BinaryIO, file), False, True, stop_when=lambda tag, *_: tag.group != 2)
         syntax = meta.get("TransferSyntaxUID")
         if syntax not in DECODED:
             kind = getattr(syntax, "name", "an unknown transfer syntax")

@@ -52,10 +52,10 @@ def written(pixels: np.ndarray, kind: str = "MONOCHROME2", bits: int = 12, rle: 
 def test_grey_is_shown_through_the_first_window_as_pydicom_does_it() -> None:
     pytest.importorskip("pydicom")
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_windowing
+    from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 
     signed = (RAMP.astype(np.int16) - 2048).copy()
-    tags = {"RescaleSlope": 2, "RescaleIntercept": -100}
+    tags: dict[str, Any] = {"RescaleSlope": 2, "RescaleIntercept": -100}
     for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         content = written(signed, WindowCenter=[40, 7], WindowWidth=[400, 9], VOILUTFunction=function, **tags)
         header = pydicom.dcmread(io.BytesIO(content))
