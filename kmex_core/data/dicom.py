@@ -71,7 +71,7 @@ class DicomPicture(Image.Image):
     def load(self) -> Any:
         """Decode the pixels once; see `Image.load`."""
         if not self._decoded:
-            from pydicom.pixels import pixel_array
+            from pydicom.pixels.utils import pixel_array
 
             self._file.seek(0)
             with _parsing():
