@@ -125,7 +125,8 @@ def contents(
             if index % LOOKED_UP == 0 and len(files) > LOOKED_UP:
                 progress(Event("Comparing files", index, len(files)))
             known = memory.recall(file, level) if changed is None else None
-            if known is None:
+            # a flaw may be gone without a change of the file: a package was installed, a format can be read now
+            if known is None or (known.flaw and look):
                 missing.append(index)
             else:
                 keep(index, known)

@@ -18,8 +18,10 @@ import numpy as np
 import pi_heif
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from kmex_core.base.errors import InputError
+from kmex_core.data.dicom import DicomPicture, is_dicom
 
 if TYPE_CHECKING:
     pass
@@ -33,12 +35,14 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 DECODER = "2"
 GREY_ALPHA_DECODER = "3"  # for 16-bit grey with alpha, formerly colour; all other files are unchanged
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
-FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF and HEIC"
+FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, HEIC and DICOM"
 SUFFIXES = (
     "png", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "hif",
+    "dcm", "dicom",
 )  # fmt: skip
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000
+MOST_PAGES = 100_000  # of a TIFF, counted at most
 ENOUGH = 1024
 MAX_PROFILE_BYTES = 4 * 2**20
 SAME_COLOUR = 3
@@ -83,8 +87,9 @@ class Header:
         shape: (H, W) as stored, after the EXIF rotation.
         grey: whether it is stored as grey, so that `read_picture` returns (H, W).
         decoder: the decoder version that first produced its present pixels.
-        format: by content, one of `FORMATS`.
+        format: by content, one of `FORMATS`, or DICOM.
         alpha: whether it stores transparency.
+        pages: how many a TIFF has; the first is read.
     """
 
     shape: tuple[int, int]
@@ -92,6 +97,7 @@ class Header:
     decoder: str
     format: str
     alpha: bool
+    pages: int = 1
 
 
 def read_picture(source: bytes | Path, name: str = "") -> Picture:
@@ -99,9 +105,11 @@ def read_picture(source: bytes | Path, name: str = "") -> Picture:
 
     The result depends on the file alone, so a file has the same pixels wherever it is read:
 
-    - Format: one of `FORMATS`, by content; the name does not matter. No other decoder is ever started.
-    - Frames: a file that names its primary picture (MPO and HEIC, as phones write them) gives that; animations and
-      files with several pages are refused, since the intended picture is unknown.
+    - Format: one of `FORMATS`, or DICOM (see `DicomPicture`), by content; the name does not matter. No other decoder is
+      ever started.
+    - Frames: a file that names its primary picture (MPO and HEIC, as phones write them) gives that, a TIFF
+      its first page, and a note if it has more; animations and DICOM files of several frames are refused, since the
+      intended picture is unknown.
     - Rotation: turned and mirrored as its EXIF (or XMP, TIFF, HEIC) data says; damaged EXIF data is left out.
     - Grey: 1-bit, 8-bit, 16-bit and float grey, with or without alpha, stays grey. WebP, AVIF with alpha and
       most palettes count as colour.
@@ -149,6 +157,7 @@ def read_header(source: bytes | Path, name: str = "") -> Header:
             decoder,
             image.format or "",
             image.has_transparency_data,
+            _pages(image),
         )
 
 
@@ -164,7 +173,7 @@ def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
         if size > MAX_BYTES:
             raise InputError(f"{name} has {size / 2**20:,.1f} MB; the limit is {MAX_BYTES // 2**20} MB.")
         try:
-            image = stack.enter_context(Image.open(file, formats=FORMATS))
+            image = stack.enter_context(_image(file, name))
             _check(image, name)
             yield image
         except InputError:
@@ -177,6 +186,15 @@ def _opened(source: bytes | Path, name: str) -> Iterator[Image.Image]:
             raise InputError(f"{name} {error}") from None
         except _DAMAGE as error:
             raise InputError(f"{name} is damaged or truncated ({error}).") from error
+
+
+def _image(file: IO[bytes], name: str) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        if is_dicom(file):
+            return DicomPicture(file, name)
+        raise
 
 
 class _Refused(Exception):
@@ -206,8 +224,30 @@ def _check(image: Image.Image, name: str) -> None:
         raise InputError(_too_many_pixels(name, f"{width:,} × {height:,}"))
     if width < 1 or height < 1:
         raise InputError(f"{name} has no pixels.")
-    if image.format not in ("MPO", "HEIF") and getattr(image, "is_animated", False):
-        raise InputError(f"{name} has several frames or pages. Save the one you want as a separate file.")
+    if image.format not in ("MPO", "HEIF", "TIFF") and getattr(image, "is_animated", False):
+        raise InputError(f"{name} has several frames. Save the one you want as a separate file.")
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pages a TIFF has, by the chain of its directories (TIFF 6.0, section 2); 1 for other formats."""
+    if not isinstance(image, TiffImageFile):
+        return 1
+    file, seen = image.fp, set[int]()
+    assert file is not None
+    file.seek(0)
+    head = file.read(16)
+    order, big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]  # BigTIFF
+    count_of, next_of, entry = (order + "Q", order + "Q", 20) if big else (order + "H", order + "I", 12)
+    at = struct.unpack_from(next_of, head, 8 if big else 4)[0]
+    # a chain that is cut off or circular ends there: the first page is valid anyway
+    with contextlib.suppress(struct.error, OverflowError, ValueError, OSError):
+        while at and at not in seen and len(seen) < MOST_PAGES:
+            file.seek(at)
+            entries = struct.unpack(count_of, file.read(struct.calcsize(count_of)))[0]
+            seen.add(at)
+            file.seek(entries * entry, io.SEEK_CUR)
+            at = struct.unpack(next_of, file.read(struct.calcsize(next_of)))[0]
+    return max(len(seen), 1)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -232,12 +272,16 @@ def _turn(image: Image.Image) -> int:
 
 def _decoded(image: Image.Image) -> Picture:
     notes = []
+    if (pages := _pages(image)) > 1:
+        notes.append(f"The file has {pages:,} pages; only the first is used.")
     stored, factor, grey = image.size, _reduction(image.size), _is_grey(image)
     turned = image.format != "PNG" and _turn(image) > 1  # a TIFF is turned while it is loaded
     if factor > 1:
         image.draft(None, (stored[0] // factor, stored[1] // factor))
     drafted = image.size != stored
     image.load()
+    if isinstance(image, DicomPicture):
+        notes += image.notes
     turn, profile = _turn(image), image.info.get("icc_profile") or b""
     if turned or turn > 1:
         notes.append("The picture was turned according to its EXIF data.")

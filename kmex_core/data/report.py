@@ -46,6 +46,8 @@ class Storage:
         shapes: how many different ones there are.
         modes: how many are grey, colour, or either with alpha.
         formats: how many are of each format; "" for images in memory.
+        several_pages: how many are TIFF files of several pages.
+        unused_pages: how many pages these have after their first, which is the only one used.
     """
 
     looked_at: int
@@ -54,6 +56,8 @@ class Storage:
     shapes: int
     modes: Mapping[str, int]
     formats: Mapping[str, int]
+    several_pages: int = 0
+    unused_pages: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def report(spec: DatasetSpec, sample: int = SAMPLE, progress: Progress = silent)
     smallest = min(range(len(classes)), key=lambda label: counts["train"][label])
     imbalance = max(counts["train"]) / max(counts["train"][smallest], 1)
     broken = next((item for item in data.left_out if item.reason == BROKEN), None)
-    copies = _copies(data)
+    copies, storage = _copies(data), _storage(data, sample, progress)
     return DatasetReport(
         name=data.name,
         fingerprint=data.fingerprint,
@@ -153,12 +157,20 @@ def report(spec: DatasetSpec, sample: int = SAMPLE, progress: Progress = silent)
         classes=classes,
         imbalance=imbalance,
         smallest=data.class_names[smallest],
-        storage=_storage(data, sample, progress),
+        storage=storage,
         copies=copies,
         unreadable=broken,
         left_out=tuple(item for item in data.left_out if item.reason != BROKEN),
         notes=(
-            *filter(None, (refused, _imbalance_note(imbalance, classes[smallest]), _contradictions_note(copies))),
+            *filter(
+                None,
+                (
+                    refused,
+                    _imbalance_note(imbalance, classes[smallest]),
+                    _contradictions_note(copies),
+                    _pages_note(storage),
+                ),
+            ),
             *data.notes,
         ),
     )
@@ -177,7 +189,7 @@ def _storage(data: ImageDataset, sample: int, progress: Progress) -> Storage:
     total = sum(len(split) for split in data.splits.values())
     count = min(sample or total, total)
     ends = np.cumsum([len(split) for split in data.splits.values()])
-    parts, modes, formats, shapes = list(data.splits.values()), Counter[str](), Counter[str](), []
+    parts, modes, formats, shapes, pages = list(data.splits.values()), Counter[str](), Counter[str](), [], []
     for done, position in enumerate(np.unique(np.linspace(0, total - 1, count).astype(int))):
         if done % 100 == 0:
             progress(Event("Reading headers", done, count))
@@ -186,6 +198,7 @@ def _storage(data: ImageDataset, sample: int, progress: Progress) -> Storage:
         shapes.append(header.shape)
         modes[("grey" if header.grey else "colour") + (" with alpha" if header.alpha else "")] += 1
         formats[header.format] += 1
+        pages.append(header.pages)
     progress(Event("Reading headers", count, count))
     heights, widths = np.array(shapes).T
 
@@ -199,6 +212,8 @@ def _storage(data: ImageDataset, sample: int, progress: Progress) -> Storage:
         len(set(shapes)),
         dict(modes.most_common()),
         dict(formats.most_common()),
+        sum(of > 1 for of in pages),
+        sum(pages) - len(pages),
     )
 
 
@@ -249,3 +264,16 @@ def _contradictions_note(copies: Copies) -> str:
         return ""
     what = "1 image occurs" if count == 1 else f"{count:,} images occur"
     return f"{what} in more than one class: no classifier can be right about all copies."
+
+
+def _pages_note(storage: Storage) -> str:
+    count, unused = storage.several_pages, storage.unused_pages
+    if not count:
+        return ""
+    which = (
+        f"1 of {storage.looked_at:,} images looked at is a TIFF file"
+        if count == 1
+        else (f"{count:,} of {storage.looked_at:,} images looked at are TIFF files")
+    )
+    others = "1 other page is" if unused == 1 else f"{unused:,} other pages are"
+    return f"{which} of several pages. The first page is used; {others} not."

@@ -111,6 +111,7 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, page_store: Stor
     assert "ours" not in models.known_names(page_store)
 
 
+@pytest.mark.slow  # a kill and a reload are seen above
 def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
     browser: Browser, own_store: Store, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_data_set_is_listed_trained_on_and_converted(tmp_path: Path) -> None
     assert answer["accuracy_kmex"] > 0.45  # chance: a third
 
 
+@pytest.mark.slow  # half a minute; each registered method is tried in test_registry
 def test_the_relevance_method_is_shown_and_evaluated(tmp_path: Path, demo_cache: Path) -> None:
     folder, name = with_example("relevance-method", tmp_path / "copy"), "saliency"
     picture, out = tmp_path / "seven.png", tmp_path / "out"

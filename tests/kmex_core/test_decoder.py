@@ -490,7 +490,7 @@ def test_a_bigger_picture_is_as_sharp_as_a_network_can_see() -> None:
 
 def test_suffixes_name_formats_that_can_be_read() -> None:
     known = Image.registered_extensions()
-    assert {known[f".{suffix}"] for suffix in SUFFIXES} <= {*images.FORMATS, "MPO"}
+    assert {known[f".{suffix}"] for suffix in set(SUFFIXES) - {"dcm", "dicom"}} <= {*images.FORMATS, "MPO"}
     assert {"jfif", "gif", "avif", "heic"} <= set(SUFFIXES)
 
 
