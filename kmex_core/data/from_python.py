@@ -95,7 +95,7 @@ def pictures(
     Raises:
         InputError: when they are something else, or cannot be used (see `judged`).
     """
-    given = _by_split(images, test)
+    given = by_split(images, test)
     read: dict[str, Split] = {}
     labels: dict[str, np.ndarray] = {}
     names: tuple[str, ...] = tuple(class_names or ())
@@ -180,7 +180,12 @@ def _of_pil(image: Image.Image, where: str) -> np.ndarray:
 # ---- what was given -------------------------------------------------------------------------------------------------
 
 
-def _by_split(images: Any, test: Any) -> dict[str, Any]:
+def by_split(images: Any, test: Any) -> dict[str, Any]:
+    """What was given for each split: of a mapping by its names, in any spelling; else for training. `test` if not None.
+
+    Raises:
+        InputError: for names that are no splits or the same one, and without a training split.
+    """
     if not isinstance(images, Mapping):
         return {"train": images} | ({} if test is None else {"test": test})
     found: dict[str, Any] = {}

@@ -57,27 +57,14 @@ def add(store: Store, kmex: Added, origin: Origin, name: str, overwrite: bool, s
     with catalogue.claimed(store, name):
         catalogue.check_free(store, name, name if overwrite else "", "Choose another name, or pass overwrite=True.")
         found = _network(network, head_path, origin.outputs, example, source)
-        info = ModelInfo(
-            name=name,
-            kind="blackbox",
-            dataset="",
-            root="",
-            backbone=found.backbone,
-            class_names=kmex.class_names,
-            preprocessing=preprocessing,
-            accuracy=origin.accuracy,
-            made_by={},
-            details=found.details,
-            head_path=found.head_path,
-            outputs=origin.outputs,
-            class_outputs=origin.class_outputs,
-        )
+        info = origin.described(found, kmex.class_names, preprocessing, name)
         parts = _rebuilt(info, found, kmex, example)
         with _images(store, origin, preprocessing, info) as (data, place, tolerance):
             _compare(parts, info, data, origin, tolerance)
             info = dataclasses.replace(
                 info,
                 dataset=place,
+                accuracy=origin.accuracy,
                 class_column=data.class_column,
                 made_by={
                     "command": command,

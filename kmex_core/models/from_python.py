@@ -21,11 +21,12 @@ from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.data.dataset import ImageDataset
-from kmex_core.data.from_python import is_pictures, picture_of, pictures
+from kmex_core.data.from_python import by_split, is_pictures, picture_of, pictures
 from kmex_core.data.network_input import pixel_bounds
 from kmex_core.data.opened import dataset
 from kmex_core.data.preprocessing import Preprocessing
-from kmex_core.data.splits import SPLITS, word_of
+from kmex_core.data.splits import SPLITS
+from kmex_core.models.info import ModelInfo
 from kmex_core.models.output_classes import Classes, for_classes
 from kmex_core.networks import passes, splitting
 from kmex_core.networks.encoders import kept_path
@@ -33,6 +34,7 @@ from kmex_core.networks.extraction import extract
 from kmex_core.networks.given_preprocessing import IMAGENET, WAYS, Prepared, imagenet, prepared
 from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import Batches
+from kmex_core.networks.recognised import Recognised
 from kmex_core.networks.splitting import SplitModel
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO, EmbeddingMetric
@@ -77,6 +79,26 @@ class Origin:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # images are not copied with a module
+
+    def described(
+        self, found: Recognised, class_names: tuple[str, ...], preprocessing: Preprocessing, name: str = ""
+    ) -> ModelInfo:
+        """The network as the store describes it, without its images and what it came of."""
+        return ModelInfo(
+            name=name,
+            kind="blackbox",
+            dataset="",
+            root="",
+            backbone=found.backbone,
+            class_names=class_names,
+            preprocessing=preprocessing,
+            accuracy=None,
+            made_by={},
+            details=found.details,
+            head_path=found.head_path,
+            outputs=self.outputs,
+            class_outputs=self.class_outputs,
+        )
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -310,22 +332,10 @@ def _inputs(data: ImageDataset, split: str, ways: Prepared) -> Iterator[tuple[Te
 
 
 def _loaders(images: Any, test: Any) -> dict[str, Iterable[Any]]:
-    found = {}
-    for name, part in images.items() if isinstance(images, Mapping) else [("train", images)]:
-        split = word_of(str(name))
-        if not split or split in found:
-            raise InputError(
-                f"Expected splits named {', '.join(SPLITS)}, each once; got {', '.join(map(str, images))}."
-            )
-        found[split] = part
-    if test is not None:
-        found["test"] = test
-    if "train" not in found:
-        raise InputError("There are no training images.")
     # a data set of tensors is read in batches
     return {
         split: torch.utils.data.DataLoader(part, BATCH) if isinstance(part, torch.utils.data.Dataset) else part
-        for split, part in found.items()
+        for split, part in by_split(images, test).items()
     }
 
 

@@ -149,23 +149,7 @@ def _recognised(kmex: Saved, module: nn.Module, preprocessing: Preprocessing | N
     shape = (2, preprocessing.inputs, *preprocessing.size)
     example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(passes.device_of(module))
     found = recognised.recognised(module, head_path, origin.outputs, example)
-    if found is None:
-        return None
-    return ModelInfo(
-        name="",
-        kind="blackbox",
-        dataset="",
-        root="",
-        backbone=found.backbone,
-        class_names=kmex.class_names,
-        preprocessing=preprocessing,
-        accuracy=None,
-        made_by={},
-        details=found.details,
-        head_path=found.head_path,
-        outputs=origin.outputs,
-        class_outputs=origin.class_outputs,
-    )
+    return None if found is None else origin.described(found, kmex.class_names, preprocessing)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

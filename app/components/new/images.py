@@ -77,13 +77,14 @@ def _source_of(images: str) -> str:
 def _name(opened: OpenDraft, source: str | None) -> None:
     """Let a person name a path or a data set."""
     images = opened.draft.images
+    registered = datasets.registered(images)
     field = opened.key("named" if source == NAMED else "path")
     with st.form("new-images", border=False):
         if source == NAMED:
             st.selectbox(
                 "Data set",
                 list(datasets.DATASETS),
-                list(datasets.DATASETS).index(datasets.registered(images)) if datasets.registered(images) else None,
+                list(datasets.DATASETS).index(registered) if registered else None,
                 format_func=_title,
                 key=field,
                 placeholder="Choose a data set",
@@ -91,7 +92,7 @@ def _name(opened: OpenDraft, source: str | None) -> None:
         else:
             st.text_input(
                 "Folder, table or archive",
-                images if not datasets.registered(images) else "",
+                "" if registered else images,
                 max_chars=4000,
                 key=field,
                 placeholder="/home/me/photos",
