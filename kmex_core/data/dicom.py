@@ -32,6 +32,9 @@ TAGS = [
 ]  # fmt: skip
 
 
+SUFFIXES = ("dcm", "dicom")
+
+
 def is_dicom(file: IO[bytes]) -> bool:
     """Whether a file is DICOM, by its mark (PS3.10, section 7.1)."""
     file.seek(PREAMBLE)

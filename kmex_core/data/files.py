@@ -16,9 +16,11 @@ from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Progress, silent
 from kmex_core.data.content import DIGEST_BYTES, contents
 from kmex_core.data.dataset import LeftOut
+from kmex_core.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from kmex_core.data.listing import Files, FileState, Listing, numbers, state_of
 from kmex_core.data.pictures import DECODER, SUFFIXES, read_header, read_picture
 
+BESIDE = "DICOM files beside pictures of other formats"
 UNKNOWN = "files with a suffix that no picture has"
 ARCHIVED = "archives, which are not unpacked inside a data set"
 BARE = "files without a suffix"
@@ -82,6 +84,9 @@ class Found:
 def scan(folder: Path, root: Path, tally: Tally, used: Collection[str] = ()) -> Found:
     """All pictures below a folder at any depth, by suffix; lists each directory once and reads no file.
 
+    DICOM files count only where there is nothing else: beside other pictures they are, as a rule, what those were made
+    from, and whether they can be read depends on a package.
+
     Links to files and to direct subfolders are followed; deeper links to folders are not.
 
     Args:
@@ -93,7 +98,7 @@ def scan(folder: Path, root: Path, tally: Tally, used: Collection[str] = ()) -> 
     Raises:
         InputError: when the folder cannot be read.
     """
-    files, folders = Listing(str(root)), list[str]()
+    listing, dicom, folders = Listing(str(root)), Listing(str(root)), list[str]()
     waiting = [(str(folder), "" if folder == root else name_in(folder, root) + "/")]
     while waiting:
         directory, prefix = waiting.pop()
@@ -118,11 +123,17 @@ def scan(folder: Path, root: Path, tally: Tally, used: Collection[str] = ()) -> 
                     folders.append(_text(entry.name))
             elif not stat.S_ISREG(status.st_mode):
                 tally.add(IRREGULAR, name)
+            elif suffix.lower().lstrip(".") in DICOM_SUFFIXES:
+                dicom.add(entry.path, name, status)
             elif suffix.lower().lstrip(".") in SUFFIXES:
-                files.add(entry.path, name, status)
+                listing.add(entry.path, name, status)
             elif name not in used:
                 tally.add(ARCHIVED if suffix.lower() in ARCHIVES else UNKNOWN if suffix else BARE, name)
-    every = files.files()
+    every, others = listing.files(), dicom.files()
+    if not len(every):
+        every, others = others, every
+    for file in others:
+        tally.add(BESIDE, file.name)
     return Found(every.take(every.by_name()), sorted(folders))
 
 

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from kmex_core.base.errors import InputError
+from kmex_core.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from kmex_core.data.dicom import DicomPicture, is_dicom
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, HEIC and DICOM"
 SUFFIXES = (
     "png", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "hif",
-    "dcm", "dicom",
+    *DICOM_SUFFIXES,
 )  # fmt: skip
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000

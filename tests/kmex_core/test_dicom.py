@@ -13,10 +13,11 @@ from PIL import Image
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
-from kmex_core.data import dicom
+from kmex_core.data import dicom, registry
+from kmex_core.data.files import BESIDE
 from kmex_core.data.pictures import read_header, read_picture
 from kmex_core.data.report import report
-from tests.helpers.pictures import saved
+from tests.helpers.pictures import encoded, saved
 
 pytestmark = pytest.mark.usefixtures("store")
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
@@ -117,6 +118,22 @@ def test_without_pydicom_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(dicom, "find_spec", lambda name: None if name == "pydicom" else find_spec(name))
     with pytest.raises(InputError, match="`pip install pydicom`"):
         read_picture(b"\0" * 128 + b"DICM" + b"\0" * 50, "'a.dcm'")
+
+
+def test_a_folder_is_of_dicom_files_or_of_other_pictures(tmp_path: Path) -> None:
+    root, content = tmp_path / "images", written(RAMP)
+    for number in range(12):
+        place = root / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.dcm").write_bytes(content[:-2] + bytes([number, 0]))
+    alone = registry.load(DatasetSpec(str(root)))
+    assert sum(map(len, alone.splits.values())) == 12
+    for number in range(12):  # as before there was DICOM: it is left out, whether it could be read or not
+        (root / "ab"[number % 2] / f"{number}.png").write_bytes(encoded(np.full((8, 8, 3), 20 * number, np.uint8)))
+    mixed = registry.load(DatasetSpec(str(root)))
+    assert sum(map(len, mixed.splits.values())) == 12
+    assert [(each.reason, each.count) for each in mixed.left_out] == [(BESIDE, 12)]
+    assert mixed.channels == 3
 
 
 def test_the_first_page_of_a_tiff_is_used_and_the_others_are_counted(tmp_path: Path) -> None:
