@@ -59,6 +59,8 @@ def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
             assert "only KMEx classifies" in shown(test)
             assert [one.label for one in test.metric][:2] == ["KMEx accuracy ↑", "Ghost prototypes ↓"]
     assert not found, found
+    models = healthy(open_link("models", chosen=info.name)).dataframe[0].value  # which lists others, too
+    assert models.set_index("Name").loc[info.name, "Kind"] == "Encoder"
     # nothing to compare on the map, whatever the address asks for
     test = healthy(open_link("embedding", model=info.name, k=str(K), show="disagree"))
     assert data_of(test, "map")["beside"] is False
