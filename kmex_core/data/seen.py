@@ -62,13 +62,17 @@ def seen_picture(pixels: np.ndarray, preprocessing: Preprocessing) -> SeenPictur
     )
     framed = np.pad(shown, ((top, bottom), (left, right), (0, 0)))
     h_all, w_all = framed.shape[:2]
-    place = (
-        (left + box[0] * w) / w_all,
-        (top + box[1] * h) / h_all,
-        (left + box[2] * w) / w_all,
-        (top + box[3] * h) / h_all,
+    # rounding may put an end outside by 1e-16
+    x0, y0, x1, y1 = (
+        min(1.0, max(0.0, end))
+        for end in (
+            (left + box[0] * w) / w_all,
+            (top + box[1] * h) / h_all,
+            (left + box[2] * w) / w_all,
+            (top + box[3] * h) / h_all,
+        )
     )
-    return SeenPicture(framed, place, across * down, bars=framed.shape != shown.shape)
+    return SeenPicture(framed, (x0, y0, x1, y1), across * down, bars=framed.shape != shown.shape)
 
 
 def _outer(box: Box, axis: int) -> float:
