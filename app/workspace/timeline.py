@@ -21,7 +21,7 @@ def timeline(sweeps: Sequence[Sweep], evidence: Evidence | None, source: Callabl
     """What the component Explore draws inside its timeline, as JSON.
 
     Shares are in per cent. `chance` is the middle 95 % of draws of random training images in place of the prototypes,
-    `range` that of a curve's axis.
+    `range` that of a curve's axis, which has room for its own band: chance may be far from it.
 
     Args:
         sweeps: of different seeds, at least one.
@@ -48,7 +48,6 @@ def _curves(sweeps: Sequence[Sweep]) -> dict[str, Curve]:
 
 def _drawn(name: str, curve: Curve, sweeps: Sequence[Sweep]) -> dict[str, Any]:
     swept, kind = course(sweeps, curve), curve.kind
-    chance = [] if swept.chance is None else [swept.chance]
     most = sweeps[0].reach if name == "effective" else np.inf
     return {
         "name": name,
@@ -59,7 +58,7 @@ def _drawn(name: str, curve: Curve, sweeps: Sequence[Sweep]) -> dict[str, Any]:
         "low": _rounded(swept.low),
         "high": _rounded(swept.high),
         "chance": None if swept.chance is None else [_rounded(end) for end in swept.chance.T],
-        "range": _rounded(np.array(range_of(curve, [swept.low, swept.high, *chance], most))),
+        "range": _rounded(np.array(range_of(curve, [swept.low, swept.high], most))),
         "about": kind.about,
     }
 
