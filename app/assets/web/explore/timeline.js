@@ -92,6 +92,9 @@ export class TimelineView {
     this.why = element('p', {}, this.words);
     this.reason = element('span', {}, this.why);
     this.take = element('button', { class: 'kx-pill', type: 'button' }, this.why);
+    const reading = element('details', {}, this.words);
+    element('summary', { text: 'How to read the curves' }, reading);
+    this.about = element('p', {}, reading);
     this.listen();
   }
 
@@ -143,7 +146,11 @@ export class TimelineView {
     this.ticks.clear();
     for (const k of timeline.ks) {
       const major = k === timeline.ks[0] || k % MAJOR === 0;
-      const tick = element('span', { class: `kx-timeline-tick${major ? ' kx-major' : ''}`, text: String(k) }, this.scale);
+      const tick = element(
+        'span',
+        { class: `kx-timeline-tick${major ? ' kx-major' : ''}`, text: String(k) },
+        this.scale,
+      );
       tick.style.left = `${100 * (placeOf(timeline.ks, k) ?? 0)}%`;
       this.ticks.set(k, tick);
     }
@@ -154,6 +161,8 @@ export class TimelineView {
     this.mark.hidden = place === null;
     this.mark.style.setProperty('--at', String(place ?? 0));
     this.mark.title = timeline.reason;
+    const scaled = 'Each curve has a scale of its own, with its ends at the right; a grey band may be outside it.';
+    say(this.about, `${timeline.about} ${scaled}`);
   }
 
   /** Shows the number that is chosen. */
