@@ -1,7 +1,7 @@
 // @ts-check
 // The k timeline: a slider over the numbers of prototypes per class, with what each number gives drawn inside it.
 
-import { element } from '../dom.js';
+import { element, say } from '../dom.js';
 import {
   HEIGHT,
   WIDTH,
@@ -41,16 +41,6 @@ function drawn(tag, attributes, parent) {
   for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
   parent.append(created);
   return created;
-}
-
-/**
- * Sets a text where it differs.
- *
- * @param {Element} target
- * @param {string} text
- */
-function say(target, text) {
-  if (target.textContent !== text) target.textContent = text;
 }
 
 export class TimelineView {
@@ -195,7 +185,7 @@ export class TimelineView {
     const { timeline } = this;
     if (!timeline) return;
     const { curves, ks, steps, suggested, reason } = timeline;
-    const brief = curves.slice(0, 2).map((curve) => `${curve.title} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
+    const brief = curves.slice(0, 2).map((curve) => `${curve.name} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
     say(this.brief, i < 0 ? '' : brief.join(' · '));
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
     say(this.step, i < 0 ? 'These prototypes have no place on the timeline.' : steps[i] || first);
