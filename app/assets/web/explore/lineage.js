@@ -2,7 +2,7 @@
 // Which prototype of a class came from which, by the last step of k.
 
 import { element, fit, say, set } from '../dom.js';
-import { numberOf, titleOf } from './prototypes.js';
+import { counted, numberOf, titleOf } from './prototypes.js';
 import { prototypePoint } from './state.js';
 
 /** @typedef {import('./panel_view.js').PanelView} PanelView */
@@ -26,6 +26,23 @@ export function lineageLines(above, below, parent) {
     const from = above.indexOf(parent[p]);
     return from < 0 ? [] : [/** @type {[number, number]} */ ([middle(from, above), middle(place, below)])];
   });
+}
+
+/**
+ * The row above in the order of what came from it, so that few lines cross.
+ *
+ * @param {number[]} above
+ * @param {number[]} below
+ * @param {number[]} parent of each of all prototypes below
+ * @returns {number[]}
+ */
+export function untangled(above, below, parent) {
+  const middle = (/** @type {number} */ from) => {
+    const places = [...below.keys()].filter((place) => parent[below[place]] === from);
+    return places.length ? places.reduce((sum, place) => sum + place, 0) / places.length : Infinity;
+  };
+  const keyed = above.map((p) => /** @type {const} */ ([p, middle(p)]));
+  return keyed.sort(([p, a], [q, b]) => (a === b ? p - q : a - b)).map(([p]) => p);
 }
 
 /**
@@ -65,12 +82,12 @@ export class Lineage {
    */
   update(view, label, alone) {
     const { layer, before } = view;
-    const above = alone && before ? membersOf(before, label) : [];
     const below = alone ? membersOf(layer, label) : [];
+    const above = alone && before ? untangled(membersOf(before, label), below, layer.parent) : [];
     const lines = lineageLines(above, below, layer.parent);
     this.root.hidden = lines.length === 0;
     if (!before || this.root.hidden) return;
-    say(this.caption, `Where they come from: ${above.length} prototypes above, ${below.length} below`);
+    say(this.caption, `Where they come from: ${counted(above.length, 'prototype')} above, ${below.length} below`);
     this.tree.style.minWidth = `${GAP * below.length}px`;
     const path = lines.map(([from, to]) => `M${1000 * from} 0L${1000 * to} ${HEIGHT}`).join('');
     if (!this.lines.firstChild) this.lines.append(document.createElementNS(SVG, 'path'));

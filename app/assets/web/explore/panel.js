@@ -20,14 +20,8 @@ import { TableView } from './table.js';
  * @property {import('./transport.js').Transport} transport
  */
 
-/** @type {{ [mode in Mode]: string }} */
-const TITLES = {
-  gallery: 'Prototypes',
-  selection: 'Selection',
-  board: 'This looks like that',
-  prototype: 'Prototype',
-  image: 'Image',
-};
+// what is beneath a view, which leads back to it
+const TITLES = { gallery: 'Prototypes', selection: 'Selection', board: 'This looks like that' };
 const DEPTHS = /** @type {const} */ ({ gallery: 0, selection: 1, board: 2, prototype: 3, image: 3 });
 const REST = 120; // milliseconds after which the table follows: not at each step of a drag
 
@@ -94,10 +88,9 @@ export class Panel {
     const { mode } = this;
     const isList = mode === 'gallery' || mode === 'selection';
     const asTable = this.asTable && isList;
-    const below = modeOf({ ...view, ...this.beneath(view) });
     this.back.hidden = mode === 'gallery';
-    say(this.back, `← ${TITLES[below]}`);
-    say(this.title, TITLES[mode]);
+    say(this.back, `← ${TITLES[this.beneath(view)]}`);
+    say(this.title, mode === 'gallery' || mode === 'board' ? TITLES[mode] : '');
     this.table.hidden = !isList;
     this.table.setAttribute('aria-pressed', String(asTable));
     this.gallery.root.hidden = mode !== 'gallery' || asTable;
@@ -120,11 +113,11 @@ export class Panel {
    * What is beneath the view on top.
    *
    * @param {PanelView} view
-   * @returns {Pick<PanelView, 'address' | 'selection'>}
    */
   beneath(view) {
     const address = { ...view.address, ...closed(this.mode) };
-    return { address, selection: this.mode === 'selection' ? null : view.selection };
+    const below = modeOf({ ...view, address, selection: this.mode === 'selection' ? null : view.selection });
+    return below === 'prototype' || below === 'image' ? 'gallery' : below; // closing a card takes what is picked away
   }
 
   close() {
@@ -159,6 +152,12 @@ export class Panel {
     if (!wasHere) return;
     const target = before?.focus;
     if (target instanceof HTMLElement && target.isConnected && target.offsetParent) target.focus();
-    else this.title.focus({ preventScroll: true });
+    else this.titleOfView().focus({ preventScroll: true });
+  }
+
+  titleOfView() {
+    const { prototype, image, selection } = this;
+    const titles = { prototype, image, selection, gallery: this, board: this };
+    return titles[this.mode].title;
   }
 }

@@ -100,7 +100,7 @@ export class PrototypeCard {
     const size = classSizes(cloud, classes.length)[layer.class[p]];
     const same = layer.class.filter((label) => label === layer.class[p]).length;
     say(this.title, layer.name[p] || title);
-    say(this.place, layer.name[p] ? `${title}, one of ${same}` : `One of ${same}`);
+    say(this.place, layer.name[p] ? `${title}, which has ${same}` : `One of ${same}`);
     this.image.hidden = layer.picture[p] < 0;
     if (layer.picture[p] >= 0) {
       set(this.image, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[p]}.png`));

@@ -133,7 +133,8 @@ export function lastStepOf(layer, before, members) {
     return children.length > 1 ? [`${numberOf(before, parent)} split into ${joined(children)}`] : [];
   });
   if (!splits.length) return '';
-  return `From ${counted(before.class.filter((label) => label === layer.class[members[0]]).length, 'prototype')}: ${splits.join('; ')}.`;
+  const had = before.class.filter((label) => label === layer.class[members[0]]).length;
+  return `From ${counted(had, 'prototype')}: ${splits.join('; ')}.`;
 }
 
 /**

@@ -67,7 +67,7 @@ export class SelectionPanel {
     this.buttons = element('div', { class: 'kx-buttons' }, this.root);
     this.download = element('button', { type: 'button', class: 'kx-pill', text: 'Download CSV' }, this.buttons);
     this.clear = element('button', { type: 'button', class: 'kx-pill', text: 'Clear' }, this.buttons);
-    this.factsTitle = element('h4', { text: 'More often than elsewhere' }, this.root);
+    this.factsTitle = element('h4', { text: 'More often here (bar) than in all images (line)' }, this.root);
     this.factsList = element('ul', { class: 'kx-facts-list' }, this.root);
     this.noFacts = element('p', { class: 'kx-quiet' }, this.root);
     this.trayTitle = element('h4', { text: 'Images' }, this.root);
@@ -118,7 +118,7 @@ export class SelectionPanel {
     const isRest = found.images === cloud.total || found.images === 0;
     say(
       this.noFacts,
-      found.facts.length || isRest ? '' : 'Nothing occurs more often here than elsewhere beyond chance.',
+      found.facts.length || isRest ? '' : 'Nothing is more frequent here than in the other images beyond chance.',
     );
     this.noFacts.hidden = !this.noFacts.textContent;
   }
