@@ -1,7 +1,8 @@
 // @ts-check
 // The rows and columns of the tables. No DOM.
 
-import { count, visible } from '../map/data.js';
+import { count } from '../map/data.js';
+import { visible } from '../map/embedding.js';
 import { percent } from './facts.js';
 import { shownClasses } from './panel_view.js';
 import { byClass, imageTitle, numberOf, titleOf } from './prototypes.js';
@@ -67,8 +68,9 @@ export function shownImages(view) {
   const { cloud, layer, address, selection, data } = view;
   if (selection) return indices(selection.mask);
   const labels = [...data.model.classes.keys()].filter(shownClasses(view));
-  const classes = address.classes.length ? labels : null;
-  return visible(cloud, layer, { show: address.show, classes, test: address.test }) ?? [...Array(cloud.total).keys()];
+  const classes = address.classes.length ? new Set(labels) : null;
+  const mask = visible(cloud, layer, { show: address.show, classes, test: address.test });
+  return mask ? indices(mask) : [...Array(cloud.total).keys()];
 }
 
 /**
