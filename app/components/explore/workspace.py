@@ -24,7 +24,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.colours import class_colours
 from kmex_core.prototypes.source import KMeans, PrototypeSource
 
-_explore = component("explore")
+_explore = component("explore", "map")
 KEY = "explore"
 
 
