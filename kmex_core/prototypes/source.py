@@ -1,4 +1,4 @@
-"""Prototype sources: k-means on an embedding, or a model with built-in prototypes."""
+"""Prototype sources: k-means on an embedding, a model with built-in prototypes, or a version that people edited."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from kmex_core.base.specs import PrototypeSpec
+from kmex_core.base.specs import PrototypeSpec, stable_key
 from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.operations import Operation, described
 
 SUGGESTED = -1  # for `k`: the number that `suggestion` gives for each class
 
@@ -18,11 +19,16 @@ class PrototypeSource(ABC):
 
     Attributes:
         built_in: whether they are the model's own, and not found by KMEx.
-        slug: for file names: the number of prototypes per class, "auto" or "own".
+        seed: of k-means; 0 where there is none.
+        slug: for file names: the number of prototypes per class, "auto", "own", or "version-" and a digest.
         query: selects this source in a page's address.
     """
 
     built_in: ClassVar[bool]
+
+    @property
+    def seed(self) -> int:
+        return 0
 
     @property
     @abstractmethod
@@ -107,6 +113,51 @@ class BuiltIn(PrototypeSource):
 
     def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
         return PrototypeSpec(embedding, 0, held_out=held_out, method="own-2")
+
+
+@dataclass(frozen=True)
+class Version(PrototypeSource):
+    """KMEx's prototypes as people edited them.
+
+    Attributes:
+        name: any text, by which people know it.
+        base: the prototypes that were edited.
+        operations: what was done to them.
+    """
+
+    name: str
+    base: KMeans
+    operations: tuple[Operation, ...]
+    built_in: ClassVar[bool] = False
+
+    @property
+    def digest(self) -> str:
+        """Of the operations."""
+        return stable_key(described(self.operations))
+
+    @property
+    def seed(self) -> int:
+        return self.base.seed
+
+    @property
+    def slug(self) -> str:
+        return f"version-{self.digest[:8]}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        return self.base.query | {"version": self.name}
+
+    def title(self, kind: str) -> str:
+        return "KMEx"
+
+    def per_class(self, built_in: int) -> int:
+        return SUGGESTED
+
+    def seeded(self, seed: int) -> Self:
+        return self
+
+    def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
+        return replace(self.base.spec(embedding, held_out), edits=self.digest)
 
 
 def numbered(k: int) -> int | str:
