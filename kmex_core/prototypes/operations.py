@@ -180,3 +180,69 @@ def _text(where: str, name: str, value: Any, most: int) -> str:
     if "\0" in text:
         raise InputError(f'{where}: "{name}" has characters that are no text.')
     return text
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
+def words(operation: Operation, class_names: Sequence[str]) -> str:
+    """An edit as a sentence, with names of classes as they are: "Moved prototype 3 to class 'cat'.".
+
+    Args:
+        operation: the edit.
+        class_names: C names; a class beyond them is named by its number.
+    """
+
+    def of(label: int) -> str:
+        return f"'{class_names[label]}'" if label < len(class_names) else str(label)
+
+    match operation:
+        case Hide(p):
+            return f"Hid prototype {p}."
+        case Show(p):
+            return f"Showed prototype {p} again."
+        case Move(p, label):
+            return f"Moved prototype {p} to class {of(label)}."
+        case Merge((first, second)):
+            return f"Merged prototypes {first} and {second}."
+        case Split(p):
+            return f"Split prototype {p}."
+        case Add(image, label):
+            where = "its own class" if label is None else f"class {of(label)}"
+            return f"Added training image {image} as a prototype of {where}."
+        case Name(p, name):
+            return f"Named prototype {p} '{name}'." if name else f"Took the name of prototype {p} away."
+        case Note(p, note):
+            return f"Wrote a note on prototype {p}." if note else f"Took the note on prototype {p} away."
+    raise ValueError(f"Unknown edit {operation}.")
+
+
+def summary(operations: Sequence[Operation]) -> str:
+    """Edits in a few words: "3 prototypes hidden, 1 merged pair"; "nothing" for none that is left."""
+    hidden: set[int] = set()
+    counts = dict.fromkeys(("moved", "merged pair", "split", "added", "named", "annotated"), 0)
+    for operation in operations:
+        match operation:
+            case Hide(p):
+                hidden.add(p)
+            case Show(p):
+                hidden.discard(p)
+            case _:
+                counts[_COUNTED[operation.op]] += 1
+    parts = [(len(hidden), "hidden"), *((count, what) for what, count in counts.items())]
+    told = [f"{count} {what}{'s' * (what == 'merged pair' and count != 1)}" for count, what in parts if count]
+    if not told:
+        return "nothing"
+    number, rest = told[0].split(" ", 1)
+    first = told[0] if "pair" in rest else f"{number} prototype{'s' * (number != '1')} {rest}"
+    return ", ".join([first, *told[1:]])
+
+
+_COUNTED = {
+    "move": "moved",
+    "merge": "merged pair",
+    "split": "split",
+    "add": "added",
+    "name": "named",
+    "note": "annotated",
+}

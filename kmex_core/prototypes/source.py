@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import numpy as np
+
+from kmex_core.base.phrases import first_few
 from kmex_core.base.specs import PrototypeSpec, stable_key
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.operations import Operation, described
+from kmex_core.prototypes.operations import Operation, described, summary
+from kmex_core.prototypes.types import Prototypes
 
 SUGGESTED = -1  # for `k`: the number that `suggestion` gives for each class
 
@@ -158,6 +163,16 @@ class Version(PrototypeSource):
 
     def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
         return replace(self.base.spec(embedding, held_out), edits=self.digest)
+
+
+def edited_note(version: Version, prototypes: Prototypes, class_names: Sequence[str]) -> str:
+    """What was edited in a version, and which classes are left without prototypes, as sentences."""
+    empty = np.flatnonzero(np.bincount(prototypes.classes, minlength=len(class_names)) == 0).tolist()
+    told = f"Version '{version.name}' is edited: {summary(version.operations)}."
+    if not empty:
+        return told
+    names = first_few([f"'{class_names[label]}'" for label in empty], 5)
+    return f"{told} No image is predicted as {names}, which {'has' if len(empty) == 1 else 'have'} no prototypes."
 
 
 def numbered(k: int) -> int | str:

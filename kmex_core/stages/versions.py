@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ ROOM = "versions"
 FILES = re.compile(r"[0-9a-f]{20}\.json")
 MOST = 8 * 2**20  # bytes of a file
 NO_VERSION = "None"  # what the sidebar calls the prototypes that nobody edited
-_KEY = re.compile(r"[0-9a-f]{20}")
 
 
 @dataclass(frozen=True)
@@ -181,12 +180,14 @@ def _sound(values: Any) -> Saved:
     """
     if not isinstance(values, dict):
         raise InputError("it is not a JSON object")
-    texts = {name: values.get(name) for name in ("model", "weights", "base_key", "note", "product", "name")}
-    for name, text in texts.items():
+    texts: dict[str, str] = {}
+    for name in ("model", "weights", "base_key", "note", "product", "name"):
+        text = values.get(name)
         if not isinstance(text, str) or len(text) > MOST_NOTE or not _is_text(text):
             raise InputError(f"'{name}' is not a text")
+        texts[name] = text
     created, scores = values.get("created"), values.get("scores")
-    if not isinstance(created, int | float) or isinstance(created, bool) or not 0 <= created < 2**40:
+    if not isinstance(created, int | float) or isinstance(created, bool) or not 0 <= created < 2**37:
         raise InputError("'created' is not a time")
     if not isinstance(scores, dict):
         raise InputError("'scores' is not an object")
@@ -225,6 +226,16 @@ def versions_of(store: Store, model: str) -> tuple[list[Saved], list[str]]:
     return sorted(found, key=lambda saved: (saved.created, saved.version.name)), damaged
 
 
+def of_gone_models(store: Store, weights: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """The files of versions that belong to none of these models, with the reason why nobody needs them."""
+    for path in regular_files(store.root / ROOM, FILES):
+        try:
+            if read_file(path).weights not in weights:
+                yield path, "of a model that is gone"
+        except StoreError:
+            continue  # `verify` tells of it
+
+
 def read(store: Store, model: str, name: str) -> Saved:
     """A version of a model.
 
@@ -253,6 +264,12 @@ def version_of(subject: Subject, name: str) -> Version:
             "changed since. Its edits mean nothing for these."
         )
     return saved.version
+
+
+def usable_versions(subject: Subject) -> list[Version]:
+    """The versions of a model that fit its prototypes as they are now, the oldest first."""
+    found, _ = versions_of(subject.store, subject.info.name)
+    return [saved.version for saved in found if saved.base_key == subject.conversion(saved.version.base).key]
 
 
 # ---- changing --------------------------------------------------------------------------------------------------------
