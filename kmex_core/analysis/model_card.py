@@ -139,11 +139,11 @@ def _edits(info: ModelInfo, source: PrototypeSource) -> list[str]:
     """The history of a version."""
     if not isinstance(source, Version):
         return []
-    head = f"People edited these prototypes; this is the version '{source.name}'. They are numbered as k-means found "
+    head = f"People edited these prototypes; this is the version '{source.name}'. They are numbered as k-means "
     return _section(
         "Edits",
         [
-            f"{markdown(head)}them, from 0, and new ones follow:",
+            f"{markdown(head)} found them, from 0, and new ones follow:",
             "",
             *(f"{n}. {markdown(words(each, info.class_names))}" for n, each in enumerate(source.operations, 1)),
         ],

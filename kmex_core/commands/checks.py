@@ -30,7 +30,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import PrototypeSource, numbered
+from kmex_core.prototypes.source import KMeans, PrototypeSource, numbered
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind
 
 if TYPE_CHECKING:
