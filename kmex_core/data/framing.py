@@ -73,7 +73,6 @@ def read_framing(text: str) -> Framing:
         f"region-SIZE-ACROSS-DOWN in thousandths (SIZE from {round(1000 * SMALLEST)} to 1000, the others from 0 to "
         "1000); then invert. For example: turn90_region-500-0-1000_invert."
     )
-    return framing
 
 
 def _in_range(framing: Framing) -> bool:
