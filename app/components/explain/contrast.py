@@ -8,7 +8,8 @@ import streamlit as st
 from app import read
 from app.components.explain.explanation import show_verdict
 from app.components.explain.image_picker import Picked
-from app.components.shared.relevance import ground, mapped, plain, show_figures
+from app.components.shared.relevance import show_figures
+from app.figures.overlay import ground, mapped, plain
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown

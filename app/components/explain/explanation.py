@@ -12,7 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from app import claims, read
 from app.components.explain.image_picker import Picked
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, show_figures, show_look
+from app.figures.overlay import ground, mapped, plain
 from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
