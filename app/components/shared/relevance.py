@@ -12,7 +12,7 @@ from app.figures.overlay import AROUND, SCALES, Figure
 from app.links import bound_to, number_in, one_of, refuse
 from kmex_core.data.display import COLOURS
 from kmex_core.models.info import ModelInfo
-from kmex_core.relevance.catalogue import METHODS, TARGETS, MapKind
+from kmex_core.relevance.catalogue import TARGETS, MapKind, usable_methods
 
 _relevance = component("relevance")
 
@@ -36,7 +36,7 @@ def choose_maps(info: ModelInfo) -> MapKind:
     without gradients there are fewer methods."""
     described = {name: target for name, target in TARGETS.items() if name != "score" or info.predicts}
     targets = {name: target.title for name, target in described.items()}
-    usable = {name: method for name, method in METHODS.items() if info.differentiable or not method.gradients}
+    usable = usable_methods(info.differentiable)
     methods = {name: method.title for name, method in usable.items()}
     target = st.selectbox(
         "Explained number",
