@@ -10,7 +10,10 @@ const TEXTS = [
   ['pad', { crop: 'pad' }],
   ['turn270_pad_invert', { crop: 'pad', turns: 3, inverted: true }],
   ['region-350-0-1000', { crop: 'region', size: 0.35, across: 0, down: 1 }],
-  ['turn180_region-1000-500-333_invert', { crop: 'region', turns: 2, inverted: true, size: 1, across: 0.5, down: 0.333 }],
+  [
+    'turn180_region-1000-500-333_invert',
+    { crop: 'region', turns: 2, inverted: true, size: 1, across: 0.5, down: 0.333 },
+  ],
   ['invert', { inverted: true }],
 ];
 
@@ -32,10 +35,22 @@ test('a drawn square is where it was drawn', () => {
 
 test('a square that is drawn beyond the picture, or hardly at all, is one of the picture', () => {
   for (const [from, to] of [
-    [[190, 90], [900, 900]],
-    [[5, 5], [-900, -900]],
-    [[50, 50], [50, 50]],
-    [[199, 99], [199.5, 99.5]],
+    [
+      [190, 90],
+      [900, 900],
+    ],
+    [
+      [5, 5],
+      [-900, -900],
+    ],
+    [
+      [50, 50],
+      [50, 50],
+    ],
+    [
+      [199, 99],
+      [199.5, 99.5],
+    ],
   ]) {
     const region = drawnRegion(from, to, 200, 100);
     const { left, top, side } = regionBox(region, 200, 100);

@@ -3,7 +3,9 @@
 
 import { element } from '../dom.js';
 import { readCloud } from '../map/data.js';
+import { BoardView } from './board.js';
 import { readLayer } from './columns.js';
+import { DropZone } from './drop.js';
 import { kOf, nearestFirst, sameAddress } from './state.js';
 
 /** @typedef {import('./state.js').WorkspaceData} WorkspaceData */
@@ -27,6 +29,19 @@ export class Workspace {
     this.transport = transport;
     this.root = element('div', { class: 'kx-explore' });
     this.status = element('div', { class: 'kx-explore-status', role: 'status' }, this.root);
+    this.map = element('div', { class: 'kx-explore-map' }, this.root);
+    this.panel = element('div', { class: 'kx-explore-panel' }, this.root);
+    this.board = new BoardView(this.panel, {
+      transport,
+      change: (part) => this.change(part),
+      open: (target) => this.hooks?.open(target),
+      placed: () => undefined,
+    });
+    this.drop = new DropZone(this.root, {
+      picked: (file) => void this.board.send(file),
+      error: (message) => this.board.tell(message),
+    });
+    this.map.append(this.drop.button);
     this.base = '';
     /** @type {WorkspaceData | null} */
     this.data = null;
@@ -138,6 +153,16 @@ export class Workspace {
     const layer = this.ready(this.source);
     if (!data || !cloud || !layer || !this.address) return;
     this.status.textContent = `${cloud.total} images, ${layer.x.length} prototypes, k ${kOf(data.timeline, this.source)}`;
+    this.drawBoard();
+  }
+
+  /** Shows the picture that is explained, if any. */
+  drawBoard() {
+    const { data, source, address } = this;
+    const layer = this.ready(source);
+    if (!data || !layer || !address) return;
+    const { picture, framing } = address;
+    this.board.update({ data, layer, sourceKey: data.sources[source].key, source, picture, framing });
   }
 
   /**
@@ -201,6 +226,8 @@ export class Workspace {
   }
 
   destroy() {
+    this.board.destroy();
+    this.drop.destroy();
     this.leave();
   }
 }
