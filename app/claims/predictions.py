@@ -18,6 +18,7 @@ from kmex_core.relevance.types import MapVerdict, Prediction, RelevanceMaps
 
 NEAR_DISTANCE = 0.05
 NEAR_PROBABILITY = 0.05
+TYPICAL = 0.9  # the share of the training images that may be nearer to theirs without a picture being called unusual
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def verdict(chosen: Selection, prototypes: Prototypes, prediction: Prediction, l
         headline=" ".join(part for part in (_predicted(chosen, prediction), _true(names, label, wrong)) if part),
         tie=near_tie(prediction, prototypes.classes, names, not chosen.is_kmex),
         likelier=likelier,
-        near=near if prediction.unusual else f"Not unusual: {near[0].lower()}{near[1:]}",
+        near=near if prediction.distance_rank > TYPICAL else f"Not unusual: {near[0].lower()}{near[1:]}",
         correct=None if wrong is None else not wrong,
     )
 
@@ -159,6 +160,18 @@ def near_tie(explanation: Prediction, classes: np.ndarray, names: tuple[str, ...
     )
 
 
+def map_worth(verdict: MapVerdict) -> str:
+    """What a relevance map is worth, in a line; `map_verdict` has the numbers."""
+    if verdict.margin is None:
+        return "Another class is nearer, so there is no margin to test this map with."
+    count, better = len(verdict.margin), verdict.better_than(verdict.random)
+    words = {
+        count: "**Better than random order**: removing its top pixels lowers the margin most.",
+        0: "**No better than random order**: do not read anything into this map.",
+    }.get(better, f"**Better than random order under {better} of {count} replacements** of the removed pixels.")
+    return f"{words} It does not depend on the rival." if verdict.depends_on_rival is False else words
+
+
 def map_verdict(verdict: MapVerdict, shares: Sequence[float], class_name: str) -> str:
     """What a relevance map is worth: how much of the margin its top pixels carry, and whether it is about the rival.
 
@@ -208,21 +221,29 @@ def has_distances(chosen: Selection) -> bool:
 def how_far(chosen: Selection, prototypes: Prototypes, prediction: Prediction, p: int) -> str:
     """How far an image is from a prototype, measured by how far training images are from theirs; its similarity where
     there are no distances."""
-    usual = float(prototypes.distance_quantiles[50])
     if not has_distances(chosen):
         return f"similarity {prediction.similarity[p]:.3f}"
-    compared = f", {prediction.distance[p] / usual:.1f} × usual" if usual > 0 else ""
-    return f"distance {prediction.distance[p]:.2f}{compared}"
+    compared = scale(chosen, prototypes)
+    times = "" if compared is None else f", {prediction.distance[p] / compared[0]:.1f} × usual"
+    return f"distance {prediction.distance[p]:.2f}{times}"
+
+
+def scale(chosen: Selection, prototypes: Prototypes) -> tuple[float, float] | None:
+    """The distances that `how_far` compares with: the usual one, and the one that 1 % of the training images exceed;
+    None where it does not."""
+    middle = float(prototypes.distance_quantiles[50])
+    return (middle, prototypes.typical_distance) if has_distances(chosen) and middle > 0 else None
 
 
 def usual(chosen: Selection, prototypes: Prototypes) -> str:
     """What `how_far` compares distances with; "" where it does not."""
-    middle = float(prototypes.distance_quantiles[50])
-    if not has_distances(chosen) or middle <= 0:
+    compared = scale(chosen, prototypes)
+    if compared is None:
         return ""
+    middle, limit = compared
     return (
         f"Usual is the median distance of the training images to their nearest prototype, {middle:.2f}. The farthest "
-        f"1 % of them are at {prototypes.typical_distance / middle:.1f} × usual or beyond."
+        f"1 % of them are at {limit / middle:.1f} × usual or beyond."
     )
 
 

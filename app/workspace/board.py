@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.claims.predictions import decides, how_far, usual, verdict
+from app.claims.predictions import decides, how_far, scale, usual, verdict
 from app.figures.overlay import address
 from app.selection import Selection
 from app.workspace.answer import Answer, Asked, json_answer
@@ -139,6 +139,7 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "method": info.default_maps.method,
             **{name: spans(getattr(said, name)) for name in ("unusual", "tie", "headline", "likelier", "near")},
             "usual": spans(usual(chosen, prototypes)),
+            "scale": scale(chosen, prototypes),
             "decides": spans(decides(chosen, prediction)),
         },
         lasting=False,

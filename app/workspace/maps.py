@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.claims.predictions import map_verdict, sides
+from app.claims.predictions import map_verdict, map_worth, sides
 from app.figures.overlay import AROUND, SCALES, Figure, Ground, ground, mapped
 from app.workspace.answer import Answer, Asked, json_answer
 from app.workspace.board import Question, compared, predicted, question, rivals
@@ -124,6 +124,7 @@ def verdicts(subject: Subject, asked: Asked) -> Answer:
     rows = [
         {
             "p": p,
+            "worth": spans(map_worth(verdict)),
             "words": spans(map_verdict(verdict, JUDGED, names[classes[p]])),
             "curve": None if verdict.margin is None else curve(verdict),
         }

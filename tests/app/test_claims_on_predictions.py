@@ -120,6 +120,7 @@ def test_a_picture_unlike_the_training_data_is_a_best_guess() -> None:
     assert "predicts one of them for any image" in strange.unusual
     assert strange.headline.startswith("Best guess: The black box")
     assert "Not unusual" not in strange.near
+    assert "Not unusual" not in said(dataclasses.replace(CLEAR, distance_rank=0.97)).near
 
 
 def test_all_prototypes_together_may_make_another_class_likelier() -> None:
@@ -138,6 +139,8 @@ def test_distances_are_compared_with_those_of_training_images() -> None:
     flint = Selection(dataclasses.replace(INFO, kind="flint"), BuiltIn())
     assert predictions.how_far(flint, prototypes, CLEAR, 0).startswith("similarity 0.69")
     assert predictions.usual(flint, prototypes) == ""
+    assert predictions.scale(flint, prototypes) is predictions.scale(KMEX, same) is None
+    assert predictions.scale(KMEX, prototypes) == pytest.approx((2, 3.96))
 
 
 # ---- relevance maps -------------------------------------------------------------------------------------------------
@@ -170,6 +173,16 @@ def test_a_map_is_measured_beside_random_order_and_brightness() -> None:
 @pytest.mark.parametrize("changed", [{"cosine": 0.995}, {"specificity": -0.1}])
 def test_a_map_that_ignores_the_rival_is_labelled(changed: dict[str, object]) -> None:
     assert "**It does not depend on the rival**" in predictions.map_verdict(verdict(**changed), (0.1, 0.3), "bee")
+
+
+def test_a_map_has_its_worth_in_a_line() -> None:
+    worse = np.full((2, 2), 0.95)
+    assert predictions.map_worth(verdict()).startswith("**Better than random order**: removing")
+    assert predictions.map_worth(verdict(margin=worse)).startswith("**No better than random order**")
+    mixed = np.array([[0.5, 0.1], [0.95, 0.95]])
+    assert "under 1 of 2 replacements** of the" in predictions.map_worth(verdict(margin=mixed))
+    assert predictions.map_worth(verdict(cosine=0.995)).endswith("It does not depend on the rival.")
+    assert "no margin" in predictions.map_worth(verdict(margin=None))
 
 
 def test_with_two_classes_there_is_no_other_rival() -> None:
