@@ -52,6 +52,13 @@ test('all images are seen in a window of any shape', () => {
   }
 });
 
+test('all images are seen beside what covers the map at its right', () => {
+  const size = { width: 1000, height: 500 };
+  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, 300), size);
+  const [left, right] = [seen.x(-0.95), seen.x(0.95)];
+  assert.ok(left > 0 && right < 700 && right - left > 630, `from ${left} to ${right}`);
+});
+
 test('zooming keeps what is at a point there, and stops at bounds', () => {
   const before = new geometry.Frame({ x: 0.2, y: 0.1, side: 1 }, { width: 300, height: 200 });
   const after = new geometry.Frame(geometry.zoomed(before, 0.5, [70, 150]), before.size);

@@ -7,12 +7,14 @@ import { isIn } from './selection.js';
 /** @typedef {import('./colouring.js').Colouring} Colouring */
 /** @typedef {import('./colouring.js').LegendEntry} LegendEntry */
 
+const EDGE = 8; // pixels beside it
 const MOST = 300; // entries: more are counted only
 
 export class Legend {
   /**
    * @param {HTMLElement} parent
-   * @param {{ toggle: (condition: string) => void }} hooks
+   * @param {{ toggle: (condition: string) => void, resized: (width: number) => void }} hooks its width, 0 if it is
+   *     closed
    */
   constructor(parent, hooks) {
     this.hooks = hooks;
@@ -23,6 +25,8 @@ export class Legend {
     this.hint = element('p', {}, this.root);
     this.key = '';
     if (matchMedia('(max-width: 760px)').matches) this.root.open = false;
+    this.watcher = new ResizeObserver(() => hooks.resized(this.root.open ? this.root.offsetWidth + EDGE : 0));
+    this.watcher.observe(this.root);
   }
 
   /**
@@ -92,6 +96,7 @@ export class Legend {
   }
 
   destroy() {
+    this.watcher.disconnect();
     this.root.remove();
   }
 }

@@ -73,13 +73,14 @@ export class Frame {
  *
  * @param {Cloud} cloud
  * @param {Size} size
+ * @param {number} [covered] pixels at the right that something covers
  * @returns {Camera}
  */
-export function whole({ reach }, { width, height }) {
-  const shorter = Math.max(1, Math.min(width, height));
-  const side =
-    AROUND * 2 * Math.max((reach[0] * shorter) / Math.max(1, width), (reach[1] * shorter) / Math.max(1, height));
-  return { x: 0, y: 0, side: Math.max(NEAREST, side) };
+export function whole({ reach }, { width, height }, covered = 0) {
+  const free = Math.max(1, width - covered);
+  const perPixel = AROUND * 2 * Math.max(reach[0] / free, reach[1] / Math.max(1, height));
+  const side = Math.max(NEAREST, perPixel * Math.max(1, Math.min(width, height)));
+  return { x: (perPixel * covered) / 2, y: 0, side };
 }
 
 /**
