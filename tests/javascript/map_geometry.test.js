@@ -79,8 +79,8 @@ test('many prototypes are drawn smaller, within bounds', () => {
 
 test('a prototype is larger when it stands for more images', () => {
   assert.deepEqual(
-    [0, 1, 2].map((p) => geometry.sideOf(LAYER, p)),
-    [14.5, 22, 7],
+    [0, 1, 2].map((p) => geometry.sideOf(sceneOf(), p)),
+    [10.2, 16.8, 3.5999999999999996],
   );
 });
 
@@ -92,7 +92,7 @@ test('images and prototypes are placed on the screen', () => {
 
 test('a ring lies around what is selected', () => {
   const scene = sceneOf();
-  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 26 });
+  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 20.8 });
   assert.deepEqual(geometry.ringOf(scene, 'test-0'), { place: [200, 200], radius: 9 });
   assert.equal(geometry.ringOf(scene, 'prototype-3'), null);
 });
@@ -100,10 +100,10 @@ test('a ring lies around what is selected', () => {
 test('the uppermost prototype under the pointer is hit', () => {
   const scene = sceneOf();
   assert.equal(geometry.prototypeUnder(scene, [100, 100]), 0);
-  assert.equal(geometry.prototypeUnder(scene, [109, 100]), 0); // half a side and two pixels
-  assert.equal(geometry.prototypeUnder(scene, [111, 100]), 1); // the larger one below it
-  assert.equal(geometry.prototypeUnder(scene, [114, 100]), -1);
-  assert.equal(geometry.prototypeUnder(scene, [158, 150]), 2); // a ghost reaches its whole side
+  assert.equal(geometry.prototypeUnder(scene, [107, 100]), 0); // half a side and two pixels
+  assert.equal(geometry.prototypeUnder(scene, [109, 100]), 1); // the larger one below it
+  assert.equal(geometry.prototypeUnder(scene, [112, 100]), -1);
+  assert.equal(geometry.prototypeUnder(scene, [155, 150]), 2); // a ghost reaches its whole side
 });
 
 test('what is not shown is not hit', () => {
@@ -150,7 +150,7 @@ test('names collide with no prototype and no other name, and are left out where 
   assert.ok(boxes.length >= 6, `${boxes.length} names`);
   const squares = many.map((_, p) => {
     const [x, y] = geometry.prototypePlace(scene, p);
-    const reach = geometry.reachOf(layer, p);
+    const reach = geometry.reachOf(scene, p);
     return { left: x - reach, right: x + reach, top: y - reach, bottom: y + reach };
   });
   boxes.forEach((box, at) => {

@@ -35,9 +35,10 @@ export class Legend {
    * @param {Uint8Array | null} state.shown the images that are drawn, null for all
    * @param {string[]} state.conditions of the selection
    * @param {boolean} state.ghosts whether there are any
+   * @param {boolean} state.far whether something is far from every image
    * @param {boolean} state.test whether test images are drawn
    */
-  update({ colouring, shown, conditions, ghosts, test }) {
+  update({ colouring, shown, conditions, ghosts, far, test }) {
     const counts = countsOf(colouring, shown);
     const key = JSON.stringify([
       colouring.title,
@@ -60,7 +61,7 @@ export class Legend {
     const left = colouring.legend.length - MOST;
     if (left > 0) element('li', { text: `… and ${left.toLocaleString('en')} more` }, this.list);
     this.shapes.replaceChildren();
-    for (const entry of shapesFor(ghosts, test)) this.add(this.shapes, entry, null, []);
+    for (const entry of shapesFor(ghosts, far, test)) this.add(this.shapes, entry, null, []);
     this.hint.textContent = 'Shift and drag to select: around images, or straight for a box';
     if (focused)
       this.list.querySelector(`[data-condition=${CSS.escape(focused)}]`)?.dispatchEvent(new Event('refocus'));
@@ -116,11 +117,12 @@ export function countsOf({ category, colours }, shown) {
 
 /**
  * @param {boolean} ghosts
+ * @param {boolean} far
  * @param {boolean} test
  * @returns {LegendEntry[]}
  */
-function shapesFor(ghosts, test) {
-  const entry = (/** @type {'dot' | 'square' | 'diamond'} */ shape, /** @type {string} */ text) => ({
+function shapesFor(ghosts, far, test) {
+  const entry = (/** @type {LegendEntry['shape']} */ shape, /** @type {string} */ text) => ({
     colour: 'var(--kx-ink)',
     shape,
     text,
@@ -131,5 +133,6 @@ function shapesFor(ghosts, test) {
     entry('square', 'prototype: the larger, the more images'),
     ...(ghosts ? [entry('diamond', 'ghost: nearest to no image')] : []),
     ...(test ? [entry('dot', 'test images are larger')] : []),
+    ...(far ? [entry('cross', 'far from all others: its place says little')] : []),
   ];
 }

@@ -168,6 +168,7 @@ export class EmbeddingMap {
    */
   step({ from, splits }) {
     this.keyboard?.drop();
+    this.surface.move();
     this.surface.glideFrom(from);
     clearTimeout(this.timers.split);
     if (splits.length) this.timers.split = window.setTimeout(() => this.forgetSplits(), SPLIT);
