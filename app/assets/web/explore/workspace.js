@@ -169,6 +169,7 @@ export class Workspace {
       before: this.layerBefore(data),
       attributes,
       certainty,
+      shown: drawn,
       // a picture on its way, or what is wrong with it, is shown by the board, too
       address: { ...address, picture: address.picture || (this.board.root.hidden ? '' : 'sent') },
       selection: selected && { mask: selected, conditions: address.select },
