@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.claims.curves import step, swept_share
 from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.analysis.map_checks import Verdict, best, verdicts
 from kmex_core.analysis.types import Projection
@@ -251,28 +252,16 @@ def predictions_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
     return " ".join(words)
 
 
-def swept_share(sweeps: Sequence[Sweep]) -> tuple[str, str]:
-    """The share of a sweep that its sentences are about, and what KMEx does with it."""
-    beside = sweeps[0].has_black_box
-    return ("agreement", "agrees with the black box on") if beside else ("accuracy", "is correct on")
-
-
 def last_step(sweeps: Sequence[Sweep], k: int) -> str:
     """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step."""
-    if k < 2:
+    bought = step(sweeps, k)
+    if bought is None:
         return ""
-    name, _ = swept_share(sweeps)
-    shares = np.stack([getattr(sweep, name) for sweep in sweeps])
-    images, gain = sweeps[0].images, shares[:, k - 1] - shares[:, k - 2]
-    low, high = interval_over_seeds(shares, images)
-    before, after = (np.array([sweep.inertia[step].sum() for sweep in sweeps]) for step in (k - 2, k - 1))
-    nearer = 1 - (after / np.where(before > 0, before, 1)).mean() if (before > 0).all() else 0.0
     over = f", on average over {len(sweeps)} seeds" if len(sweeps) > 1 else ""
-    within = high[k - 1] >= low[k - 2] and high[k - 2] >= low[k - 1]
     return (
-        f"From {k - 1} to {k} per class, {name} changes by {100 * gain.mean():+.2f} percentage points{over}"
-        f"{' (the intervals overlap: no more than chance)' if within else ''}, and the squared distance of training "
-        f"images to their prototype falls by {nearer:.1%}."
+        f"From {k - 1} to {k} per class, {bought.share} changes by {bought.gain:+.2f} percentage points{over}"
+        f"{' (the intervals overlap: no more than chance)' if bought.within_chance else ''}, and the squared distance "
+        f"of training images to their prototype falls by {bought.nearer:.1%}."
     )
 
 
