@@ -48,7 +48,7 @@ import { element } from '../dom.js';
 /** @typedef {import('./columns.js').Layer} Layer */
 
 const MOST_BARS = 5;
-const ROLES = { nearest: 'Nearest', second: 'Second of its class', rival: 'Nearest of another class' };
+const ROLES = { nearest: 'Nearest', second: 'Second of the class', rival: 'Nearest of another class' };
 
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
