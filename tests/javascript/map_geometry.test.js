@@ -52,11 +52,12 @@ test('all images are seen in a window of any shape', () => {
   }
 });
 
-test('all images are seen beside what covers the map at its right', () => {
+test('all images are seen beside what covers the map at its edges', () => {
   const size = { width: 1000, height: 500 };
-  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, 300), size);
+  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, { right: 300, bottom: 100 }), size);
   const [left, right] = [seen.x(-0.95), seen.x(0.95)];
   assert.ok(left > 0 && right < 700 && right - left > 630, `from ${left} to ${right}`);
+  assert.ok(Math.abs((seen.y(0.2) + seen.y(-0.2)) / 2 - 200) < 1e-9, 'in the middle of what is free');
 });
 
 test('zooming keeps what is at a point there, and stops at bounds', () => {

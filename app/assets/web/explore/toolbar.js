@@ -24,10 +24,10 @@ export class Toolbar {
     /** @type {WorkspaceData | null} */
     this.data = null;
     this.root = element('div', { class: 'kx-toolbar', role: 'toolbar', 'aria-label': 'The map' }, parent);
-    const colours = this.group('Colour');
+    const colours = this.group('Colour', true);
     this.colours = KINDS.map(([colour, text]) => this.pill(colours, text, () => hooks.change({ colour })));
     this.attributes = new Menu(colours, 'Attributes', false);
-    const shows = this.group('Show');
+    const shows = this.group('Show', false);
     this.shows = /** @type {[Address['show'], string][]} */ ([
       ['all', 'All'],
       ['wrong', 'Wrong'],
@@ -35,20 +35,20 @@ export class Toolbar {
     ]).map(([show, text]) => ({ show, button: this.pill(shows, text, () => hooks.change({ show })) }));
     this.classes = new Menu(shows, 'Classes', true);
     this.test = this.pill(shows, 'Test images', () => hooks.change({ test: !this.isOn(this.test) }));
-    const select = this.group('');
+    const select = this.group('Find', false);
     this.lasso = this.pill(select, 'Lasso', () => this.setLasso(!this.isOn(this.lasso)));
     this.lasso.title = 'Drag around images to select them, straight for a box. Shift and drag does the same.';
     this.addFinder(select);
     this.setLasso(false);
   }
 
-  /** @param {string} label */
-  group(label) {
-    const group = element('div', { class: 'kx-toolbar-group', role: 'group' }, this.root);
-    if (label) {
-      group.setAttribute('aria-label', label);
-      element('span', { class: 'kx-toolbar-label', text: label, 'aria-hidden': 'true' }, group);
-    }
+  /**
+   * @param {string} label
+   * @param {boolean} isSeen whether the label is
+   */
+  group(label, isSeen) {
+    const group = element('div', { class: 'kx-toolbar-group', role: 'group', 'aria-label': label }, this.root);
+    if (isSeen) element('span', { class: 'kx-toolbar-label', text: label, 'aria-hidden': 'true' }, group);
     return group;
   }
 
@@ -66,7 +66,11 @@ export class Toolbar {
   /** @param {HTMLElement} parent */
   addFinder(parent) {
     const form = element('form', { class: 'kx-finder', role: 'search' }, parent);
-    this.field = element('input', { type: 'search', 'aria-label': 'Find an image by its number' }, form);
+    this.field = element(
+      'input',
+      { type: 'search', 'aria-label': 'Find an image by its number, such as train 12' },
+      form,
+    );
     this.answer = element('span', { class: 'kx-finder-answer', role: 'status' }, form);
     form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -129,7 +133,7 @@ export class Toolbar {
     ]);
     press(this.test, address.test);
     this.test.hidden = !model.test;
-    this.field?.setAttribute('placeholder', model.test ? 'train 12, test 7' : 'train 12');
+    this.field?.setAttribute('placeholder', 'train 12');
   }
 
   destroy() {

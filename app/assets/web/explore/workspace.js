@@ -49,6 +49,8 @@ export class Workspace {
     this.released = null; // where the timeline was let go, until Python knows
     /** @type {Placed} */
     this.placed = null;
+    /** @type {import('./columns.js').Certainty | null} */
+    this.lastCertainty = null; // its colours stay until those of the next prototypes are here
 
     this.root = element('div', { class: 'kx-explore' });
     const part = (/** @type {string} */ name) => element('div', { class: `kx-explore-${name}` }, this.root);
@@ -137,6 +139,7 @@ export class Workspace {
     const { model } = data;
     const attributes = loading.attributesHere(data) ?? null;
     const certainty = loading.certaintyHere(data, source) ?? null;
+    if (certainty || this.lastCertainty?.distance.length !== cloud.total) this.lastCertainty = certainty;
     if (model.attributes.length && !attributes) this.fetch(loading.attributes(data));
     if (needsCertainty(address.colour) && !certainty) this.fetchAtRest(source);
 
@@ -149,7 +152,7 @@ export class Workspace {
       cloud,
       layer,
       data,
-      colouring: colouring(address.colour, { data, cloud, layer, certainty, attributes }),
+      colouring: colouring(address.colour, { data, cloud, layer, certainty: this.lastCertainty, attributes }),
       shown: drawn,
       selected: selected && drawn ? and(selected, drawn) : selected,
       classes: address.classes,
