@@ -134,7 +134,7 @@ export const sizeIn = ({ frame, layer }) =>
  * @param {Scene} scene
  * @param {number} p
  */
-export const sideOf = (scene, p) => (6 + 22 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
+export const sideOf = (scene, p) => (6 + 18 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
 
 /**
  * How far a prototype reaches from its place.
