@@ -69,6 +69,7 @@ export class TimelineView {
     this.noun = element('span', { class: 'kx-timeline-long' }, this.now);
     element('span', { text: 'per class' }, this.now);
     this.brief = element('span', { class: 'kx-timeline-brief' }, this.now);
+    this.take = element('button', { class: 'kx-timeline-take', type: 'button' }, this.now);
     this.slider = element('div', { class: 'kx-timeline-slider', role: 'slider', tabindex: '0' }, this.grid);
     this.slider.setAttribute('aria-label', 'Prototypes per class');
     this.scale = element('div', { class: 'kx-timeline-scale' }, this.slider);
@@ -80,8 +81,6 @@ export class TimelineView {
     this.words = element('div', { class: 'kx-timeline-words' }, this.root);
     this.step = element('p', {}, this.words);
     this.why = element('p', {}, this.words);
-    this.reason = element('span', {}, this.why);
-    this.take = element('button', { class: 'kx-pill', type: 'button' }, this.why);
     const reading = element('details', {}, this.words);
     element('summary', { text: 'How to read the curves' }, reading);
     this.about = element('p', {}, reading);
@@ -190,10 +189,10 @@ export class TimelineView {
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
     say(this.step, i < 0 ? 'These prototypes have no place on the timeline.' : steps[i] || first);
     this.why.hidden = suggested === null;
+    this.take.hidden = suggested === null || ks[i] === suggested;
     if (suggested === null) return;
-    say(this.reason, `Suggested: ${perClass(suggested)}. ${reason}`);
-    this.take.hidden = ks[i] === suggested;
-    say(this.take, `Go to ${suggested}`);
+    say(this.why, `Suggested: ${perClass(suggested)}. ${reason}`);
+    say(this.take, `Go to the suggested ${suggested}`);
   }
 
   /** @param {PointerEvent} event */
