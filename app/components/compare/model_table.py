@@ -23,6 +23,7 @@ from kmex_core.metrics.catalogue import DIVERSITY, MAPS, METRICS, PREDICTIONS, T
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans, per_class_words
+from kmex_core.stages.versions import usable_versions
 
 RUNS = (1, 3, 5)
 GROUPS = ((PREDICTIONS, TRANSPARENCY), (DIVERSITY,), (MAPS,))
@@ -172,5 +173,7 @@ def explain_alone(info: ModelInfo) -> None:
 def evaluations(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> list[Evaluation]:
     """The evaluations of some models; prototypical ones on their own, then with KMEx."""
     return [
-        read.evaluation(selection, range(runs), images) for info in infos for selection in all_sources(info, kmeans)
+        read.evaluation(selection, range(runs), images)
+        for info in infos
+        for selection in all_sources(info, kmeans, usable_versions(read.subject(info)))
     ]

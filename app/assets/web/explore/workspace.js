@@ -174,6 +174,7 @@ export class Workspace {
       before,
       attributes,
       certainty,
+      shown: drawn,
       // a picture on its way, or what is wrong with it, is shown by the board, too
       address: { ...address, picture: address.picture || (this.board.root.hidden ? '' : 'sent') },
       shown: drawn,
