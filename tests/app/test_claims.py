@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from app import claims
+from app.claims import curves
 from kmex_core.analysis.types import Projection
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.metrics.stability import Stability
@@ -307,8 +308,8 @@ def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
 
 def test_without_a_black_box_sentences_are_about_accuracy() -> None:
     alone = dataclasses.replace(sweep_of(), accuracy_black_box=None)
-    assert claims.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
-    assert claims.swept_share([alone]) == ("accuracy", "is correct on")
+    assert curves.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
+    assert curves.swept_share([alone]) == ("accuracy", "is correct on")
     assert "black box" not in claims.predictions_over_k([alone], 2)
     assert "accuracy changes by" in claims.last_step([alone], 2)
 
