@@ -59,7 +59,7 @@ class Table {
     this.heads = [];
     /** @type {Row[]} */
     this.lines = [];
-    this.pages = element('div', { class: 'kx-buttons' }, this.root);
+    this.pages = element('div', { class: 'kx-pills' }, this.root);
     this.previous = element('button', { type: 'button', class: 'kx-pill', text: 'Previous' }, this.pages);
     this.where = element('span', { role: 'status' }, this.pages);
     this.next = element('button', { type: 'button', class: 'kx-pill', text: 'Next' }, this.pages);

@@ -26,6 +26,7 @@ import {
  * @typedef {object} Hooks
  * @property {(k: number) => void} slide at each step, while the pointer or a key is down
  * @property {(k: number) => void} release when it is let go
+ * @property {(target: { page: string, query: Record<string, string> }) => void} open another page
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -84,6 +85,8 @@ export class TimelineView {
     const reading = element('details', {}, this.words);
     element('summary', { text: 'How to read the curves' }, reading);
     this.about = element('p', {}, reading);
+    this.page = element('button', { class: 'kx-pill', type: 'button', text: 'Evidence on each class' }, reading);
+    this.page.addEventListener('click', () => this.hooks.open({ page: 'sweep', query: {} }));
     this.listen();
   }
 
@@ -163,7 +166,7 @@ export class TimelineView {
     this.root.classList.toggle('kx-none', place === null);
     this.scale.style.setProperty('--at', String(place ?? 0));
     const waits = k !== null && place !== null && !this.ready.has(k);
-    this.thumb.classList.toggle('kx-waiting', waits);
+    this.thumb.classList.toggle('kx-late', waits);
     this.slider.setAttribute('aria-busy', String(waits));
     if (k === null || place === null) {
       this.slider.setAttribute('aria-valuenow', String(timeline.ks[0]));
