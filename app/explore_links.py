@@ -1,4 +1,9 @@
-"""Links to the page Explore with images selected there."""
+"""Links to the page Explore with images selected there.
+
+A condition is a text: `class:2`, `predicted:5`, `blackbox:1`, `attribute:Hat`, `without:Hat`, `wrong`, `right`,
+`differ`, `prototype:2.0`, `split:test`. Images for which all hold are selected. The browser reads them
+(app/assets/web/explore/selection.js).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,19 @@ from urllib.parse import urlencode
 from app.addresses import link
 from app.state import query
 
-PAGE = "explore"
+PAGE, SELECT = "explore", "select"
 
 
-def explore_query(*conditions: str, **more: str | int) -> dict[str, str | list[str]]:
-    """What a link to Explore needs to show this selection of model and source, with images selected.
+def explore_query(*conditions: str, **more: str | int) -> list[tuple[str, str]]:
+    """The query parameters of Explore with the selected model and prototypes, and the images of some conditions.
 
     Args:
-        conditions: that all hold for the selected images: "class:2", "predicted:5", "split:test".
-        more: other parameters of the page.
+        conditions: all of them hold.
+        more: further parameters: `point`, `colour`, `picture`, …
     """
-    return {**query(**more), **({"select": list(conditions)} if conditions else {})}
+    return [*query(**more).items(), *((SELECT, condition) for condition in conditions)]
 
 
 def explore_address(*conditions: str, **more: str | int) -> str:
-    """The address of `explore_query`, relative to any page."""
-    return f"{link(PAGE)}?{urlencode(explore_query(*conditions, **more), doseq=True)}"
+    """The address of Explore, relative to any page; see `explore_query`."""
+    return f"{link(PAGE)}?{urlencode(explore_query(*conditions, **more))}"
