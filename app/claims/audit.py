@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from app import claims
 from app.claims import Difference
 from kmex_core.base.phrases import joined
+from kmex_core.base.plain_text import message
 from kmex_core.metrics import wilson_interval
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.metric import Metric
+from kmex_core.metrics.stability import Stability
 from kmex_core.metrics.types import AgainstChance, Evaluation
 from kmex_core.prototypes.types import Summary
 
@@ -22,17 +25,21 @@ class Headline:
     """A predicate in words.
 
     Attributes:
-        text: Markdown, without names of files or classes.
+        text: what was found, as Markdown.
+        chance: what it is compared with, as Markdown; "" for nothing.
         verdict: what comes of the comparison with chance, in a few words.
         tone: "good" when it is beyond chance in the better direction, "bad" in the worse one, "open" otherwise.
     """
 
     text: str
+    chance: str
     verdict: str
     tone: Literal["good", "open", "bad"]
 
 
-def share(name: str, does: str, missed: int, images: int, constant: float, drawn: tuple[float, float] | None) -> Headline:
+def share(
+    name: str, does: str, missed: int, images: int, constant: float, drawn: tuple[float, float] | None
+) -> Headline:
     """How often predictions agree with the black box's or with the classes, beside two chance levels.
 
     Args:
@@ -46,25 +53,26 @@ def share(name: str, does: str, missed: int, images: int, constant: float, drawn
     value = 1 - missed / images
     low, high = wilson_interval(value, images)
     count = f"all but **{missed:,} of {images:,}** test images" if missed else f"all **{images:,}** test images"
-    text = (
-        f"{METRICS[name].title} ↑ **{value:.1%}** (95 % interval {low:.1%} to {high:.1%}): {does} in {count}. Always "
-        f"naming one class would reach {constant:.1%}"
-    )
+    text = f"{METRICS[name].title} ↑ **{value:.1%}** (95 % interval {low:.1%} to {high:.1%}): {does} in {count}."
+    chance = f"Chance: always naming one class would reach {constant:.1%}"
     if drawn is not None:
-        text += f"; random training images as prototypes reach {drawn[0]:.1%} to {drawn[1]:.1%} (95 % of draws)"
+        chance += f"; random training images as prototypes reach {drawn[0]:.1%} to {drawn[1]:.1%} (95 % of draws)"
     if low <= constant:
-        return Headline(f"{text}.", "no better than chance", "bad" if high < constant else "open")
+        return Headline(text, f"{chance}.", "no better than chance", "bad" if high < constant else "open")
     if drawn is not None and value < drawn[0]:
-        return Headline(f"{text}.", "below random prototypes", "bad")
+        return Headline(text, f"{chance}.", "worse than random prototypes", "bad")
     if drawn is not None and value <= drawn[1]:
-        return Headline(f"{text}.", "better than one class, not than random prototypes", "open")
-    return Headline(f"{text}.", "better than chance", "good")
+        return Headline(text, f"{chance}.", "no better than random prototypes", "open")
+    return Headline(text, f"{chance}.", "better than chance", "good")
 
 
 def beside_black_box(accuracy: float, black_box: float, found: Difference) -> str:
     """How accuracy compares with the black box's, in a sentence."""
     beyond = "more than chance" if found.beyond_chance else "no more than chance"
-    return f"Correct for **{accuracy:.1%}**, the black box for {black_box:.1%}: {found.text}; {beyond}."
+    return (
+        f"KMEx is correct for **{accuracy:.1%}** of the test images, the black box for {black_box:.1%} ({found.text}: "
+        f"{beyond})."
+    )
 
 
 def confidence(by: str, error: float, black_box: float | None) -> str:
@@ -86,20 +94,17 @@ def ghosts(count: int, prototypes: int, by_distance: bool) -> Headline:
         prototypes: how many there are.
         by_distance: whether similarity is a distance: then a training image is nearest to itself.
     """
-    chance = " Random training images as prototypes would have none: each is nearest to itself." if by_distance else ""
+    chance = "Chance: random training images as prototypes would have none, since each is nearest to itself."
     if count == 0:
-        return Headline(
-            f"Ghosts ↓ **0 of {prototypes:,}**: each prototype is the nearest of at least one training image of its "
-            f"class.{chance}",
-            "no ghosts",
-            "good",
-        )
-    return Headline(
-        f"Ghosts ↓ **{count:,} of {prototypes:,}** ({count / prototypes:.1%}): so many prototypes are the nearest of no "
-        f"training image of their class.{chance}",
-        "worse than random prototypes" if by_distance else "ghosts",
-        "bad" if by_distance else "open",
+        text = f"Ghosts ↓ **0 of {prototypes:,}**: each prototype is the nearest of a training image of its class."
+        return Headline(text, chance if by_distance else "", "no ghosts", "good")
+    text = (
+        f"Ghosts ↓ **{count:,} of {prototypes:,}** ({count / prototypes:.1%}): these prototypes are the nearest of no "
+        "training image of their class."
     )
+    if by_distance:
+        return Headline(text, chance, "worse than random prototypes", "bad")
+    return Headline(text, "", "has ghosts", "bad")
 
 
 def diversity(summary: Summary, per_class: float, means: bool) -> Headline:
@@ -112,20 +117,33 @@ def diversity(summary: Summary, per_class: float, means: bool) -> Headline:
     """
     low, high = summary.effective_random_low, summary.effective_random_high
     if summary.effective is None or low is None or high is None:
-        return Headline("The model's similarity is a dot product, not a distance.", "not measured", "open")
+        return Headline("The model's similarity is a dot product, not a distance.", "", "not measured", "open")
     if per_class <= 1:
-        return Headline("With one prototype per class, there is nothing to compare.", "not measured", "open")
+        return Headline("With one prototype per class, there is nothing to compare.", "", "not measured", "open")
     text = (
         f"Effective number ↑ **{summary.effective:.2f} of {per_class:.3g}**: the prototypes of a class count as "
-        f"{summary.effective:.2f} different ones; as many random training images, as {low:.2f} to {high:.2f} (95 % of "
-        "draws)."
+        f"{summary.effective:.2f} different ones."
     )
+    chance = f"Chance: as many random training images count as {low:.2f} to {high:.2f} (95 % of draws)."
     if summary.effective < low:
         why = " Prototypes are means of many images, and means are closer together than images." if means else ""
-        return Headline(f"{text}{why}", "less diverse than random images", "bad")
+        return Headline(text, f"{chance}{why}", "less diverse than random images", "bad")
     if summary.effective > high:
-        return Headline(text, "more diverse than random images", "good")
-    return Headline(text, "as diverse as random images", "open")
+        return Headline(text, chance, "more diverse than random images", "good")
+    return Headline(text, chance, "as diverse as random images", "open")
+
+
+def stability(found: Stability, class_names: Sequence[str]) -> Headline:
+    """Whether prototypes are nearer to those of another seed of k-means than to random training images.
+
+    Args:
+        found: over some seeds.
+        class_names: of the classes.
+    """
+    text = message(claims.stability(found, class_names))
+    if found.distance.mean() < found.distance_random.mean():
+        return Headline(text, "", "more stable than chance", "good")
+    return Headline(text, "", "no more stable than chance", "bad")
 
 
 def faithful_maps(evaluation: Evaluation, by: str) -> Headline | None:
@@ -140,13 +158,13 @@ def faithful_maps(evaluation: Evaluation, by: str) -> Headline | None:
         return None
     better = [_level(evaluation, against) for against in value.against if against.better]
     others = [_level(evaluation, against) for against in value.against if not against.better]
-    nearer = "no nearer" if better else "no nearer to the black box's"
+    text = f"Divergence ↓ **{METRICS['faithfulness'].with_unit(value.mean)}** of the maps of {by} from the black box's."
     parts = [f"nearer to the black box's than {joined('and', better)}"] if better else []
-    parts += [f"{nearer} than {joined('and', others)}"] if others else []
-    text = f"Divergence ↓ **{METRICS['faithfulness'].with_unit(value.mean)}**: the maps of {by} are {'; '.join(parts)}."
+    parts += [f"no nearer than {joined('and', others)}"] if others else []
+    chance = f"Chance: {'; '.join(parts)}." if parts else ""
     if not others:
-        return Headline(text, "better than chance", "good")
-    return Headline(text, "better than some chance levels" if better else "no better than chance", "open")
+        return Headline(text, chance, "faithful beyond chance", "good")
+    return Headline(text, chance, "partly faithful" if better else "no more faithful than chance", "open")
 
 
 def robust_maps(evaluation: Evaluation, by: str) -> Headline:
@@ -166,14 +184,14 @@ def robust_maps(evaluation: Evaluation, by: str) -> Headline:
         tests[bool(value.better_than_chance)].append(f"{_within(kind)} {kind.arrow} ({kind.shown(value.mean)}{beside})")
     count = len(tests[True]) + len(tests[False])
     if count == 0:
-        return Headline("Not measured: no similarity is above 0.", "not measured", "open")
-    won = f"Better than a random order of pixels in **{len(tests[True])} of {count}** tests of the maps of {by}"
+        return Headline("No similarity is above 0, so robustness is not measured.", "", "not measured", "open")
+    text = f"The maps of {by} beat a random order of pixels in **{len(tests[True])} of {count}** tests."
     parts = [f"better by {joined('and', tests[True])}"] if tests[True] else []
     parts += [f"no better by {joined('and', tests[False])}"] if tests[False] else []
-    text = f"{won}: {'; '.join(parts)}."
+    chance = f"Chance: {'; '.join(parts)}."
     if not tests[False]:
-        return Headline(text, "better than chance", "good")
-    return Headline(text, "better in some tests" if tests[True] else "no better than chance", "open")
+        return Headline(text, chance, "robust beyond chance", "good")
+    return Headline(text, chance, "robust in some tests" if tests[True] else "no more robust than chance", "open")
 
 
 def mistakes(shown: Sequence[int], missed: int) -> str:

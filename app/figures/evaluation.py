@@ -166,7 +166,7 @@ def effective_figure(summary: Summary, per_class: float) -> go.Figure:
             y=[-0.5, -0.5, 0.5, 0.5, -0.5],
             fill="toself",
             fillcolor=BLACK_BOX,
-            opacity=0.3,
+            opacity=0.45,
             line={"width": 0},
             mode="lines",
             name="Random images (95 % of draws)",

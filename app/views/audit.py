@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.audit.confusion import show_confusion, show_mistakes
 from app.components.audit.predictions import show_predictions
 from app.components.audit.prototypes import show_diversity, show_transparency
 from app.components.audit.relevance_maps import show_relevance_maps
@@ -25,13 +24,17 @@ prepare(chosen.model)
 show_notes(chosen)
 evaluation = read.evaluation(chosen, [chosen.kmeans.seed], 0)
 
-show_predictions(chosen, evaluation)
-show_mistakes(chosen)
-show_confusion(chosen)
-show_transparency(chosen, evaluation)
-show_diversity(chosen, evaluation)
-show_stability(chosen)
-evaluation = show_relevance_maps(chosen)
+with st.container(border=True):
+    show_predictions(chosen, evaluation)
+with st.container(border=True):
+    show_transparency(chosen, evaluation)
+with st.container(border=True):
+    show_diversity(chosen, evaluation)
+if chosen.is_kmex:
+    with st.container(border=True):
+        show_stability(chosen)
+with st.container(border=True):
+    evaluation = show_relevance_maps(chosen)
 show_download(
     "All numbers as CSV",
     lambda: comparison.as_csv(comparison.rows([evaluation], False)),

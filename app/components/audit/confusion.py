@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import streamlit as st
@@ -54,7 +54,7 @@ def show_mistakes(chosen: Selection) -> None:
         for row, column in pairs:
             st.page_link(
                 "views/explore.py",
-                label=f"{markdown(names[row])} as {markdown(names[column])}: {wrong[row, column]:,}",
+                label=f"{markdown(names[row])} → {markdown(names[column])}: {wrong[row, column]:,}",
                 icon=":material/scatter_plot:",
                 query_params=explore_query(*_pair("predicted", row, column)),
             )

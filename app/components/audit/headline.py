@@ -45,5 +45,7 @@ def show_headline(predicate: str, question: str, *headlines: Headline | None, ca
     st.caption(question)
     for headline in shown:
         st.markdown(headline.text)
+        if headline.chance:
+            st.caption(headline.chance)
     if caveat:
         st.caption(message(caveat))

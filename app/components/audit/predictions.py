@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import claims, read
 from app.claims import audit
+from app.components.audit.confusion import show_confusion, show_mistakes
 from app.components.audit.headline import show_headline
 from app.components.audit.numbers import show_numbers
 from app.selection import Selection
@@ -39,6 +40,8 @@ def show_predictions(chosen: Selection, evaluation: Evaluation) -> None:
     if error is not None and error.mean is not None:
         words.append(audit.confidence(chosen.title, error.mean, None if beside is None else beside.mean))
     st.markdown(" ".join(words))
+    show_mistakes(chosen)
+    show_confusion(chosen)
     with st.expander("Numbers", icon=":material/tag:"):
         show_numbers(evaluation, PREDICTIONS)
 

@@ -47,7 +47,11 @@ def show_diversity(chosen: Selection, evaluation: Evaluation) -> None:
     headline = audit.diversity(summary, per_class, chosen.is_kmex)
     show_headline(DIVERSITY, "Do the prototypes of a class show different things?", headline)
     if summary.effective is not None and per_class > 1:
-        show_figure("effective", effective_figure(summary, per_class), headline.text.replace("*", ""))
+        show_figure(
+            "effective",
+            effective_figure(summary, per_class),
+            "Effective number of prototypes, and that of random images",
+        )
     with st.expander("Numbers", icon=":material/tag:"):
         show_numbers(evaluation, DIVERSITY)
         sweeps = list(read.sweeps(chosen).values()) if chosen.is_kmex else []

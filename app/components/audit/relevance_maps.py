@@ -43,9 +43,7 @@ def show_relevance_maps(chosen: Selection) -> Evaluation:
             show_headline(MAPS, f"{question} Not measured yet.")
         else:
             title = chosen.title
-            show_headline(
-                MAPS, question, audit.faithful_maps(evaluation, title), audit.robust_maps(evaluation, title)
-            )
+            show_headline(MAPS, question, audit.faithful_maps(evaluation, title), audit.robust_maps(evaluation, title))
     scores = read.scores(chosen, images, seeds[0], maps) if measured else None
     if scores is not None:
         _show_scores(chosen, evaluation, scores, maps)
@@ -63,7 +61,9 @@ def _show_scores(chosen: Selection, evaluation: Evaluation, scores: MapScores, m
         conserving = f"; {scores.conserving:.1%} of the relevance maps add up to it" if described.conserves else ""
         st.caption(f"{maps.title} on {len(scores):,} test images{conserving}.")
         if not chosen.is_kmex and (beside := read.reference(chosen.model)):
-            st.caption(f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data.")
+            st.caption(
+                f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data."
+            )
     with st.expander("Relevance ordering", icon=":material/show_chart:"):
         _show_ordering(chosen, scores)
     with st.expander("Distribution over images", icon=":material/bar_chart:"):
