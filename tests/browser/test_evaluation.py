@@ -36,7 +36,7 @@ def _measured(demo_cache: Path) -> Iterator[MapScores]:
 
 @pytest.mark.slow  # that a job survives a reload is seen in test_preparation and test_models, too
 def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:
-    open_page(page, "/evaluate?k=1")
+    open_page(page, "/audit?k=1")
     page.get_by_role("button", name="Measure relevance maps of digits").click()
     expect(page.get_by_text("Measuring relevance maps of digits on 100 test images.")).to_be_visible()
     page.reload()
@@ -48,7 +48,7 @@ def test_measuring_survives_a_reload_and_ends_with_figures(page: Page) -> None:
 
 
 def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
-    open_page(page, "/evaluate?k=3&images=300")
+    open_page(page, "/audit?k=3&images=300")
     page.get_by_role("button", name="Measure relevance maps of digits").click()
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped. Finished work is kept.")).to_be_visible()
@@ -58,7 +58,7 @@ def test_measuring_can_be_stopped_and_goes_on(page: Page) -> None:
 @pytest.mark.slow  # measures maps of 100 images first
 @pytest.mark.usefixtures("_measured")
 def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
-    open_page(page, f"/evaluate?k={K}")
+    open_page(page, f"/audit?k={K}")
     expect(page.get_by_text("Best and worst images by")).to_be_visible()
     expect(page.locator(".kx-figures img[alt*='test image']")).to_have_count(6)
     expect(page.locator(".kx-figures canvas[aria-label*='test image']")).to_have_count(12)

@@ -68,6 +68,8 @@ def _show_scores(chosen: Selection, evaluation: Evaluation, scores: MapScores, m
         _show_ordering(chosen, scores)
     with st.expander("Distribution over images", icon=":material/bar_chart:"):
         _show_distributions(chosen, table)
+    if "extreme" in st.query_params:
+        st.session_state.setdefault("extremes", True)
     section = st.expander(
         "Best and worst images",
         icon=":material/image_search:",
