@@ -90,7 +90,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         st.header(f"Stands for {len(of_class):,} images of {name}", anchor=False)
         st.caption("The training images of its class that it is the nearest prototype of, nearest first.")
         _paged("own", chosen, of_class)
-        _select("Select them in Explore", chosen, p, f"class:{label}")
+        _select(f"Select the {len(of_class):,} images in Explore", chosen, p, f"class:{label}")
     if len(of_class) == 0 or not chosen.is_kmex:
         st.header(f"Most similar images of {name}", anchor=False)
         st.caption("Another prototype may be nearer to them.")
@@ -110,9 +110,11 @@ def _show_classes(chosen: Selection, p: int, others: np.ndarray) -> None:
     counts = np.bincount(labels, minlength=len(names))
     with st.container(horizontal=True):
         if chosen.is_kmex:  # its nearest prototype decides, so all of them are misclassified
-            _select("Select them in Explore", chosen, p, "wrong")
+            _select(f"Select the {len(others):,} mistakes in Explore", chosen, p, "wrong")
+        if np.count_nonzero(counts) == 1 and chosen.is_kmex:  # the same images
+            return
         for label in np.argsort(-counts, kind="stable")[:MOST_CLASSES].tolist():
-            if 0 < counts[label] < len(others) or not chosen.is_kmex and counts[label]:
+            if counts[label]:
                 _select(f"{markdown(names[label])}: {counts[label]:,}", chosen, p, f"class:{label}")
 
 
