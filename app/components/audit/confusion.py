@@ -12,7 +12,7 @@ from app import read
 from app.claims import audit
 from app.components.shared.downloads import show_download
 from app.components.shared.web import component
-from app.explore_links import explore_address, explore_query
+from app.explore_links import SELECT, explore_address, explore_query
 from app.links import bound_to
 from app.selection import Selection
 from app.wording import interval
@@ -89,7 +89,8 @@ def show_confusion(chosen: Selection) -> None:
             "Confusion matrix as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv"
         )
     if picked in links.conditions:
-        st.switch_page("views/explore.py", query_params=explore_query(*links.conditions[picked]))
+        # the sidebar's parameters come along by themselves
+        st.switch_page("views/explore.py", query_params={SELECT: list(links.conditions[picked])})
 
 
 def _confused(chosen: Selection, by: str) -> np.ndarray:
