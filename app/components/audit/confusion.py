@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import streamlit as st
@@ -11,11 +13,9 @@ import streamlit as st
 from app import read
 from app.claims import audit
 from app.components.shared.downloads import show_download
-from app.components.shared.web import component
-from app.explore_links import SELECT, explore_address, explore_query
+from app.explore_links import explore_address, explore_query
 from app.links import bound_to
 from app.selection import Selection
-from app.wording import interval
 from kmex_core import metrics
 from kmex_core.analysis.tables.evaluation import confusion_table
 from kmex_core.base.plain_text import markdown, table_csv
@@ -24,22 +24,32 @@ MOST_CLASSES = 16  # of a matrix; of more, the classes with the lowest accuracy 
 LISTED = 40
 MISTAKES = 5
 
-_matrix = component("matrix")
+SHADES = 4
 
 
-@dataclass
-class Links:
-    """Cells that lead to Explore, by what a click on one gives."""
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
 
-    conditions: dict[str, Sequence[str]] = field(default_factory=dict)
+    Attributes:
+        text: in it.
+        about: what it counts, for those who cannot see where it is, and as a tool tip.
+        conditions: of the images that it leads to, see `explore_links`; none when it leads nowhere.
+        shade: 1 to `SHADES`, how strongly it is shaded; 0 for not at all.
+    """
 
-    def cell(self, text: str, about: str = "", shade: float = 0.0, conditions: Sequence[str] = ()) -> dict[str, object]:
-        """A cell; without conditions it leads nowhere."""
-        name = str(len(self.conditions)) if conditions else ""
-        if conditions:
-            self.conditions[name] = conditions
-        href = explore_address(*conditions) if conditions else ""
-        return {"text": text, "about": about, "id": name, "href": href, "shade": shade}
+    text: str
+    about: str = ""
+    conditions: tuple[str, ...] = ()
+    shade: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of cells that lead to images: its columns' titles, and its rows, the first cell of each their title."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
 
 
 def show_mistakes(chosen: Selection) -> None:
@@ -75,22 +85,41 @@ def show_confusion(chosen: Selection) -> None:
             help="The model whose predictions are counted.",
             bind=bound_to("by", predictors, "predicted"),
         )
-        confused, links = _confused(chosen, by), Links()
-        many = len(info.class_names) > MOST_CLASSES
-        data = (_list if many else _square)(confused, info.class_names, by, links)
+        confused, many = _confused(chosen, by), len(info.class_names) > MOST_CLASSES
         st.caption(
             "Test images by class and what they are taken for; mistakes are shaded. Click a count to see its images."
             + (f" The {LISTED} of {len(info.class_names)} classes with the lowest accuracy; the CSV has all." * many)
         )
-        about = f"Confusion matrix of {predictors[by]}"
-        picked = _matrix(key="confusion", data={"about": about, **data}, on_picked_change=lambda: None).picked
-        table = confusion_table(confused, info.class_names)
+        table = (_list if many else _square)(confused, info.class_names, by)
+        st.html(_html(table, f"Confusion matrix of {predictors[by]}"))
+        counts = confusion_table(confused, info.class_names)
         show_download(
-            "Confusion matrix as CSV", lambda: table_csv(table, index=True), f"{info.name}-confusion-{by}.csv"
+            "Confusion matrix as CSV", lambda: table_csv(counts, index=True), f"{info.name}-confusion-{by}.csv"
         )
-    if picked in links.conditions:
-        # the sidebar's parameters come along by themselves
-        st.switch_page("views/explore.py", query_params={SELECT: list(links.conditions[picked])})
+
+
+def _html(table: Table, about: str) -> str:
+    """A table whose cells are links: they load the page Explore, so that the browser's Back button leads back here."""
+
+    def content(cell: Cell) -> str:
+        if not cell.conditions:
+            return escape(cell.text)
+        href, about = escape(explore_address(*cell.conditions)), escape(cell.about)
+        return f'<a href="{href}" target="_self" title="{about}" aria-label="{about}">{escape(cell.text)}</a>'
+
+    def shade(cell: Cell) -> str:
+        return f' data-shade="{cell.shade}"' if cell.shade else ""
+
+    head = "".join(f'<th scope="col" title="{escape(title)}">{escape(title)}</th>' for title in table.columns)
+    body = "".join(
+        f'<tr><th scope="row">{content(first)}</th>'
+        f"{''.join(f'<td{shade(cell)}>{content(cell)}</td>' for cell in cells)}</tr>"
+        for first, *cells in table.rows
+    )
+    return (
+        f'<div class="kx-matrix" role="region" aria-label="{escape(about)}" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _confused(chosen: Selection, by: str) -> np.ndarray:
@@ -104,28 +133,28 @@ def _pair(by: str, row: int, column: int) -> tuple[str, str, str]:
     return f"class:{row}", f"{'blackbox' if by == 'black_box' else 'predicted'}:{column}", "split:test"
 
 
-def _square(confused: np.ndarray, names: Sequence[str], by: str, links: Links) -> dict[str, object]:
+def _square(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
     """The matrix: a row per class, a column per predicted class, and the class's accuracy."""
-    most = max(1.0, float(np.where(np.eye(len(names), dtype=bool), 0, _shares(confused)).max(initial=0)) * 100)
+    shares = confused / np.maximum(1, confused.sum(1, keepdims=True))
+    most = max(float(np.where(np.eye(len(names), dtype=bool), 0, shares).max(initial=0)), 1e-9)
 
-    def cell(row: int, column: int) -> dict[str, object]:
-        count = int(confused[row, column])
-        share = _shares(confused)[row, column] * 100
-        about = f"{names[row]} predicted as {names[column]}: {count:,} images ({share:.1f} %)"
-        shade = 0.0 if row == column else share / most
-        return links.cell(f"{count:,}" if count else "", about, shade, _pair(by, row, column) if count else ())
+    def cell(row: int, column: int) -> Cell:
+        count, share = int(confused[row, column]), float(shares[row, column])
+        if not count:
+            return Cell("")
+        about = f"{names[row]} predicted as {names[column]}: {share:.1%}, {_images(count)}"
+        shade = 0 if row == column else math.ceil(share / most * SHADES)
+        return Cell(f"{count:,}", about, _pair(by, row, column), shade)
 
+    columns = range(len(names))
     rows = [
-        {
-            "header": _class(confused, names, row, links),
-            "cells": [*(cell(row, column) for column in range(len(names))), _accuracy(confused, names, row, by, links)],
-        }
-        for row in range(len(names))
+        [_class(confused, names, row), *(cell(row, column) for column in columns), _accuracy(confused, names, row, by)]
+        for row in columns
     ]
-    return {"corner": "Class", "over": "Predicted class", "columns": [*names, "Accuracy ↑"], "rows": rows}
+    return Table(["Class ↓ predicted as →", *names, "Accuracy ↑"], rows)
 
 
-def _list(confused: np.ndarray, names: Sequence[str], by: str, links: Links) -> dict[str, object]:
+def _list(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
     """The classes with the lowest accuracy, each with what it is most often taken for."""
     accuracy = np.nan_to_num(metrics.class_accuracy(confused), nan=np.inf)
     rows = []
@@ -133,39 +162,33 @@ def _list(confused: np.ndarray, names: Sequence[str], by: str, links: Links) -> 
         wrong = np.where(np.arange(len(names)) == row, 0, confused[row])
         taken = [column for column in np.argsort(-wrong, kind="stable")[:3].tolist() if wrong[column]]
         cells = [
-            links.cell(
+            Cell(
                 f"{names[column]}: {wrong[column]:,}",
-                f"{names[row]} predicted as {names[column]}: {wrong[column]:,} images",
-                0.0,
+                f"{names[row]} predicted as {names[column]}: {_images(int(wrong[column]))}",
                 _pair(by, row, column),
             )
             for column in taken
         ]
-        cells += [links.cell("")] * (3 - len(taken))
-        header = _class(confused, names, row, links)
-        rows.append({"header": header, "cells": [_accuracy(confused, names, row, by, links), *cells]})
-    columns = ["Accuracy ↑", "Most often taken for", "Second", "Third"]
-    return {"corner": "Class", "over": "", "columns": columns, "rows": rows}
+        cells += [Cell("")] * (3 - len(taken))
+        rows.append([_class(confused, names, row), _accuracy(confused, names, row, by), *cells])
+    return Table(["Class", "Accuracy ↑", "Most often taken for", "Second", "Third"], rows)
 
 
-def _shares(confused: np.ndarray) -> np.ndarray:
-    shares: np.ndarray = confused / np.maximum(1, confused.sum(1, keepdims=True))
-    return shares
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _class(confused: np.ndarray, names: Sequence[str], row: int, links: Links) -> dict[str, object]:
+def _class(confused: np.ndarray, names: Sequence[str], row: int) -> Cell:
     count = int(confused[row].sum())
     about = f"All {count:,} test images of {names[row]}"
-    return links.cell(names[row], about, 0.0, (f"class:{row}", "split:test") if count else ())
+    return Cell(names[row], about, (f"class:{row}", "split:test") if count else ())
 
 
-def _accuracy(confused: np.ndarray, names: Sequence[str], row: int, by: str, links: Links) -> dict[str, object]:
+def _accuracy(confused: np.ndarray, names: Sequence[str], row: int, by: str) -> Cell:
     """A class's accuracy; it leads to its mistakes, as far as Explore has them: those of the selected model."""
     count, right = int(confused[row].sum()), int(confused[row, row])
     if not count:
-        return links.cell("–")
-    low, high = metrics.wilson_interval(right / count, count)
-    about = f"{names[row]}: {right:,} of {count:,} correct ({interval(low, high)})"
+        return Cell("–")
+    about = f"The {count - right:,} mistakes among the {count:,} test images of {names[row]}"
     wrong = by == "predicted" and right < count
-    conditions = (f"class:{row}", "wrong", "split:test") if wrong else ()
-    return links.cell(f"{right / count:.1%}", f"{about} See its mistakes." if wrong else about, 0.0, conditions)
+    return Cell(f"{right / count:.1%}", about, (f"class:{row}", "wrong", "split:test") if wrong else ())
