@@ -7,12 +7,13 @@ import streamlit as st
 from app import links, read, state
 from app.components.prototypes.patches import show_patches
 from app.components.shared.class_filter import choose_classes
+from app.components.shared.explore_links import show_links
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.shared.prototype_list import choose_order, show_downloads, show_list
 from app.components.shared.title import show_title
-from app.explore_links import explore_query
+from app.explore_links import explore_address
 from app.wording import EXEMPLARS, EXPLAIN
 
 chosen = state.selection()
@@ -50,17 +51,12 @@ else:
     left, right = st.columns([1, 2], gap="large")
     with left:
         show_prototype_summary(chosen, p)
-        st.page_link(
-            "views/explore.py",
-            label="Show on the map",
-            icon=":material/scatter_plot:",
-            query_params=explore_query(point=f"prototype-{links.prototype_name(p, converted.prototypes.classes)}"),
-        )
-        st.page_link(
-            "views/explain.py",
-            label=EXPLAIN,
-            icon=":material/image_search:",
-            query_params=state.query(source="Training image", training=int(converted.prototypes.exemplar[p])),
+        name, image = links.prototype_name(p, converted.prototypes.classes), int(converted.prototypes.exemplar[p])
+        show_links(
+            [
+                ("Show on the map", explore_address(point=f"prototype-{name}")),
+                (EXPLAIN, state.address("explain", source="Training image", training=image)),
+            ]
         )
     with right:
         show_prototype_images(chosen, p)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -31,7 +29,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, cards, data_of, healthy
+from tests.helpers.pages import Page, cards, data_of, healthy, links
 
 
 @pytest.fixture
@@ -302,16 +300,15 @@ def test_a_prototype_has_a_page_of_its_own(
     monkeypatch.setattr(read, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
     test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
     assert test.title[0].value == f"Prototype {p}"
-    links = {one.proto.label: parse_qs(one.proto.query_string) for one in test.get("page_link")}
-    assert links["Show on the map"]["point"] == ["prototype-3.2"]
-    assert links["Explain with relevance maps"]["training"] == [str(prototypes.exemplar[p])]
-    of_class = next(query for label, query in links.items() if re.fullmatch(r"Select the \d+ images in Explore", label))
-    assert of_class["select"] == ["prototype:3.2", "class:3", "split:train"]
-    assert links["Select the 2 mistakes in Explore"]["select"] == ["prototype:3.2", "wrong", "split:train"]
+    shown = links(test)
+    assert shown["Show on the map"]["point"] == ["prototype-3.2"]
+    assert shown["Explain with relevance maps"]["training"] == [str(prototypes.exemplar[p])]
+    assert shown["Select all in Explore"]["select"] == ["prototype:3.2", "class:3", "split:train"]
+    assert shown["Select these mistakes in Explore"]["select"] == ["prototype:3.2", "wrong", "split:train"]
     others = dataset_of(digits).split("train").labels[[4, 9]]  # by class, as there are several
-    assert len(links) == 4 + len(set(others.tolist())) > 5
+    assert len(shown) == 4 + len(set(others.tolist())) > 5
     for label in others:
-        assert links[f"{label}: 1"]["select"] == ["prototype:3.2", f"class:{label}", "split:train"]
+        assert shown[f"{label}: 1"]["select"] == ["prototype:3.2", f"class:{label}", "split:train"]
     galleries = [
         json.loads(element.proto.json)
         for element in test.get("bidi_component")

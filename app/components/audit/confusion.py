@@ -13,12 +13,13 @@ import streamlit as st
 from app import read
 from app.claims import audit
 from app.components.shared.downloads import show_download
-from app.explore_links import explore_address, explore_query
+from app.components.shared.explore_links import show_explore_links
+from app.explore_links import explore_address
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core import metrics
 from kmex_core.analysis.tables.evaluation import confusion_table
-from kmex_core.base.plain_text import markdown, table_csv
+from kmex_core.base.plain_text import table_csv
 
 MOST_CLASSES = 16  # of a matrix; of more, the classes with the lowest accuracy are listed
 LISTED = 40
@@ -60,14 +61,12 @@ def show_mistakes(chosen: Selection) -> None:
     pairs = [(int(row), int(column)) for row, column in zip(*np.unravel_index(most, wrong.shape), strict=True)]
     pairs = [pair for pair in pairs if wrong[pair]]
     st.markdown(audit.mistakes([int(wrong[pair]) for pair in pairs], int(wrong.sum())))
-    with st.container(horizontal=True):
-        for row, column in pairs:
-            st.page_link(
-                "views/explore.py",
-                label=f"{markdown(names[row])} → {markdown(names[column])}: {wrong[row, column]:,}",
-                icon=":material/scatter_plot:",
-                query_params=explore_query(*_pair("predicted", row, column)),
-            )
+    show_explore_links(
+        [
+            (f"{names[row]} → {names[column]}: {wrong[row, column]:,}", _pair("predicted", row, column))
+            for row, column in pairs
+        ]
+    )
 
 
 def show_confusion(chosen: Selection) -> None:

@@ -10,9 +10,9 @@ import streamlit as st
 
 from app import read
 from app.components.shared.built_in_prototype import show_built_in
+from app.components.shared.explore_links import show_explore_links
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.picture import show_picture
-from app.explore_links import explore_query
 from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
@@ -90,7 +90,7 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
         st.header(f"Stands for {len(of_class):,} images of {name}", anchor=False)
         st.caption("The training images of its class that it is the nearest prototype of, nearest first.")
         _paged("own", chosen, of_class)
-        _select(f"Select the {len(of_class):,} images in Explore", chosen, p, f"class:{label}")
+        show_explore_links([_selects("Select all in Explore", chosen, p, f"class:{label}")])
     if len(of_class) == 0 or not chosen.is_kmex:
         st.header(f"Most similar images of {name}", anchor=False)
         st.caption("Another prototype may be nearer to them.")
@@ -108,22 +108,17 @@ def _show_classes(chosen: Selection, p: int, others: np.ndarray) -> None:
     """Show which other classes a prototype attracts images of, as links to those images."""
     names, labels = chosen.model.class_names, read.dataset(chosen.model).split("train").labels[others]
     counts = np.bincount(labels, minlength=len(names))
-    with st.container(horizontal=True):
-        if chosen.is_kmex:  # its nearest prototype decides, so all of them are misclassified
-            _select(f"Select the {len(others):,} mistakes in Explore", chosen, p, "wrong")
-        if np.count_nonzero(counts) == 1 and chosen.is_kmex:  # the same images
-            return
-        for label in np.argsort(-counts, kind="stable")[:MOST_CLASSES].tolist():
-            if counts[label]:
-                _select(f"{markdown(names[label])}: {counts[label]:,}", chosen, p, f"class:{label}")
+    most = [label for label in np.argsort(-counts, kind="stable")[:MOST_CLASSES].tolist() if counts[label]]
+    links = [_selects(f"{names[label]}: {counts[label]:,}", chosen, p, f"class:{label}") for label in most]
+    if chosen.is_kmex:  # its nearest prototype decides, so all of them are misclassified
+        links = [_selects("Select these mistakes in Explore", chosen, p, "wrong"), *(links if len(links) > 1 else [])]
+    show_explore_links(links)
 
 
-def _select(label: str, chosen: Selection, p: int, condition: str) -> None:
-    """Show a link to Explore with the training images selected that a prototype attracts and a condition holds for."""
-    classes = read.conversion(chosen).prototypes.classes
-    conditions = f"prototype:{prototype_name(p, classes)}", condition, "split:train"
-    icon, page = ":material/scatter_plot:", "views/explore.py"
-    st.page_link(page, label=label, icon=icon, query_params=explore_query(*conditions))
+def _selects(label: str, chosen: Selection, p: int, condition: str) -> tuple[str, tuple[str, str, str]]:
+    """A link to the training images that a prototype attracts and a condition holds for."""
+    name = prototype_name(p, read.conversion(chosen).prototypes.classes)
+    return label, (f"prototype:{name}", condition, "split:train")
 
 
 def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:
