@@ -27,14 +27,14 @@ evaluation = read.evaluation(chosen, [chosen.kmeans.seed], 0)
 with st.container(border=True):
     show_predictions(chosen, evaluation)
 with st.container(border=True):
+    evaluation = show_relevance_maps(chosen)
+with st.container(border=True):
     show_transparency(chosen, evaluation)
 with st.container(border=True):
     show_diversity(chosen, evaluation)
 if chosen.is_kmex:
     with st.container(border=True):
         show_stability(chosen)
-with st.container(border=True):
-    evaluation = show_relevance_maps(chosen)
 show_download(
     "All numbers as CSV",
     lambda: comparison.as_csv(comparison.rows([evaluation], False)),

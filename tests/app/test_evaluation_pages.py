@@ -80,7 +80,7 @@ def second(demo: Store) -> Iterator[str]:
 def numbers(test: AppTest) -> dict[str, str]:
     """The values behind the headlines of Audit, with what stands beside each, by metric."""
     found = {}
-    for body in (one.proto.body for one in test.get("html") if "kx-numbers" in one.proto.body):
+    for body in (one.proto.body for one in test.get("html") if 'class="kx-numbers"' in one.proto.body):
         for row in (row for row in ElementTree.fromstring(body).iter("tr") if row.find("td") is not None):
             name, value, about = row
             found[str(name.text)] = " ".join(value.itertext())
@@ -97,7 +97,7 @@ def verdicts(test: AppTest) -> list[str]:
 
 def matrix(test: AppTest) -> list[list[tuple[str, list[str]]]]:
     """The cells of the confusion matrix with what each selects on Explore, row by row."""
-    (body,) = (one.proto.body for one in test.get("html") if "kx-matrix" in one.proto.body)
+    (body,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
     _, *rows = ElementTree.fromstring(body).iter("tr")
     return [[("".join(cell.itertext()), selected(cell.find("a"))) for cell in row] for row in rows]
 
@@ -127,10 +127,10 @@ def test_every_predicate_has_a_headline_that_is_computed(page: Page, demo: Store
     test = healthy(page("audit"))
     assert [one.value for one in test.header] == [
         "Trustworthiness: predictions",
+        "Trustworthiness: relevance maps",
         "Transparency",
         "Diversity",
         "Stability",
-        "Trustworthiness: relevance maps",
     ]
     data = dataset_of(digits)
     made = Subject(demo, digits, data).conversion(KMeans(5)).get()

@@ -67,6 +67,6 @@ def said(test: AppTest) -> str:
 
 def links(test: AppTest) -> dict[str, dict[str, list[str]]]:
     """The query parameters of the page's links of our own, by their texts."""
-    bodies = [one.proto.body for one in test.get("html") if "kx-link" in one.proto.body]
+    bodies = [one.proto.body for one in test.get("html") if 'class="kx-link"' in one.proto.body]
     shown = [link for body in bodies for link in ElementTree.fromstring(body).iter("a")]
     return {str(link.text): parse_qs(urlsplit(link.attrib["href"]).query) for link in shown}
