@@ -16,7 +16,7 @@ LAST = {  # what a page shows last
     "/embedding": "[data-testid=stDownloadButton]",
     "/prototypes": ".kx-card",
     "/sweep": "[data-testid=stDownloadButton]",
-    "/evaluate": "text=All numbers as CSV",
+    "/audit": "text=All numbers as CSV",
     "/attributes": "text=has no attributes",
     "/compare": "text=Radar as CSV",
     "/explain": "text=Third prototype:",
