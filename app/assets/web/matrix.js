@@ -109,7 +109,7 @@ class Matrix {
     const { scrollLeft, scrollTop } = this.root;
     this.root.replaceChildren();
     this.root.classList.toggle('kx-smooth', !pixelated);
-    this.root.style.setProperty('--kx-height', `${height}rem`);
+    this.root.style.setProperty('--h', `${height}rem`);
     const table = element('table', { role: 'grid', 'aria-label': about }, this.root);
     this.drawHeads(element('thead', {}, table));
     for (const section of sections) {

@@ -79,7 +79,10 @@ def show_coverage(chosen: Selection, coverage: Coverage) -> None:
         row = table[table["attribute"] == name].iloc[0].to_dict()
         st.markdown(claims.in_prototypes(row, len(coverage.has)))
     columns = _Prototypes(chosen) if coverage.has.size <= MOST_CELLS else _Classes(chosen, coverage)
-    st.caption(f"{columns.legend} Click a picture, an attribute or a cell to open its training images in Explore.")
+    st.caption(
+        f"{columns.legend} Below each attribute: its share of the training images, and the number of prototypes with "
+        "it (by chance). Click a picture, an attribute or a cell to open its training images in Explore."
+    )
     show_matrix(
         "coverage",
         f"Which of {len(coverage.has)} prototypes have which of {len(coverage.names)} attributes",
@@ -263,7 +266,7 @@ def _row(row: Mapping[Any, Any], columns: _Prototypes | _Classes, place: int, pi
     return Row(
         claims.words(name),
         [*columns.cells(place, name), *numbers],
-        note=f"{row['frequency']:.1%} of the images, {row['prototypes']} prototypes ({row['expected']:.1f} by chance)",
+        note=f"{row['frequency']:.1%} of images; {row['prototypes']} (chance {row['expected']:.1f})",
         about=f"{claims.words(name)}: open its {row['images']:,} training images",
         conditions=[f"attribute:{name}", TRAINING] if row["images"] else (),
         picked=name == picked_name,
@@ -315,8 +318,9 @@ def show_pairs(chosen: Selection, coverage: Coverage) -> None:
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A number with its sign, a minus as wide as a plus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign, a minus as wide as a plus; 0 has none."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
 
 
 def file_name(chosen: Selection) -> str:
