@@ -24,13 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
+    from kmex_core.prototypes.source import KMeans
+    from kmex_core.prototypes.types import Prototypes
     from kmex_core.stages.subject import Subject
 
 CLASSES = ("child", "adult", "senior")
 SENIOR = 2
 MODEL = "shortcut"
 TRAIN, TEST, SEED = 3000, 3000, 18
-KS, METRICS = (3, 5, 8, 12), ("euclidean", "whitened")
+KS, METRICS, SEEDS = (3, 5, 8, 12), ("euclidean", "whitened"), range(3)
 MOSTLY = 0.9  # share of a prototype's training images with sunglasses from which a person sees nothing else
 
 
@@ -135,12 +137,13 @@ def report(data: Path) -> None:
     print("Black box:", shown(groups.accuracy(black_box, every)))
     for metric in METRICS:
         for k in KS:
-            print(f"\n{metric}, k = {k}")
-            removal(subject, KMeans(k, metric=metric), train_split.attributes[:, column], groups, edited)
+            for seed in SEEDS:
+                print(f"\n{metric}, k = {k}, seed {seed}")
+                removal(subject, KMeans(k, seed, metric), train_split.attributes[:, column], groups, edited)
 
 
-def removal(subject: Subject, source: object, worn: np.ndarray, groups: Groups, edited: np.ndarray) -> None:
-    """Print the prototypes of *senior*, and the groups before and after those with sunglasses are removed.
+def removal(subject: Subject, source: KMeans, worn: np.ndarray, groups: Groups, edited: np.ndarray) -> None:
+    """Print the prototypes of *senior*, and the groups before and after those with sunglasses are removed, one by one.
 
     Args:
         subject, source: what has the prototypes.
@@ -165,19 +168,35 @@ def removal(subject: Subject, source: object, worn: np.ndarray, groups: Groups, 
         "  prototypes of senior, share with sunglasses (images):",
         ", ".join(f"{p}: {value:.0%} ({prototypes.count[p]})" for p, value in share.items()),
     )
-    removed = [p for p, value in share.items() if value >= MOSTLY]
-    steps = {"before": [], f"without {removed}": removed}
-    if len(removed) > 1:
-        largest = max(removed, key=lambda p: int(prototypes.count[p]))
-        steps[f"without [{largest}] alone"] = [largest]
-    for title, gone in steps.items():
-        kept = np.setdiff1d(np.arange(len(prototypes)), gone)
-        predicted = prototypes.classes[kept[distance[:, kept].argmin(1)]]
+    suspects = [p for p, value in share.items() if value >= MOSTLY]
+    for gone in _one_by_one(prototypes, distance, suspects, groups, edited):
+        title = f"without {gone}" if gone else "before"
+        predicted = _without(prototypes, distance, gone)
         for name, images in (("seen half", edited), ("untouched half", ~edited)):
             accuracy = groups.accuracy(predicted, images)
             worst = min(accuracy, key=accuracy.__getitem__)
             overall = float((predicted == groups.labels)[images].mean())
             print(f"  {title}, {name}: all {overall:.1%}, worst {worst} {accuracy[worst]:.1%}; {shown(accuracy)}")
+
+
+def _without(prototypes: Prototypes, distance: np.ndarray, gone: list[int]) -> np.ndarray:
+    """(M,) the classes of the nearest prototypes that are left, by the distances (M, K)."""
+    kept = np.setdiff1d(np.arange(len(prototypes)), gone)
+    predicted: np.ndarray = prototypes.classes[kept[distance[:, kept].argmin(1)]]
+    return predicted
+
+
+def _one_by_one(
+    prototypes: Prototypes, distance: np.ndarray, suspects: list[int], groups: Groups, edited: np.ndarray
+) -> list[list[int]]:
+    """What is gone before and after each step of a person who removes, of the suspects, the one without which the worst
+    group of the half that they see does best."""
+    steps: list[list[int]] = [[]]
+    for _ in suspects:
+        choices = [[*steps[-1], p] for p in suspects if p not in steps[-1]]
+        worst = [min(groups.accuracy(_without(prototypes, distance, gone), edited).values()) for gone in choices]
+        steps.append(choices[int(np.argmax(worst))])
+    return steps
 
 
 def shown(accuracy: dict[str, float]) -> str:
