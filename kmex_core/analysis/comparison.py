@@ -92,7 +92,7 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
     """
     table = []
     for evaluation in evaluations:
-        for label, black_box in _labels(evaluation):
+        for label, black_box in labels_of(evaluation):
             cells = {}
             for metric, kind in METRICS.items():
                 key = kind.black_box if black_box else metric
@@ -311,7 +311,7 @@ def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
     for evaluation in evaluations:
         if not len(evaluation.labels):
             continue
-        for label, black_box in _labels(evaluation):
+        for label, black_box in labels_of(evaluation):
             right = evaluation.right_black_box if black_box else evaluation.right
             first = next(
                 (
@@ -330,7 +330,7 @@ def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
     return found
 
 
-def _labels(evaluation: Evaluation) -> list[tuple[str, bool]]:
+def labels_of(evaluation: Evaluation) -> list[tuple[str, bool]]:
     """The labels of an evaluation's rows, and whether each is the black box's."""
     name = " / ".join(evaluation.models)
     which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
