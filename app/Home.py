@@ -22,7 +22,7 @@ from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app.addresses import ASSETS, route  # noqa: E402
 from app.login import guarded  # noqa: E402
-from app.routes import embedding_map, pictures, uploads  # noqa: E402
+from app.routes import embedding_map, pictures, uploads, workspace  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -62,6 +62,7 @@ app = st.App(
         Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
         Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
         *uploads.routes(),
+        *workspace.routes(),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

@@ -31,6 +31,7 @@ page = st.navigation(
     [
         *([new] if demos_only else []),
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+        st.Page("views/explore.py", title="Explore", icon=":material/explore:"),
         st.Page("views/embedding.py", title="Embedding", icon=":material/scatter_plot:"),
         st.Page("views/prototypes.py", title="Prototypes", icon=":material/grid_view:"),
         st.Page("views/sweep.py", title="Prototypes per class", icon=":material/show_chart:"),

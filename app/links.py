@@ -183,6 +183,20 @@ def pick(kind: str, name: str) -> None:
         st.query_params[kind] = name
 
 
+def picked_all(kind: str) -> list[str]:
+    """`picked` for what may be named several times."""
+    _left_on(st.session_state[_PAGE]).setdefault(kind, [])
+    return st.query_params.get_all(kind)
+
+
+def pick_all(kind: str, names: Sequence[str]) -> None:
+    """`pick` for what may be named several times."""
+    if not names:
+        st.query_params.pop(kind, None)
+    elif st.query_params.get_all(kind) != list(names):
+        st.query_params[kind] = list(names)
+
+
 def pick_prototype(name: str) -> None:
     """Remember in the link which prototype was picked, from the first of its images on; "" forgets it."""
     for pages in ("own", "others"):

@@ -57,17 +57,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kmex")
 _SUBJECTS = "_subjects"  # in the session
-# how many results of a kind are held at most by all sessions together, and what is shown while one is read or made
-HELD: dict[type[Artifact[Any, Any]], tuple[int, str | bool]] = {
-    SplitEmbedding: (6, False),
-    ModelConversion: (200, "Finding prototypes …"),
-    ModelSweep: (20, False),
-    ModelSuggestion: (20, False),
-    ModelPatches: (20, False),
-    ModelGeometry: (20, False),
-    EmbeddingMap: (6, "Reading the embedding map …"),
-    RelevanceScores: (40, False),
-    ModelMapChecks: (20, False),
+# how many results of a kind are held at most by all sessions together; no spinner: routes read them, too
+HELD: dict[type[Artifact[Any, Any]], int] = {
+    SplitEmbedding: 6,
+    ModelConversion: 200,
+    ModelSweep: 20,
+    ModelSuggestion: 20,
+    ModelPatches: 20,
+    ModelGeometry: 20,
+    EmbeddingMap: 6,
+    RelevanceScores: 40,
+    ModelMapChecks: 20,
 }
 ResultT = TypeVar("ResultT")
 
@@ -78,7 +78,6 @@ class _Missing(LookupError):
 
 @functools.cache
 def _cached(kind: type[Artifact[Any, Any]]) -> Callable[[str, Artifact[Any, Any], bool], Any]:
-    most, spinner = HELD[kind]
 
     def read(key: str, _artifact: Artifact[Any, Any], _make: bool) -> Any:
         result = _artifact.get() if _make else _artifact.peek()
@@ -87,9 +86,9 @@ def _cached(kind: type[Artifact[Any, Any]]) -> Callable[[str, Artifact[Any, Any]
         return result
 
     read.__qualname__ = f"read_{kind.__name__}"  # by which Streamlit tells caches apart
-    cached: Callable[[str, Artifact[Any, Any], bool], Any] = st.cache_resource(max_entries=most, show_spinner=spinner)(
-        read
-    )
+    cached: Callable[[str, Artifact[Any, Any], bool], Any] = st.cache_resource(
+        max_entries=HELD[kind], show_spinner=False
+    )(read)
     return cached
 
 
@@ -108,7 +107,7 @@ def peek(artifact: Artifact[Any, ResultT]) -> ResultT | None:
     return None
 
 
-class _Shared(Reader):
+class Shared(Reader):
     """What all sessions share."""
 
     def result(self, artifact: Artifact[Any, ResultT]) -> ResultT:
@@ -118,7 +117,7 @@ class _Shared(Reader):
         return _network(name, catalogue.weights_key(store, name), device)
 
 
-@st.cache_resource(max_entries=3, show_spinner="Loading the network …")
+@st.cache_resource(max_entries=3, show_spinner=False)
 def _network(name: str, weights: str, device: str) -> BlackBox:
     return catalogue.load(store(), name, device)
 
@@ -158,7 +157,7 @@ def subject(info: ModelInfo) -> Subject:
     key = _subject_key(info)
     if key not in subjects:
         with st.spinner("Opening the data set …"):
-            subjects[key] = Subject(store(), info, dataset_of(info), reader=_Shared())
+            subjects[key] = Subject(store(), info, dataset_of(info), reader=Shared())
     return subjects[key]
 
 

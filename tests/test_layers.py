@@ -36,9 +36,11 @@ APP_ORDER = (
     "links",
     "figures",
     "report",
+    "workspace",
     "read",
     "routes",
     "state",
+    "explore_links",
     "components",
     "views",
     "frame",
@@ -115,6 +117,8 @@ def test_the_app_imports_downwards_only(path: Path) -> None:
     assert targets <= {*APP_ORDER[: APP_ORDER.index(here)], *beside}, f"{name_of(path)} imports upwards"
     if here in PURE:
         assert not {name.split(".")[0] for name in imported(path, for_types=True)} & {"streamlit", "torch"}
+    if here == "workspace":  # a notebook shows it, too
+        assert not {name.split(".")[0] for name in imported(path, for_types=True)} & {"streamlit", "starlette"}
 
 
 @pytest.mark.parametrize("path", files("app/components"), ids=name_of)

@@ -83,7 +83,7 @@ def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
 
 async def _begin(request: Request) -> dict[str, Any]:
     body = bytearray()
-    async for piece in _limited(request, MOST_LIST):
+    async for piece in limited(request, MOST_LIST):
         body += piece
     return {"upload": await run_in_threadpool(_announced, bytes(body))}
 
@@ -106,7 +106,7 @@ async def _part(request: Request) -> dict[str, Any]:
     part = await run_in_threadpool(receiving.Part, Store(), request.path_params["upload"], int(offset))
     try:
         gathered = bytearray()
-        async for piece in _limited(request, receiving.PART_BYTES):
+        async for piece in limited(request, receiving.PART_BYTES):
             gathered += piece
             if len(gathered) >= GATHERED:
                 await run_in_threadpool(part.write, gathered)
@@ -117,7 +117,7 @@ async def _part(request: Request) -> dict[str, Any]:
     return {"received": part.offset}
 
 
-async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
+async def limited(request: Request, most: int) -> AsyncIterator[bytes]:
     """What is sent, piece by piece.
 
     Raises:

@@ -11,6 +11,7 @@ from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import follow, offer
+from app.components.shared.sweeps import computed_here
 from app.figures.sweep import curves_of, sweep_figure
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import ONCE_PER_MODEL
@@ -19,14 +20,7 @@ from kmex_core.base.store import read_only
 from kmex_core.commands.sweep import sweep_job
 from kmex_core.prototypes.sweep import Sweep
 
-SMALL = 4_000_000  # numbers in an embedding that the page itself handles
 TOP = "sweep-top"
-
-
-def computed_here(chosen: Selection) -> bool:
-    """Whether the page computes what is missing by itself: a second's work."""
-    train = read.embeddings(chosen.model, "train")
-    return train.z.size <= SMALL and not read_only()
 
 
 def wait_for_sweep(chosen: Selection) -> bool:

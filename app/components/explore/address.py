@@ -1,0 +1,58 @@
+"""What the address says of Explore, and what the component tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from app.components.shared.embedding_map import VIEW
+from app.links import pick, pick_all, picked, picked_all, refuse
+from app.selection import KS, Selection
+
+MOST = 2000  # characters of a parameter
+SHOWN = ("all", "wrong", "disagree")
+_TEXTS = ("colour", "show", "point", "view", "picture", "framing")
+_DEFAULTS = {"colour": "class", "show": "all"}
+
+
+def address_now(chosen: Selection) -> dict[str, Any]:
+    """What the address says, with defaults for what it does not say or what cannot be."""
+    values: dict[str, Any] = {name: picked(name)[:MOST] or _DEFAULTS.get(name, "") for name in _TEXTS}
+    if values["show"] not in SHOWN or (values["show"] == "disagree" and not chosen.has_black_box):
+        _refused("show", values, "Use all, wrong, or disagree where there is a black box.")
+    if values["view"] and not VIEW.fullmatch(values["view"]):
+        _refused("view", values, "A view is the centre and the side of the visible area: 0.1_-0.2_0.5, for example.")
+    names = picked_all("classes")
+    unknown = [name for name in names if name not in chosen.model.class_names]
+    if unknown:
+        refuse("classes", unknown[0], "Use the names of the model's classes.")
+    return {
+        **values,
+        "classes": [name for name in names if name in chosen.model.class_names],
+        "test": picked("test").lower() == "true",
+        "select": [text[:MOST] for text in picked_all("select")],
+    }
+
+
+def _refused(name: str, values: dict[str, Any], instead: str) -> None:
+    refuse(name, values[name], instead)
+    values[name] = _DEFAULTS.get(name, "")
+
+
+def remember_address(chosen: Selection, key: str) -> None:
+    """Put into the address what the component tells: for its callback."""
+    told = st.session_state[key].get("address")
+    if not isinstance(told, Mapping):
+        return
+    for name in _TEXTS:
+        text = str(told.get(name, ""))[:MOST]
+        pick(name, "" if text == _DEFAULTS.get(name, "") else text)
+    pick("test", "true" if told.get("test") is True else "")
+    for name in ("classes", "select"):
+        pick_all(name, [str(text)[:MOST] for text in told.get(name) or []])
+    k = told.get("k")
+    if isinstance(k, int | float) and int(k) in KS:
+        st.session_state["k"] = float(int(k))
+        st.session_state["auto"] = False

@@ -1,0 +1,125 @@
+"""The component Explore: its addresses and choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app import read
+from app.components.explore.address import address_now, remember_address
+from app.components.shared.job_panel import follow
+from app.components.shared.sweeps import computed_here
+from app.components.shared.web import component
+from app.routes import pictures, workspace
+from app.selection import KS, SWEEP_SEEDS, Selection
+from app.wording import MEANWHILE
+from app.workspace.sources import source_text
+from kmex_core.base.store import read_only
+from kmex_core.commands.embedding_map import embedding_map_job
+from kmex_core.commands.sweep import sweep_job
+from kmex_core.data import registry as datasets
+from kmex_core.data.colours import class_colours
+from kmex_core.prototypes.source import KMeans, PrototypeSource
+
+_explore = component("explore")
+KEY = "explore"
+
+
+def prepare_workspace(chosen: Selection) -> bool:
+    """Whether the embedding map is there; while it is not, show the progress of its job."""
+    subject = read.subject(chosen.model)
+    if read.peek(subject.embedding_map()) is not None:
+        return True
+    about = f"Takes up to a minute, once per model. {MEANWHILE}"
+    follow(embedding_map_job(subject), "Computing the embedding map.", about)
+    return False
+
+
+def show_workspace(chosen: Selection) -> None:
+    """Show the component, and the progress of what its timeline needs."""
+    address = address_now(chosen)
+    shown = _explore(
+        key=KEY,
+        data=_data(chosen, address),
+        on_address_change=lambda: remember_address(chosen, KEY),
+        on_open_change=lambda: None,
+    )
+    if shown.open:
+        st.switch_page(f"views/{shown.open['page']}.py", query_params=shown.open.get("query") or {})
+    _complete_timeline(chosen)
+
+
+def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
+    info, subject = chosen.model, read.subject(chosen.model)
+    data, map_key = subject.data, subject.embedding_map().key
+    projection = read.result(subject.embedding_map())
+    timeline = _timeline(chosen)
+    sources = [chosen.source, *(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if timeline)]
+    return {
+        "base": workspace.base(info.name),
+        "pictures": pictures.folder(info.name, data.fingerprint),
+        "model": {
+            "name": info.name,
+            "title": datasets.title(info.dataset),
+            "by": chosen.title,
+            "beside": chosen.has_black_box,
+            "classes": list(info.class_names),
+            "colours": list(class_colours(len(info.class_names))),
+            "attributes": list(data.split("train").attribute_names),
+            "train": len(projection.train),
+            "test": len(projection.test),
+            "side": info.image_size,
+            "state": data.fingerprint,
+        },
+        "cloud": f"cloud/{map_key}.bin",
+        "sources": {source_text(source): _addresses(chosen, source) for source in sources},
+        "source": source_text(chosen.source),
+        "timeline": timeline,
+        "readOnly": read_only(),
+        "address": address,
+        "turn": _turn(),
+    }
+
+
+def _turn() -> int:
+    told = st.session_state.get(KEY, {}).get("address") or {}
+    turn = told.get("turn", 0)
+    return turn if isinstance(turn, int) else 0
+
+
+def _addresses(chosen: Selection, source: PrototypeSource) -> dict[str, str]:
+    key, text = read.subject(chosen.model).conversion(source).key, source_text(source)
+    return {
+        "key": key,
+        "layer": f"layer/{key}.bin?source={text}",
+        "certainty": f"certainty/{key}.bin?source={text}",
+    }
+
+
+def _timeline(chosen: Selection) -> dict[str, Any] | None:
+    """The curves over the number of prototypes; None without a sweep."""
+    sweeps = read.sweeps(chosen) if chosen.is_kmex else {}
+    if not sweeps:
+        return None
+    sources = [source_text(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric)) for k in KS]
+    return {"ks": list(KS), "sources": sources, "curves": [], "suggested": None, "reason": "", "steps": []}
+
+
+def _complete_timeline(chosen: Selection) -> None:
+    """Compute the sweep and the suggestion where they are missing: here if that is a second's work, else by a job."""
+    if not chosen.is_kmex:
+        return
+    subject = read.subject(chosen.model)
+    missing = [seed for seed in SWEEP_SEEDS if seed not in read.sweeps(chosen)]
+    if not missing and read.suggestion(chosen) is not None:
+        return
+    if computed_here(chosen):
+        with st.spinner("Converting for 1 to 20 prototypes per class …"):
+            for seed in missing:
+                read.result(subject.sweep(chosen.kmeans.seeded(seed)))
+            read.result(subject.suggestion(chosen.kmeans.metric))
+        st.rerun()
+    if SWEEP_SEEDS[0] in missing or read.suggestion(chosen) is None:
+        about = "The timeline appears when it is done; the map can be used meanwhile."
+        follow(sweep_job(subject, chosen.kmeans), "Converting for 1 to 20 prototypes per class.", about)

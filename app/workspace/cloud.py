@@ -1,0 +1,37 @@
+"""Where the images are on the embedding map, and what does not depend on the prototypes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.workspace.answer import Answer, Asked, Gone
+from kmex_core.analysis.types import Projection
+from kmex_core.stages.subject import Subject
+
+
+def cloud(subject: Subject, asked: Asked) -> Answer:
+    """Places as float32 pairs, labels and the black box's predictions as uint16 (65535 without one), then which images
+    are far from all others as uint8; training images come first."""
+    artifact = subject.embedding_map()
+    if artifact.key != asked.key or not artifact.exists():
+        raise Gone("There is no such embedding map.")
+    return Answer(packed(subject.read(artifact)))
+
+
+def packed(projection: Projection) -> bytes:
+    """The columns of `cloud`."""
+    places = np.concatenate([projection.train, projection.test]).astype("<f4")
+    labels, black_box = projection.labels.astype("<u2"), projection.black_box.astype("<u2")
+    return places.tobytes() + labels.tobytes() + black_box.tobytes() + projection.far.astype("u1").tobytes()
+
+
+def attributes(subject: Subject, asked: Asked) -> Answer:
+    """Of each attribute, a bit for each image, the lowest bit of a byte first; each begins at a whole byte. Then of
+    each attribute the same for where it is known."""
+    data = subject.data
+    if data.fingerprint != asked.key:
+        raise Gone("The data set has changed. Reload the page.")
+    splits = [data.split(split) for split in ("train", "test")]
+    has = np.concatenate([split.attributes for split in splits])
+    known = np.concatenate([np.ones_like(split.attributes) if split.known is None else split.known for split in splits])
+    return Answer(b"".join(np.packbits(each, axis=0, bitorder="little").T.tobytes() for each in (has, known)))

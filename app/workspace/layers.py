@@ -1,0 +1,123 @@
+"""The prototypes of a source on the embedding map, with what they predict for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.workspace.answer import Answer, Asked, with_header
+from app.workspace.sources import asked_conversion
+from kmex_core.analysis.types import Projection
+from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.sweep import reach_of
+from kmex_core.prototypes.types import Conversion, Prototypes
+from kmex_core.stages.subject import Subject
+
+NONE = -1
+
+
+def layer(subject: Subject, asked: Asked) -> Answer:
+    """A source's layer: see `packed_layer`."""
+    source, conversion = asked_conversion(subject, asked)
+    projection = subject.read(subject.embedding_map())
+    parents = parents_of(subject, source, conversion.prototypes.classes)
+    return Answer(packed_layer(asked["source"], projection, conversion, parents))
+
+
+def packed_layer(
+    text: str,
+    projection: Projection,
+    conversion: Conversion,
+    parents: Sequence[int],
+    **more: Any,
+) -> bytes:
+    """Prototypes as lists in a header; as columns, the predicted class and the nearest prototype of each image.
+
+    Args:
+        text: names the source.
+        projection: the embedding map.
+        conversion: the prototypes, K of them.
+        parents: (K,) see `parents_of`.
+        more: further fields of the header.
+    """
+    summary = conversion.summary
+    header = {
+        "source": text,
+        "prototypes": prototype_columns(projection, conversion.prototypes, conversion.embedded, parents),
+        "summary": {
+            "accuracy": summary.accuracy_kmex,
+            "black_box": summary.accuracy_black_box,
+            "agreement": summary.agreement,
+            "ghosting": summary.ghosting,
+            "test_images": summary.images,
+        },
+        "scores": None,
+        **more,
+    }
+    predicted = np.concatenate([conversion.train_predicted, conversion.test_predicted])
+    nearest = np.concatenate([conversion.prototypes.activated, conversion.test_activated])
+    return with_header(header, {"predicted": predicted.astype(np.uint16), "nearest": nearest.astype(np.uint16)})
+
+
+def prototype_columns(
+    projection: Projection, prototypes: Prototypes, embedded: np.ndarray, parents: Sequence[int]
+) -> dict[str, Any]:
+    """What is shown of each prototype, by name.
+
+    Args:
+        projection: the embedding map.
+        prototypes: K of them.
+        embedded: (K, D) the same in the embedding itself.
+        parents: (K,) see `parents_of`.
+    """
+    from kmex_core.analysis.projection import place, remoteness
+
+    places = np.round(place(projection, embedded).astype(float), 4)
+    classes = prototypes.classes
+    return {
+        "x": places[:, 0],
+        "y": places[:, 1],
+        "class": classes,
+        "share": np.round(prototypes.importance, 4),
+        "count": prototypes.count,
+        "others": prototypes.count_all - prototypes.count,
+        "ghost": prototypes.ghost,
+        "far": remoteness(projection, embedded) > projection.limit,
+        "picture": prototypes.exemplar,
+        "place": [f"{label}.{number}" for label, number in zip(classes.tolist(), _numbers(classes), strict=True)],
+        "name": [""] * len(prototypes),
+        "note": [""] * len(prototypes),
+        "parent": list(parents),
+    }
+
+
+def _numbers(classes: np.ndarray) -> list[int]:
+    """(K,) the place of each prototype among those of its class, from 0."""
+    return [int((classes[:p] == label).sum()) for p, label in enumerate(classes)]
+
+
+def parents_of(subject: Subject, source: PrototypeSource, classes: np.ndarray) -> list[int]:
+    """(K,) for each prototype, the one with one prototype per class fewer that most of its images belonged to; −1 where
+    nothing is known of that.
+
+    Args:
+        subject: the model.
+        source: of the prototypes.
+        classes: (K,) their classes.
+    """
+    unknown = [NONE] * len(classes)
+    if not isinstance(source, KMeans) or source.k < 2 or reach_of(source.k) is None:
+        return unknown
+    artifact = subject.sweep(source)
+    if not artifact.exists():
+        return unknown
+    sweep = subject.read(artifact)
+    before = sweep.counts[source.k - 2]  # (C,) prototypes of each class with one fewer
+    first = np.concatenate([[0], np.cumsum(before)[:-1]])
+    parent = sweep.parent[source.k - 1]
+    return [
+        int(first[label] + parent[label, number]) if parent[label, number] >= 0 else NONE
+        for label, number in zip(classes.tolist(), _numbers(classes), strict=True)
+    ]
