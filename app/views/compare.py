@@ -6,19 +6,16 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app.components.compare.choices import choose_models, choose_runs, explain_alone
-from app.components.compare.measuring import compared_models, measure_all
+from app.components.compare.choices import PAIR, choose_measurements, choose_models, choose_part, explain_alone
+from app.components.compare.measuring import compared_models, measure_all, prepared_models
 from app.components.compare.pair import show_pair
 from app.components.compare.radar import show_radar
-from app.components.compare.tables import no_figures, show_differences, show_downloads, show_tables
+from app.components.compare.tables import show_differences, show_downloads, show_tables
 from app.components.shared.notes import show_warnings
 from app.components.shared.preparation import prepare
-from app.components.shared.relevance_scores import choose_images
 from app.components.shared.title import show_title
-from app.links import bound_switch
 from app.state import selection
 from kmex_core.analysis import comparison
-from kmex_core.data import registry as datasets
 
 chosen = selection()
 kmeans = chosen.kmeans
@@ -34,15 +31,13 @@ if not infos:
     st.info("Choose at least one model.")
     st.stop()
 explain_alone(chosen.model)
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    images = choose_images(chosen.model)
-    runs = choose_runs()
-    bind = bound_switch("published", False)
-    published = st.toggle("Paper's figures", False, key="published", bind=bind)
-if published and (missing := no_figures(datasets.title(chosen.model.dataset))):
-    st.caption(missing)
+part = choose_part()
 for info in infos:
     show_warnings(replace(chosen, model=info), name=True)
+if part == PAIR:
+    show_pair(chosen, prepared_models(infos, kmeans))
+    st.stop()
+images, runs, published = choose_measurements(chosen.model)
 compared = compared_models(infos, kmeans, images, runs)
 table = comparison.rows([each.evaluation for each in compared if each.evaluation is not None], published)
 measure_all(compared, kmeans, images, runs)
@@ -50,4 +45,3 @@ show_tables(compared, table)
 show_downloads(table)
 show_differences(compared)
 show_radar(table)
-show_pair(chosen, [each.selection for each in compared])

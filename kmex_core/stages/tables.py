@@ -318,6 +318,24 @@ def _radar(asked: TableRequest) -> pd.DataFrame:
     return radar_table(radar_values(asked.compared()))
 
 
+@_table(
+    "changes", "images with their class and prototype by two models", frozenset({"models", "ks", "built_in", "metric"})
+)
+def _changes(asked: TableRequest) -> pd.DataFrame:
+    import numpy as np
+
+    from kmex_core.analysis.tables.changes import changes_table
+
+    if len(asked.models) != 2:
+        raise InputError(f"Expected two models for this table, got {len(asked.models)}.")
+    first, second = map(asked.of, asked.models)
+    one, other = (subject.read(subject.conversion(asked.source)) for subject in (first, second))
+    labels = [[subject.data.split(split).labels for split in ("train", "test")] for subject in (first, second)]
+    if not all(np.array_equal(*pair) for pair in zip(*labels, strict=True)):
+        raise InputError(f"'{first.info.name}' and '{second.info.name}' are not models of the same images.")
+    return changes_table(one, other, *labels[0], first.info.class_names)
+
+
 def _confusion(asked: TableRequest, black_box: bool) -> str:
     from kmex_core import metrics
     from kmex_core.analysis.tables.evaluation import confusion_table

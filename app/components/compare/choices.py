@@ -7,9 +7,11 @@ import shlex
 import streamlit as st
 
 from app import read
-from app.links import bound, one_of
+from app.components.shared.relevance_scores import choose_images
+from app.links import bound, bound_switch, bound_to, one_of
 from app.selection import Selection
 from app.wording import message
+from kmex_core.analysis import published
 from kmex_core.base.chance import above_chance, chance_accuracy
 from kmex_core.base.phrases import joined
 from kmex_core.base.plain_text import markdown
@@ -17,6 +19,8 @@ from kmex_core.data import registry as datasets
 from kmex_core.models.info import ModelInfo
 
 RUNS = (1, 3, 5)
+ALL, PAIR = "all", "pair"
+PARTS = {ALL: "All models", PAIR: "Two models, image by image"}
 
 
 def choose_models(chosen: Selection) -> list[ModelInfo]:
@@ -57,17 +61,41 @@ def _why_not(info: ModelInfo, chosen: Selection) -> str:
     return "" if above_chance(summary.accuracy_black_box, chance, len(labels)) else "predicts no better than guessing"
 
 
-def choose_runs() -> int:
-    """Show the choice of how many runs the numbers are over."""
-    return st.selectbox(
-        "Runs",
-        RUNS,
-        key="runs",
-        width=120,
-        bind=bound("runs", one_of(RUNS), f"Choose one of {', '.join(map(str, RUNS))}.", RUNS[0]),
-        help="Each run has its own seed for k-means and for the choice of test images. With several runs, ± is the "
-        "standard deviation over these seeds; with one, over images.",
+def choose_part() -> str:
+    """Show the choice between all models' numbers and two models image by image, a key of `PARTS`."""
+    return str(
+        st.segmented_control(
+            "Show",
+            list(PARTS),
+            format_func=PARTS.__getitem__,
+            default=ALL,
+            required=True,
+            key="part",
+            label_visibility="collapsed",
+            bind=bound_to("part", PARTS, ALL),
+        )
     )
+
+
+def choose_measurements(info: ModelInfo) -> tuple[int, int, bool]:
+    """Show the choice of test images and runs that the numbers are over, and of the paper's figures beside them."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        images = choose_images(info)
+        runs = st.selectbox(
+            "Runs",
+            RUNS,
+            key="runs",
+            width=120,
+            bind=bound("runs", one_of(RUNS), f"Choose one of {', '.join(map(str, RUNS))}.", RUNS[0]),
+            help="Each run has its own seed for k-means and for the choice of test images. With several runs, ± is the "
+            "standard deviation over these seeds; with one, over images.",
+        )
+        bind = bound_switch("published", False)
+        with_published = st.toggle("Paper's figures", False, key="published", bind=bind)
+    title = datasets.title(info.dataset)
+    if with_published and not published.of_dataset(title):
+        st.caption(f"The paper has no figures for {markdown(title)}.")
+    return images, runs, with_published
 
 
 def explain_alone(info: ModelInfo) -> None:

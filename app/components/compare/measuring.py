@@ -42,6 +42,11 @@ def label_of(selection: Selection) -> str:
     return selection.model.name if selection.source.built_in else f"{selection.model.name} + KMEx"
 
 
+def prepared_models(infos: Sequence[ModelInfo], kmeans: KMeans) -> list[Selection]:
+    """Every model by each of its sources, whose images have passed through its network."""
+    return [each for info in infos if read.subject(info).is_embedded for each in all_sources(info, kmeans)]
+
+
 def compared_models(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> list[Compared]:
     """Every model by each of its sources; prototypical ones on their own, then with KMEx.
 
@@ -90,8 +95,8 @@ def measure_all(compared: Sequence[Compared], kmeans: KMeans, images: int, runs:
         ),
         "Measure all",
         f"Measuring {joined('and', [label_of(chosen) for chosen in missing.values()])}.",
-        "One job measures everything that is missing, model by model, in the background: seconds for the demos, minutes "
-        "for 1,000 images of a ResNet34 on two cores. Finished measurements are kept.",
+        "One job measures everything that is missing, model by model, in the background: seconds for the demos, "
+        "minutes for 1,000 images of a ResNet34 on two cores. Finished measurements are kept.",
         "primary",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import streamlit as st
@@ -24,6 +24,7 @@ class Line:
         chance: by metric, what its value is beside, each with what it is called.
         href: where the label leads, "" for nowhere.
         note: what is shown instead of cells, "" for cells.
+        shown_above: metrics whose chance levels the heading has.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Line:
     chance: Mapping[str, Sequence[tuple[str, float]]]
     href: str = ""
     note: str = ""
+    shown_above: frozenset[str] = frozenset()
 
 
 def show_metrics(about: str, names: Sequence[str], lines: Sequence[Line], best: Mapping[str, Best]) -> None:
@@ -44,9 +46,12 @@ def show_metrics(about: str, names: Sequence[str], lines: Sequence[Line], best: 
         best: by metric; none for those where it is not asked.
     """
     scales = {name: _scale(METRICS[name], name, lines) for name in names}
+    common = {name: levels for name in names if (levels := _common(name, lines))}
     head = "".join(
-        f'<th scope="col" title="{escape(METRICS[name].about)}">{_heading(METRICS[name])}</th>' for name in names
+        f'<th scope="col" title="{escape(METRICS[name].about)}">{_heading(METRICS[name], common.get(name, ()))}</th>'
+        for name in names
     )
+    lines = [replace(line, shown_above=frozenset(common)) for line in lines]
     body = "".join(_row(line, names, scales, best) for line in lines)
     foot = "".join(f"<td>{_verdict(best[name]) if name in best else ''}</td>" for name in names)
     footer = f'<tfoot><tr><th scope="row">Best</th>{foot}</tr></tfoot>' if best else ""
@@ -56,9 +61,16 @@ def show_metrics(about: str, names: Sequence[str], lines: Sequence[Line], best: 
     )
 
 
-def _heading(kind: Metric) -> str:
+def _common(name: str, lines: Sequence[Line]) -> Sequence[tuple[str, float]]:
+    """The chance levels of a column, where they are the same in every row."""
+    levels = [tuple(line.chance.get(name, ())) for line in lines if name in line.cells]
+    return levels[0] if len(levels) > 1 and len(set(levels)) == 1 else ()
+
+
+def _heading(kind: Metric, common: Sequence[tuple[str, float]]) -> str:
     direction = {"higher": "higher is better", "lower": "lower is better"}.get(kind.better, "")
-    return f"{escape(kind.heading)}<small>{direction}</small>"
+    chance = "".join(f"<small>{escape(words)}: {kind.shown(value)}</small>" for words, value in common)
+    return f"{escape(kind.heading)}<small>{direction}</small>{chance}"
 
 
 def _row(line: Line, names: Sequence[str], scales: Mapping[str, tuple[float, float]], best: Mapping[str, Best]) -> str:
@@ -85,7 +97,8 @@ def _cell(line: Line, name: str, scale: tuple[float, float], best: Best | None) 
         parts.append(f"<small>± {spread}{'' if cell.over == PAPER else f' {escape(cell.over)}'}</small>")
     chance = line.chance.get(name, ())
     parts.append(_bar(cell.mean, line.intervals.get(name), [value for _, value in chance], scale))
-    parts += [f"<small>{escape(words)} {kind.shown(value)}</small>" for words, value in chance[:1]]
+    if name not in line.shown_above:
+        parts += [f"<small>{escape(words)} {kind.shown(value)}</small>" for words, value in chance[:1]]
     if cell.better_than_chance is False:
         parts.append("<small>no better than chance</small>")
     marked = ' class="kx-best"' if is_best else ""

@@ -9,15 +9,13 @@ import streamlit as st
 from app.claims.comparison import diversity_conflict
 from app.components.compare.measuring import Compared
 from app.components.compare.metric_table import Line, show_metrics
+from app.components.compare.opening import explore_href
 from app.components.shared.downloads import show_download
-from app.selection import Selection
-from app.state import address
 from app.wording import message
 from kmex_core.analysis import comparison, published, ranking
 from kmex_core.analysis.comparison import Row
 from kmex_core.base.chance import chance_accuracy
 from kmex_core.base.plain_text import markdown
-from kmex_core.data import registry as datasets
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
 from kmex_core.prototypes.source import per_class_words
@@ -65,7 +63,7 @@ def _lines(compared: Sequence[Compared], evaluations: Sequence[Evaluation], meas
     """A line for each measured row, and one for each model that has no measurements yet."""
     rows, lines = iter(measured), []
     for each in compared:
-        href = _address(each.selection)
+        href = explore_href(each.selection)
         if each.evaluation is None:
             lines.append(Line(each.label, {}, {}, {}, href, "not measured yet"))
             continue
@@ -95,13 +93,6 @@ def _chance(evaluation: Evaluation, row: Row, black_box: bool) -> dict[str, list
     return found
 
 
-def _address(selection: Selection) -> str:
-    """Where a model's row leads: the model by its source of prototypes."""
-    source = selection.source
-    kmex = {} if source.built_in else {"kmex": "true"}
-    return address("explore", **{"model": selection.model.name, **source.query, **kmex})
-
-
 def _show_published(table: Sequence[Row]) -> None:
     names = [
         name
@@ -121,8 +112,9 @@ def _show_notes(table: Sequence[Row]) -> None:
     st.caption(
         "A bar begins at the smallest possible value; the line across it is the 95 % interval, the mark the chance "
         "level. **Best** is said only where intervals tell the best value from the next one: of accuracy, the paired "
-        "interval on the same test images. –: not applicable or not measured. ±: standard deviation over what follows: "
-        "images, k-means seeds, samples of test images, or trainings."
+        "interval on the same test images. No interval: one run of k-means says nothing of the next one; choose three "
+        "runs or more. –: not applicable or not measured. ±: standard deviation over what follows: images, k-means "
+        "seeds, samples of test images, or trainings."
     )
     measured = [row for row in table if row.source == "measured"]
     if measured:
@@ -161,8 +153,3 @@ def _sizes(measured: Sequence[Row]) -> str:
     of_each = "; ".join(f"{', '.join(labels)}: {size}" for size, labels in models.items())
     data = ", ".join(dict.fromkeys(row.dataset for row in measured))
     return f"Measured here on {data}, with {next(iter(models))}." if len(models) == 1 else f"On {data}. {of_each}."
-
-
-def no_figures(title: str) -> str:
-    """That the paper has no figures for a data set, "" when it has."""
-    return "" if published.of_dataset(title) else f"The paper has no figures for {markdown(title)}."
