@@ -8,17 +8,17 @@ import numpy as np
 import streamlit as st
 
 from app import read
-from app.components.compare.opening import explore_href, explore_parameters, open_explore
+from app.components.compare.opening import explore_href, link_to_images
 from app.components.shared.downloads import show_download
 from app.components.shared.gallery import TINY, Card, Group, show_cards
 from app.components.shared.web import component
 from app.links import bound, one_of, pick, picked, prototype_name
 from app.routes import pictures
 from app.selection import Selection
-from app.wording import A_CLASS, message
+from app.wording import A_CLASS
 from kmex_core.analysis.changes import NONE, PrototypeChanges, shared_images
 from kmex_core.analysis.tables.changes import changes_table
-from kmex_core.base.plain_text import markdown
+from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.prototypes.types import Prototypes
 
 MOST = 24
@@ -44,7 +44,7 @@ def show_classes(pair: Pair, labels: tuple[str, str], changed: np.ndarray) -> No
     before, after = (read.conversion(each).test_predicted for each in pair)
     cards = [
         Card(
-            f"test-{image}",
+            "",
             f"test/{image}",
             f"Test image {image} of {names[truth[image]]}: {labels[0]} predicts {names[before[image]]}, "
             f"{labels[1]} {names[after[image]]}",
@@ -54,15 +54,20 @@ def show_classes(pair: Pair, labels: tuple[str, str], changed: np.ndarray) -> No
         )
         for image in changed[:MOST].tolist()
     ]
-    if point := show_cards("changed-classes", info, data.fingerprint, [Group(cards)]):
-        open_explore(pair[1], point)
+    show_cards("changed-classes", info, data.fingerprint, [Group(cards)])
     shown = f"The first {MOST} of {len(changed):,}. " if len(changed) > MOST else ""
     st.caption(
         f"{shown}First those that only A predicts correctly, B's most confident predictions first; then those that "
         "both get wrong, then those that only B gets right. Outlined: B is wrong. Click one to open it in Explore."
     )
-    table = changes_table(*(read.conversion(each) for each in pair), data.split("train").labels, truth, names)
-    show_download("Changes as CSV", table, "changes.csv", "Every image with both models' class and prototype.")
+    show_download(
+        "Changes as CSV",
+        lambda: table_csv(
+            changes_table(*(read.conversion(each) for each in pair), data.split("train").labels, truth, names)
+        ),
+        "changes.csv",
+        "Every image with both models' class and prototype.",
+    )
 
 
 def show_prototypes(pair: Pair, labels: tuple[str, str], changes: PrototypeChanges) -> None:
@@ -144,21 +149,14 @@ def _show_cell(
         rows = rows & (nearest == of_class[place] if place < len(of_class) else ~np.isin(nearest, of_class))
     images = np.flatnonzero(rows)
     cards = [
-        Card(f"train-{i}", f"train/{i}", f"Training image {i}", f"{i:,}", explore_href(pair[1], f"train-{i}"))
+        Card("", f"train/{i}", f"Training image {i}", f"{i:,}", explore_href(pair[1], f"train-{i}"))
         for i in images[:MOST].tolist()
     ]
     title = f"{len(images):,} training images"
-    if point := show_cards("changed-prototypes", info, data.fingerprint, [Group(cards, title)]):
-        open_explore(pair[1], point)
+    show_cards("changed-prototypes", info, data.fingerprint, [Group(cards, title)])
     if len(images) > MOST:
         st.caption(f"The first {MOST} of {len(images):,}.")
-    with st.container(horizontal=True):
-        for each, label, of_class, place in zip(pair, labels, numbers, cell, strict=True):
-            if place < len(of_class):
-                name = prototype_name(int(of_class[place]), read.conversion(each).prototypes.classes)
-                st.page_link(
-                    "views/explore.py",
-                    label=message(f"All images of prototype {name} of {label}"),
-                    icon=":material/select_all:",
-                    query_params=explore_parameters(each, f"prototype:{name}"),
-                )
+    for each, label, of_class, place in zip(pair, labels, numbers, cell, strict=True):
+        if place < len(of_class):
+            name = prototype_name(int(of_class[place]), read.conversion(each).prototypes.classes)
+            link_to_images(each, f"prototype:{name}", f"All images of prototype {name} of {label} in Explore")

@@ -1,10 +1,15 @@
-"""Links from a comparison to Explore: to one of the compared models, whichever is selected in the sidebar."""
+"""Links from a comparison to Explore: to one of the compared models, whichever is selected in the sidebar.
+
+They are the browser's: within the session, the sidebar would go on showing its model.
+"""
 
 from __future__ import annotations
 
+from html import escape
+
 import streamlit as st
 
-from app.explore_links import explore_address, explore_query
+from app.explore_links import explore_address
 from app.selection import Selection
 
 
@@ -13,14 +18,10 @@ def explore_href(selection: Selection, point: str = "") -> str:
     return explore_address(**_named(selection), **({"point": point} if point else {}))
 
 
-def explore_parameters(selection: Selection, condition: str) -> list[tuple[str, str]]:
-    """The query parameters of Explore with a model by its source of prototypes, and the images of a condition."""
-    return explore_query(condition, **_named(selection))
-
-
-def open_explore(selection: Selection, point: str) -> None:
-    """Go to Explore, to an image that was clicked."""
-    st.switch_page("views/explore.py", query_params=explore_query(**_named(selection), point=point))
+def link_to_images(selection: Selection, condition: str, label: str) -> None:
+    """Show a link to Explore, with a model and the images of a condition."""
+    href = explore_address(condition, **_named(selection))
+    st.html(f'<a class="kx-link" href="{escape(href)}">{escape(label)}</a>')
 
 
 def _named(selection: Selection) -> dict[str, str]:
