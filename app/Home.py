@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app.addresses import ASSETS, route  # noqa: E402
+from app.index_page import IndexPage, told  # noqa: E402
 from app.login import guarded  # noqa: E402
 from app.routes import embedding_map, pictures, uploads, workspace  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
@@ -66,12 +67,13 @@ app = st.App(
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[
-        Middleware(SecurityHeaders, policy=policy(Path(get_static_dir(), "index.html").read_text("utf-8"))),
+        Middleware(SecurityHeaders, policy=policy(told(Path(get_static_dir(), "index.html").read_bytes()).decode())),
         Middleware(
             AllowedHosts,
             names=st.get_option("server.allowedHosts") or LOOPBACK,
             origins=st.get_option("server.corsAllowedOrigins"),
         ),
+        Middleware(IndexPage),
     ],
     on_script_error=explain_failure,
 )

@@ -5,11 +5,12 @@ import pytest
 from scipy.stats import binomtest
 
 from app.figures.concepts import attribution_figure, concept_figure
+from app.figures.curves import CURVES
 from app.figures.lineage import Node, lineage_figure
 from app.figures.predictions import probability_figure, shown_rows, similarity_figure
 from app.figures.projection import projection_figure
 from app.figures.suggestion import evidence_figure
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.sweep import sweep_figure
 from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.tables.prototypes import prediction_table, suggestion_table, sweep_table
 from kmex_core.analysis.types import Projection

@@ -26,7 +26,8 @@ from streamlit.testing.v1 import AppTest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.curves import CURVES
+from app.figures.sweep import sweep_figure
 from app.report import html_report, pictures
 from app.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart, ticks
 from app.report.markup import sentences

@@ -1,7 +1,7 @@
 // @ts-check
 // Cards with pictures in rows by group: kept in place where they stay the same, so that nothing flickers.
 
-import { element } from './dom.js';
+import { element, fit, set } from './dom.js';
 
 /**
  * @typedef {object} Card
@@ -37,30 +37,6 @@ export async function show(component) {
     galleries.get(parentElement)?.root.remove();
     galleries.delete(parentElement);
   };
-}
-
-/**
- * Sets an attribute where it differs.
- *
- * @param {Element} target
- * @param {string} name
- * @param {string} value
- */
-function set(target, name, value) {
-  if (target.getAttribute(name) !== value) target.setAttribute(name, value);
-}
-
-/**
- * The first `wanted` of a list, which grows and shrinks at its end.
- *
- * @template {{ root: Element }} Part
- * @param {Part[]} parts
- * @param {number} wanted
- * @param {() => Part} create
- */
-function fit(parts, wanted, create) {
-  while (parts.length > wanted) parts.pop()?.root.remove();
-  while (parts.length < wanted) parts.push(create());
 }
 
 class Gallery {

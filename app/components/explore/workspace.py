@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import MEANWHILE
 from app.workspace.sources import source_text
+from app.workspace.timeline import timeline
 from kmex_core.base.store import read_only
 from kmex_core.commands.embedding_map import embedding_map_job
 from kmex_core.commands.sweep import sweep_job
@@ -22,7 +24,7 @@ from kmex_core.data import registry as datasets
 from kmex_core.data.colours import class_colours
 from kmex_core.prototypes.source import KMeans, PrototypeSource
 
-_explore = component("explore")
+_explore = component("explore", "map")
 KEY = "explore"
 
 
@@ -54,8 +56,8 @@ def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
     info, subject = chosen.model, read.subject(chosen.model)
     data, map_key = subject.data, subject.embedding_map().key
     projection = read.result(subject.embedding_map())
-    timeline = _timeline(chosen)
-    sources = [chosen.source, *(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if timeline)]
+    over_k = _timeline(chosen)
+    sources = [chosen.source, *(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if over_k)]
     return {
         "base": workspace.base(info.name),
         "pictures": pictures.folder(info.name, data.fingerprint),
@@ -75,7 +77,7 @@ def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
         "cloud": f"cloud/{map_key}.bin",
         "sources": {source_text(source): _addresses(chosen, source) for source in sources},
         "source": source_text(chosen.source),
-        "timeline": timeline,
+        "timeline": over_k,
         "readOnly": read_only(),
         "address": address,
         "turn": _turn(),
@@ -102,8 +104,7 @@ def _timeline(chosen: Selection) -> dict[str, Any] | None:
     sweeps = read.sweeps(chosen) if chosen.is_kmex else {}
     if not sweeps:
         return None
-    sources = [source_text(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric)) for k in KS]
-    return {"ks": list(KS), "sources": sources, "curves": [], "suggested": None, "reason": "", "steps": []}
+    return timeline(list(sweeps.values()), read.suggestion(chosen), lambda k: source_text(replace(chosen.kmeans, k=k)))
 
 
 def _complete_timeline(chosen: Selection) -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 import streamlit as st
 
 from app import claims, read
+from app.claims.curves import lines_and_bands
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import follow, offer
 from app.components.shared.sweeps import computed_here
-from app.figures.sweep import curves_of, sweep_figure
+from app.figures.curves import curves_of
+from app.figures.sweep import sweep_figure
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import ONCE_PER_MODEL
 from kmex_core.analysis.tables.prototypes import sweep_table
@@ -64,18 +66,11 @@ def show_sweep(chosen: Selection, sweeps: Mapping[int, Sweep], suggested: int | 
     """
     k, several = chosen.kmeans.k, list(sweeps.values())
     curves = curves_of(several)
-    shares = "accuracy and agreement" if several[0].has_black_box else "accuracy"
     with st.container(border=True, key=TOP):
         st.markdown(claims.predictions_over_k(several, k))
         if step := claims.last_step(several, k):
             st.markdown(step)
-        seeds = f"the mean over {len(several)} seeds of k-means" if len(several) > 1 else "one seed of k-means"
-        widened = ", widened to the range over the seeds" if len(several) > 1 else ""
-        st.caption(
-            f"Lines: {seeds}. Blue bands of {shares}: the 95 % interval of a share of "
-            f"{several[0].images:,} test images{widened}; of the others, the range over the seeds. Grey bands: as many "
-            "random training images of each class in place of the prototypes, the middle 95 % of draws."
-        )
+        st.caption(lines_and_bands(several))
         smallest = int(several[0].counts[-1].min())
         if smallest < KS[-1]:
             st.caption(f"The smallest class has {smallest:,} different training images, and no more prototypes.")
