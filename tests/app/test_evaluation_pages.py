@@ -310,9 +310,9 @@ def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None
     assert counts.sum() == (labels == 8).sum()
     shared = (one.prototypes.activated == 40) & (other.prototypes.activated == 41) & (labels == 8)
     assert counts[0, 1] == shared.sum()
-    cell = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8", cell="0.1"))
+    cell = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8", cell="8.0.1"))
     assert any("prototype 8.0 of digits + KMEx in Explore" in each.proto.body for each in cell.get("html"))
-    healthy(page("compare", part=PARTS[PAIR], cell="9999.x"))
+    healthy(page("compare", part=PARTS[PAIR], cell="9999.x.1"))
     same = healthy(page("compare", part=PARTS[PAIR], a="digits + KMEx", b="digits + KMEx"))
     assert any("Choose two different rows" in each.value for each in same.info)
 

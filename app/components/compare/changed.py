@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -91,7 +92,8 @@ def show_prototypes(pair: Pair, labels: tuple[str, str], changes: PrototypeChang
     of_a, of_b = (np.flatnonzero(each.classes == label) for each in (a, b))
     rows = truth == label
     counts = shared_images((a.activated, b.activated), (of_a, of_b), rows)
-    chosen = _cell(picked("cell"), counts)
+    cell = chosen_cell(pair)
+    chosen = cell["places"] if cell is not None and cell["label"] == label else None
     match = [int(np.flatnonzero(of_b == p)[0]) if p != NONE else NONE for p in changes.match[of_a].tolist()]
     clicked = _changes(
         key="changes",
@@ -108,7 +110,7 @@ def show_prototypes(pair: Pair, labels: tuple[str, str], changes: PrototypeChang
         on_picked_change=lambda: None,
     ).picked
     if clicked is not None:
-        pick("cell", str(clicked))
+        pick("cell", f"{label}.{clicked}" if clicked else "")
         st.rerun()
     st.caption(
         f"Training images of **{markdown(name)}** by their nearest prototype. Framed: prototypes that are matched, so "
@@ -130,13 +132,18 @@ def _heads(prototypes: Prototypes, numbers: np.ndarray, label: str) -> list[dict
     return [*heads, {"name": "other class", "picture": "", "about": f"a prototype of another class of {label}"}]
 
 
-def _cell(text: str, counts: np.ndarray) -> list[int] | None:
-    """The row and the column that the address names, None for none that there is."""
-    parts = text.split(".")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+def chosen_cell(pair: Pair) -> dict[str, Any] | None:
+    """The cell of the matrix that the address names, for the maps: `<class>.<row>.<column>`, each a number; None for
+    none that there is."""
+    parts = picked("cell").split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
         return None
-    row, column = map(int, parts)
-    return [row, column] if row < counts.shape[0] and column < counts.shape[1] else None
+    label, *places = map(int, parts)
+    numbers = [np.flatnonzero(read.conversion(each).prototypes.classes == label).tolist() for each in pair]
+    if not all(numbers) or any(place > len(own) for place, own in zip(places, numbers, strict=True)):
+        return None
+    prototypes = [own[place] if place < len(own) else None for place, own in zip(places, numbers, strict=True)]
+    return {"label": label, "prototypes": prototypes, "ofClass": numbers, "places": places}
 
 
 def _show_cell(

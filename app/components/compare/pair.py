@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from app import read
 from app.claims.comparison import changed_classes, changed_prototypes
-from app.components.compare.changed import show_classes, show_prototypes
+from app.components.compare.changed import chosen_cell, show_classes, show_prototypes
 from app.components.compare.measuring import label_of
-from app.components.shared.embedding_map import show_map
+from app.components.compare.opening import explore_href
 from app.components.shared.job_panel import offer
-from app.links import bound, one_of, pick, picked
+from app.components.shared.web import component
+from app.links import bound, one_of, pick
+from app.routes import pictures, workspace
 from app.selection import Selection
-from app.wording import MAY_BE_GONE, message
-from kmex_core.analysis.changes import class_changes, prototype_changes
+from app.wording import MAY_BE_GONE
+from app.workspace.sources import source_text
+from kmex_core.analysis.changes import PrototypeChanges, class_changes, prototype_changes
 from kmex_core.commands.embedding_map import embedding_map_job
+from kmex_core.data import registry as datasets
+from kmex_core.data.colours import class_colours
+from kmex_core.stages.embedding_map import EmbeddingMap
 
+_pair = component("pair", "map", "explore")
 Pair = tuple[Selection, Selection]
 
 
@@ -49,7 +57,7 @@ def show_pair(chosen: Selection, options: Sequence[Selection]) -> None:
     labels = label_of(pair[0]), label_of(pair[1])
     st.markdown(changed_classes(labels, test, (a.test_predicted, b.test_predicted)))
     st.markdown(changed_prototypes(labels, changes))
-    _show_maps(pair)
+    _show_maps(pair, changes)
     show_classes(pair, labels, changed)
     show_prototypes(pair, labels, changes)
 
@@ -75,27 +83,62 @@ def _forget() -> None:
     pick("cell", "")
 
 
-def _show_maps(pair: Pair) -> None:
-    """Show both embedding maps; what is clicked on one is marked on both."""
-    selected = picked("point")
-    for column, key, each in zip(st.columns(2), ("a", "b"), pair, strict=True):
-        with column:
-            st.markdown(f"**{key.upper()}: {message(label_of(each))}**")
-            subject = read.subject(each.model)
-            projection = read.peek(subject.embedding_map())
-            if projection is None:
-                offer(
-                    embedding_map_job(subject),
-                    f"Compute the embedding map of {each.model.name}",
-                    f"Computing the embedding map of {each.model.name}.",
-                    "Takes up to a minute, once per model.",
-                )
-                continue
-            clicked = show_map(f"map-{key}", each, projection, selected=selected)
-            if clicked and not clicked.startswith("prototype-"):
-                pick("point", "" if clicked == selected else clicked)
-                st.rerun()
-    st.caption(
-        "Each dot is an image, each square a prototype. Click an image on one map to find it on the other. The two "
-        "maps were drawn separately, so places cannot be compared, only what is near what."
+def _show_maps(pair: Pair, changes: PrototypeChanges) -> None:
+    """Show both embedding maps; what is chosen on one is marked on both."""
+    missing = {each.model.name: each.model for each in pair if read.peek(_map_of(each)) is None}
+    for name, info in missing.items():
+        offer(
+            embedding_map_job(read.subject(info)),
+            f"Compute the embedding map of {name}",
+            f"Computing the embedding map of {name}.",
+            "Takes up to a minute, once per model.",
+        )
+    if missing:
+        st.caption("The two maps appear here once both are computed.")
+        return
+    data = read.dataset(pair[0].model)
+    cell = chosen_cell(pair)
+    _pair(
+        key="pair",
+        data={
+            "pictures": pictures.folder(pair[0].model.name, data.fingerprint),
+            "models": [_model(each) for each in pair],
+            "match": changes.match.tolist(),
+            "cell": cell,
+        },
     )
+    st.caption(
+        "Each dot is an image, each square a prototype. Click an image on one map to find it on the other; outline "
+        "images on one to see where the other has them. The two maps were drawn separately, so places cannot be "
+        "compared, only what is near what."
+    )
+
+
+def _map_of(selection: Selection) -> EmbeddingMap:
+    return read.subject(selection.model).embedding_map()
+
+
+def _model(selection: Selection) -> dict[str, Any]:
+    """A model for the component."""
+    info, data = selection.model, read.dataset(selection.model)
+    source = source_text(selection.source)
+    return {
+        "title": label_of(selection),
+        "base": workspace.base(info.name),
+        "cloud": f"cloud/{_map_of(selection).key}.bin",
+        "layer": f"layer/{read.conversion_of(selection).key}.bin?source={source}",
+        "explore": explore_href(selection),
+        "model": {
+            "name": info.name,
+            "title": datasets.title(info.dataset),
+            "by": selection.title,
+            "beside": selection.has_black_box,
+            "classes": list(info.class_names),
+            "colours": list(class_colours(len(info.class_names))),
+            "attributes": [],
+            "train": len(data.split("train")),
+            "test": len(data.split("test")),
+            "side": info.image_size,
+            "state": data.fingerprint,
+        },
+    }

@@ -26,6 +26,9 @@ export default async function (component) {{
   return () => newest.get(element) === component && leave();
 }}
 """
-    styles = [FOLDER / f"{name}.css", *(path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css")))]
+    styles = [
+        FOLDER / f"{name}.css",
+        *(path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))),
+    ]
     css = "\n".join(path.read_text() for path in styles)
     return st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)
