@@ -7,6 +7,7 @@ from collections.abc import Callable
 from app.workspace.answer import Answer, Asked, Gone
 from app.workspace.certainty import certainty
 from app.workspace.cloud import attributes, cloud
+from app.workspace.edits import MOST_SENT, edits, versions
 from app.workspace.layers import layer
 from app.workspace.prototype import prototype
 from kmex_core.base.errors import InputError
@@ -22,7 +23,10 @@ READ: dict[str, Ask] = {
     "prototype": prototype,
 }
 # what is sent, with the most bytes that it may have
-SENT: dict[str, tuple[Ask, int]] = {}
+SENT: dict[str, tuple[Ask, int]] = {
+    "edits": (edits, MOST_SENT),
+    "versions": (versions, MOST_SENT),
+}
 
 
 def read(subject: Subject, kind: str, asked: Asked) -> Answer:

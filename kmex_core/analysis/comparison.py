@@ -333,7 +333,8 @@ def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
 def labels_of(evaluation: Evaluation) -> list[tuple[str, bool]]:
     """The labels of an evaluation's rows, and whether each is the black box's."""
     name = " / ".join(evaluation.models)
-    which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
+    title = f"{name} + KMEx ({evaluation.version})" if evaluation.version else f"{name} + KMEx"
+    which = [(name, False)] if evaluation.built_in else [(title, False)]
     return [(name, True), *which] if evaluation.kind == "blackbox" and evaluation.predicts else which
 
 

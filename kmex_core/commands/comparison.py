@@ -51,6 +51,7 @@ def compare(
     target: Target = PUBLISHED.target,
     method: Method = PUBLISHED.method,
     runs: Runs = 1,
+    versions: Annotated[bool, typer.Option("--versions", help="Include the saved versions of each model.")] = False,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -68,6 +69,7 @@ def compare(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
+        from kmex_core.stages.versions import usable_versions
 
         if format not in comparison.FORMATS:
             raise InputError(f"Unknown format '{format}'; expected {', '.join(comparison.FORMATS)}.")
@@ -76,8 +78,11 @@ def compare(
         evaluations, notes = [], dict[str, None]()
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
+            sources = sources_of(subjects[0].info.kind, k, metric)
+            if versions:
+                sources += usable_versions(subjects[0])
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources_of(subjects[0].info.kind, k, metric), seeds, images, MapKind(target, method)
+                subjects, metrics, sources, seeds, images, MapKind(target, method)
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])

@@ -24,13 +24,15 @@ from kmex_core.commands._shared import (
     ModelName,
     Overwrite,
     Own,
+    SavedVersion,
     SkipBroken,
     answer_with,
     app,
     open_subject,
+    source_of,
 )
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, PrototypeSource
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -78,6 +80,7 @@ def export(
     k: K = 5,
     metric: Metric = AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -111,11 +114,11 @@ def export(
         if out is not None:
             makers["out"] = lambda path: _weights(model, path)
         if files.keys() != {"out"}:
-            source: PrototypeSource = BuiltIn() if own else KMeans(k, 0, metric)
-            if kmex is not None or onnx is not None:
-                _check_source(source)
             maker = report_maker() if html is not None else None
+            if own and (kmex is not None or onnx is not None):
+                _check_source(BuiltIn())
             subject = open_subject(model, data_root, skip_broken, device, bar)
+            source = source_of(subject, k, 0, metric, own, version)
             makers["kmex"] = lambda path: _kmex(subject, source, path, weights)
             makers["onnx"] = lambda path: _onnx(subject, source, path)
             makers["parquet"] = lambda path: _table(subject, source, path, thumbnails)

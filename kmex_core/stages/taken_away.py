@@ -15,7 +15,7 @@ from kmex_core.data import registry
 from kmex_core.data.display import png, reduced
 from kmex_core.models.enclosed import Enclosed, without_places
 from kmex_core.networks import trust
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import NO_IMAGE
 from kmex_core.stages.stored import stored_conversion, stored_evaluation
 from kmex_core.stages.subject import Subject
@@ -33,7 +33,7 @@ def check_source(source: PrototypeSource) -> None:
     Raises:
         InputError: for those.
     """
-    if not isinstance(source, KMeans):
+    if source.built_in:
         raise InputError("--kmex and --onnx take KMEx's prototypes: leave out --own, or export the model with --out.")
 
 

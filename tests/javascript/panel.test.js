@@ -44,7 +44,17 @@ const attributes = {
   has: [Uint8Array.of(0b000101), Uint8Array.of(0b000111)],
   known: [Uint8Array.of(0b111101), Uint8Array.of(0b000111)],
 };
-const view = { data: { model }, cloud, layer, before, attributes, address: ADDRESS, selection: null, board: null };
+const view = {
+  data: { model },
+  cloud,
+  layer,
+  before,
+  attributes,
+  address: ADDRESS,
+  selection: null,
+  shown: null,
+  board: null,
+};
 
 test('what is on top follows the address: a card, the board, the selection, all prototypes', () => {
   const selection = { mask: new Uint8Array(1), conditions: ['wrong'] };
@@ -171,9 +181,11 @@ test('the CSV has a line for each image, with what is here', () => {
 
 test('tables list what is shown or selected, and sort by number or name', () => {
   assert.deepEqual(rows.shownPrototypes({ ...view, address: { ...ADDRESS, classes: ['cat'] } }), [0, 1]);
-  assert.deepEqual(rows.shownImages(view), [0, 1, 2, 3], 'test images only when they are drawn');
+  assert.deepEqual(rows.shownImages(view), [0, 1, 2, 3, 4, 5]);
+  const shown = Uint8Array.of(0b001111);
+  assert.deepEqual(rows.shownImages({ ...view, shown }), [0, 1, 2, 3], 'what the map draws');
   const selection = { mask: Uint8Array.of(0b100010), conditions: [] };
-  assert.deepEqual(rows.shownImages({ ...view, selection }), [1, 5]);
+  assert.deepEqual(rows.shownImages({ ...view, shown, selection }), [1, 5]);
   const columns = Object.fromEntries(rows.columnsOfPrototypes(view).map((column) => [column.title, column]));
   assert.deepEqual(rows.sorted([0, 1, 2, 3], columns.Images, true), [1, 3, 0, 2]);
   assert.deepEqual(rows.sorted([0, 1, 2, 3], columns.Class, false), [2, 3, 0, 1], 'equal ones stay in their order');

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -91,7 +92,7 @@ def _turn() -> int:
 
 
 def _addresses(chosen: Selection, source: PrototypeSource) -> dict[str, str]:
-    key, text = read.subject(chosen.model).conversion(source).key, source_text(source)
+    key, text = read.subject(chosen.model).conversion(source).key, quote(source_text(source), safe=":")
     return {
         "key": key,
         "layer": f"layer/{key}.bin?source={text}",

@@ -98,7 +98,7 @@ function byCorrect({ data, cloud, layer }) {
     kind: 'correct',
     title: `${by}: right or wrong`,
     colours: [PLAIN, WRONG],
-    category: Uint8Array.from(cloud.labels, (label, i) => (layer.predicted[i] === label ? 0 : 1)),
+    category: categories(cloud.total, (i) => (layer.predicted[i] === cloud.labels[i] ? 0 : 1)),
     squares: layer.class.map(() => INK),
     legend: [dot(WRONG, 'wrong', 1, 'wrong'), dot(PLAIN, 'right', 0, 'right')],
   };
@@ -154,7 +154,7 @@ function bySteps(kind, title, values, { layer }) {
 function byAttribute(at, attributes, { data, cloud, layer }) {
   const name = data.model.attributes[at];
   const [known, having] = [attributes.known[at], attributes.has[at]];
-  const category = Uint8Array.from(cloud.labels, (_, i) => (has(known, i) ? (has(having, i) ? 1 : 0) : 2));
+  const category = categories(cloud.total, (i) => (has(known, i) ? Number(has(having, i)) : 2));
   const legend = [
     dot(HAS, name, 1, `attribute:${name}`),
     dot(PLAIN, `without ${name}`, 0, `without:${name}`),
@@ -178,6 +178,16 @@ function byAttribute(at, attributes, { data, cloud, layer }) {
  * @returns {LegendEntry}
  */
 const dot = (colour, text, category, condition) => ({ colour, shape: 'dot', text, category, condition });
+
+/**
+ * @param {number} total
+ * @param {(i: number) => number} of the category of an image
+ */
+function categories(total, of) {
+  const category = new Uint8Array(total);
+  for (let i = 0; i < total; i += 1) category[i] = of(i);
+  return category;
+}
 
 /**
  * The place of each prototype in its class, from 0.
@@ -226,9 +236,10 @@ export function steps(values) {
     return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(((step + 1) / STEPS) * sorted.length) - 1))];
   });
   const limits = [...new Set(quantiles)];
-  const category = Uint8Array.from(values, (value) => {
-    const step = limits.findIndex((limit) => value <= limit);
-    return step < 0 ? limits.length - 1 : step;
+  const category = categories(values.length, (i) => {
+    let step = 0;
+    while (step < limits.length - 1 && values[i] > limits[step]) step += 1;
+    return step;
   });
   return { category, limits };
 }

@@ -18,6 +18,7 @@ import { prototypePoint } from './state.js';
  * @property {(address: string) => string} picture
  */
 
+const REST = 150; // milliseconds after which what is not seen is filled, too
 const MOST = 240; // prototypes that are shown before the rest is asked for
 const SIZES = /** @type {const} */ ([
   [12, 'kx-large'],
@@ -35,10 +36,14 @@ export class Gallery {
     /** @type {PanelView | null} */
     this.view = null;
     this.all = false;
+    this.resting = 0;
     /** @type {Group[]} */
     this.groups = [];
     this.root = element('div', { class: 'kx-protos' }, parent);
     this.list = element('div', {}, this.root);
+    /** @type {WeakMap<Element, Group>} */
+    this.groupOf = new WeakMap();
+    this.sight = new IntersectionObserver((entries) => this.see(entries), { root: parent, rootMargin: '100px' });
     this.more = element('button', { class: 'kx-pill', type: 'button' }, this.root);
     this.more.addEventListener('click', () => {
       this.all = true;
@@ -56,20 +61,35 @@ export class Gallery {
     const cards = shown.reduce((sum, { members }) => sum + members.length, 0);
     const size = SIZES.find(([most]) => cards <= most)?.[1] ?? 'kx-small';
     this.root.className = `kx-protos ${size}${data.model.side > 32 ? ' kx-smooth' : ''}`;
-    fit(this.groups, shown.length, () => new Group(this.list, this.hooks));
+    fit(this.groups, shown.length, () => this.newGroup());
     const from = splitFrom(layer, before);
-    shown.forEach((group, i) => this.groups[i].fill(view, group, from, shown.length === 1));
+    shown.forEach((group, i) => this.groups[i].show(() => this.groups[i]?.fill(view, group, from, shown.length === 1)));
+    clearTimeout(this.resting);
+    this.resting = window.setTimeout(() => this.groups.forEach((group) => group.flush()), REST);
     this.more.hidden = shown.length === groups.length;
     say(this.more, `Show ${counted(groups.length - shown.length, 'more class').replace(/classs$/, 'classes')}`);
   }
 
-  /**
-   * Where a prototype's card is, to come back to it.
-   *
-   * @param {string} point
-   */
-  cardOf(point) {
-    return this.groups.flatMap(({ cards }) => cards).find((card) => card.point === point)?.root ?? null;
+  newGroup() {
+    const group = new Group(this.list, this.hooks);
+    this.groupOf.set(group.root, group);
+    this.sight.observe(group.root);
+    return group;
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  see(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const group = this.groupOf.get(target);
+      if (!group) continue;
+      group.isSeen = isIntersecting;
+      if (isIntersecting) group.flush();
+    }
+  }
+
+  destroy() {
+    clearTimeout(this.resting);
+    this.sight.disconnect();
   }
 }
 
@@ -82,6 +102,9 @@ class Group {
   constructor(parent, hooks) {
     this.hooks = hooks;
     this.label = 0;
+    this.isSeen = true;
+    /** @type {(() => void) | null} */
+    this.later = null;
     this.root = element('section', { class: 'kx-proto-class' }, parent);
     this.head = element('h3', {}, this.root);
     this.swatch = element('i', { class: 'kx-swatch' }, this.head);
@@ -93,6 +116,22 @@ class Group {
     /** @type {Card[]} */
     this.cards = [];
     this.name.addEventListener('click', () => this.hooks.change({ select: [`class:${this.label}`], point: '' }));
+  }
+
+  /**
+   * Fills it now where it is seen, else at rest: a drag changes what is seen only.
+   *
+   * @param {() => void} fill
+   */
+  show(fill) {
+    this.later = fill;
+    if (this.isSeen) this.flush();
+  }
+
+  flush() {
+    const { later } = this;
+    this.later = null;
+    later?.();
   }
 
   /**
@@ -136,7 +175,10 @@ class Card {
     this.name = element('span', { class: 'kx-proto-given' }, this.root);
     this.mark = element('span', { class: 'kx-proto-mark' }, this.root);
     this.root.addEventListener('click', () => hooks.pick(this.point));
+    this.root.addEventListener('pointerenter', () => this.explain()); // not at each step of a drag
     this.picture = hooks.picture;
+    /** @type {() => string} */
+    this.about = () => '';
   }
 
   /**
@@ -151,7 +193,7 @@ class Card {
     const mark = layer.ghost[p] ? 'ghost' : parent;
     const named = layer.name[p];
     const title = titleOf(layer, data.model, p);
-    const about = `${named ? `${named}. ` : ''}${title}. ${importanceOf(layer, data.model, p, size)}`;
+    this.about = () => `${title}. ${importanceOf(layer, data.model, p, size)}${mark ? ` Now ${mark}.` : ''}`;
     if (layer.picture[p] < 0) this.image.removeAttribute('src');
     else set(this.image, 'src', this.picture(`${data.pictures}train/${layer.picture[p]}.png`));
     this.bar.style.setProperty('--s', `${100 * layer.share[p]}%`);
@@ -164,9 +206,12 @@ class Card {
       'aria-label',
       `${named ? `${named}, ` : ''}${title}, ${percent(layer.share[p])}, ${mark || layer.others[p] + ' wrong'}`,
     );
-    set(this.root, 'title', mark ? `${about} Now ${mark}.` : about);
     set(this.root, 'aria-pressed', String(address.point === this.point));
     this.root.classList.toggle('kx-ghost', layer.ghost[p]);
     this.root.classList.toggle('kx-new', parent !== '');
+  }
+
+  explain() {
+    set(this.root, 'title', this.about());
   }
 }

@@ -109,6 +109,7 @@ export class MapView {
     const paint = isFixed
       ? { ...state.colouring, squares: layer.x.map(() => 'var(--kx-ink)') }
       : colouring(kind, { data: state.data, cloud: state.cloud, layer });
+    this.map.surface.move();
     this.update({ ...state, layer, colouring: paint, focus: null });
   }
 

@@ -80,6 +80,7 @@ export class Panel {
 
   destroy() {
     clearTimeout(this.resting);
+    this.gallery.destroy();
     this.root.remove();
   }
 

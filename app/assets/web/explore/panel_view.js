@@ -15,6 +15,7 @@ import { pickedPrototype } from './state.js';
  * @property {import('./columns.js').Attributes | null} attributes null until they are here
  * @property {import('./columns.js').Certainty | null} [certainty] of the layer; null until it is here
  * @property {import('./state.js').Address} address
+ * @property {Uint8Array | null} shown mask of the images that are drawn on the map; null for all
  * @property {{ mask: Uint8Array, conditions: string[] } | null} selection
  * @property {object | null} board what draws into the panel's `boardSlot`
  *

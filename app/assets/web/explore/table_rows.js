@@ -1,7 +1,7 @@
 // @ts-check
 // The rows and columns of the tables. No DOM.
 
-import { count, visible } from '../map/data.js';
+import { count, nameOf } from '../map/data.js';
 import { percent } from './facts.js';
 import { shownClasses } from './panel_view.js';
 import { byClass, imageTitle, numberOf, titleOf } from './prototypes.js';
@@ -63,12 +63,9 @@ export const shownPrototypes = (view) => byClass(view.layer, shownClasses(view))
  * @param {PanelView} view
  * @returns {number[]}
  */
-export function shownImages(view) {
-  const { cloud, layer, address, selection, data } = view;
-  if (selection) return indices(selection.mask);
-  const labels = [...data.model.classes.keys()].filter(shownClasses(view));
-  const classes = address.classes.length ? labels : null;
-  return visible(cloud, layer, { show: address.show, classes, test: address.test }) ?? [...Array(cloud.total).keys()];
+export function shownImages({ cloud, selection, shown }) {
+  const mask = selection?.mask ?? shown;
+  return mask ? indices(mask) : [...Array(cloud.total).keys()];
 }
 
 /**
@@ -108,7 +105,7 @@ export function columnsOfImages({ data, cloud, layer, certainty }) {
       title: 'Image',
       text: (i) => imageTitle(cloud, i),
       value: (i) => i,
-      point: (i) => (i < cloud.train ? `train-${i}` : `test-${i - cloud.train}`),
+      point: (i) => nameOf(cloud, i),
     },
     words('Class', (i) => classes[cloud.labels[i]]),
     words(by, (i) => `${name(layer.predicted[i])} ${layer.predicted[i] === cloud.labels[i] ? '✓' : '✗'}`),

@@ -2,6 +2,7 @@
 // A tray of images as buttons, some at first and more on demand.
 
 import { element, fit, set } from '../dom.js';
+import { nameOf } from '../map/data.js';
 import { imageTitle, thumbnailOf } from './prototypes.js';
 
 /** @typedef {import('./panel_view.js').PanelView} PanelView */
@@ -89,7 +90,7 @@ class Thumb {
     const classes = data.model.classes;
     const verdict = wrong ? `, ${data.model.by} predicts ${classes[layer.predicted[i]]} ✗` : '';
     const about = `${imageTitle(cloud, i)}: ${classes[label]}${verdict}`;
-    this.point = i < cloud.train ? `train-${i}` : `test-${i - cloud.train}`;
+    this.point = nameOf(cloud, i);
     set(this.image, 'src', this.hooks.picture(data.pictures + thumbnailOf(cloud, i)));
     set(this.root, 'aria-label', about);
     set(this.root, 'title', about);

@@ -41,7 +41,6 @@ export class Surface {
     this.shown = null; // whose dots are drawn
     this.part = 1; // of the dots, while the map moves
     this.moved = -Infinity; // when it last did
-    this.last = 0; // when dots were drawn last
     this.glide = { from: /** @type {Point[]} */ ([]), start: -Infinity };
     this.dots = false; // whether they are to be drawn
     this.asked = 0; // for a frame
@@ -60,10 +59,10 @@ export class Surface {
   paintDots(given) {
     this.shown = given;
     const { cloud, paint: colouring, shown, selected } = given;
-    const look = new Uint8Array(cloud.total);
-    for (let i = 0; i < cloud.total; i += 1) {
+    const look = new Uint8Array(cloud.total).fill(STRONG);
+    for (let i = 0; i < cloud.total && (shown || selected); i += 1) {
       if (shown && !has(shown, i)) look[i] = HIDDEN;
-      else look[i] = selected && !has(selected, i) ? PALE : STRONG;
+      else if (selected && !has(selected, i)) look[i] = PALE;
     }
     const colours = colouring.colours.map((colour) => parsed(this.palette.colour(colour)));
     this.scatter.paint({ colours, category: colouring.category, look });
@@ -116,15 +115,17 @@ export class Surface {
   drawDots(now) {
     this.dots = false;
     const isMoving = performance.now() - this.moved < STILL;
-    const took = now - this.last;
-    if (isMoving && took < 1000) {
-      if (took > SLOW) this.part = Math.max(LEAST, 0.6 * this.part);
-      else if (took < FAST) this.part = Math.min(1, 1.1 * this.part);
-    }
-    this.last = now;
     this.scatter.draw(this.frame, isMoving ? this.part : 1);
     clearTimeout(this.still);
-    if (isMoving && this.part < 1) this.still = window.setTimeout(() => this.refresh(true), STILL);
+    if (!isMoving) return;
+    if (this.part < 1) this.still = window.setTimeout(() => this.refresh(true), STILL);
+    requestAnimationFrame((next) => this.judge(next - now));
+  }
+
+  /** @param {number} took milliseconds from one frame to the next */
+  judge(took) {
+    if (took > SLOW) this.part = Math.max(LEAST, 0.6 * this.part);
+    else if (took < FAST) this.part = Math.min(1, 1.1 * this.part);
   }
 
   /**
