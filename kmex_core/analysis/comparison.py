@@ -122,8 +122,8 @@ def _cell(evaluation: Evaluation, metric: str, key: str) -> Cell:
     value = evaluation.metrics[key]
     compared = key == "faithfulness" and evaluation.reference and value.mean is not None
     beside = f"beside {evaluation.reference}" if compared else ""
-    # a black box and built-in prototypes do not depend on the seed of k-means, which also draws the test images
-    of_kmeans = key == metric and not evaluation.built_in
+    # a black box, built-in and edited prototypes do not depend on the seed of k-means, which also draws the test images
+    of_kmeans = key == metric and not evaluation.built_in and not evaluation.version
     spreads = {
         IMAGES: value.std_images,
         SEEDS: value.std_seeds if of_kmeans else None,

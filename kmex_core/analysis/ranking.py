@@ -67,7 +67,7 @@ def interval(evaluation: Evaluation, metric: str, value: Measured) -> tuple[floa
     """The 95 % interval of a measured value, None where it is unknown.
 
     Over test images where the value is a share of them or a mean over them; over k-means seeds from three runs on. What
-    built-in prototypes are like is exact. One run of k-means says nothing of the next one.
+    built-in and edited prototypes are like is exact. One run of k-means says nothing of the next one.
     """
     if value.mean is None:
         return None
@@ -78,7 +78,7 @@ def interval(evaluation: Evaluation, metric: str, value: Measured) -> tuple[floa
         return value.mean - half, value.mean + half
     if METRICS[metric].group not in (TRANSPARENCY, DIVERSITY) or not METRICS[metric].between_networks:
         return None
-    if evaluation.built_in:
+    if evaluation.built_in or evaluation.version:
         return value.mean, value.mean
     if len(value.runs) >= LEAST and value.trainings == 1:
         from scipy.stats import t

@@ -31,7 +31,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version, sources_of
 from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 
 if TYPE_CHECKING:
@@ -120,4 +120,5 @@ def comparison_job(
         metric=kmeans.metric,
         images=images,
         runs=runs,
+        versions=any(isinstance(source, Version) for _, source in compared),
     )

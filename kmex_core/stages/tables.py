@@ -29,7 +29,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.training_runs import unfinished
-from kmex_core.stages.versions import version_of
+from kmex_core.stages.versions import usable_versions, version_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,13 +150,13 @@ class TableRequest:
         return evaluate([subject], source, seeds, self.images, names, self.maps_of(subject))
 
     def compared(self) -> list[Row]:
-        """Every model by each of its prototype sources."""
+        """Every model by each of its prototype sources, saved versions included."""
         from kmex_core.analysis import comparison
 
         evaluations = [
             self.evaluation(subject, source, range(self.runs or 1))
             for subject in map(self.of, self.models)
-            for source in sources_of(subject.info.kind, self.per_class, self.metric)
+            for source in [*sources_of(subject.info.kind, self.per_class, self.metric), *usable_versions(subject)]
         ]
         return comparison.rows(evaluations, self.published)
 

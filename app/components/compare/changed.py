@@ -50,7 +50,7 @@ def show_classes(pair: Pair, labels: tuple[str, str], changed: np.ndarray) -> No
             f"Test image {image} of {names[truth[image]]}: {labels[0]} predicts {names[before[image]]}, "
             f"{labels[1]} {names[after[image]]}",
             f"{names[before[image]]} → {names[after[image]]}",
-            explore_href(pair[1], f"test-{image}"),
+            explore_href(pair[1], point=f"test-{image}"),
             wrong=bool(after[image] != truth[image]),
         )
         for image in changed[:MOST].tolist()
@@ -156,7 +156,7 @@ def _show_cell(
         rows = rows & (nearest == of_class[place] if place < len(of_class) else ~np.isin(nearest, of_class))
     images = np.flatnonzero(rows)
     cards = [
-        Card("", f"train/{i}", f"Training image {i}", f"{i:,}", explore_href(pair[1], f"train-{i}"))
+        Card("", f"train/{i}", f"Training image {i}", f"{i:,}", explore_href(pair[1], point=f"train-{i}"))
         for i in images[:MOST].tolist()
     ]
     title = f"{len(images):,} training images"

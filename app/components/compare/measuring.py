@@ -15,8 +15,9 @@ from kmex_core.base.phrases import joined
 from kmex_core.commands.comparison import comparison_job
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.source import KMeans, Version
 from kmex_core.relevance.catalogue import PUBLISHED
+from kmex_core.stages.versions import usable_versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +39,23 @@ class Compared:
 
 
 def label_of(selection: Selection) -> str:
-    """What a model by one of its sources is called: "digits + KMEx", or the name of a prototypical model on its own."""
-    return selection.model.name if selection.source.built_in else f"{selection.model.name} + KMEx"
+    """What a model by one of its sources is called, as `comparison.labels_of` does."""
+    name, source = selection.model.name, selection.source
+    if source.built_in:
+        return name
+    return f"{name} + KMEx ({source.name})" if isinstance(source, Version) else f"{name} + KMEx"
 
 
 def prepared_models(infos: Sequence[ModelInfo], kmeans: KMeans) -> list[Selection]:
     """Every model by each of its sources, whose images have passed through its network."""
-    return [each for info in infos if read.subject(info).is_embedded for each in all_sources(info, kmeans)]
+    return [each for info in infos if read.subject(info).is_embedded for each in _sources(info, kmeans)]
+
+
+def _sources(info: ModelInfo, kmeans: KMeans) -> list[Selection]:
+    """A model by its built-in prototypes, by those of KMEx, and by each saved version of these."""
+    subject = read.subject(info)
+    versions = usable_versions(subject) if subject.is_embedded else []
+    return [*all_sources(info, kmeans), *(Selection(info, version) for version in versions)]
 
 
 def compared_models(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> list[Compared]:
@@ -58,7 +69,7 @@ def compared_models(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, run
             read.evaluation(selection, range(runs), images, PUBLISHED) if read.subject(info).is_embedded else None,
         )
         for info in infos
-        for selection in all_sources(info, kmeans)
+        for selection in _sources(info, kmeans)
     ]
 
 

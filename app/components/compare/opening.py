@@ -6,24 +6,24 @@ They are the browser's: within the session, the sidebar would go on showing its 
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlencode
 
 import streamlit as st
 
-from app.explore_links import explore_address
+from app.addresses import link
+from app.explore_links import PAGE, SELECT
 from app.selection import Selection
+from app.state import query
 
 
-def explore_href(selection: Selection, point: str = "") -> str:
-    """The address of Explore with a model by its source of prototypes, and perhaps with an image picked."""
-    return explore_address(**_named(selection), **({"point": point} if point else {}))
+def explore_href(selection: Selection, condition: str = "", point: str = "") -> str:
+    """The address of Explore with a model by its source of prototypes, and perhaps with the images of a condition or
+    one that is picked."""
+    named = {"dataset": query()["dataset"], "model": selection.model.name, **selection.source.query}
+    parts = [*named.items(), *([(SELECT, condition)] if condition else []), *([("point", point)] if point else [])]
+    return f"{link(PAGE)}?{urlencode(parts)}"
 
 
 def link_to_images(selection: Selection, condition: str, label: str) -> None:
     """Show a link to Explore, with a model and the images of a condition."""
-    href = explore_address(condition, **_named(selection))
-    st.html(f'<a class="kx-link" href="{escape(href)}">{escape(label)}</a>')
-
-
-def _named(selection: Selection) -> dict[str, str]:
-    kmex = {} if selection.source.built_in else {"kmex": "true"}
-    return {"model": selection.model.name, **selection.source.query, **kmex}
+    st.html(f'<a class="kx-link" href="{escape(explore_href(selection, condition))}">{escape(label)}</a>')

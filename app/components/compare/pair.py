@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import streamlit as st
@@ -121,7 +122,7 @@ def _map_of(selection: Selection) -> EmbeddingMap:
 def _model(selection: Selection) -> dict[str, Any]:
     """A model for the component."""
     info, data = selection.model, read.dataset(selection.model)
-    source = source_text(selection.source)
+    source = quote(source_text(selection.source), safe=":")
     return {
         "title": label_of(selection),
         "base": workspace.base(info.name),
