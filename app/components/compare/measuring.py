@@ -54,8 +54,7 @@ def prepared_models(infos: Sequence[ModelInfo], kmeans: KMeans) -> list[Selectio
 def _sources(info: ModelInfo, kmeans: KMeans) -> list[Selection]:
     """A model by its built-in prototypes, by those of KMEx, and by each saved version of these."""
     subject = read.subject(info)
-    versions = usable_versions(subject) if subject.is_embedded else []
-    return [*all_sources(info, kmeans), *(Selection(info, version) for version in versions)]
+    return all_sources(info, kmeans, usable_versions(subject) if subject.is_embedded else ())
 
 
 def compared_models(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> list[Compared]:

@@ -9,8 +9,9 @@ import streamlit as st
 from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import ground, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import show_figures, show_look
 from app.figures.evaluation import distribution_figure, ordering_figure
+from app.figures.overlay import ground, mapped, plain
 from app.links import bound_to
 from app.selection import Selection
 from app.state import query

@@ -9,15 +9,16 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import claims, read
+from app import read
+from app.claims.predictions import how_far, map_verdict
 from app.components.explain.image_picker import Picked
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, show_figures, show_look
+from app.figures.overlay import ground, mapped, plain
 from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
-from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import METHODS, MapKind
 from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict
@@ -126,7 +127,7 @@ def show_verdicts(
 def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
     """Show what a relevance map is worth, in words and as a small curve."""
     words, curve = st.columns([3, 2], vertical_alignment="center")
-    words.caption(claims.map_verdict(verdict, JUDGED, class_name))
+    words.caption(map_verdict(verdict, JUDGED, class_name))
     if verdict.margin is not None:
         with curve:
             show_figure(key, margin_figure(verdict, JUDGED), "How much of the margin is left without the top pixels")
@@ -151,11 +152,8 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
 def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
     decides = " (decides)" if row == 0 and chosen.is_kmex else ""
-    dot_product = not chosen.is_kmex and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
-    distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "
-        f"similarity ↑ **{explanation.similarity[p]:.3f}**"
-        f"{distance} · importance {prototypes.importance[p]:.0%} "
+        f"**{how_far(chosen, prototypes, explanation, p)}** · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
-from app import claims
+from app.claims.predictions import decides, usual, verdict
 from app.components.explain.image_picker import Picked
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
@@ -13,7 +12,6 @@ from app.components.shared.picture import show_picture
 from app.figures.predictions import probability_figure, shown_rows, similarity_figure
 from app.selection import Selection
 from kmex_core.analysis.tables.prototypes import prediction_table
-from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.types import Prediction
 
@@ -63,60 +61,17 @@ def show_predictions(chosen: Selection, prototypes: Prototypes, prediction: Pred
 
 
 def _verdict(chosen: Selection, prototypes: Prototypes, prediction: Prediction, picked: Picked) -> None:
-    info = chosen.model
-    near = claims.how_near(prediction.distance_rank)
-    if prediction.unusual:  # before any verdict, because it decides what a verdict is worth
-        st.warning(
-            f"**Unlike the training data.** {near[0].upper()}{near[1:]}. The model knows {len(info.class_names)} "
-            "classes and predicts one of them for any image. Do not rely on this prediction.",
-            icon=":material/help:",
-        )
-    hedge = "Best guess: " if prediction.unusual else ""
-    kmex, sure = markdown(info.class_names[prediction.predicted]), f"{prediction.kmex[prediction.predicted]:.1%}"
-    black_box = sure_black_box = ""
-    if prediction.predicted_black_box is not None and prediction.black_box is not None:
-        black_box = markdown(info.class_names[prediction.predicted_black_box])
-        sure_black_box = f"{prediction.black_box[prediction.predicted_black_box]:.1%}"
-    if not chosen.has_black_box:
-        verdict = f"{hedge}{chosen.title} predicts **{kmex}** ({sure})."
-    elif prediction.predicted_black_box == prediction.predicted:
-        verdict = f"{hedge}The black box ({sure_black_box}) and KMEx ({sure}) both predict **{kmex}**."
+    said = verdict(chosen, prototypes, prediction, picked.label)
+    if said.unusual:  # before any verdict, because it decides what a verdict is worth
+        st.warning(said.unusual, icon=":material/help:")
+    if said.tie:
+        st.info(said.tie, icon=":material/balance:")
+    if said.correct is None:
+        st.info(said.headline, icon=":material/chat:")
+    elif said.correct:
+        st.success(said.headline, icon=":material/check:")
     else:
-        verdict = (
-            f"{hedge}The black box predicts **{black_box}** ({sure_black_box}), KMEx predicts **{kmex}** ({sure}): "
-            "they disagree."
-        )
-    if picked.label is None:
-        st.info(verdict, icon=":material/chat:")
-    else:
-        true = markdown(info.class_names[picked.label])
-        wrong = [
-            name
-            for name, predicted in (
-                ("the black box", prediction.predicted_black_box),
-                (chosen.title, prediction.predicted),
-            )
-            if predicted != picked.label and (chosen.has_black_box or name != "the black box")
-        ]
-        if wrong:
-            both = "both are" if len(wrong) == 2 else f"{wrong[0]} is"
-            st.warning(f"{verdict} The true class is **{true}**, so {both} wrong.", icon=":material/close:")
-        else:
-            st.success(f"{verdict} Correct.", icon=":material/check:")
-    if tie := claims.near_tie(prediction, prototypes.classes, info.class_names, not chosen.is_kmex):
-        st.info(tie, icon=":material/balance:")
-    if prediction.likeliest != prediction.predicted:
-        st.info(
-            f"The nearest prototype is of **{kmex}**, which is the prediction. All prototypes together make "
-            f"**{markdown(info.class_names[prediction.likeliest])}** likelier "
-            f"({prediction.kmex[prediction.likeliest]:.1%}).",
-            icon=":material/balance:",
-        )
-    nearest = int(np.argmax(prediction.similarity))
-    decides = (
-        "weighs the similarities to all prototypes. The most similar one is number"
-        if not chosen.is_kmex
-        else "decides by the nearest prototype, number"
-    )
-    similarity = prediction.similarity[nearest]
-    st.caption(f"{chosen.title} {decides} {nearest} (similarity {similarity:.3f}). {near[0].upper()}{near[1:]}.")
+        st.warning(said.headline, icon=":material/close:")
+    if said.likelier:
+        st.info(said.likelier, icon=":material/balance:")
+    st.caption(f"{decides(chosen, prediction)} {said.near} {usual(chosen, prototypes)}")

@@ -12,6 +12,12 @@ from app.addresses import ASSETS, link
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "web"
 
 
+def styles(name: str, *shared: str) -> list[Path]:
+    """The styles of a component: see `component`."""
+    parts = [path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))]
+    return [FOLDER / f"{name}.css", *parts]
+
+
 def component(name: str, *shared: str) -> ComponentRenderer:
     """The component whose module is `name`.js, with `name`.css and the styles of its parts in the folder `name`
     and in the folders `shared`; it exports `show`, called anew for new data."""
@@ -26,9 +32,5 @@ export default async function (component) {{
   return () => newest.get(element) === component && leave();
 }}
 """
-    styles = [
-        FOLDER / f"{name}.css",
-        *(path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))),
-    ]
-    css = "\n".join(path.read_text() for path in styles)
+    css = "\n".join(path.read_text() for path in styles(name, *shared))
     return st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)

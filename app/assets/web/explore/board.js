@@ -70,7 +70,7 @@ export class BoardView {
     this.picture = element('div', {}, this.seen);
     element('span', { class: 'kx-like-sign', text: '≈', 'aria-label': 'looks like', role: 'img' }, likeness);
     this.likes = element('div', {}, likeness);
-    this.framing = new FramingTools(this.body, (framing) => hooks.change({ framing }));
+    this.framing = new FramingTools(this.seen, element('div', {}, this.body), (framing) => hooks.change({ framing }));
     this.usual = element('p', { class: 'kx-small' }, this.body);
     this.contrast = new ContrastPart(this.body, {
       rival: (label) => this.choose({ rival: label }),
@@ -227,6 +227,7 @@ export class BoardView {
     this.framing.update(board.framing, board.whole);
     this.drawLikenesses();
     say(this.usual, board.usual);
+    if (board.scale) this.usual.append(' The solid mark on a bar is the first, the dotted one the second.');
     if (this.question) this.bars.replaceChildren(probabilities(board, this.question.data.model));
     this.hooks.placed(board.place && { place: board.place, url: board.seen, lines: board.lines });
   }

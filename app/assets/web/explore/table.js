@@ -29,6 +29,8 @@ export class TableView {
     const images = shownImages(view);
     this.prototypes.update(columnsOfPrototypes(view), prototypes, `${count(prototypes.length)} prototypes`);
     this.images.update(columnsOfImages(view), images, `${count(images.length)} images, ${what}`);
+    const first = view.selection ? this.images : this.prototypes;
+    if (this.root.firstChild !== first.root) this.root.prepend(first.root);
   }
 }
 

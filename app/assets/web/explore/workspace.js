@@ -10,6 +10,7 @@ import { DropZone } from './drop.js';
 import { Loading } from './loading.js';
 import { MapView } from './map_view.js';
 import { Panel } from './panel.js';
+import { imageOf } from './prototypes.js';
 import { conditionsMask, indices, lassoText } from './selection.js';
 import { kOf, pickedPrototype, prototypePoint, sameAddress } from './state.js';
 import { TimelineView } from './timeline.js';
@@ -49,6 +50,7 @@ export class Workspace {
     this.released = null; // where the timeline was let go, until Python knows
     /** @type {Placed} */
     this.placed = null;
+    this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
 
     this.root = element('div', { class: 'kx-explore' });
     const part = (/** @type {string} */ name) => element('div', { class: `kx-explore-${name}` }, this.root);
@@ -109,7 +111,7 @@ export class Workspace {
       await Promise.all([this.loading.cloud(data), this.loading.layer(data, this.source)]);
       this.status.textContent = '';
       this.draw();
-      void this.loading.ahead(data, this.source, () => this.drawTimeline());
+      void this.loading.ahead(data, this.source, () => this.arrived(data));
     } catch (error) {
       this.fail(error);
     }
@@ -138,7 +140,8 @@ export class Workspace {
     const attributes = loading.attributesHere(data) ?? null;
     const certainty = loading.certaintyHere(data, source) ?? null;
     if (model.attributes.length && !attributes) this.fetch(loading.attributes(data));
-    if (needsCertainty(address.colour) && !certainty) this.fetchAtRest(source);
+    const isCertaintyShown = needsCertainty(address.colour) || imageOf(cloud, address.point) >= 0;
+    if (isCertaintyShown && !certainty) this.fetchAtRest(source);
 
     const subject = { cloud, layer, attributes, attributeNames: model.attributes };
     const selected = address.select.length ? conditionsMask(address.select, subject) : null;
@@ -162,15 +165,19 @@ export class Workspace {
     });
     this.toolbar.update(data, address);
     this.board.update({ data, layer, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
+    const before = this.layerBefore(data);
+    this.isSplitShown = before !== null;
     this.panel.update({
       data,
       cloud,
       layer,
-      before: this.layerBefore(data),
+      before,
       attributes,
       certainty,
+      shown: drawn,
       // a picture on its way, or what is wrong with it, is shown by the board, too
       address: { ...address, picture: address.picture || (this.board.root.hidden ? '' : 'sent') },
+      shown: drawn,
       selection: selected && { mask: selected, conditions: address.select },
       board: this.board,
     });
@@ -183,6 +190,16 @@ export class Workspace {
     const { timeline } = data;
     const ready = timeline?.ks.filter((_, i) => this.loading.layerHere(data, timeline.sources[i])) ?? [];
     this.timeline.update(timeline, kOf(timeline, this.source), new Set(ready));
+  }
+
+  /**
+   * A layer came that was fetched ahead.
+   *
+   * @param {WorkspaceData} data
+   */
+  arrived(data) {
+    if (!this.isSplitShown && this.layerBefore(data)) this.draw();
+    else this.drawTimeline();
   }
 
   /**
