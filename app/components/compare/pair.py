@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import streamlit as st
@@ -20,11 +19,9 @@ from app.links import bound, one_of, pick
 from app.routes import pictures, workspace
 from app.selection import Selection
 from app.wording import MAY_BE_GONE
-from app.workspace.sources import source_text
+from app.workspace.given import addresses, cloud_address, model_given
 from kmex_core.analysis.changes import PrototypeChanges, class_changes, prototype_changes
 from kmex_core.commands.embedding_map import embedding_map_job
-from kmex_core.data import registry as datasets
-from kmex_core.data.colours import class_colours
 from kmex_core.stages.embedding_map import EmbeddingMap
 
 _pair = component("pair", "map", "explore")
@@ -121,25 +118,12 @@ def _map_of(selection: Selection) -> EmbeddingMap:
 
 def _model(selection: Selection) -> dict[str, Any]:
     """A model for the component."""
-    info, data = selection.model, read.dataset(selection.model)
-    source = quote(source_text(selection.source), safe=":")
+    subject = read.subject(selection.model)
     return {
         "title": label_of(selection),
-        "base": workspace.base(info.name),
-        "cloud": f"cloud/{_map_of(selection).key}.bin",
-        "layer": f"layer/{read.conversion_of(selection).key}.bin?source={source}",
+        "base": workspace.base(selection.model.name),
+        "cloud": cloud_address(subject),
+        "layer": addresses(subject, selection.source)["layer"],
         "explore": explore_href(selection),
-        "model": {
-            "name": info.name,
-            "title": datasets.title(info.dataset),
-            "by": selection.title,
-            "beside": selection.has_black_box,
-            "classes": list(info.class_names),
-            "colours": list(class_colours(len(info.class_names))),
-            "attributes": [],
-            "train": len(data.split("train")),
-            "test": len(data.split("test")),
-            "side": info.image_size,
-            "state": data.fingerprint,
-        },
+        "model": model_given(subject, selection),
     }

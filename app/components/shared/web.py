@@ -10,6 +10,7 @@ from streamlit.components.v2.types import ComponentRenderer
 from app.addresses import ASSETS, link
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "web"
+EXPLORE = "explore", "map"  # the component Explore, and the folders whose styles it needs, see `component`
 
 
 def styles(name: str, *shared: str) -> list[Path]:
