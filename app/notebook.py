@@ -71,16 +71,22 @@ def show(
         InputError: without anywidget, for a KMEx that cannot be added to a store, or an unknown model.
     """
     widget_class = _widget_class()
+    subject, own, folder = _bound(what, store)
+    return widget_class(subject, Selection(subject.info, source or own), height, folder)
+
+
+def _bound(
+    what: KMEx | Subject | str, store: Store | None
+) -> tuple[Subject, PrototypeSource, tempfile.TemporaryDirectory[str] | None]:
+    """A model with its data, the prototypes to begin with, and the folder that has to live as long."""
     if isinstance(what, str):
-        subject, folder = subject_of(store or Store(), what), None
-    elif isinstance(what, Subject):
-        subject, folder = what, None
-    else:
-        folder = tempfile.TemporaryDirectory(prefix="kmex-notebook-")
-        of_its_own = Store(Path(folder.name))
-        what.add_to_store(NAME, store=of_its_own)
-        subject, source = subject_of(of_its_own, NAME), source or _source_of(what)
-    return widget_class(subject, Selection(subject.info, source or KMeans(DEFAULT_K)), height, folder)
+        return subject_of(store or Store(), what), KMeans(DEFAULT_K), None
+    if isinstance(what, Subject):
+        return what, KMeans(DEFAULT_K), None
+    folder = tempfile.TemporaryDirectory(prefix="kmex-notebook-")
+    of_its_own = Store(Path(folder.name))
+    what.add_to_store(NAME, store=of_its_own)
+    return subject_of(of_its_own, NAME), _source_of(what), folder
 
 
 def _source_of(kmex: KMEx) -> KMeans:

@@ -396,7 +396,7 @@ def test_changes_between_models_are_counted_and_tested() -> None:
     b[:8], a[8:10], a[10], b[10] = 1, 1, 1, 2
     said = comparison.changed_classes(("a_b", "c"), truth, (a, b))
     assert "**11 of 100 test images** (11.0%)" in said
-    assert "8 are correct only with a\\_b, 2 only with c, 1 with neither" in said
+    assert "8 are correct only with a_b, 2 only with c, 1 with neither" in said
     assert "no more than chance gives" in said
     b[10:30] = 1
     assert "is more than chance gives" in comparison.changed_classes(("a", "c"), truth, (a, b))
