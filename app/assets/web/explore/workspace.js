@@ -177,7 +177,6 @@ export class Workspace {
       shown: drawn,
       // a picture on its way, or what is wrong with it, is shown by the board, too
       address: { ...address, picture: address.picture || (this.board.root.hidden ? '' : 'sent') },
-      shown: drawn,
       selection: selected && { mask: selected, conditions: address.select },
       board: this.board,
     });
