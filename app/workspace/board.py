@@ -25,6 +25,7 @@ from kmex_core.relevance.catalogue import usable_methods
 from kmex_core.relevance.types import Prediction
 from kmex_core.stages.subject import Subject
 
+ROLES = {"nearest": "Nearest", "rival": "Nearest of another class", "second": "Second of the class"}
 WHOLE = 320  # pixels of the longer side of the picture in which a region is chosen
 
 
@@ -98,8 +99,8 @@ def compared(prediction: Prediction, classes: np.ndarray) -> dict[str, int]:
     order = np.argsort(prediction.distance, kind="stable")
     own = order[classes[order] == prediction.predicted]
     others = order[classes[order] != prediction.predicted]
-    found = {"nearest": own[:1], "rival": others[:1], "second": own[1:2]}
-    return {role: int(p[0]) for role, p in found.items() if len(p)}
+    found = zip(ROLES, (own[:1], others[:1], own[1:2]), strict=True)
+    return {role: int(p[0]) for role, p in found if len(p)}
 
 
 def board(subject: Subject, asked: Asked) -> Answer:
@@ -125,7 +126,8 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "far": far,
             "lines": sorted(roles.values(), key=lambda p: float(prediction.distance[p])),
             "prototypes": [
-                {"p": p, "role": role, "near": how_far(chosen, prototypes, prediction, p)} for role, p in roles.items()
+                {"p": p, "role": ROLES[role], "near": how_far(chosen, prototypes, prediction, p)}
+                for role, p in roles.items()
             ],
             "rivals": rivals(prediction, prototypes.classes),
             "predicted": prediction.predicted,
