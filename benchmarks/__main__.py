@@ -8,7 +8,20 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, explain, load, map, memory, metrics, pages, sweep
+from benchmarks import (
+    attributes,
+    baselines,
+    edits,
+    engine,
+    evaluation,
+    explain,
+    load,
+    map,
+    memory,
+    metrics,
+    pages,
+    sweep,
+)
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -20,6 +33,7 @@ ALL = {
     "map": map.measure,
     "engine": engine.measure,
     "sweep": sweep.measure,
+    "edits": edits.measure,
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
     "attributes": attributes.measure,
