@@ -8,7 +8,20 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, explain, load, map, memory, metrics, pages, sweep
+from benchmarks import (
+    attributes,
+    baselines,
+    board,
+    engine,
+    evaluation,
+    explain,
+    load,
+    map,
+    memory,
+    metrics,
+    pages,
+    sweep,
+)
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -26,6 +39,7 @@ ALL = {
     "metrics": metrics.measure,
     "memory": memory.measure,
     "explain": explain.measure,
+    "board": board.measure,
 }
 
 
