@@ -327,7 +327,7 @@ def test_curves_come_by_themselves_and_the_slider_moves_the_mark(page: Page) -> 
     expect(page.get_by_text("the mean over 5 seeds of k-means")).to_be_visible(timeout=120_000)
     expect(page.get_by_role("button", name="Curves as CSV")).to_be_visible()
     slide(page, 2)
-    expect(page.get_by_text("From 6 to 7 per class, agreement changes by")).to_be_visible()
+    expect(page.get_by_text("; with 7 per class on")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Curves as CSV").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
