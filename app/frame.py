@@ -19,7 +19,7 @@ from kmex_core.models.catalogue import has_only_demos
 
 ASSETS = Path(__file__).parent / "assets"
 
-st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide")
+st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=250)
 styles = (ASSETS / "style.css").read_text()
 st.html(f"<style>{custom_properties()}\n{styles}</style>")
 logo = str(ASSETS / "logo.svg")

@@ -22,7 +22,9 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.metric import OPTIONS as METRICS
-from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
+from kmex_core.prototypes.operations import summary
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, Version
+from kmex_core.stages.versions import NO_VERSION, versions_of
 
 MOST_OFFERED = 6
 NO_MODEL = "none"
@@ -91,6 +93,7 @@ def choose() -> None:
         auto = _choose_suggested(disabled=not converted)
         k = _choose_k(disabled=not converted or auto)
         metric = _choose_metric() if converted else AUTO
+        version = _choose_version(model) if model is not None and converted else None
         if k != int(k):  # went back to an address that names none
             _forget("k")
             corrected()["k"] = float(DEFAULT_K), str
@@ -99,9 +102,8 @@ def choose() -> None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
     st.session_state[_WEIGHTS] = {model.name: catalogue.weights_key(read.store(), model.name)}
-    st.session_state[_KEY] = Selection(
-        model, KMeans(SUGGESTED if auto else int(k), metric=metric) if converted else BuiltIn()
-    )
+    kmeans = KMeans(SUGGESTED if auto else int(k), metric=metric)
+    st.session_state[_KEY] = Selection(model, version or (kmeans if converted else BuiltIn()))
 
 
 def _forget(*keys: str) -> None:
@@ -207,6 +209,28 @@ def _choose_metric() -> str:
         "Euclidean is more accurate on held-out images. The page Overview shows what auto stands for.",
     )
     return str(name)
+
+
+def _choose_version(model: ModelInfo) -> Version | None:
+    """Show the choice between a model's versions and the prototypes that nobody edited, where there are versions."""
+    versions = {saved.version.name: saved.version for saved in versions_of(read.store(), model.name)[0]}
+    if not versions and "version" not in st.query_params:
+        return None
+    options = [NO_VERSION, *versions]
+    if st.session_state.get("version", NO_VERSION) not in options:  # of another model, or deleted since
+        _forget("version")
+    name = st.selectbox(
+        "Version",
+        options,
+        key="version",
+        bind=bound("version", one_of(options), "Choose one of the saved versions.", NO_VERSION),
+        help="Prototypes that somebody edited on the page Explore and saved. They replace those of k-means on every "
+        "page; the number of prototypes per class then has no effect.",
+    )
+    version = versions.get(str(name))
+    if version is not None:
+        st.caption(message(f"Edited: {summary(version.operations)}."))
+    return version
 
 
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:

@@ -278,13 +278,13 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
 
 
 def radar_figure(table: pd.DataFrame) -> go.Figure:
-    """Models on six axes from 0 in the middle to 1 outside, larger is better everywhere.
+    """Models on the table's axes from 0 in the middle to 1 outside, larger is better everywhere.
 
     Args:
         table: see `analysis.tables.evaluation.radar_table`.
     """
     figure = go.Figure()
-    titles = [axis.title for axis in AXES]
+    titles = [axis.title for axis in AXES if axis.title in set(table["axis"])]
     names = list(dict.fromkeys(table["model"]))
     for index, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         places = table[table["model"] == name].set_index("axis").reindex(titles)

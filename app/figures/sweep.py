@@ -41,7 +41,9 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
         )
     if swept.chance is not None:
         shown.append(swept.chance)
-        figure.add_trace(band(ks, *swept.chance.T, BLACK_BOX, 0.3, name="Random images (95 % of draws)"))
+        figure.add_trace(
+            band(ks, swept.chance[:, 0], swept.chance[:, 1], BLACK_BOX, 0.3, name="Random images (95 % of draws)")
+        )
     if name == "effective":
         shown.append(first.effective_equidistant)
         figure.add_trace(

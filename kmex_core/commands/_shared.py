@@ -211,11 +211,13 @@ def source_of(
     return BuiltIn() if own else KMeans(k, seed, metric)
 
 
-def source_options(source: PrototypeSource) -> dict[str, Any]:
-    """The options that choose a source, for `requests.job_of`."""
+def source_options(source: PrototypeSource, seeded: bool = False) -> dict[str, Any]:
+    """The options that choose a source, for `requests.job_of`; with `seeded`, the seed of k-means, too."""
     if isinstance(source, Version):
         return {"version": source.name}
-    return {"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}
+    if not isinstance(source, KMeans):
+        return {"own": True}
+    return {"k": source.k, "metric": source.metric, **({"seed": source.seed} if seeded else {})}
 
 
 def about(subject: Subject, *more: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans, PrototypeSource, numbered
+from kmex_core.prototypes.source import PrototypeSource, numbered
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind
 
 if TYPE_CHECKING:
@@ -167,7 +167,6 @@ def map_checks_job(subject: Subject, source: PrototypeSource, images: int) -> Jo
         f"map-checks-{spec.key}",
         check,
         model=subject.info.name,
-        **source_options(source),
-        **({"seed": source.seed} if isinstance(source, KMeans) else {}),
+        **source_options(source, seeded=True),
         images=spec.images,
     )

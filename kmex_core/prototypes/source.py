@@ -128,11 +128,14 @@ class Version(PrototypeSource):
         name: any text, by which people know it.
         base: the prototypes that were edited.
         operations: what was done to them.
+        base_key: of the conversion that was edited, for whose prototypes alone the operations mean something; "" where
+            that is not known.
     """
 
     name: str
     base: KMeans
     operations: tuple[Operation, ...]
+    base_key: str = ""
     built_in: ClassVar[bool] = False
 
     @property

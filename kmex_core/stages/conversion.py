@@ -78,6 +78,19 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         except (KeyError, TypeError):
             return None  # another version's: recomputed when next needed
 
+    def check(self) -> None:
+        """Refuse a version whose edits are of other prototypes.
+
+        Raises:
+            InputError: for that.
+        """
+        source, base = self._source, self._base
+        if isinstance(source, Version) and base is not None and source.base_key not in ("", base.key):
+            raise InputError(
+                f"Version '{source.name}' was made of other prototypes: the data set, its class or the product has "
+                "changed since. Its edits mean nothing for these."
+            )
+
     def make(self) -> Conversion:
         """Find the prototypes.
 
@@ -90,6 +103,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             raise InputError(
                 f"'{info.name}' is a black box without built-in prototypes. Convert it with k = 1 or more."
             )
+        self.check()
         embedded = self._embedded
         train, test = self._bound.read(embedded.train), self._bound.read(embedded.test)
         validation = None if embedded.validation is None else self._bound.read(embedded.validation)

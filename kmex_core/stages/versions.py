@@ -39,7 +39,6 @@ class Saved:
         version: the edited prototypes.
         model: the model's name when it was saved.
         weights: the fingerprint of the model's weights.
-        base_key: of the prototypes that were edited: edits mean nothing for others.
         note: what people wrote about it.
         created: when it was saved, in seconds since 1970.
         product: the version of KMEx Explorer that saved it.
@@ -49,7 +48,6 @@ class Saved:
     version: Version
     model: str
     weights: str
-    base_key: str
     note: str = ""
     created: float = 0.0
     product: str = ""
@@ -78,12 +76,11 @@ def save(
     if not operations:
         raise InputError("Nothing was edited yet, so there is no version to save.")
     edits = edits_of(subject, source, operations)
-    version = Version(name, edits.base, edits.operations)
+    version = Version(name, edits.base, edits.operations, subject.conversion(edits.base).key)
     saved = Saved(
         version,
         subject.info.name,
         subject.weights,
-        subject.conversion(edits.base).key,
         note,
         time.time(),
         __version__,
@@ -141,11 +138,12 @@ def _path(store: Store, weights: str, name: str) -> Path:
 
 
 def _described(saved: Saved) -> dict[str, Any]:
-    values = {name: getattr(saved, name) for name in ("model", "weights", "base_key", "note", "created", "product")}
+    values = {name: getattr(saved, name) for name in ("model", "weights", "note", "created", "product")}
     version = saved.version
     return values | {
         "name": version.name,
         "base": asdict(version.base),
+        "base_key": version.base_key,
         "operations": described(version.operations),
         "scores": dict(saved.scores),
     }
@@ -192,7 +190,8 @@ def _sound(values: Any) -> Saved:
     if not isinstance(scores, dict):
         raise InputError("'scores' is not an object")
     operations = operations_from(values.get("operations"))
-    version = Version(checked_name(texts.pop("name")), _base(values.get("base")), operations)
+    name, base_key = checked_name(texts.pop("name")), texts.pop("base_key")
+    version = Version(name, _base(values.get("base")), operations, base_key)
     return Saved(version, created=float(created), scores=scores, **texts)
 
 
@@ -257,19 +256,15 @@ def version_of(subject: Subject, name: str) -> Version:
         InputError: for an unknown one, or one whose edits do not fit the prototypes any more.
         StoreError: when its file is damaged.
     """
-    saved = read(subject.store, subject.info.name, name)
-    if saved.base_key != subject.conversion(saved.version.base).key:
-        raise InputError(
-            f"Version '{saved.version.name}' was made of other prototypes: the data set, its class or the product has "
-            "changed since. Its edits mean nothing for these."
-        )
-    return saved.version
+    version = read(subject.store, subject.info.name, name).version
+    subject.conversion(version).check()
+    return version
 
 
 def usable_versions(subject: Subject) -> list[Version]:
     """The versions of a model that fit its prototypes as they are now, the oldest first."""
     found, _ = versions_of(subject.store, subject.info.name)
-    return [saved.version for saved in found if saved.base_key == subject.conversion(saved.version.base).key]
+    return [saved.version for saved in found if saved.version.base_key == subject.conversion(saved.version.base).key]
 
 
 # ---- changing --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -15,6 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import read
+from app.components.compare.choices import PAIR, PARTS
 from app.components.shared import relevance_scores as shown_maps
 from app.figures.evaluation import (
     confusion_figure,
@@ -44,7 +46,7 @@ from kmex_core.relevance.catalogue import METHODS, PUBLISHED
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, clear_caches, figures, healthy, links
+from tests.helpers.pages import Page, button, clear_caches, data_of, figures, healthy, links
 
 IMAGES = 12
 
@@ -293,12 +295,16 @@ def image_links(test: AppTest) -> list[str]:
 
 
 def compared(test: AppTest) -> pd.DataFrame:
-    """The tables of the page Compare as one: models by metrics."""
+    """The tables of the page Compare as one: models by metrics, with the value of each cell."""
     parts = []
-    for body in (one.proto.body for one in test.get("html") if 'class="kx-table"' in one.proto.body):
-        (first, *columns), *lines = ([cell.text for cell in row] for row in ElementTree.fromstring(body).iter("tr"))
+    for body in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+        head, *lines = ElementTree.fromstring(body).iter("tr")
+        first, *columns = [cell.text for cell in head]
         assert first == "Model"
-        parts.append(pd.DataFrame([cells for _, *cells in lines], [name for name, *_ in lines], columns))
+        names = ["".join(line[0].itertext()) for line in lines]
+        cells = [["".join(cell.itertext()) for cell in line[1:]] for line in lines]
+        width = len(columns)
+        parts.append(pd.DataFrame([(row * width)[:width] for row in cells], names, columns))
     return pd.concat(parts, axis=1)
 
 
@@ -308,8 +314,10 @@ def test_compare_with_one_model_says_how_to_get_another(page: Page, monkeypatch:
     assert "is the only model of Digits" in test.info[0].value
     assert "python -m kmex_core train --dataset digits" in test.code[0].value
     table = compared(test)
-    assert table.index.tolist() == ["digits", "digits + KMEx"]
-    assert table["Ghost prototypes ↓"].tolist() == ["–", "0.0 %"]
+    assert table.index.tolist() == ["digits", "digits + KMEx", "Best"]
+    assert table["Ghost prototypes ↓"].tolist() == ["–", "0.0%", "one value"]
+    pair = healthy(page("compare", part=PARTS[PAIR]))
+    assert any("Choose a second model" in one.value for one in pair.info)
 
 
 def test_compare_shows_models_side_by_side(
@@ -319,16 +327,28 @@ def test_compare_shows_models_side_by_side(
     test = healthy(page("compare"))
     assert not test.info
     table = compared(test)
-    assert table.index.tolist() == ["digits", "digits + KMEx", "second", "second + KMEx"]
-    assert "±" in str(table.loc["digits + KMEx", "Average drop ↓"])
-    assert not [button for button in test.button if "Measure" in button.label]
+    assert table.index[:4].tolist() == ["digits", "digits + KMEx", "second", "second + KMEx"]
+    assert re.search("± .* images", str(table.loc["digits + KMEx", "Average drop ↓"]))
+    assert table.loc["Best", "Accuracy ↑"] == "not separable"  # equal weights
+    assert not [button for button in test.button if button.label == "Measure all"]
     healthy(test.selectbox(key="runs").set_value(3).run())
     table = compared(test)
-    assert "±" in str(table.loc["digits + KMEx", "Accuracy ↑"])
+    assert "k-means seeds" in table.loc["digits + KMEx", "Accuracy ↑"]
     assert "Average drop ↓" not in table.columns  # measured for one seed only
-    assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
+    assert len([button for button in test.button if button.label == "Measure all"]) == 1
     healthy(test.multiselect(key="models").set_value([]).run())
     assert "Choose at least one model" in test.info[0].value
+
+
+def test_models_that_were_never_trained_are_compared_only_when_asked_for(page: Page, demo: Store, second: str) -> None:
+    info = models.describe(demo, second)
+    models.save(demo, replace(info, made_by={**info.made_by, "random": True}), models.load(demo, second).model)
+    test = healthy(page("compare"))
+    assert second not in test.multiselect(key="models").value
+    assert any("Not added: second (was never trained)" in one.value for one in test.caption)
+    healthy(test.multiselect(key="models").set_value(["digits", second]).run())
+    assert any("second" in name for name in compared(test).index)
+    assert not any("Not added: second" in one.value for one in test.caption)
 
 
 def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
@@ -337,10 +357,45 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
     assert set(table.index) >= {"digits", "digits-flint", "digits-flint + KMEx"}
     ghosts = table["Ghost prototypes ↓"]
     assert ghosts["digits"] == "–"  # a black box has no prototypes
-    assert ghosts["digits-flint"].endswith(" %")
-    assert all(ghosts[name] == "0.0 %" for name in table.index if "+ KMEx" in name)
-    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure relevance maps of 5 models"]
-    assert [one.value for one in test.info if "digits-flint alone, digits-flint + KMEx" in one.value]
+    assert ghosts["digits-flint"].endswith("%")
+    assert all(ghosts[name] == "0.0%" for name in table.index if "+ KMEx" in name)
+    assert "random images" in table.loc["digits + KMEx", "Effective number ↑"]
+    assert table.loc["Best", "Effective number ↑"] == "digits-protovae"
+    assert "best" in table.loc["digits-protovae", "Effective number ↑"]
+    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure all"]
+    assert [
+        one.value for one in test.caption if "No relevance maps of digits-flint and digits-flint + KMEx" in one.value
+    ]
+    # KMEx in FLINT's embedding has the best effective number and the worst D_dvs: the page says why
+    assert any("digits-flint + KMEx** has the highest effective number" in one.value for one in test.info)
+    (body,) = [one.proto.body for one in test.get("html") if "digits-flint</a>" in one.proto.body][:1]
+    address = next(link.get("href") for link in ElementTree.fromstring(body).iter("a") if link.text == "digits-flint")
+    query = parse_qs(urlsplit(address).query)
+    assert query == {"dataset": ["Digits"], "model": ["digits-flint"], "kmex": ["false"]}
+
+
+def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None:
+    test = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8"))
+    one, other = (
+        Subject(demo, info, dataset_of(info)).conversion(KMeans(5)).get()
+        for info in (models.describe(demo, name) for name in ("digits", "digits-protovae"))
+    )
+    changed = int((one.test_predicted != other.test_predicted).sum())
+    assert any(f"**{changed} of 500 test images**" in said.value for said in test.markdown)
+    assert [box.value for box in (test.selectbox(key="a"), test.selectbox(key="b"))] == [
+        "digits + KMEx", "digits-protovae + KMEx"
+    ]  # fmt: skip
+    counts = np.array(data_of(test, "changes")["counts"])
+    labels = dataset_of(models.describe(demo, "digits")).split("train").labels
+    assert counts.shape == (6, 6)
+    assert counts.sum() == (labels == 8).sum()
+    shared = (one.prototypes.activated == 40) & (other.prototypes.activated == 41) & (labels == 8)
+    assert counts[0, 1] == shared.sum()
+    cell = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8", cell="8.0.1"))
+    assert any("prototype 8.0 of digits + KMEx in Explore" in each.proto.body for each in cell.get("html"))
+    healthy(page("compare", part=PARTS[PAIR], cell="9999.x.1"))
+    same = healthy(page("compare", part=PARTS[PAIR], a="digits + KMEx", b="digits + KMEx"))
+    assert any("Choose two different rows" in each.value for each in same.info)
 
 
 def test_every_page_works_for_every_kind_of_model(page: Page) -> None:

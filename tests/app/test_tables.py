@@ -71,12 +71,15 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-protopnet-metrics.csv": ["metrics", "--model", "digits-protopnet", "--own", "--images", "0"],
     },
     ("compare", (("images", "100"),)): {
-        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0"],
+        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--no-published"],
         "radar.csv": ["radar", *ALL_DIGITS, "--images", "0"],
     },
-    ("compare", (("images", "100"), ("published", "false"), ("k", "4"))): {
-        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--k", "4", "--no-published"],
+    ("compare", (("images", "100"), ("published", "true"), ("k", "4"))): {
+        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--k", "4"],
         "radar.csv": ["radar", *ALL_DIGITS, "--images", "0", "--k", "4"],
+    },
+    ("compare", (("part", "Two models, image by image"), ("k", "4"))): {
+        "changes.csv": ["changes", *DIGITS, "--model", "digits-flint", "--k", "4"],
     },
     ("sweep", ()): {
         "digits-sweep.csv": ["sweep", *DIGITS, "--k", "1:20", "--runs", "5"],
@@ -205,6 +208,8 @@ def test_all_tables_are_listed() -> None:
         (["confusion", *DIGITS, *FACES], "Expected one model for this table, got 2."),
         (["predictions", *DIGITS], "pass --image FILE"),
         (["stability", *DIGITS, "--runs", "2"], "at least 3 runs, got 2"),
+        (["changes", *DIGITS], "Expected two models for this table, got 1."),
+        (["changes", *DIGITS, *FACES], "are not models of the same images"),
         (["attributes", *DIGITS], "has no attributes"),
     ],
 )

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from app import claims
+from app.claims.curves import last_step
 from app.figures.curves import CURVES
 from app.figures.sweep import sweep_figure
 from app.workspace.timeline import timeline
@@ -44,7 +44,8 @@ def test_curves_are_those_of_the_charts() -> None:
     coverage = found["curves"][2]
     assert (coverage["values"], coverage["low"], coverage["high"]) == ([4.5, 3, 2, 1], [4, 3, 2, 1], [5, 3, 2, 1])
     assert (coverage["chance"], coverage["better"], coverage["unit"]) == (None, "lower", "")
-    assert found["steps"] == [claims.last_step(SWEEPS, k) for k in found["ks"]]
+    assert found["steps"][0] == ""
+    assert found["steps"][1:] == [last_step(SWEEPS, k) for k in (2, 3, 4)]
     assert (found["suggested"], found["reason"]) == (None, "")
 
 

@@ -44,7 +44,11 @@ def unpacked(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def test_columns_come_back_whatever_their_lengths() -> None:
-    arrays = {"a": np.arange(3, dtype=np.uint16), "b": np.empty(0, np.float32), "c": np.arange(9, dtype=np.uint8)}
+    arrays: dict[str, np.ndarray] = {
+        "a": np.arange(3, dtype=np.uint16),
+        "b": np.empty(0, np.float32),
+        "c": np.arange(9, dtype=np.uint8),
+    }
     header, columns = unpacked(with_header({"name": "Größe"}, arrays))
     assert header["name"] == "Größe"
     for name, array in arrays.items():
@@ -52,17 +56,17 @@ def test_columns_come_back_whatever_their_lengths() -> None:
 
 
 @pytest.mark.parametrize("source", [KMeans(5), KMeans(-1, 3, "cosine"), KMeans(50, 2**32 - 1, "whitened"), BuiltIn()])
-def test_a_source_is_found_again_by_its_text(source: KMeans | BuiltIn) -> None:
-    assert source_of(source_text(source)) == source
+def test_a_source_is_found_again_by_its_text(subject: Subject, source: KMeans | BuiltIn) -> None:
+    assert source_of(source_text(source), subject) == source
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "kmeans", "kmeans:0:0:auto", "kmeans:5:0:nothing", "kmeans:5:4294967296:auto", "version", "own ", "../x"],
 )
-def test_what_names_no_source_is_refused(text: str) -> None:
+def test_what_names_no_source_is_refused(subject: Subject, text: str) -> None:
     with pytest.raises(InputError, match="Unknown source"):
-        source_of(text)
+        source_of(text, subject)
 
 
 def test_the_cloud_is_the_embedding_map(subject: Subject) -> None:

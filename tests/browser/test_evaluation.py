@@ -97,6 +97,7 @@ def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
 @pytest.mark.usefixtures("_measured")
 def test_a_comparison_can_be_kept_in_every_form(page: Page) -> None:
     open_page(page, f"/compare?k={K}")
+    page.get_by_text("Strengths and weaknesses in one figure").click()
     expect(page.get_by_text("Radar as CSV")).to_be_visible()
     settled(page)
     for name, first in (("Table as CSV", "model,source,dataset"), ("Table as LaTeX", r"\begin{tabular}")):

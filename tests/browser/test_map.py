@@ -197,7 +197,7 @@ def test_an_image_that_is_clicked_has_a_card_and_a_link_to_its_explanation(page:
     for index in range(60):
         page.mouse.move(*place(page, "train", index))
         page.wait_for_timeout(60)
-        if page.locator(".kx-map-tip").is_visible() and "image" in page.locator(".kx-map-tip").inner_text():
+        if page.locator(".kx-map-tip").is_visible() and "Training image" in page.locator(".kx-map-tip").inner_text():
             break
     told = page.locator(".kx-map-tip").inner_text()
     number = re.search(r"Training image ([\d,]+): (\d)", told)

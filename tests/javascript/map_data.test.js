@@ -128,12 +128,6 @@ test('only images that are shown are marked as far from all others', () => {
   );
 });
 
-test('a prototype with a name is called by it', () => {
-  const named = { ...layer, name: ['left ear', ''] };
-  assert.equal(data.aboutPrototype(named, shown, 0).lines[0], 'left ear of cat');
-  assert.equal(data.aboutPrototype(named, shown, 1).lines[0], 'Prototype 1 of dog');
-});
-
 test('dots of many images are smaller and paler, and grow when one comes nearer', () => {
   const [few, many, near] = [data.dots(1000, 1), data.dots(70000, 1), data.dots(70000, 10)];
   assert.ok(many.train < few.train && many.opacity < few.opacity && many.train < many.test);

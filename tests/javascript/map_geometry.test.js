@@ -52,6 +52,14 @@ test('all images are seen in a window of any shape', () => {
   }
 });
 
+test('all images are seen beside what covers the map at its edges', () => {
+  const size = { width: 1000, height: 500 };
+  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, { right: 300, bottom: 100 }), size);
+  const [left, right] = [seen.x(-0.95), seen.x(0.95)];
+  assert.ok(left > 0 && right < 700 && right - left > 630, `from ${left} to ${right}`);
+  assert.ok(Math.abs((seen.y(0.2) + seen.y(-0.2)) / 2 - 200) < 1e-9, 'in the middle of what is free');
+});
+
 test('zooming keeps what is at a point there, and stops at bounds', () => {
   const before = new geometry.Frame({ x: 0.2, y: 0.1, side: 1 }, { width: 300, height: 200 });
   const after = new geometry.Frame(geometry.zoomed(before, 0.5, [70, 150]), before.size);
@@ -72,8 +80,8 @@ test('many prototypes are drawn smaller, within bounds', () => {
 
 test('a prototype is larger when it stands for more images', () => {
   assert.deepEqual(
-    [0, 1, 2].map((p) => geometry.sideOf(LAYER, p)),
-    [14.5, 22, 7],
+    [0, 1, 2].map((p) => geometry.sideOf(sceneOf(), p)),
+    [9, 14.399999999999999, 3.5999999999999996],
   );
 });
 
@@ -85,7 +93,7 @@ test('images and prototypes are placed on the screen', () => {
 
 test('a ring lies around what is selected', () => {
   const scene = sceneOf();
-  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 26 });
+  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 18.4 });
   assert.deepEqual(geometry.ringOf(scene, 'test-0'), { place: [200, 200], radius: 9 });
   assert.equal(geometry.ringOf(scene, 'prototype-3'), null);
 });
@@ -93,10 +101,10 @@ test('a ring lies around what is selected', () => {
 test('the uppermost prototype under the pointer is hit', () => {
   const scene = sceneOf();
   assert.equal(geometry.prototypeUnder(scene, [100, 100]), 0);
-  assert.equal(geometry.prototypeUnder(scene, [109, 100]), 0); // half a side and two pixels
-  assert.equal(geometry.prototypeUnder(scene, [111, 100]), 1); // the larger one below it
-  assert.equal(geometry.prototypeUnder(scene, [114, 100]), -1);
-  assert.equal(geometry.prototypeUnder(scene, [158, 150]), 2); // a ghost reaches its whole side
+  assert.equal(geometry.prototypeUnder(scene, [106, 100]), 0); // half a side and two pixels
+  assert.equal(geometry.prototypeUnder(scene, [108, 100]), 1); // the larger one below it
+  assert.equal(geometry.prototypeUnder(scene, [110, 100]), -1);
+  assert.equal(geometry.prototypeUnder(scene, [155, 150]), 2); // a ghost reaches its whole side
 });
 
 test('what is not shown is not hit', () => {
@@ -143,7 +151,7 @@ test('names collide with no prototype and no other name, and are left out where 
   assert.ok(boxes.length >= 6, `${boxes.length} names`);
   const squares = many.map((_, p) => {
     const [x, y] = geometry.prototypePlace(scene, p);
-    const reach = geometry.reachOf(layer, p);
+    const reach = geometry.reachOf(scene, p);
     return { left: x - reach, right: x + reach, top: y - reach, bottom: y + reach };
   });
   boxes.forEach((box, at) => {

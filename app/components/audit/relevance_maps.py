@@ -13,9 +13,10 @@ from app.components.audit.map_checks import show_map_checks
 from app.components.audit.numbers import show_numbers
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, show_figures, show_look
 from app.components.shared.relevance_scores import choose_images, measure
 from app.figures.evaluation import distribution_figure, ordering_figure
+from app.figures.overlay import ground, mapped, plain
 from app.links import bound_switch, bound_to
 from app.selection import Selection
 from app.state import query

@@ -17,6 +17,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 from kmex_core.stages.relevance_scores import RelevanceScores
+from kmex_core.stages.versions import usable_versions
 
 IMAGES = (100, 300, 1000)
 
@@ -67,7 +68,7 @@ def measure_all(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: i
     """
     missing: dict[str, Selection] = {}
     without: dict[str, list[str]] = {}
-    for chosen in (each for info in infos for each in all_sources(info, kmeans)):
+    for chosen in (each for info in infos for each in all_sources(info, kmeans, usable_versions(read.subject(info)))):
         if _are_measured(chosen, images, runs, PUBLISHED):
             continue
         if why := read.why_no_maps(chosen, PUBLISHED):

@@ -19,21 +19,21 @@ const SIDES = /** @type {const} */ ([
 
 export class FramingTools {
   /**
-   * @param {HTMLElement} parent
+   * @param {HTMLElement} place of the buttons
+   * @param {HTMLElement} below where a region is chosen
    * @param {(framing: string) => void} change
    */
-  constructor(parent, change) {
+  constructor(place, below, change) {
     this.change = change;
     /** @type {Framing | null} */
     this.framing = null;
-    this.root = element('div', { class: 'kx-framing' }, parent);
-    const bar = element('div', { class: 'kx-framing-bar', role: 'group', 'aria-label': 'Framing' }, this.root);
+    const bar = element('div', { class: 'kx-framing-bar', role: 'group', 'aria-label': 'Framing' }, place);
     this.crop = element('button', { type: 'button', class: 'kx-pill', text: 'Crop', 'aria-expanded': 'false' }, bar);
     this.rotate = element('button', { type: 'button', class: 'kx-pill', text: 'Rotate' }, bar);
     this.rotate.title = 'By 90° clockwise';
     this.invert = element('button', { type: 'button', class: 'kx-pill', text: 'Invert', 'aria-pressed': 'false' }, bar);
     this.invert.title = 'Dark becomes light';
-    this.editor = element('div', { class: 'kx-cropper', hidden: '' }, this.root);
+    this.editor = element('div', { class: 'kx-cropper', hidden: '' }, below);
     this.crops = element('div', { class: 'kx-framing-bar', role: 'group', 'aria-label': 'Crop' }, this.editor);
     for (const [name, text] of CROPS) {
       const button = element('button', { type: 'button', class: 'kx-pill', text, 'data-crop': name }, this.crops);

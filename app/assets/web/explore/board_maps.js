@@ -31,7 +31,7 @@ import { classTag, marginCurve, prototypeTitle, say } from './board_parts.js';
  * @property {Scales} scales
  * @property {string} frame
  *
- * @typedef {{ p: number, words: Sentence, curve: import('./board_parts.js').Curve | null }} Judged
+ * @typedef {{ p: number, worth: Sentence, words: Sentence, curve: import('./board_parts.js').Curve | null }} Judged
  */
 
 /** Pictures with maps, drawn anew when their look changes. */
@@ -93,11 +93,11 @@ export class ContrastPart {
     this.heading = element('h3', {}, this.root);
     const body = element('div', { class: 'kx-contrast-body' }, this.root);
     this.map = element('div', { class: 'kx-contrast-map' }, body);
-    this.words = element('div', {}, body);
-    this.legend = element('p', { class: 'kx-sides' }, this.words);
-    this.curve = element('div', { class: 'kx-curve-place' }, this.words);
-    this.sides = element('p', { class: 'kx-small' }, this.root);
-    this.verdict = element('p', { class: 'kx-small', role: 'status' }, this.root);
+    const words = element('div', { class: 'kx-contrast-words' }, body);
+    this.legend = element('p', { class: 'kx-sides' }, words);
+    this.sides = element('p', { class: 'kx-small' }, words);
+    this.verdict = element('div', { role: 'status' }, words);
+    this.curve = element('div', {}, this.root);
     const choices = element('div', { class: 'kx-choices' }, this.root);
     this.rival = choice(choices, 'Against', (value) => hooks.rival(Number(value)));
     this.method = choice(choices, 'Method', hooks.method);
@@ -124,7 +124,7 @@ export class ContrastPart {
     offer(this.method, board.methods, method);
     this.clear();
     waiting(this.map);
-    waiting(this.curve);
+    this.verdict.textContent = 'Testing what this map is worth …';
   }
 
   clear() {
@@ -156,9 +156,13 @@ export class ContrastPart {
   }
 
   /** @param {Judged} judged */
-  judge({ words, curve }) {
-    this.curve.replaceChildren(...(curve ? [marginCurve(curve)] : []));
-    say(this.verdict, words);
+  judge({ worth, words, curve }) {
+    this.verdict.replaceChildren();
+    say(element('p', {}, this.verdict), worth);
+    const numbers = element('details', { class: 'kx-small' });
+    element('summary', { text: 'The test in numbers' }, numbers);
+    say(element('p', {}, numbers), words);
+    this.curve.replaceChildren(...(curve ? [marginCurve(curve)] : []), numbers);
   }
 
   /** @param {string} message */
@@ -213,9 +217,7 @@ export class MapsPart {
         { ...exemplar, caption: 'in its exemplar' },
       ];
       this.drawings.push(new Drawing(place, answer, pair));
-      const worth = element('details', { class: 'kx-small', hidden: '' }, row);
-      element('summary', { text: 'What the map in your picture is worth' }, worth);
-      this.places.set(p, worth);
+      this.places.set(p, element('div', {}, row));
     }
     if (answer.blackBox) {
       const row = element('div', { class: 'kx-map-row' }, this.rows);
@@ -226,12 +228,14 @@ export class MapsPart {
 
   /** @param {Judged[]} rows */
   judge(rows) {
-    for (const { p, words, curve } of rows) {
+    for (const { p, worth, words, curve } of rows) {
       const place = this.places.get(p);
       if (!place) continue;
-      place.hidden = false;
-      if (curve) place.append(marginCurve(curve));
-      say(element('p', {}, place), words);
+      say(element('p', { class: 'kx-small' }, place), worth);
+      const numbers = element('details', { class: 'kx-small' }, place);
+      element('summary', { text: 'The test in numbers' }, numbers);
+      if (curve) numbers.append(marginCurve(curve));
+      say(element('p', {}, numbers), words);
     }
   }
 

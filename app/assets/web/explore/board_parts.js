@@ -37,8 +37,9 @@ import { element } from '../dom.js';
  * @property {Sentence} near
  * @property {Sentence} usual
  * @property {Sentence} decides
+ * @property {[usual: number, limit: number] | null} scale of distances: the usual one, and one that is rarely exceeded
  *
- * @typedef {{ p: number, role: 'nearest' | 'rival' | 'second', near: string }} Compared
+ * @typedef {{ p: number, role: string, near: string }} Compared
  *
  * @typedef {{ shares: number[], map: number[], random: number[], brightness: number[] }} Curve
  */
@@ -47,7 +48,6 @@ import { element } from '../dom.js';
 /** @typedef {import('./columns.js').Layer} Layer */
 
 const MOST_BARS = 5;
-const ROLES = { nearest: 'Nearest', second: 'Second of its class', rival: 'Nearest of another class' };
 
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -123,6 +123,17 @@ export function tile(source, about, crisp, parent = null) {
 }
 
 /**
+ * Where distances are on their scale, as shares of its length.
+ *
+ * @param {number[]} distances
+ * @param {[usual: number, limit: number]} scale
+ */
+export function onScale(distances, [usual, limit]) {
+  const most = 1.08 * Math.max(limit, ...distances);
+  return { bars: distances.map((distance) => distance / most), usual: usual / most, limit: limit / most };
+}
+
+/**
  * The prototypes that the picture looks like, as buttons that pick them.
  *
  * @param {Board} board
@@ -133,18 +144,27 @@ export function tile(source, about, crisp, parent = null) {
  */
 export function likenesses(board, data, layer, source, pick) {
   const root = element('div', { class: 'kx-likenesses' });
-  for (const { p, role, near } of board.prototypes) {
+  const distances = board.prototypes.map(({ p }) => board.distance[p]);
+  const lengths = board.scale && onScale(distances, board.scale);
+  for (const [row, { p, role, near }] of board.prototypes.entries()) {
     const label = layer.class[p];
     const about = `${prototypeTitle(layer, p)} of ${data.model.classes[label]}, ${near}`;
     const button = element('button', { type: 'button', class: 'kx-like', title: `Show ${about}` }, root);
     button.style.setProperty('--kx-class', data.model.colours[label]);
     button.addEventListener('click', () => pick(p));
     const address = `${data.pictures}train/${layer.picture[p]}.png`;
-    const [caption] = tile(source(address), '', data.model.side <= 32, button).getElementsByTagName('figcaption');
-    caption.append(classTag(data.model, label));
-    element('span', { text: prototypeTitle(layer, p) }, caption);
-    element('span', { text: near }, caption);
-    element('span', { class: 'kx-role', text: ROLES[role] }, caption);
+    element('img', { src: source(address), alt: '', class: data.model.side <= 96 ? 'kx-crisp' : '' }, button);
+    const words = element('span', { class: 'kx-like-words' }, button);
+    const title = element('span', {}, words);
+    title.append(classTag(data.model, label), ` ${prototypeTitle(layer, p)}`);
+    element('span', { class: 'kx-role', text: role }, words);
+    if (lengths) {
+      const bar = element('span', { class: 'kx-distance', 'aria-hidden': 'true' }, words);
+      element('span', {}, bar).style.width = `${100 * lengths.bars[row]}%`;
+      element('i', { title: 'usual' }, bar).style.left = `${100 * lengths.usual}%`;
+      element('i', { class: 'kx-limit', title: 'rarely exceeded' }, bar).style.left = `${100 * lengths.limit}%`;
+    }
+    element('span', { text: near }, words);
   }
   return root;
 }

@@ -3,6 +3,7 @@
 
 import { mixed, parsed, written } from '../map/colour.js';
 import { has } from '../map/mask.js';
+import { numberOf } from './prototypes.js';
 
 /** @typedef {import('../map/data.js').Cloud} Cloud */
 /** @typedef {import('./columns.js').Layer} Layer */
@@ -19,7 +20,7 @@ import { has } from '../map/mask.js';
  *
  * @typedef {object} LegendEntry
  * @property {string} colour
- * @property {'dot' | 'square' | 'diamond'} shape
+ * @property {'dot' | 'square' | 'diamond' | 'cross'} shape
  * @property {string} text
  * @property {string | null} condition selects what it means
  * @property {number | null} category whose images are counted; null for what is no image
@@ -43,7 +44,7 @@ const WAYS = 0.45; // how far shades of a class go to black and white
 /** Colourings by their kind; attributes have one each. @type {[kind: string, title: string][]} */
 export const KINDS = [
   ['class', 'Class'],
-  ['correct', 'Right or wrong'],
+  ['correct', 'Right / wrong'],
   ['prototype', 'Prototype'],
   ['confidence', 'Confidence'],
   ['distance', 'Distance'],
@@ -111,7 +112,6 @@ function byCorrect({ data, cloud, layer }) {
 function byPrototype({ data, layer }) {
   const { classes, colours } = data.model;
   const shades = shadesOf(layer.class, colours);
-  const number = placeInClass(layer.class);
   return {
     kind: 'prototype',
     title: 'Nearest prototype',
@@ -119,7 +119,7 @@ function byPrototype({ data, layer }) {
     category: layer.nearest,
     squares: shades,
     legend: layer.class.map((label, p) =>
-      dot(shades[p], layer.name[p] || `${classes[label]} ${number[p]}`, p, `prototype:${layer.place[p]}`),
+      dot(shades[p], layer.name[p] || `${classes[label]} ${numberOf(layer, p)}`, p, `prototype:${layer.place[p]}`),
     ),
   };
 }
@@ -224,6 +224,9 @@ export function shadesOf(labels, colours) {
   });
 }
 
+/** @type {WeakMap<Float32Array, { category: Uint8Array, limits: number[] }>} */
+const cut = new WeakMap(); // so that they are not sorted again at each drawing
+
 /**
  * Values cut into at most six steps of as many images each; equal values are in the same step.
  *
@@ -231,6 +234,8 @@ export function shadesOf(labels, colours) {
  * @returns {{ category: Uint8Array, limits: number[] }} the largest value of each step, ascending
  */
 export function steps(values) {
+  const known = cut.get(values);
+  if (known) return known;
   const sorted = values.slice().sort();
   const quantiles = Array.from({ length: STEPS }, (_, step) => {
     return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(((step + 1) / STEPS) * sorted.length) - 1))];
@@ -241,7 +246,9 @@ export function steps(values) {
     while (step < limits.length - 1 && values[i] > limits[step]) step += 1;
     return step;
   });
-  return { category, limits };
+  const result = { category, limits };
+  cut.set(values, result);
+  return result;
 }
 
 /**
@@ -253,15 +260,21 @@ export function steps(values) {
 const spread = (step, many) => (many > 1 ? Math.round((step * (STEPS - 1)) / (many - 1)) : STEPS - 1);
 
 /**
- * What each step has, with as many digits as tell the limits apart.
+ * What each step has, with as many digits as tell each limit from those beside it.
  *
- * @param {number[]} limits
+ * @param {number[]} limits ascending
  * @returns {string[]}
  */
 export function limitTexts(limits) {
-  let digits = 2;
-  const write = (/** @type {number} */ value) => String(Number(value.toPrecision(digits)));
-  while (digits < 9 && new Set(limits.map(write)).size < limits.length) digits += 1;
-  const texts = limits.map(write);
+  const write = (/** @type {number} */ value, /** @type {number} */ digits) => Number(value.toPrecision(digits));
+  const texts = limits.map((limit, step) => {
+    let digits = 2;
+    const isTold = () =>
+      [limits[step - 1], limits[step + 1]].every(
+        (other) => other === undefined || write(other, digits) !== write(limit, digits),
+      );
+    while (digits < 9 && !isTold()) digits += 1;
+    return String(write(limit, digits));
+  });
   return texts.map((text, step) => (step ? `${texts[step - 1]} to ${text}` : `up to ${text}`));
 }

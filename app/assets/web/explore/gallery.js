@@ -204,7 +204,7 @@ class Card {
     set(
       this.root,
       'aria-label',
-      `${named ? `${named}, ` : ''}${title}, ${percent(layer.share[p])}, ${mark || layer.others[p] + ' wrong'}`,
+      `${named ? `${named}, ` : ''}${title}, ${percent(layer.share[p])}, ${layer.others[p]} wrong${mark && `, ${mark}`}`,
     );
     set(this.root, 'aria-pressed', String(address.point === this.point));
     this.root.classList.toggle('kx-ghost', layer.ghost[p]);

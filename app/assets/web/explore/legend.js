@@ -7,12 +7,14 @@ import { isIn } from './selection.js';
 /** @typedef {import('./colouring.js').Colouring} Colouring */
 /** @typedef {import('./colouring.js').LegendEntry} LegendEntry */
 
+const EDGE = 8; // pixels beside it
 const MOST = 300; // entries: more are counted only
 
 export class Legend {
   /**
    * @param {HTMLElement} parent
-   * @param {{ toggle: (condition: string) => void }} hooks
+   * @param {{ toggle: (condition: string) => void, resized: (width: number) => void }} hooks its width, 0 if it is
+   *     closed
    */
   constructor(parent, hooks) {
     this.hooks = hooks;
@@ -23,6 +25,8 @@ export class Legend {
     this.hint = element('p', {}, this.root);
     this.key = '';
     if (matchMedia('(max-width: 760px)').matches) this.root.open = false;
+    this.watcher = new ResizeObserver(() => hooks.resized(this.root.open ? this.root.offsetWidth + EDGE : 0));
+    this.watcher.observe(this.root);
   }
 
   /**
@@ -31,9 +35,10 @@ export class Legend {
    * @param {Uint8Array | null} state.shown the images that are drawn, null for all
    * @param {string[]} state.conditions of the selection
    * @param {boolean} state.ghosts whether there are any
+   * @param {boolean} state.far whether something is far from every image
    * @param {boolean} state.test whether test images are drawn
    */
-  update({ colouring, shown, conditions, ghosts, test }) {
+  update({ colouring, shown, conditions, ghosts, far, test }) {
     const counts = countsOf(colouring, shown);
     const key = JSON.stringify([
       colouring.title,
@@ -56,8 +61,8 @@ export class Legend {
     const left = colouring.legend.length - MOST;
     if (left > 0) element('li', { text: `… and ${left.toLocaleString('en')} more` }, this.list);
     this.shapes.replaceChildren();
-    for (const entry of shapesFor(ghosts, test)) this.add(this.shapes, entry, null, []);
-    this.hint.textContent = 'Shift and drag to select: around images, or straight for a box';
+    for (const entry of shapesFor(ghosts, far, test)) this.add(this.shapes, entry, null, []);
+    this.hint.textContent = 'Shift and drag: select images';
     if (focused)
       this.list.querySelector(`[data-condition=${CSS.escape(focused)}]`)?.dispatchEvent(new Event('refocus'));
   }
@@ -92,6 +97,7 @@ export class Legend {
   }
 
   destroy() {
+    this.watcher.disconnect();
     this.root.remove();
   }
 }
@@ -111,11 +117,12 @@ export function countsOf({ category, colours }, shown) {
 
 /**
  * @param {boolean} ghosts
+ * @param {boolean} far
  * @param {boolean} test
  * @returns {LegendEntry[]}
  */
-function shapesFor(ghosts, test) {
-  const entry = (/** @type {'dot' | 'square' | 'diamond'} */ shape, /** @type {string} */ text) => ({
+function shapesFor(ghosts, far, test) {
+  const entry = (/** @type {LegendEntry['shape']} */ shape, /** @type {string} */ text) => ({
     colour: 'var(--kx-ink)',
     shape,
     text,
@@ -123,8 +130,9 @@ function shapesFor(ghosts, test) {
     category: null,
   });
   return [
-    entry('square', 'prototype: the larger, the more images'),
+    entry('square', 'prototype, larger for more images'),
     ...(ghosts ? [entry('diamond', 'ghost: nearest to no image')] : []),
     ...(test ? [entry('dot', 'test images are larger')] : []),
+    ...(far ? [entry('cross', 'far from all others: place says little')] : []),
   ];
 }

@@ -6,8 +6,8 @@ import { EmbeddingMap } from '../map/component.js';
 import { aboutImage, aboutPrototype } from '../map/data.js';
 import { placesOf } from '../map/geometry.js';
 import { splits, starts, startsBack } from '../map/steps.js';
-import { colouring } from './colouring.js';
 import { Legend } from './legend.js';
+import { titleOf } from './prototypes.js';
 import { outlineIn, toggled } from './selection.js';
 
 /** @typedef {import('../map/data.js').Cloud} Cloud */
@@ -42,6 +42,8 @@ import { outlineIn, toggled } from './selection.js';
  * @property {string} view
  */
 
+const COVERED = 0.35; // of the map's width: a legend that covers more leaves too little beside it
+const FOOT = 48; // pixels for what lies on the map's lower edge
 const PIXELATED = 32; // pixels of the network's input, up to which pixels are seen as squares
 
 export class MapView {
@@ -56,6 +58,8 @@ export class MapView {
     this.root = element('div', { class: 'kx-map-view' }, parent);
     this.map = new EmbeddingMap(this.root, hooks);
     this.legend = new Legend(this.root, {
+      resized: (width) =>
+        this.map.setCovered({ right: width < COVERED * this.root.clientWidth ? width : 0, bottom: FOOT }),
       toggle: (condition) => this.state && hooks.change({ select: toggled(this.state.conditions, condition) }),
     });
   }
@@ -91,38 +95,27 @@ export class MapView {
       shown,
       conditions: state.conditions,
       ghosts: layer.ghost.includes(true),
+      far: layer.far.includes(true) || cloud.far.includes(1),
       test: state.test,
     });
-  }
-
-  /**
-   * Other prototypes while their number is dragged: in the colours that hang on them, too, unless those need more than
-   * the layer.
-   *
-   * @param {Layer} layer
-   */
-  showLayer(layer) {
-    const { state } = this;
-    if (!state || state.layer === layer) return;
-    const { kind } = state.colouring;
-    const isFixed = kind === 'confidence' || kind === 'distance' || kind.startsWith('attribute:');
-    const paint = isFixed
-      ? { ...state.colouring, squares: layer.x.map(() => 'var(--kx-ink)') }
-      : colouring(kind, { data: state.data, cloud: state.cloud, layer });
-    this.map.surface.move();
-    this.update({ ...state, layer, colouring: paint, focus: null });
   }
 
   /** @param {import('../map/component.js').Thing} thing */
   about(thing) {
     if (!this.state) return { picture: null, lines: [] };
     const { cloud, layer, data } = this.state;
-    const { classes: names, by, beside } = data.model;
-    const { picture, lines } =
-      'prototype' in thing
-        ? aboutPrototype(layer, { names, by, beside }, thing.prototype)
-        : aboutImage(cloud, layer, { names, by, beside }, thing.image);
-    return { picture: picture && this.hooks.transport.picture(`${data.pictures}${picture}.png`), lines };
+    const { model } = data;
+    const about = { names: model.classes, by: model.by, beside: model.beside };
+    const isPrototype = 'prototype' in thing;
+    const { picture, lines } = isPrototype
+      ? aboutPrototype(layer, about, thing.prototype)
+      : aboutImage(cloud, layer, about, thing.image);
+    const title = isPrototype ? titleOf(layer, model, thing.prototype) : lines[0];
+    const name = isPrototype && layer.name[thing.prototype];
+    return {
+      picture: picture && this.hooks.transport.picture(`${data.pictures}${picture}.png`),
+      lines: [...(name ? [name] : []), title, ...lines.slice(1)],
+    };
   }
 
   /** @param {boolean} isLasso whether a drag draws an outline */

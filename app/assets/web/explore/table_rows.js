@@ -77,13 +77,11 @@ export function columnsOfPrototypes({ data, cloud, layer }) {
   return [
     {
       title: 'Prototype',
-      text: (p) => titleOf(layer, model, p),
+      text: (p) => `${model.classes[layer.class[p]]} · ${numberOf(layer, p)}`,
       value: (p) => p,
       point: (p) => prototypePoint(layer, p),
     },
     ...(layer.name.some(Boolean) ? [words('Name', (p) => layer.name[p])] : []),
-    words('Class', (p) => model.classes[layer.class[p]]),
-    numbers('Number', (p) => numberOf(layer, p)),
     numbers('Share', (p) => layer.share[p], percent),
     numbers('Images', (p) => layer.count[p]),
     numbers('Wrong', (p) => layer.others[p]),

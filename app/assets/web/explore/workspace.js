@@ -10,6 +10,7 @@ import { DropZone } from './drop.js';
 import { Loading } from './loading.js';
 import { MapView } from './map_view.js';
 import { Panel } from './panel.js';
+import { imageOf } from './prototypes.js';
 import { conditionsMask, indices, lassoText } from './selection.js';
 import { kOf, pickedPrototype, prototypePoint, sameAddress } from './state.js';
 import { TimelineView } from './timeline.js';
@@ -49,6 +50,9 @@ export class Workspace {
     this.released = null; // where the timeline was let go, until Python knows
     /** @type {Placed} */
     this.placed = null;
+    /** @type {import('./columns.js').Certainty | null} */
+    this.lastCertainty = null; // its colours stay until those of the next prototypes are here
+    this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
 
     this.root = element('div', { class: 'kx-explore' });
     const part = (/** @type {string} */ name) => element('div', { class: `kx-explore-${name}` }, this.root);
@@ -86,6 +90,7 @@ export class Workspace {
     this.timeline = new TimelineView(part('timeline'), {
       slide: (k) => void this.slide(k),
       release: (k) => this.release(k),
+      open,
     });
   }
 
@@ -109,7 +114,7 @@ export class Workspace {
       await Promise.all([this.loading.cloud(data), this.loading.layer(data, this.source)]);
       this.status.textContent = '';
       this.draw();
-      void this.loading.ahead(data, this.source, () => this.drawTimeline());
+      void this.loading.ahead(data, this.source, () => this.arrived(data));
     } catch (error) {
       this.fail(error);
     }
@@ -137,8 +142,10 @@ export class Workspace {
     const { model } = data;
     const attributes = loading.attributesHere(data) ?? null;
     const certainty = loading.certaintyHere(data, source) ?? null;
+    if (certainty || this.lastCertainty?.distance.length !== cloud.total) this.lastCertainty = certainty;
     if (model.attributes.length && !attributes) this.fetch(loading.attributes(data));
-    if (needsCertainty(address.colour) && !certainty) this.fetchAtRest(source);
+    const isCertaintyShown = needsCertainty(address.colour) || imageOf(cloud, address.point) >= 0;
+    if (isCertaintyShown && !certainty) this.fetchAtRest(source);
 
     const subject = { cloud, layer, attributes, attributeNames: model.attributes };
     const selected = address.select.length ? conditionsMask(address.select, subject) : null;
@@ -149,7 +156,7 @@ export class Workspace {
       cloud,
       layer,
       data,
-      colouring: colouring(address.colour, { data, cloud, layer, certainty, attributes }),
+      colouring: colouring(address.colour, { data, cloud, layer, certainty: this.lastCertainty, attributes }),
       shown: drawn,
       selected: selected && drawn ? and(selected, drawn) : selected,
       classes: address.classes,
@@ -162,13 +169,16 @@ export class Workspace {
     });
     this.toolbar.update(data, address);
     this.board.update({ data, layer, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
+    const before = this.layerBefore(data);
+    this.isSplitShown = before !== null;
     this.panel.update({
       data,
       cloud,
       layer,
-      before: this.layerBefore(data),
+      before,
       attributes,
       certainty,
+      shown: drawn,
       // a picture on its way, or what is wrong with it, is shown by the board, too
       address: { ...address, picture: address.picture || (this.board.root.hidden ? '' : 'sent') },
       selection: selected && { mask: selected, conditions: address.select },
@@ -183,6 +193,16 @@ export class Workspace {
     const { timeline } = data;
     const ready = timeline?.ks.filter((_, i) => this.loading.layerHere(data, timeline.sources[i])) ?? [];
     this.timeline.update(timeline, kOf(timeline, this.source), new Set(ready));
+  }
+
+  /**
+   * A layer came that was fetched ahead.
+   *
+   * @param {WorkspaceData} data
+   */
+  arrived(data) {
+    if (!this.isSplitShown && this.layerBefore(data)) this.draw();
+    else this.drawTimeline();
   }
 
   /**

@@ -101,6 +101,7 @@ export class EmbeddingMap {
     this.given = null; // the view that was given last
     /** @type {string[]} */
     this.told = []; // the views that were told since
+    this.covered = { right: 0, bottom: 0 }; // pixels
     this.isLasso = false;
     this.timers = { rest: 0, split: 0 };
     /** @type {Thing | null} */
@@ -167,6 +168,7 @@ export class EmbeddingMap {
    */
   step({ from, splits }) {
     this.keyboard?.drop();
+    this.surface.move();
     this.surface.glideFrom(from);
     clearTimeout(this.timers.split);
     if (splits.length) this.timers.split = window.setTimeout(() => this.forgetSplits(), SPLIT);
@@ -248,10 +250,13 @@ export class EmbeddingMap {
     const { width, height } = this.canvas.getBoundingClientRect();
     if (!width || !height) return;
     const isWhole = this.fitted && this.shown !== null;
-    this.surface.aim(isWhole && this.shown ? whole(this.shown.cloud, { width, height }) : this.frame.camera, {
-      width,
-      height,
-    });
+    this.surface.aim(
+      isWhole && this.shown ? whole(this.shown.cloud, { width, height }, this.covered) : this.frame.camera,
+      {
+        width,
+        height,
+      },
+    );
   }
 
   /**
@@ -347,6 +352,12 @@ export class EmbeddingMap {
       this.hooks.lasso?.(simplified(outline.map((point) => this.frame.back(point))));
     }
     this.surface.refresh(false);
+  }
+
+  /** @param {{ right: number, bottom: number }} covered pixels that something covers: all is seen beside them */
+  setCovered(covered) {
+    this.covered = covered;
+    this.resize();
   }
 
   /** @param {boolean} isLasso whether a drag draws an outline */

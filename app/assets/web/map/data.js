@@ -33,7 +33,6 @@ import { has } from './mask.js';
  * @property {ArrayLike<boolean>} ghost
  * @property {ArrayLike<boolean>} far whether it is far from all images, so that its position says little
  * @property {Uint16Array} predicted the class that they predict for each image
- * @property {string[]} [name] what people have called them; "" for nothing
  */
 
 /**
@@ -147,11 +146,7 @@ export function aboutPrototype(layer, { names }, p) {
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
-    lines: [
-      `${layer.name?.[p] || `Prototype ${p}`} of ${names[layer.class[p]]}`,
-      standing,
-      ...(layer.far[p] ? [FAR] : []),
-    ],
+    lines: [`Prototype ${p} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
   };
 }
 

@@ -27,6 +27,7 @@ import { namedBy } from './data.js';
  */
 
 const FULL_SIZE = 150; // prototypes up to which they are drawn in full size
+const FULL_WINDOW = 560; // pixels of a window's smaller side from which on prototypes are drawn in full size
 const NEAREST = 1e-4; // the smallest side that is seen, and that a link names
 const FARTHEST = 6;
 const AROUND = 1.06; // of the images, when all are seen
@@ -73,13 +74,14 @@ export class Frame {
  *
  * @param {Cloud} cloud
  * @param {Size} size
+ * @param {{ right: number, bottom: number }} [covered] pixels at its edges that something covers
  * @returns {Camera}
  */
-export function whole({ reach }, { width, height }) {
-  const shorter = Math.max(1, Math.min(width, height));
-  const side =
-    AROUND * 2 * Math.max((reach[0] * shorter) / Math.max(1, width), (reach[1] * shorter) / Math.max(1, height));
-  return { x: 0, y: 0, side: Math.max(NEAREST, side) };
+export function whole({ reach }, { width, height }, { right, bottom } = { right: 0, bottom: 0 }) {
+  const perPixel =
+    AROUND * 2 * Math.max(reach[0] / Math.max(1, width - right), reach[1] / Math.max(1, height - bottom));
+  const side = Math.max(NEAREST, perPixel * Math.max(1, Math.min(width, height)));
+  return { x: (perPixel * right) / 2, y: (-perPixel * bottom) / 2, side };
 }
 
 /**
@@ -119,20 +121,28 @@ export function panned({ camera, scale }, right, down) {
 export const sizeFor = (prototypes) => Math.min(1, Math.max(0.4, Math.sqrt(FULL_SIZE / prototypes)));
 
 /**
+ * How large everything is drawn: in a small window smaller.
+ *
+ * @param {Scene} scene
+ */
+export const sizeIn = ({ frame, layer }) =>
+  sizeFor(layer.x.length) * Math.min(1, Math.max(0.6, Math.min(frame.size.width, frame.size.height) / FULL_WINDOW));
+
+/**
  * The side of a prototype's square, and half the diagonal of a ghost's diamond.
  *
- * @param {Prototypes} layer
+ * @param {Scene} scene
  * @param {number} p
  */
-export const sideOf = (layer, p) => (7 + 15 * Math.sqrt(layer.share[p])) * sizeFor(layer.x.length);
+export const sideOf = (scene, p) => (6 + 18 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
 
 /**
  * How far a prototype reaches from its place.
  *
- * @param {Prototypes} layer
+ * @param {Scene} scene
  * @param {number} p
  */
-export const reachOf = (layer, p) => (layer.ghost[p] ? 1 : 0.5) * sideOf(layer, p);
+export const reachOf = (scene, p) => (scene.layer.ghost[p] ? 1 : 0.5) * sideOf(scene, p);
 
 /**
  * Where the prototypes of a layer are, in the map's coordinates.
@@ -177,7 +187,7 @@ export function ringOf(scene, name) {
   const named = namedBy(scene.cloud, scene.layer, name);
   if (!named) return null;
   if ('image' in named) return { place: imagePlace(scene, named.image), radius: 9 };
-  return { place: prototypePlace(scene, named.prototype), radius: sideOf(scene.layer, named.prototype) + 4 };
+  return { place: prototypePlace(scene, named.prototype), radius: sideOf(scene, named.prototype) + 4 };
 }
 
 /**
@@ -190,7 +200,7 @@ export function prototypeUnder(scene, [x, y]) {
   return scene.places.findIndex((_, p) => {
     if (!isShown(scene, p)) return false;
     const [px, py] = prototypePlace(scene, p);
-    const reach = reachOf(scene.layer, p) + 2;
+    const reach = reachOf(scene, p) + 2;
     return Math.abs(px - x) <= reach && Math.abs(py - y) <= reach;
   });
 }

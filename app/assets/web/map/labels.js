@@ -51,7 +51,7 @@ export function placed(scene, width) {
  */
 function square(scene, p) {
   const [x, y] = prototypePlace(scene, p);
-  const reach = reachOf(scene.layer, p) + GAP;
+  const reach = reachOf(scene, p) + GAP;
   return { left: x - reach, top: y - reach, right: x + reach, bottom: y + reach };
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 // What is painted over the cloud: prototypes, the names of the classes, outlines, a picture with its lines, rings.
 
-import { imagePlace, isShown, prototypePlace, ringOf, sideOf, sizeFor } from './geometry.js';
+import { imagePlace, isShown, prototypePlace, ringOf, sideOf, sizeIn } from './geometry.js';
 import { placed } from './labels.js';
 
 /** @typedef {import('./geometry.js').Point} Point */
@@ -57,10 +57,12 @@ export function paint(pen, scene, style) {
  */
 function paintFar(pen, scene, { ink }) {
   pen.beginPath();
-  for (const i of scene.far) cross(pen, imagePlace(scene, i), 4);
-  pen.lineWidth = 1.2;
+  for (const i of scene.far) cross(pen, imagePlace(scene, i), 2.5);
+  pen.lineWidth = 1;
+  pen.globalAlpha = 0.7;
   pen.strokeStyle = ink;
   pen.stroke();
+  pen.globalAlpha = 1;
 }
 
 /**
@@ -120,9 +122,9 @@ function paintPrototypes(pen, scene, style) {
  */
 function paintPrototype(pen, scene, p, { ink, paper }) {
   const { layer, squares } = scene;
-  const size = sizeFor(layer.x.length);
+  const size = sizeIn(scene);
   const place = prototypePlace(scene, p);
-  const side = sideOf(layer, p);
+  const side = sideOf(scene, p);
   outline(pen, place, side, layer.ghost[p]);
   pen.lineJoin = 'round';
   pen.lineWidth = 5 * size + 1;
