@@ -167,7 +167,7 @@ def removal(subject: Subject, source: KMeans, worn: np.ndarray, groups: Groups, 
     print(
         "  prototypes of senior, share with sunglasses (images):",
         ", ".join(
-            f"{p}: {value:.0%} ({prototypes.count[p]}; {prototypes.count_all[p] - prototypes.count[p]} of other classes)"
+            f"{p}: {value:.0%} ({prototypes.count[p]}; {prototypes.count_all[p] - prototypes.count[p]} of others)"
             for p, value in share.items()
         ),
     )
