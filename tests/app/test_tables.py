@@ -95,7 +95,9 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "faces-5-subgroups.csv": ["attribute-subgroups", *FACES],
     },
     ("attributes", (("model", "faces"), ("tab", "Errors"))): {"faces-5-accuracy.csv": ["attribute-accuracy", *FACES]},
-    ("attributes", (("model", "faces"), ("tab", "Correlations"))): {"faces-5-correlations.csv": ["attribute-correlations", *FACES]},
+    ("attributes", (("model", "faces"), ("tab", "Correlations"))): {
+        "faces-5-correlations.csv": ["attribute-correlations", *FACES],
+    },
 }  # fmt: skip
 
 
