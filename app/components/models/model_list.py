@@ -83,14 +83,14 @@ def show_model(info: ModelInfo) -> None:
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
-                "Open model",
-                icon=":material/visibility:",
+                "Open in Explore",
+                icon=":material/explore:",
                 type="primary",
                 on_click=select_model,
                 args=(info,),
                 help="Converts the model to KMEx with the selected number of prototypes.",
             ):
-                st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
+                st.switch_page("views/explore.py", query_params={})  # None would clear what widgets are bound to
             if not read_only():
                 _offer_changes(info)
         _show_making(info)
