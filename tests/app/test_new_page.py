@@ -353,7 +353,7 @@ def test_converting_is_one_job_with_what_was_chosen(fake: Jobs, photos: Path, st
         assert is_made(name, dataclasses.replace(fake.known[name], state=state)) == made
     late = dataclasses.replace(fake.known[name], state="failed", started=time.time() + 60)
     assert not is_made(name, late), "the model is another one, made before"
-    button(test, "Open its Overview").click()
+    button(test, "Open in Explore").click()
     test = healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "mine"
 
@@ -420,7 +420,7 @@ def test_a_read_only_server_explains(fake: Jobs, store: Store, monkeypatch: pyte
 
 
 def test_where_there_is_nothing_the_page_is_named(store: Store) -> None:
-    test = healthy(open_link("overview", model="gone"))
+    test = healthy(open_link("prototypes", model="gone"))
     assert any(link.proto.page == "new" for link in test.get("page_link"))
     assert any(link.proto.page == "new" for link in healthy(open_link("models")).get("page_link"))
 
