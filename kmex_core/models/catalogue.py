@@ -68,11 +68,6 @@ def known_names(store: Store) -> list[str]:
     return sorted({*store.names(ROOM), *(path.stem for path in SHIPPED.glob("*.safetensors"))})
 
 
-def has_only_demos(store: Store) -> bool:
-    """Whether all its models are those that ship with the product."""
-    return not store.names(ROOM)
-
-
 def describe(store: Store, name: str) -> ModelInfo:
     """The description of a model, without reading its weights.
 

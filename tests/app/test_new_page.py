@@ -25,7 +25,6 @@ from kmex_core.base.store import Store
 from kmex_core.commands.datasets import report_job
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.report import report
-from kmex_core.models import catalogue
 from kmex_core.stages import drafts
 from kmex_core.stages.drafts import Draft
 from tests.helpers.pages import address, button, cards, healthy, open_link, said
@@ -423,12 +422,6 @@ def test_where_there_is_nothing_the_page_is_named(store: Store) -> None:
     test = healthy(open_link("prototypes", model="gone"))
     assert any(link.proto.page == "new" for link in test.get("page_link"))
     assert any(link.proto.page == "new" for link in healthy(open_link("models")).get("page_link"))
-
-
-def test_the_page_comes_first_until_there_is_a_model(store: Store) -> None:
-    assert catalogue.has_only_demos(store)
-    put(store, "mine")
-    assert not catalogue.has_only_demos(store)
 
 
 # ---- what is claimed -------------------------------------------------------------------------------------------------
