@@ -44,7 +44,6 @@ def selected(test: AppTest) -> tuple[object, object, object]:
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ({"k": "5"}, ("Faces", "faces", 5)),
         ({"model": "faces"}, ("Faces", "faces", 5)),
         ({"dataset": "Faces"}, ("Faces", "faces", 5)),
         ({"dataset": "faces", "k": "7"}, ("Faces", "faces", 7)),
