@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.addresses import route
 
-SELECTION = frozenset({"dataset", "model", "k", "auto", "metric", "kmex"})  # what the sidebar has in the address
+SELECTION = frozenset(
+    {"dataset", "model", "k", "auto", "metric", "kmex", "version"}
+)  # what the sidebar has in the address
 
 
 @dataclass(frozen=True)

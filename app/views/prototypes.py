@@ -57,9 +57,9 @@ else:
         clicked, projection = "", read.peek(read.subject(info).embedding_map())
         if projection is None:
             st.page_link(
-                "views/embedding.py",
+                "views/explore.py",
                 label="Compute the embedding map to see where it is",
-                icon=":material/scatter_plot:",
+                icon=":material/explore:",
                 query_params=state.query(),
             )
         else:

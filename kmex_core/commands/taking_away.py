@@ -33,7 +33,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -186,10 +186,12 @@ def _card(subject: Subject, source: PrototypeSource, path: Path) -> Made:
     return len(content), []
 
 
-def kmex_export(model: str, source: KMeans) -> JobRequest:
+def kmex_export(model: str, source: KMeans | Version) -> JobRequest:
     """The command that writes a KMEx in one file, with its network."""
+    base, version = (source.base, source.name) if isinstance(source, Version) else (source, "")
+    file = Path(f"{model}.kmex")
     return job_of(
-        f"export-{model}", export, model, kmex=Path(f"{model}.kmex"), weights=True, k=source.k, metric=source.metric
+        f"export-{model}", export, model, kmex=file, weights=True, k=base.k, metric=base.metric, version=version
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -24,7 +25,11 @@ from kmex_core.base.store import Store
 from kmex_core.commands.requests import JobRequest
 from kmex_core.data import uploads
 from kmex_core.models import catalogue as models
-from kmex_core.models.info import in_display_order
+from kmex_core.models.info import ModelInfo, in_display_order
+from kmex_core.prototypes.operations import Hide
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import versions
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.pages import Page, button, healthy
 
 
@@ -62,6 +67,24 @@ def test_all_data_sets_are_listed(page: Page, demo: Store, tmp_path: Path) -> No
     assert "digits-flint" in table.loc["Digits", "Used by"]
     assert table.loc["photos", "Size"] == "1.0 MiB"
     assert list(table.loc["photos", "Used by"]) == []
+
+
+def test_versions_are_listed_and_deleted(page: Page, demo: Store, digits: ModelInfo) -> None:
+    subject = Subject(demo, digits, dataset_of(digits))
+    versions.save(subject, "no *threes*", KMeans(5), [Hide(15)], "A note")
+    try:
+        test = healthy(page("models", chosen="digits"))
+        assert any(r"**no \*threes\*** · " in one.value and "A note" in one.value for one in test.markdown)
+        (link,) = (one.proto for one in test.main.get("page_link") if one.proto.label == "Open in Explore")
+        assert parse_qs(link.query_string) == {"model": ["digits"], "k": ["5"], "version": ["no *threes*"]}
+        next(one for one in test.button if str(one.key).startswith("delete-") and one.key != "delete-now").click()
+        healthy(test.run())
+        test.button(key="delete-version-now").click()
+        healthy(test.run())
+        assert versions.versions_of(demo, "digits") == ([], [])
+    finally:
+        for saved in versions.versions_of(demo, "digits")[0]:
+            versions.delete(demo, "digits", saved.version.name)
 
 
 def test_the_page_says_where_the_store_is_unless_others_can_read_it(

@@ -16,7 +16,7 @@ from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.commands.taking_away import kmex_export
 from kmex_core.data import registry as datasets
-from kmex_core.prototypes.source import KMeans
+from kmex_core.prototypes.source import KMeans, Version
 from kmex_core.stages.taken_away import card_text
 
 
@@ -59,6 +59,6 @@ def _show_share(chosen: Selection) -> None:
         f"{name}-card.md",
         "What the model is, how it was evaluated and what its limits are, in Hugging Face's format.",
     )
-    if isinstance(chosen.source, KMeans):
+    if isinstance(chosen.source, KMeans | Version):
         st.markdown("**KMEx in one file**, for Python: run this on the server")
         st.code(kmex_export(info.name, chosen.source).command, language=None, wrap_lines=True)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import read
 from app.access import for_this_machine_only
+from app.components.models.version_list import show_versions
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.messages import errors_as_messages
@@ -93,6 +94,7 @@ def show_model(info: ModelInfo) -> None:
                 st.switch_page("views/explore.py", query_params={})  # None would clear what widgets are bound to
             if not read_only():
                 _offer_changes(info)
+        show_versions(info)
         _show_making(info)
 
 
