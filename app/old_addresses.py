@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.addresses import route
 
-SELECTION = frozenset(
+# what the sidebar has in the address
+SELECTION = frozenset({"dataset", "model", "k", "auto", "metric", "kmex", "version"})
     {"dataset", "model", "k", "auto", "metric", "kmex", "version"}
 )  # what the sidebar has in the address
 

@@ -33,7 +33,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans, PrototypeSource, Version
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
