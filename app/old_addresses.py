@@ -13,8 +13,6 @@ from app.addresses import route
 
 # what the sidebar has in the address
 SELECTION = frozenset({"dataset", "model", "k", "auto", "metric", "kmex", "version"})
-    {"dataset", "model", "k", "auto", "metric", "kmex", "version"}
-)  # what the sidebar has in the address
 
 
 @dataclass(frozen=True)
