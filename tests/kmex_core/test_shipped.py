@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from kmex_core.base.artifact import Artifact
 from kmex_core.base.files import read_file
 from kmex_core.base.location import SHIPPED_RESULTS
 from kmex_core.base.store import Store
@@ -26,7 +28,7 @@ def subject(store: Store) -> Subject:
 
 
 def test_the_first_demo_needs_nothing_before_it_opens(subject: Subject, store: Store) -> None:
-    results = [
+    results: list[Artifact[Any, Any]] = [
         *(subject.embedding(split) for split in ("train", "test")),
         subject.geometry(),
         subject.conversion(KMeans(5)),
