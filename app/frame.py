@@ -35,7 +35,6 @@ page = st.navigation(
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/models.py", title="Data and models", icon=":material/inventory_2:"),
         st.Page("views/new.py", title="New", icon=":material/add_circle:"),
-        st.Page("views/embedding.py", title="Embedding", visibility="hidden"),
         st.Page("views/sweep.py", title="Prototypes per class", visibility="hidden"),
     ]
 )

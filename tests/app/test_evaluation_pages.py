@@ -74,7 +74,7 @@ def second(demo: Store) -> Iterator[str]:
     """Another model of the digits: the same weights by another name, so that all its results are there."""
     path = demo.path("models", "second")
     path.parent.mkdir(exist_ok=True)
-    shutil.copy(models.EMBEDDED / "digits.safetensors", path)
+    shutil.copy(models.SHIPPED / "digits.safetensors", path)
     yield "second"
     path.unlink()
 

@@ -8,7 +8,6 @@ from app.figures.concepts import attribution_figure, concept_figure
 from app.figures.curves import CURVES
 from app.figures.lineage import Node, lineage_figure
 from app.figures.predictions import probability_figure, shown_rows, similarity_figure
-from app.figures.projection import projection_figure
 from app.figures.suggestion import evidence_figure
 from app.figures.sweep import sweep_figure
 from kmex_core.analysis.tables.embedding_map import projection_table
@@ -197,15 +196,6 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
         {"split": "train", "index": 2, "class": "cat", "predicted": "ant", "black_box": "cat", "x": 4, "y": 5},
         {"split": "test", "index": 1, "class": "bee", "predicted": "ant", "black_box": "bee", "x": 1, "y": 1},
     ]
-    figure = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted)
-    assert sum(len(trace.x) for trace in figure.data[:3]) == 8
-    assert [trace.marker.symbol[0] for trace in figure.data[3:]] == ["square", "diamond-open", "square"]
-    assert all(
-        trace.marker.color == other.marker.color for trace, other in zip(figure.data[:3], figure.data[3:], strict=True)
-    )
-    assert figure.layout.xaxis.title.text
-    plain = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted, gl=False)
-    assert {trace.type for trace in plain.data} == {"scatter"}
 
 
 @pytest.mark.parametrize("side", [7, 28])

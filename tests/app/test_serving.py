@@ -15,7 +15,9 @@ import streamlit as st
 
 from app import access
 from app.components.models import jobs as model_jobs
-from app.routes import embedding_map, pictures
+from app.routes import pictures, workspace
+from app.workspace import catalogue
+from app.workspace.answer import Asked
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
@@ -147,9 +149,8 @@ def test_a_conversion_that_is_not_there_is_made_and_held_in_memory(
     data = dataset_of(digits)
     spec = Subject(demo, digits, data).conversion(KMeans(19)).spec
     assert not demo.path("prototypes", spec.key).exists()
-    embedding_map._layer.cache_clear()
-    drawn = Subject(demo, digits, data).embedding_map().spec.key
-    assert embedding_map._layer(drawn, spec.key), "the map is served what is held in memory"
+    asked = Asked(spec.key, {"source": "kmeans:19:0:auto"})
+    assert catalogue.read(workspace.subject_of("digits"), "layer", asked).content, "the map is served what is held"
     assert snapshot(demo.root) == before
     held = ModelConversion.stored(demo, spec.key)
     monkeypatch.delenv("KMEX_READ_ONLY")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+import numpy as np
 import streamlit as st
 
 from app import read
@@ -13,7 +14,9 @@ from app.components.shared.title import PRODUCT
 from app.components.shared.tour import show_tour
 from app.report import html_report
 from app.selection import Selection
-from kmex_core.base.plain_text import markdown
+from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
+from kmex_core.analysis.types import Projection
+from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.commands.taking_away import kmex_export
 from kmex_core.data import registry as datasets
 from kmex_core.prototypes.source import KMeans, Version
@@ -59,6 +62,28 @@ def _show_share(chosen: Selection) -> None:
         f"{name}-card.md",
         "What the model is, how it was evaluated and what its limits are, in Hugging Face's format.",
     )
+    projection = read.peek(subject.embedding_map())
+    if projection is not None:
+        _show_tables(chosen, projection)
     if isinstance(chosen.source, KMeans | Version):
         st.markdown("**KMEx in one file**, for Python: run this on the server")
         st.code(kmex_export(info.name, chosen.source).command, language=None, wrap_lines=True)
+
+
+def _show_tables(chosen: Selection, projection: Projection) -> None:
+    """Show the buttons that download where images and prototypes are on the embedding map."""
+    conversion, names = read.conversion(chosen), chosen.model.class_names
+    predicted = np.concatenate([conversion.train_predicted, conversion.test_predicted])
+    images = np.arange(len(projection.labels))
+    show_download(
+        "Images on the map (CSV)",
+        lambda: table_csv(projection_table(projection, names, images, predicted)),
+        f"{chosen.model.name}-map.csv",
+        "Every image with its class, the predictions and its position.",
+    )
+    show_download(
+        "Prototypes on the map (CSV)",
+        lambda: table_csv(prototype_places(conversion.prototypes, read.prototype_places(chosen), names)),
+        f"{chosen.model.name}-map-prototypes.csv",
+        "Every prototype with its class, importance, exemplar and position.",
+    )
