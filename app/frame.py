@@ -30,7 +30,7 @@ page = st.navigation(
         st.Page("views/explore.py", title="Explore", icon=":material/explore:"),
         st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),
         st.Page("views/prototypes.py", title="Prototypes", icon=":material/grid_view:"),
-        st.Page("views/evaluate.py", title="Audit", icon=":material/fact_check:"),
+        st.Page("views/audit.py", title="Audit", icon=":material/fact_check:"),
         st.Page("views/attributes.py", title="Attributes", icon=":material/label:"),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/models.py", title="Data and models", icon=":material/inventory_2:"),
