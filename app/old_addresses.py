@@ -23,13 +23,11 @@ class Move:
         to: the page's name in addresses.
         names: the parameters that have another name there, by their old one; "" for those that select nothing now.
         values: the texts that are others there, by the parameter's old name. All others stay as they are.
-        shown_by: the switch that shows what a parameter selects, where there was none before, by the parameter's name.
     """
 
     to: str
     names: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    shown_by: Mapping[str, str] = field(default_factory=dict)
 
 
 MOVES: dict[str, Move] = {
@@ -41,7 +39,7 @@ MOVES: dict[str, Move] = {
         {"show": {"All": "all", "Wrong": "wrong", "Models differ": "disagree"}},
     ),
     "sweep": Move("explore", {"class": "classes"}),
-    "evaluate": Move("audit", shown_by={"extreme": "extremes"}),
+    "evaluate": Move("audit"),
 }
 
 
@@ -56,8 +54,7 @@ def new_address(path: str, query: str) -> str | None:
     if move is None or (path == "" and not SELECTION.intersection(name for name, _ in asked)):
         return None
     kept = [(move.names.get(name, name), move.values.get(name, {}).get(value, value)) for name, value in asked]
-    switches = [(move.shown_by[name], "true") for name, _ in asked if name in move.shown_by]
-    parameters = urlencode([(name, value) for name, value in [*kept, *switches] if name])
+    parameters = urlencode([(name, value) for name, value in kept if name])
     return move.to + (f"?{parameters}" if parameters else "")
 
 
