@@ -39,6 +39,7 @@ MOVES: dict[str, Move] = {
         {"show": {"All": "all", "Wrong": "wrong", "Models differ": "disagree"}},
     ),
     "sweep": Move("explore", {"class": "classes"}),
+    "evaluate": Move("audit"),
 }
 
 

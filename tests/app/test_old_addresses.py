@@ -28,6 +28,8 @@ OLD = {  # what a page wrote into its address, and where it leads now
     EVERYTHING: "explore?model=digits&k=4&point=prototype-7.2&classes=7&show=wrong&test=true&view=0.1_-0.2_0.5",
     "/embedding?show=Models+differ": "explore?show=disagree",
     "/embedding?classes=a%26b&classes=%C3%9F&show=All": "explore?classes=a%26b&classes=%C3%9F&show=all",
+    "/evaluate?model=digits&by=Black+box&images=300": "audit?model=digits&by=Black+box&images=300",
+    "/evaluate?extreme=Average+drop": "audit?extreme=Average+drop",
     "/sweep?class=7&auto=true&metric=cosine": "explore?classes=7&auto=true&metric=cosine",
 }
 
