@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     attributes,
     baselines,
+    board,
     edits,
     engine,
     evaluation,
@@ -40,6 +41,7 @@ ALL = {
     "metrics": metrics.measure,
     "memory": memory.measure,
     "explain": explain.measure,
+    "board": board.measure,
 }
 
 

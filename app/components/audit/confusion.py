@@ -63,7 +63,7 @@ def show_mistakes(chosen: Selection) -> None:
     st.markdown(audit.mistakes([int(wrong[pair]) for pair in pairs], int(wrong.sum())))
     show_explore_links(
         [
-            (f"{names[row]} → {names[column]}: {wrong[row, column]:,}", _pair("predicted", row, column))
+            (f"{names[row]} as {names[column]} · {_images(int(wrong[row, column]))}", _pair("predicted", row, column))
             for row, column in pairs
         ]
     )
@@ -86,7 +86,7 @@ def show_confusion(chosen: Selection) -> None:
         )
         confused, many = _confused(chosen, by), len(info.class_names) > MOST_CLASSES
         st.caption(
-            "Test images by class and what they are taken for; mistakes are shaded. Click a count to see its images."
+            "Test images by class (rows) and predicted class; mistakes are shaded. Click a count to see its images."
             + (f" The {LISTED} of {len(info.class_names)} classes with the lowest accuracy; the CSV has all." * many)
         )
         table = (_list if many else _square)(confused, info.class_names, by)
@@ -150,7 +150,7 @@ def _square(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
         [_class(confused, names, row), *(cell(row, column) for column in columns), _accuracy(confused, names, row, by)]
         for row in columns
     ]
-    return Table(["Class ↓ predicted as →", *names, "Accuracy ↑"], rows)
+    return Table(["Class", *names, "Accuracy ↑"], rows)
 
 
 def _list(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
