@@ -16,7 +16,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import CANVAS, CARDS, open_page, settled, slide
+from tests.helpers.browser import CANVAS, CARDS, open_page, place_on_map, settled, slide
 from tests.helpers.paths import REAL_DATA
 from tests.helpers.servers import dashboard
 
@@ -54,14 +54,7 @@ def expect_span(page: Page, wanted: float) -> None:
 
 def place(page: Page, kind: str, index: int) -> tuple[float, float]:
     """Where an image or prototype is in the browser's window: the map marks what is selected, and the link selects."""
-    x, y = page.evaluate(
-        """async ([kind, index]) => {
-          const {places} = await import(new URL('assets/map.js', document.baseURI));
-          return places(document.querySelector('.kx-map'), kind, index);
-        }""",
-        [kind, index],
-    )
-    return x, y
+    return place_on_map(page, f"{kind}-{index}")
 
 
 def test_the_map_shows_images_and_prototypes(page: Page) -> None:

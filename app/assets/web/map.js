@@ -11,23 +11,6 @@ import { readLayer, visible } from './map/embedding.js';
 const maps = new WeakMap();
 /** @type {PageMap[]} */
 const idle = []; // the map of the last page, so that coming back costs nothing and shows the same view
-/** @type {WeakMap<Element, EmbeddingMap>} */
-const roots = new WeakMap();
-
-/**
- * Where an image ("train", "test") or a "prototype" is in the window, null for what is not on the map; for tests.
- *
- * @param {Element} root
- * @param {string} kind
- * @param {number} index
- */
-export function places(root, kind, index) {
-  const map = roots.get(root);
-  const place = map?.placeOf(`${kind}-${index}`);
-  const box = map?.canvas.getBoundingClientRect();
-  return place && box ? [box.left + place[0], box.top + place[1]] : null;
-}
-
 /** @param {string} url */
 async function fetched(url) {
   const answer = await fetch(new URL(url, document.baseURI));
@@ -44,7 +27,6 @@ class PageMap {
       view: (text) => this.component.setStateValue('view', text),
     });
     this.map.root.classList.add('kx-map-pixelated');
-    roots.set(this.map.root, this.map);
     this.turn = 0; // of `update`: a newer one overtakes
     /** @type {Map<string, import('./map/data.js').Prototypes>} */
     this.layers = new Map();
