@@ -90,6 +90,7 @@ export class Workspace {
     this.timeline = new TimelineView(part('timeline'), {
       slide: (k) => void this.slide(k),
       release: (k) => this.release(k),
+      open,
     });
   }
 
