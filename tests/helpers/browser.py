@@ -98,7 +98,7 @@ def slide(page: Page, steps: int) -> None:
 
 
 def place_on_map(page: Page, name: str) -> tuple[float, float]:
-    """Where an image ("train-3", "test-7") or prototype ("prototype-12") of a map is in the browser's window, once it rests."""
+    """Where an image ("train-3", "test-7") or prototype ("prototype-12") of a map is in the window, once it rests."""
     x, y = page.evaluate(
         """async (name) => {
           const {placeIn} = await import(new URL('assets/map/component.js', document.baseURI));
