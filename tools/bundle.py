@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ OPTIONS = ("--bundle", "--minify", "--charset=utf8", "--legal-comments=inline", 
 
 
 def bundle(out: Path, esbuild: str | Path = ESBUILD) -> None:
-    """Write explore.js, explore.css and the licences of what is in them.
+    """Write explore.js and explore.css.
 
     Args:
         out: the folder.
@@ -34,7 +33,6 @@ def bundle(out: Path, esbuild: str | Path = ESBUILD) -> None:
     css = "\n".join(path.read_text(encoding="utf-8") for path in [*styles(*EXPLORE), FOLDER / "notebook.css"])
     # light-dark() stays as it is: browsers of 2024 and later have it
     _run(esbuild, [*OPTIONS, "--loader=css", "--target=es2022", f"--outfile={out / 'explore.css'}"], css)
-    shutil.copyfile(FOLDER / "vendor" / "LICENSES.txt", out / "LICENSES.txt")
 
 
 def _run(esbuild: str | Path, arguments: list[str], given: str = "") -> None:

@@ -213,7 +213,7 @@ def test_the_policy_allows_streamlits_own_inline_script_and_no_other() -> None:
     body = index.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
     scripts = policy(index).partition("script-src ")[2].partition(";")[0].split()
-    assert scripts == ["'self'", f"'sha256-{digest}'", "blob:", "'unsafe-eval'"]
+    assert scripts == ["'self'", f"'sha256-{digest}'", "blob:"]
     assert "https:" not in policy(index)
     assert "*" not in policy(index)
 

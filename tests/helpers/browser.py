@@ -104,6 +104,23 @@ def slide(page: Page, steps: int) -> None:
         slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
 
+def place_on_map(page: Page, name: str) -> tuple[float, float]:
+    """Where an image ("train-3", "test-7") or prototype ("prototype-12") of a map is in the window, once it rests."""
+    x, y = page.evaluate(
+        """async (name) => {
+          const {placeIn} = await import(new URL('assets/map/component.js', document.baseURI));
+          const now = () => placeIn(document.querySelector('.kx-map'), name);
+          for (let last; String(last) !== String(now()); ) {
+            last = now();
+            await new Promise((go) => setTimeout(go, 200));
+          }
+          return now();
+        }""",
+        name,
+    )
+    return x, y
+
+
 def explained(page: Page) -> None:
     expect(page.get_by_text("Third prototype:")).to_be_visible()
     expect(page.get_by_text("For comparison: black box")).to_be_visible()

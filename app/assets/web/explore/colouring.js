@@ -35,10 +35,20 @@ import { numberOf } from './prototypes.js';
  * @property {import('./columns.js').Attributes | null} [attributes]
  */
 
-const [INK, PLAIN, WRONG, HAS, UNKNOWN] = ['ink', 'plain', 'wrong', 'accent', 'unknown'].map(
-  (name) => `var(--kx-${name})`,
-);
-const STEPS = 6;
+const INK = 'var(--kx-ink)';
+const PLAIN = 'var(--kx-plain)';
+const WRONG = 'var(--kx-wrong)';
+const HAS = 'var(--kx-accent)';
+const UNKNOWN = 'var(--kx-unknown)';
+const STEP_COLOURS = [
+  'var(--kx-step-1)',
+  'var(--kx-step-2)',
+  'var(--kx-step-3)',
+  'var(--kx-step-4)',
+  'var(--kx-step-5)',
+  'var(--kx-step-6)',
+];
+const STEPS = STEP_COLOURS.length;
 const WAYS = 0.45; // how far shades of a class go to black and white
 
 /** Colourings by their kind; attributes have one each. @type {[kind: string, title: string][]} */
@@ -133,7 +143,7 @@ function byPrototype({ data, layer }) {
  */
 function bySteps(kind, title, values, { layer }) {
   const { category, limits } = steps(values);
-  const colours = limits.map((_, step) => `var(--kx-step-${1 + spread(step, limits.length)})`);
+  const colours = limits.map((_, step) => STEP_COLOURS[spread(step, limits.length)]);
   const texts = limitTexts(limits);
   return {
     kind,

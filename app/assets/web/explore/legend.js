@@ -88,7 +88,7 @@ export class Legend {
         )
       : element('span', {}, row);
     const mark = element('i', { class: `kx-legend-${shape}`, 'aria-hidden': 'true' }, line);
-    mark.style.setProperty('--kx-colour', colour);
+    mark.style.color = colour;
     element('span', { text }, line);
     if (images !== null) element('span', { class: 'kx-legend-count', text: images.toLocaleString('en') }, line);
     if (!condition) return;

@@ -70,6 +70,22 @@ const REST = 400; // milliseconds after which a map is at rest
 const REACH = { mouse: 10, touch: 18 }; // pixels
 const SPLIT = 1500; // milliseconds for which one sees what a step split
 
+/** @type {WeakMap<Element, EmbeddingMap>} */
+const maps = new WeakMap();
+
+/**
+ * Where something is in the window, null for what is not on the map; for tests.
+ *
+ * @param {Element} root of a map
+ * @param {string} name
+ */
+export function placeIn(root, name) {
+  const map = maps.get(root);
+  const place = map?.placeOf(name);
+  const box = map?.canvas.getBoundingClientRect();
+  return place && box ? [box.left + place[0], box.top + place[1]] : null;
+}
+
 export class EmbeddingMap {
   /**
    * @param {HTMLElement} parent
@@ -109,6 +125,7 @@ export class EmbeddingMap {
     /** @type {Point | null} */
     this.pointer = null;
     this.listen();
+    maps.set(this.root, this);
   }
 
   addButtons() {
