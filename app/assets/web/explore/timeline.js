@@ -192,7 +192,12 @@ export class TimelineView {
     const brief = curves.slice(0, 2).map((curve) => `${curve.name} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
     say(this.brief, i < 0 ? '' : brief.join(' · '));
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
-    say(this.step, i < 0 ? 'These prototypes are not on the timeline: it has those of k-means with one k for all classes.' : steps[i] || first);
+    say(
+      this.step,
+      i < 0
+        ? 'These prototypes are not on the timeline: it has those of k-means with one k for all classes.'
+        : steps[i] || first,
+    );
     this.why.hidden = suggested === null;
     this.take.hidden = suggested === null || ks[i] === suggested;
     if (suggested === null) return;
