@@ -35,7 +35,7 @@ page = st.navigation(
         st.Page("views/embedding.py", title="Embedding", icon=":material/scatter_plot:"),
         st.Page("views/prototypes.py", title="Prototypes", icon=":material/grid_view:"),
         st.Page("views/sweep.py", title="Prototypes per class", icon=":material/show_chart:"),
-        st.Page("views/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
+        st.Page("views/audit.py", title="Audit", icon=":material/fact_check:"),
         st.Page("views/attributes.py", title="Attributes", icon=":material/label:"),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/explain.py", title="Explain", icon=":material/image_search:"),

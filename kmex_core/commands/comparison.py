@@ -99,25 +99,22 @@ def compare(
     answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))
 
 
-def relevance_maps_job(
+def comparison_job(
     compared: Sequence[tuple[Subject, PrototypeSource]], kmeans: KMeans, images: int, runs: int
 ) -> JobRequest:
-    """Measure the metrics on relevance maps of several models, by each of their prototype sources.
+    """Measure every metric of several models, by each of their prototype sources.
 
     Args:
-        compared: what lacks them.
+        compared: what lacks measurements.
         kmeans: what KMEx is compared by.
         images, runs: as in `compare`.
     """
-    from kmex_core.metrics.catalogue import MAP_METRICS
-
     scores = (subject.relevance_scores(source.seeded(0), images, maps=PUBLISHED) for subject, source in compared)
     keys = sorted(each.key for each in scores)
     return job_of(
-        f"relevance-maps-{stable_key([keys, runs])}",
+        f"compare-{stable_key([keys, runs])}",
         compare,
         models=list(dict.fromkeys(subject.info.name for subject, _ in compared)),
-        metrics=",".join(MAP_METRICS),
         published=False,
         k=kmeans.k,
         metric=kmeans.metric,

@@ -128,6 +128,17 @@ class ModelInfo:
         return " ".join(filter(None, (self._at_chance, self._too_well_known)))
 
     @property
+    def why_not_compared(self) -> str:
+        """Why its numbers are not those of a trained model, as a clause; "" for one that was trained."""
+        if self.made_by.get(RANDOM) is True:
+            return "was never trained"
+        if self.made_by.get(AT_CHANCE) is True:
+            return "predicts no better than guessing"
+        if self._compares_distances and self.movement is not None and self.movement < MOVED:
+            return "has prototypes that are not trained"
+        return ""
+
+    @property
     def _at_chance(self) -> str:
         if self.made_by.get(AT_CHANCE) is not True:
             return ""
@@ -168,8 +179,12 @@ class ModelInfo:
         )
 
     @property
+    def _compares_distances(self) -> bool:
+        return bool(self.k) and MODEL_KINDS[self.kind].similarity_from == "distance"
+
+    @property
     def _untrained(self) -> str:
-        if not self.k or MODEL_KINDS[self.kind].similarity_from != "distance":
+        if not self._compares_distances:
             return ""
         if self.movement is None:
             return f"How far training moved the prototypes of '{self.name}' is unknown."

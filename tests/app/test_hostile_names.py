@@ -64,7 +64,7 @@ def test_names_are_text_on_every_page(hostile: Store) -> None:
         "explain",
         "embedding",
         "sweep",
-        "evaluate",
+        "audit",
         "attributes",
         "compare",
         "models",

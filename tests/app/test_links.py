@@ -153,8 +153,8 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("embedding", "point", "dog", "Click a dot or a square"),
         ("embedding", "show", "Right", "Choose one of All"),
         ("embedding", "test", "maybe", "true or false"),
-        ("evaluate", "images", "12", "Choose one of 100, 300, 1000"),
-        ("evaluate", "by", "dice", "Choose one of KMEx, Black box"),
+        ("audit", "images", "12", "Choose one of 100, 300, 1000"),
+        ("audit", "by", "dice", "Choose one of KMEx, Black box"),
         ("explain", "colours", "constructor", "Choose one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
@@ -208,7 +208,7 @@ def test_a_label_from_the_link_is_the_choice_and_what_follows_is_a_label_again(p
 
 def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store) -> None:
     embed(demo, "digits-protopnet")
-    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", by="dice"))
+    test = healthy(page("audit", model="digits-protopnet", kmex="false", by="dice"))
     assert "by 'dice'" in said(test)
     test.sidebar.toggle(key="kmex").set_value(True).run()
     healthy(test).segmented_control(key="by").set_value("black_box").run()
@@ -264,7 +264,7 @@ def test_another_data_set_is_not_a_link(page: Page, pets: str, view: str, query:
 CHOICES = [
     ("embedding", {"point": "train-12"}, True),
     ("models", {"chosen": "faces"}, True),
-    ("evaluate", {"by": "Black box"}, True),
+    ("audit", {"by": "Black box"}, True),
     ("prototypes", {"prototype": "7.2", "others": "1"}, False),
     ("embedding", {"view": "0.1_-0.2_0.5"}, False),
 ]

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app.components.evaluate.metrics import MOST_CLASSES
+from app.components.audit import confusion
+from app.components.audit.prototypes import MOST_CLASSES
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -55,10 +56,12 @@ def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, cla
     assert test.selectbox(key="model").value == "many"
     assert len(cards(test)) == 2 * classes
     assert len({group["colour"] for group in data_of(test, "gallery")["groups"]}) == classes
-    for view in ("prototypes", "evaluate", "compare", "explain", "attributes"):
+    for view in ("prototypes", "audit", "compare", "explain", "attributes"):
         healthy(test.switch_page(f"views/{view}.py").run())
-        if view == "evaluate":
+        if view == "audit":
             cut = [one.value for one in test.caption if f"of {classes} classes with the most ghosts" in one.value]
             assert len(cut) == (classes > MOST_CLASSES)
+            (table,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
+            assert table.count('scope="row"') == min(classes, confusion.LISTED)
         if view == "attributes":
             assert "has no attributes" in test.info[0].value

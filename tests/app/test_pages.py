@@ -19,6 +19,7 @@ from streamlit.testing.v1.element_tree import Element
 from app import read
 from app.components.shared.gallery import prototype_card
 from app.routes import pictures
+from app.workspace.pictures import keep_picture
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -28,7 +29,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, cards, data_of, figures, healthy
+from tests.helpers.pages import Page, address, button, cards, data_of, figures, healthy, said
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import bomb, encoded, saved
 from tests.helpers.stores import converted
@@ -125,7 +126,7 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
         f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
         for m in test.markdown
     )
-    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
+    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
 
 
 def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -147,7 +148,7 @@ def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInf
     assert test.number_input(key="training").value == 7
     label = dataset_of(digits).split("train").labels[7]
     assert f"both predict **{label}**. Correct." in test.success[0].value
-    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
+    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
 
 
 def upload(page: Page, name: str, content: bytes) -> AppTest:
@@ -195,14 +196,13 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
     test = upload(page, "side.png", encoded(paper))
     assert any("**squeezed into a square** (one side shrinks 2.00 times" in one.value for one in test.caption)
-    assert any(
-        "are discarded when you leave this page and are not part of the link" in one.value for one in test.caption
-    )
+    assert any("The link has these settings." in one.value for one in test.caption)
     test.session_state[f"crop-{name}"] = "region"
     healthy(test.run())
     healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
     healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
     healthy(test.button(key=f"turn-{name}").click().run())
+    assert address(test)["framing"] == "turn90_region-1000-500-0_invert"
     assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
     assert any("both predict **4**" in one.value for one in test.info)
     for _ in range(4):
@@ -217,6 +217,26 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     square = encoded(turned(7))
     healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
     assert any(one.value.startswith("8 × 8 pixels; squeezed into 32 × 32 pixels, greyscale.") for one in test.caption)
+
+
+def test_the_address_names_the_picture_and_how_it_is_framed(page: Page, demo: Store, digits: ModelInfo) -> None:
+    """Pictures of Explore: an image of the data set, one that the server has, one that it no longer has."""
+    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
+    test = healthy(page("explain", picture="test-100"))
+    assert (test.number_input(key="image").value, "picture" in address(test)) == (100, False)
+    turned_back = keep_picture(encoded(turned()), "side.png")
+    test = healthy(page("explain", picture=turned_back.picture, framing="turn90"))
+    assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
+    assert address(test)["picture"] == turned_back.picture
+    healthy(test.toggle(key=f"invert-{turned_back.picture}").set_value(True).run())
+    assert address(test)["framing"] == "turn90_invert"
+    healthy(test.segmented_control(key="source").set_value("Test image").run())
+    assert {"picture", "framing"}.isdisjoint(address(test))
+    gone = healthy(page("explain", picture="0" * 32))
+    assert gone.error[0].value == "The server no longer has this picture; drop it again."
+    wrong = healthy(page("explain", picture="test-9999", framing="sideways"))
+    assert "Test images are numbered 0 to 499" in said(wrong)
+    assert "Invalid framing" in said(wrong)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_it_trains_converts_and_shows_on_every_page(
     healthy(test.run())
     assert test.selectbox(key="model").value == "net"
     assert len(cards(test)) == 2 * classes
-    for view in ("embedding", "prototypes", "sweep", "evaluate", "attributes", "compare", "explain"):
+    for view in ("embedding", "prototypes", "sweep", "audit", "attributes", "compare", "explain"):
         healthy(test.switch_page(f"views/{view}.py").run())
         if view == "attributes":
             said = test.info[0].value if test.info else test.markdown[1].value

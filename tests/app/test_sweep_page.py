@@ -113,6 +113,6 @@ def test_a_link_shows_the_suggested_numbers_on_every_page(page: Page, subject: S
     test = healthy(page("overview", auto="true"))
     assert len(cards(test)) == suggested.sum()
     assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
-    for view in ("prototypes", "explain", "embedding", "evaluate", "sweep"):
+    for view in ("prototypes", "explain", "embedding", "audit", "sweep"):
         test = healthy(test.switch_page(f"views/{view}.py").run())
         assert address(test)["auto"] == "true"

@@ -163,7 +163,7 @@ def test_hostile_names_ask_no_other_machine_for_anything(browser: Browser, tmp_p
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: pytest.fail(f"A name was run: {dialog.message}"))
-        for view in ("", "prototypes", "explain", "evaluate", "attributes", "compare", "models"):
+        for view in ("", "prototypes", "explain", "audit", "attributes", "compare", "models"):
             page.goto(f"/{view}?model=hostile&k=2")
             settled(page)
             expect(page.get_by_role("heading", level=1).first).to_be_visible()

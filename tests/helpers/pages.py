@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
 
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -61,3 +63,10 @@ def address(test: AppTest) -> dict[str, str]:
 
 def said(test: AppTest) -> str:
     return "\n".join(warning.value.replace("\\", "").replace("\u2060", "") for warning in test.warning)
+
+
+def links(test: AppTest) -> dict[str, dict[str, list[str]]]:
+    """The query parameters of the page's links of our own, by their texts."""
+    bodies = [one.proto.body for one in test.get("html") if 'class="kx-link"' in one.proto.body]
+    shown = [link for body in bodies for link in ElementTree.fromstring(body).iter("a")]
+    return {str(link.text): parse_qs(urlsplit(link.attrib["href"]).query) for link in shown}

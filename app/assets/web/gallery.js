@@ -5,7 +5,7 @@ import { element, fit, set } from './dom.js';
 
 /**
  * @typedef {object} Card
- * @property {string} id what a click on it gives
+ * @property {string} id what a click on it gives; "" where the browser follows `href`
  * @property {string} picture its address below the data set's pictures, without ".png"; "" for none
  * @property {string} about what it is, for those who cannot see it and as a tool tip
  * @property {string} text below the picture
@@ -62,7 +62,16 @@ class Gallery {
   /** @param {MouseEvent} event */
   click(event) {
     const card = event.target instanceof Element && event.target.closest('a');
-    if (!card || !card.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    if (
+      !card ||
+      !card.href ||
+      !card.dataset.id ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.shiftKey ||
+      event.button !== 0
+    )
+      return;
     event.preventDefault();
     this.component.setTriggerValue('picked', card.dataset.id);
   }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 import streamlit as st
 
@@ -12,20 +11,19 @@ from app import read
 from app.components.explore.address import address_now, remember_address
 from app.components.shared.job_panel import follow
 from app.components.shared.sweeps import computed_here
-from app.components.shared.web import component
+from app.components.shared.web import EXPLORE, component
 from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import MEANWHILE
+from app.workspace.given import given
 from app.workspace.sources import source_text
 from app.workspace.timeline import timeline
 from kmex_core.base.store import read_only
 from kmex_core.commands.embedding_map import embedding_map_job
 from kmex_core.commands.sweep import sweep_job
-from kmex_core.data import registry as datasets
-from kmex_core.data.colours import class_colours
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans
 
-_explore = component("explore", "map")
+_explore = component(*EXPLORE)
 KEY = "explore"
 
 
@@ -55,30 +53,12 @@ def show_workspace(chosen: Selection) -> None:
 
 def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
     info, subject = chosen.model, read.subject(chosen.model)
-    data, map_key = subject.data, subject.embedding_map().key
-    projection = read.result(subject.embedding_map())
     over_k = _timeline(chosen)
-    sources = [chosen.source, *(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if over_k)]
+    sources = [KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if over_k]
     return {
+        **given(subject, chosen, sources, over_k),
         "base": workspace.base(info.name),
-        "pictures": pictures.folder(info.name, data.fingerprint),
-        "model": {
-            "name": info.name,
-            "title": datasets.title(info.dataset),
-            "by": chosen.title,
-            "beside": chosen.has_black_box,
-            "classes": list(info.class_names),
-            "colours": list(class_colours(len(info.class_names))),
-            "attributes": list(data.split("train").attribute_names),
-            "train": len(projection.train),
-            "test": len(projection.test),
-            "side": info.image_size,
-            "state": data.fingerprint,
-        },
-        "cloud": f"cloud/{map_key}.bin",
-        "sources": {source_text(source): _addresses(chosen, source) for source in sources},
-        "source": source_text(chosen.source),
-        "timeline": over_k,
+        "pictures": pictures.folder(info.name, subject.data.fingerprint),
         "readOnly": read_only(),
         "address": address,
         "turn": _turn(),
@@ -89,15 +69,6 @@ def _turn() -> int:
     told = st.session_state.get(KEY, {}).get("address") or {}
     turn = told.get("turn", 0)
     return turn if isinstance(turn, int) else 0
-
-
-def _addresses(chosen: Selection, source: PrototypeSource) -> dict[str, str]:
-    key, text = read.subject(chosen.model).conversion(source).key, quote(source_text(source), safe=":")
-    return {
-        "key": key,
-        "layer": f"layer/{key}.bin?source={text}",
-        "certainty": f"certainty/{key}.bin?source={text}",
-    }
 
 
 def _timeline(chosen: Selection) -> dict[str, Any] | None:

@@ -10,6 +10,13 @@ from streamlit.components.v2.types import ComponentRenderer
 from app.addresses import ASSETS, link
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "web"
+EXPLORE = "explore", "map"  # the component Explore, and the folders whose styles it needs, see `component`
+
+
+def styles(name: str, *shared: str) -> list[Path]:
+    """The styles of a component: see `component`."""
+    parts = [path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))]
+    return [FOLDER / f"{name}.css", *parts]
 
 
 def component(name: str, *shared: str) -> ComponentRenderer:
@@ -26,7 +33,5 @@ export default async function (component) {{
   return () => newest.get(element) === component && leave();
 }}
 """
-    parts = [path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))]
-    styles = [FOLDER / f"{name}.css", *parts]
-    css = "\n".join(path.read_text() for path in styles)
+    css = "\n".join(path.read_text() for path in styles(name, *shared))
     return st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)

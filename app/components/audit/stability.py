@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import claims, read
+from app import read
+from app.claims import audit
+from app.components.audit.headline import show_headline
 from app.components.shared.downloads import show_download
 from app.components.shared.job_panel import offer
 from app.selection import Selection
-from app.wording import message
 from kmex_core.analysis.tables.prototypes import stability_table
 from kmex_core.commands.evaluation import stability_job
 from kmex_core.stages.stability import SEEDS
@@ -36,21 +37,21 @@ COLUMNS = {
 
 def show_stability(chosen: Selection) -> None:
     """Show the stability of KMEx's prototypes where their conversions are stored, or a button that makes them."""
-    if not chosen.is_kmex:
+    found, names = read.stability(chosen), chosen.model.class_names
+    question = "Does k-means find the same prototypes from other starts?"
+    if found is None:
+        show_headline("Stability", f"{question} Not measured yet.")
+        subject = read.subject(chosen.model)
+        offer(
+            stability_job(subject, chosen.kmeans),
+            f"Find prototypes with {len(SEEDS)} seeds",
+            f"Finding prototypes of {chosen.model.name} with {len(SEEDS)} seeds.",
+            "Takes seconds to minutes. Finished conversions are kept.",
+        )
         return
-    with st.expander("Stability over seeds of k-means", icon=":material/shuffle:"):
-        found = read.stability(chosen)
-        if found is None:
-            subject = read.subject(chosen.model)
-            offer(
-                stability_job(subject, chosen.kmeans),
-                f"Find prototypes with {len(SEEDS)} seeds",
-                f"Finding prototypes of {chosen.model.name} with {len(SEEDS)} seeds.",
-                "Takes seconds to minutes. Finished conversions are kept.",
-            )
-            return
-        st.markdown(message(claims.stability(found, chosen.model.class_names)))
-        table = stability_table(found, chosen.model.class_names)
+    show_headline("Stability", question, audit.stability(found, names))
+    with st.expander("Numbers by class", icon=":material/tag:"):
+        table = stability_table(found, names)
         st.dataframe(
             table,
             hide_index=True,

@@ -1,4 +1,4 @@
-"""The metrics on relevance maps, image by image."""
+"""Trustworthiness of the relevance maps: the metrics on them, image by image."""
 
 from __future__ import annotations
 
@@ -7,38 +7,80 @@ import pandas as pd
 import streamlit as st
 
 from app import claims, read
+from app.claims import audit
+from app.components.audit.headline import show_headline
+from app.components.audit.map_checks import show_map_checks
+from app.components.audit.numbers import show_numbers
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import show_figures, show_look
+from app.components.shared.relevance import choose_maps, show_figures, show_look
+from app.components.shared.relevance_scores import choose_images, measure
 from app.figures.evaluation import distribution_figure, ordering_figure
 from app.figures.overlay import ground, mapped, plain
-from app.links import bound_to
+from app.links import bound_switch, bound_to
 from app.selection import Selection
 from app.state import query
 from kmex_core.analysis.tables.evaluation import ordering_table, scores_table
 from kmex_core.base.plain_text import markdown
-from kmex_core.metrics.catalogue import METRICS
-from kmex_core.metrics.types import MapScores
+from kmex_core.metrics.catalogue import MAPS, METRICS
+from kmex_core.metrics.types import Evaluation, MapScores
 from kmex_core.relevance.catalogue import METHODS, MapKind
 
 SHOWN = 3
 BY = {"divergence": "faithfulness", "drop": "average_drop"}
 
 
-def show_conservation(scores: MapScores, maps: MapKind) -> None:
-    """Show the kind of the maps, the number of images, and the share of relevance maps with the right sum."""
-    described = METHODS[maps.method]
-    conserving = f"; {scores.conserving:.1%} of the relevance maps add up to it" if described.conserves else ""
-    st.caption(f"{maps.title} on {len(scores):,} test images{conserving}.")
+def show_relevance_maps(chosen: Selection) -> Evaluation:
+    """Show what relevance maps are worth, or the button that measures them; the evaluation that is shown."""
+    place = st.container()
+    with st.container(horizontal=True):
+        images, maps = choose_images(chosen.model), choose_maps(chosen.model)
+    seeds = [chosen.kmeans.seed]
+    measured = measure(chosen, images, maps=maps)
+    evaluation = read.evaluation(chosen, seeds, images if measured else 0, maps if measured else None)
+    question = "Do the relevance maps show what the prediction depends on?"
+    with place:
+        if not measured:
+            show_headline(MAPS, f"{question} Not measured yet.")
+        else:
+            title = chosen.title
+            show_headline(MAPS, question, audit.faithful_maps(evaluation, title), audit.robust_maps(evaluation, title))
+    scores = read.scores(chosen, images, seeds[0], maps) if measured else None
+    if scores is not None:
+        _show_scores(chosen, evaluation, scores, maps)
+    show_map_checks(chosen, images)
+    return evaluation
 
 
-def show_scores(chosen: Selection, scores: MapScores, maps: MapKind) -> None:
-    """Show the curves of relevance ordering, how the scores spread over images, and the best and worst images."""
+def _show_scores(chosen: Selection, evaluation: Evaluation, scores: MapScores, maps: MapKind) -> None:
+    """Show the numbers, the curves of relevance ordering, how scores spread over images, and the best and worst."""
     labels = read.dataset(chosen.model).split("test").labels[scores.images]
     table = scores_table(scores, labels, chosen.model.class_names)
-    _show_ordering(chosen, scores)
-    _show_distributions(chosen, table)
-    _show_extremes(chosen, table, maps)
+    with st.expander("Numbers", icon=":material/tag:"):
+        show_numbers(evaluation, MAPS)
+        described = METHODS[maps.method]
+        conserving = f"; {scores.conserving:.1%} of the relevance maps add up to it" if described.conserves else ""
+        st.caption(f"{maps.title} on {len(scores):,} test images{conserving}.")
+        if not chosen.is_kmex and (beside := read.reference(chosen.model)):
+            st.caption(
+                f"Reference for its relevance maps: **{markdown(beside)}**, a black box trained on the same data."
+            )
+    with st.expander("Relevance ordering", icon=":material/show_chart:"):
+        _show_ordering(chosen, scores)
+    with st.expander("Distribution over images", icon=":material/bar_chart:"):
+        _show_distributions(chosen, table)
+    if "extreme" in st.query_params:
+        st.session_state.setdefault("extremes", True)
+    section = st.expander(
+        "Best and worst images",
+        icon=":material/image_search:",
+        key="extremes",
+        on_change="rerun",
+        bind=bound_switch("extremes", False),
+    )
+    if section.open:  # their maps take seconds
+        with section:
+            _show_extremes(chosen, table, maps)
 
 
 def _show_ordering(chosen: Selection, scores: MapScores) -> None:
@@ -49,7 +91,6 @@ def _show_ordering(chosen: Selection, scores: MapScores) -> None:
         claims.ordering(table[name].to_numpy(), table[f"{name}_random"].to_numpy(), title)
         for name, title in zip(("kmex", "black_box"), titles, strict=False)
     ]
-    st.markdown("**Relevance ordering** ↑", help=METRICS["relevance_ordering"].about)
     show_figure("ordering", ordering_figure(table, titles), "Probability of the predicted class as pixels are added")
     st.caption(
         "Pixels are added to an empty image, most relevant first. The curve is the probability of the predicted class; "
@@ -60,7 +101,7 @@ def _show_ordering(chosen: Selection, scores: MapScores) -> None:
 
 def _show_distributions(chosen: Selection, table: pd.DataFrame) -> None:
     """Show the distribution of the scores over images."""
-    st.markdown("**Distribution over images**", help="The metrics above are the means of these values.")
+    st.caption("The numbers above are the means of these values.")
     names = ("KMEx", "Black box") if chosen.is_kmex else ("Built-in prototypes", "Prediction")
 
     def by_model(name: str) -> dict[str, np.ndarray]:
