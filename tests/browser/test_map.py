@@ -288,7 +288,7 @@ def test_without_webgl_there_is_a_plain_figure(browser: Browser, server: str) ->
     context.close()
 
 
-def test_a_prototype_is_opened_from_the_overview_and_its_link_works(page: Page) -> None:
+def test_a_prototype_is_opened_and_its_link_works(page: Page) -> None:
     open_page(page)
     expect(page.locator(CARDS)).to_have_count(50)
     card = page.locator(CARDS).nth(31)
