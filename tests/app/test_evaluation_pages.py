@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 import numpy as np
 import pandas as pd
@@ -99,13 +98,11 @@ def verdicts(test: AppTest) -> list[str]:
 
 def matrix(test: AppTest) -> list[list[tuple[str, list[str]]]]:
     """The cells of the confusion matrix with what each selects on Explore, row by row."""
-    (body,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
-    _, *rows = ElementTree.fromstring(body).iter("tr")
-    return [[("".join(cell.itertext()), selected(cell.find("a"))) for cell in row] for row in rows]
-
-
-def selected(link: Element | None) -> list[str]:
-    return [] if link is None else parse_qs(urlsplit(link.attrib["href"]).query)["select"]
+    (section,) = data_of(test, "matrix")["sections"]
+    return [
+        [(row["title"], row["conditions"]), *((cell["text"], cell["conditions"]) for cell in row["cells"])]
+        for row in section["rows"]
+    ]
 
 
 def test_all_metrics_without_maps_are_there_at_once(
