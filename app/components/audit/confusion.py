@@ -56,7 +56,7 @@ def show_confusion(chosen: Selection) -> None:
         )
         confused, many = _confused(chosen, by), len(info.class_names) > MOST_CLASSES
         st.caption(
-            "Test images by class (row) and predicted class (column). Mistakes are shaded. Click a count to see its images."
+            "Test images by class (row) and prediction (column). Mistakes are shaded. Click a count to see its images."
             + (f" The {LISTED} of {len(info.class_names)} classes with the lowest accuracy; the CSV has all." * many)
         )
         heads, rows = (_list if many else _square)(confused, info.class_names, by)
