@@ -42,4 +42,4 @@ def _run(esbuild: str | Path, arguments: list[str], given: str = "") -> None:
 
 
 if __name__ == "__main__":
-    bundle(OUT)
+    bundle(*(map(Path, sys.argv[1:3]) if len(sys.argv) > 1 else [OUT]))

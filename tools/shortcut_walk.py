@@ -166,7 +166,10 @@ def removal(subject: Subject, source: KMeans, worn: np.ndarray, groups: Groups, 
         share[p] = float(worn[images].mean()) if images.any() else float("nan")
     print(
         "  prototypes of senior, share with sunglasses (images):",
-        ", ".join(f"{p}: {value:.0%} ({prototypes.count[p]})" for p, value in share.items()),
+        ", ".join(
+            f"{p}: {value:.0%} ({prototypes.count[p]}; {prototypes.count_all[p] - prototypes.count[p]} of others)"
+            for p, value in share.items()
+        ),
     )
     suspects = [p for p, value in share.items() if value >= MOSTLY]
     for gone in _one_by_one(prototypes, distance, suspects, groups, edited):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +24,14 @@ class Entry:
         mean: in the metric's unit.
         interval: 95 % interval of the mean; both ends are the mean where the value is exact; None where it is unknown.
         right: (M,) bool, which test images it predicts correctly, for accuracy; else None.
+        beats_chance: whether it is better than its chance levels; None where it has none.
     """
 
     label: str
     mean: float
     interval: tuple[float, float] | None
     right: np.ndarray | None = None
+    beats_chance: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,18 @@ class Best:
         rival: the next best, "" where nobody else has a value.
         separable: whether their 95 % intervals do not overlap (of accuracy: whether that of the paired difference
             excludes 0); None where an interval is unknown.
+        beats_chance: whether it is better than its chance levels; None where it has none.
     """
 
     label: str
     rival: str
     separable: bool | None
+    beats_chance: bool | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it can be called the best: it is told from the next one, and is not what chance gives."""
+        return self.separable is True and self.beats_chance is not False
 
 
 def entries(evaluations: Sequence[Evaluation], metric: str) -> list[Entry]:
@@ -57,9 +67,9 @@ def entries(evaluations: Sequence[Evaluation], metric: str) -> list[Entry]:
             if value is None or value.mean is None:
                 continue
             right = evaluation.right_black_box if black_box else evaluation.right
-            found.append(
-                Entry(label, value.mean, interval(evaluation, metric, value), right if metric == "accuracy" else None)
-            )
+            of_accuracy = right if metric == "accuracy" else None
+            ends = interval(evaluation, metric, value)
+            found.append(Entry(label, value.mean, ends, of_accuracy, value.better_than_chance))
     return found
 
 
@@ -74,7 +84,7 @@ def interval(evaluation: Evaluation, metric: str, value: Measured) -> tuple[floa
     if value.interval is not None:
         return value.interval
     if value.std_images is not None and evaluation.images:
-        half = STANDARD_ERRORS * value.std_images / np.sqrt(evaluation.images)
+        half = STANDARD_ERRORS * value.std_images / math.sqrt(evaluation.images)
         return value.mean - half, value.mean + half
     if METRICS[metric].group not in (TRANSPARENCY, DIVERSITY) or not METRICS[metric].between_networks:
         return None
@@ -99,15 +109,15 @@ def best(found: Sequence[Entry], better: str) -> Best | None:
         return None
     first, *rest = sorted(found, key=lambda entry: entry.mean, reverse=better == "higher")
     if not rest:
-        return Best(first.label, "", None)
-    return Best(first.label, rest[0].label, _apart(first, rest[0]))
+        return Best(first.label, "", None, first.beats_chance)
+    return Best(first.label, rest[0].label, _apart(first, rest[0]), first.beats_chance)
 
 
 def _apart(one: Entry, other: Entry) -> bool | None:
     if one.right is not None and other.right is not None and len(one.right) == len(other.right) > 0:
         _, low, high = metrics.paired_interval(one.right, other.right)
-        return low > 0 or high < 0
+        return bool(low > 0 or high < 0)
     if one.interval is None or other.interval is None:
         return None
     (low, high), (other_low, other_high) = one.interval, other.interval
-    return low > other_high or high < other_low
+    return bool(low > other_high or high < other_low)

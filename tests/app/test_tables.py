@@ -95,9 +95,11 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "faces-attribute-curves.csv": ["attribute-curves", *FACES, "--k", "4:5"],  # stores what the next reads
         "faces-5-attributes.csv": ["attributes", *FACES],
         "faces-5-coverage.csv": ["attribute-coverage", *FACES],
-        "faces-5-correlations.csv": ["attribute-correlations", *FACES],
         "faces-5-subgroups.csv": ["attribute-subgroups", *FACES],
-        "faces-5-accuracy.csv": ["attribute-accuracy", *FACES],
+    },
+    ("attributes", (("model", "faces"), ("tab", "Errors"))): {"faces-5-accuracy.csv": ["attribute-accuracy", *FACES]},
+    ("attributes", (("model", "faces"), ("tab", "Correlations"))): {
+        "faces-5-correlations.csv": ["attribute-correlations", *FACES],
     },
 }  # fmt: skip
 

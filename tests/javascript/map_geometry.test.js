@@ -147,7 +147,12 @@ test('names collide with no prototype and no other name, and are left out where 
   const layer = { x: many, y: [...many].reverse(), class: many.map(() => 0), share: many.map(random), ghost: [] };
   const scene = sceneOf(layer);
   scene.cloud.names = Array.from({ length: 12 }, (_, label) => [label, 2 * random() - 1, 2 * random() - 1]);
-  const boxes = placed(scene, () => 40).map(({ x, y }) => ({ left: x - 20, right: x + 20, top: y - 8, bottom: y + 8 }));
+  const boxes = placed(scene, () => 40, []).map(({ x, y }) => ({
+    left: x - 20,
+    right: x + 20,
+    top: y - 8,
+    bottom: y + 8,
+  }));
   assert.ok(boxes.length >= 6, `${boxes.length} names`);
   const squares = many.map((_, p) => {
     const [x, y] = geometry.prototypePlace(scene, p);
@@ -160,6 +165,8 @@ test('names collide with no prototype and no other name, and are left out where 
   const full = { ...layer, x: [0], y: [0], share: [1], class: [0] };
   const crowded = sceneOf({ ...full, x: [0], y: [0] });
   crowded.cloud.names = [[0, 0, 0]];
-  assert.equal(placed(crowded, () => 2000).length, 1); // above it
-  assert.equal(placed({ ...crowded, classes: new Set([1]) }, () => 40).length, 0);
+  assert.equal(placed(crowded, () => 2000, []).length, 1); // above it
+  assert.equal(placed({ ...crowded, classes: new Set([1]) }, () => 40, []).length, 0);
+  const covered = { left: -1e4, top: -1e4, right: 1e4, bottom: 1e4 };
+  assert.equal(placed(crowded, () => 40, [covered]).length, 0);
 });

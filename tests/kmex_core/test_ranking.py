@@ -26,6 +26,10 @@ def test_the_best_is_said_only_where_intervals_do_not_overlap() -> None:
     assert best([a, b, c], "higher") == Best("a", "c", None)  # c's interval is unknown
     assert best([one("a", 1.0, 1.0, 1.0), one("b", 1.0, 1.0, 1.0)], "lower") == Best("a", "b", False)  # a tie
     assert best([a], "higher") == Best("a", "", None)
+    assert best([b, a], "higher").is_clear  # type: ignore[union-attr]
+    chance = best([b, replace(a, beats_chance=False)], "higher")
+    assert chance == Best("a", "b", True, False)
+    assert not chance.is_clear
     assert best([], "higher") is None
 
 

@@ -88,7 +88,7 @@ def _cell(line: Line, name: str, scale: tuple[float, float], best: Best | None) 
         return '<td class="kx-none">–</td>'
     if cell.mean is None:
         return f'<td class="kx-none" title="{escape(cell.note)}">not computed</td>'
-    is_best = best is not None and best.separable is True and best.label == line.label
+    is_best = best is not None and best.is_clear and best.label == line.label
     parts = [f"<span>{kind.shown(cell.mean)}</span>"]
     if is_best:
         parts[0] += " <strong>best</strong>"
@@ -152,4 +152,7 @@ def _verdict(best: Best) -> str:
     if not best.separable:
         about = f"The intervals of {best.label} and {best.rival} overlap"
         return f'<small title="{escape(about)}">not separable</small>'
+    if best.beats_chance is False:
+        about = f"{best.label} has the best value, which is no better than chance"
+        return f'<small title="{escape(about)}">no better than chance</small>'
     return f"<small>{escape(best.label)}</small>"

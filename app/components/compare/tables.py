@@ -119,10 +119,13 @@ def _show_notes(table: Sequence[Row]) -> None:
     measured = [row for row in table if row.source == "measured"]
     if measured:
         st.caption(markdown(_sizes(measured)))
-    for note in comparison.measured_notes(table):
-        st.caption(f"{message(note)}.")
-    for reason in dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None):
-        st.caption(f"Not computed: {message(reason)}")
+    reasons = dict.fromkeys(cell.note for row in table for cell in row.cells.values() if cell.mean is None)
+    notes = [f"{note}." for note in comparison.measured_notes(table)] + [
+        f"Not computed: {reason}" for reason in reasons
+    ]
+    if notes:
+        with st.expander(f"Notes on these numbers ({len(notes)})", icon=":material/sticky_note_2:"):
+            st.markdown("\n".join(f"- {message(note)}" for note in notes))
 
 
 def show_downloads(table: Sequence[Row]) -> None:
