@@ -24,6 +24,7 @@ from app.figures.evaluation import (
     radar_figure,
     shares_figure,
 )
+from app.old_addresses import new_address
 from kmex_core.analysis.tables.evaluation import (
     AXES,
     confusion_table,
@@ -168,6 +169,11 @@ def test_a_count_leads_to_its_images(page: Page, demo: Store, digits: ModelInfo)
     other = matrix(healthy(test.segmented_control(key="by").set_value("black_box").run()))
     assert other[0][1][1] == ["class:0", "blackbox:0", "split:test"]
     assert all(row[-1][1] == [] for row in other)  # Explore knows the mistakes of the model alone
+
+
+def test_the_old_address_leads_here_with_all_that_it_selected() -> None:
+    query = "model=digits&k=3&images=300&target=Class&method=Occlusion&by=Black+box&extreme=Average+drop"
+    assert new_address("evaluate", query) == f"audit?{query}"
 
 
 def test_stability_is_offered_and_then_shown(
