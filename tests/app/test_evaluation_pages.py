@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from app.figures.evaluation import (
     radar_figure,
     shares_figure,
 )
+from app.old_addresses import new_address
 from kmex_core.analysis.tables.evaluation import (
     AXES,
     confusion_table,
@@ -99,13 +99,11 @@ def verdicts(test: AppTest) -> list[str]:
 
 def matrix(test: AppTest) -> list[list[tuple[str, list[str]]]]:
     """The cells of the confusion matrix with what each selects on Explore, row by row."""
-    (body,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
-    _, *rows = ElementTree.fromstring(body).iter("tr")
-    return [[("".join(cell.itertext()), selected(cell.find("a"))) for cell in row] for row in rows]
-
-
-def selected(link: Element | None) -> list[str]:
-    return [] if link is None else parse_qs(urlsplit(link.attrib["href"]).query)["select"]
+    (section,) = data_of(test, "matrix")["sections"]
+    return [
+        [(row["title"], row["conditions"]), *((cell["text"], cell["conditions"]) for cell in row["cells"])]
+        for row in section["rows"]
+    ]
 
 
 def test_all_metrics_without_maps_are_there_at_once(
@@ -171,6 +169,11 @@ def test_a_count_leads_to_its_images(page: Page, demo: Store, digits: ModelInfo)
     other = matrix(healthy(test.segmented_control(key="by").set_value("black_box").run()))
     assert other[0][1][1] == ["class:0", "blackbox:0", "split:test"]
     assert all(row[-1][1] == [] for row in other)  # Explore knows the mistakes of the model alone
+
+
+def test_the_old_address_leads_here_with_all_that_it_selected() -> None:
+    query = "model=digits&k=3&images=300&target=Class&method=Occlusion&by=Black+box&extreme=Average+drop"
+    assert new_address("evaluate", query) == f"audit?{query}"
 
 
 def test_stability_is_offered_and_then_shown(
