@@ -23,6 +23,7 @@ from streamlit.file_util import get_static_dir  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.index_page import IndexPage, told  # noqa: E402
 from app.login import guarded  # noqa: E402
+from app.old_addresses import OldAddresses  # noqa: E402
 from app.routes import embedding_map, pictures, uploads, workspace  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
@@ -73,6 +74,7 @@ app = st.App(
             names=st.get_option("server.allowedHosts") or LOOPBACK,
             origins=st.get_option("server.corsAllowedOrigins"),
         ),
+        Middleware(OldAddresses),
         Middleware(IndexPage),
     ],
     on_script_error=explain_failure,

@@ -20,7 +20,6 @@ from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
-from kmex_core.data.pictures import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.stability import Stability
 from kmex_core.metrics.types import Evaluation, MapScores
@@ -338,17 +337,6 @@ def prototype_places(chosen: Selection) -> np.ndarray:
 
     projection = result(subject(chosen.model).embedding_map())
     return place(projection, conversion(chosen).embedded)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the image …")
-def picture(digest: str, _content: bytes, _name: str) -> Picture:
-    """The picture in a file that was uploaded, by the digest of its content, decoded once for all runs of its page.
-    Messages call it `_name`.
-
-    Raises:
-        InputError: see `pictures.read_picture`.
-    """
-    return read_picture(_content, _name)
 
 
 def _explained(chosen: Selection, pixels: np.ndarray, work: Callable[[Any, torch.Tensor], ResultT]) -> ResultT:

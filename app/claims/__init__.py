@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.claims.curves import step, swept_share
+from app.claims.curves import swept_share
 from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.analysis.map_checks import Verdict, best, verdicts
 from kmex_core.analysis.types import Projection
@@ -250,19 +250,6 @@ def predictions_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
     else:
         words.append("For no number is it above that of as many random training images of each class.")
     return " ".join(words)
-
-
-def last_step(sweeps: Sequence[Sweep], k: int) -> str:
-    """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step."""
-    bought = step(sweeps, k)
-    if bought is None:
-        return ""
-    over = f", on average over {len(sweeps)} seeds" if len(sweeps) > 1 else ""
-    return (
-        f"From {k - 1} to {k} per class, {bought.share} changes by {bought.gain:+.2f} percentage points{over}"
-        f"{' (the intervals overlap: no more than chance)' if bought.within_chance else ''}, and the squared distance "
-        f"of training images to their prototype falls by {bought.nearer:.1%}."
-    )
 
 
 def effective_number(summary: Summary, per_class: int) -> str:

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.prototypes.sweep import Sweep
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one more prototype per class bought, from k − 1 to k.
-
-    Attributes:
-        share: what KMEx is measured by: "agreement", or "accuracy" without a black box.
-        gain: of that share, in percentage points, mean over seeds.
-        within_chance: whether the intervals of k − 1 and k overlap.
-        nearer: by which share the squared distance of training images to their prototype fell, 0…1, mean over seeds.
-    """
-
-    share: str
-    gain: float
-    within_chance: bool
-    nearer: float
 
 
 def swept_share(sweeps: Sequence[Sweep]) -> tuple[str, str]:
@@ -34,36 +16,26 @@ def swept_share(sweeps: Sequence[Sweep]) -> tuple[str, str]:
     return ("agreement", "agrees with the black box on") if beside else ("accuracy", "is correct on")
 
 
-def step(sweeps: Sequence[Sweep], k: int) -> Step | None:
-    """What the last prototype of each class bought; None for the first.
+def last_step(sweeps: Sequence[Sweep], k: int) -> str:
+    """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step.
 
     Args:
         sweeps: of different seeds, at least one.
         k: prototypes per class.
     """
     if k < 2:
-        return None
+        return ""
     name, _ = swept_share(sweeps)
     shares = np.stack([getattr(sweep, name) for sweep in sweeps])
     low, high = interval_over_seeds(shares, sweeps[0].images)
-    # inertia of all classes together, before and after
-    before, after = (np.array([sweep.inertia[place].sum() for sweep in sweeps]) for place in (k - 2, k - 1))
-    nearer = 1 - (after / np.where(before > 0, before, 1)).mean() if (before > 0).all() else 0.0
-    gain = 100 * (shares[:, k - 1] - shares[:, k - 2]).mean()
+    gain = 100 * float((shares[:, k - 1] - shares[:, k - 2]).mean())
     within = high[k - 1] >= low[k - 2] and high[k - 2] >= low[k - 1]
-    return Step(name, float(gain), bool(within), float(nearer))
-
-
-def step_in_short(sweeps: Sequence[Sweep], k: int) -> str:
-    """What the last step bought, in a line; "" where there is none."""
-    bought = step(sweeps, k)
-    if bought is None:
-        return ""
-    chance = " (no more than chance)" if bought.within_chance else ""
-    gain = f"{bought.gain:+.2f}".replace("-", "−")
+    # squared distances of all training images to their prototype, before and after
+    before, after = (np.array([sweep.inertia[place].sum() for sweep in sweeps]) for place in (k - 2, k - 1))
+    nearer = 1 - float((after / np.where(before > 0, before, 1)).mean()) if (before > 0).all() else 0.0
     return (
-        f"From {k - 1} to {k}: {bought.share} {gain} points{chance}; squared distances to prototypes fall by "
-        f"{bought.nearer:.1%}."
+        f"From {k - 1} to {k}: {name} {f'{gain:+.2f}'.replace('-', '−')} points"
+        f"{' (no more than chance)' if within else ''}; squared distances to prototypes fall by {nearer:.1%}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Attributes: coverage by prototypes, over numbers of prototypes and for one of them; accuracy per group."""
+"""Attributes: coverage by prototypes, over numbers of prototypes per class."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ import plotly.graph_objects as go
 from app.figures.axis import axis_range
 from app.figures.band import band
 from app.figures.evaluation import DASHES, SYMBOLS
-from app.figures.palette import BLACK_BOX, CHOSEN, KMEX
-from kmex_core.analysis.coverage import Coverage
+from app.figures.palette import BLACK_BOX, CHOSEN
 from kmex_core.analysis.tables.attributes import CHANCE
-from kmex_core.base.plain_text import chart, charts
+from kmex_core.base.plain_text import chart
 from kmex_core.data.colours import class_colours
 
 MARGIN = {"l": 0, "r": 10, "t": 10, "b": 0}
 PLOT, AXIS, LEGEND_ROW = 200, 55, 30  # heights in pixels
 FEW = 5
-MANY = 60
-MOST_COLUMNS = 120
 CHANCE_NAME = "Random training images"
 
 
@@ -160,193 +157,3 @@ def _draw_chance(figure: go.Figure, table: pd.DataFrame, what: str, digits: int)
         )
     )
     return np.concatenate([low, high])
-
-
-def coverage_figure(coverage: Coverage, order: np.ndarray, classes: Sequence[str], picked: str) -> go.Figure:
-    """Attributes by prototypes: a filled square where the prototype's picture has the attribute, else a dot.
-
-    More than `MOST_COLUMNS` prototypes are counted by class instead.
-
-    Args:
-        coverage: what is covered.
-        order: (A,) the attributes from top to bottom.
-        classes: K names of the prototypes' classes.
-        picked: an attribute to mark.
-    """
-    count, total = coverage.has.shape
-    names, classes = [chart(attribute_label(coverage, attribute)) for attribute in order], charts(classes)
-    draw = _by_class if count > MOST_COLUMNS else _by_prototype
-    figure = draw(coverage, order, names, classes)
-    if picked in coverage.names:
-        row = int(np.flatnonzero(order == coverage.names.index(picked))[0])
-        figure.add_hrect(y0=row - 0.5, y1=row + 0.5, fillcolor=CHOSEN, opacity=0.22, line_width=0)
-    figure.update_yaxes(
-        title="Attribute (share of the training images)",
-        range=[total - 0.4, -0.6],
-        tickmode="array",
-        tickvals=np.arange(total),
-        ticktext=names,
-        zeroline=False,
-        showgrid=False,
-    )
-    return figure.update_layout(height=90 + 17 * total, margin=MARGIN, showlegend=False, hovermode="closest")
-
-
-def _by_prototype(coverage: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
-    count = len(coverage.has)
-    colours = dict(zip(dict.fromkeys(classes), class_colours(len(set(classes))), strict=False))
-    figure = go.Figure()
-    rows, columns = np.nonzero(~coverage.has[:, order].T)
-    figure.add_trace(_cells(coverage, order, names, rows, columns, classes, "does not have it", "circle", 3, BLACK_BOX))
-    rows, columns = np.nonzero(coverage.has[:, order].T)
-    marks = [colours[classes[p]] for p in columns.tolist()]
-    figure.add_trace(_cells(coverage, order, names, rows, columns, classes, "has it", "square", 11, marks))
-    for p in range(1, count):
-        if classes[p] != classes[p - 1]:
-            figure.add_vline(x=p - 0.5, line={"color": BLACK_BOX, "width": 1})
-    return figure.update_xaxes(title="Prototype (number)", range=[-0.6, count - 0.4], zeroline=False, showgrid=False)
-
-
-def _by_class(coverage: Coverage, order: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> go.Figure:
-    of = np.array(list(dict.fromkeys(classes)), dtype=object)
-    member = np.array(classes, dtype=object)[None] == of[:, None]
-    counts = (member.astype(int) @ coverage.has[:, order].astype(int)).T
-    figure = go.Figure(
-        go.Heatmap(
-            z=np.where(counts > 0, counts, np.nan),
-            x=of,
-            y=np.arange(len(order)),
-            colorscale="Blues",
-            zmin=0,
-            text=np.repeat(np.array(names, dtype=object)[:, None], len(of), 1),
-            colorbar={"title": {"text": "Prototypes"}, "thickness": 12},
-            hovertemplate="%{z} prototypes of %{x} have it: %{text}<extra></extra>",
-        )
-    )
-    return figure.update_xaxes(title="Class", type="category", showticklabels=len(of) <= MANY, showgrid=False)
-
-
-def _cells(
-    coverage: Coverage,
-    order: np.ndarray,
-    names: Sequence[str],
-    rows: np.ndarray,
-    columns: np.ndarray,
-    classes: Sequence[str],
-    words: str,
-    symbol: str,
-    size: int,
-    colour: str | list[str],
-) -> go.Scatter:
-    told = [
-        [coverage.names[order[row]], names[row], classes[p]]
-        for row, p in zip(rows.tolist(), columns.tolist(), strict=True)
-    ]
-    return go.Scatter(
-        x=columns,
-        y=rows,
-        mode="markers",
-        marker={"symbol": symbol, "size": size, "color": colour},
-        customdata=told,
-        hovertemplate=f"prototype %{{x}} of %{{customdata[2]}} {words}: %{{customdata[1]}}<extra></extra>",
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-    )
-
-
-def attribute_label(coverage: Coverage, attribute: int) -> str:
-    """An attribute's name, how frequent it is, and a mark when it is missed."""
-    mark = "" if coverage.captured[attribute] else "✕ "
-    return f"{mark}{coverage.names[attribute].replace('_', ' ')} ({coverage.frequency[attribute]:.1%})"
-
-
-def correlation_figure(values: np.ndarray, names: Sequence[str], title: str) -> go.Figure:
-    """A matrix of correlations, or of their differences, −1 to 1 (differences beyond that are cut off).
-
-    Args:
-        values: (A, A).
-        names: A.
-        title: of the colour bar.
-    """
-    plain = [chart(name.replace("_", " ")) for name in names]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=plain,
-            y=plain,
-            zmin=-1,
-            zmax=1,
-            colorscale="RdBu",
-            reversescale=True,
-            colorbar={
-                "title": {"text": title, "side": "top"},
-                "orientation": "h",
-                "thickness": 10,
-                "y": 1.02,
-                "yanchor": "bottom",
-                "len": 0.9,
-            },
-            hovertemplate="%{y} and %{x}: %{z:+.2f}<extra></extra>",
-        )
-    )
-    few = len(names) <= MANY
-    figure.update_xaxes(title="Attribute", tickangle=-90, tickfont={"size": 9}, showticklabels=few, dtick=1)
-    figure.update_yaxes(title="Attribute", autorange="reversed", tickfont={"size": 9}, showticklabels=few, dtick=1)
-    return figure.update_layout(height=470, margin={**MARGIN, "t": 50})
-
-
-def accuracy_figure(table: pd.DataFrame, title: str, overall: float) -> go.Figure:
-    """The accuracy of groups of test images with 95 % intervals, the first on top.
-
-    Args:
-        table: see `analysis.tables.attributes.accuracy_table`; some rows of it.
-        title: what predicts beside the black box.
-        overall: accuracy on all test images, 0…1.
-    """
-    figure = go.Figure()
-    names = [
-        f"{chart(name.replace('_', ' '))} ({images:,})"
-        for name, images in zip(table["group"], table["images"], strict=True)
-    ]
-    sides = [(title, "accuracy", "low", "high", KMEX, "circle", -0.14)]
-    if "accuracy_black_box" in table:
-        sides.append(
-            ("Black box", "accuracy_black_box", "low_black_box", "high_black_box", BLACK_BOX, "square-open", 0.14)
-        )
-    for name, value, low, high, colour, symbol, shift in sides:
-        figure.add_trace(
-            go.Scatter(
-                x=table[value] * 100,
-                y=np.arange(len(table)) + shift,
-                mode="markers",
-                name=name,
-                marker={"color": colour, "symbol": symbol, "size": 9},
-                cliponaxis=False,
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (table[high] - table[value]) * 100,
-                    "arrayminus": (table[value] - table[low]) * 100,
-                    "color": colour,
-                    "thickness": 1.5,
-                },
-                customdata=np.stack([table[low] * 100, table[high] * 100], 1),
-                text=names,
-                hovertemplate=f"%{{text}}<br>{name}: %{{x:.1f}} % correct (%{{customdata[0]:.1f}} to "
-                "%{customdata[1]:.1f} %)<extra></extra>",
-            )
-        )
-    figure.add_vline(x=overall * 100, line={"color": CHOSEN, "dash": "dot", "width": 2})
-    figure.update_xaxes(title="Accuracy (%)", range=[0, 100])
-    figure.update_yaxes(
-        title="Group (test images)",
-        tickmode="array",
-        tickvals=np.arange(len(table)),
-        ticktext=names,
-        range=[len(table) - 0.4, -0.6],
-    )
-    return figure.update_layout(
-        height=110 + 30 * len(table),
-        margin={**MARGIN, "r": 18},
-        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
-    )

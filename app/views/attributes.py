@@ -5,23 +5,19 @@ from __future__ import annotations
 import streamlit as st
 
 from app import read
-from app.components.attributes.audit import (
-    choose_attribute,
-    explain_missing,
-    show_accuracy,
-    show_attribute,
-    show_attributes,
-    show_correlations,
-    show_coverage,
-    show_finding,
-    show_subgroups,
-)
-from app.components.attributes.curves import kmex_curves, show_coverage_curves
+from app.components.attributes.correlations import show_correlations
+from app.components.attributes.covered import show_coverage, show_finding, show_pairs
+from app.components.attributes.curves import show_coverage_curves
+from app.components.attributes.errors import show_errors
+from app.components.attributes.missing import explain_missing
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.title import show_title
+from app.links import bound, one_of
 from app.state import selection
 from app.wording import message
+
+TABS = ("Covered", "Errors", "Correlations")
 
 chosen = selection()
 info = chosen.model
@@ -39,25 +35,20 @@ show_notes(chosen)
 for note in read.dataset(info).notes:
     st.caption(message(note))
 coverage = read.coverage(chosen)
-show_finding(chosen, coverage)
-
-st.header("Least accurate subgroups", help="Accuracy per attribute and per pair of attributes, on the test split.")
-show_accuracy(chosen)
-
-st.header(
-    "Attribute coverage", help="Filled square: the prototype's exemplar has the attribute. ✕: no prototype has it."
-)
-name = choose_attribute(coverage)
-if name:
-    show_attribute(chosen, coverage, name)
-show_coverage(chosen, coverage, name)
-show_attributes(chosen, coverage, kmex_curves(info, chosen.kmeans.metric) if chosen.is_kmex else None)
-
-st.header("Coverage by number of prototypes", help="Figure 5 of the paper.")
-show_coverage_curves(chosen, len(coverage.names))
-
-st.header("Subgroups of two attributes", help="Which pairs of attributes have too few or too many prototypes?")
-show_subgroups(chosen, coverage)
-
-st.header("Attribute correlations", help="Do attributes co-occur among prototypes as they do in the data?")
-show_correlations(chosen, coverage)
+# only the open tab is made
+bind = bound("tab", one_of(TABS), f"Choose one of {', '.join(TABS)}.", TABS[0])
+covered, errors, correlations = st.tabs(TABS, key="tab", bind=bind, on_change="rerun")
+if covered.open:
+    with covered:
+        show_finding(chosen, coverage)
+        show_coverage(chosen, coverage)
+        with st.expander("Coverage by number of prototypes per class (Figure 5 of the paper)"):
+            show_coverage_curves(chosen, len(coverage.names))
+        with st.expander("Pairs of attributes with too few or too many prototypes", "subgroups" in st.query_params):
+            show_pairs(chosen, coverage)
+if errors.open:
+    with errors:
+        show_errors(chosen)
+if correlations.open:
+    with correlations:
+        show_correlations(chosen, coverage)

@@ -19,12 +19,12 @@ from kmex_core.base import cores
 from kmex_core.base.plain_text import spans
 from kmex_core.data.display import reduced
 from kmex_core.data.framing import Framing, framed, read_framing
-from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import usable_methods
 from kmex_core.relevance.types import Prediction
 from kmex_core.stages.subject import Subject
 
+ROLES = {"nearest": "Nearest", "rival": "Nearest of another class", "second": "Second of the class"}
 WHOLE = 320  # pixels of the longer side of the picture in which a region is chosen
 
 
@@ -72,19 +72,44 @@ def question(subject: Subject, asked: Asked) -> Question:
     return Question(subject, Selection(subject.info, source), asked.key, conversion, shown, framing)
 
 
-_predicted: Bounded[tuple[Prediction, np.ndarray]] = Bounded(256, 32 * 2**20, lambda value: value[1].nbytes + 100_000)
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What a network makes of a picture.
+
+    Attributes:
+        prediction: what it is taken for.
+        z: (1, D) float32, its embedding.
+        seen: (H, W, 1 or 3) uint8, the picture as the network sees it.
+    """
+
+    prediction: Prediction
+    z: np.ndarray
+    seen: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        """How much memory it takes, about."""
+        arrays = (self.z, self.seen, self.prediction.distance, self.prediction.similarity, self.prediction.kmex)
+        return sum(array.nbytes for array in arrays)
 
 
-def predicted(asked: Question) -> tuple[Prediction, np.ndarray]:
-    """What a picture is taken for, and its embedding (1, D)."""
+_looked: Bounded[Looked] = Bounded(256, 32 * 2**20, lambda looked: looked.bytes)
+
+
+def looked(asked: Question) -> Looked:
+    """What a network makes of a picture, remembered."""
+    from kmex_core.data.network_input import normalise, to_pixels
     from kmex_core.relevance.explain import prediction_and_embedding
 
-    def make() -> tuple[Prediction, np.ndarray]:
+    def make() -> Looked:
+        preprocessing = asked.subject.info.preprocessing
         with cores.shared():
+            pixels = to_pixels([asked.pixels], preprocessing)
             module = asked.subject.explainer(asked.chosen.source)
-            return prediction_and_embedding(module, network_input(asked.subject.info, asked.pixels))
+            prediction, z = prediction_and_embedding(module, normalise(pixels, preprocessing))
+        return Looked(prediction, z, pixels[0].permute(1, 2, 0).numpy())
 
-    return _predicted.made(asked.names, make)
+    return _looked.made(asked.names, make)
 
 
 def compared(prediction: Prediction, classes: np.ndarray) -> dict[str, int]:
@@ -98,17 +123,18 @@ def compared(prediction: Prediction, classes: np.ndarray) -> dict[str, int]:
     order = np.argsort(prediction.distance, kind="stable")
     own = order[classes[order] == prediction.predicted]
     others = order[classes[order] != prediction.predicted]
-    found = {"nearest": own[:1], "rival": others[:1], "second": own[1:2]}
-    return {role: int(p[0]) for role, p in found.items() if len(p)}
+    found = zip(ROLES, (own[:1], others[:1], own[1:2]), strict=True)
+    return {role: int(p[0]) for role, p in found if len(p)}
 
 
 def board(subject: Subject, asked: Asked) -> Answer:
     """The first answer about a picture, without relevance maps; sentences are lists of [text, strong]."""
     found = question(subject, asked)
     info, chosen, prototypes = subject.info, found.chosen, found.conversion.prototypes
-    prediction, z = predicted(found)
+    made = looked(found)
+    prediction = made.prediction
     said = verdict(chosen, prototypes, prediction, found.shown.label)
-    place, far = _place(subject, z)
+    place, far = _place(subject, made.z)
     roles = compared(prediction, prototypes.classes)
     beside = chosen.has_black_box
     return json_answer(
@@ -119,13 +145,14 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "size": found.shown.pixels.shape[1::-1],
             "notes": found.shown.notes,
             "framing": {**asdict(found.framing), "text": found.framing.text},
-            "seen": address(_seen(found)),
+            "seen": address(made.seen),
             "whole": address(reduced(np.rot90(found.shown.pixels, -found.framing.turns), WHOLE)),
             "place": place,
             "far": far,
             "lines": sorted(roles.values(), key=lambda p: float(prediction.distance[p])),
             "prototypes": [
-                {"p": p, "role": role, "near": how_far(chosen, prototypes, prediction, p)} for role, p in roles.items()
+                {"p": p, "role": ROLES[role], "near": how_far(chosen, prototypes, prediction, p)}
+                for role, p in roles.items()
             ],
             "rivals": rivals(prediction, prototypes.classes),
             "predicted": prediction.predicted,
@@ -150,14 +177,6 @@ def rivals(prediction: Prediction, classes: np.ndarray) -> list[int]:
     """The classes that have prototypes and are not predicted, nearest first; `classes` (K,) are the prototypes'."""
     order = classes[np.argsort(prediction.distance, kind="stable")].tolist()
     return [label for label in dict.fromkeys(order) if label != prediction.predicted]
-
-
-def _seen(found: Question) -> np.ndarray:
-    """(H, W, 1 or 3) uint8, the picture as the network sees it."""
-    from kmex_core.data.network_input import to_pixels
-
-    seen: np.ndarray = to_pixels([found.pixels], found.subject.info.preprocessing)[0].permute(1, 2, 0).numpy()
-    return seen
 
 
 def _place(subject: Subject, z: np.ndarray) -> tuple[Sequence[float] | None, bool]:

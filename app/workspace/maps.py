@@ -11,7 +11,7 @@ import numpy as np
 from app.claims.predictions import map_verdict, map_worth, sides
 from app.figures.overlay import AROUND, SCALES, Figure, Ground, ground, mapped
 from app.workspace.answer import Answer, Asked, json_answer
-from app.workspace.board import Question, compared, predicted, question, rivals
+from app.workspace.board import Question, compared, looked, question, rivals
 from app.workspace.bounded import Bounded
 from kmex_core.base import cores
 from kmex_core.base.errors import InputError
@@ -146,7 +146,7 @@ def curve(verdict: MapVerdict) -> dict[str, list[float]]:
 
 def explained(found: Question, kind: MapKind) -> _Explained:
     """Maps of the compared prototypes; by the model's default method where the kind's cannot explain it."""
-    ids = list(compared(predicted(found)[0], found.conversion.prototypes.classes).values())
+    ids = list(compared(looked(found).prediction, found.conversion.prototypes.classes).values())
 
     def make() -> _Explained:
         with cores.shared():
@@ -204,7 +204,7 @@ def _judged(found: Question, ids: Sequence[int], made: RelevanceMaps) -> tuple[M
 
 def _pair(found: Question, asked: Asked) -> tuple[int, int, int]:
     """The nearest prototypes of the predicted class and of a rival, and the rival."""
-    prediction, classes = predicted(found)[0], found.conversion.prototypes.classes
+    prediction, classes = looked(found).prediction, found.conversion.prototypes.classes
     near = {int(classes[p]): int(p) for p in np.argsort(prediction.distance, kind="stable")[::-1]}
     others, text = rivals(prediction, classes), asked.query.get("rival", "")
     if prediction.predicted not in near or not others:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.claims.curves import lines_and_bands, step_in_short
+from app.claims.curves import last_step, lines_and_bands
 from app.figures.curves import COVERAGE, CURVES, Curve, course, range_of
 from kmex_core.analysis.suggestion import overall, overall_reason
 from kmex_core.prototypes.suggestion import Evidence
@@ -34,7 +34,7 @@ def timeline(sweeps: Sequence[Sweep], evidence: Evidence | None, source: Callabl
         "curves": [_drawn(name, curve, sweeps) for name, curve in _curves(sweeps).items()],
         "suggested": None if evidence is None else overall(evidence),
         "reason": "" if evidence is None else overall_reason(evidence),
-        "steps": [step_in_short(sweeps, k) for k in ks],
+        "steps": [last_step(sweeps, k) for k in ks],
         "about": lines_and_bands(sweeps),
     }
 

@@ -159,6 +159,30 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
     )
 
 
+def images_by_prototype(train: Split, prototypes: Prototypes) -> np.ndarray:
+    """(K, A) int64, how many of the training images that each prototype is the nearest of have each attribute."""
+    counts = [np.bincount(prototypes.activated[has], minlength=len(prototypes)) for has in train.attributes.T]
+    return np.stack(counts, 1).astype(np.int64)
+
+
+def correlated_order(correlation: np.ndarray) -> np.ndarray:
+    """(A,) int64, the attributes in an order that puts correlated ones side by side: the leaves of average linkage, at
+    the distance 1 − |correlation|.
+
+    Args:
+        correlation: (A, A), −1…1.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(correlation) < 3:
+        return np.arange(len(correlation))
+    distance = 1 - np.abs(correlation)
+    np.fill_diagonal(distance, 0)
+    condensed = squareform(np.clip((distance + distance.T) / 2, 0, None), checks=False)
+    return np.asarray(leaves_list(linkage(condensed, "average", optimal_ordering=True)), dtype=np.int64)
+
+
 def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
     """(K, A) what the prototypes' pictures have, and what of it is known; one without a picture has nothing."""
     there = (prototypes.exemplar >= 0)[:, None]

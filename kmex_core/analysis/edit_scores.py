@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kmex_core import metrics
+from kmex_core.base.jsontext import plain
 from kmex_core.data.dataset import Split
 from kmex_core.prototypes.temperature import halves_of
 
@@ -81,12 +82,9 @@ class EditScores:
 
     def described(self) -> dict[str, Any]:
         """JSON-like, as pages and stored versions have it."""
-        return {
-            "scored": asdict(self.scored),
-            "untouched": asdict(self.untouched),
-            "before": {"scored": asdict(self.before_scored), "untouched": asdict(self.before_untouched)},
-            "from": self.origin,
-        }
+        before = {"scored": asdict(self.before_scored), "untouched": asdict(self.before_untouched)}
+        parts = {"scored": asdict(self.scored), "untouched": asdict(self.untouched), "before": before}
+        return {**plain(parts), "from": self.origin}
 
 
 class Part:

@@ -47,6 +47,7 @@ from kmex_core.metrics.effective import (
     random_effective,
 )
 from kmex_core.metrics.ghosting import ghosting
+from kmex_core.metrics.group_chance import GroupChance, group_chance
 
 __all__ = [
     "CONFIDENCE",
@@ -54,6 +55,7 @@ __all__ = [
     "AttributeChance",
     "Band",
     "GroupAccuracy",
+    "GroupChance",
     "Subgroups",
     "accuracy",
     "agreement",
@@ -77,6 +79,7 @@ __all__ = [
     "frequency",
     "ghosting",
     "group_accuracy",
+    "group_chance",
     "lift",
     "paired_interval",
     "paired_p_value",

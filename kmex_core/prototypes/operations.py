@@ -28,10 +28,11 @@ class Operation:
 
     def described(self) -> dict[str, Any]:
         """The operation as a JSON object, see `operations_from`."""
-        values = dataclasses.asdict(self)
+        values = {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
         plain = {
-            _JSON_NAMES.get(name, name): list(value) if isinstance(value, tuple) else value
+            name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
+            if value is not None
         }
         return {"op": self.op} | plain
 
@@ -142,7 +143,7 @@ def _operation(number: int, entry: Any) -> Operation:
         raise InputError(f"{where}: '{kind.op}' has no entry '{unknown[0]}'; it takes {' and '.join(names)}.")
     values = {}
     for name, field in names.items():
-        if name not in entry and field.default is not dataclasses.MISSING:
+        if entry.get(name) is None and field.default is not dataclasses.MISSING:
             continue
         values[field.name] = _value(f"{where} ({kind.op})", name, entry.get(name), kind is Merge)
     return kind(**values)

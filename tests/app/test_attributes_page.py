@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +14,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import read
+from app.components.attributes import covered as shown_covered
 from app.components.attributes import curves as shown_curves
-from app.figures.attributes import (
-    CURVES,
-    accuracy_figure,
-    attribute_label,
-    correlation_figure,
-    coverage_figure,
-    curves_figure,
-)
+from app.figures.attributes import CURVES, curves_figure
 from app.selection import Selection
 from kmex_core import metrics
 from kmex_core.analysis import coverage as attributes
-from kmex_core.analysis.tables.attributes import accuracy_table, curves_table
+from kmex_core.analysis.tables.attributes import accuracy_table, correlation_table, curves_table
 from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.data.registry import ImageDataset
@@ -54,8 +50,16 @@ def swept(demo: Store, digits: ModelInfo, data: ImageDataset, monkeypatch: pytes
     return attribute_curves(Subject(demo, digits, data), KS, [0, 1])
 
 
-def tables(test: AppTest) -> list[pd.DataFrame]:
-    return [one.value for one in test.dataframe]
+def matrix(test: AppTest, corner: str) -> dict[str, Any]:
+    """What the page sends to the matrix whose first column has this head."""
+    sent = [
+        json.loads(one.proto.json) for one in test.get("bidi_component") if one.proto.component_name == "kmex_matrix"
+    ]
+    return next(one for one in sent if one["corner"] == corner)
+
+
+def rows_of(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for section in data["sections"] for row in section["rows"]]
 
 
 @pytest.mark.usefixtures("swept")
@@ -70,14 +74,51 @@ def test_the_page_says_first_what_there_is_to_know(
     assert captured.delta == f"chance {chance.low:g} to {chance.high:g}"
     captions = " ".join(caption.value for caption in test.caption)
     assert f"a surplus beyond ±{metrics.simultaneous_limit(found.chance.deviation_pairs):.1f}" in captions
-    assert f"differ by more than {metrics.simultaneous_limit(found.chance.deviation_correlation):.2f}" in captions
     shown = {metric.label: metric.value for metric in test.metric}
     assert shown["Captured ↑"] == f"{int(found.captured.sum())} of 5"
     assert shown["Error of correlations ↓"] == f"{found.error:.3f}"
     assert shown["Ghosts ↓"] == "0 of 50"
-    by_attribute = tables(test)[0]
-    assert by_attribute["captured"].is_monotonic_increasing, "what is missed comes first"
-    assert set(by_attribute["attribute"]) == {"Even", "Below Five", "Round", "Coin", "Rare"}
+
+
+@pytest.mark.usefixtures("swept")
+def test_prototypes_are_columns_with_their_pictures_and_every_mark_opens_its_images(
+    page: Page, demo: Store, digits: ModelInfo, data: ImageDataset
+) -> None:
+    sent = matrix(healthy(page("attributes", attribute="Round")), "Attribute")
+    prototypes = Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes
+    train = data.split("train")
+    pictures = [head["picture"] for head in sent["heads"] if head["picture"]]
+    assert pictures == [f"train/{image}" for image in prototypes.exemplar]
+    assert [head["group"] for head in sent["heads"][:50:5]] == list(digits.class_names)
+    assert sent["heads"][7]["conditions"] == ["prototype:1.2", "split:train"]
+    assert {row["title"] for row in rows_of(sent)} == {"Even", "Below Five", "Round", "Coin", "Rare"}
+    assert [row["title"] for row in rows_of(sent) if row["picked"]] == ["Round"]
+    for row in rows_of(sent):
+        column = train.attribute_names.index(row["title"].replace(" ", "_"))
+        assert row["conditions"] == [f"attribute:{train.attribute_names[column]}", "split:train"]
+        assert len(row["cells"]) == len(sent["heads"])
+        for p, cell in enumerate(row["cells"][:50]):
+            assert cell["mark"] == train.attributes[prototypes.exemplar[p], column]
+            images = train.attributes[prototypes.activated == p, column]
+            assert cell["tint"] == pytest.approx(images.mean())
+            opened = ["prototype:" + f"{p // 5}.{p % 5}", *row["conditions"]] if images.any() else []
+            assert cell["conditions"] == opened, "a mark with no images opens none"
+
+
+@pytest.mark.usefixtures("swept")
+def test_many_prototypes_are_counted_by_class(
+    page: Page, demo: Store, digits: ModelInfo, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown_covered, "MOST_CELLS", 40)
+    test = healthy(page("attributes"))
+    sent = matrix(test, "Attribute")
+    assert [head["note"] for head in sent["heads"][:8]] == list(digits.class_names[:8])
+    assert any("The first 8 of 10 classes" in caption.value for caption in test.caption)
+    prototypes = Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes
+    even = next(row for row in rows_of(sent) if row["title"] == "Even")
+    for label, cell in enumerate(even["cells"][:8]):
+        having = int(data.split("train").attributes[prototypes.exemplar[prototypes.classes == label], 0].sum())
+        assert cell["text"] == (f"{having} of 5" if having else "")
 
 
 @pytest.mark.usefixtures("swept")
@@ -94,28 +135,91 @@ def test_a_chosen_attribute_is_in_the_link_and_shows_its_prototypes(page: Page) 
     test = healthy(page("attributes"))
     test.selectbox(key="attribute-choice").select("Round").run()
     assert healthy(test).query_params["attribute"] in ("Round", ["Round"])
-    assert any(words.value.startswith("**Round** occurs in ") for words in test.markdown)
+    words = next(words.value for words in test.markdown if words.value.startswith("**Round** occurs in "))
+    assert "random training images of each class give" in words
     again = healthy(page("attributes", attribute="Round"))
     assert again.selectbox(key="attribute-choice").value == "Round"
     assert healthy(page("attributes", attribute="Nothing")).selectbox(key="attribute-choice").value is None
 
 
 @pytest.mark.usefixtures("swept")
-def test_a_planted_subgroup_is_named_first(page: Page, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_subgroup_is_named_first_and_is_one_entry(
+    page: Page, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = read.conversion
     test = data.split("test")
-    failed = test.attributes[:, 0] & test.attributes[:, 2]
+    failed = test.attributes[:, 3] & test.attributes[:, 2]
 
     def planted(chosen: Selection) -> Conversion:
         return replace(whole(chosen), test_predicted=np.where(failed, (test.labels + 1) % 10, test.labels))
 
     monkeypatch.setattr(read, "conversion", planted)
-    shown = healthy(page("attributes"))
+    shown = healthy(page("attributes", tab="Errors"))
     words = next(one.value for one in shown.markdown if one.value.startswith("Least accurate:"))
     assert words.startswith(
-        f"Least accurate: **Even + Round**. KMEx is correct on 0.0% of its {failed.sum()} test images (95 % interval "
+        f"Least accurate: **Round + Coin**. KMEx is correct on 0.0% of its {failed.sum()} test images (95 % interval "
     )
-    assert f"against {1 - failed.mean():.1%} of all test images" in words
+    assert f"against {1 - failed.mean():.1%} of all test images; less accurate than by chance." in words
+    sections = matrix(shown, "Group")["sections"]
+    assert sections[0]["title"] == "Less accurate than by chance"
+    first = sections[0]["rows"][0]
+    assert first["fold"].startswith("+ anything: ")
+    assert first["rows"][0]["title"] in ("+ Coin", "+ Round")
+    assert first["rows"][0]["conditions"] == ["attribute:Round", "attribute:Coin", "split:test"]
+    wrong = next(cell for cell in first["rows"][0]["cells"] if "wrong" in cell["conditions"])
+    assert wrong["conditions"] == ["attribute:Round", "attribute:Coin", "wrong", "split:test"]
+    assert wrong["text"] == f"{failed.sum()} of {failed.sum()}"
+    folded = [row for section in sections for one in section["rows"] for row in (one, *one["rows"])]
+    assert len(folded) == len(accuracy_table(test, whole(Selection(models.describe(Store(), "digits"), KMeans(5)))))
+
+
+@pytest.mark.usefixtures("swept")
+def test_the_bars_are_the_intervals_in_the_table(
+    page: Page, demo: Store, digits: ModelInfo, data: ImageDataset
+) -> None:
+    sent = matrix(healthy(page("attributes", tab="Errors")), "Group")
+    table = accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get())
+    axis = int(sent["heads"][1]["note"].partition("%")[0]) / 100
+    for row in rows_of(sent):
+        expected = table[table["group"].str.replace("_", " ") == row["title"]].iloc[0]
+        bar = row["cells"][1]["bar"]
+        for name, column in (("value", "accuracy"), ("low", "low"), ("high", "high"), ("bandHigh", "chance_high")):
+            assert axis + bar[name] * (1 - axis) == pytest.approx(expected[column])
+        assert 0 <= bar["low"] <= bar["value"] <= bar["high"] <= 1
+        assert f"{expected['accuracy']:.1%}" == row["cells"][0]["text"]
+
+
+@pytest.mark.usefixtures("swept")
+def test_correlations_of_images_and_prototypes_are_one_matrix(
+    page: Page, demo: Store, digits: ModelInfo, data: ImageDataset
+) -> None:
+    test = healthy(page("attributes", tab="Correlations"))
+    found = attributes.coverage(data.split("train"), Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes)
+    limit = metrics.simultaneous_limit(found.chance.deviation_correlation)
+    assert any(f"by more than {limit:.2f}, which the largest" in words.value for words in test.markdown)
+    sent = matrix(test, "Attribute")
+    order = [found.names.index(row["title"].replace(" ", "_")) for row in rows_of(sent)]
+    assert sorted(order) == list(range(5))
+    for i, row in enumerate(rows_of(sent)):
+        for j, cell in enumerate(row["cells"]):
+            among = found.correlation if j < i else found.correlation_prototypes
+            if i != j and abs(among[order[i], order[j]]) >= 0.1:
+                assert cell["tint"] == pytest.approx(among[order[i], order[j]])
+                assert float(cell["text"].replace("−", "-")) == pytest.approx(cell["tint"], abs=0.051)
+    largest = rows_of(matrix(test, "Pair"))[0]
+    table = correlation_table(found)
+    most = (table["prototypes"] - table["images"]).abs().max()
+    assert abs(float(largest["cells"][2]["text"].replace("−", "-"))) == pytest.approx(most, abs=0.006)
+
+
+@pytest.mark.usefixtures("swept")
+def test_links_of_before_still_lead_where_they_did(page: Page) -> None:
+    test = healthy(page("attributes", subgroups="Over-represented"))
+    assert test.segmented_control(key="subgroups").value == "over"
+    assert matrix(test, "Pair")["about"] == "Over-represented pairs of attributes"
+    refused = healthy(page("attributes", tab="Elsewhere"))
+    assert "Choose one of Covered, Errors, Correlations." in refused.warning[0].value
+    assert any("attributes are captured" in words.value for words in refused.markdown)
 
 
 def test_missing_curves_are_computed_in_the_background(
@@ -139,7 +243,8 @@ def test_own_prototypes_are_audited_and_marked(
     assert f"With {info.k} prototype" in test.markdown[1].value
     found = built_in_attribute_curves([Subject(demo, each, data) for each in [info]])
     assert {metric.label: metric.value for metric in test.metric}["Captured ↑"] == f"{found.captured[0, 0]} of 5"
-    assert not any("black box" in words.value for words in test.markdown if words.value.startswith("Least accurate:"))
+    errors = healthy(page("attributes", model="digits-protopnet", kmex="false", tab="Errors"))
+    assert not any("black box" in words.value for words in errors.markdown if words.value.startswith("Least accurate:"))
 
 
 def test_trainings_with_other_numbers_are_joined(
@@ -192,39 +297,6 @@ def test_the_faces_have_attributes_from_the_start(
 # ---- figures --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def found(demo: Store, digits: ModelInfo, data: ImageDataset) -> attributes.Coverage:
-    return attributes.coverage(data.split("train"), Subject(demo, digits, data).conversion(KMeans(5)).get().prototypes)
-
-
-def test_the_matrix_has_a_mark_for_every_attribute_and_prototype(found: attributes.Coverage) -> None:
-    order = np.argsort(-found.frequency)
-    classes = [str(at // 5) for at in range(50)]
-    figure = coverage_figure(found, order, classes, "Round")
-    without, having = figure.data
-    assert len(having.x) == found.has.sum()
-    assert len(having.x) + len(without.x) == found.has.size
-    for x, y, told in zip(having.x, having.y, having.customdata, strict=True):
-        assert found.has[x, order[y]]
-        assert told[0] == found.names[order[y]]
-        assert told[2] == classes[x]
-    assert having.marker.symbol != without.marker.symbol, "not by colour alone"
-    assert figure.layout.yaxis.ticktext[0] == attribute_label(found, int(order[0]))
-    missed = replace(found, has=np.zeros_like(found.has))
-    assert attribute_label(missed, 0).startswith("✕ Even (")
-
-
-def test_many_prototypes_are_counted_by_class(found: attributes.Coverage) -> None:
-    many = replace(found, has=np.tile(found.has, (3, 1)))
-    classes = [str(at // 15) for at in range(150)]
-    shown = coverage_figure(many, np.arange(5), classes, "").data[0]
-    assert list(shown.x) == [str(label) for label in range(10)]
-    for label in range(10):
-        for at in range(5):
-            count = many.has[15 * label : 15 * label + 15, at].sum()
-            assert (np.isnan(shown.z[at][label]) and count == 0) or shown.z[at][label] == count
-
-
 def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: attributes.Curves) -> None:
     one = attributes.Curves(
         swept.names,
@@ -256,21 +328,3 @@ def test_curves_have_bands_over_seeds_and_a_mark_at_the_chosen_number(swept: att
     alone = curves_figure(table.tail(1), "error", 5, KS, 5).data[0]
     assert (alone.error_y.array[0], alone.error_y.arrayminus[0]) == pytest.approx((0.1, 0.1))
     assert max(band.y) == pytest.approx((swept.error.mean(0) + swept.error.std(0, ddof=1)).max())
-
-
-def test_a_matrix_of_correlations_is_centred_on_no_correlation(found: attributes.Coverage) -> None:
-    shown = correlation_figure(found.correlation, found.names, "Correlation").data[0]
-    assert (shown.zmin, shown.zmax) == (-1, 1)
-    assert list(shown.x) == ["Even", "Below Five", "Round", "Coin", "Rare"]
-
-
-def test_groups_have_intervals_around_their_accuracy(demo: Store, digits: ModelInfo, data: ImageDataset) -> None:
-    table = accuracy_table(data.split("test"), Subject(demo, digits, data).conversion(KMeans(5)).get()).head(4)
-    figure = accuracy_figure(table, "KMEx", 0.9)
-    ours, black_box = figure.data
-    assert list(ours.x) == pytest.approx(table["accuracy"] * 100)
-    assert list(ours.x + ours.error_x.array) == pytest.approx(table["high"] * 100)
-    assert list(black_box.x - black_box.error_x.arrayminus) == pytest.approx(table["low_black_box"] * 100)
-    assert ours.marker.symbol != black_box.marker.symbol
-    alone = accuracy_figure(table.drop(columns=["accuracy_black_box"]), "ProtoPNet", 0.9)
-    assert len(alone.data) == 1

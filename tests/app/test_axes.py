@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.figures.attributes import CURVES as ATTRIBUTE_CURVES
-from app.figures.attributes import accuracy_figure, curves_figure
+from app.figures.attributes import curves_figure
 from app.figures.axis import axis_range
 from app.figures.curves import CURVES
 from app.figures.evaluation import distribution_figure, ordering_figure, shares_figure
@@ -93,8 +93,6 @@ def test_shares_and_probabilities_end_at_0_and_100(share: float) -> None:
     probability = np.array([share, 1 - share])
     table = prediction_table(["ant", "bee"], probability, probability, np.array([0.1, 9.0]), np.array([0, 1]))
     within(probability_figure(table, None).layout.xaxis, 0, 100)
-    groups = pd.DataFrame({"group": ["a"], "images": [9], "accuracy": [share], "low": [0.0], "high": [1.0]})
-    within(accuracy_figure(groups, "KMEx", share).layout.xaxis, 0, 100)
     pieces = pd.DataFrame(
         {
             "class": ["ant"] * 9,

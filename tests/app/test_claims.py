@@ -172,23 +172,21 @@ def test_differences_that_cannot_be_read_are_not_claimed() -> None:
 def test_the_last_step_is_said_with_what_chance_leaves_of_it() -> None:
     inertia = np.array([[60.0, 40], [50, 30], [40, 20]])
     far = sweep_of(3, images=1000, agreement=[0.5, 0.9, 0.9], inertia=inertia)
-    assert claims.last_step([far], 2) == (
-        "From 1 to 2 per class, agreement changes by +40.00 percentage points, and the squared distance of training "
-        "images to their prototype falls by 20.0%."
+    assert curves.last_step([far], 2) == (
+        "From 1 to 2: agreement +40.00 points; squared distances to prototypes fall by 20.0%."
     )
-    assert claims.last_step([far], 3) == (
-        "From 2 to 3 per class, agreement changes by +0.00 percentage points (the intervals overlap: no more than "
-        "chance), and the squared distance of training images to their prototype falls by 25.0%."
+    assert curves.last_step([far], 3) == (
+        "From 2 to 3: agreement +0.00 points (no more than chance); squared distances to prototypes fall by 25.0%."
     )
     falls = sweep_of(3, images=1000, agreement=[0.9, 0.5, 0.5], inertia=inertia)
-    assert "changes by -40.00 percentage points, and" in claims.last_step([falls], 2)
-    both = claims.last_step([far, sweep_of(3, images=1000, agreement=[0.5, 0.8, 0.9], inertia=inertia / 7)], 2)
-    assert "changes by +35.00 percentage points, on average over 2 seeds, and" in both
-    assert "falls by 20.0%" in both
-    assert claims.last_step([far], 1) == ""
-    assert claims.last_step([far], SUGGESTED) == ""
+    assert "agreement −40.00 points;" in curves.last_step([falls], 2)
+    both = curves.last_step([far, sweep_of(3, images=1000, agreement=[0.5, 0.8, 0.9], inertia=inertia / 7)], 2)
+    assert "agreement +35.00 points;" in both, "the mean over seeds"
+    assert "fall by 20.0%" in both
+    assert curves.last_step([far], 1) == ""
+    assert curves.last_step([far], SUGGESTED) == ""
     nothing = sweep_of(3, agreement=[0.5, 0.9, 0.9], inertia=np.zeros((3, 2)))  # all images of a class are one point
-    assert claims.last_step([nothing], 3).endswith("falls by 0.0%.")
+    assert curves.last_step([nothing], 3).endswith("fall by 0.0%.")
 
 
 def test_diversity_hardly_moves_only_where_it_does_not() -> None:
@@ -311,7 +309,7 @@ def test_without_a_black_box_sentences_are_about_accuracy() -> None:
     assert curves.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
     assert curves.swept_share([alone]) == ("accuracy", "is correct on")
     assert "black box" not in claims.predictions_over_k([alone], 2)
-    assert "accuracy changes by" in claims.last_step([alone], 2)
+    assert ": accuracy +" in curves.last_step([alone], 2)
 
 
 def test_every_claim_is_tried() -> None:

@@ -29,7 +29,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, cards, data_of, healthy
+from tests.helpers.pages import Page, cards, data_of, healthy, links
 
 
 @pytest.fixture
@@ -300,7 +300,15 @@ def test_a_prototype_has_a_page_of_its_own(
     monkeypatch.setattr(read, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
     test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
     assert test.title[0].value == f"Prototype {p}"
-    assert data_of(test, "map")["selected"] == f"prototype-{p}"
+    shown = links(test)
+    assert shown["Show on the map"]["point"] == ["prototype-3.2"]
+    assert shown["Explain with relevance maps"]["training"] == [str(prototypes.exemplar[p])]
+    assert shown["Select all in Explore"]["select"] == ["prototype:3.2", "class:3", "split:train"]
+    assert shown["Select these mistakes in Explore"]["select"] == ["prototype:3.2", "wrong", "split:train"]
+    others = dataset_of(digits).split("train").labels[[4, 9]]  # by class, as there are several
+    assert len(shown) == 4 + len(set(others.tolist())) > 5
+    for label in others:
+        assert shown[f"{label}: 1"]["select"] == ["prototype:3.2", f"class:{label}", "split:train"]
     galleries = [
         json.loads(element.proto.json)
         for element in test.get("bidi_component")

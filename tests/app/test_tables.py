@@ -42,7 +42,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "models-table": ["models"],
         "digits-training.csv": ["training", *DIGITS],
     },
-    ("evaluate", (("images", "4"),)): {
+    ("audit", (("images", "4"),)): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS],
         "digits-prototypes-5.csv": ["prototype-shares", *DIGITS],
         "digits-stability-5.csv": ["stability", *DIGITS],
@@ -51,7 +51,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "4"],
         "digits-map-checks.csv": ["map-checks", *DIGITS, "--images", "4"],
     },
-    ("evaluate", (("images", "4"), ("k", "2"), ("method", "Gradient × input"))): {
+    ("audit", (("images", "4"), ("k", "2"), ("method", "Gradient × input"))): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
         "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
         "digits-stability-2.csv": ["stability", *DIGITS, "--k", "2", "--runs", "3"],
@@ -59,13 +59,13 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
     },
-    ("evaluate", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
+    ("audit", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
         "digits-confusion-black_box.csv": ["confusion-black-box", *DIGITS],
         "digits-prototypes-4.csv": ["prototype-shares", *DIGITS, "--k", "4"],
         "digits-stability-4.csv": ["stability", *DIGITS, "--k", "4"],
         "digits-metrics.csv": ["metrics", *DIGITS, "--k", "4", "--images", "0"],
     },
-    ("evaluate", (("images", "100"), ("model", "digits-protopnet"), ("kmex", "false"))): {
+    ("audit", (("images", "100"), ("model", "digits-protopnet"), ("kmex", "false"))): {
         "digits-protopnet-confusion-predicted.csv": ["confusion", "--model", "digits-protopnet", "--own"],
         "digits-protopnet-prototypes-own.csv": ["prototype-shares", "--model", "digits-protopnet", "--own"],
         "digits-protopnet-metrics.csv": ["metrics", "--model", "digits-protopnet", "--own", "--images", "0"],
@@ -95,9 +95,11 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "faces-attribute-curves.csv": ["attribute-curves", *FACES, "--k", "4:5"],  # stores what the next reads
         "faces-5-attributes.csv": ["attributes", *FACES],
         "faces-5-coverage.csv": ["attribute-coverage", *FACES],
-        "faces-5-correlations.csv": ["attribute-correlations", *FACES],
         "faces-5-subgroups.csv": ["attribute-subgroups", *FACES],
-        "faces-5-accuracy.csv": ["attribute-accuracy", *FACES],
+    },
+    ("attributes", (("model", "faces"), ("tab", "Errors"))): {"faces-5-accuracy.csv": ["attribute-accuracy", *FACES]},
+    ("attributes", (("model", "faces"), ("tab", "Correlations"))): {
+        "faces-5-correlations.csv": ["attribute-correlations", *FACES],
     },
 }  # fmt: skip
 

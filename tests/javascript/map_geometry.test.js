@@ -52,11 +52,12 @@ test('all images are seen in a window of any shape', () => {
   }
 });
 
-test('all images are seen beside what covers the map at its right', () => {
+test('all images are seen beside what covers the map at its edges', () => {
   const size = { width: 1000, height: 500 };
-  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, 300), size);
+  const seen = new geometry.Frame(geometry.whole({ reach: [0.95, 0.2] }, size, { right: 300, bottom: 100 }), size);
   const [left, right] = [seen.x(-0.95), seen.x(0.95)];
   assert.ok(left > 0 && right < 700 && right - left > 630, `from ${left} to ${right}`);
+  assert.ok(Math.abs((seen.y(0.2) + seen.y(-0.2)) / 2 - 200) < 1e-9, 'in the middle of what is free');
 });
 
 test('zooming keeps what is at a point there, and stops at bounds', () => {
@@ -80,7 +81,7 @@ test('many prototypes are drawn smaller, within bounds', () => {
 test('a prototype is larger when it stands for more images', () => {
   assert.deepEqual(
     [0, 1, 2].map((p) => geometry.sideOf(sceneOf(), p)),
-    [10.2, 16.8, 3.5999999999999996],
+    [9, 14.399999999999999, 3.5999999999999996],
   );
 });
 
@@ -92,7 +93,7 @@ test('images and prototypes are placed on the screen', () => {
 
 test('a ring lies around what is selected', () => {
   const scene = sceneOf();
-  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 20.8 });
+  assert.deepEqual(geometry.ringOf(scene, 'prototype-1'), { place: [100, 100], radius: 18.4 });
   assert.deepEqual(geometry.ringOf(scene, 'test-0'), { place: [200, 200], radius: 9 });
   assert.equal(geometry.ringOf(scene, 'prototype-3'), null);
 });
@@ -100,9 +101,9 @@ test('a ring lies around what is selected', () => {
 test('the uppermost prototype under the pointer is hit', () => {
   const scene = sceneOf();
   assert.equal(geometry.prototypeUnder(scene, [100, 100]), 0);
-  assert.equal(geometry.prototypeUnder(scene, [107, 100]), 0); // half a side and two pixels
-  assert.equal(geometry.prototypeUnder(scene, [109, 100]), 1); // the larger one below it
-  assert.equal(geometry.prototypeUnder(scene, [112, 100]), -1);
+  assert.equal(geometry.prototypeUnder(scene, [106, 100]), 0); // half a side and two pixels
+  assert.equal(geometry.prototypeUnder(scene, [108, 100]), 1); // the larger one below it
+  assert.equal(geometry.prototypeUnder(scene, [110, 100]), -1);
   assert.equal(geometry.prototypeUnder(scene, [155, 150]), 2); // a ghost reaches its whole side
 });
 
@@ -146,7 +147,12 @@ test('names collide with no prototype and no other name, and are left out where 
   const layer = { x: many, y: [...many].reverse(), class: many.map(() => 0), share: many.map(random), ghost: [] };
   const scene = sceneOf(layer);
   scene.cloud.names = Array.from({ length: 12 }, (_, label) => [label, 2 * random() - 1, 2 * random() - 1]);
-  const boxes = placed(scene, () => 40).map(({ x, y }) => ({ left: x - 20, right: x + 20, top: y - 8, bottom: y + 8 }));
+  const boxes = placed(scene, () => 40, []).map(({ x, y }) => ({
+    left: x - 20,
+    right: x + 20,
+    top: y - 8,
+    bottom: y + 8,
+  }));
   assert.ok(boxes.length >= 6, `${boxes.length} names`);
   const squares = many.map((_, p) => {
     const [x, y] = geometry.prototypePlace(scene, p);
@@ -159,6 +165,8 @@ test('names collide with no prototype and no other name, and are left out where 
   const full = { ...layer, x: [0], y: [0], share: [1], class: [0] };
   const crowded = sceneOf({ ...full, x: [0], y: [0] });
   crowded.cloud.names = [[0, 0, 0]];
-  assert.equal(placed(crowded, () => 2000).length, 1); // above it
-  assert.equal(placed({ ...crowded, classes: new Set([1]) }, () => 40).length, 0);
+  assert.equal(placed(crowded, () => 2000, []).length, 1); // above it
+  assert.equal(placed({ ...crowded, classes: new Set([1]) }, () => 40, []).length, 0);
+  const covered = { left: -1e4, top: -1e4, right: 1e4, bottom: 1e4 };
+  assert.equal(placed(crowded, () => 40, [covered]).length, 0);
 });

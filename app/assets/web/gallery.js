@@ -62,7 +62,16 @@ class Gallery {
   /** @param {MouseEvent} event */
   click(event) {
     const card = event.target instanceof Element && event.target.closest('a');
-    if (!card || !card.href || !card.dataset.id || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    if (
+      !card ||
+      !card.href ||
+      !card.dataset.id ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.shiftKey ||
+      event.button !== 0
+    )
+      return;
     event.preventDefault();
     this.component.setTriggerValue('picked', card.dataset.id);
   }

@@ -43,6 +43,7 @@ class PageMap {
       pick: (name) => name && this.component.setTriggerValue('picked', name),
       view: (text) => this.component.setStateValue('view', text),
     });
+    this.map.root.classList.add('kx-map-pixelated');
     roots.set(this.map.root, this.map);
     this.turn = 0; // of `update`: a newer one overtakes
     /** @type {Map<string, import('./map/data.js').Prototypes>} */

@@ -18,7 +18,7 @@ from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 from kmex_core.relevance.types import Explanation
 
-COLUMNS = 4
+COLUMNS = 3
 
 
 def show_contrast(
@@ -65,7 +65,6 @@ def show_contrast(
         exemplars = [ground(train.image(int(prototypes.exemplar[each])), preprocessing) for each in (p, q)]
         figures = [
             plain(exemplars[0], f"Nearest prototype of {names[own]}"),
-            plain(image, "Your image"),
             mapped(image, found, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
             plain(exemplars[1], f"Nearest prototype of {names[rival]}"),
         ]

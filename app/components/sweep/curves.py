@@ -13,7 +13,7 @@ from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import follow, offer
 from app.components.shared.sweeps import computed_here
-from app.figures.curves import curves_of
+from app.figures.curves import CURVES
 from app.figures.sweep import sweep_figure
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import ONCE_PER_MODEL
@@ -23,6 +23,7 @@ from kmex_core.commands.sweep import sweep_job
 from kmex_core.prototypes.sweep import Sweep
 
 TOP = "sweep-top"
+SHOWN = ("accuracy_kmex", "ghosting")  # the timeline of Explore has agreement and the effective number
 
 
 def wait_for_sweep(chosen: Selection) -> bool:
@@ -65,27 +66,22 @@ def show_sweep(chosen: Selection, sweeps: Mapping[int, Sweep], suggested: int | 
         suggested: the number for all classes that is marked, too.
     """
     k, several = chosen.kmeans.k, list(sweeps.values())
-    curves = curves_of(several)
     with st.container(border=True, key=TOP):
         st.markdown(claims.predictions_over_k(several, k))
-        if step := claims.last_step(several, k):
-            st.markdown(step)
         st.caption(lines_and_bands(several))
         smallest = int(several[0].counts[-1].min())
         if smallest < KS[-1]:
             st.caption(f"The smallest class has {smallest:,} different training images, and no more prototypes.")
         show_download("Curves as CSV", sweep_table(sweeps), f"{chosen.model.name}-sweep.csv")
-    names = list(curves)
-    for pair in (names[: len(names) - 2], names[-2:]):
-        for place, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
-            with place:
-                kind = curves[name].kind
-                st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
-                show_figure(
-                    f"sweep-{name}",
-                    sweep_figure(several, k, suggested, name),
-                    f"{kind.title} for {several[0].reach} numbers of prototypes per class",
-                )
+    for place, name in zip(st.columns(2, gap="medium"), SHOWN, strict=True):
+        with place:
+            kind = CURVES[name].kind
+            st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
+            show_figure(
+                f"sweep-{name}",
+                sweep_figure(several, k, suggested, name),
+                f"{kind.title} for {several[0].reach} numbers of prototypes per class",
+            )
 
 
 def _seeded(chosen: Selection, seed: int) -> Selection:

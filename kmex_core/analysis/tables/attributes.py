@@ -92,15 +92,17 @@ def subgroup_table(covered: Coverage) -> pd.DataFrame:
     """One row per combination of two attributes that some training image has, the most under-represented first.
 
     Returns:
-        Columns `subgroup`, `images`, `frequency`, `expected` (prototypes, if they were random training images of their
-        classes), `prototypes`, `surplus` and `beyond_chance` (whether `surplus` is larger than the largest of all pairs
-        is in 95 % of the draws: one band for all, since some of many pairs leave their own by chance).
+        Columns `subgroup`, `attribute`, `other`, `images`, `frequency`, `expected` (prototypes, if they were random
+        training images of their classes), `prototypes`, `surplus` and `beyond_chance` (whether `surplus` is larger than
+        the largest of all pairs is in 95 % of the draws: one band for all, since some of many pairs leave their own by
+        chance).
     """
     groups, expected = covered.subgroups, covered.chance.expected_pairs
     surplus = groups.prototypes - expected
     table = pd.DataFrame(
         {
             "subgroup": [group_name(covered.names, pair) for pair in groups.pairs],
+            **_attributes_of(covered.names, groups.pairs),
             "images": groups.images,
             "frequency": groups.frequency,
             "expected": expected,
@@ -115,9 +117,11 @@ def subgroup_table(covered: Coverage) -> pd.DataFrame:
 def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) -> pd.DataFrame:
     """One row per attribute and per combination of two that at least `LEAST_IMAGES` test images have, worst first.
 
-    Columns: `group`, `images`, `accuracy`, `low`, `high` (95 % Wilson interval), `difference` (to all test images), and
-    with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the one whose accuracy is
-    lowest at best, at the upper end of its interval, so that a few images prove little.
+    Columns: `group`, `attribute`, `other` (its attributes; `other` is "" for one), `images`, `accuracy`, `low`, `high`
+    (95 % Wilson interval), `difference` (to all test images), `expected`, `chance_low`, `chance_high` (if errors fell
+    at random within each class: mean, and a simultaneous 95 % band for all groups), `verdict` ("better", "within" or
+    "worse" than that), and with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the
+    one whose accuracy is lowest at best, at the upper end of its interval, so that a few images prove little.
 
     Args:
         test: M images.
@@ -129,20 +133,54 @@ def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) 
         return metrics.group_accuracy(predicted == test.labels, test.attributes, LEAST_IMAGES)
 
     accuracy = measured(conversion.test_predicted)
+    right = conversion.test_predicted == test.labels
+    chance = metrics.group_chance(right, test.labels, test.attributes, accuracy.groups)
+    beyond = np.abs(accuracy.accuracy - chance.expected) > chance.limit * chance.deviation
     table = pd.DataFrame(
         {
             "group": [group_name(test.attribute_names, pair) for pair in accuracy.groups],
+            **_attributes_of(test.attribute_names, accuracy.groups),
             "images": accuracy.images,
             "accuracy": accuracy.accuracy,
             "low": accuracy.low,
             "high": accuracy.high,
-            "difference": accuracy.accuracy - float(np.mean(conversion.test_predicted == test.labels)),
+            "difference": accuracy.accuracy - float(right.mean()),
+            "expected": chance.expected,
+            "chance_low": chance.low,
+            "chance_high": chance.high,
+            "verdict": np.where(beyond, np.where(accuracy.accuracy > chance.expected, "better", "worse"), "within"),
         }
     )
     if black_box and bool((conversion.test_black_box != NO_CLASS).any()):
         beside = measured(conversion.test_black_box)
         table = table.assign(accuracy_black_box=beside.accuracy, low_black_box=beside.low, high_black_box=beside.high)
     return table.iloc[accuracy.order].reset_index(drop=True)
+
+
+def group_families(table: pd.DataFrame) -> list[tuple[int, list[int]]]:
+    """The groups of `accuracy_table`, folded: each attribute with those of its pairs that no worse attribute has.
+
+    So that a single cause, such as sunglasses, is one entry and not one per pair with it.
+
+    Returns:
+        For each attribute its row in the table and the rows of the pairs below it, which are the worst first; the
+        attributes are in the order of their worst row. Every row of the table is there once.
+    """
+    rows = list(zip(table["attribute"], table["other"], strict=True))
+    single = {attribute: row for row, (attribute, other) in enumerate(rows) if not other}
+    families: dict[int, list[int]] = {row: [] for row in single.values()}
+    for row, (attribute, other) in enumerate(rows):
+        if other:  # a pair has no more images than either of its attributes, which therefore have rows
+            families[min(single[attribute], single[other])].append(row)
+    return sorted(families.items(), key=lambda family: min([family[0], *family[1][:1]]))
+
+
+def _attributes_of(names: Sequence[str], groups: np.ndarray) -> dict[str, list[str]]:
+    """Columns `attribute` and `other` of groups (G, 2); `other` is "" for a single attribute, which appears twice."""
+    return {
+        "attribute": [names[first] for first, _ in groups.tolist()],
+        "other": [names[second] if second != first else "" for first, second in groups.tolist()],
+    }
 
 
 def group_name(names: Sequence[str], pair: np.ndarray) -> str:

@@ -57,10 +57,6 @@ export class BoardView {
     this.rival = null; // null: the nearest
     this.method = ''; // "": the usual one
     this.root = element('section', { class: 'kx-board', 'aria-label': 'This looks like that', hidden: '' }, parent);
-    const head = element('div', { class: 'kx-board-head' }, this.root);
-    element('h2', { text: 'This looks like that' }, head);
-    this.remove = element('button', { type: 'button', class: 'kx-pill', text: 'Remove picture' }, head);
-    this.remove.addEventListener('click', () => this.takeAway());
     this.message = element('p', { class: 'kx-board-status', role: 'status' }, this.root);
     this.status = element('p', { class: 'kx-board-status', role: 'status' }, this.root);
     this.body = element('div', { class: 'kx-board-body' }, this.root);
@@ -80,7 +76,10 @@ export class BoardView {
     element('h3', { text: 'Probabilities' }, bars);
     this.bars = element('div', {}, bars);
     this.maps = new MapsPart(this.body);
-    this.open = element('button', { type: 'button', class: 'kx-pill', text: 'Open in Explain' }, this.body);
+    const foot = element('div', { class: 'kx-framing-bar' }, this.root);
+    this.open = element('button', { type: 'button', class: 'kx-pill', text: 'Open in Explain' }, foot);
+    this.remove = element('button', { type: 'button', class: 'kx-pill', text: 'Remove picture' }, foot);
+    this.remove.addEventListener('click', () => this.takeAway());
     this.open.title = 'The same picture at full width, with all options';
     this.open.addEventListener('click', () => this.openExplain());
   }
@@ -178,7 +177,7 @@ export class BoardView {
 
   forget() {
     this.board = null;
-    this.body.hidden = true;
+    this.body.hidden = this.open.hidden = true;
     this.status.textContent = '';
     this.contrast.clear();
     this.maps.clear();
@@ -214,7 +213,7 @@ export class BoardView {
   show(board) {
     this.board = board;
     this.root.removeAttribute('aria-busy');
-    this.body.hidden = false;
+    this.body.hidden = this.open.hidden = false;
     this.status.textContent = board.notes.join(' ');
     this.verdict.replaceChildren(verdict(board));
     this.picture.replaceChildren();

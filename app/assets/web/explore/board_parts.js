@@ -39,7 +39,7 @@ import { element } from '../dom.js';
  * @property {Sentence} decides
  * @property {[usual: number, limit: number] | null} scale of distances: the usual one, and one that is rarely exceeded
  *
- * @typedef {{ p: number, role: 'nearest' | 'rival' | 'second', near: string }} Compared
+ * @typedef {{ p: number, role: string, near: string }} Compared
  *
  * @typedef {{ shares: number[], map: number[], random: number[], brightness: number[] }} Curve
  */
@@ -48,7 +48,6 @@ import { element } from '../dom.js';
 /** @typedef {import('./columns.js').Layer} Layer */
 
 const MOST_BARS = 5;
-const ROLES = { nearest: 'Nearest', second: 'Second of its class', rival: 'Nearest of another class' };
 
 /** @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -158,7 +157,7 @@ export function likenesses(board, data, layer, source, pick) {
     const words = element('span', { class: 'kx-like-words' }, button);
     const title = element('span', {}, words);
     title.append(classTag(data.model, label), ` ${prototypeTitle(layer, p)}`);
-    element('span', { class: 'kx-role', text: ROLES[role] }, words);
+    element('span', { class: 'kx-role', text: role }, words);
     if (lengths) {
       const bar = element('span', { class: 'kx-distance', 'aria-hidden': 'true' }, words);
       element('span', {}, bar).style.width = `${100 * lengths.bars[row]}%`;

@@ -44,7 +44,7 @@ const WAYS = 0.45; // how far shades of a class go to black and white
 /** Colourings by their kind; attributes have one each. @type {[kind: string, title: string][]} */
 export const KINDS = [
   ['class', 'Class'],
-  ['correct', 'Right or wrong'],
+  ['correct', 'Right / wrong'],
   ['prototype', 'Prototype'],
   ['confidence', 'Confidence'],
   ['distance', 'Distance'],

@@ -63,11 +63,11 @@ export class ImageCard {
     this.image = element('img', { class: 'kx-card-picture' }, head);
     const facts = element('div', {}, head);
     this.table = element('dl', { class: 'kx-facts' }, facts);
-    this.buttons = element('div', { class: 'kx-buttons' }, this.root);
+    this.buttons = element('div', { class: 'kx-pills' }, this.root);
     this.explain = element('button', { type: 'button', class: 'kx-pill', text: 'Explain on the board' }, this.buttons);
     this.page = element('button', { type: 'button', class: 'kx-pill', text: 'Open in Explain' }, this.buttons);
     this.attributesTitle = element('h4', { text: 'Attributes' }, this.root);
-    this.attributes = element('div', { class: 'kx-buttons' }, this.root);
+    this.attributes = element('div', { class: 'kx-pills' }, this.root);
     element('h4', { text: 'Nearest prototype' }, this.root);
     this.nearest = element('button', { type: 'button', class: 'kx-row' }, this.root);
     this.nearestImage = element('img', { alt: '' }, this.nearest);

@@ -62,7 +62,7 @@ export class Legend {
     if (left > 0) element('li', { text: `… and ${left.toLocaleString('en')} more` }, this.list);
     this.shapes.replaceChildren();
     for (const entry of shapesFor(ghosts, far, test)) this.add(this.shapes, entry, null, []);
-    this.hint.textContent = 'Shift and drag to select: around images, or straight for a box';
+    this.hint.textContent = 'Shift and drag: select images';
     if (focused)
       this.list.querySelector(`[data-condition=${CSS.escape(focused)}]`)?.dispatchEvent(new Event('refocus'));
   }
@@ -130,9 +130,9 @@ function shapesFor(ghosts, far, test) {
     category: null,
   });
   return [
-    entry('square', 'prototype: the larger, the more images'),
+    entry('square', 'prototype, larger for more images'),
     ...(ghosts ? [entry('diamond', 'ghost: nearest to no image')] : []),
     ...(test ? [entry('dot', 'test images are larger')] : []),
-    ...(far ? [entry('cross', 'far from all others: its place says little')] : []),
+    ...(far ? [entry('cross', 'far from all others: place says little')] : []),
   ];
 }

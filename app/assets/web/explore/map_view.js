@@ -43,6 +43,7 @@ import { outlineIn, toggled } from './selection.js';
  */
 
 const COVERED = 0.35; // of the map's width: a legend that covers more leaves too little beside it
+const FOOT = 48; // pixels for what lies on the map's lower edge
 const PIXELATED = 32; // pixels of the network's input, up to which pixels are seen as squares
 
 export class MapView {
@@ -57,7 +58,8 @@ export class MapView {
     this.root = element('div', { class: 'kx-map-view' }, parent);
     this.map = new EmbeddingMap(this.root, hooks);
     this.legend = new Legend(this.root, {
-      resized: (width) => this.map.setCovered(width < COVERED * this.root.clientWidth ? width : 0),
+      resized: (width) =>
+        this.map.setCovered({ right: width < COVERED * this.root.clientWidth ? width : 0, bottom: FOOT }),
       toggle: (condition) => this.state && hooks.change({ select: toggled(this.state.conditions, condition) }),
     });
   }

@@ -100,7 +100,7 @@ export class Panel {
     this.image.root.hidden = mode !== 'image';
     this.boardSlot.hidden = mode !== 'board';
     this.tables.root.hidden = !asTable;
-    this.editSlot.hidden = mode !== 'gallery' && mode !== 'prototype';
+    this.editSlot.hidden = mode !== 'gallery' && mode !== 'prototype' && mode !== 'image';
     clearTimeout(this.resting);
     if (asTable)
       this.resting = window.setTimeout(() => this.tables.update(view), this.tables.root.isConnected ? REST : 0);

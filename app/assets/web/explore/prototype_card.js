@@ -55,7 +55,7 @@ export class PrototypeCard {
     this.test = element('p', {}, facts);
     this.origin = element('p', {}, facts);
     this.note = element('p', { class: 'kx-card-note' }, facts);
-    this.buttons = element('div', { class: 'kx-buttons' }, this.root);
+    this.buttons = element('div', { class: 'kx-pills' }, this.root);
     this.select = element('button', { type: 'button', class: 'kx-pill', text: 'Select its images' }, this.buttons);
     this.page = element('button', { type: 'button', class: 'kx-pill', text: 'Open prototype' }, this.buttons);
     this.rest = element('div', {}, this.root);

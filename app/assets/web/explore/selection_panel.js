@@ -63,8 +63,8 @@ export class SelectionPanel {
     this.activated = [];
     this.root = element('article', { class: 'kx-card-view' }, parent);
     this.title = element('h3', { tabindex: '-1' }, this.root);
-    this.conditions = element('div', { class: 'kx-buttons' }, this.root);
-    this.buttons = element('div', { class: 'kx-buttons' }, this.root);
+    this.conditions = element('div', { class: 'kx-pills' }, this.root);
+    this.buttons = element('div', { class: 'kx-pills' }, this.root);
     this.download = element('button', { type: 'button', class: 'kx-pill', text: 'Download CSV' }, this.buttons);
     this.clear = element('button', { type: 'button', class: 'kx-pill', text: 'Clear' }, this.buttons);
     this.factsTitle = element('h4', { text: 'More often here (bar) than in all images (line)' }, this.root);

@@ -50,8 +50,8 @@ class Table {
     this.down = false;
     this.page = 0;
     this.root = element('section', {}, parent);
-    this.title = element('h4', {}, this.root);
-    const frame = { class: 'kx-table', tabindex: '0', role: 'region', 'aria-label': name };
+    this.title = element('h3', {}, this.root);
+    const frame = { class: 'kx-data', tabindex: '0', role: 'region', 'aria-label': name };
     this.table = element('table', {}, element('div', frame, this.root));
     this.head = element('tr', {}, element('thead', {}, this.table));
     this.body = element('tbody', {}, this.table);
@@ -59,7 +59,7 @@ class Table {
     this.heads = [];
     /** @type {Row[]} */
     this.lines = [];
-    this.pages = element('div', { class: 'kx-buttons' }, this.root);
+    this.pages = element('div', { class: 'kx-pills' }, this.root);
     this.previous = element('button', { type: 'button', class: 'kx-pill', text: 'Previous' }, this.pages);
     this.where = element('span', { role: 'status' }, this.pages);
     this.next = element('button', { type: 'button', class: 'kx-pill', text: 'Next' }, this.pages);
@@ -162,7 +162,7 @@ class Row {
     fit(this.cells, rest.length, () => ({ root: element('td', {}, this.root) }));
     rest.forEach((column, c) => {
       say(this.cells[c].root, column.text(row));
-      this.cells[c].root.classList.toggle('kx-number', typeof column.value(row) === 'number');
+      this.cells[c].root.classList.toggle('kx-cell-value', typeof column.value(row) === 'number');
     });
   }
 }

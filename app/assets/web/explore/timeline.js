@@ -26,6 +26,7 @@ import {
  * @typedef {object} Hooks
  * @property {(k: number) => void} slide at each step, while the pointer or a key is down
  * @property {(k: number) => void} release when it is let go
+ * @property {(target: { page: string, query: Record<string, string> }) => void} open another page
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -69,6 +70,7 @@ export class TimelineView {
     this.noun = element('span', { class: 'kx-timeline-long' }, this.now);
     element('span', { text: 'per class' }, this.now);
     this.brief = element('span', { class: 'kx-timeline-brief' }, this.now);
+    this.take = element('button', { class: 'kx-timeline-take', type: 'button' }, this.now);
     this.slider = element('div', { class: 'kx-timeline-slider', role: 'slider', tabindex: '0' }, this.grid);
     this.slider.setAttribute('aria-label', 'Prototypes per class');
     this.scale = element('div', { class: 'kx-timeline-scale' }, this.slider);
@@ -80,11 +82,11 @@ export class TimelineView {
     this.words = element('div', { class: 'kx-timeline-words' }, this.root);
     this.step = element('p', {}, this.words);
     this.why = element('p', {}, this.words);
-    this.reason = element('span', {}, this.why);
-    this.take = element('button', { class: 'kx-pill', type: 'button' }, this.why);
     const reading = element('details', {}, this.words);
     element('summary', { text: 'How to read the curves' }, reading);
     this.about = element('p', {}, reading);
+    this.page = element('button', { class: 'kx-pill', type: 'button', text: 'Evidence on each class' }, reading);
+    this.page.addEventListener('click', () => this.hooks.open({ page: 'sweep', query: {} }));
     this.listen();
   }
 
@@ -164,7 +166,7 @@ export class TimelineView {
     this.root.classList.toggle('kx-none', place === null);
     this.scale.style.setProperty('--at', String(place ?? 0));
     const waits = k !== null && place !== null && !this.ready.has(k);
-    this.thumb.classList.toggle('kx-waiting', waits);
+    this.thumb.classList.toggle('kx-late', waits);
     this.slider.setAttribute('aria-busy', String(waits));
     if (k === null || place === null) {
       this.slider.setAttribute('aria-valuenow', String(timeline.ks[0]));
@@ -190,10 +192,10 @@ export class TimelineView {
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
     say(this.step, i < 0 ? 'These prototypes have no place on the timeline.' : steps[i] || first);
     this.why.hidden = suggested === null;
+    this.take.hidden = suggested === null || ks[i] === suggested;
     if (suggested === null) return;
-    say(this.reason, `Suggested: ${perClass(suggested)}. ${reason}`);
-    this.take.hidden = ks[i] === suggested;
-    say(this.take, `Go to ${suggested}`);
+    say(this.why, `Suggested: ${perClass(suggested)}. ${reason}`);
+    say(this.take, `Go to the suggested ${suggested}`);
   }
 
   /** @param {PointerEvent} event */

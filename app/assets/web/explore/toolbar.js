@@ -14,6 +14,13 @@ import { Menu } from './menu.js';
  * @property {(isLasso: boolean) => void} lasso whether a drag on the map draws an outline
  */
 
+/** @type {[show: Address['show'], text: string][]} */
+const SHOWS = [
+  ['all', 'All'],
+  ['wrong', 'Wrong'],
+  ['disagree', 'Models differ'],
+];
+
 export class Toolbar {
   /**
    * @param {HTMLElement} parent
@@ -24,31 +31,33 @@ export class Toolbar {
     /** @type {WorkspaceData | null} */
     this.data = null;
     this.root = element('div', { class: 'kx-toolbar', role: 'toolbar', 'aria-label': 'The map' }, parent);
-    const colours = this.group('Colour');
-    this.colours = KINDS.map(([colour, text]) => this.pill(colours, text, () => hooks.change({ colour })));
+    const colours = this.group('Colour', true);
+    this.colours = KINDS.map(([colour, text]) => this.wide(this.pill(colours, text, () => hooks.change({ colour }))));
     this.attributes = new Menu(colours, 'Attributes', false);
-    const shows = this.group('Show');
-    this.shows = /** @type {[Address['show'], string][]} */ ([
-      ['all', 'All'],
-      ['wrong', 'Wrong'],
-      ['disagree', 'Models differ'],
-    ]).map(([show, text]) => ({ show, button: this.pill(shows, text, () => hooks.change({ show })) }));
+    this.wide(this.attributes.root);
+    this.allColours = this.narrow(new Menu(colours, 'Colour', false));
+    const shows = this.group('Show', false);
+    this.shows = SHOWS.map(([show, text]) => ({
+      show,
+      button: this.wide(this.pill(shows, text, () => hooks.change({ show }))),
+    }));
+    this.allShows = this.narrow(new Menu(shows, 'Images', false));
     this.classes = new Menu(shows, 'Classes', true);
     this.test = this.pill(shows, 'Test images', () => hooks.change({ test: !this.isOn(this.test) }));
-    const select = this.group('');
+    const select = this.group('Find', false);
     this.lasso = this.pill(select, 'Lasso', () => this.setLasso(!this.isOn(this.lasso)));
     this.lasso.title = 'Drag around images to select them, straight for a box. Shift and drag does the same.';
     this.addFinder(select);
     this.setLasso(false);
   }
 
-  /** @param {string} label */
-  group(label) {
-    const group = element('div', { class: 'kx-toolbar-group', role: 'group' }, this.root);
-    if (label) {
-      group.setAttribute('aria-label', label);
-      element('span', { class: 'kx-toolbar-label', text: label, 'aria-hidden': 'true' }, group);
-    }
+  /**
+   * @param {string} label
+   * @param {boolean} isSeen whether the label is
+   */
+  group(label, isSeen) {
+    const group = element('div', { class: 'kx-toolbar-group', role: 'group', 'aria-label': label }, this.root);
+    if (isSeen) element('span', { class: 'kx-toolbar-label', text: label, 'aria-hidden': 'true' }, group);
     return group;
   }
 
@@ -63,10 +72,35 @@ export class Toolbar {
     return button;
   }
 
+  /**
+   * A menu that stands for the buttons beside it where there is no room for them.
+   *
+   * @param {Menu} menu
+   */
+  narrow(menu) {
+    menu.root.classList.add('kx-menu-narrow');
+    return menu;
+  }
+
+  /**
+   * Something that is there only where there is room.
+   *
+   * @template {HTMLElement} Kind
+   * @param {Kind} given
+   */
+  wide(given) {
+    given.classList.add('kx-toolbar-wide');
+    return given;
+  }
+
   /** @param {HTMLElement} parent */
   addFinder(parent) {
     const form = element('form', { class: 'kx-finder', role: 'search' }, parent);
-    this.field = element('input', { type: 'search', 'aria-label': 'Find an image by its number' }, form);
+    this.field = element(
+      'input',
+      { type: 'search', 'aria-label': 'Find an image by its number, such as train 12' },
+      form,
+    );
     this.answer = element('span', { class: 'kx-finder-answer', role: 'status' }, form);
     form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -107,18 +141,25 @@ export class Toolbar {
       button.setAttribute('aria-pressed', String(isOn));
     const attribute = address.colour.startsWith('attribute:') ? address.colour.slice('attribute:'.length) : '';
     KINDS.forEach(([kind], at) => press(this.colours[at], address.colour === kind));
-    this.attributes.root.hidden = !model.attributes.length;
-    this.attributes.update(
-      attribute || 'Attribute',
-      attribute !== '',
-      model.attributes.map((text) => ({
-        text,
-        chosen: text === attribute,
-        choose: () => this.hooks.change({ colour: `attribute:${text}` }),
-      })),
-    );
+    const attributes = model.attributes.map((text) => this.colourChoice(`attribute:${text}`, text, address));
+    const kinds = KINDS.map(([kind, text]) => this.colourChoice(kind, text, address));
+    this.attributes.root.hidden = !attributes.length;
+    this.attributes.update(attribute || 'Attribute', attribute !== '', attributes);
+    const chosen = [...kinds, ...attributes].find((choice) => choice.chosen);
+    this.allColours.update(chosen?.text ?? 'Class', true, [...kinds, ...attributes]);
+
     for (const { show, button } of this.shows) press(button, address.show === show);
     this.shows[2].button.hidden = !model.beside;
+    const shows = SHOWS.filter(([show]) => show !== 'disagree' || model.beside);
+    this.allShows.update(
+      SHOWS.find(([show]) => show === address.show)?.[1] ?? 'All',
+      address.show !== 'all',
+      shows.map(([show, text]) => ({
+        text,
+        chosen: show === address.show,
+        choose: () => this.hooks.change({ show }),
+      })),
+    );
     this.classes.update(classesText(address.classes, model.classes.length), address.classes.length > 0, [
       { text: 'All classes', chosen: !address.classes.length, choose: () => this.hooks.change({ classes: [] }) },
       ...model.classes.map((text) => ({
@@ -129,12 +170,20 @@ export class Toolbar {
     ]);
     press(this.test, address.test);
     this.test.hidden = !model.test;
-    this.field?.setAttribute('placeholder', model.test ? 'train 12, test 7' : 'train 12');
+    this.field?.setAttribute('placeholder', 'train 12');
+  }
+
+  /**
+   * @param {string} colour
+   * @param {string} text
+   * @param {Address} address
+   */
+  colourChoice(colour, text, address) {
+    return { text, chosen: address.colour === colour, choose: () => this.hooks.change({ colour }) };
   }
 
   destroy() {
-    this.attributes.destroy();
-    this.classes.destroy();
+    for (const menu of [this.attributes, this.classes, this.allColours, this.allShows]) menu.destroy();
     this.root.remove();
   }
 }

@@ -50,6 +50,8 @@ export class Workspace {
     this.released = null; // where the timeline was let go, until Python knows
     /** @type {Placed} */
     this.placed = null;
+    /** @type {import('./columns.js').Certainty | null} */
+    this.lastCertainty = null; // its colours stay until those of the next prototypes are here
     this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
 
     this.root = element('div', { class: 'kx-explore' });
@@ -88,6 +90,7 @@ export class Workspace {
     this.timeline = new TimelineView(part('timeline'), {
       slide: (k) => void this.slide(k),
       release: (k) => this.release(k),
+      open,
     });
   }
 
@@ -139,6 +142,7 @@ export class Workspace {
     const { model } = data;
     const attributes = loading.attributesHere(data) ?? null;
     const certainty = loading.certaintyHere(data, source) ?? null;
+    if (certainty || this.lastCertainty?.distance.length !== cloud.total) this.lastCertainty = certainty;
     if (model.attributes.length && !attributes) this.fetch(loading.attributes(data));
     const isCertaintyShown = needsCertainty(address.colour) || imageOf(cloud, address.point) >= 0;
     if (isCertaintyShown && !certainty) this.fetchAtRest(source);
@@ -152,7 +156,7 @@ export class Workspace {
       cloud,
       layer,
       data,
-      colouring: colouring(address.colour, { data, cloud, layer, certainty, attributes }),
+      colouring: colouring(address.colour, { data, cloud, layer, certainty: this.lastCertainty, attributes }),
       shown: drawn,
       selected: selected && drawn ? and(selected, drawn) : selected,
       classes: address.classes,

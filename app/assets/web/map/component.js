@@ -101,7 +101,7 @@ export class EmbeddingMap {
     this.given = null; // the view that was given last
     /** @type {string[]} */
     this.told = []; // the views that were told since
-    this.covered = 0; // pixels at the right
+    this.covered = { right: 0, bottom: 0 }; // pixels
     this.isLasso = false;
     this.timers = { rest: 0, split: 0 };
     /** @type {Thing | null} */
@@ -354,9 +354,8 @@ export class EmbeddingMap {
     this.surface.refresh(false);
   }
 
-  /** @param {number} covered pixels at the right that something covers: all of the map is seen beside it */
+  /** @param {{ right: number, bottom: number }} covered pixels that something covers: all is seen beside them */
   setCovered(covered) {
-    if (covered === this.covered) return;
     this.covered = covered;
     this.resize();
   }

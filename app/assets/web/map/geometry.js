@@ -74,14 +74,14 @@ export class Frame {
  *
  * @param {Cloud} cloud
  * @param {Size} size
- * @param {number} [covered] pixels at the right that something covers
+ * @param {{ right: number, bottom: number }} [covered] pixels at its edges that something covers
  * @returns {Camera}
  */
-export function whole({ reach }, { width, height }, covered = 0) {
-  const free = Math.max(1, width - covered);
-  const perPixel = AROUND * 2 * Math.max(reach[0] / free, reach[1] / Math.max(1, height));
+export function whole({ reach }, { width, height }, { right, bottom } = { right: 0, bottom: 0 }) {
+  const perPixel =
+    AROUND * 2 * Math.max(reach[0] / Math.max(1, width - right), reach[1] / Math.max(1, height - bottom));
   const side = Math.max(NEAREST, perPixel * Math.max(1, Math.min(width, height)));
-  return { x: (perPixel * covered) / 2, y: 0, side };
+  return { x: (perPixel * right) / 2, y: (-perPixel * bottom) / 2, side };
 }
 
 /**
@@ -134,7 +134,7 @@ export const sizeIn = ({ frame, layer }) =>
  * @param {Scene} scene
  * @param {number} p
  */
-export const sideOf = (scene, p) => (6 + 22 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
+export const sideOf = (scene, p) => (6 + 18 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
 
 /**
  * How far a prototype reaches from its place.

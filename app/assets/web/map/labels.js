@@ -24,14 +24,14 @@ const DIRECTIONS = [-0.25, 0.25, -0.15, -0.35, 0, 0.5, 0.1, 0.4].map((turn) => 2
  *
  * @param {Scene} scene
  * @param {(label: number) => number} width of a class's name, in pixels
+ * @param {Box[]} others what else is to be seen
  * @returns {Label[]}
  */
-export function placed(scene, width) {
+export function placed(scene, width, others) {
   const { frame, cloud, classes } = scene;
   const names = cloud.names.filter(([label]) => !classes || classes.has(label));
   if (names.length > MOST_NAMES) return [];
-  /** @type {Box[]} */
-  const taken = [];
+  const taken = [...others];
   for (let p = 0; p < scene.places.length; p += 1) if (isShown(scene, p)) taken.push(square(scene, p));
   const found = [];
   for (const [label, x, y] of names) {
@@ -49,11 +49,14 @@ export function placed(scene, width) {
  * @param {number} p
  * @returns {Box}
  */
-function square(scene, p) {
-  const [x, y] = prototypePlace(scene, p);
-  const reach = reachOf(scene, p) + GAP;
-  return { left: x - reach, top: y - reach, right: x + reach, bottom: y + reach };
-}
+const square = (scene, p) => around(prototypePlace(scene, p), reachOf(scene, p) + GAP);
+
+/**
+ * @param {[x: number, y: number]} place
+ * @param {number} reach
+ * @returns {Box}
+ */
+export const around = ([x, y], reach) => ({ left: x - reach, top: y - reach, right: x + reach, bottom: y + reach });
 
 /**
  * @param {[x: number, y: number]} place

@@ -2,7 +2,7 @@
 // What is painted over the cloud: prototypes, the names of the classes, outlines, a picture with its lines, rings.
 
 import { imagePlace, isShown, prototypePlace, ringOf, sideOf, sizeIn } from './geometry.js';
-import { placed } from './labels.js';
+import { around, placed } from './labels.js';
 
 /** @typedef {import('./geometry.js').Point} Point */
 /** @typedef {{ ink: string, paper: string, accent: string, font: string }} Style */
@@ -172,7 +172,8 @@ function paintNames(pen, scene, { ink, paper, font }) {
   pen.textAlign = 'center';
   pen.textBaseline = 'middle';
   pen.lineJoin = 'round';
-  for (const { label, x, y } of placed(scene, (given) => pen.measureText(shortened(scene.names[given])).width)) {
+  const width = (/** @type {number} */ label) => pen.measureText(shortened(scene.names[label])).width;
+  for (const { label, x, y } of placed(scene, width, notCovered(scene))) {
     const text = shortened(scene.names[label]);
     pen.lineWidth = 4;
     pen.strokeStyle = paper;
@@ -180,6 +181,20 @@ function paintNames(pen, scene, { ink, paper, font }) {
     pen.fillStyle = ink;
     pen.fillText(text, x, y);
   }
+}
+
+/**
+ * What a name does not cover, beside prototypes: the picture, and what is marked.
+ *
+ * @param {Painting} scene
+ */
+function notCovered(scene) {
+  const ring = ringOf(scene, scene.marked);
+  const { picture, frame } = scene;
+  return [
+    ...(ring ? [around(ring.place, ring.radius + 2)] : []),
+    ...(picture ? [around([frame.x(picture.place[0]), frame.y(picture.place[1])], THUMBNAIL / 2 + 5)] : []),
+  ];
 }
 
 /** @param {string} name */
@@ -242,10 +257,10 @@ function paintOutline(pen, { frame, outline: corners, stroke }, { accent }) {
  * @param {Painting} scene
  * @param {Style} style
  */
-function paintLines(pen, scene, { paper }) {
+function paintLines(pen, scene, { ink, paper }) {
   if (!scene.picture) return;
   const { place, lines } = scene.picture;
-  const { layer, frame, squares } = scene;
+  const { layer, frame } = scene;
   [...lines.entries()].reverse().forEach(([rank, p]) => {
     if (p >= layer.x.length) return;
     pen.beginPath();
@@ -255,8 +270,8 @@ function paintLines(pen, scene, { paper }) {
     pen.lineWidth = 6;
     pen.strokeStyle = paper;
     pen.stroke();
-    pen.lineWidth = rank ? 2 : 3;
-    pen.strokeStyle = squares[p];
+    pen.lineWidth = rank ? 1.6 : 3;
+    pen.strokeStyle = ink;
     pen.setLineDash(layer.class[p] === layer.class[lines[0]] ? [] : [5, 5]);
     pen.stroke();
     pen.setLineDash([]);
