@@ -98,7 +98,7 @@ def test_compare_measures_what_is_missing_by_one_job(fake: Jobs, store: Store) -
     assert fake.started == []
     others = ["digits-flint", "digits-protopnet", "digits-protovae"]
     assert any(f"the embedding of {others[0]}, {others[1]} and {others[2]}" in one.value for one in test.caption)
-    (table,) = (one.proto.body for one in test.get("html") if "kx-compare" in one.proto.body)
+    (table,) = (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body)
     assert table.count("not measured yet") == 6  # by their built-in prototypes, and with KMEx
     healthy(next(one for one in test.button if one.label == "Measure all").click().run())
     ((_, arguments),) = fake.started
