@@ -38,7 +38,6 @@ MOVES: dict[str, Move] = {
         {"table": ""},
         {"show": {"All": "all", "Wrong": "wrong", "Models differ": "disagree"}},
     ),
-    "evaluate": Move("audit"),
     "sweep": Move("explore", {"class": "classes"}),
     "evaluate": Move("audit"),
 }
