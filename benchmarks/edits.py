@@ -42,7 +42,7 @@ def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
     EditSession(subject, source)
     opening = time.perf_counter() - started
     answered(subject, source, [])
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[tuple[float, float]]] = {}
     done: list[Operation] = []
     for operation in mixed(subject, source):
         done.append(operation)
@@ -51,14 +51,15 @@ def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
         seconds.setdefault("redo", []).append(answered(subject, source, done))
     every = [value for op, values in seconds.items() if op not in ("undo", "redo") for value in values]
     rows = [{"what": f"edits, {what}: opening", "median": round(opening, 3), "runs": 1, "unit": "s"}]
-    by_name: dict[str, list[float]] = {"all edits": every, **seconds}
+    by_name = {"all edits": every, **seconds}
     for name, values in by_name.items():
-        p50, p95 = np.quantile(values, [0.5, 0.95])
+        (p50, p95), (_, busy) = np.quantile(values, [0.5, 0.95], axis=0).T
         rows.append(
             {
                 "what": f"edits, {what}: {name}",
                 "median": round(float(p50), 3),
                 "p95": round(float(p95), 3),
+                "processor p95": round(float(busy), 3),
                 "runs": len(values),
                 "unit": "s",
                 "target": TARGET,
@@ -67,12 +68,12 @@ def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
     return rows
 
 
-def answered(subject: Subject, source: KMeans, operations: list[Operation]) -> float:
-    """Seconds of the server's answer."""
+def answered(subject: Subject, source: KMeans, operations: list[Operation]) -> tuple[float, float]:
+    """Seconds of the server's answer, and of them those of the processor (of all cores)."""
     body = json.dumps({"base": source_text(source), "operations": described(operations)}).encode()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     edits(subject, Asked(body=body))
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - busy
 
 
 def mixed(subject: Subject, source: KMeans) -> list[Operation]:
