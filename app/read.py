@@ -236,18 +236,6 @@ NAMES: dict[str | type[Any], Callable[[Any], Any]] = {
 
 
 @st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def similarities(chosen: Selection, split: str, index: int) -> np.ndarray:
-    """(K,) similarities of an image of the data set to all prototypes."""
-    import torch
-
-    module = subject(chosen.model).explainer(chosen.source)
-    z = torch.from_numpy(embeddings(chosen.model, split).z[index : index + 1]).to(module.prototypes.device)
-    with torch.no_grad():
-        values: np.ndarray = module.similarity(z)[0].cpu().numpy()
-    return values
-
-
-@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
 def attracted(chosen: Selection, p: int) -> tuple[np.ndarray, np.ndarray]:
     """The training images that a prototype attracts, of its own class and of others, nearest first."""
     from kmex_core.prototypes.fit import attracted as attracted_images

@@ -13,6 +13,7 @@ from streamlit.errors import StreamlitAPIException
 from app import read
 from app.addresses import link
 from app.links import PLACE, bound, bound_switch, corrected, link_to_new, notes, number_in, one_of
+from app.old_addresses import SELECTION
 from app.selection import DEFAULT_K, KS, Selection
 from app.wording import MAY_BE_GONE, message
 from kmex_core.base.plain_text import markdown
@@ -31,6 +32,7 @@ NO_MODEL = "none"
 # in the session: what is selected, the data set and the weights of the last run, what links asked for in vain, what the
 # page says of that and where
 _KEY, _LAST, _WEIGHTS = "_selection", "_title", "_weights"
+_KEPT = "_kept"  # in the session: what the address said of the selection when it was last shown
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class Missing:
 
     words: str
     instead: list[ModelInfo]
+
+
+def take_up_selection() -> None:
+    """Select what was selected before a page without the sidebar's widgets, unless the address selects anything."""
+    kept: dict[str, list[str]] = st.session_state.get(_KEPT, {})
+    if kept and "model" not in st.session_state and not SELECTION.intersection(st.query_params):
+        st.query_params.update(kept)
+        st.rerun()  # widgets take what the address says from the beginning of a run
+
+
+def keep_selection() -> None:
+    """Keep for `take_up_selection` what the address says now."""
+    st.session_state[_KEPT] = {key: st.query_params.get_all(key) for key in SELECTION.intersection(st.query_params)}
 
 
 def choose() -> None:
@@ -79,7 +94,7 @@ def choose() -> None:
             None,
             key="model",
             bind=bind,
-            help="A trained classifier in the store. Add more on the page Models or with `python -m kmex_core train`.",
+            help="A trained classifier in the store. Add more on the page New or with `python -m kmex_core train`.",
         )
         if title is None or name is None:  # went back to an address that names none
             _forget("dataset", "model", "k", _LAST)
@@ -177,8 +192,8 @@ def _choose_k(disabled: bool) -> float:
         key="k",
         bind=bind,
         disabled=disabled,
-        help="Number of prototypes that KMEx finds for each class. Every page updates as you move the slider. The page "
-        "Prototypes per class compares all numbers.",
+        help="Number of prototypes that KMEx finds for each class. Every page follows. The timeline on Explore "
+        "compares all numbers.",
     )
     if bind is None:  # only now, since the widget may have been bound until now
         _write({"k": f"{k:.0f}"})
@@ -193,7 +208,7 @@ def _choose_suggested(disabled: bool) -> bool:
             bind=bound_switch("auto", False),
             disabled=disabled,
             help="Give each class the number of prototypes that its training images suggest, instead of one number for "
-            "all. The page Prototypes per class shows the numbers and why.",
+            "all. The timeline on the page Explore shows the numbers and why.",
         )
     )
 
@@ -206,7 +221,7 @@ def _choose_metric() -> str:
         bind=bound("metric", one_of(METRICS), f"Choose one of {', '.join(METRICS)}.", AUTO),
         help="How distances in the embedding are measured. *whitened*: relative to how much each direction varies "
         "within the classes. *euclidean*: as published. *cosine*: by direction alone. *auto*: whitened, unless "
-        "Euclidean is more accurate on held-out images. The page Overview shows what auto stands for.",
+        "Euclidean is more accurate on held-out images. The page Explore shows what auto stands for.",
     )
     return str(name)
 
@@ -260,7 +275,9 @@ def select_model(model: ModelInfo) -> None:
 
 
 def _datasets(models: list[ModelInfo]) -> list[str]:
-    return sorted({model.dataset for model in models}, key=lambda name: (name != "digits", name))
+    """The data sets of models that are in display order: the first demo's, then by name."""
+    first = models[0].dataset if models[0].embedded else ""
+    return sorted({model.dataset for model in models}, key=lambda name: (name != first, name))
 
 
 def _choose_kmex(model: ModelInfo) -> bool:

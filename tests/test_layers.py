@@ -27,6 +27,7 @@ ORDER = (
 OUTSIDE = {"__init__": {"base", "models"}, "__main__": {"commands"}}  # modules of the root, and what they open
 APP_ORDER = (
     "addresses",
+    "old_addresses",
     "index_page",
     "security",
     "wording",

@@ -247,6 +247,11 @@ def usual(chosen: Selection, prototypes: Prototypes) -> str:
     )
 
 
+def far_away(far: bool) -> str:
+    """What the place of a picture on the embedding map says; "" where there is nothing to say of it."""
+    return "It is far from every image on the map, so its place there says little." if far else ""
+
+
 def sides(maps: RelevanceMaps, own: str, rival: str) -> str:
     """How much of the first map's magnitude speaks for either of two classes."""
     values = maps.values[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.claims.predictions import decides, how_far, scale, usual, verdict
+from app.claims.predictions import decides, far_away, how_far, scale, usual, verdict
 from app.figures.overlay import address
 from app.selection import Selection
 from app.workspace.answer import Answer, Asked, json_answer
@@ -148,7 +148,7 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "seen": address(made.seen),
             "whole": address(reduced(np.rot90(found.shown.pixels, -found.framing.turns), WHOLE)),
             "place": place,
-            "far": far,
+            "far": spans(far_away(far)),
             "lines": sorted(roles.values(), key=lambda p: float(prediction.distance[p])),
             "prototypes": [
                 {"p": p, "role": ROLES[role], "near": how_far(chosen, prototypes, prediction, p)}

@@ -31,8 +31,9 @@ from kmex_core.commands._shared import (
     open_subject,
     source_of,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -177,14 +178,21 @@ def _table(subject: Subject, source: PrototypeSource, path: Path, thumbnails: bo
 
 
 def _card(subject: Subject, source: PrototypeSource, path: Path) -> Made:
-    from kmex_core.analysis.model_card import model_card
     from kmex_core.base.files import write_bytes
-    from kmex_core.stages.stored import stored_conversion, stored_evaluation
+    from kmex_core.stages.taken_away import card_text
 
-    conversion, evaluation = stored_conversion(subject, source), stored_evaluation(subject, source)
-    text = model_card(subject.info, subject.data, source, conversion, evaluation, subject.notes())
-    write_bytes(path, text.encode())
-    return len(text.encode()), []
+    content = card_text(subject, source).encode()
+    write_bytes(path, content)
+    return len(content), []
+
+
+def kmex_export(model: str, source: KMeans | Version) -> JobRequest:
+    """The command that writes a KMEx in one file, with its network."""
+    base, version = (source.base, source.name) if isinstance(source, Version) else (source, "")
+    file = Path(f"{model}.kmex")
+    return job_of(
+        f"export-{model}", export, model, kmex=file, weights=True, k=base.k, metric=base.metric, version=version
+    )
 
 
 def _report(maker: Any, subject: Subject, source: PrototypeSource, path: Path) -> Made:

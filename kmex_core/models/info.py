@@ -16,6 +16,7 @@ from kmex_core.relevance.catalogue import MapKind, default_for
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
 MOVED = 0.5
+FIRST = "faces"  # the demo that pages open with: pictures that everyone can judge
 AT_CHANCE = "at_chance"  # in `ModelInfo.made_by`: guessing was as good as its own predictions when it was brought
 RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
@@ -198,8 +199,8 @@ class ModelInfo:
 
 
 def in_display_order(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Models in display order: those of the embedded demo first, then by name."""
-    return sorted(infos, key=lambda info: (not info.embedded, info.name))
+    """Models in display order: the demos first, with `FIRST` before the others, then by name."""
+    return sorted(infos, key=lambda info: (not info.embedded, info.name != FIRST, info.name))
 
 
 def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:

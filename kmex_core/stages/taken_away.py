@@ -64,6 +64,16 @@ def write_kmex(subject: Subject, source: PrototypeSource, path: Path, weights: b
     return []
 
 
+def card_text(subject: Subject, source: PrototypeSource) -> str:
+    """The model card, see `model_card`.
+
+    Raises:
+        InputError: see `stored_conversion`.
+    """
+    conversion, evaluation = stored_conversion(subject, source), stored_evaluation(subject, source)
+    return model_card(subject.info, subject.data, source, conversion, evaluation, subject.notes())
+
+
 def taken_away(subject: Subject, source: PrototypeSource) -> KMEx:
     """The self-explaining module with what its file has beside the prototypes.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from app.figures.evaluation import (
     radar_figure,
     shares_figure,
 )
+from app.old_addresses import new_address
 from kmex_core.analysis.tables.evaluation import (
     AXES,
     confusion_table,
@@ -46,7 +46,7 @@ from kmex_core.relevance.catalogue import METHODS, PUBLISHED
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, clear_caches, data_of, figures, healthy, links
+from tests.helpers.pages import Page, button, clear_caches, data_of, figures, header, healthy, links
 
 IMAGES = 12
 
@@ -74,7 +74,7 @@ def second(demo: Store) -> Iterator[str]:
     """Another model of the digits: the same weights by another name, so that all its results are there."""
     path = demo.path("models", "second")
     path.parent.mkdir(exist_ok=True)
-    shutil.copy(models.EMBEDDED / "digits.safetensors", path)
+    shutil.copy(models.SHIPPED / "digits.safetensors", path)
     yield "second"
     path.unlink()
 
@@ -99,13 +99,11 @@ def verdicts(test: AppTest) -> list[str]:
 
 def matrix(test: AppTest) -> list[list[tuple[str, list[str]]]]:
     """The cells of the confusion matrix with what each selects on Explore, row by row."""
-    (body,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
-    _, *rows = ElementTree.fromstring(body).iter("tr")
-    return [[("".join(cell.itertext()), selected(cell.find("a"))) for cell in row] for row in rows]
-
-
-def selected(link: Element | None) -> list[str]:
-    return [] if link is None else parse_qs(urlsplit(link.attrib["href"]).query)["select"]
+    (section,) = data_of(test, "matrix")["sections"]
+    return [
+        [(row["title"], row["conditions"]), *((cell["text"], cell["conditions"]) for cell in row["cells"])]
+        for row in section["rows"]
+    ]
 
 
 def test_all_metrics_without_maps_are_there_at_once(
@@ -171,6 +169,11 @@ def test_a_count_leads_to_its_images(page: Page, demo: Store, digits: ModelInfo)
     other = matrix(healthy(test.segmented_control(key="by").set_value("black_box").run()))
     assert other[0][1][1] == ["class:0", "blackbox:0", "split:test"]
     assert all(row[-1][1] == [] for row in other)  # Explore knows the mistakes of the model alone
+
+
+def test_the_old_address_leads_here_with_all_that_it_selected() -> None:
+    query = "model=digits&k=3&images=300&target=Class&method=Occlusion&by=Black+box&extreme=Average+drop"
+    assert new_address("evaluate", query) == f"audit?{query}"
 
 
 def test_stability_is_offered_and_then_shown(
@@ -400,7 +403,7 @@ def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None
 
 def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
     for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
-        for view in ("overview", "embedding", "prototypes", "sweep", "audit", "explain"):
+        for view in ("explore", "embedding", "prototypes", "sweep", "audit", "explain"):
             # Explain computes maps for seconds; that of prototypes of its own is seen below
             for kmex in ("true", "false") if view != "explain" else ("true",):
                 test = healthy(page(view, model=f"digits-{kind}", kmex=kmex))
@@ -416,9 +419,12 @@ def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
 def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
     info = models.describe(demo, "digits-protovae")
     made = Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
-    test = healthy(page("overview", model="digits-protovae", kmex="false"))
-    assert [metric.label for metric in test.metric][:2] == ["ProtoVAE accuracy ↑", "Ghost prototypes ↓"]
-    assert test.metric[1].value == f"{made.prototypes.ghost.mean():.1%}" != "0.0%"
+    test = healthy(page("explore", model="digits-protovae", kmex="false"))
+    _, accuracy, ghosts = header(test)
+    assert accuracy.startswith("ProtoVAE ")
+    count = int(made.prototypes.ghost.sum())
+    assert count > 0
+    assert ghosts == f"{count} of {len(made.prototypes)} prototypes are ghosts"
     test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
     assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
     assert test.expander[0].label == "Class weights"

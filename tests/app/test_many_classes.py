@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from app.components.audit import confusion
 from app.components.audit.prototypes import MOST_CLASSES
@@ -20,8 +19,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.statistics import PixelStatistics
-from tests.helpers.pages import cards, data_of, healthy
-from tests.helpers.paths import FRAME
+from tests.helpers.pages import cards, data_of, healthy, open_link
 from tests.helpers.stores import embed
 
 
@@ -50,18 +48,16 @@ def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, cla
     info = small_model(store, tmp_path / "data", classes, grey)
     assert info.channels == (1 if grey else 3)
     embed(store, "many")
-    test = AppTest.from_file(str(FRAME), default_timeout=120)
-    test.query_params.update({"dataset": "data", "model": "many", "k": "2"})
-    healthy(test.run())
+    test = healthy(open_link("prototypes", dataset="data", model="many", k="2"))
     assert test.selectbox(key="model").value == "many"
     assert len(cards(test)) == 2 * classes
     assert len({group["colour"] for group in data_of(test, "gallery")["groups"]}) == classes
-    for view in ("prototypes", "audit", "compare", "explain", "attributes"):
+    for view in ("audit", "compare", "explain", "attributes"):
         healthy(test.switch_page(f"views/{view}.py").run())
         if view == "audit":
             cut = [one.value for one in test.caption if f"of {classes} classes with the most ghosts" in one.value]
             assert len(cut) == (classes > MOST_CLASSES)
-            (table,) = (one.proto.body for one in test.get("html") if 'class="kx-matrix"' in one.proto.body)
-            assert table.count('scope="row"') == min(classes, confusion.LISTED)
+            (section,) = data_of(test, "matrix")["sections"]
+            assert len(section["rows"]) == min(classes, confusion.LISTED)
         if view == "attributes":
             assert "has no attributes" in test.info[0].value

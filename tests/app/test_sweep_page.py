@@ -15,7 +15,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import SUGGESTED, KMeans
 from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, address, button, cards, healthy, open_link
+from tests.helpers.pages import Page, address, button, cards, header, healthy, open_link
 
 CHARTS = 2 + 2 + 1  # curves, evidence, lineage
 
@@ -110,9 +110,9 @@ def test_a_link_shows_the_suggested_numbers_on_every_page(page: Page, subject: S
     made = subject.conversion(KMeans(SUGGESTED)).get()
     suggested = subject.suggestion().get().suggested
     assert np.bincount(made.prototypes.classes).tolist() == suggested.tolist()
-    test = healthy(page("overview", auto="true"))
+    test = healthy(page("explore", auto="true"))
     assert len(cards(test)) == suggested.sum()
-    assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
+    assert f"KMEx {made.summary.accuracy_kmex:.1%}" in header(test)
     for view in ("prototypes", "explain", "embedding", "audit", "sweep"):
         test = healthy(test.switch_page(f"views/{view}.py").run())
         assert address(test)["auto"] == "true"

@@ -85,9 +85,9 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-sweep.csv": ["sweep", *DIGITS, "--k", "1:20", "--runs", "5"],
         "digits-suggestion.csv": ["suggestion", *DIGITS],
     },
-    ("embedding", (("test", "true"), ("table", "true"))): {
+    ("explore", ()): {
         "digits-map.csv": ["embedding-map", *DIGITS],
-        "prototype-table": ["embedding-map-prototypes", *DIGITS],
+        "digits-map-prototypes.csv": ["embedding-map-prototypes", *DIGITS],
     },
     ("prototypes", ()): {"digits-5-prototypes.csv": ["prototypes", *DIGITS]},
     ("explain", (("image", "100"),)): {"predictions.csv": ["predictions", *DIGITS, "--image", "test-100.png"]},

@@ -81,7 +81,16 @@ def test_a_picture_of_the_map_lands_where_it_is(subject: Subject) -> None:
         found = answer(subject, "board", picture=f"train-{index}")
         # beside its own place: computed alone, its embedding differs by rounding, which no distance of 0 survives
         assert np.linalg.norm(found["place"] - projection.train[index]) < 0.05 * np.ptp(projection.train)
-        assert not found["far"]
+        assert found["far"] == []
+
+
+def test_noise_is_unlike_the_training_data_and_far_on_the_map(subject: Subject) -> None:
+    noise = encoded(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    sent = read_json(catalogue.send(subject, "pictures", Asked(body=noise, name="noise.png")).content)
+    found = answer(subject, "board", picture=sent["picture"])
+    assert text_of(found["unusual"]).startswith("Unlike the training data.")
+    assert text_of(found["headline"]).startswith("Best guess: ")
+    assert "says little" in text_of(found["far"])
 
 
 def test_a_framed_picture_is_another_question(subject: Subject) -> None:

@@ -161,7 +161,7 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
             break
         page.wait_for_timeout(100)
     assert not np.array_equal(pixels_of(shown_map(page)), before)
-    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("link", name="Prototypes", exact=True).click()
     expect(page.locator(".kx-card").first).to_be_visible()
     page.get_by_role("link", name="Explain").click()
     unchanged(page)

@@ -12,16 +12,15 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
 LAST = {  # what a page shows last
-    "/": ".kx-card",
-    "/embedding": "[data-testid=stDownloadButton]",
+    "/": "text=Data and models",
+    "/explore": ".kx-timeline-scale",
     "/prototypes": ".kx-card",
-    "/sweep": "[data-testid=stDownloadButton]",
     "/audit": "text=All numbers as CSV",
     "/attributes": "text=has no attributes",
     "/compare": "text=Strengths and weaknesses in one figure",
     "/explain": "text=Third prototype:",
     "/new": "text=Choose images to begin.",
-    "/models": "text=Start from ImageNet weights",
+    "/models": "text=Import weights",
 }
 
 expect.set_options(timeout=60_000)
@@ -80,8 +79,16 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
     assert errors == []
 
 
-def open_page(page: Page, path: str = "/") -> None:
-    page.goto(path)
+def of_digits(path: str) -> str:
+    """The path of a page with the digits, unless it names others."""
+    if "model=" in path or "dataset=" in path:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}model=digits"
+
+
+def open_page(page: Page, path: str = "/prototypes") -> None:
+    """Open a page with the digits, unless the path names others."""
+    page.goto(of_digits(path))
     expect(page.get_by_role("slider", name="Prototypes per class")).to_be_visible()
 
 

@@ -24,7 +24,9 @@ def clear_caches() -> None:
 
 
 def open_link(view: str, /, **query: str) -> AppTest:
-    """A page opened by a link, without another page before it."""
+    """A page opened by a link, without another page before it: of the digits, unless the link names others."""
+    if not {"model", "dataset"} & query.keys():
+        query["model"] = "digits"
     test = AppTest.from_file(str(FRAME), default_timeout=60)
     for name, value in query.items():
         test.query_params[name] = value
@@ -51,6 +53,11 @@ def figures(test: AppTest) -> list[dict[str, Any]]:
     """The pictures and maps that the page sends to be drawn."""
     sent = [json.loads(one.proto.json) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
     return [figure for data in sent for figure in data.get("figures", [])]
+
+
+def header(test: AppTest) -> dict[str, str]:
+    """The numbers in the head of Explore, and what their tooltips say."""
+    return {one.value.replace("\\", ""): one.proto.help for one in test.main.markdown if one.proto.help}
 
 
 def button(test: AppTest, label: str) -> Button:

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import * as data from '../../app/assets/web/map/data.js';
-import { readLayer, visible } from '../../app/assets/web/map/embedding.js';
+import { drawnImages } from '../../app/assets/web/explore/drawn.js';
 import { indices, maskOf } from '../../app/assets/web/map/mask.js';
 
 // images as the server sends them: places, labels, the black box's predictions
@@ -62,14 +62,9 @@ test('a class is named at the median of its training images', () => {
   ]);
 });
 
-test('predictions are read from base64, two bytes each', () => {
-  const predicted = Buffer.from(Uint16Array.of(1, 300, 65535).buffer).toString('base64');
-  assert.deepEqual([...readLayer({ ...layer, predicted }).predicted], [1, 300, 65535]);
-});
-
 test('the images to show', () => {
   const shown = (show, classes, withTest) => {
-    const mask = visible(cloud, layer, { show, classes: classes && new Set(classes), test: withTest });
+    const mask = drawnImages(cloud, layer, { show, classes: classes && new Set(classes), test: withTest });
     return mask && indices(mask);
   };
   assert.equal(shown('all', null, true), null);

@@ -25,7 +25,7 @@ test('undo takes the last edit back, redo does it again, and a new one forgets w
   assert.deepEqual(history.done, [hide(0), hide(1)]);
   history.add({ op: 'split', p: 0 });
   assert.deepEqual(history.undone, []);
-  history.drop();
+  history.revert([hide(0), hide(1)]);
   assert.deepEqual([history.done, history.undone], [[hide(0), hide(1)], []]);
   for (let i = 0; i < 4; i += 1) history.undo();
   assert.deepEqual([history.done, history.undone], [[], [hide(1), hide(0)]]);

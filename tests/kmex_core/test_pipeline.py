@@ -64,7 +64,7 @@ def test_the_demo_is_good_enough_to_show(demo: Store, digits: ModelInfo) -> None
     assert summary.accuracy_black_box is not None
     assert summary.accuracy_black_box > 0.95
     assert summary.accuracy_kmex > summary.accuracy_black_box - 0.005
-    assert models.EMBEDDED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20
+    assert models.SHIPPED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20
 
 
 def test_a_damaged_embedding_is_computed_again(store: Store) -> None:

@@ -87,7 +87,7 @@ def test_files_without_a_digest_of_the_description_are_read(tmp_path: Path) -> N
     text = '{"seed": 3}'
     path.write_bytes(save({"a": np.ones(2)}, {"kmex": text, "digest": digest({"a": np.ones(2)}, text)}))
     assert read_description(path) == read_file(path)[1] == {"seed": 3}
-    for demo in models.EMBEDDED.glob("*.safetensors"):
+    for demo in models.SHIPPED.glob("*.safetensors"):
         assert read_description(demo) == read_file(demo)[1]
 
 

@@ -235,7 +235,7 @@ def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
     with pytest.raises(StoreError, match=r"net\.safetensors"):
         models.load(store, "net")
     found, broken = models.list_models(store)
-    assert {info.name for info in found} == {path.stem for path in models.EMBEDDED.glob("*.safetensors")}
+    assert {info.name for info in found} == {path.stem for path in models.SHIPPED.glob("*.safetensors")}
     assert len(broken) == 1
 
 

@@ -341,6 +341,9 @@ def test_a_file_of_a_version_is_loaded_with_names_and_a_class_without_prototypes
     image = subject.data.split("test").image(0)
     explained = kmex.explain(image)
     assert explained.kmex[9] == 0
+    with pytest.raises(InputError, match="without prototypes"):
+        kmex.class_maps(kmex.origin.input(image), [9])
+    assert "has no prototypes" in getattr(subject.relevance_scores(version, 10).get_or_why_not(), "reason", "")
     assert explained.kmex.sum() == pytest.approx(1, abs=1e-5)
 
 

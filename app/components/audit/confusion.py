@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import streamlit as st
@@ -14,7 +11,7 @@ from app import read
 from app.claims import audit
 from app.components.shared.downloads import show_download
 from app.components.shared.explore_links import show_explore_links
-from app.explore_links import explore_address
+from app.components.shared.matrix import Cell, Head, Row, Section, show_matrix
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core import metrics
@@ -24,33 +21,6 @@ from kmex_core.base.plain_text import table_csv
 MOST_CLASSES = 16  # of a matrix; of more, the classes with the lowest accuracy are listed
 LISTED = 40
 MISTAKES = 5
-
-SHADES = 4
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: in it.
-        about: what it counts, for those who cannot see where it is, and as a tool tip.
-        conditions: of the images that it leads to, see `explore_links`; none when it leads nowhere.
-        shade: 1 to `SHADES`, how strongly it is shaded; 0 for not at all.
-    """
-
-    text: str
-    about: str = ""
-    conditions: tuple[str, ...] = ()
-    shade: int = 0
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of cells that lead to images: its columns' titles, and its rows, the first cell of each their title."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
 
 
 def show_mistakes(chosen: Selection) -> None:
@@ -86,39 +56,16 @@ def show_confusion(chosen: Selection) -> None:
         )
         confused, many = _confused(chosen, by), len(info.class_names) > MOST_CLASSES
         st.caption(
-            "Test images by class (rows) and predicted class; mistakes are shaded. Click a count to see its images."
+            "Test images by class (row) and prediction (column). Mistakes are shaded. Click a count to see its images."
             + (f" The {LISTED} of {len(info.class_names)} classes with the lowest accuracy; the CSV has all." * many)
         )
-        table = (_list if many else _square)(confused, info.class_names, by)
-        st.html(_html(table, f"Confusion matrix of {predictors[by]}"))
+        heads, rows = (_list if many else _square)(confused, info.class_names, by)
+        about, state = f"Confusion matrix of {predictors[by]}", read.dataset(info).fingerprint
+        show_matrix("confusion", about, "Class", heads, [Section(rows)], info, state)
         counts = confusion_table(confused, info.class_names)
         show_download(
             "Confusion matrix as CSV", lambda: table_csv(counts, index=True), f"{info.name}-confusion-{by}.csv"
         )
-
-
-def _html(table: Table, about: str) -> str:
-    """A table whose cells are links: they load the page Explore, so that the browser's Back button leads back here."""
-
-    def content(cell: Cell) -> str:
-        if not cell.conditions:
-            return escape(cell.text)
-        href, about = escape(explore_address(*cell.conditions)), escape(cell.about)
-        return f'<a href="{href}" target="_self" title="{about}" aria-label="{about}">{escape(cell.text)}</a>'
-
-    def shade(cell: Cell) -> str:
-        return f' data-shade="{cell.shade}"' if cell.shade else ""
-
-    head = "".join(f'<th scope="col" title="{escape(title)}">{escape(title)}</th>' for title in table.columns)
-    body = "".join(
-        f'<tr><th scope="row">{content(first)}</th>'
-        f"{''.join(f'<td{shade(cell)}>{content(cell)}</td>' for cell in cells)}</tr>"
-        for first, *cells in table.rows
-    )
-    return (
-        f'<div class="kx-matrix" role="region" aria-label="{escape(about)}" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def _confused(chosen: Selection, by: str) -> np.ndarray:
@@ -132,7 +79,7 @@ def _pair(by: str, row: int, column: int) -> tuple[str, str, str]:
     return f"class:{row}", f"{'blackbox' if by == 'black_box' else 'predicted'}:{column}", "split:test"
 
 
-def _square(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
+def _square(confused: np.ndarray, names: Sequence[str], by: str) -> tuple[list[Head], list[Row]]:
     """The matrix: a row per class, a column per predicted class, and the class's accuracy."""
     shares = confused / np.maximum(1, confused.sum(1, keepdims=True))
     most = max(float(np.where(np.eye(len(names), dtype=bool), 0, shares).max(initial=0)), 1e-9)
@@ -140,20 +87,23 @@ def _square(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
     def cell(row: int, column: int) -> Cell:
         count, share = int(confused[row, column]), float(shares[row, column])
         if not count:
-            return Cell("")
+            return Cell()
         about = f"{names[row]} predicted as {names[column]}: {share:.1%}, {_images(count)}"
-        shade = 0 if row == column else math.ceil(share / most * SHADES)
-        return Cell(f"{count:,}", about, _pair(by, row, column), shade)
+        return Cell(f"{count:,}", about, _pair(by, row, column), 0.0 if row == column else -share / most)
 
     columns = range(len(names))
     rows = [
-        [_class(confused, names, row), *(cell(row, column) for column in columns), _accuracy(confused, names, row, by)]
+        _row(confused, names, row, [*(cell(row, column) for column in columns), _accuracy(confused, names, row, by)])
         for row in columns
     ]
-    return Table(["Class", *names, "Accuracy ↑"], rows)
+    heads = [
+        Head(name, about=f"All test images predicted as {name}", conditions=_pair(by, 0, column)[1:])
+        for column, name in enumerate(names)
+    ]
+    return [*heads, Head("Accuracy ↑")], rows
 
 
-def _list(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
+def _list(confused: np.ndarray, names: Sequence[str], by: str) -> tuple[list[Head], list[Row]]:
     """The classes with the lowest accuracy, each with what it is most often taken for."""
     accuracy = np.nan_to_num(metrics.class_accuracy(confused), nan=np.inf)
     rows = []
@@ -168,19 +118,19 @@ def _list(confused: np.ndarray, names: Sequence[str], by: str) -> Table:
             )
             for column in taken
         ]
-        cells += [Cell("")] * (3 - len(taken))
-        rows.append([_class(confused, names, row), _accuracy(confused, names, row, by), *cells])
-    return Table(["Class", "Accuracy ↑", "Most often taken for", "Second", "Third"], rows)
+        cells += [Cell()] * (3 - len(taken))
+        rows.append(_row(confused, names, row, [_accuracy(confused, names, row, by), *cells]))
+    return [Head(title) for title in ("Accuracy ↑", "Most often taken for", "Second", "Third")], rows
 
 
 def _images(count: int) -> str:
     return f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _class(confused: np.ndarray, names: Sequence[str], row: int) -> Cell:
+def _row(confused: np.ndarray, names: Sequence[str], row: int, cells: Sequence[Cell]) -> Row:
     count = int(confused[row].sum())
     about = f"All {count:,} test images of {names[row]}"
-    return Cell(names[row], about, (f"class:{row}", "split:test") if count else ())
+    return Row(names[row], cells, about=about, conditions=(f"class:{row}", "split:test") if count else ())
 
 
 def _accuracy(confused: np.ndarray, names: Sequence[str], row: int, by: str) -> Cell:
@@ -190,4 +140,6 @@ def _accuracy(confused: np.ndarray, names: Sequence[str], row: int, by: str) -> 
         return Cell("–")
     about = f"The {count - right:,} mistakes among the {count:,} test images of {names[row]}"
     wrong = by == "predicted" and right < count
-    return Cell(f"{right / count:.1%}", about, (f"class:{row}", "wrong", "split:test") if wrong else ())
+    return Cell(
+        f"{right / count:.1%}", about if wrong else "", (f"class:{row}", "wrong", "split:test") if wrong else ()
+    )

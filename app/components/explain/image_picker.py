@@ -69,7 +69,9 @@ def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
         return None
     for note in found.notes:
         st.caption(f":material/info: {message(note)}")
-    with st.expander("Crop, rotate, invert", icon=":material/crop:", expanded=source == UPLOAD):
+    with st.expander(
+        "Crop, rotate, invert", icon=":material/crop:", expanded=source == UPLOAD or picked("framing") != ""
+    ):
         framing = choose_framing(chosen.model, found.pixels, found.picture)
     name = "-".join(part for part in (found.picture, framing.text) if part)
     return Picked(name, found.title, framed(found.pixels, framing), found.label)

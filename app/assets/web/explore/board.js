@@ -67,7 +67,7 @@ export class BoardView {
     element('span', { class: 'kx-like-sign', text: '≈', 'aria-label': 'looks like', role: 'img' }, likeness);
     this.likes = element('div', {}, likeness);
     this.framing = new FramingTools(this.seen, element('div', {}, this.body), (framing) => hooks.change({ framing }));
-    this.usual = element('p', { class: 'kx-small' }, this.body);
+    this.usual = element('p', { class: 'kx-fine' }, this.body);
     this.contrast = new ContrastPart(this.body, {
       rival: (label) => this.choose({ rival: label }),
       method: (name) => this.choose({ method: name }),

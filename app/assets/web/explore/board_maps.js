@@ -95,7 +95,7 @@ export class ContrastPart {
     this.map = element('div', { class: 'kx-contrast-map' }, body);
     const words = element('div', { class: 'kx-contrast-words' }, body);
     this.legend = element('p', { class: 'kx-sides' }, words);
-    this.sides = element('p', { class: 'kx-small' }, words);
+    this.sides = element('p', { class: 'kx-fine' }, words);
     this.verdict = element('div', { role: 'status' }, words);
     this.curve = element('div', {}, this.root);
     const choices = element('div', { class: 'kx-choices' }, this.root);
@@ -148,7 +148,7 @@ export class ContrastPart {
       [answer.rival, anchors[0], 'for '],
     ])) {
       const entry = element('span', {}, this.legend);
-      element('span', { class: 'kx-swatch', 'aria-hidden': 'true' }, entry).style.background = `rgb(${colour})`;
+      element('span', { class: 'kx-side', 'aria-hidden': 'true' }, entry).style.background = `rgb(${colour})`;
       entry.append(words);
       element('strong', { text: model.classes[label] }, entry);
     }
@@ -159,7 +159,7 @@ export class ContrastPart {
   judge({ worth, words, curve }) {
     this.verdict.replaceChildren();
     say(element('p', {}, this.verdict), worth);
-    const numbers = element('details', { class: 'kx-small' });
+    const numbers = element('details', { class: 'kx-fine' });
     element('summary', { text: 'The test in numbers' }, numbers);
     say(element('p', {}, numbers), words);
     this.curve.replaceChildren(...(curve ? [marginCurve(curve)] : []), numbers);
@@ -178,7 +178,7 @@ export class MapsPart {
   constructor(parent) {
     this.root = element('section', { class: 'kx-maps' }, parent);
     element('h3', { text: 'Where it looks like them' }, this.root);
-    this.about = element('p', { class: 'kx-small' }, this.root);
+    this.about = element('p', { class: 'kx-fine' }, this.root);
     this.rows = element('div', {}, this.root);
     /** @type {Drawing[]} */
     this.drawings = [];
@@ -231,8 +231,8 @@ export class MapsPart {
     for (const { p, worth, words, curve } of rows) {
       const place = this.places.get(p);
       if (!place) continue;
-      say(element('p', { class: 'kx-small' }, place), worth);
-      const numbers = element('details', { class: 'kx-small' }, place);
+      say(element('p', { class: 'kx-fine' }, place), worth);
+      const numbers = element('details', { class: 'kx-fine' }, place);
       element('summary', { text: 'The test in numbers' }, numbers);
       if (curve) numbers.append(marginCurve(curve));
       say(element('p', {}, numbers), words);

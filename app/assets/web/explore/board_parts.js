@@ -18,7 +18,7 @@ import { element } from '../dom.js';
  * @property {string} seen as the network sees it
  * @property {string} whole turned, but neither cropped nor inverted
  * @property {[x: number, y: number] | null} place on the map
- * @property {boolean} far whether it is far from every image on the map
+ * @property {Sentence} far that it is far from every image on the map; empty if it is not
  * @property {number[]} lines the prototypes it is compared with, nearest first
  * @property {Compared[]} prototypes
  * @property {number[]} rivals other classes, nearest first
@@ -73,7 +73,7 @@ export function say(parent, sentence) {
  * @param {number} label
  */
 export function classTag(model, label) {
-  const tag = element('span', { class: 'kx-class' });
+  const tag = element('span', { class: 'kx-class-tag' });
   element('span', { class: 'kx-class-dot', 'aria-hidden': 'true' }, tag).style.background = model.colours[label];
   element('span', { text: model.classes[label] }, tag);
   return tag;
@@ -95,15 +95,16 @@ export const prototypeTitle = (layer, p) => layer.name[p] || `Prototype ${p}`;
 export function verdict(board) {
   const root = element('div', { class: 'kx-verdict' });
   for (const [name, sentence] of /** @type {const} */ ([
-    ['kx-alert kx-strong', board.unusual],
+    ['kx-alert kx-serious', board.unusual],
     ['kx-alert', board.tie],
   ])) {
     if (sentence.length) say(element('p', { class: name }, root), sentence);
   }
-  const mark = board.correct === null ? '' : board.correct ? 'kx-right' : 'kx-wrong';
+  const mark = board.correct === null ? '' : board.correct ? 'kx-is-right' : 'kx-is-wrong';
   say(element('p', { class: `kx-headline ${mark}` }, root), board.headline);
   if (board.likelier.length) say(element('p', {}, root), board.likelier);
-  if (!board.unusual.length) say(element('p', { class: 'kx-small' }, root), board.near);
+  if (!board.unusual.length) say(element('p', { class: 'kx-fine' }, root), board.near);
+  if (board.far.length) say(element('p', { class: 'kx-fine' }, root), board.far);
   return root;
 }
 

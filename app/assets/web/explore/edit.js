@@ -44,6 +44,8 @@ export class EditBar {
   constructor(parent, hooks) {
     this.hooks = hooks;
     this.history = new History();
+    /** @type {Operation[]} */
+    this.accepted = []; // what the server has last made a layer of
     this.key = '';
     this.asking = 0; // a later answer overtakes
     /** @type {EditState | null} */
@@ -59,7 +61,7 @@ export class EditBar {
     /** @type {number | null} */
     this.merging = null; // the number of the prototype that waits for another one
     this.root = element('section', { class: 'kx-edit', 'aria-label': 'Edit prototypes' }, parent);
-    this.bar = element('div', { class: 'kx-edit-bar', role: 'toolbar', 'aria-label': 'Edit' }, this.root);
+    this.bar = element('div', { class: 'kx-edit-bar', role: 'group', 'aria-label': 'Edit' }, this.root);
     this.buttons = new Map(
       BUTTONS.map(([op, text]) => [/** @type {string} */ (op), this.button(text, () => this.start(op))]),
     );
@@ -116,6 +118,7 @@ export class EditBar {
   restore() {
     const { operations, titles } = kept(sessionStorage.getItem(this.key));
     this.history = new History(operations);
+    this.accepted = [];
     this.titles = new Map(titles);
     this.scores = null;
     this.stop();
@@ -148,7 +151,7 @@ export class EditBar {
   doing(operation) {
     this.stop();
     this.history.add(operation);
-    void this.apply(true);
+    void this.apply();
   }
 
   /** @param {'undo' | 'redo'} direction */
@@ -158,12 +161,8 @@ export class EditBar {
     void this.apply();
   }
 
-  /**
-   * Asks the server what the edits make of the prototypes.
-   *
-   * @param {boolean} [isNew] whether the last edit is new, and goes if it is refused
-   */
-  async apply(isNew = false) {
+  /** Asks the server what the edits make of the prototypes; what it refuses is taken back. */
+  async apply() {
     const { state } = this;
     if (!state) return;
     const turn = ++this.asking;
@@ -171,6 +170,7 @@ export class EditBar {
     this.keep();
     this.draw();
     if (!operations.length) {
+      this.accepted = [];
       this.scores = null;
       this.empty = [];
       say(this.status, '');
@@ -186,12 +186,13 @@ export class EditBar {
       const classes = state.data.model.classes;
       this.scores = /** @type {Scores} */ (/** @type {unknown} */ (readLayer(answer).scores));
       this.empty = /** @type {number[]} */ (header.empty).map((label) => classes[label]);
+      this.accepted = operations;
       say(this.error, '');
       say(this.status, '');
       this.hooks.changed(answer);
     } catch (error) {
       if (turn !== this.asking) return;
-      if (isNew) this.history.drop();
+      this.history.revert(this.accepted);
       this.keep();
       say(this.status, '');
       say(this.error, error instanceof Error ? error.message : String(error));

@@ -26,11 +26,16 @@ export class EditForm {
       if (event.key === 'Escape') cancelled();
     });
     this.cancelled = cancelled;
+    /** @type {Element | null} */
+    this.opener = null; // what had the focus before
   }
 
   close() {
+    if (this.root.hidden) return;
+    const isFocused = this.root.contains(document.activeElement);
     this.root.hidden = true;
     this.root.replaceChildren();
+    if (isFocused && this.opener instanceof HTMLElement) this.opener.focus();
   }
 
   /**
@@ -99,6 +104,7 @@ export class EditForm {
     element('button', { type: 'submit', class: 'kx-pill', text }, buttons);
     const cancel = element('button', { type: 'button', class: 'kx-pill', text: 'Cancel' }, buttons);
     cancel.addEventListener('click', () => this.cancelled());
+    this.opener = document.activeElement;
     this.root.hidden = false;
     first.focus();
   }

@@ -76,9 +76,14 @@ export class History {
     this.done = [...this.done, next];
   }
 
-  /** Takes the last edit back for good: it was refused. */
-  drop() {
-    this.done = this.done.slice(0, -1);
+  /**
+   * Takes edits back for good: they were refused.
+   *
+   * @param {Operation[]} accepted those that were not
+   */
+  revert(accepted) {
+    this.done = accepted;
+    this.undone = [];
   }
 }
 

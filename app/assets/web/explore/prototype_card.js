@@ -100,7 +100,8 @@ export class PrototypeCard {
     const size = classSizes(cloud, classes.length)[layer.class[p]];
     const same = layer.class.filter((label) => label === layer.class[p]).length;
     say(this.title, layer.name[p] || title);
-    say(this.place, layer.name[p] ? `${title}, which has ${same}` : `One of ${same}`);
+    const among = `of ${counted(same, 'prototype')} of ${classes[layer.class[p]]}`;
+    say(this.place, layer.name[p] ? `${title}, one ${among}` : `One ${among}`);
     this.image.hidden = layer.picture[p] < 0;
     if (layer.picture[p] >= 0) {
       set(this.image, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[p]}.png`));
@@ -144,7 +145,7 @@ export class PrototypeCard {
     this.asked = address;
     this.details = null;
     clearTimeout(this.waiting);
-    say(this.status, '');
+    say(this.status, address ? 'Exemplars and rival are being fetched …' : '');
     if (address) this.waiting = window.setTimeout(() => void this.fetch(address), REST);
   }
 
@@ -154,6 +155,7 @@ export class PrototypeCard {
       const details = /** @type {Details} */ (await this.hooks.transport.json(address));
       if (address !== this.asked) return;
       this.details = details;
+      say(this.status, '');
       this.showDetails();
     } catch (error) {
       if (address !== this.asked) return;

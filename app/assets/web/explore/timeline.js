@@ -58,6 +58,8 @@ export class TimelineView {
     /** @type {Set<number>} */
     this.ready = new Set();
     this.held = false; // whether the pointer or a key moves it now
+    /** @type {number | null} */
+    this.from = null; // where it was when it was taken
     /** @type {Lane[]} */
     this.lanes = [];
     /** @type {Map<number, HTMLElement>} */
@@ -98,7 +100,7 @@ export class TimelineView {
     for (const end of ['keyup', 'blur']) this.slider.addEventListener(end, () => this.letGo());
     this.take.addEventListener('click', () => {
       if (!this.timeline || this.timeline.suggested === null) return;
-      this.held = true;
+      this.hold();
       this.moveTo(this.timeline.suggested);
       this.letGo();
       this.slider.focus({ preventScroll: true }); // the button is gone now
@@ -190,7 +192,12 @@ export class TimelineView {
     const brief = curves.slice(0, 2).map((curve) => `${curve.name} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
     say(this.brief, i < 0 ? '' : brief.join(' · '));
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
-    say(this.step, i < 0 ? 'These prototypes have no place on the timeline.' : steps[i] || first);
+    say(
+      this.step,
+      i < 0
+        ? 'These prototypes are not on the timeline: it has those of k-means with one k for all classes.'
+        : steps[i] || first,
+    );
     this.why.hidden = suggested === null;
     this.take.hidden = suggested === null || ks[i] === suggested;
     if (suggested === null) return;
@@ -210,7 +217,7 @@ export class TimelineView {
     event.preventDefault(); // no text is selected while it is dragged
     this.slider.focus({ preventScroll: true });
     this.slider.setPointerCapture(event.pointerId);
-    this.held = true;
+    this.hold();
     this.moveTo(this.kAt(event));
   }
 
@@ -220,8 +227,13 @@ export class TimelineView {
     const k = keyedK(this.timeline.ks, this.k, event.key);
     if (k === null) return;
     event.preventDefault();
-    this.held = true;
+    this.hold();
     this.moveTo(k);
+  }
+
+  hold() {
+    if (!this.held) this.from = this.k;
+    this.held = true;
   }
 
   /** @param {number} k */
@@ -235,7 +247,7 @@ export class TimelineView {
   letGo() {
     if (!this.held) return;
     this.held = false;
-    if (this.k !== null) this.hooks.release(this.k);
+    if (this.k !== null && this.k !== this.from) this.hooks.release(this.k);
   }
 }
 

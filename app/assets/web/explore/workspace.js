@@ -2,10 +2,10 @@
 // Explore as a whole: keeps what is chosen, and tells its parts.
 
 import { element } from '../dom.js';
-import { visible } from '../map/embedding.js';
 import { and } from '../map/mask.js';
 import { BoardView } from './board.js';
 import { colouring, needsCertainty } from './colouring.js';
+import { drawnImages } from './drawn.js';
 import { DropZone } from './drop.js';
 import { Loading } from './loading.js';
 import { MapView } from './map_view.js';
@@ -150,7 +150,7 @@ export class Workspace {
     const subject = { cloud, layer, attributes, attributeNames: model.attributes };
     const selected = address.select.length ? conditionsMask(address.select, subject) : null;
     const classes = address.classes.length ? new Set(address.classes.map((name) => model.classes.indexOf(name))) : null;
-    const drawn = visible(cloud, layer, { show: address.show, classes, test: address.test });
+    const drawn = drawnImages(cloud, layer, { show: address.show, classes, test: address.test });
     const picked = pickedPrototype(layer, address.point);
     this.map.update({
       cloud,
