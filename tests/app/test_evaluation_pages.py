@@ -35,6 +35,7 @@ from kmex_core.analysis.tables.evaluation import (
     shares_table,
 )
 from kmex_core.base import jobs
+from kmex_core.base.location import SHIPPED
 from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import MAP_METRICS, METRICS
 from kmex_core.metrics.types import MapScores
@@ -74,7 +75,7 @@ def second(demo: Store) -> Iterator[str]:
     """Another model of the digits: the same weights by another name, so that all its results are there."""
     path = demo.path("models", "second")
     path.parent.mkdir(exist_ok=True)
-    shutil.copy(models.SHIPPED / "digits.safetensors", path)
+    shutil.copy(SHIPPED / "digits.safetensors", path)
     yield "second"
     path.unlink()
 
