@@ -16,7 +16,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide
+from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide, wait_until
 from tests.helpers.hostile import hostile_model
 from tests.helpers.pictures import encoded
 from tests.helpers.servers import dashboard
@@ -34,7 +34,7 @@ def converted(demo_cache: Path) -> Conversion:
 def test_home_leads_to_the_demo_and_the_tour_is_offered_until_it_is_closed(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("link", name="Open my model")).to_be_visible()
-    page.wait_for_function("[...document.querySelectorAll('[data-testid=stImage] img')].every(i => i.naturalWidth > 0)")
+    wait_until(page, "[...document.querySelectorAll('[data-testid=stImage] img')].every(i => i.naturalWidth > 0)")
     assert no_sideways_scrolling(page)
     page.get_by_role("link", name="Look at a demo").click()
     expect(page).to_have_url(re.compile(r"/explore\?.*model=faces"))

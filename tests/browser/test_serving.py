@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, of_digits, settled, watched
+from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, of_digits, settled, wait_until, watched
 from tests.helpers.proxy import stripping_proxy
 from tests.helpers.servers import dashboard
 from tests.helpers.stores import snapshot
@@ -45,9 +45,10 @@ def has_ipv6() -> bool:
 
 def pictures_are_shown(page: Page) -> None:
     """Every picture of the page that is in view has been loaded."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "() => { const all = [...document.querySelectorAll('.kx-card img')].slice(0, 5);"
-        "return all.length > 0 && all.every((image) => image.complete && image.naturalWidth > 0); }"
+        "return all.length > 0 && all.every((image) => image.complete && image.naturalWidth > 0); }",
     )
 
 

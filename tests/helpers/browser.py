@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ LAST = {  # what a page shows last
 }
 
 expect.set_options(timeout=60_000)
+A_PAGE = 60  # seconds
 A_JOB = 240_000  # milliseconds that a page may wait for a job, which may wait for others on a busy machine
 
 
@@ -104,6 +106,16 @@ def slide(page: Page, steps: int) -> None:
         slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
 
+def wait_until(page: Page, condition: str) -> None:
+    """Wait until a condition holds, in JavaScript. `Page.wait_for_function` compiles its own again and again, which the
+    dashboard's Content-Security-Policy does not allow.
+    """
+    ended = time.monotonic() + A_PAGE
+    while not page.evaluate(condition):
+        assert time.monotonic() < ended, f"not in {A_PAGE} seconds: {condition}"
+        page.wait_for_timeout(50)
+
+
 def place_on_map(page: Page, name: str) -> tuple[float, float]:
     """Where an image ("train-3", "test-7") or prototype ("prototype-12") of a map is in the window, once it rests."""
     x, y = page.evaluate(
@@ -141,7 +153,7 @@ def fits(page: Page, width: int, height: int) -> None:
     """Resize the window: once the page has followed, it must not scroll sideways."""
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(400)
-    page.wait_for_function(FITS, timeout=20_000)
+    wait_until(page, FITS)
 
 
 def serious(page: Page) -> list[str]:
