@@ -107,8 +107,7 @@ export class EditBar {
       this.key = key;
       this.restore();
     }
-    const index = /** @type {{ index?: number[] }} */ (/** @type {unknown} */ (state.layer)).index;
-    this.index = index ?? state.layer.x.map((_, p) => p);
+    this.index = state.layer.index ?? state.layer.x.map((_, p) => p);
     this.index.forEach((p, place) => this.titles.has(p) || this.titles.set(p, this.title(place)));
     if (this.merging !== null) this.mergeWith(state.selected);
     this.draw();

@@ -39,6 +39,7 @@ export class Panel {
     this.mode = 'gallery';
     this.point = '';
     this.asTable = false;
+    this.isEditing = false;
     this.resting = 0;
     /** @type {Map<Mode, { focus: Element | null, scroll: number }>} */
     this.left = new Map(); // where each view was left
@@ -48,6 +49,12 @@ export class Panel {
     this.title = element('h2', { tabindex: '-1' }, this.bar);
     this.table = element('button', { type: 'button', class: 'kx-pill', 'aria-pressed': 'false' }, this.bar);
     this.table.textContent = 'Show as table';
+    this.edit = element(
+      'button',
+      { type: 'button', class: 'kx-pill', text: 'Edit', 'aria-pressed': 'false' },
+      this.bar,
+    );
+    this.edit.addEventListener('click', () => this.setEditing(!this.isEditing));
     this.body = element('div', { class: 'kx-panel-body' }, this.root);
     this.gallery = new Gallery(this.body, inner);
     this.selection = new SelectionPanel(this.body, inner);
@@ -62,6 +69,12 @@ export class Panel {
       this.asTable = !this.asTable;
       if (this.view) this.update(this.view);
     });
+  }
+
+  /** @param {boolean} isEditing whether the tools that edit prototypes are shown */
+  setEditing(isEditing) {
+    this.isEditing = isEditing;
+    if (this.view) this.update(this.view);
   }
 
   /** @param {PanelView} view */
@@ -100,7 +113,11 @@ export class Panel {
     this.image.root.hidden = mode !== 'image';
     this.boardSlot.hidden = mode !== 'board';
     this.tables.root.hidden = !asTable;
-    this.editSlot.hidden = mode !== 'gallery' && mode !== 'prototype' && mode !== 'image';
+    const canEdit =
+      !view.data.readOnly && view.data.model.by === 'KMEx' && ['gallery', 'prototype', 'image'].includes(mode);
+    this.edit.hidden = !canEdit;
+    this.edit.setAttribute('aria-pressed', String(this.isEditing));
+    this.editSlot.hidden = !canEdit || !this.isEditing;
     clearTimeout(this.resting);
     if (asTable)
       this.resting = window.setTimeout(() => this.tables.update(view), this.tables.root.isConnected ? REST : 0);

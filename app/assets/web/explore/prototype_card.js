@@ -139,13 +139,14 @@ export class PrototypeCard {
    */
   ask(p) {
     const { data, layer } = /** @type {PanelView} */ (this.view);
-    const key = data.sources[layer.source]?.key;
+    const key = layer.index ? '' : data.sources[layer.source]?.key;
     const address = key ? `prototype/${key}.json?source=${encodeURIComponent(layer.source)}&p=${p}` : '';
-    if (address === this.asked) return;
+    if (address && address === this.asked) return;
     this.asked = address;
     this.details = null;
     clearTimeout(this.waiting);
-    say(this.status, address ? 'Exemplars and rival are being fetched …' : '');
+    const unsaved = layer.index ? 'Exemplars and rival are shown once the edits are saved as a version.' : '';
+    say(this.status, address ? 'Exemplars and rival are being fetched …' : unsaved);
     if (address) this.waiting = window.setTimeout(() => void this.fetch(address), REST);
   }
 

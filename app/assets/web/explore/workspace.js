@@ -7,6 +7,8 @@ import { BoardView } from './board.js';
 import { colouring, needsCertainty } from './colouring.js';
 import { drawnImages } from './drawn.js';
 import { DropZone } from './drop.js';
+import { EditBar } from './edit.js';
+import { readLayer } from './columns.js';
 import { Loading } from './loading.js';
 import { MapView } from './map_view.js';
 import { Panel } from './panel.js';
@@ -50,6 +52,8 @@ export class Workspace {
     this.released = null; // where the timeline was let go, until Python knows
     /** @type {Placed} */
     this.placed = null;
+    /** @type {Layer | null} */
+    this.unsaved = null; // after edits of the prototypes that are shown
     /** @type {import('./columns.js').Certainty | null} */
     this.lastCertainty = null; // its colours stay until those of the next prototypes are here
     this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
@@ -87,6 +91,7 @@ export class Workspace {
       },
     });
     place.append(this.drop.button);
+    this.edits = new EditBar(this.panel.editSlot, { transport, open, changed: (answer) => this.edited(answer) });
     this.timeline = new TimelineView(part('timeline'), {
       slide: (k) => void this.slide(k),
       release: (k) => this.release(k),
@@ -130,19 +135,21 @@ export class Workspace {
   get shown() {
     const { data, address, loading, source } = this;
     if (!data || !address) return null;
-    const [cloud, layer] = [loading.cloudHere(data), loading.layerHere(data, source)];
-    return cloud && layer ? { data, address, cloud, layer } : null;
+    const [cloud, base] = [loading.cloudHere(data), loading.layerHere(data, source)];
+    const layer = this.unsaved?.source === source ? this.unsaved : base;
+    return cloud && base && layer ? { data, address, cloud, base, layer } : null;
   }
 
   /** Shows all of it; what is still missing is fetched, and it is shown anew. */
   draw() {
     const { shown, loading, source } = this;
     if (!shown) return;
-    const { data, address, cloud, layer } = shown;
+    const { data, address, cloud, base, layer } = shown;
     const { model } = data;
     const attributes = loading.attributesHere(data) ?? null;
-    const certainty = loading.certaintyHere(data, source) ?? null;
-    if (certainty || this.lastCertainty?.distance.length !== cloud.total) this.lastCertainty = certainty;
+    const certainty = (layer === base && loading.certaintyHere(data, source)) || null;
+    if (certainty || layer !== base || this.lastCertainty?.distance.length !== cloud.total)
+      this.lastCertainty = certainty;
     if (model.attributes.length && !attributes) this.fetch(loading.attributes(data));
     const isCertaintyShown = needsCertainty(address.colour) || imageOf(cloud, address.point) >= 0;
     if (isCertaintyShown && !certainty) this.fetchAtRest(source);
@@ -164,11 +171,11 @@ export class Workspace {
       conditions: address.select,
       marked: picked >= 0 ? `prototype-${picked}` : address.point,
       focus: focusOf(layer, selected),
-      picture: this.placed,
+      picture: this.placed && { ...this.placed, lines: placesOf(layer, this.placed.lines) },
       view: address.view,
     });
     this.toolbar.update(data, address);
-    this.board.update({ data, layer, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
+    this.board.update({ data, layer: base, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
     const before = this.layerBefore(data);
     this.isSplitShown = before !== null;
     this.panel.update({
@@ -184,7 +191,16 @@ export class Workspace {
       selection: selected && { mask: selected, conditions: address.select },
       board: this.board,
     });
+    const selectedPlace = picked >= 0 ? picked : null;
+    this.edits.update({ data, source, layer, selected: selectedPlace, point: address.point });
     this.drawTimeline();
+  }
+
+  /** @param {ArrayBuffer | null} answer the layer after edits; null without any */
+  edited(answer) {
+    this.unsaved = answer && readLayer(answer);
+    this.panel.setEditing(this.panel.isEditing || answer !== null);
+    this.draw();
   }
 
   drawTimeline() {
@@ -318,12 +334,22 @@ export class Workspace {
 
   destroy() {
     this.leave();
-    for (const part of [this.toolbar, this.map, this.panel, this.board, this.drop, this.timeline]) part.destroy();
+    for (const part of [this.toolbar, this.map, this.panel, this.board, this.drop, this.edits, this.timeline])
+      part.destroy();
   }
 }
 
 /** @param {Address} address */
 const pictureOf = ({ picture, framing }) => ({ picture, framing });
+
+/**
+ * Where prototypes are in a layer after edits; those that are gone are left out.
+ *
+ * @param {Layer} layer
+ * @param {number[]} numbers of prototypes without the edits
+ */
+const placesOf = ({ index }, numbers) =>
+  index ? numbers.map((p) => index.indexOf(p)).filter((place) => place >= 0) : numbers;
 
 /**
  * The prototypes that selected images are nearest to, null where nothing is selected.
