@@ -318,14 +318,16 @@ export class EditBar {
     for (const text of ['', `Scored (${images(scores.scored)} images)`, `Untouched (${images(scores.untouched)})`])
       element('th', { scope: 'col', text }, head);
     const body = element('tbody', {}, this.table);
-    for (const { title, scored, untouched, about } of scoreLines(scores)) {
+    for (const { title, scored, untouched, about, beside } of scoreLines(scores)) {
       const row = element('tr', {}, body);
       const name = element('th', { scope: 'row', text: title }, row);
       if (about) element('small', { text: about }, name);
       for (const [before, after, sign] of [scored, untouched]) {
         const change = ['worse', 'same', 'better'][sign + 1];
-        element('td', { class: `kx-${change}`, text: `${before} → ${after}${['▼', '', '▲'][sign + 1]}` }, row);
+        const cell = element('td', {}, row);
+        element('span', { class: `kx-${change}`, text: `${before} → ${after}${[' ▼', '', ' ▲'][sign + 1]}` }, cell);
       }
+      if (beside && row.lastElementChild) element('small', { text: beside }, row.lastElementChild);
     }
     const caption = `Edits are scored on ${scores.from === 'validation' ? 'the validation split' : scores.from}; the untouched images tell what is left of a gain elsewhere.`;
     element('caption', { text: caption }, this.table);

@@ -180,6 +180,7 @@ export function kept(text) {
  * @property {[string, string, number]} scored before, after, and −1, 0 or 1 for worse, equal or better
  * @property {[string, string, number]} untouched
  * @property {string} about what the figures are of; "" where that is all images
+ * @property {string} beside what the untouched figure is to be compared with; "" for nothing
  */
 
 /**
@@ -188,29 +189,36 @@ export function kept(text) {
  */
 export function scoreLines(scores) {
   const { before } = scores;
-  /** @type {(title: string, pick: (part: PartScores) => number | null, about?: string) => Line[]} */
-  const line = (title, pick, about = '') => {
+  /** @type {(title: string, pick: (part: PartScores) => number | null, about?: string, beside?: string) => Line[]} */
+  const line = (title, pick, about = '', beside = '') => {
     const pairs = /** @type {const} */ (['scored', 'untouched']).map((part) => [
       pick(before[part]),
       pick(scores[part]),
     ]);
     if (pairs.some((pair) => pair.includes(null))) return [];
-    const told = pairs.map(([was, is]) => [percent(was), percent(is), Math.sign((is ?? 0) - (was ?? 0))]);
-    return [{ title, scored: told[0], untouched: told[1], about }].map((each) => /** @type {Line} */ (each));
+    const told = pairs.map(([was, is]) => [points(was), percent(is), Math.sign((is ?? 0) - (was ?? 0))]);
+    return [{ title, scored: told[0], untouched: told[1], about, beside }].map((each) => /** @type {Line} */ (each));
   };
   const first = before.scored.first;
   const now = scores.scored.worst;
+  const there = scores.untouched.chosen;
+  const same = there ? `${there.name} there: ${percent(there.accuracy)}` : '';
   return [
     ...line('Accuracy ↑', (part) => part.accuracy),
     ...line('Agreement with the black box ↑', (part) => part.agreement),
-    ...line('Worst subgroup ↑', (part) => part.worst?.accuracy ?? null, now ? `now ${interval(now)}` : ''),
-    ...(first ? line('Worst subgroup before ↑', (part) => part.first?.accuracy ?? null, interval(first)) : []),
+    ...line('Worst subgroup ↑', (part) => part.worst?.accuracy ?? null, now ? `now ${interval(now)}` : '', same),
+    ...(first
+      ? line('The subgroup that was the worst ↑', (part) => part.first?.accuracy ?? null, interval(first))
+      : []),
   ];
 }
 
 /** @param {GroupScore} group */
 const interval = ({ name, images, low, high }) =>
   `${name}, ${images.toLocaleString('en')} images, 95 % interval ${percent(low)} to ${percent(high)}`;
+
+/** @param {number | null} share */
+const points = (share) => (100 * (share ?? 0)).toFixed(1);
 
 /** @param {number | null} share */
 const percent = (share) => (share === null ? '–' : `${(100 * share).toFixed(1)} %`);
