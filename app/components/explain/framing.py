@@ -105,7 +105,7 @@ def _controls(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
             )
             across = _percent("Across (%)", "across", name, 0.0, 50.0, "0 is the left edge, 100 the right edge.")
             down = _percent("Down (%)", "down", name, 0.0, 50.0, "0 is the top edge, 100 the bottom edge.")
-    return Framing(crop, st.session_state.get(turns, 0), inverted, size, across, down)
+    return Framing(crop or "whole", st.session_state.get(turns, 0), inverted, size, across, down)
 
 
 def _percent(title: str, key: str, name: str, least: float, start: float, about: str) -> float:
