@@ -49,7 +49,8 @@ const STEP_COLOURS = [
   'var(--kx-step-6)',
 ];
 const STEPS = STEP_COLOURS.length;
-const WAYS = 0.45; // how far shades of a class go to black and white
+const DARKEST = 0.25; // of black in a class's colour
+const LIGHTEST = 0.6; // of white
 
 /** Colourings by their kind; attributes have one each. @type {[kind: string, title: string][]} */
 export const KINDS = [
@@ -76,7 +77,7 @@ export function colouring(kind, given) {
   if (kind === 'prototype') return byPrototype(given);
   if (kind === 'confidence' && certainty) return bySteps(kind, 'Confidence', certainty.confidence, given);
   if (kind === 'distance' && certainty) {
-    return bySteps(kind, 'Distance to the nearest prototype', certainty.distance, given);
+    return bySteps(kind, 'Distance to prototype', certainty.distance, given);
   }
   const at = kind.startsWith('attribute:') ? data.model.attributes.indexOf(kind.slice('attribute:'.length)) : -1;
   if (at >= 0 && attributes) return byAttribute(at, attributes, given);
@@ -228,9 +229,9 @@ export function shadesOf(labels, colours) {
   for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
   return labels.map((label, p) => {
     const many = counts.get(label) ?? 1;
-    const way = many > 1 ? WAYS * ((2 * number[p]) / (many - 1) - 1) : 0;
+    const way = many > 1 ? (2 * number[p]) / (many - 1) - 1 : 0; // −1 dark … 1 light
     const end = way < 0 ? 0 : 255;
-    return written(mixed(parsed(colours[label]), [end, end, end], Math.abs(way)));
+    return written(mixed(parsed(colours[label]), [end, end, end], way < 0 ? -DARKEST * way : LIGHTEST * way));
   });
 }
 
