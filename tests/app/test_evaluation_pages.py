@@ -161,12 +161,12 @@ def test_a_count_leads_to_its_images(page: Page, demo: Store, digits: ModelInfo)
         assert share == f"{right:.1%}"
         assert mistakes == ([f"class:{row}", "wrong", "split:test"] if right < 1 else [])
     wrong = np.where(np.eye(10, dtype=bool), 0, counts)
-    mistakes = {label: query["select"] for label, query in links(test).items() if " as " in label}
-    assert len(mistakes) == min(5, np.count_nonzero(wrong))
-    for label, conditions in mistakes.items():
+    listed = {label: query["select"] for label, query in links(test).items() if " as " in label}
+    assert len(listed) == min(5, np.count_nonzero(wrong))
+    for label, conditions in listed.items():
         row, column, count = map(int, re.findall(r"\d+", label))
         assert (count, conditions) == (wrong[row, column], [f"class:{row}", f"predicted:{column}", "split:test"])
-    assert next(iter(mistakes)).endswith(f" · {wrong.max()} images")
+    assert next(iter(listed)).endswith(f" · {wrong.max()} images")
     other = matrix(healthy(test.segmented_control(key="by").set_value("black_box").run()))
     assert other[0][1][1] == ["class:0", "blackbox:0", "split:test"]
     assert all(row[-1][1] == [] for row in other)  # Explore knows the mistakes of the model alone
