@@ -11,7 +11,6 @@ from kmex_core.base.phrases import joined
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import DRAWS
 
-NAMED = 3  # attributes of a sentence
 # a group's accuracy, and a number of prototypes, against chance
 ACCURACY = {
     "better": "more accurate than by chance",
@@ -74,7 +73,8 @@ def groups_against_chance(table: pd.DataFrame) -> str:
         rows = table[table["verdict"] == verdict]
         if not len(rows):
             continue
-        shared = set.intersection(*({row.attribute, row.other} for row in rows.itertuples())) - {""}
+        pairs = zip(map(str, rows["attribute"]), map(str, rows["other"]), strict=True)
+        shared = set.intersection(*map(set, pairs)) - {""}
         named = joined("and", [f"**{markdown(words(name))}**" for name in sorted(shared)]) if shared else ""
         which = f", {'all' if len(rows) > 1 else 'the one'} with {named}" if named else ""
         be = "is" if len(rows) == 1 else "are"

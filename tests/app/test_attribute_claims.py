@@ -13,7 +13,7 @@ from app.claims import attributes as claims
 def groups(*rows: tuple[str, str, str]) -> pd.DataFrame:
     """Groups by their attributes and verdict."""
     table = pd.DataFrame(rows, columns=["attribute", "other", "verdict"])
-    names = [f"{row.attribute} + {row.other}" if row.other else row.attribute for row in table.itertuples()]
+    names = [f"{attribute} + {other}" if other else attribute for attribute, other, _ in rows]
     shares = {"accuracy": 0.4, "low": 0.3, "high": 0.5, "chance_low": 0.6, "chance_high": 1.0}
     return table.assign(group=names, images=20, **shares)
 
@@ -28,8 +28,8 @@ def groups(*rows: tuple[str, str, str]) -> pd.DataFrame:
         ),
         (
             groups(("Hat", "", "worse"), ("Tie", "", "worse"), ("Cap", "*x*", "better")),
-            "2 of 3 groups are less accurate than by chance; 1 of 3 groups are more accurate than by chance, the one "
-            r"with **Cap** and **\*x\***.",
+            "2 of 3 groups are less accurate than by chance; 1 of 3 groups is more accurate than by chance, the one with "
+            r"**\*x\*** and **Cap**.",
         ),
     ],
 )
