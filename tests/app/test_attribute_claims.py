@@ -28,8 +28,8 @@ def groups(*rows: tuple[str, str, str]) -> pd.DataFrame:
         ),
         (
             groups(("Hat", "", "worse"), ("Tie", "", "worse"), ("Cap", "*x*", "better")),
-            "2 of 3 groups are less accurate than by chance; 1 of 3 groups is more accurate than by chance, the one with "
-            r"**\*x\*** and **Cap**.",
+            "2 of 3 groups are less accurate than by chance; 1 of 3 groups is more accurate than by chance, the one "
+            r"with **\*x\*** and **Cap**.",
         ),
     ],
 )
