@@ -11,7 +11,6 @@ from kmex_core.base.phrases import joined
 from kmex_core.base.plain_text import markdown
 from kmex_core.metrics import DRAWS
 
-NAMED = 3  # attributes of a sentence
 # a group's accuracy, and a number of prototypes, against chance
 ACCURACY = {
     "better": "more accurate than by chance",
@@ -27,14 +26,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def often(row: Mapping[str, Any]) -> str:
+def often(row: Mapping[Any, Any]) -> str:
     """A key of `OFTEN` for a row of a table with `prototypes`, `expected` and `beyond_chance`."""
     if not row["beyond_chance"]:
         return "within"
     return "more" if row["prototypes"] > row["expected"] else "fewer"
 
 
-def in_prototypes(row: Mapping[str, Any], total: int) -> str:
+def in_prototypes(row: Mapping[Any, Any], total: int) -> str:
     """How frequent an attribute is among images and prototypes, and what chance gives, as Markdown.
 
     Args:
@@ -72,12 +71,14 @@ def groups_against_chance(table: pd.DataFrame) -> str:
     parts = []
     for verdict, adjective in (("worse", "less"), ("better", "more")):
         rows = table[table["verdict"] == verdict]
-        if len(rows):
-            shared = rows[["attribute", "other"]].stack().value_counts()
-            shared = shared[(shared.index != "") & (shared == len(rows))]
-            named = joined("and", [f"**{markdown(words(name))}**" for name in shared.index])
-            which = f", {'all' if len(rows) > 1 else 'the one'} with {named}" if len(shared) else ""
-            parts.append(f"{len(rows):,} of {total:,} groups are {adjective} accurate than by chance{which}")
+        if not len(rows):
+            continue
+        pairs = zip(map(str, rows["attribute"]), map(str, rows["other"]), strict=True)
+        shared = set.intersection(*map(set, pairs)) - {""}
+        named = joined("and", [f"**{markdown(words(name))}**" for name in sorted(shared)]) if shared else ""
+        which = f", {'all' if len(rows) > 1 else 'the one'} with {named}" if named else ""
+        be = "is" if len(rows) == 1 else "are"
+        parts.append(f"{len(rows):,} of {total:,} groups {be} {adjective} accurate than by chance{which}")
     if not parts:
         return f"None of {total:,} groups differs from chance: their accuracies are within chance."
     return f"{'; '.join(parts)}."
@@ -126,7 +127,7 @@ def of_class(label: str, name: str, prototypes: int, total: int) -> str:
     return f"{words(name)}: exemplars of {prototypes} of the {total} prototypes of {label} have it"
 
 
-def of_group(row: Mapping[str, Any], title: str) -> str:
+def of_group(row: Mapping[Any, Any], title: str) -> str:
     """What the bar of a group of test images shows, see `accuracy_table`."""
     beside = f"; black box {row['accuracy_black_box']:.1%}" if "accuracy_black_box" in row else ""
     return (
@@ -135,7 +136,7 @@ def of_group(row: Mapping[str, Any], title: str) -> str:
     )
 
 
-def of_pair(row: Mapping[str, Any]) -> str:
+def of_pair(row: Mapping[Any, Any]) -> str:
     """What a correlation is, see `correlation_table`."""
     verdict = "a difference beyond chance" if row["beyond_chance"] else "a difference within chance"
     return (

@@ -16,7 +16,7 @@ from tests.helpers.browser import fits, no_sideways_scrolling, open_page, seriou
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("faces_cache")]
 
 FACES = "/attributes?dataset=Faces&model=faces"
-WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1440, "light"), (1024, "dark"), (390, "light"))
+WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1440, "dark"), (390, "light"))
 FINDING = re.compile(r"With (\d+) prototypes? per class, (\d+) of 30 attributes are captured")
 
 

@@ -241,7 +241,7 @@ def _number_heads(table: pd.DataFrame) -> list[Head]:
 def _sections(table: pd.DataFrame, columns: _Prototypes | _Classes, name: str) -> Sequence[Section]:
     """The attributes by how they compare with chance, the most frequent first; those that no prototype has on top."""
     places = {attribute: place for place, attribute in enumerate(table["attribute"])}
-    verdict = np.array([claims.often(row) for row in table.to_dict("records")], dtype=object)
+    verdict = np.array([claims.often(row) for row in table.to_dict("records")])
     caught = table["captured"].to_numpy(bool)
     titles = {
         "missed": (~caught, "No prototype has it"),
