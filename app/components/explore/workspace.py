@@ -25,6 +25,7 @@ from kmex_core.prototypes.source import KMeans
 
 _explore = component(*EXPLORE)
 KEY = "explore"
+OPENED = (KEY, "explain", "prototypes")  # the pages that it leads to
 
 
 def prepare_workspace(chosen: Selection) -> bool:
@@ -44,11 +45,26 @@ def show_workspace(chosen: Selection) -> None:
         key=KEY,
         data=_data(chosen, address),
         on_address_change=lambda: remember_address(chosen, KEY),
-        on_open_change=lambda: None,
+        on_open_change=_take_version,
     )
-    if shown.open:
-        st.switch_page(f"views/{shown.open['page']}.py", query_params=shown.open.get("query") or {})
+    if (target := _target(shown.open)) and target[0] != KEY:
+        st.switch_page(f"views/{target[0]}.py", query_params=target[1])
     _complete_timeline(chosen)
+
+
+def _target(told: object) -> tuple[str, dict[str, str]] | None:
+    """The page that the component wants opened, and its parameters; None for what cannot be."""
+    match told:
+        case {"page": str(page), "query": dict(query)} if page in OPENED:
+            return page, {str(name): str(value) for name, value in query.items()}
+    return None
+
+
+def _take_version() -> None:
+    """Select the version that was saved: for a callback, before the sidebar has its widgets."""
+    target = _target(st.session_state[KEY].get("open"))
+    if target and target[0] == KEY and "version" in target[1]:
+        st.session_state["version"] = target[1]["version"]
 
 
 def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:

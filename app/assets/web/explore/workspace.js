@@ -198,9 +198,18 @@ export class Workspace {
 
   /** @param {ArrayBuffer | null} answer the layer after edits; null without any */
   edited(answer) {
+    const before = this.shown;
+    const p = before ? pickedPrototype(before.layer, before.address.point) : -1;
+    const number = before?.layer.index?.[p] ?? p;
     this.unsaved = answer && readLayer(answer);
+    const { shown } = this;
+    if (shown && p >= 0) {
+      // the same prototype stays picked, whatever its place is now
+      const place = shown.layer.index ? shown.layer.index.indexOf(number) : number;
+      this.address = { ...shown.address, point: place in shown.layer.x ? prototypePoint(shown.layer, place) : '' };
+    }
     this.panel.setEditing(this.panel.isEditing || answer !== null);
-    this.draw();
+    this.change({});
   }
 
   drawTimeline() {
@@ -258,7 +267,7 @@ export class Workspace {
     if (part.picture === '') this.board.root.hidden = true;
     const opened = part.picture ? { point: '' } : {};
     const next = { ...this.address, ...opened, ...part };
-    if (!sameAddress(next, this.address)) this.tellSoon();
+    if (this.data && !sameAddress(next, this.data.address)) this.tellSoon();
     this.address = next;
     this.draw();
   }
