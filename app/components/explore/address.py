@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.links import pick, pick_all, picked, picked_all, refuse
 from app.selection import KS, Selection
+from kmex_core.stages.versions import NO_VERSION
 
 MOST = 2000  # characters of a parameter
 VIEW = re.compile(
@@ -59,3 +60,5 @@ def remember_address(chosen: Selection, key: str) -> None:
     if isinstance(k, int | float) and int(k) in KS:
         st.session_state["k"] = float(int(k))
         st.session_state["auto"] = False
+        if "version" in st.session_state:
+            st.session_state["version"] = NO_VERSION

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from app import read
 from app.components.explore.address import address_now, remember_address
@@ -65,6 +67,8 @@ def _take_version() -> None:
     target = _target(st.session_state[KEY].get("open"))
     if target and target[0] == KEY and "version" in target[1]:
         st.session_state["version"] = target[1]["version"]
+        with contextlib.suppress(StreamlitAPIException):  # bound already: the widget writes it
+            st.query_params["version"] = target[1]["version"]
 
 
 def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:

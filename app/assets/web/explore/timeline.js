@@ -189,8 +189,9 @@ export class TimelineView {
     const { timeline } = this;
     if (!timeline) return;
     const { curves, ks, steps, suggested, reason } = timeline;
-    const brief = curves.slice(0, 2).map((curve) => `${curve.name} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
-    say(this.brief, i < 0 ? '' : brief.join(' · '));
+    const brief =
+      i < 0 ? [] : curves.slice(0, 2).map((curve) => `${curve.name} ${arrow(curve)} ${valueWords(curve, ks, i)}`);
+    say(this.brief, brief.join(' · '));
     const first = i === 0 ? 'One prototype per class: the mean of its images. More of them split it.' : '';
     say(
       this.step,
