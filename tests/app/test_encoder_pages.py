@@ -50,7 +50,7 @@ def shown(test: AppTest) -> str:
 
 def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
     found = []
-    for view in ("explore", "embedding", "prototypes", "sweep", "explain", "audit", "attributes", "compare"):
+    for view in ("explore", "prototypes", "sweep", "explain", "audit", "attributes", "compare"):
         test = healthy(open_link(view, model=info.name, k=str(K), images="18", source="Test image", image="3"))
         figures = [str(one.proto.spec) for one in test.get("plotly_chart")]
         lines = [*shown(test).splitlines(), *(name for figure in figures for name in re.findall("lack box", figure))]
@@ -63,6 +63,6 @@ def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
     models = healthy(open_link("models", chosen=info.name)).dataframe[0].value  # which lists others, too
     assert models.set_index("Name").loc[info.name, "Kind"] == "Encoder"
     # nothing to compare on the map, whatever the address asks for
-    test = healthy(open_link("embedding", model=info.name, k=str(K), show="disagree"))
-    assert data_of(test, "map")["beside"] is False
-    assert data_of(test, "map")["show"] == "all"
+    test = healthy(open_link("explore", model=info.name, k=str(K), show="disagree"))
+    assert data_of(test, "explore")["model"]["beside"] is False
+    assert data_of(test, "explore")["address"]["show"] == "all"

@@ -404,7 +404,7 @@ def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None
 
 def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
     for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
-        for view in ("explore", "embedding", "prototypes", "sweep", "audit", "explain"):
+        for view in ("explore", "prototypes", "sweep", "audit", "explain"):
             # Explain computes maps for seconds; that of prototypes of its own is seen below
             for kmex in ("true", "false") if view != "explain" else ("true",):
                 test = healthy(page(view, model=f"digits-{kind}", kmex=kmex))

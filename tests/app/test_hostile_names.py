@@ -63,7 +63,6 @@ def test_names_are_text_on_every_page(hostile: Store) -> None:
         "explore",
         "prototypes",
         "explain",
-        "embedding",
         "sweep",
         "audit",
         "attributes",

@@ -147,19 +147,16 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("prototypes", "prototype", "33.0", "Name a class, 0 to 9"),
         ("prototypes", "order", "by colour", "Choose one of By class"),
         ("prototypes", "classes", "eleven", "Choose one of this data set's classes"),
-        ("embedding", "point", "test-99999", "The test images are numbered 0 to 499"),
-        ("embedding", "point", "prototype-3.17", "so there is no number 18"),
-        ("embedding", "point", "dog", "Click a dot or a square"),
-        ("embedding", "show", "Right", "Choose one of All"),
-        ("embedding", "test", "maybe", "true or false"),
+        ("explore", "show", "Right", "Use all, wrong, or disagree"),
+        ("explore", "classes", "eleven", "Use the names of the model's classes"),
         ("audit", "images", "12", "Choose one of 100, 300, 1000"),
         ("audit", "by", "dice", "Choose one of KMEx, Black box"),
         ("explain", "colours", "constructor", "Choose one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
-        ("embedding", "view", "0_0_0.0", "the centre and the side"),
-        ("embedding", "view", "0_0_Infinity", "the centre and the side"),
-        ("embedding", "view", "all", "the centre and the side"),
+        ("explore", "view", "0_0_0.0", "the centre and the side"),
+        ("explore", "view", "0_0_Infinity", "the centre and the side"),
+        ("explore", "view", "all", "the centre and the side"),
         ("compare", "models", "nobody", "deleted or renamed"),
         ("compare", "runs", "2", "Choose one of 1, 3, 5"),
         ("compare", "published", "perhaps", "true or false"),
@@ -198,11 +195,11 @@ def test_the_model_that_was_chosen_is_in_the_link(page: Page) -> None:
 
 
 def test_a_label_from_the_link_is_the_choice_and_what_follows_is_a_label_again(page: Page) -> None:
-    test = healthy(page("embedding", show="Right"))
-    assert "show 'Right'" in said(test)
-    test.segmented_control(key="show").set_value("wrong").run()
+    test = healthy(page("prototypes", order="by colour"))
+    assert "order 'by colour'" in said(test)
+    test.selectbox(key="order").set_value("least").run()
     assert said(healthy(test)) == ""
-    assert address(test)["show"] == "Wrong"
+    assert address(test)["order"] == "Least important first"
 
 
 def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store) -> None:
@@ -242,8 +239,7 @@ OF_DIGITS = [
     ("explain", {"image": "450"}),
     ("prototypes", {"classes": "7"}),
     ("prototypes", {"prototype": "7.2"}),
-    ("embedding", {"point": "train-1200"}),
-    ("embedding", {"point": "prototype-7.2", "classes": "7"}),
+    ("explore", {"classes": "7"}),
 ]
 
 
@@ -261,11 +257,11 @@ def test_another_data_set_is_not_a_link(page: Page, pets: str, view: str, query:
 
 
 CHOICES = [
-    ("embedding", {"point": "train-12"}, True),
+    ("explore", {"point": "train-12"}, True),
     ("models", {"chosen": "faces"}, True),
     ("audit", {"by": "Black box"}, True),
     ("prototypes", {"prototype": "7.2", "others": "1"}, False),
-    ("embedding", {"view": "0.1_-0.2_0.5"}, False),
+    ("explore", {"view": "0.1_-0.2_0.5"}, False),
 ]
 
 

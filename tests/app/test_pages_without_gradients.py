@@ -54,7 +54,7 @@ def test_audit_measures_occlusion(onnx: Store) -> None:
     assert any(caption.value.startswith("Occlusion of the margin on 100 test images") for caption in test.caption)
 
 
-@pytest.mark.parametrize("view", ["prototypes", "explore", "embedding", "compare", "models"])
+@pytest.mark.parametrize("view", ["prototypes", "explore", "compare", "models"])
 def test_other_pages_open(onnx: Store, view: str) -> None:
     healthy(open_link(view, dataset="digits", model="onnx", k="5"))
 

@@ -21,10 +21,9 @@ TEXTS = st.one_of(
     st.text(max_size=12),
 )  # fmt: skip
 KEYS = {
-    "explore": ["dataset", "model", "k", "kmex"],
+    "explore": ["dataset", "model", "k", "kmex", "point", "show", "test", "classes", "view", "colour", "select"],
     "explain": ["source", "image", "training", "model"],
     "prototypes": ["prototype", "order", "classes", "own", "others", "view"],
-    "embedding": ["point", "show", "test", "classes", "table", "view"],
     "compare": ["models", "images", "runs", "published", "kmex"],
     "models": ["chosen", "dataset", "model"],
 }
