@@ -21,8 +21,10 @@ from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app.addresses import ASSETS, route  # noqa: E402
+from app.index_page import IndexPage, told  # noqa: E402
 from app.login import guarded  # noqa: E402
-from app.routes import embedding_map, pictures, uploads, workspace  # noqa: E402
+from app.old_addresses import OldAddresses  # noqa: E402
+from app.routes import pictures, uploads, workspace  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -59,19 +61,19 @@ app = st.App(
     routes=[
         Route(route(pictures.ROUTE), guarded(pictures.serve)),
         Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
-        Route(route(embedding_map.CLOUD), guarded(embedding_map.serve)),
-        Route(route(embedding_map.LAYER), guarded(embedding_map.serve)),
         *uploads.routes(),
         *workspace.routes(),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[
-        Middleware(SecurityHeaders, policy=policy(Path(get_static_dir(), "index.html").read_text("utf-8"))),
+        Middleware(SecurityHeaders, policy=policy(told(Path(get_static_dir(), "index.html").read_bytes()).decode())),
         Middleware(
             AllowedHosts,
             names=st.get_option("server.allowedHosts") or LOOPBACK,
             origins=st.get_option("server.corsAllowedOrigins"),
         ),
+        Middleware(OldAddresses),
+        Middleware(IndexPage),
     ],
     on_script_error=explain_failure,
 )

@@ -20,7 +20,6 @@ from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
-from kmex_core.data.pictures import Picture, read_picture
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.stability import Stability
 from kmex_core.metrics.types import Evaluation, MapScores
@@ -237,18 +236,6 @@ NAMES: dict[str | type[Any], Callable[[Any], Any]] = {
 
 
 @st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def similarities(chosen: Selection, split: str, index: int) -> np.ndarray:
-    """(K,) similarities of an image of the data set to all prototypes."""
-    import torch
-
-    module = subject(chosen.model).explainer(chosen.source)
-    z = torch.from_numpy(embeddings(chosen.model, split).z[index : index + 1]).to(module.prototypes.device)
-    with torch.no_grad():
-        values: np.ndarray = module.similarity(z)[0].cpu().numpy()
-    return values
-
-
-@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
 def attracted(chosen: Selection, p: int) -> tuple[np.ndarray, np.ndarray]:
     """The training images that a prototype attracts, of its own class and of others, nearest first."""
     from kmex_core.prototypes.fit import attracted as attracted_images
@@ -338,17 +325,6 @@ def prototype_places(chosen: Selection) -> np.ndarray:
 
     projection = result(subject(chosen.model).embedding_map())
     return place(projection, conversion(chosen).embedded)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the image …")
-def picture(digest: str, _content: bytes, _name: str) -> Picture:
-    """The picture in a file that was uploaded, by the digest of its content, decoded once for all runs of its page.
-    Messages call it `_name`.
-
-    Raises:
-        InputError: see `pictures.read_picture`.
-    """
-    return read_picture(_content, _name)
 
 
 def _explained(chosen: Selection, pixels: np.ndarray, work: Callable[[Any, torch.Tensor], ResultT]) -> ResultT:

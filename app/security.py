@@ -32,12 +32,11 @@ def policy(index: str) -> str:
     inline = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
     directives = {
         "default-src": ["'none'"],
-        "script-src": ["'self'", *inline, "blob:", "'unsafe-eval'"],
+        "script-src": ["'self'", *inline, "blob:"],
         "style-src": ["'self'", "'unsafe-inline'"],
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": ["'self'", "data:"],
         "connect-src": ["'self'"],
-        "worker-src": ["blob:"],
         "manifest-src": ["'self'"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version, sources_of
 
 DEFAULT_K = 5
 KS = range(1, 21)  # prototypes per class that can be chosen
@@ -43,8 +44,16 @@ class Selection:
 
     @property
     def kmeans(self) -> KMeans:
-        """What KMEx finds in the model's embedding: the source, or beside built-in prototypes the default number."""
+        """What KMEx finds in the embedding: the source, what a version edited, or beside built-in prototypes the
+        default number."""
+        if isinstance(self.source, Version):
+            return self.source.base
         return self.source if isinstance(self.source, KMeans) else KMeans(DEFAULT_K)
+
+    @property
+    def version(self) -> Version | None:
+        """The edited prototypes that are looked at, if they are."""
+        return self.source if isinstance(self.source, Version) else None
 
     @property
     def per_class(self) -> int:
@@ -52,6 +61,6 @@ class Selection:
         return self.source.per_class(self.model.k)
 
 
-def all_sources(info: ModelInfo, kmeans: KMeans) -> list[Selection]:
-    """A model by each of its sources of prototypes: built-in ones first, then those that KMEx finds."""
-    return [Selection(info, source) for source in sources_of(info.kind, kmeans.k, kmeans.metric)]
+def all_sources(info: ModelInfo, kmeans: KMeans, versions: Sequence[Version] = ()) -> list[Selection]:
+    """A model by each of its sources of prototypes: built-in ones first, those that KMEx finds, then versions."""
+    return [Selection(info, source) for source in [*sources_of(info.kind, kmeans.k, kmeans.metric), *versions]]

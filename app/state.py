@@ -13,6 +13,7 @@ from streamlit.errors import StreamlitAPIException
 from app import read
 from app.addresses import link
 from app.links import PLACE, bound, bound_switch, corrected, link_to_new, notes, number_in, one_of
+from app.old_addresses import SELECTION
 from app.selection import DEFAULT_K, KS, Selection
 from app.wording import MAY_BE_GONE, message
 from kmex_core.base.plain_text import markdown
@@ -22,13 +23,16 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.metric import OPTIONS as METRICS
-from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
+from kmex_core.prototypes.operations import summary
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, Version
+from kmex_core.stages.versions import NO_VERSION, versions_of
 
 MOST_OFFERED = 6
 NO_MODEL = "none"
 # in the session: what is selected, the data set and the weights of the last run, what links asked for in vain, what the
 # page says of that and where
 _KEY, _LAST, _WEIGHTS = "_selection", "_title", "_weights"
+_KEPT = "_kept"  # in the session: what the address said of the selection when it was last shown
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Missing:
 
     words: str
     instead: list[ModelInfo]
+
+
+def take_up_selection() -> None:
+    """Select what was selected before a page without the sidebar's widgets, unless the address selects anything."""
+    kept: dict[str, list[str]] = st.session_state.get(_KEPT, {})
+    if kept and "model" not in st.session_state and not SELECTION.intersection(st.query_params):
+        st.query_params.update(kept)
+        st.rerun()  # widgets take what the address says from the beginning of a run
+
+
+def keep_selection() -> None:
+    """Keep for `take_up_selection` what the address says now."""
+    st.session_state[_KEPT] = {key: st.query_params.get_all(key) for key in SELECTION.intersection(st.query_params)}
 
 
 def choose() -> None:
@@ -77,7 +94,7 @@ def choose() -> None:
             None,
             key="model",
             bind=bind,
-            help="A trained classifier in the store. Add more on the page Models or with `python -m kmex_core train`.",
+            help="A trained classifier in the store. Add more on the page New or with `python -m kmex_core train`.",
         )
         if title is None or name is None:  # went back to an address that names none
             _forget("dataset", "model", "k", _LAST)
@@ -91,6 +108,7 @@ def choose() -> None:
         auto = _choose_suggested(disabled=not converted)
         k = _choose_k(disabled=not converted or auto)
         metric = _choose_metric() if converted else AUTO
+        version = _choose_version(model) if model is not None and converted else None
         if k != int(k):  # went back to an address that names none
             _forget("k")
             corrected()["k"] = float(DEFAULT_K), str
@@ -99,9 +117,8 @@ def choose() -> None:
         st.session_state[_KEY] = _missing(title, name, models, titles)
         return
     st.session_state[_WEIGHTS] = {model.name: catalogue.weights_key(read.store(), model.name)}
-    st.session_state[_KEY] = Selection(
-        model, KMeans(SUGGESTED if auto else int(k), metric=metric) if converted else BuiltIn()
-    )
+    kmeans = KMeans(SUGGESTED if auto else int(k), metric=metric)
+    st.session_state[_KEY] = Selection(model, version or (kmeans if converted else BuiltIn()))
 
 
 def _forget(*keys: str) -> None:
@@ -175,8 +192,8 @@ def _choose_k(disabled: bool) -> float:
         key="k",
         bind=bind,
         disabled=disabled,
-        help="Number of prototypes that KMEx finds for each class. Every page updates as you move the slider. The page "
-        "Prototypes per class compares all numbers.",
+        help="Number of prototypes that KMEx finds for each class. Every page follows. The timeline on Explore "
+        "compares all numbers.",
     )
     if bind is None:  # only now, since the widget may have been bound until now
         _write({"k": f"{k:.0f}"})
@@ -191,7 +208,7 @@ def _choose_suggested(disabled: bool) -> bool:
             bind=bound_switch("auto", False),
             disabled=disabled,
             help="Give each class the number of prototypes that its training images suggest, instead of one number for "
-            "all. The page Prototypes per class shows the numbers and why.",
+            "all. The timeline on the page Explore shows the numbers and why.",
         )
     )
 
@@ -204,9 +221,31 @@ def _choose_metric() -> str:
         bind=bound("metric", one_of(METRICS), f"Choose one of {', '.join(METRICS)}.", AUTO),
         help="How distances in the embedding are measured. *whitened*: relative to how much each direction varies "
         "within the classes. *euclidean*: as published. *cosine*: by direction alone. *auto*: whitened, unless "
-        "Euclidean is more accurate on held-out images. The page Overview shows what auto stands for.",
+        "Euclidean is more accurate on held-out images. The page Explore shows what auto stands for.",
     )
     return str(name)
+
+
+def _choose_version(model: ModelInfo) -> Version | None:
+    """Show the choice between a model's versions and the prototypes that nobody edited, where there are versions."""
+    versions = {saved.version.name: saved.version for saved in versions_of(read.store(), model.name)[0]}
+    if not versions and "version" not in st.query_params:
+        return None
+    options = [NO_VERSION, *versions]
+    if st.session_state.get("version", NO_VERSION) not in options:  # of another model, or deleted since
+        _forget("version")
+    name = st.selectbox(
+        "Version",
+        options,
+        key="version",
+        bind=bound("version", one_of(options), "Choose one of the saved versions.", NO_VERSION),
+        help="Prototypes that somebody edited on the page Explore and saved. They replace those of k-means on every "
+        "page; the number of prototypes per class then has no effect.",
+    )
+    version = versions.get(str(name))
+    if version is not None:
+        st.caption(message(f"Edited: {summary(version.operations)}."))
+    return version
 
 
 def _missing(title: str, name: str, models: list[ModelInfo], titles: dict[str, str]) -> Missing:
@@ -236,7 +275,9 @@ def select_model(model: ModelInfo) -> None:
 
 
 def _datasets(models: list[ModelInfo]) -> list[str]:
-    return sorted({model.dataset for model in models}, key=lambda name: (name != "digits", name))
+    """The data sets of models that are in display order: the first demo's, then by name."""
+    first = models[0].dataset if models[0].embedded else ""
+    return sorted({model.dataset for model in models}, key=lambda name: (name != first, name))
 
 
 def _choose_kmex(model: ModelInfo) -> bool:

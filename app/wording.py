@@ -11,7 +11,8 @@ from kmex_core.base.plain_text import message as as_markdown
 from kmex_core.data import registry as datasets
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.prototypes.source import PrototypeSource, per_class_words
+from kmex_core.prototypes.operations import summary
+from kmex_core.prototypes.source import PrototypeSource, Version, per_class_words
 
 MEANWHILE = "You can leave this page; the work continues."
 ONCE_PER_MODEL = "Takes seconds to minutes, once per model."
@@ -49,11 +50,17 @@ def how_it_works(kind: str, source: PrototypeSource) -> str:
     """How a kind of model predicts by its built-in prototypes, or KMEx by those that it finds, as Markdown."""
     if source.built_in:
         return MODEL_KINDS[kind].about
+    edited = ""
+    if isinstance(source, Version):
+        edited, source = (
+            f" The version *{markdown(source.name)}* edits them: {summary(source.operations)}.",
+            source.base,
+        )
     return (
         "KMEx keeps the trained network up to its last layer and clusters the embeddings of each class's training "
         f"images with k-means. The cluster centres are the **prototypes**, currently "
-        f"{per_class_words(source.per_class(0))}. A new image gets the class of its nearest prototype, so *this looks "
-        "like that* is the computation itself, not a post-hoc rationalisation."
+        f"{per_class_words(source.per_class(0))}.{edited} A new image gets the class of its nearest prototype, so "
+        "*this looks like that* is the computation itself, not a post-hoc rationalisation."
     )
 
 

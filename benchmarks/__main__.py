@@ -8,7 +8,21 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import attributes, baselines, engine, evaluation, explain, load, map, memory, metrics, pages, sweep
+from benchmarks import (
+    attributes,
+    baselines,
+    board,
+    edits,
+    engine,
+    evaluation,
+    explain,
+    load,
+    map,
+    memory,
+    metrics,
+    pages,
+    sweep,
+)
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import versions
@@ -20,12 +34,14 @@ ALL = {
     "map": map.measure,
     "engine": engine.measure,
     "sweep": sweep.measure,
+    "edits": edits.measure,
     "evaluation": evaluation.measure,
     "baselines": baselines.measure,
     "attributes": attributes.measure,
     "metrics": metrics.measure,
     "memory": memory.measure,
     "explain": explain.measure,
+    "board": board.measure,
 }
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.helpers.paths import ROOT
 
 WEB = ROOT / "app" / "assets" / "web"
-OURS = sorted(path for path in WEB.rglob("*.js") if "vendor" not in path.parts)
+OURS = sorted(path for path in WEB.rglob("*.js") if "bundle" not in path.parts)
 TESTS = sorted((ROOT / "tests" / "javascript").glob("*.test.js"))
 PINNED = json.loads((ROOT / "package.json").read_text())["devDependencies"]
 
@@ -47,6 +48,13 @@ def test_units() -> None:
 
 def test_types() -> None:
     run(tool("tsc", "typescript"), "--project", "jsconfig.json")
+
+
+def test_the_bundle_is_made_of_the_modules_as_they_are(tmp_path: Path) -> None:
+    run(sys.executable, "tools/bundle.py", str(tmp_path), tool("esbuild", "esbuild"))
+    made, kept = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (tmp_path, WEB / "bundle"))
+    assert sorted(made) == sorted(kept) == ["explore.css", "explore.js"]
+    assert made == kept, "app/assets/web has changed since: npm run bundle"
 
 
 def test_format() -> None:

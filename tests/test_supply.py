@@ -154,15 +154,6 @@ def test_every_direct_dependency_is_listed_with_its_licence() -> None:
     assert len(unsaid) <= 1, f"looked up by hand: {unsaid}"
 
 
-def test_everything_in_the_bundle_has_its_licence_beside_it() -> None:
-    vendor = ROOT / "app/assets/web/vendor"
-    titles = re.findall(r"^======== (@?[\w./-]+)", (vendor / "LICENSES.txt").read_text(), re.MULTILINE)
-    named = {title.rpartition("/")[2].lower() for title in titles}
-    assert {"regl-scatterplot", "regl", "regl-line", "earcut", "gl-matrix"} <= named
-    inlined = re.findall(r"github\.com/[\w-]+/([\w-]+)", (vendor / "regl-scatterplot.js").read_text())
-    assert {"kdbush", "simplify-js"} <= set(inlined) <= named
-
-
 def test_only_names_of_registries_are_left_to_the_machine() -> None:
     """A committed address of an index would take the choice of a mirror from whoever installs."""
     for name in [*LOCKS, "requirements.txt", "requirements-dev.txt", "Makefile", "pyproject.toml"]:

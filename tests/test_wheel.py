@@ -148,7 +148,7 @@ def test_the_wheel_has_every_file_of_both_packages_and_the_clones_settings(insta
     }
     assert names == sources | {f"app/{SETTINGS}"}
     assert {"app/py.typed", "kmex_core/py.typed", "kmex_core/demo/digits.safetensors"} <= names
-    assert licences == {"LICENSE", "app/assets/web/vendor/LICENSES.txt"}
+    assert licences == {"LICENSE"}
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Author"] in (ROOT / "LICENSE").read_text()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.claims.curves import swept_share
 from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.analysis.map_checks import Verdict, best, verdicts
 from kmex_core.analysis.types import Projection
@@ -23,12 +24,9 @@ from kmex_core.prototypes.metric_choice import K
 from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, PatchConversion, Summary
-from kmex_core.relevance.types import MapVerdict, Prediction
 from kmex_core.stages.geometry import Geometry
 
 LEVEL = 0.05
-NEAR_DISTANCE = 0.05
-NEAR_PROBABILITY = 0.05
 SHORT = 0.005  # of an accuracy: what KMEx may lose to its black box without a word
 MENTIONED = 3  # prototypes of an image
 STILL = 0.05  # of 0…1: a number that moves less is said to hardly move
@@ -137,80 +135,6 @@ def concepts(concept_map: ConceptMap, class_names: Sequence[str], label: int) ->
     )
 
 
-def near_tie(explanation: Prediction, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:
-    """Which class nearly won, and by how little; "" when the decision is clear.
-
-    Args:
-        explanation: what is predicted.
-        classes: (K,) the prototypes' classes.
-        names: of the classes.
-        built_in: a prototypical model decides by its class probabilities; KMEx by the nearest prototype.
-    """
-    if built_in:
-        probability = explanation.kmex
-        second, first = np.argsort(probability)[-2:] if len(probability) > 1 else (-1, -1)
-        if second < 0 or probability[first] - probability[second] >= NEAR_PROBABILITY:
-            return ""
-        return (
-            f"**Near tie** with **{markdown(names[second])}**, whose probability is {probability[second]:.1%} against "
-            f"{probability[first]:.1%} (less than {NEAR_PROBABILITY * 100:.0f} points apart)."
-        )
-    others = np.flatnonzero(classes != explanation.predicted)
-    if len(others) == 0:
-        return ""
-    best = int(np.argmax(explanation.similarity))
-    rival = int(others[np.argmax(explanation.similarity[others])])
-    if explanation.distance[rival] >= explanation.distance[best] * (1 + NEAR_DISTANCE):
-        return ""
-    name = markdown(names[classes[rival]])
-    return (
-        f"**Near tie** with **{name}**, whose nearest prototype has a similarity of "
-        f"{explanation.similarity[rival]:.3f} against {explanation.similarity[best]:.3f} "
-        f"(less than {NEAR_DISTANCE:.0%} farther away)."
-    )
-
-
-def map_verdict(verdict: MapVerdict, shares: Sequence[float], class_name: str) -> str:
-    """What a relevance map is worth: how much of the margin its top pixels carry, and whether it is about the rival.
-
-    Args:
-        verdict: of the map.
-        shares: of the pixels that were replaced, those of the verdict.
-        class_name: of its prototype.
-    """
-    sentences = []
-    if verdict.margin is not None:
-        left, random, bright = (
-            f"{values[:, -1].mean():.0%}".replace("-", "−")
-            for values in (verdict.margin, verdict.random, verdict.brightness)
-        )
-        count = len(verdict.margin)
-        below = " (below 0, another class is nearer)" if verdict.margin[:, -1].mean() < 0 else ""
-        beats = [
-            f"{name} under {verdict.better_than(other)} of {count} replacements"
-            for name, other in (("random order", verdict.random), ("brightness", verdict.brightness))
-        ]
-        sentences.append(
-            f"Without its top {shares[-1]:.0%} of pixels, {left} of the margin of **{markdown(class_name)}** is "
-            f"left{below}; {random} in random order, {bright} by brightness. It removes more than "
-            f"{' and '.join(beats)}."
-        )
-    if verdict.cosine is None or verdict.specificity is None:
-        sentences.append("With two classes there is no other rival, so whether the map depends on it is not defined.")
-    elif verdict.depends_on_rival:
-        sentences.append(
-            f"It depends on the rival: against a third class the map differs (cosine {verdict.cosine:.2f}), and each "
-            f"map hurts its own margin more (specificity {verdict.specificity:+.2f})."
-        )
-    else:
-        sentences.append(
-            f"**It does not depend on the rival**: the map against a third class is as good (cosine "
-            f"{verdict.cosine:.2f}, specificity {verdict.specificity:+.2f}). It does not show why this prototype and "
-            "not another."
-        )
-    return " ".join(sentences)
-
-
 def metric_choice(geometry: Geometry, name: str) -> str:
     """Why the embedding has its metric, from the trials on held-out images.
 
@@ -273,20 +197,6 @@ def far_from_all(projection: Projection, test: bool) -> str:
     )
 
 
-def how_near(rank: float) -> str:
-    """How an image's distance to its nearest prototype compares with the training images', as a clause.
-
-    Args:
-        rank: share of the training images that are nearer to theirs, or as near, 0…1.
-    """
-    if rank >= 1:
-        return "this image is farther from its nearest prototype than every training image is from theirs"
-    if rank <= 0:
-        return "this image is nearer to its nearest prototype than every training image is to theirs"
-    share = "fewer than 0.1 %" if rank < 0.001 else f"{np.floor(rank * 1000) / 10:.1f} %"
-    return f"{share} of the training images are nearer to their nearest prototype than this image is"
-
-
 def seen_in_training(info: ModelInfo, split: str, fingerprint: str) -> str:
     """Whether the network saw the images of a split in training, as far as that is known.
 
@@ -340,31 +250,6 @@ def predictions_over_k(sweeps: Sequence[Sweep], chosen: int) -> str:
     else:
         words.append("For no number is it above that of as many random training images of each class.")
     return " ".join(words)
-
-
-def swept_share(sweeps: Sequence[Sweep]) -> tuple[str, str]:
-    """The share of a sweep that its sentences are about, and what KMEx does with it."""
-    beside = sweeps[0].has_black_box
-    return ("agreement", "agrees with the black box on") if beside else ("accuracy", "is correct on")
-
-
-def last_step(sweeps: Sequence[Sweep], k: int) -> str:
-    """What the last prototype of each class bought, between k − 1 and k per class; "" where there is no such step."""
-    if k < 2:
-        return ""
-    name, _ = swept_share(sweeps)
-    shares = np.stack([getattr(sweep, name) for sweep in sweeps])
-    images, gain = sweeps[0].images, shares[:, k - 1] - shares[:, k - 2]
-    low, high = interval_over_seeds(shares, images)
-    before, after = (np.array([sweep.inertia[step].sum() for sweep in sweeps]) for step in (k - 2, k - 1))
-    nearer = 1 - (after / np.where(before > 0, before, 1)).mean() if (before > 0).all() else 0.0
-    over = f", on average over {len(sweeps)} seeds" if len(sweeps) > 1 else ""
-    within = high[k - 1] >= low[k - 2] and high[k - 2] >= low[k - 1]
-    return (
-        f"From {k - 1} to {k} per class, {name} changes by {100 * gain.mean():+.2f} percentage points{over}"
-        f"{' (the intervals overlap: no more than chance)' if within else ''}, and the squared distance of training "
-        f"images to their prototype falls by {nearer:.1%}."
-    )
 
 
 def effective_number(summary: Summary, per_class: int) -> str:

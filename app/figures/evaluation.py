@@ -15,6 +15,7 @@ from kmex_core.analysis.tables.evaluation import AXES
 from kmex_core.base.plain_text import chart, charts
 from kmex_core.data.colours import class_colours
 from kmex_core.metrics.catalogue import SHARE
+from kmex_core.prototypes.types import Summary
 
 MARGIN = {"l": 0, "r": 10, "t": 28, "b": 0}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -148,6 +149,54 @@ def weights_figure(table: pd.DataFrame) -> go.Figure:
     return figure.update_layout(height=90 + 24 * len(table), margin={**MARGIN, "t": 10}, showlegend=False)
 
 
+# ---- diversity ------------------------------------------------------------------------------------------------------
+
+
+def effective_figure(summary: Summary, per_class: float) -> go.Figure:
+    """The effective number of prototypes on a line from 1 to all, with the band of random training images.
+
+    Args:
+        summary: with an effective number.
+        per_class: prototypes per class, on average over the classes, more than 1.
+    """
+    low, high = summary.effective_random_low, summary.effective_random_high
+    figure = go.Figure(
+        go.Scatter(
+            x=[low, high, high, low, low],
+            y=[-0.5, -0.5, 0.5, 0.5, -0.5],
+            fill="toself",
+            fillcolor=BLACK_BOX,
+            opacity=0.45,
+            line={"width": 0},
+            mode="lines",
+            name="Random images (95 % of draws)",
+            hoverinfo="skip",
+        )
+    )
+    for value, name, marker in (
+        (summary.effective_equidistant, "Equidistant groups", {"symbol": "line-ns-open", "color": BLACK_BOX}),
+        (summary.effective, "Prototypes", {"symbol": "diamond", "color": KMEX}),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[value],
+                y=[0],
+                mode="markers+text" if name == "Prototypes" else "markers",
+                name=name,
+                text=[f"{value:.2f}"],
+                textposition="top center",
+                marker={**marker, "size": 16, "line": {"width": 2}},
+                cliponaxis=False,
+                hovertemplate=f"{name}: %{{x:.2f}}<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="Effective number (prototypes per class)", range=[1, max(per_class, 1.01)])
+    figure.update_yaxes(visible=False, range=[-1, 1.6])
+    return figure.update_layout(
+        height=190, margin={**MARGIN, "l": 10, "t": 0}, legend={"orientation": "h", "x": 0, "y": -0.7, "yanchor": "top"}
+    )
+
+
 # ---- maps -----------------------------------------------------------------------------------------------------------
 
 
@@ -229,13 +278,13 @@ def distribution_figure(values: Mapping[str, np.ndarray], title: str, most: floa
 
 
 def radar_figure(table: pd.DataFrame) -> go.Figure:
-    """Models on six axes from 0 in the middle to 1 outside, larger is better everywhere.
+    """Models on the table's axes from 0 in the middle to 1 outside, larger is better everywhere.
 
     Args:
         table: see `analysis.tables.evaluation.radar_table`.
     """
     figure = go.Figure()
-    titles = [axis.title for axis in AXES]
+    titles = [axis.title for axis in AXES if axis.title in set(table["axis"])]
     names = list(dict.fromkeys(table["model"]))
     for index, (name, colour) in enumerate(zip(names, class_colours(max(1, len(names))), strict=False)):
         places = table[table["model"] == name].set_index("axis").reindex(titles)

@@ -32,6 +32,16 @@ class Theme:
 LIGHT = Theme(page="#ffffff", ink="#31333f", accent="#2f6f9f")
 # Streamlit's primary colour carries white text on a dark page, and is too dark for text of its own (WCAG 1.4.3)
 DARK = Theme(page="#171614", ink="#fafafa", accent="#8cc4f2")
+# on the map: what is as expected, what is wrong, what is not known, and six steps from low to high
+_PLAIN, _WRONG, _UNKNOWN = ("#8b98a5", "#6f7d8a"), ("#b3211a", "#ff9a85"), ("#cdd2d7", "#40474e")
+_STEPS = (
+    ("#c98718", "#b06a10"),
+    ("#86912b", "#8f9a1c"),
+    ("#2c965d", "#3aa267"),
+    ("#007e80", "#00bebf"),
+    ("#005b8f", "#61ceff"),
+    ("#2c317f", "#c5d7ff"),
+)
 _STYLES = {
     "neutral": "#808080",  # of lines and surfaces, mostly transparent
     "shadow": "#000000",
@@ -41,6 +51,10 @@ _STYLES = {
     "ink": f"light-dark({LIGHT.ink}, {DARK.ink})",
     "page": f"light-dark({LIGHT.page}, {DARK.page})",
     "accent": f"light-dark({LIGHT.accent}, {DARK.accent})",
+    "plain": f"light-dark({_PLAIN[0]}, {_PLAIN[1]})",
+    "wrong": f"light-dark({_WRONG[0]}, {_WRONG[1]})",
+    "unknown": f"light-dark({_UNKNOWN[0]}, {_UNKNOWN[1]})",
+    **{f"step-{step}": f"light-dark({low}, {high})" for step, (low, high) in enumerate(_STEPS, start=1)},
 }
 
 

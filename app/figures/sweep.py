@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.axis import axis_range
 from app.figures.band import band
+from app.figures.curves import CURVES, course, range_of
 from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
-from kmex_core.analysis.bands import interval_over_seeds
-from kmex_core.metrics.catalogue import METRICS, Metric
 from kmex_core.prototypes.sweep import Sweep
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve: its metric, its field and that of its chance level in `Sweep`, its axis, and the smallest difference
-    worth a whole axis."""
-
-    metric: str
-    field: str
-    chance: str
-    axis: str
-    least: float
-
-    @property
-    def kind(self) -> Metric:
-        """What the metric is called and means."""
-        return METRICS[self.metric]
-
-
-CURVES = {
-    "accuracy_kmex": Curve("accuracy", "accuracy", "random_accuracy", "Test images (%)", 4),
-    "agreement": Curve("agreement", "agreement", "random_agreement", "Test images (%)", 4),
-    "ghosting": Curve("ghosting", "ghosting", "", "Prototypes (%)", 10),
-    "effective": Curve("effective", "effective", "effective_random", "Effective number (prototypes)", 0.5),
-}
-
-
-def curves_of(sweeps: Sequence[Sweep]) -> dict[str, Curve]:
-    """The `CURVES` of some sweeps: without a black box there is no agreement."""
-    return {name: curve for name, curve in CURVES.items() if name != "agreement" or sweeps[0].has_black_box}
 
 
 def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, name: str) -> go.Figure:
@@ -56,15 +23,11 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
         name: a key of `CURVES`.
     """
     curve, first = CURVES[name], sweeps[0]
-    scale, unit = (100, " %") if curve.kind.unit == "share" else (1, "")
-    values = scale * np.stack([getattr(sweep, curve.field) for sweep in sweeps])
-    ks, mean = np.arange(1, first.reach + 1), values.mean(0)
-    low, high = values.min(0), values.max(0)
-    if name in ("accuracy_kmex", "agreement"):
-        low, high = (scale * end for end in interval_over_seeds(values / scale, first.images))
+    unit, swept = " %" if curve.kind.unit == "share" else "", course(sweeps, curve)
+    ks, mean, low, high = np.arange(1, first.reach + 1), swept.mean, swept.low, swept.high
     figure, shown = go.Figure(), [low, high]
     if name == "accuracy_kmex" and first.accuracy_black_box is not None:
-        black_box = np.full(2, scale * first.accuracy_black_box)
+        black_box = np.full(2, curve.scale * first.accuracy_black_box)
         shown.append(black_box)
         figure.add_trace(
             go.Scatter(
@@ -76,11 +39,10 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
                 hovertemplate="black box: %{y:.2f} %<extra></extra>",
             )
         )
-    if curve.chance:
-        by_chance = scale * getattr(first, curve.chance)
-        shown += [by_chance[:, 1], by_chance[:, 2]]
+    if swept.chance is not None:
+        shown.append(swept.chance)
         figure.add_trace(
-            band(ks, by_chance[:, 1], by_chance[:, 2], BLACK_BOX, 0.3, name="Random images (95 % of draws)")
+            band(ks, swept.chance[:, 0], swept.chance[:, 1], BLACK_BOX, 0.3, name="Random images (95 % of draws)")
         )
     if name == "effective":
         shown.append(first.effective_equidistant)
@@ -129,8 +91,7 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
             suggested, line={"color": CHOSEN, "dash": "dot"}, annotation={"text": "suggested", "yanchor": "bottom"}
         )
     figure.update_xaxes(title="Prototypes per class", range=[0.3, len(ks) + 0.7], dtick=max(1, len(ks) // 10))
-    bottom, top = curve.kind.range
-    limits = (bottom * scale, min(top, ks[-1] if name == "effective" else np.inf) * scale)
-    figure.update_yaxes(title=curve.axis, range=axis_range(np.concatenate(shown), limits, curve.least))
+    most = ks[-1] if name == "effective" else np.inf
+    figure.update_yaxes(title=curve.axis, range=range_of(curve, shown, most))
     figure.update_layout(height=340, margin={"l": 0, "r": 10, "t": 36, "b": 100}, showlegend=True)
     return figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"})

@@ -11,7 +11,7 @@ from app.selection import DEFAULT_K, SWEEP_SEEDS
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version
 from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.prototypes.sweep import Sweep, class_exemplars
 from kmex_core.prototypes.types import Conversion
@@ -43,6 +43,8 @@ class Results:
     @property
     def kmeans(self) -> KMeans:
         """What KMEx finds in the embedding: the source, or beside built-in prototypes the default number."""
+        if isinstance(self.source, Version):
+            return self.source.base
         return self.source if isinstance(self.source, KMeans) else KMeans(DEFAULT_K)
 
     @cached_property

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from app import claims
-from app.figures.sweep import curves_of, sweep_figure
+from app.claims.curves import lines_and_bands
+from app.figures.curves import course, curves_of
+from app.figures.sweep import sweep_figure
 from app.report.charts import chart
 from app.report.data import Results
 from app.report.markup import Child, Markup, tag
 from app.report.pictures import Thumbnails
 from app.report.sections import Section, not_computed, paragraph, swatch
 from app.selection import SWEEP_SEEDS
-from kmex_core.analysis.bands import interval_over_seeds
 from kmex_core.analysis.projection import place, remoteness, stratified_sample
 from kmex_core.analysis.suggestion import overall, overall_reason, reason
 from kmex_core.commands.embedding_map import embedding_map_job
@@ -133,7 +134,7 @@ def sweep(results: Results, thumbnails: Thumbnails) -> tuple[Section, Moving | N
         )
         for name, curve in curves_of(several).items()
     ]
-    content += [tag("div", figures, class_="charts"), paragraph(_bands(several), "note")]
+    content += [tag("div", figures, class_="charts"), paragraph(lines_and_bands(several), "note")]
     limit = (
         ""
         if reach == first.reach
@@ -198,32 +199,18 @@ def _slider(reach: int, chosen: int, suggested: int | None) -> Markup:
     )
 
 
-def _bands(several: list[Sweep]) -> str:
-    seeds = f"the mean over {len(several)} seeds of k-means" if len(several) > 1 else "one seed of k-means"
-    widened = ", widened to the range over the seeds" if len(several) > 1 else ""
-    shares = "accuracy and agreement" if several[0].has_black_box else "accuracy"
-    return (
-        f"Lines: {seeds}. Blue bands of {shares}: the 95 % interval of a share of {several[0].images:,} "
-        f"test images{widened}; of the others, the range over the seeds. Grey bands: as many random training images "
-        "of each class in place of the prototypes, the middle 95 % of draws."
-    )
-
-
 def _values(several: list[Sweep], k: int) -> str:
     """What one number of prototypes gives, in a sentence, with intervals and chance levels."""
     parts = []
-    for name, curve in curves_of(several).items():
-        values = np.stack([getattr(each, curve.field) for each in several])
-        mean, kind, chance = values.mean(0)[k - 1], curve.kind, ""
-        if curve.chance:
-            _, low, high = getattr(several[0], curve.chance)[k - 1]
-            chance = f", random images {kind.shown(low)} to {kind.shown(high)}"
-        if name in ("accuracy_kmex", "agreement"):
-            low, high = (end[k - 1] for end in interval_over_seeds(values, several[0].images))
-            chance = f" (95 % interval {kind.shown(low)} to {kind.shown(high)}{chance})"
-        elif chance:
-            chance = f" ({chance.removeprefix(', ')})"
-        parts.append(f"{kind.title} {kind.arrow} {kind.shown(mean)}{chance}")
+    for curve in curves_of(several).values():
+        kind, swept = curve.kind, course(several, curve)
+        words = [kind.shown(ends[k - 1] / curve.scale) for ends in (swept.mean, swept.low, swept.high)]
+        notes = [f"95 % interval {words[1]} to {words[2]}"] if curve.of_images else []
+        if swept.chance is not None:
+            low, high = (kind.shown(end / curve.scale) for end in swept.chance[k - 1])
+            notes.append(f"random images {low} to {high}")
+        beside = f" ({', '.join(notes)})" if notes else ""
+        parts.append(f"{kind.title} {kind.arrow} {words[0]}{beside}")
     return "; ".join(parts) + "."
 
 

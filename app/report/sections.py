@@ -26,7 +26,8 @@ from kmex_core.commands.evaluation import relevance_maps_job
 from kmex_core.data.colours import class_colours
 from kmex_core.metrics import chance_accuracy
 from kmex_core.metrics.metric import GROUPS
-from kmex_core.prototypes.source import per_class_words
+from kmex_core.prototypes.operations import words
+from kmex_core.prototypes.source import Version, edited_note, per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.stages.subject import IMAGES
 
@@ -79,7 +80,11 @@ def overview(results: Results) -> Section:
         conversion = results.conversion
         if info.predicts:
             words.append(claims.difference(conversion.test_predicted, conversion.test_black_box, labels).about)
-        notes.append(fewer_prototypes(conversion.prototypes, info.class_names, results.kmeans.k))
+        notes.append(
+            edited_note(results.source, conversion.prototypes, info.class_names)
+            if isinstance(results.source, Version)
+            else fewer_prototypes(conversion.prototypes, info.class_names, results.kmeans.k)
+        )
         geometry = results.subject.geometry().peek()
         if geometry is not None:
             words += [claims.metric_choice(geometry, conversion.metric.name).partition(" You have chosen")[0]]
@@ -273,10 +278,13 @@ def provenance(results: Results) -> Section:
     command = str(made.get("command") or made.get("imported", {}).get("command", ""))
     other = {name: value for name, value in made.items() if name not in ("command", "history")}
     seed = None if results.source.built_in else results.kmeans.seed
+    source = results.source
+    edits = [words(each, info.class_names) for each in source.operations] if isinstance(source, Version) else []
     facts: list[tuple[str, str]] = [
         ("Model", info.name),
         ("Data set", short(info.dataset)),
         ("Prototypes", "built-in" if seed is None else f"{per_class_words(results.kmeans.k)}, seed {seed} of k-means"),
+        *([("Edits", " ".join(edits))] if edits else []),
         ("Metric of the embedding", results.conversion.metric.name),
         ("Command that made the model", short(command) or "unknown"),
         ("Model made", str(made.get("date", "unknown"))),

@@ -15,7 +15,7 @@ from app.components.explain.explanation import (
     show_verdicts,
 )
 from app.components.explain.image_picker import pick_image
-from app.components.explain.predictions import show_predictions
+from app.components.explain.predictions import show_predictions, show_verdict_on_image
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.title import show_title
@@ -27,22 +27,25 @@ chosen = selection()
 info = chosen.model
 
 show_title("Explain")
-st.markdown("Why does the model predict this class? Choose an image to see which prototypes it looks like, and where.")
+st.caption("Which prototypes an image looks like, where, and why it is not another class.")
 prepare(info)
 show_notes(chosen)
 converted = read.conversion(chosen)
 # a container for each part: more or fewer notes about one image move no part of another's explanation
-choice, predictions, maps = st.container(), st.container(), st.container()
+choice, verdict, maps, numbers = st.container(), st.container(), st.container(), st.container()
 with choice:
     picked = pick_image(chosen, converted)
 if picked is None:
     st.stop()
+prediction = read.prediction(chosen, picked.name, picked.pixels)
+with verdict:
+    show_verdict_on_image(chosen, converted.prototypes, prediction, picked)
+with numbers:
+    st.header("Probabilities")
+    show_predictions(chosen, converted.prototypes, prediction, picked)
 with maps:
     st.header("This looks like that")
     kind = choose_usable_maps(chosen)
-with predictions:
-    show_predictions(chosen, converted.prototypes, read.prediction(chosen, picked.name, picked.pixels), picked)
-with maps:
     explanation = read.explanation(chosen, picked.name, picked.pixels, TOP, kind)
     show_map_controls(kind)
     contrast, rows = st.container(), st.container()

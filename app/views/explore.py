@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app import read
+from app.components.explore.header import show_header
 from app.components.explore.workspace import prepare_workspace, show_workspace
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
@@ -12,9 +14,11 @@ from app.state import selection
 
 chosen = selection()
 
-show_title("Explore")
+if not read.subject(chosen.model).is_embedded:
+    show_title("Explore")
 prepare(chosen.model)
-show_notes(chosen)
+show_header(chosen)
+show_notes(chosen, of_data=True)
 if not prepare_workspace(chosen):
     st.stop()
 show_workspace(chosen)

@@ -7,12 +7,13 @@ import streamlit as st
 from app import links, read, state
 from app.components.prototypes.patches import show_patches
 from app.components.shared.class_filter import choose_classes
-from app.components.shared.embedding_map import show_map
+from app.components.shared.explore_links import show_links
 from app.components.shared.notes import show_notes
 from app.components.shared.preparation import prepare
 from app.components.shared.prototype_card import show_prototype_images, show_prototype_summary
 from app.components.shared.prototype_list import choose_order, show_downloads, show_list
 from app.components.shared.title import show_title
+from app.explore_links import explore_address
 from app.wording import EXEMPLARS, EXPLAIN
 
 chosen = state.selection()
@@ -35,8 +36,11 @@ if p is None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)
-    show_downloads(chosen)
     clicked = show_list(chosen, order, classes)
+    if clicked:
+        links.pick_prototype(links.prototype_name(int(clicked), converted.prototypes.classes))
+        st.rerun()
+    show_downloads(chosen)
     if chosen.is_kmex:
         show_patches(chosen)
 else:
@@ -44,27 +48,15 @@ else:
     if st.button("All prototypes", icon=":material/arrow_back:"):
         links.pick_prototype("")
         st.rerun()
-    left, right = st.columns([1, 2], gap="medium")
+    left, right = st.columns([1, 2], gap="large")
     with left:
         show_prototype_summary(chosen, p)
-        st.page_link(
-            "views/explain.py",
-            label=EXPLAIN,
-            icon=":material/image_search:",
-            query_params=state.query(source="Training image", training=int(converted.prototypes.exemplar[p])),
+        name, image = links.prototype_name(p, converted.prototypes.classes), int(converted.prototypes.exemplar[p])
+        show_links(
+            [
+                ("Show on the map", explore_address(point=f"prototype-{name}")),
+                (EXPLAIN, state.address("explain", source="Training image", training=image)),
+            ]
         )
     with right:
-        clicked, projection = "", read.peek(read.subject(info).embedding_map())
-        if projection is None:
-            st.page_link(
-                "views/embedding.py",
-                label="Compute the embedding map to see where it is",
-                icon=":material/scatter_plot:",
-                query_params=state.query(),
-            )
-        else:
-            clicked = show_map("where", chosen, projection, selected=f"prototype-{p}").removeprefix("prototype-")
-    show_prototype_images(chosen, p)
-if clicked.isdecimal():
-    links.pick_prototype(links.prototype_name(int(clicked), converted.prototypes.classes))
-    st.rerun()
+        show_prototype_images(chosen, p)

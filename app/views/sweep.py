@@ -1,4 +1,4 @@
-"""Prototypes per class: how many a class needs, and what each number gives."""
+"""Prototypes per class: what is behind the timeline of Explore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.components.sweep.curves import add_seeds, show_sweep, wait_for_sweep
 from app.components.sweep.lineage import choose_class, show_lineage
 from app.components.sweep.suggestion import show_suggestion
 from app.selection import SWEEP_SEEDS
-from app.state import selection
+from app.state import query, selection
 from kmex_core.analysis.suggestion import overall
 from kmex_core.base.plain_text import markdown
 
@@ -24,9 +24,10 @@ info = chosen.model
 
 show_title("Prototypes per class")
 st.markdown(
-    "How many prototypes does a class need? The page suggests a number from the training images, and shows what 1 to "
-    "20 per class give on the test images. The slider in the sidebar moves the mark."
+    "How many prototypes does a class need? The timeline of Explore shows agreement, effective number and coverage of "
+    "1 to 20 per class. Here are the evidence on each class, accuracy and ghosts, and how prototypes divide."
 )
+st.page_link("views/explore.py", label="Explore", icon=":material/explore:", query_params=query())
 if not chosen.is_kmex:
     st.info(f"{markdown(info.name)} has {info.k} built-in prototypes per class. The curves show KMEx on its embedding.")
 prepare(info)

@@ -87,8 +87,8 @@ def prototype_columns(
         "far": remoteness(projection, embedded) > projection.limit,
         "picture": prototypes.exemplar,
         "place": [f"{label}.{number}" for label, number in zip(classes.tolist(), _numbers(classes), strict=True)],
-        "name": [""] * len(prototypes),
-        "note": [""] * len(prototypes),
+        "name": list(prototypes.names) or [""] * len(prototypes),
+        "note": list(prototypes.notes) or [""] * len(prototypes),
         "parent": list(parents),
     }
 

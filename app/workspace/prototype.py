@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from app.workspace.answer import Answer, Asked, json_answer
@@ -11,6 +13,7 @@ from kmex_core.prototypes.types import NO_IMAGE
 from kmex_core.stages.subject import Subject
 
 MOST = 12
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def prototype(subject: Subject, asked: Asked) -> Answer:
@@ -22,7 +25,7 @@ def prototype(subject: Subject, asked: Asked) -> Answer:
 
     source, conversion = asked_conversion(subject, asked)
     prototypes, number = conversion.prototypes, asked["p"]
-    if not number.isdecimal() or int(number) >= len(prototypes):
+    if _NUMBER.fullmatch(number) is None or int(number) >= len(prototypes):
         raise InputError(f"There is no prototype '{number[:20]}': they are numbered 0 to {len(prototypes) - 1:,}.")
     p = int(number)
     module = subject.explainer(source)

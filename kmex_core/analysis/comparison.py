@@ -92,7 +92,7 @@ def rows(evaluations: Sequence[Evaluation], with_published: bool = True) -> list
     """
     table = []
     for evaluation in evaluations:
-        for label, black_box in _labels(evaluation):
+        for label, black_box in labels_of(evaluation):
             cells = {}
             for metric, kind in METRICS.items():
                 key = kind.black_box if black_box else metric
@@ -122,8 +122,8 @@ def _cell(evaluation: Evaluation, metric: str, key: str) -> Cell:
     value = evaluation.metrics[key]
     compared = key == "faithfulness" and evaluation.reference and value.mean is not None
     beside = f"beside {evaluation.reference}" if compared else ""
-    # a black box and built-in prototypes do not depend on the seed of k-means, which also draws the test images
-    of_kmeans = key == metric and not evaluation.built_in
+    # a black box, built-in and edited prototypes do not depend on the seed of k-means, which also draws the test images
+    of_kmeans = key == metric and not evaluation.built_in and not evaluation.version
     spreads = {
         IMAGES: value.std_images,
         SEEDS: value.std_seeds if of_kmeans else None,
@@ -311,7 +311,7 @@ def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
     for evaluation in evaluations:
         if not len(evaluation.labels):
             continue
-        for label, black_box in _labels(evaluation):
+        for label, black_box in labels_of(evaluation):
             right = evaluation.right_black_box if black_box else evaluation.right
             first = next(
                 (
@@ -330,10 +330,11 @@ def differences(evaluations: Sequence[Evaluation]) -> list[Difference]:
     return found
 
 
-def _labels(evaluation: Evaluation) -> list[tuple[str, bool]]:
+def labels_of(evaluation: Evaluation) -> list[tuple[str, bool]]:
     """The labels of an evaluation's rows, and whether each is the black box's."""
     name = " / ".join(evaluation.models)
-    which = [(name, False)] if evaluation.built_in else [(f"{name} + KMEx", False)]
+    title = f"{name} + KMEx ({evaluation.version})" if evaluation.version else f"{name} + KMEx"
+    which = [(name, False)] if evaluation.built_in else [(title, False)]
     return [(name, True), *which] if evaluation.kind == "blackbox" and evaluation.predicts else which
 
 

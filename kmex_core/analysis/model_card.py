@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 from kmex_core.analysis import published
@@ -17,7 +18,8 @@ from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans, PrototypeSource, per_class_words
+from kmex_core.prototypes.operations import words
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version, edited_note, per_class_words
 from kmex_core.prototypes.types import Conversion, fewer_prototypes
 
 TAGS = ("image-classification", "explainable-ai", "prototypes", "kmex")
@@ -54,6 +56,7 @@ def model_card(
             f"# {markdown(info.name)}",
             "",
             *_about(info, data, source),
+            *_edits(info, source),
             *_section("Classes", [", ".join(markdown(name) for name in info.class_names) + "."]),
             *_section("Preprocessing", _preprocessing(info)),
             *_section("Evaluation", _evaluation(data, title, evaluation)),
@@ -112,22 +115,39 @@ def _header(info: ModelInfo, data: ImageDataset, title: str, evaluation: Evaluat
 def _about(info: ModelInfo, data: ImageDataset, source: PrototypeSource) -> list[str]:
     column = f" (class column {markdown(info.class_column)})" if info.class_column else ""
     does = "that classifies" if info.predicts else "with prototypes that classify"
-    words = [
+    sentences = [
         f"A {markdown(info.backbone)} {does} {markdown(registry.title(info.dataset))}{column} into "
         f"{len(info.class_names):,} classes.",
         *filter(None, [info.role]),
     ]
-    if isinstance(source, KMeans):
-        words.append(
+    if not source.built_in:
+        k = source.base.k if isinstance(source, Version) else source.per_class(info.k)
+        then = ", which people then edited" if isinstance(source, Version) else ""
+        sentences.append(
             "KMEx makes it self-explainable without retraining: k-means finds "
-            f"{per_class_words(source.k)} among the training images in the network's embedding, and a new image gets "
+            f"{per_class_words(k)} among the training images in the network's embedding{then}, and a new image gets "
             "the class of its nearest prototype."
         )
     else:
-        words.append(MODEL_KINDS[info.kind].about)
+        sentences.append(MODEL_KINDS[info.kind].about)
     train, test = len(data.split("train")), len(data.split("test"))
-    words.append(f"Its prototypes come from {train:,} training images; it was measured on {test:,} test images.")
-    return [" ".join(words), ""]
+    sentences.append(f"Its prototypes come from {train:,} training images; it was measured on {test:,} test images.")
+    return [" ".join(sentences), ""]
+
+
+def _edits(info: ModelInfo, source: PrototypeSource) -> list[str]:
+    """The history of a version."""
+    if not isinstance(source, Version):
+        return []
+    head = f"People edited these prototypes; this is the version '{source.name}'. They are numbered as k-means "
+    return _section(
+        "Edits",
+        [
+            f"{markdown(head)} found them, from 0, and new ones follow:",
+            "",
+            *(f"{n}. {markdown(words(each, info.class_names))}" for n, each in enumerate(source.operations, 1)),
+        ],
+    )
 
 
 def _preprocessing(info: ModelInfo) -> list[str]:
@@ -166,8 +186,11 @@ def _limitations(
     """What to know before relying on it, all of it computed."""
     prototypes, summary = conversion.prototypes, conversion.summary
     sentences = list(notes)
-    if isinstance(source, KMeans):
+    if isinstance(source, Version):
+        sentences.append(edited_note(source, prototypes, info.class_names))
+    elif isinstance(source, KMeans):
         sentences.append(fewer_prototypes(prototypes, info.class_names, source.k))
+    if not source.built_in:
         if summary.accuracy_black_box is not None and summary.accuracy_black_box > summary.accuracy_kmex:
             lost = 100 * (summary.accuracy_black_box - summary.accuracy_kmex)
             sentences.append(f"KMEx is {lost:.1f} points less accurate than the black box on the test images.")
@@ -195,11 +218,16 @@ def _use(info: ModelInfo, source: PrototypeSource) -> list[str]:
         convert = f"kmex convert --model {name} --k {source.slug}"
         convert += f" --metric {source.metric}" if source.metric != AUTO else ""
     alone = []
-    if isinstance(source, KMeans):
+    if not source.built_in:
         file = f"{name}.kmex"
+        chosen = f" --version {shlex.quote(plain(source.name))}" if isinstance(source, Version) else ""
         alone = [
             "",
-            f"In Python, from one file (`kmex export --model {name} --kmex {file} --weights`):",
+            "In Python, from one file:",
+            "",
+            "```sh",
+            f"kmex export --model {name}{chosen} --kmex {file} --weights",
+            "```",
             "",
             "```python",
         ]

@@ -226,6 +226,22 @@ def read_description(path: Path) -> dict[str, Any]:
     return _description(path, _opened(path, with_arrays=False)[0])
 
 
+def read_length(path: Path, array: str) -> int:
+    """The length of an array of a stored file, from the file's header alone.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        StoreError: when it is not such a file, or has no such array.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return int(file.get_slice(array).get_shape()[0])
+    except (SafetensorError, OSError, ValueError, IndexError) as error:
+        raise StoreError(f"{path} is damaged or has no array '{array}' ({error}).") from error
+
+
 def _opened(path: Path, with_arrays: bool) -> tuple[dict[str, str], Arrays]:
     if not path.is_file():
         raise FileNotFoundError(path)

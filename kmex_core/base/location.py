@@ -7,6 +7,9 @@ from pathlib import Path
 
 from kmex_core.base.paths import user_cache, user_path
 
+SHIPPED = Path(__file__).resolve().parent.parent / "demo"  # models that are part of the product
+SHIPPED_RESULTS = SHIPPED / "results"  # rooms of a store, which hold what the first demo needs to open at once
+
 
 def default_root() -> Path:
     """`KMEX_CACHE`, else `data_cache/` in the clone this package belongs to, else `store/` in the user's cache.

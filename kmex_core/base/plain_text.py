@@ -72,6 +72,22 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0] + "\\" if match[0].isdigit() else "".join("\\" + sign for sign in match[0])
 
 
+def spans(text: str) -> list[tuple[str, bool]]:
+    """A sentence of Markdown for what shows no Markdown: its parts, and whether each is strong.
+
+    Args:
+        text: with no markup but `**`, and its names escaped by `markdown`.
+    """
+    found, strong, part = [], False, ""
+    for sign in [*re.findall(r"\\.|\*\*|.", text.replace(JOINER, ""), re.DOTALL), "**"]:
+        if sign == "**":
+            found.append((part, strong))
+            strong, part = not strong, ""
+        else:
+            part += sign[-1]
+    return [(part, strong) for part, strong in found if part]
+
+
 def message(text: str) -> str:
     """An error message or a note escaped for Markdown: as `markdown`, but keeping line breaks and `code`."""
     lines = [

@@ -93,7 +93,7 @@ class PrototypeSpec(Spec):
 
     `k` = 0 means the model's built-in prototypes, as does `method`, −1 the suggested number of each class. `metric` is
     one of `metric.OPTIONS`; `held_out` is the key of the validation split's embedding, "" where the test split takes
-    its place.
+    its place. `edits` is the digest of the operations by which people edited them, "" for none.
     """
 
     kind: ClassVar[str] = "PrototypeSpec"
@@ -105,6 +105,7 @@ class PrototypeSpec(Spec):
     metric: str = "euclidean"
     held_out: str = ""
     method: str = "kmeans-7"
+    edits: str = field(default="", metadata={ADDED: True})
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 A result is one safetensors file: arrays, and in the header a JSON description, a digest of both, and a digest of the
 description for readers of the description alone. A file that does not match its digest is treated as missing and
 computed again; nothing in it is ever executed.
+
+Results that ship with the product are read where the store lacks them. They are no part of the store: it does not list,
+verify or remove them.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import Arrays, make_folder, parts_of, read_description, read_file, write_file
-from kmex_core.base.location import default_root
+from kmex_core.base.location import SHIPPED_RESULTS, default_root
 from kmex_core.base.progress import Event, Progress, silent
 
 log = logging.getLogger(__name__)
@@ -121,23 +124,29 @@ class Store:
         folder = self.root / room
         return sorted(path.stem for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem))
 
+    def _readable(self, room: str, name: str) -> tuple[Path, Path]:
+        """Where a result is read from: the store's own file, else the one that ships with the product."""
+        path = self.path(room, name)
+        return path, SHIPPED_RESULTS / room / path.name
+
     def has(self, room: str, name: str) -> bool:
         """Whether the result exists (existence only; integrity is checked on read)."""
-        path = self.path(room, name)
-        return (read_only() and _memory.get(path) is not None) or path.is_file()
+        paths = self._readable(room, name)
+        return (read_only() and _memory.get(paths[0]) is not None) or any(path.is_file() for path in paths)
 
     def get(self, room: str, name: str) -> tuple[Arrays, dict[str, Any]] | None:
         """The result, or None when it is missing or damaged (which is logged)."""
-        path = self.path(room, name)
-        if read_only() and (held := _memory.get(path)) is not None:
+        paths = self._readable(room, name)
+        if read_only() and (held := _memory.get(paths[0])) is not None:
             return held
-        try:
-            return read_file(path)
-        except FileNotFoundError:
-            return None
-        except StoreError as error:
-            log.warning("%s It will be recomputed.", error)
-            return None
+        for path in paths:
+            try:
+                return read_file(path)
+            except FileNotFoundError:
+                continue
+            except StoreError as error:
+                log.warning("%s It will be recomputed.", error)
+        return None
 
     def description(self, room: str, name: str) -> dict[str, Any]:
         """The description of a result alone, see `read_description`.
@@ -146,10 +155,13 @@ class Store:
             FileNotFoundError: when there is no such result.
             StoreError: when its description is damaged.
         """
-        path = self.path(room, name)
-        if read_only() and (held := _memory.get(path)) is not None:
+        own, shipped = self._readable(room, name)
+        if read_only() and (held := _memory.get(own)) is not None:
             return held[1]
-        return read_description(path)
+        try:
+            return read_description(own)
+        except FileNotFoundError:
+            return read_description(shipped)
 
     def put(self, room: str, name: str, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
         """Write a result.

@@ -18,6 +18,7 @@ from kmex_core.commands import (  # noqa: I001 (the order of `--help`)
     tables,
     models,
     new,
+    versions,
     taking_away,
     upkeep,
 )
@@ -44,4 +45,5 @@ __all__ = [
     "taking_away",
     "training",
     "upkeep",
+    "versions",
 ]

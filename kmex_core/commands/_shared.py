@@ -20,7 +20,7 @@ from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import MODULE, Program
 from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource, Version, edited_note
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, WITHOUT_GRADIENTS, MapKind
 
@@ -121,6 +121,14 @@ Metric = Annotated[
     ),
 ]
 Own = Annotated[bool, typer.Option("--own", help=f"Use the built-in prototypes of a {TITLES} instead of KMEx's.")]
+SavedVersion = Annotated[
+    str,
+    typer.Option(
+        "--version",
+        metavar="NAME",
+        help="Use the edited prototypes of a saved version (see `versions`) instead of k-means.",
+    ),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=NUMBER", help="Set an option of a prototypical model. Repeatable."),
@@ -184,6 +192,32 @@ def open_subject(
     from kmex_core.stages.subject import subject_of
 
     return subject_of(Store(), model, data_root, skip_broken, device, progress)
+
+
+def source_of(
+    subject: Subject, k: int, seed: int, metric: str, own: bool = False, version: str = ""
+) -> PrototypeSource:
+    """The prototypes that `--k`, `--own` or `--version` choose.
+
+    Raises:
+        InputError: for --own with --version, or an unknown version.
+    """
+    if version:
+        from kmex_core.stages.versions import version_of
+
+        if own:
+            raise InputError("--own and --version exclude each other: a version is of KMEx's prototypes.")
+        return version_of(subject, version)
+    return BuiltIn() if own else KMeans(k, seed, metric)
+
+
+def source_options(source: PrototypeSource, seeded: bool = False) -> dict[str, Any]:
+    """The options that choose a source, for `requests.job_of`; with `seeded`, the seed of k-means, too."""
+    if isinstance(source, Version):
+        return {"version": source.name}
+    if not isinstance(source, KMeans):
+        return {"own": True}
+    return {"k": source.k, "metric": source.metric, **({"seed": source.seed} if seeded else {})}
 
 
 def about(subject: Subject, *more: str) -> dict[str, Any]:
@@ -250,8 +284,10 @@ def number_range(text: str) -> list[int]:
 
 
 def prototype_note(subject: Subject, source: PrototypeSource) -> str:
-    """What to know about results on the prototypes: classes with fewer than requested of k-means, or a caveat about
-    built-in ones; "" for nothing."""
+    """What to know about results on the prototypes: classes with fewer than requested of k-means, what was edited in a
+    version, or a caveat about built-in ones; "" for nothing."""
+    if isinstance(source, Version):
+        return edited_note(source, subject.read(subject.conversion(source)).prototypes, subject.info.class_names)
     if not isinstance(source, KMeans):
         return subject.info.prototype_caveat
     return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)

@@ -17,6 +17,7 @@ from kmex_core.commands._shared import (
     Metric,
     ModelName,
     Own,
+    SavedVersion,
     Seed,
     SkipBroken,
     about,
@@ -24,10 +25,12 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
     prototype_note,
+    source_of,
+    source_options,
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, numbered
+from kmex_core.prototypes.source import PrototypeSource, numbered
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def check(
     k: K = 5,
     metric: Metric = AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     methods: Annotated[
         str,
         typer.Option(
@@ -70,7 +74,7 @@ def check(
         from kmex_core.analysis import map_checks
 
         subject = open_subject(model, data_root, skip_broken, device, bar)
-        source: PrototypeSource = BuiltIn() if own else KMeans(k, seed, metric)
+        source = source_of(subject, k, seed, metric, own, version)
         suite = subject.map_checks(source, images, _kinds(methods) if methods else ())
         if not suite.exists():
             print(costs(suite.spec.images, suite.spec.few, len(suite.spec.kinds)), file=sys.stderr)
@@ -86,6 +90,7 @@ def check(
             "model": model,
             "k": numbered(source.per_class(subject.info.k)),
             "own": own,
+            "version": version,
             "seed": seed,
             "metric": metric,
             "images": checks.kept.shape[1],
@@ -162,10 +167,6 @@ def map_checks_job(subject: Subject, source: PrototypeSource, images: int) -> Jo
         f"map-checks-{spec.key}",
         check,
         model=subject.info.name,
-        **(
-            {"k": source.k, "metric": source.metric, "seed": source.seed}
-            if isinstance(source, KMeans)
-            else {"own": True}
-        ),
+        **source_options(source, seeded=True),
         images=spec.images,
     )

@@ -31,7 +31,7 @@ from kmex_core.commands._shared import (
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
+from kmex_core.prototypes.source import KMeans, PrototypeSource, Version, sources_of
 from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def compare(
     target: Target = PUBLISHED.target,
     method: Method = PUBLISHED.method,
     runs: Runs = 1,
+    versions: Annotated[bool, typer.Option("--versions", help="Include the saved versions of each model.")] = False,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -68,6 +69,7 @@ def compare(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
+        from kmex_core.stages.versions import usable_versions
 
         if format not in comparison.FORMATS:
             raise InputError(f"Unknown format '{format}'; expected {', '.join(comparison.FORMATS)}.")
@@ -76,8 +78,11 @@ def compare(
         evaluations, notes = [], dict[str, None]()
         for name in names:
             subjects = open_subjects(store, [name], data_root, skip_broken, device, bar)
+            sources = sources_of(subjects[0].info.kind, k, metric)
+            if versions:
+                sources += usable_versions(subjects[0])
             of_model, accompanying = evaluate_sources(
-                subjects, metrics, sources_of(subjects[0].info.kind, k, metric), seeds, images, MapKind(target, method)
+                subjects, metrics, sources, seeds, images, MapKind(target, method)
             )
             evaluations += of_model
             notes |= dict.fromkeys(f"{name}: {note}" for note in accompanying["notes"])
@@ -94,28 +99,26 @@ def compare(
     answer_with(as_json, work, lambda answer: print(answer["text"].rstrip("\n")))
 
 
-def relevance_maps_job(
+def comparison_job(
     compared: Sequence[tuple[Subject, PrototypeSource]], kmeans: KMeans, images: int, runs: int
 ) -> JobRequest:
-    """Measure the metrics on relevance maps of several models, by each of their prototype sources.
+    """Measure every metric of several models, by each of their prototype sources.
 
     Args:
-        compared: what lacks them.
+        compared: what lacks measurements.
         kmeans: what KMEx is compared by.
         images, runs: as in `compare`.
     """
-    from kmex_core.metrics.catalogue import MAP_METRICS
-
     scores = (subject.relevance_scores(source.seeded(0), images, maps=PUBLISHED) for subject, source in compared)
     keys = sorted(each.key for each in scores)
     return job_of(
-        f"relevance-maps-{stable_key([keys, runs])}",
+        f"compare-{stable_key([keys, runs])}",
         compare,
         models=list(dict.fromkeys(subject.info.name for subject, _ in compared)),
-        metrics=",".join(MAP_METRICS),
         published=False,
         k=kmeans.k,
         metric=kmeans.metric,
         images=images,
         runs=runs,
+        versions=any(isinstance(source, Version) for _, source in compared),
     )

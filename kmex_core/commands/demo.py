@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def demo(k: K = 5, device: Device = "", as_json: Json = False) -> None:
-    """Prepare the digits demo: its KMEx and its embedding map. The faces demo is prepared when you first open it.
+    """Prepare the digits demo: its KMEx and its embedding map. The faces need no preparation.
 
     Example: python -m kmex_core demo
     """

@@ -37,7 +37,7 @@ def project(
     device: Device = "",
     as_json: Json = False,
 ) -> None:
-    """Compute the embedding map (UMAP) for the page Embedding. Takes seconds to a minute.
+    """Compute the embedding map (UMAP) for the page Explore. Takes seconds to a minute.
 
     Example: python -m kmex_core project --model digits
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.errors import InputError
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -19,6 +20,7 @@ from kmex_core.commands._shared import (
     MetricNames,
     Own,
     Runs,
+    SavedVersion,
     Seed,
     SkipBroken,
     Target,
@@ -26,11 +28,13 @@ from kmex_core.commands._shared import (
     app,
     evaluate_sources,
     open_subjects,
+    source_of,
+    source_options,
 )
 from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.metrics.stability import LEAST
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, sources_of
+from kmex_core.prototypes.source import KMeans, PrototypeSource, sources_of
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ def evaluate(
     k: K = 5,
     metric: Metric = AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     images: Images = 1000,
     target: Target = DEFAULT_TARGET,
     method: MethodOrDefault = "",
@@ -76,17 +81,23 @@ def evaluate(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
-        from kmex_core.models import catalogue
 
         store = Store()
-        of = [BuiltIn()] if own else sources_of(catalogue.describe(store, model[0]).kind, k, metric)
         subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
+        chosen = own or version
+        if version and len(model) > 1:
+            raise InputError("A version is of one model: pass --model once with --version.")
+        of = (
+            [source_of(subjects[0], k, seed, metric, own, version)]
+            if chosen
+            else sources_of(subjects[0].info.kind, k, metric)
+        )
         seeds = range(seed, seed + runs)
         maps = MapKind(target, method or subjects[0].info.default_maps.method)
         evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps)
         stable = (
             []
-            if own or runs < LEAST
+            if chosen or runs < LEAST
             else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
         )
         text = comparison.as_text(comparison.rows(evaluations))
@@ -172,7 +183,7 @@ def relevance_maps_job(
         evaluate,
         model=[subject.info.name],
         metrics=",".join(MAP_METRICS),
-        **({"k": source.k, "metric": source.metric} if isinstance(source, KMeans) else {"own": True}),
+        **source_options(source),
         images=spec.images,  # there may be fewer test images
         target=maps.target,
         method="" if maps.method == subject.info.default_maps.method else maps.method,

@@ -18,6 +18,7 @@ from kmex_core.commands._shared import (
     ModelName,
     Overwrite,
     Own,
+    SavedVersion,
     Seed,
     SkipBroken,
     Target,
@@ -26,10 +27,11 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
     prototype_note,
+    source_of,
 )
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, numbered
+from kmex_core.prototypes.source import numbered
 from kmex_core.relevance.catalogue import DEFAULT_TARGET
 from kmex_core.relevance.choices import CLASS
 
@@ -42,6 +44,7 @@ def explain(
     k: K = 5,
     metric: Metric = EMBEDDING_AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     seed: Seed = 0,
     top: Annotated[int, typer.Option(min=1, help="Number of most similar prototypes to draw relevance maps for.")] = 3,
     target: Target = DEFAULT_TARGET,
@@ -77,7 +80,7 @@ def explain(
         check_folder(out, exports.FILES, overwrite)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info, data = subject.info, subject.data
-        source = BuiltIn() if own else KMeans(k, seed, metric)
+        source = source_of(subject, k, seed, metric, own, version)
         conversion = subject.read(subject.conversion(source))
         module = subject.explainer(source)
         explained = module.explain(
@@ -87,6 +90,7 @@ def explain(
             "model": model,
             "k": numbered(source.per_class(info.k)),
             "own": own,
+            "version": version,
             "seed": seed,
             "metric": conversion.metric.name,
             "image": str(image),

@@ -18,6 +18,7 @@ from kmex_core.commands._shared import (
     Metric,
     Overwrite,
     Own,
+    SavedVersion,
     Seed,
     SkipBroken,
     Target,
@@ -33,6 +34,7 @@ OPTIONS = {  # what they set in `TableRequest`
     "--k": "ks",
     "--metric": "metric",
     "--own": "built_in",
+    "--version": "version",
     "--seed": "seed",
     "--runs": "runs",
     "--images": "images",
@@ -60,6 +62,7 @@ def write_table(
     ] = "",
     metric: Metric = AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     runs: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Number of runs. Default: 1, or 3 for 'attribute-curves'.")
     ] = None,
@@ -113,6 +116,7 @@ def write_table(
             skip_broken,
             device,
             bar,
+            version,
         )
         for option, attribute in OPTIONS.items():
             changed = getattr(request, attribute) != TableRequest.__dataclass_fields__[attribute].default

@@ -24,13 +24,16 @@ from kmex_core.commands._shared import (
     ModelName,
     Overwrite,
     Own,
+    SavedVersion,
     SkipBroken,
     answer_with,
     app,
     open_subject,
+    source_of,
 )
+from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -78,6 +81,7 @@ def export(
     k: K = 5,
     metric: Metric = AUTO,
     own: Own = False,
+    version: SavedVersion = "",
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -111,11 +115,11 @@ def export(
         if out is not None:
             makers["out"] = lambda path: _weights(model, path)
         if files.keys() != {"out"}:
-            source: PrototypeSource = BuiltIn() if own else KMeans(k, 0, metric)
-            if kmex is not None or onnx is not None:
-                _check_source(source)
             maker = report_maker() if html is not None else None
+            if own and (kmex is not None or onnx is not None):
+                _check_source(BuiltIn())
             subject = open_subject(model, data_root, skip_broken, device, bar)
+            source = source_of(subject, k, 0, metric, own, version)
             makers["kmex"] = lambda path: _kmex(subject, source, path, weights)
             makers["onnx"] = lambda path: _onnx(subject, source, path)
             makers["parquet"] = lambda path: _table(subject, source, path, thumbnails)
@@ -174,14 +178,21 @@ def _table(subject: Subject, source: PrototypeSource, path: Path, thumbnails: bo
 
 
 def _card(subject: Subject, source: PrototypeSource, path: Path) -> Made:
-    from kmex_core.analysis.model_card import model_card
     from kmex_core.base.files import write_bytes
-    from kmex_core.stages.stored import stored_conversion, stored_evaluation
+    from kmex_core.stages.taken_away import card_text
 
-    conversion, evaluation = stored_conversion(subject, source), stored_evaluation(subject, source)
-    text = model_card(subject.info, subject.data, source, conversion, evaluation, subject.notes())
-    write_bytes(path, text.encode())
-    return len(text.encode()), []
+    content = card_text(subject, source).encode()
+    write_bytes(path, content)
+    return len(content), []
+
+
+def kmex_export(model: str, source: KMeans | Version) -> JobRequest:
+    """The command that writes a KMEx in one file, with its network."""
+    base, version = (source.base, source.name) if isinstance(source, Version) else (source, "")
+    file = Path(f"{model}.kmex")
+    return job_of(
+        f"export-{model}", export, model, kmex=file, weights=True, k=base.k, metric=base.metric, version=version
+    )
 
 
 def _report(maker: Any, subject: Subject, source: PrototypeSource, path: Path) -> Made:

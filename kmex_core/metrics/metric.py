@@ -93,6 +93,7 @@ class Metric(ABC):
         table: the number of the paper's table with it, 0 for none.
         maps: whether it needs relevance maps.
         range: the smallest and the largest value there can be, for axes.
+        between_networks: whether values of different networks can be compared.
     """
 
     name: ClassVar[str]
@@ -110,6 +111,7 @@ class Metric(ABC):
     table: ClassVar[int] = 0
     maps: ClassVar[bool] = False
     range: ClassVar[tuple[float, float]] = SHARE
+    between_networks: ClassVar[bool] = True
 
     @abstractmethod
     def measure(self, run: Run) -> Value:

@@ -220,6 +220,7 @@ class Evaluation:
         target, method: what the maps explain, and how they were made; "" without maps.
         metrics: by name.
         built_in: True for a prototypical model on its own.
+        version: the name of the version, for edited prototypes; "" for others.
         predicts: whether the network itself predicts the classes, see `ModelInfo.predicts`.
         reference: the black box that such a model's maps were compared with, "" for none.
         class_column: the column of the data set's table that is the class, "" for its own class.
@@ -240,6 +241,7 @@ class Evaluation:
     method: str
     metrics: Mapping[str, Measured]
     built_in: bool = False
+    version: str = ""
     predicts: bool = True
     reference: str = ""
     class_column: str = ""

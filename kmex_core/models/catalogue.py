@@ -15,6 +15,7 @@ import numpy as np
 
 from kmex_core.base.errors import InputError, StoreError, unknown_name
 from kmex_core.base.files import digest, move_file, read_description, read_file, remove_file
+from kmex_core.base.location import SHIPPED
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.info import ModelInfo
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 ROOM = "models"
 # checkpoints of unfinished trainings: after an odd number of epochs, and after an even one
 RUNS = ("runs", "runs-even")
-EMBEDDED = Path(__file__).resolve().parent.parent / "demo"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def path_of(store: Store, name: str) -> Path:
     Raises:
         InputError: when there is none; the message suggests the nearest names.
     """
-    for path in (store.path(ROOM, name), EMBEDDED / f"{checked_name(name)}.safetensors"):
+    for path in (store.path(ROOM, name), SHIPPED / f"{checked_name(name)}.safetensors"):
         if path.is_file():
             return path
     raise unknown_name("model", name, known_names(store), "Train one with `python -m kmex_core train`.")
@@ -65,12 +65,7 @@ def path_of(store: Store, name: str) -> Path:
 
 def known_names(store: Store) -> list[str]:
     """The names of all models."""
-    return sorted({*store.names(ROOM), *(path.stem for path in EMBEDDED.glob("*.safetensors"))})
-
-
-def has_only_demos(store: Store) -> bool:
-    """Whether all its models are those that ship with the product."""
-    return not store.names(ROOM)
+    return sorted({*store.names(ROOM), *(path.stem for path in SHIPPED.glob("*.safetensors"))})
 
 
 def describe(store: Store, name: str) -> ModelInfo:
@@ -121,7 +116,7 @@ def info_of(description: Mapping[str, Any], name: str, path: Path) -> ModelInfo:
         else:  # of a version whose networks were all given squares
             old = [values.pop(field) for field in ("image_size", "channels", "mean", "std")]
             values["preprocessing"] = Preprocessing.plain(*old)
-        return ModelInfo(**{**values, "name": name, "embedded": path.parent == EMBEDDED})
+        return ModelInfo(**{**values, "name": name, "embedded": path.parent == SHIPPED})
     except (InputError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is not a model that this version can read ({error}).") from error
 
@@ -270,7 +265,7 @@ def delete(store: Store, name: str) -> str:
 
 def _own_path(store: Store, name: str, what: str) -> Path:
     path = path_of(store, name)
-    if path.parent == EMBEDDED:
+    if path.parent == SHIPPED:
         raise InputError(f"'{name}' comes with KMEx Explorer and cannot be {what}.")
     return path
 

@@ -16,6 +16,7 @@ from kmex_core.relevance.catalogue import MapKind, default_for
 
 # of their initial spread: at 1, prototypes that end at the centre of where they began would be the bound
 MOVED = 0.5
+FIRST = "faces"  # the demo that pages open with: pictures that everyone can judge
 AT_CHANCE = "at_chance"  # in `ModelInfo.made_by`: guessing was as good as its own predictions when it was brought
 RANDOM = "random"  # in `ModelInfo.made_by`: its weights were never trained
 TEST_IS_TRAINING = "test_is_training"  # in `ModelInfo.made_by`: its test images may be among its training images
@@ -128,6 +129,17 @@ class ModelInfo:
         return " ".join(filter(None, (self._at_chance, self._too_well_known)))
 
     @property
+    def why_not_compared(self) -> str:
+        """Why its numbers are not those of a trained model, as a clause; "" for one that was trained."""
+        if self.made_by.get(RANDOM) is True:
+            return "was never trained"
+        if self.made_by.get(AT_CHANCE) is True:
+            return "predicts no better than guessing"
+        if self._compares_distances and self.movement is not None and self.movement < MOVED:
+            return "has prototypes that are not trained"
+        return ""
+
+    @property
     def _at_chance(self) -> str:
         if self.made_by.get(AT_CHANCE) is not True:
             return ""
@@ -168,8 +180,12 @@ class ModelInfo:
         )
 
     @property
+    def _compares_distances(self) -> bool:
+        return bool(self.k) and MODEL_KINDS[self.kind].similarity_from == "distance"
+
+    @property
     def _untrained(self) -> str:
-        if not self.k or MODEL_KINDS[self.kind].similarity_from != "distance":
+        if not self._compares_distances:
             return ""
         if self.movement is None:
             return f"How far training moved the prototypes of '{self.name}' is unknown."
@@ -183,8 +199,8 @@ class ModelInfo:
 
 
 def in_display_order(infos: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Models in display order: those of the embedded demo first, then by name."""
-    return sorted(infos, key=lambda info: (not info.embedded, info.name))
+    """Models in display order: the demos first, with `FIRST` before the others, then by name."""
+    return sorted(infos, key=lambda info: (not info.embedded, info.name != FIRST, info.name))
 
 
 def trained_alike(info: ModelInfo, others: Iterable[ModelInfo]) -> list[ModelInfo]:

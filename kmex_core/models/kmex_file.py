@@ -46,6 +46,7 @@ ADDED: dict[str, Any] = {
     "card": "",
 }
 EARLIER = ("kmex-1", "kmex-2", "kmex-3")
+NAMED: dict[str, Any] = {"prototype_names": [], "prototype_notes": []}  # only where people gave some
 NETWORK, THUMBNAIL = "network.", "thumbnail."
 # of `Prototypes`: the kind of number, and the sides, equal letters for equal lengths; C is the number of classes
 SHAPES: dict[str, tuple[str, str]] = {
@@ -137,8 +138,13 @@ def write(path: str | Path, kmex: Saved, weights: bool = False) -> None:
             "class_outputs": kmex.origin.class_outputs,
             "file_names": kmex.enclosed.file_names,
             "card": kmex.enclosed.card,
+            **{name: texts for name, texts in _texts(kmex.details).items() if any(texts)},
         },
     )
+
+
+def _texts(prototypes: Prototypes) -> dict[str, tuple[str, ...]]:
+    return {"prototype_names": prototypes.names, "prototype_notes": prototypes.notes}
 
 
 def _recognised(kmex: Saved, module: nn.Module, preprocessing: Preprocessing | None) -> ModelInfo | None:
@@ -165,6 +171,7 @@ def read(path: str | Path, network: nn.Module | None = None, head: str | nn.Modu
         raise StoreError(f"{path} is not a KMEx file (expected 'format' {FORMAT!r}, got {described.get('format')!r}).")
     if described["format"] in EARLIER:
         described = ADDED | described
+    described = NAMED | described
     try:
         arguments = _arguments(arrays, described)
         preprocessing = described["preprocessing"]
@@ -196,7 +203,7 @@ def _arguments(arrays: Arrays, described: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError("class_names are not texts")
     names = tuple(described["class_names"])
     pixel_range, pixel_mean = described["pixel_range"], described["pixel_mean"]
-    prototypes = _prototypes(arrays, len(names))
+    prototypes = _named(_prototypes(arrays, len(names)), described)
     return {
         "prototypes": prototypes,
         "class_names": names,
@@ -232,9 +239,22 @@ def _prototypes(arrays: Arrays, classes: int) -> Prototypes:
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} has values that are not finite")
     of_class = arrays["classes"]
-    if of_class.min() < 0 or len(np.unique(of_class)) != classes or of_class.max() >= classes:
+    if of_class.min() < 0 or of_class.max() >= classes:  # a version may leave a class without any
         raise ValueError(f"the prototypes are not of the {classes} classes")
     return Prototypes.from_arrays({name: arrays[name] for name in SHAPES})
+
+
+def _named(prototypes: Prototypes, described: Mapping[str, Any]) -> Prototypes:
+    """Prototypes with the names and notes that people gave them."""
+    found = []
+    for name in NAMED:
+        texts = described[name]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{name} are not texts")
+        if len(texts) not in (0, len(prototypes)):
+            raise ValueError(f"there are {len(texts)} {name} of {len(prototypes)} prototypes")
+        found.append(tuple(texts))
+    return dataclasses.replace(prototypes, names=found[0], notes=found[1])
 
 
 def _metric(arrays: Arrays, described: Mapping[str, Any], dimensions: int) -> EmbeddingMetric:

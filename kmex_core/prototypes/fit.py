@@ -145,7 +145,11 @@ def pairwise(z: Tensor, centers: Tensor) -> Tensor:
     many = len(z) * len(centers) * z.shape[1] >= MANY
     if not many or z.device.type != "cpu" or z.requires_grad or centers.requires_grad:
         return torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
-    # a product of float64 numbers is several times as fast on CPUs as differences of float32 ones
+    return by_products(z, centers)
+
+
+def by_products(z: Tensor, centers: Tensor) -> Tensor:
+    """`pairwise` by products of float64 numbers: on CPUs several times as fast as differences of float32 ones."""
     places = centers.double()
     middle = places.mean(0)
     places -= middle

@@ -23,7 +23,7 @@ def posterior(scores: Tensor, prototype_class: Tensor, classes: int, temperature
     Args:
         scores: (N, K) s = −‖z − p‖², or with K = C the class scores of a model.
         prototype_class: (K,).
-        classes: C, each with a prototype.
+        classes: C; one without a prototype has probability 0.
         temperature: T above 0, one, or (N, 1, 1) for each row.
     """
     return posterior_by_class(scores, class_members(prototype_class, classes), temperature)
@@ -35,9 +35,10 @@ def posterior_by_class(scores: Tensor, members: Tensor, temperature: float | Ten
 
 
 def _by_class(scores: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C, k) the scores of each class's prototypes, padded by −∞, and (C,) the logarithm of their number."""
+    """(N, C, k) the scores of each class's prototypes, padded by −∞, and (C,) the logarithm of their number; 0 for a
+    class without any, whose scores are all −∞."""
     of_class = scores[:, members.clamp(min=0)].masked_fill(members < 0, -torch.inf)
-    return of_class, (members >= 0).sum(1).to(scores.dtype).log()
+    return of_class, (members >= 0).sum(1).clamp(min=1).to(scores.dtype).log()
 
 
 def _log_share(of_class: Tensor, log_count: Tensor, temperature: float | Tensor) -> Tensor:
@@ -53,13 +54,13 @@ def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor, ima
 
     Args:
         scores: (N, K), see `posterior`.
-        prototype_class: (K,), every class has a prototype.
+        prototype_class: (K,).
         labels: (N,).
         images: n, if these are a part of the held-out images.
     """
     from scipy.optimize import minimize_scalar
 
-    images, classes = images or len(labels), int(prototype_class.max()) + 1
+    images, classes = images or len(labels), int(max(prototype_class.max(), labels.max())) + 1
     own, scores = (images + 1) / (images + 2), scores.double()
     of_class, log_count = _by_class(scores, class_members(prototype_class, classes))
     # targets (N, C): most for the own class, the rest spread evenly over the others

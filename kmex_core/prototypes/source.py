@@ -1,13 +1,19 @@
-"""Prototype sources: k-means on an embedding, or a model with built-in prototypes."""
+"""Prototype sources: k-means on an embedding, a model with built-in prototypes, or a version that people edited."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from kmex_core.base.specs import PrototypeSpec
+import numpy as np
+
+from kmex_core.base.phrases import first_few
+from kmex_core.base.specs import PrototypeSpec, stable_key
 from kmex_core.prototypes.metric import AUTO
+from kmex_core.prototypes.operations import Operation, described, summary
+from kmex_core.prototypes.types import Prototypes
 
 SUGGESTED = -1  # for `k`: the number that `suggestion` gives for each class
 
@@ -18,11 +24,16 @@ class PrototypeSource(ABC):
 
     Attributes:
         built_in: whether they are the model's own, and not found by KMEx.
-        slug: for file names: the number of prototypes per class, "auto" or "own".
+        seed: of k-means; 0 where there is none.
+        slug: for file names: the number of prototypes per class, "auto", "own", or "version-" and a digest.
         query: selects this source in a page's address.
     """
 
     built_in: ClassVar[bool]
+
+    @property
+    def seed(self) -> int:
+        return 0
 
     @property
     @abstractmethod
@@ -107,6 +118,64 @@ class BuiltIn(PrototypeSource):
 
     def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
         return PrototypeSpec(embedding, 0, held_out=held_out, method="own-2")
+
+
+@dataclass(frozen=True)
+class Version(PrototypeSource):
+    """KMEx's prototypes as people edited them.
+
+    Attributes:
+        name: any text, by which people know it.
+        base: the prototypes that were edited.
+        operations: what was done to them.
+        base_key: of the conversion that was edited, for whose prototypes alone the operations mean something; "" where
+            that is not known.
+    """
+
+    name: str
+    base: KMeans
+    operations: tuple[Operation, ...]
+    base_key: str = ""
+    built_in: ClassVar[bool] = False
+
+    @property
+    def digest(self) -> str:
+        """Of the operations."""
+        return stable_key(described(self.operations))
+
+    @property
+    def seed(self) -> int:
+        return self.base.seed
+
+    @property
+    def slug(self) -> str:
+        return f"version-{self.digest[:8]}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        return self.base.query | {"version": self.name}
+
+    def title(self, kind: str) -> str:
+        return "KMEx"
+
+    def per_class(self, built_in: int) -> int:
+        return SUGGESTED
+
+    def seeded(self, seed: int) -> Self:
+        return self
+
+    def spec(self, embedding: str, held_out: str = "") -> PrototypeSpec:
+        return replace(self.base.spec(embedding, held_out), edits=self.digest)
+
+
+def edited_note(version: Version, prototypes: Prototypes, class_names: Sequence[str]) -> str:
+    """What was edited in a version, and which classes are left without prototypes, as sentences."""
+    empty = np.flatnonzero(np.bincount(prototypes.classes, minlength=len(class_names)) == 0).tolist()
+    told = f"Version '{version.name}' is edited: {summary(version.operations)}."
+    if not empty:
+        return told
+    names = first_few([f"'{class_names[label]}'" for label in empty], 5)
+    return f"{told} No image is predicted as {names}, which {'has' if len(empty) == 1 else 'have'} no prototypes."
 
 
 def numbered(k: int) -> int | str:

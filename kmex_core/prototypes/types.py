@@ -41,6 +41,7 @@ class Prototypes(StoredResult):
             prototype.
         class_size: (C,) int64, training images per class.
         activated: (N,) int32, the prototype that each training image activates.
+        names, notes: K texts that people gave them, "" for none; empty where nobody gave any.
     """
 
     centers: np.ndarray
@@ -54,6 +55,8 @@ class Prototypes(StoredResult):
     distance_quantiles: np.ndarray
     class_size: np.ndarray
     activated: np.ndarray
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.centers)

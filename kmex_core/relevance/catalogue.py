@@ -123,6 +123,11 @@ DEFAULT_MAPS, PUBLISHED = MapKind(), MapKind("similarity", "prp")
 WITHOUT_GRADIENTS = MapKind(DEFAULT_TARGET, next(name for name, method in METHODS.items() if not method.gradients))
 
 
+def usable_methods(differentiable: bool) -> dict[str, MethodDescription]:
+    """The methods that can explain a network with gradients, or without, by name."""
+    return {name: method for name, method in METHODS.items() if differentiable or not method.gradients}
+
+
 def default_for(differentiable: bool) -> MapKind:
     """The default kind of relevance map of a network with gradients, or without."""
     return DEFAULT_MAPS if differentiable else WITHOUT_GRADIENTS

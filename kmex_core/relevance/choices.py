@@ -57,16 +57,20 @@ def of_classes(name: str, model: Prototypical, images: Tensor, z: Tensor, classe
         classes: (M,).
 
     Raises:
-        InputError: when the model has no such target, see `why_no_target`.
+        InputError: when the model has no such target, see `why_no_target`, or a class has no prototypes.
     """
     described = TARGETS.named(name)
     if why := why_no_target(name, model):
         raise InputError(why)
+    if name == "score":
+        return targets(described.make(), images, classes)
+    others = model.prototype_class != classes[:, None]
+    if bool(others.all(1).any()):
+        raise InputError("A class without prototypes is never predicted, so there is nothing to explain.")
     if described.subject == "class":
         return targets(described.make(), images, classes)
     if not described.has_rival:
         return targets(TARGETS["class"].make(), images, classes)
-    others = model.prototype_class != classes[:, None]
     nearest = model.distance(z).masked_fill(others, torch.inf).argmin(1)
     return targets(described.make(), images, nearest, model.rivals(z, nearest))
 

@@ -69,8 +69,14 @@ def prediction(kmex: Prototypical, image: Tensor) -> Prediction:
     Raises:
         InputError, KMExError: see `KMEx.explain`.
     """
+    return prediction_and_embedding(kmex, image)[0]
+
+
+def prediction_and_embedding(kmex: Prototypical, image: Tensor) -> tuple[Prediction, np.ndarray]:
+    """`prediction`, and the embedding of the image, (1, D) float32."""
     with torch.no_grad():
-        return _predicted(kmex, kmex.encode(_checked_images(kmex, image)[:1]))
+        z = kmex.encode(_checked_images(kmex, image)[:1])
+        return _predicted(kmex, z), z.float().cpu().numpy()
 
 
 def judge(kmex: Prototypical, image: Tensor, prototypes: Sequence[int], maps: RelevanceMaps) -> tuple[MapVerdict, ...]:

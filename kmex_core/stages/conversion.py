@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from kmex_core.base.files import Arrays
 from kmex_core.base.specs import PrototypeSpec
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.edits import Workbench, apply, untouched
 from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
-from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource, Version
 from kmex_core.prototypes.sweep import cluster_centers, reach_of
 from kmex_core.prototypes.temperature import temperature_of
 from kmex_core.prototypes.types import Conversion, Prototypes, Summary
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     import torch
 
 
+TEXTS = ("names", "notes")  # of `Prototypes`
+
+
 class ModelConversion(Artifact[PrototypeSpec, Conversion]):
     """The prototypes of a source in a model's embedding, described by the training and measured on the test split.
 
@@ -43,6 +47,7 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         geometry: the model's metric, which "auto" stands for.
         sweeps: by their reach, those that have the prototypes of k-means for small numbers.
         suggestion: the numbers that `SUGGESTED` stands for.
+        base: of a version, the conversion that was edited.
     """
 
     room = "prototypes"
@@ -55,10 +60,11 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         geometry: ModelGeometry,
         sweeps: Mapping[int, ModelSweep] | None = None,
         suggestion: ModelSuggestion | None = None,
+        base: ModelConversion | None = None,
     ) -> None:
         super().__init__(bound.store, bound.progress)
         self._bound, self._source, self._embedded, self._geometry = bound, source, embedded, geometry
-        self._sweeps, self._suggestion = sweeps or {}, suggestion
+        self._sweeps, self._suggestion, self._base = sweeps or {}, suggestion, base
 
     @cached_property
     def spec(self) -> PrototypeSpec:
@@ -72,27 +78,48 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         except (KeyError, TypeError):
             return None  # another version's: recomputed when next needed
 
+    def check(self) -> None:
+        """Refuse a version whose edits are of other prototypes.
+
+        Raises:
+            InputError: for that.
+        """
+        source, base = self._source, self._base
+        if isinstance(source, Version) and base is not None and source.base_key not in ("", base.key):
+            raise InputError(
+                f"Version '{source.name}' was made of other prototypes: the data set, its class or the product has "
+                "changed since. Its edits mean nothing for these."
+            )
+
     def make(self) -> Conversion:
         """Find the prototypes.
 
         Raises:
-            InputError: for built-in prototypes of a black box; see `fit_prototypes` and `extraction.extract`.
+            InputError: for built-in prototypes of a black box, or edits that are not possible; see `fit_prototypes` and
+                `extraction.extract`.
         """
         info = self._bound.info
         if isinstance(self._source, BuiltIn) and info.kind == "blackbox":
             raise InputError(
                 f"'{info.name}' is a black box without built-in prototypes. Convert it with k = 1 or more."
             )
+        self.check()
         embedded = self._embedded
         train, test = self._bound.read(embedded.train), self._bound.read(embedded.test)
         validation = None if embedded.validation is None else self._bound.read(embedded.validation)
-        if not isinstance(self._source, KMeans):
-            return built_in(train, test, validation, self._bound.network)
         started = time.perf_counter()
-        device = checked_device(self._bound.device)
-        metric = self._geometry.metric(self._source.metric)
-        space = train.in_space(metric)
-        prototypes = self._prototypes(space, self._source, device)
+        if isinstance(self._source, KMeans):
+            device = checked_device(self._bound.device)
+            metric = self._geometry.metric(self._source.metric)
+            space = train.in_space(metric)
+            prototypes = self._prototypes(space, self._source, device)
+        elif isinstance(self._source, Version) and self._base is not None:
+            base = self._bound.read(self._base)
+            device, metric = checked_device(self._bound.device), base.metric
+            space = train.in_space(metric)
+            prototypes = self._edited(space, self._source, base.prototypes, device)
+        else:
+            return built_in(train, test, validation, self._bound.network)
         return by_kmeans(space, test, validation, prototypes, self._source.seed, metric, device, started)
 
     def _prototypes(self, space: Embeddings, source: KMeans, device: str) -> Prototypes:
@@ -113,6 +140,18 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
         z, labels = torch.from_numpy(space.z).to(device), torch.from_numpy(space.labels).to(device)
         return nearest_prototypes(space, names, *cluster_centers(z, labels, cluster, counts), device)
 
+    def _edited(self, space: Embeddings, source: Version, base: Prototypes, device: str) -> Prototypes:
+        """The prototypes of a version, described by the training split."""
+        from kmex_core.prototypes.fit import nearest_prototypes
+
+        class_names = self._bound.info.class_names
+        bench = Workbench(space.z, space.labels, class_names, source.seed)
+        edited = apply(untouched(base.centers, base.classes), source.operations, bench)
+        prototypes = nearest_prototypes(space, class_names, edited.shown_centers(), edited.shown_classes(), device)
+        shown = edited.shown.tolist()
+        names, notes = (tuple(texts[p] for p in shown) for texts in (edited.names, edited.notes))
+        return replace(prototypes, names=names, notes=notes)
+
     def pack(self, result: Conversion) -> tuple[Arrays, dict[str, Any]]:
         return result.prototypes.to_arrays() | result.metric.to_arrays() | result.to_arrays(), {
             "summary": asdict(result.summary),
@@ -120,13 +159,14 @@ class ModelConversion(Artifact[PrototypeSpec, Conversion]):
             "temperature": asdict(result.temperature),
             "seconds": result.seconds,
             "model": self._bound.info.name,
+            **{name: texts for name in TEXTS if (texts := getattr(result.prototypes, name))},
         }
 
     @classmethod
     def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Conversion:
         return Conversion.from_arrays(
             {field.name: arrays[field.name] for field in fields(Conversion) if field.name in arrays},
-            prototypes=Prototypes.from_arrays(arrays),
+            prototypes=Prototypes.from_arrays(arrays, **{name: tuple(description.get(name, ())) for name in TEXTS}),
             summary=Summary(**description["summary"]),
             metric=EmbeddingMetric.from_arrays(arrays, **description["metric"]),
             temperature=temperature_of(description["temperature"]),
@@ -269,9 +309,12 @@ def _spread(
     names = ("effective", "effective_random", "effective_random_low", "effective_random_high", "effective_equidistant")
     if far is None:
         return dict.fromkeys((*names, "coverage_radius"))
-    per_class = np.bincount(classes)
+    per_class = np.bincount(classes, minlength=int(train.labels.max()) + 1)  # a version may leave a class without any
     variance = metrics.class_variance(train.z, train.labels, len(per_class))
-    (by_chance,) = metrics.random_effective(train.z, train.labels, per_class[None], variance, seed)
+    # a version may have more prototypes of a class than it has images
+    images = np.bincount(train.labels, minlength=len(per_class))
+    drawn = np.minimum(per_class, images)
+    (by_chance,) = metrics.random_effective(train.z, train.labels, drawn[None], variance, seed)
     groups = np.mean([metrics.equidistant_effective(k) for k in per_class[per_class > 0].tolist()])
     values = (metrics.effective_prototypes(centers, classes, variance), *astuple(by_chance), float(groups))
     return dict(zip(names, values, strict=True)) | {"coverage_radius": metrics.coverage_radius(far)}

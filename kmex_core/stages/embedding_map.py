@@ -7,13 +7,10 @@ from typing import Any
 
 from kmex_core.analysis.types import Projection
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.errors import StoreError
 from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec, ProjectionSpec
-from kmex_core.base.store import Store
 from kmex_core.networks.types import Embeddings
 from kmex_core.stages.bound import Bound
-from kmex_core.stages.conversion import ModelConversion
 
 SAMPLE = ProjectionSpec("").sample
 
@@ -62,13 +59,3 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
     @classmethod
     def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Projection:
         return Projection.from_arrays(arrays, **description["measured"])
-
-
-def is_on_map(store: Store, projection: str, conversion: str) -> bool:
-    """Whether a stored conversion is of the embedding of a stored embedding map (both by their specs' keys)."""
-    rooms = ((EmbeddingMap.room, projection), (ModelConversion.room, conversion))
-    try:
-        of_map, of_prototypes = (store.description(room, key)["spec"]["embedding"] for room, key in rooms)
-    except (FileNotFoundError, StoreError):
-        return False
-    return bool(of_map == of_prototypes)

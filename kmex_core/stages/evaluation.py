@@ -15,7 +15,7 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.metric import NO_PREDICTIONS, Certainty, Value
 from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource, Version
 from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.stages.subject import IMAGES, Subject
@@ -70,6 +70,7 @@ def evaluate(
         method=maps.method if wants_maps else "",
         metrics={name: _measured(name, runs, len(subjects), test) for name in runs[0]},
         built_in=source.built_in,
+        version=source.name if isinstance(source, Version) else "",
         predicts=first.info.predicts,
         reference=reference.name if reference else "",
         class_column=first.info.class_column,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import PrototypeSpec
 from kmex_core.models.catalogue import BlackBox
-from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.operations import described
+from kmex_core.prototypes.source import PrototypeSource, Version
 from kmex_core.prototypes.types import Conversion
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         {
             "k": spec.k,
             "seed": spec.seed,
+            **_edits(source),
             "model": info.name,
             "head_path": kept_path(network.encoder, network.head_path),
             "versions": versions(),
@@ -48,3 +50,8 @@ def explainer(network: BlackBox, source: PrototypeSource, conversion: Conversion
         conversion.metric,
         conversion.temperature,
     ).to(device_of(network.model))
+
+
+def _edits(source: PrototypeSource) -> dict[str, Any]:
+    """What was edited in a version, for the file of a KMEx."""
+    return {"version": source.name, "edits": described(source.operations)} if isinstance(source, Version) else {}

@@ -15,7 +15,7 @@ from kmex_core.metrics.types import MapDivergences, MapScores, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.catalogue import BlackBox
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource, Version
 from kmex_core.prototypes.types import Conversion
 from kmex_core.relevance.catalogue import METHODS, MapKind
 from kmex_core.stages.bound import Bound
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kmex_core.relevance.method import RelevanceMethod
 
 BATCH = 64
+EMPTY = NotComputed("A class of this version has no prototypes, so there is no relevance map of it to measure.")
 ALONE = NotComputed(
     "There is no black box in the store with the same data set, image size and normalisation to compare relevance "
     "maps with."
@@ -59,6 +60,8 @@ class _OfMaps(Artifact[SpecT, ResultT]):
         from kmex_core.relevance.choices import why_no_target
 
         module = self._explainer
+        if isinstance(self._source, Version) and len(np.unique(module.details.classes)) < len(module.class_names):
+            return EMPTY
         why = why_no_target(self._maps.target, module) or self._method.why_not(module, size_of(self._bound.info))
         return NotComputed(why) if why else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kmex_core.base.errors import InputError
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.types import Evaluation
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.subject import IMAGES, Subject
@@ -27,9 +27,9 @@ def stored_conversion(subject: Subject, source: PrototypeSource) -> Conversion:
 
 def maps_measured(subject: Subject, source: PrototypeSource) -> bool:
     """Whether the store has all that the metrics on relevance maps are made from, for `IMAGES` test images."""
-    if not subject.relevance_scores(source, seed=_seed(source)).exists():
+    if not subject.relevance_scores(source, seed=source.seed).exists():
         return False
-    beside = subject.reference_divergence(seed=_seed(source)) if source.built_in else None
+    beside = subject.reference_divergence(seed=source.seed) if source.built_in else None
     return beside is None or beside.exists()
 
 
@@ -42,8 +42,4 @@ def stored_evaluation(subject: Subject, source: PrototypeSource) -> Evaluation:
     stored_conversion(subject, source)
     with_maps = maps_measured(subject, source)
     names = [name for name, metric in METRICS.items() if with_maps or not metric.maps]
-    return evaluate([subject], source, [_seed(source)], IMAGES, names)
-
-
-def _seed(source: PrototypeSource) -> int:
-    return source.seed if isinstance(source, KMeans) else 0
+    return evaluate([subject], source, [source.seed], IMAGES, names)

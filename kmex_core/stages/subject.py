@@ -24,7 +24,7 @@ from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
+from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
 from kmex_core.prototypes.sweep import REACHES
 from kmex_core.prototypes.types import LAST
 from kmex_core.relevance.catalogue import MapKind
@@ -68,6 +68,9 @@ class Subject(Bound):
     def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
         """The prototypes of a source, see `ModelConversion`."""
         embedded, geometry = self._embedded(mixed_precision), self.geometry(mixed_precision)
+        if isinstance(source, Version):
+            base = self.conversion(source.base, mixed_precision)
+            return ModelConversion(self, source, embedded, geometry, base=base)
         if not isinstance(source, KMeans):
             return ModelConversion(self, source, embedded, geometry)
         sweeps = {reach: ModelSweep(self, source, reach, embedded, geometry) for reach in REACHES}

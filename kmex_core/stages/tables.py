@@ -29,6 +29,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.training_runs import unfinished
+from kmex_core.stages.versions import usable_versions, version_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 # the attributes of `TableRequest` that a table depends on
 ONE = frozenset({"models"})
-PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric"}
+PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric", "version"}
 CHECKED = PROTOTYPES | {"images"}
 MEASURED, SEVERAL = (
     PROTOTYPES | {"images", "target", "method"},
@@ -65,6 +66,7 @@ class TableRequest:
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
+        version: the saved version whose prototypes are meant; "" for none.
     """
 
     store: Store
@@ -83,6 +85,7 @@ class TableRequest:
     skip_broken: bool = False
     device: str = ""
     progress: Progress = silent
+    version: str = ""
 
     def of(self, name: str) -> Subject:
         """A model with its data."""
@@ -111,8 +114,12 @@ class TableRequest:
             raise InputError("Expected one number of prototypes per class for this table, got a range.")
         return self.ks[0] if self.ks else PER_CLASS
 
-    @property
+    @cached_property
     def source(self) -> PrototypeSource:
+        if self.version:
+            if self.built_in:
+                raise InputError("A version is of KMEx's prototypes, not of built-in ones.")
+            return version_of(self.subject, self.version)
         return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed, self.metric)
 
     @cached_property
@@ -143,13 +150,13 @@ class TableRequest:
         return evaluate([subject], source, seeds, self.images, names, self.maps_of(subject))
 
     def compared(self) -> list[Row]:
-        """Every model by each of its prototype sources."""
+        """Every model by each of its prototype sources, saved versions included."""
         from kmex_core.analysis import comparison
 
         evaluations = [
             self.evaluation(subject, source, range(self.runs or 1))
             for subject in map(self.of, self.models)
-            for source in sources_of(subject.info.kind, self.per_class, self.metric)
+            for source in [*sources_of(subject.info.kind, self.per_class, self.metric), *usable_versions(subject)]
         ]
         return comparison.rows(evaluations, self.published)
 
@@ -316,6 +323,24 @@ def _radar(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.evaluation import radar_table, radar_values
 
     return radar_table(radar_values(asked.compared()))
+
+
+@_table(
+    "changes", "images with their class and prototype by two models", frozenset({"models", "ks", "built_in", "metric"})
+)
+def _changes(asked: TableRequest) -> pd.DataFrame:
+    import numpy as np
+
+    from kmex_core.analysis.tables.changes import changes_table
+
+    if len(asked.models) != 2:
+        raise InputError(f"Expected two models for this table, got {len(asked.models)}.")
+    first, second = map(asked.of, asked.models)
+    one, other = (subject.read(subject.conversion(asked.source)) for subject in (first, second))
+    labels = [[subject.data.split(split).labels for split in ("train", "test")] for subject in (first, second)]
+    if not all(np.array_equal(*pair) for pair in zip(*labels, strict=True)):
+        raise InputError(f"'{first.info.name}' and '{second.info.name}' are not models of the same images.")
+    return changes_table(one, other, *labels[0], first.info.class_names)
 
 
 def _confusion(asked: TableRequest, black_box: bool) -> str:

@@ -15,7 +15,7 @@ from kmex_core.data import registry
 from kmex_core.data.display import png, reduced
 from kmex_core.models.enclosed import Enclosed, without_places
 from kmex_core.networks import trust
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import NO_IMAGE
 from kmex_core.stages.stored import stored_conversion, stored_evaluation
 from kmex_core.stages.subject import Subject
@@ -33,7 +33,7 @@ def check_source(source: PrototypeSource) -> None:
     Raises:
         InputError: for those.
     """
-    if not isinstance(source, KMeans):
+    if source.built_in:
         raise InputError("--kmex and --onnx take KMEx's prototypes: leave out --own, or export the model with --out.")
 
 
@@ -62,6 +62,16 @@ def write_kmex(subject: Subject, source: PrototypeSource, path: Path, weights: b
             f"{path.name} has the weights, but not the code of {backbone}: KMEx.load takes the network as `encoder`."
         ]
     return []
+
+
+def card_text(subject: Subject, source: PrototypeSource) -> str:
+    """The model card, see `model_card`.
+
+    Raises:
+        InputError: see `stored_conversion`.
+    """
+    conversion, evaluation = stored_conversion(subject, source), stored_evaluation(subject, source)
+    return model_card(subject.info, subject.data, source, conversion, evaluation, subject.notes())
 
 
 def taken_away(subject: Subject, source: PrototypeSource) -> KMEx:

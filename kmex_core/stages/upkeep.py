@@ -47,7 +47,7 @@ from kmex_core.base.specs import (
 from kmex_core.base.store import LOCK, Store, demand_writable
 from kmex_core.data import archives, uploads
 from kmex_core.models import catalogue
-from kmex_core.stages import drafts, shards
+from kmex_core.stages import drafts, shards, versions
 from kmex_core.stages.subject import dataset_of
 
 # which specs name the results of a room
@@ -71,6 +71,7 @@ _KNOWN = {
     **dict.fromkeys(ROOMS, _RESULT),
     jobs.ROOM: jobs.FILES,
     drafts.ROOM: drafts.FILES,
+    versions.ROOM: versions.FILES,
     uploads.ROOM: re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]*\.weights|{uploads.RECORD.pattern}"),
 }
 
@@ -173,6 +174,8 @@ def _check(store: Store, room: str, path: Path) -> None:
     """Raise StoreError when a file is not what was written there."""
     if room == jobs.ROOM and path.suffix == ".json" and jobs.look(store, path.stem) is None:
         raise StoreError("It is not a valid job.")
+    if room == versions.ROOM:
+        versions.read_file(path)
     if room not in ROOMS:
         return
     arrays, description = read_file(path)
@@ -236,7 +239,7 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 def needless(store: Store, progress: Progress = silent) -> list[Finding]:
     """What nobody needs any more: rests of killed writes, locks, uploads and unpacked archives without a user, old
-    drafts, results of what is gone.
+    drafts, results and versions of what is gone.
 
     Never a model or a training's checkpoints. Where a model cannot be read, or its data set cannot be opened now,
     what may be theirs is not needless.
@@ -309,6 +312,7 @@ def _gone(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     if broken:
         return
     weights = {info.name: catalogue.weights_key(store, info.name) for info in infos}
+    yield from versions.of_gone_models(store, set(weights.values()))
     data: dict[str, set[str]] = {}  # by weights: the fingerprints of their data, where all of those can be opened now
     closed = set()
     for done, info in enumerate(infos):

@@ -7,8 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
-from tests.helpers.pages import Page, clear_caches
-from tests.helpers.paths import FRAME
+from tests.helpers.pages import Page, clear_caches, open_link
 from tests.helpers.stores import embed
 
 
@@ -20,20 +19,14 @@ def _fresh_caches() -> Iterator[None]:
 
 @pytest.fixture
 def page(demo: Store) -> Page:
-    """Opens a page of the dashboard on the converted demo: `page("explain", k="3")`."""
+    """Opens a page of the dashboard on the converted digits: `page("explain", k="3")`."""
 
-    def opened(view: str = "overview", **query: str) -> AppTest:
+    def opened(view: str = "prototypes", **query: str) -> AppTest:
         names = {query.get("model", "digits")}
         if view == "compare":  # it shows all models of a data set
             names = {name for name in models.known_names(demo) if name.startswith("digits")}
         for name in names.intersection(models.known_names(demo)):
             embed(demo, name)
-        test = AppTest.from_file(str(FRAME), default_timeout=60)
-        for name, value in query.items():
-            test.query_params[name] = value
-        test.run()
-        if view != "overview":
-            test.switch_page(f"views/{view}.py").run()
-        return test
+        return open_link(view, **query)
 
     return opened

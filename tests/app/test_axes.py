@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from app.figures.attributes import CURVES as ATTRIBUTE_CURVES
 from app.figures.attributes import curves_figure
 from app.figures.axis import axis_range
+from app.figures.curves import CURVES
 from app.figures.evaluation import distribution_figure, ordering_figure, shares_figure
 from app.figures.predictions import probability_figure
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.sweep import sweep_figure
 from kmex_core.analysis.tables.prototypes import prediction_table
 from kmex_core.metrics.catalogue import METRICS
 from tests.helpers.results import sweep_of

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app import claims
+from app.claims import curves
 from kmex_core.analysis.types import Projection
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.metrics.stability import Stability
@@ -20,7 +21,6 @@ from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.metric_choice import Trial, agreed
 from kmex_core.prototypes.source import SUGGESTED
 from kmex_core.prototypes.types import ConceptMap
-from kmex_core.relevance.types import MapVerdict, Prediction
 from kmex_core.stages.geometry import Geometry
 from tests.helpers.paths import ROOT
 from tests.helpers.results import patch_conversion, suite_of, summary, sweep_of
@@ -100,69 +100,7 @@ def test_what_the_patches_of_an_image_say() -> None:
     assert "**cat** (correct)" in claims.concepts(dataclasses.replace(drawn, voted=2), NAMES, 2)
 
 
-# ---- near ties ------------------------------------------------------------------------------------------------------
-
-
-def explained(distance: list[float], probability: Sequence[float] = (0.4, 0.3, 0.3)) -> Prediction:
-    away = np.array(distance, np.float32)
-    similarity = np.log((away**2 + 1) / (away**2 + 1e-4))
-    classes = np.arange(len(away)) // 2
-    return Prediction(
-        black_box=np.array(probability),
-        predicted_black_box=0,
-        kmex=np.array(probability),
-        predicted=int(classes[similarity.argmax()]),
-        calibrated=True,
-        distance=away,
-        similarity=similarity,
-        unusual=False,
-        distance_rank=0.5,
-    )
-
-
-CLASSES = np.array([0, 0, 1, 1, 2, 2])
-
-
-def test_a_near_tie_is_named_with_both_similarities() -> None:
-    close = claims.near_tie(explained([0.7645, 0.765, 0.9, 0.772, 2, 3]), CLASSES, NAMES, built_in=False)
-    assert close.startswith("**Near tie** with **bee**")
-    assert "0.985 against 0.997" in close
-    assert "5%" in close  # the rule
-
-
-@pytest.mark.parametrize(
-    "distance",
-    [[0.764, 0.765, 0.9, 0.81, 2, 3], [0.5, 0.5, 2, 2, 2, 2]],
-    ids=["6 % farther", "the second of the same class is near"],
-)
-def test_a_clear_decision_is_no_near_tie(distance: list[float]) -> None:
-    assert claims.near_tie(explained(distance), CLASSES, NAMES, built_in=False) == ""
-
-
-def test_a_model_of_its_own_ties_by_probability() -> None:
-    assert "31.0% against 35.0%" in claims.near_tie(
-        explained([1] * 6, [0.35, 0.31, 0.3]), CLASSES, NAMES, built_in=True
-    )
-    assert claims.near_tie(explained([1] * 6, [0.5, 0.3, 0.2]), CLASSES, NAMES, built_in=True) == ""
-    assert claims.near_tie(explained([1, 1], [1.0]), np.zeros(2, int), ("ant",), built_in=True) == ""
-    assert claims.near_tie(explained([1, 1]), np.zeros(2, int), ("ant",), built_in=False) == ""
-
-
-# ---- distances ------------------------------------------------------------------------------------------------------
-
-
-def test_how_far_an_image_is_follows_its_rank() -> None:
-    nearer = "of the training images are nearer to their nearest prototype than this image is"
-    assert claims.how_near(0.73) == f"73.0 % {nearer}"
-    assert claims.how_near(0.9999) == f"99.9 % {nearer}"  # never rounded up to all
-    assert claims.how_near(0.0004) == f"fewer than 0.1 % {nearer}"
-    assert (
-        claims.how_near(1.0)
-        == "this image is farther from its nearest prototype than every training image is from theirs"
-    )
-    assert (
-        claims.how_near(0.0) == "this image is nearer to its nearest prototype than every training image is to theirs"
-    )
+# ---- what a network saw ---------------------------------------------------------------------------------------------
 
 
 def info(**made_by: object) -> ModelInfo:
@@ -234,23 +172,21 @@ def test_differences_that_cannot_be_read_are_not_claimed() -> None:
 def test_the_last_step_is_said_with_what_chance_leaves_of_it() -> None:
     inertia = np.array([[60.0, 40], [50, 30], [40, 20]])
     far = sweep_of(3, images=1000, agreement=[0.5, 0.9, 0.9], inertia=inertia)
-    assert claims.last_step([far], 2) == (
-        "From 1 to 2 per class, agreement changes by +40.00 percentage points, and the squared distance of training "
-        "images to their prototype falls by 20.0%."
+    assert curves.last_step([far], 2) == (
+        "From 1 to 2: agreement +40.00 points; squared distances to prototypes fall by 20.0%."
     )
-    assert claims.last_step([far], 3) == (
-        "From 2 to 3 per class, agreement changes by +0.00 percentage points (the intervals overlap: no more than "
-        "chance), and the squared distance of training images to their prototype falls by 25.0%."
+    assert curves.last_step([far], 3) == (
+        "From 2 to 3: agreement +0.00 points (no more than chance); squared distances to prototypes fall by 25.0%."
     )
     falls = sweep_of(3, images=1000, agreement=[0.9, 0.5, 0.5], inertia=inertia)
-    assert "changes by -40.00 percentage points, and" in claims.last_step([falls], 2)
-    both = claims.last_step([far, sweep_of(3, images=1000, agreement=[0.5, 0.8, 0.9], inertia=inertia / 7)], 2)
-    assert "changes by +35.00 percentage points, on average over 2 seeds, and" in both
-    assert "falls by 20.0%" in both
-    assert claims.last_step([far], 1) == ""
-    assert claims.last_step([far], SUGGESTED) == ""
+    assert "agreement −40.00 points;" in curves.last_step([falls], 2)
+    both = curves.last_step([far, sweep_of(3, images=1000, agreement=[0.5, 0.8, 0.9], inertia=inertia / 7)], 2)
+    assert "agreement +35.00 points;" in both, "the mean over seeds"
+    assert "fall by 20.0%" in both
+    assert curves.last_step([far], 1) == ""
+    assert curves.last_step([far], SUGGESTED) == ""
     nothing = sweep_of(3, agreement=[0.5, 0.9, 0.9], inertia=np.zeros((3, 2)))  # all images of a class are one point
-    assert claims.last_step([nothing], 3).endswith("falls by 0.0%.")
+    assert curves.last_step([nothing], 3).endswith("fall by 0.0%.")
 
 
 def test_diversity_hardly_moves_only_where_it_does_not() -> None:
@@ -370,10 +306,10 @@ def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
 
 def test_without_a_black_box_sentences_are_about_accuracy() -> None:
     alone = dataclasses.replace(sweep_of(), accuracy_black_box=None)
-    assert claims.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
-    assert claims.swept_share([alone]) == ("accuracy", "is correct on")
+    assert curves.swept_share([sweep_of()]) == ("agreement", "agrees with the black box on")
+    assert curves.swept_share([alone]) == ("accuracy", "is correct on")
     assert "black box" not in claims.predictions_over_k([alone], 2)
-    assert "accuracy changes by" in claims.last_step([alone], 2)
+    assert ": accuracy +" in curves.last_step([alone], 2)
 
 
 def test_every_claim_is_tried() -> None:
@@ -413,40 +349,6 @@ def test_stability_is_compared_with_chance() -> None:
 
 
 # ---- relevance maps -------------------------------------------------------------------------------------------------
-
-
-def verdict(**changed: object) -> MapVerdict:
-    """Of two replacements and two shares of the pixels."""
-    usual: dict[str, object] = {
-        "margin": np.array([[0.5, 0.1], [0.6, 0.3]]),
-        "random": np.array([[0.9, 0.8], [0.9, 0.6]]),
-        "brightness": np.array([[0.9, 0.5], [0.2, 0.1]]),
-        "cosine": 0.5,
-        "specificity": 0.25,
-    }
-    return MapVerdict(**{**usual, **changed})  # type: ignore[arg-type]
-
-
-def test_a_map_is_measured_beside_random_order_and_brightness() -> None:
-    below = claims.map_verdict(verdict(margin=np.full((2, 2), -0.2)), (0.1, 0.3), "bee")
-    assert "−20% of the margin of **bee** is left (below 0, another class is nearer); 70%" in below
-    said = claims.map_verdict(verdict(), (0.1, 0.3), "a*b")
-    assert "Without its top 30% of pixels, 20% of the margin of **a\\*b** is left; 70% in random order" in said
-    assert "30% by brightness" in said
-    assert "random order under 2 of 2 replacements and brightness under 1 of 2 replacements" in said
-    assert "It depends on the rival" in said
-    assert "cosine 0.50" in said
-    assert "specificity +0.25" in said
-
-
-@pytest.mark.parametrize("changed", [{"cosine": 0.995}, {"specificity": -0.1}])
-def test_a_map_that_ignores_the_rival_is_labelled(changed: dict[str, object]) -> None:
-    assert "**It does not depend on the rival**" in claims.map_verdict(verdict(**changed), (0.1, 0.3), "bee")
-
-
-def test_with_two_classes_there_is_no_other_rival() -> None:
-    said = claims.map_verdict(verdict(cosine=None, specificity=None, margin=None), (0.1, 0.3), "bee")
-    assert said == "With two classes there is no other rival, so whether the map depends on it is not defined."
 
 
 def test_the_checks_of_maps_name_those_that_win_and_those_that_do_not() -> None:

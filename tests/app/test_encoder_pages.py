@@ -13,7 +13,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.encoders import encoder
-from tests.helpers.pages import data_of, healthy, open_link
+from tests.helpers.pages import data_of, header, healthy, open_link
 
 SILENT = ("black box", "nan", "-1 ", "−1 ", "-100", "disagree")
 K = 2
@@ -50,14 +50,15 @@ def shown(test: AppTest) -> str:
 
 def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
     found = []
-    for view in ("overview", "embedding", "prototypes", "sweep", "explain", "evaluate", "attributes", "compare"):
+    for view in ("explore", "embedding", "prototypes", "sweep", "explain", "audit", "attributes", "compare"):
         test = healthy(open_link(view, model=info.name, k=str(K), images="18", source="Test image", image="3"))
         figures = [str(one.proto.spec) for one in test.get("plotly_chart")]
         lines = [*shown(test).splitlines(), *(name for figure in figures for name in re.findall("lack box", figure))]
         found += [f"{view}: {line}" for line in lines for words in (*SILENT, "lack box") if words in line.lower()]
-        if view == "overview":
-            assert "only KMEx classifies" in shown(test)
-            assert [one.label for one in test.metric][:2] == ["KMEx accuracy ↑", "Ghost prototypes ↓"]
+        if view == "explore":
+            numbers = header(test)
+            assert any("only KMEx classifies" in about for about in numbers.values())
+            assert [name.split()[0] for name in numbers][:3] == ["model", "KMEx", "no"]
     assert not found, found
     models = healthy(open_link("models", chosen=info.name)).dataframe[0].value  # which lists others, too
     assert models.set_index("Name").loc[info.name, "Kind"] == "Encoder"

@@ -1,9 +1,12 @@
-"""The pages Evaluate and Compare, and their figures."""
+"""The pages Audit and Compare, and their figures."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,7 +14,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import claims, read
+from app import read
+from app.components.compare.choices import PAIR, PARTS
 from app.components.shared import relevance_scores as shown_maps
 from app.figures.evaluation import (
     confusion_figure,
@@ -20,6 +24,7 @@ from app.figures.evaluation import (
     radar_figure,
     shares_figure,
 )
+from app.old_addresses import new_address
 from kmex_core.analysis.tables.evaluation import (
     AXES,
     confusion_table,
@@ -30,6 +35,7 @@ from kmex_core.analysis.tables.evaluation import (
     shares_table,
 )
 from kmex_core.base import jobs
+from kmex_core.base.location import SHIPPED
 from kmex_core.base.store import Store
 from kmex_core.metrics.catalogue import MAP_METRICS, METRICS
 from kmex_core.metrics.types import MapScores
@@ -41,7 +47,7 @@ from kmex_core.relevance.catalogue import METHODS, PUBLISHED
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, clear_caches, figures, healthy
+from tests.helpers.pages import Page, button, clear_caches, data_of, figures, header, healthy, links
 
 IMAGES = 12
 
@@ -69,29 +75,106 @@ def second(demo: Store) -> Iterator[str]:
     """Another model of the digits: the same weights by another name, so that all its results are there."""
     path = demo.path("models", "second")
     path.parent.mkdir(exist_ok=True)
-    shutil.copy(models.EMBEDDED / "digits.safetensors", path)
+    shutil.copy(SHIPPED / "digits.safetensors", path)
     yield "second"
     path.unlink()
 
 
-def shown_metrics(test: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in test.main.metric}
+def numbers(test: AppTest) -> dict[str, str]:
+    """The values behind the headlines of Audit, with what stands beside each, by metric."""
+    found = {}
+    for body in (one.proto.body for one in test.get("html") if 'class="kx-numbers"' in one.proto.body):
+        for row in (row for row in ElementTree.fromstring(body).iter("tr") if row.find("td") is not None):
+            name, value, about = row
+            found[str(name.text)] = " ".join(value.itertext())
+            assert about.text
+    return found
+
+
+def verdicts(test: AppTest) -> list[str]:
+    """What the headlines say of chance."""
+    return re.findall(
+        r":(?:green|grey|gray|orange)-badge\[:material/\w+: ([^\]]*)\]", "\n".join(one.value for one in test.markdown)
+    )
+
+
+def matrix(test: AppTest) -> list[list[tuple[str, list[str]]]]:
+    """The cells of the confusion matrix with what each selects on Explore, row by row."""
+    (section,) = data_of(test, "matrix")["sections"]
+    return [
+        [(row["title"], row["conditions"]), *((cell["text"], cell["conditions"]) for cell in row["cells"])]
+        for row in section["rows"]
+    ]
 
 
 def test_all_metrics_without_maps_are_there_at_once(
     page: Page, demo: Store, digits: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "start", lambda *_: pytest.fail("a job was started that nobody asked for"))
-    test = healthy(page("evaluate"))
+    test = healthy(page("audit"))
     cheap = {name: kind for name, kind in METRICS.items() if not (kind.maps or kind.chance_of)}
     found = evaluate([Subject(demo, digits, dataset_of(digits))], KMeans(5), [0], images=0, names=list(cheap))
-    expected = {
-        f"{kind.title} {kind.arrow}": kind.with_unit(found.metrics[name].mean or 0) for name, kind in cheap.items()
-    }
-    assert shown_metrics(test) == expected
-    assert all(kind.about in metric.help for metric, kind in zip(test.metric, cheap.values(), strict=True))
-    assert "black box 96" in test.metric[0].delta
+    shown = numbers(test)
+    assert set(shown) == {f"{kind.title} {kind.arrow}" for kind in cheap.values()}
+    for name, kind in cheap.items():
+        assert shown[f"{kind.title} {kind.arrow}"].startswith(kind.with_unit(found.metrics[name].mean or 0))
+    assert "Black box: 96" in shown["Accuracy ↑"]
+    assert "95 % Wilson interval" in shown["Agreement ↑"]
+    assert f"random images: {found.metrics['effective_random'].mean:.3f}" in shown["Effective number ↑"]
     assert [button.label for button in test.button if "Measure" in button.label] == ["Measure relevance maps of digits"]
+
+
+def test_every_predicate_has_a_headline_that_is_computed(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("audit"))
+    assert [one.value for one in test.header] == [
+        "Trustworthiness: predictions",
+        "Trustworthiness: relevance maps",
+        "Transparency",
+        "Diversity",
+        "Stability",
+    ]
+    data = dataset_of(digits)
+    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
+    differ = int((made.test_predicted != made.test_black_box).sum())
+    assert any(f"decides as the black box in all but **{differ} of 500** test" in one.value for one in test.markdown)
+    assert any(f"Effective number ↑ **{made.summary.effective:.2f} of 5**" in one.value for one in test.markdown)
+    assert "no ghosts" in verdicts(test)
+    assert "less diverse than random images" in verdicts(test)
+    assert len(test.get("plotly_chart")) == 2  # one of diversity, one of shares
+
+
+def test_a_count_leads_to_its_images(page: Page, demo: Store, digits: ModelInfo) -> None:
+    test = healthy(page("audit", k="5"))
+    labels = dataset_of(digits).split("test").labels
+    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (labels, made.test_predicted), 1)
+    rows = matrix(test)
+    for row in range(10):
+        (name, of_class), *cells, (share, mistakes) = rows[row]
+        assert (name, of_class) == (str(row), [f"class:{row}", "split:test"])
+        for column, (text, selected) in enumerate(cells):
+            assert text == (str(counts[row, column]) if counts[row, column] else "")
+            there = [f"class:{row}", f"predicted:{column}", "split:test"] if counts[row, column] else []
+            assert selected == there
+        right = counts[row, row] / counts[row].sum()
+        assert share == f"{right:.1%}"
+        assert mistakes == ([f"class:{row}", "wrong", "split:test"] if right < 1 else [])
+    wrong = np.where(np.eye(10, dtype=bool), 0, counts)
+    mistakes = {label: query["select"] for label, query in links(test).items() if " as " in label}
+    assert len(mistakes) == min(5, np.count_nonzero(wrong))
+    for label, conditions in mistakes.items():
+        row, column, count = map(int, re.findall(r"\d+", label))
+        assert (count, conditions) == (wrong[row, column], [f"class:{row}", f"predicted:{column}", "split:test"])
+    assert next(iter(mistakes)).endswith(f" · {wrong.max()} images")
+    other = matrix(healthy(test.segmented_control(key="by").set_value("black_box").run()))
+    assert other[0][1][1] == ["class:0", "blackbox:0", "split:test"]
+    assert all(row[-1][1] == [] for row in other)  # Explore knows the mistakes of the model alone
+
+
+def test_the_old_address_leads_here_with_all_that_it_selected() -> None:
+    query = "model=digits&k=3&images=300&target=Class&method=Occlusion&by=Black+box&extreme=Average+drop"
+    assert new_address("evaluate", query) == f"audit?{query}"
 
 
 def test_stability_is_offered_and_then_shown(
@@ -99,58 +182,65 @@ def test_stability_is_offered_and_then_shown(
 ) -> None:
     started: list[tuple[str, ...]] = []
     monkeypatch.setattr(jobs, "start", lambda _store, _name, arguments: started.append(arguments))
-    test = healthy(page("evaluate", k="3"))
+    test = healthy(page("audit", k="3"))
     healthy(button(test, "Find prototypes with 3 seeds").click().run())
     options = ["--model", "digits", "--metrics", "ghosting", "--k", "3", "--metric", "auto", "--runs", "3"]
     assert started == [("evaluate", *options)]
     found = stability(Subject(demo, digits, dataset_of(digits)), KMeans(3))
     clear_caches()
-    test = healthy(page("evaluate", k="3"))
+    test = healthy(page("audit", k="3"))
     (table,) = (one.value for one in test.dataframe if "rand_index" in one.value)
     np.testing.assert_allclose(table["distance"], found.distance)
     np.testing.assert_allclose(table["rand_index"], found.rand_index)
-    assert any(claims.stability(found, digits.class_names) in text.value for text in test.markdown)
+    assert any(
+        f"Over 3 seeds, matched prototypes are {found.distance.mean():.2f}" in text.value for text in test.markdown
+    )
 
 
 def test_one_prototype_per_class_says_what_is_not_computed(page: Page) -> None:
-    test = healthy(page("evaluate", k="1"))
-    assert shown_metrics(test)["D_dvs within classes ↓"] == "not computed"
-    assert any("Not computed: With one prototype per class" in one.value for one in test.caption)
+    test = healthy(page("audit", k="1"))
+    assert numbers(test)["D_dvs within classes ↓"].startswith("not computed With one prototype per class")
+    assert "not measured" in verdicts(test)
 
 
 def test_measured_maps_are_shown_with_their_best_and_worst_images(page: Page, measured: MapScores) -> None:
-    test = healthy(page("evaluate"))
-    kind = METRICS["average_drop"]
-    assert shown_metrics(test)["Average drop ↓"] == kind.shown(measured.drop.mean())
-    assert f"black box {kind.shown(measured.drop_black_box.mean())}" in [metric.delta for metric in test.metric]
-    assert shown_metrics(test)["Divergence of relevance maps ↓"] == f"{measured.divergence.mean():.3f} nats"
+    closed = healthy(page("audit"))
+    assert not figures(closed)  # maps take seconds
+    test = healthy(page("audit", extremes="true"))
+    shown, kind = numbers(test), METRICS["average_drop"]
+    assert shown["Average drop ↓"].startswith(kind.shown(measured.drop.mean()))
+    assert f"Black box: {kind.shown(measured.drop_black_box.mean())}" in shown["Average drop ↓"]
+    assert "standard deviation over images" in shown["Average drop ↓"]
+    divergence = shown["Divergence of relevance maps ↓"]
+    assert divergence.startswith(f"{measured.divergence.mean():.3f} nats")
+    assert f"uniform map: {measured.divergence_uniform.mean():.3f}" in divergence
     levels = {f"{metric.title} {metric.arrow}".strip() for metric in METRICS.values() if metric.chance_of}
-    assert not levels & shown_metrics(test).keys(), "beside, not on their own"
-    verdicts = next(one.value for one in test.markdown if one.value.startswith("- Divergence of relevance maps ("))
-    against = f"a uniform map ({measured.divergence_uniform.mean():.3f})"
-    assert against in verdicts
-    assert f"a random order of pixels ({measured.drop_random.mean():.1%})" in verdicts
+    assert not levels & shown.keys(), "beside, not on their own"
+    sentences = next(one.value for one in test.markdown if one.value.startswith("- Divergence of relevance maps ("))
+    assert f"a uniform map ({measured.divergence_uniform.mean():.3f})" in sentences
+    assert f"a random order of pixels ({measured.drop_random.mean():.1%})" in sentences
+    assert any("beat a random order of pixels in **" in one.value for one in test.markdown)
     charts = {chart.key for chart in test.get("plotly_chart")}
-    assert charts >= {"confusion", "shares", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
-    links = image_links(test)
+    assert charts >= {"shares", "effective", "ordering", "spread-drop", "spread-increase", "spread-divergence"}
+    images = image_links(test)
     order = np.argsort(measured.divergence, kind="stable")
     expected = [*order[:3], *order[::-1][:3]]
-    for at, label in zip(expected, links, strict=True):
+    for at, label in zip(expected, images, strict=True):
         assert label.startswith(f"Test image {measured.images[at]},")
         assert f"{measured.divergence[at]:.3f} nats" in label
     assert len(figures(test)) == 6 * 3
     healthy(test.segmented_control(key="extreme").set_value("drop").run())
-    linked = healthy(page("evaluate", extreme=METRICS["average_drop"].title))
+    linked = healthy(page("audit", extreme=METRICS["average_drop"].title))  # as links were before there was a fold
     assert linked.segmented_control(key="extreme").value == "drop"
     drops = measured.drop.mean(1)
-    links = image_links(test)
-    assert f": {drops.min():.1%}" in links[0]
-    assert f": {drops.max():.1%}" in links[3]
+    images = image_links(test)
+    assert f": {drops.min():.1%}" in images[0]
+    assert f": {drops.max():.1%}" in images[3]
 
 
 def test_a_network_without_rules_says_why_there_are_no_maps(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "why_no_maps", lambda *_: "LRP has no rules for Transformers.")
-    test = healthy(page("evaluate"))
+    test = healthy(page("audit"))
     assert "no rules for Transformers" in test.info[0].value
     assert not [button for button in test.button if "Measure" in button.label]
 
@@ -165,7 +255,7 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
 
     monkeypatch.setattr(jobs, "start", start)
     monkeypatch.setattr(jobs, "look", lambda store, name: known.get(name))
-    test = page("evaluate", k="4")
+    test = page("audit", k="4")
     healthy(next(button for button in test.button if "Measure" in button.label).click().run())
     assert started == [
         (
@@ -186,11 +276,11 @@ def test_measuring_starts_a_job_and_finds_it_again(page: Page, demo: Store, monk
             "1",
         )
     ]
-    again = healthy(page("evaluate", k="4"))  # another visit
+    again = healthy(page("audit", k="4"))  # another visit
     assert len(started) == 1
     assert any("Measuring relevance maps of digits on 100 test images" in one.value for one in again.markdown)
     assert "Stop" in [button.label for button in again.button]
-    many = page("evaluate", k="4", images="1000")
+    many = page("audit", k="4", images="1000")
     healthy(next(button for button in many.button if "Measure" in button.label).click().run())
     assert any(
         "Measuring relevance maps of digits on 500 test images" in one.value for one in many.markdown
@@ -209,12 +299,16 @@ def image_links(test: AppTest) -> list[str]:
 
 
 def compared(test: AppTest) -> pd.DataFrame:
-    """The tables of the page Compare as one: models by metrics."""
+    """The tables of the page Compare as one: models by metrics, with the value of each cell."""
     parts = []
-    for body in (one.proto.body for one in test.get("html") if 'class="kx-table"' in one.proto.body):
-        (first, *columns), *lines = ([cell.text for cell in row] for row in ElementTree.fromstring(body).iter("tr"))
+    for body in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+        head, *lines = ElementTree.fromstring(body).iter("tr")
+        first, *columns = [cell.text for cell in head]
         assert first == "Model"
-        parts.append(pd.DataFrame([cells for _, *cells in lines], [name for name, *_ in lines], columns))
+        names = ["".join(line[0].itertext()) for line in lines]
+        cells = [["".join(cell.itertext()) for cell in line[1:]] for line in lines]
+        width = len(columns)
+        parts.append(pd.DataFrame([(row * width)[:width] for row in cells], names, columns))
     return pd.concat(parts, axis=1)
 
 
@@ -224,8 +318,10 @@ def test_compare_with_one_model_says_how_to_get_another(page: Page, monkeypatch:
     assert "is the only model of Digits" in test.info[0].value
     assert "python -m kmex_core train --dataset digits" in test.code[0].value
     table = compared(test)
-    assert table.index.tolist() == ["digits", "digits + KMEx"]
-    assert table["Ghost prototypes ↓"].tolist() == ["–", "0.0 %"]
+    assert table.index.tolist() == ["digits", "digits + KMEx", "Best"]
+    assert table["Ghost prototypes ↓"].tolist() == ["–", "0.0%", "one value"]
+    pair = healthy(page("compare", part=PARTS[PAIR]))
+    assert any("Choose a second model" in one.value for one in pair.info)
 
 
 def test_compare_shows_models_side_by_side(
@@ -235,16 +331,28 @@ def test_compare_shows_models_side_by_side(
     test = healthy(page("compare"))
     assert not test.info
     table = compared(test)
-    assert table.index.tolist() == ["digits", "digits + KMEx", "second", "second + KMEx"]
-    assert "±" in str(table.loc["digits + KMEx", "Average drop ↓"])
-    assert not [button for button in test.button if "Measure" in button.label]
+    assert table.index[:4].tolist() == ["digits", "digits + KMEx", "second", "second + KMEx"]
+    assert re.search("± .* images", str(table.loc["digits + KMEx", "Average drop ↓"]))
+    assert table.loc["Best", "Accuracy ↑"] == "not separable"  # equal weights
+    assert not [button for button in test.button if button.label == "Measure all"]
     healthy(test.selectbox(key="runs").set_value(3).run())
     table = compared(test)
-    assert "±" in str(table.loc["digits + KMEx", "Accuracy ↑"])
+    assert "k-means seeds" in table.loc["digits + KMEx", "Accuracy ↑"]
     assert "Average drop ↓" not in table.columns  # measured for one seed only
-    assert len([button for button in test.button if "Measure" in button.label]) == 1  # equal weights, equal results
+    assert len([button for button in test.button if button.label == "Measure all"]) == 1
     healthy(test.multiselect(key="models").set_value([]).run())
     assert "Choose at least one model" in test.info[0].value
+
+
+def test_models_that_were_never_trained_are_compared_only_when_asked_for(page: Page, demo: Store, second: str) -> None:
+    info = models.describe(demo, second)
+    models.save(demo, replace(info, made_by={**info.made_by, "random": True}), models.load(demo, second).model)
+    test = healthy(page("compare"))
+    assert second not in test.multiselect(key="models").value
+    assert any("Not added: second (was never trained)" in one.value for one in test.caption)
+    healthy(test.multiselect(key="models").set_value(["digits", second]).run())
+    assert any("second" in name for name in compared(test).index)
+    assert not any("Not added: second" in one.value for one in test.caption)
 
 
 def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
@@ -253,15 +361,50 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
     assert set(table.index) >= {"digits", "digits-flint", "digits-flint + KMEx"}
     ghosts = table["Ghost prototypes ↓"]
     assert ghosts["digits"] == "–"  # a black box has no prototypes
-    assert ghosts["digits-flint"].endswith(" %")
-    assert all(ghosts[name] == "0.0 %" for name in table.index if "+ KMEx" in name)
-    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure relevance maps of 5 models"]
-    assert [one.value for one in test.info if "digits-flint alone, digits-flint + KMEx" in one.value]
+    assert ghosts["digits-flint"].endswith("%")
+    assert all(ghosts[name] == "0.0%" for name in table.index if "+ KMEx" in name)
+    assert "random images" in table.loc["digits + KMEx", "Effective number ↑"]
+    assert table.loc["Best", "Effective number ↑"] == "digits-protovae"
+    assert "best" in table.loc["digits-protovae", "Effective number ↑"]
+    assert [one.label for one in test.button if "Measure" in one.label] == ["Measure all"]
+    assert [
+        one.value for one in test.caption if "No relevance maps of digits-flint and digits-flint + KMEx" in one.value
+    ]
+    # KMEx in FLINT's embedding has the best effective number and the worst D_dvs: the page says why
+    assert any("digits-flint + KMEx** has the highest effective number" in one.value for one in test.info)
+    (body,) = [one.proto.body for one in test.get("html") if "digits-flint</a>" in one.proto.body][:1]
+    address = next(link.get("href") for link in ElementTree.fromstring(body).iter("a") if link.text == "digits-flint")
+    query = parse_qs(urlsplit(address).query)
+    assert query == {"dataset": ["Digits"], "model": ["digits-flint"], "kmex": ["false"]}
+
+
+def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None:
+    test = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8"))
+    one, other = (
+        Subject(demo, info, dataset_of(info)).conversion(KMeans(5)).get()
+        for info in (models.describe(demo, name) for name in ("digits", "digits-protovae"))
+    )
+    changed = int((one.test_predicted != other.test_predicted).sum())
+    assert any(f"**{changed} of 500 test images**" in said.value for said in test.markdown)
+    assert [box.value for box in (test.selectbox(key="a"), test.selectbox(key="b"))] == [
+        "digits + KMEx", "digits-protovae + KMEx"
+    ]  # fmt: skip
+    counts = np.array(data_of(test, "changes")["counts"])
+    labels = dataset_of(models.describe(demo, "digits")).split("train").labels
+    assert counts.shape == (6, 6)
+    assert counts.sum() == (labels == 8).sum()
+    shared = (one.prototypes.activated == 40) & (other.prototypes.activated == 41) & (labels == 8)
+    assert counts[0, 1] == shared.sum()
+    cell = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8", cell="8.0.1"))
+    assert any("prototype 8.0 of digits + KMEx in Explore" in each.proto.body for each in cell.get("html"))
+    healthy(page("compare", part=PARTS[PAIR], cell="9999.x.1"))
+    same = healthy(page("compare", part=PARTS[PAIR], a="digits + KMEx", b="digits + KMEx"))
+    assert any("Choose two different rows" in each.value for each in same.info)
 
 
 def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
     for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
-        for view in ("overview", "embedding", "prototypes", "sweep", "evaluate", "explain"):
+        for view in ("explore", "embedding", "prototypes", "sweep", "audit", "explain"):
             # Explain computes maps for seconds; that of prototypes of its own is seen below
             for kmex in ("true", "false") if view != "explain" else ("true",):
                 test = healthy(page(view, model=f"digits-{kind}", kmex=kmex))
@@ -277,9 +420,12 @@ def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
 def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
     info = models.describe(demo, "digits-protovae")
     made = Subject(demo, info, dataset_of(info)).conversion(BuiltIn()).get()
-    test = healthy(page("overview", model="digits-protovae", kmex="false"))
-    assert [metric.label for metric in test.metric][:2] == ["ProtoVAE accuracy ↑", "Ghost prototypes ↓"]
-    assert test.metric[1].value == f"{made.prototypes.ghost.mean():.1%}" != "0.0%"
+    test = healthy(page("explore", model="digits-protovae", kmex="false"))
+    _, accuracy, ghosts = header(test)
+    assert accuracy.startswith("ProtoVAE ")
+    count = int(made.prototypes.ghost.sum())
+    assert count > 0
+    assert ghosts == f"{count} of {len(made.prototypes)} prototypes are ghosts"
     test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
     assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
     assert test.expander[0].label == "Class weights"
@@ -294,14 +440,14 @@ def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkey
     monkeypatch.setattr(shown_maps, "IMAGES", (IMAGES, 100))
     info = models.describe(demo, "digits-protopnet")
     Subject(demo, info, dataset_of(info)).relevance_scores(BuiltIn(), images=IMAGES).get_or_why_not()
-    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", images=str(IMAGES)))
-    shown = shown_metrics(test)
-    assert shown["Divergence of relevance maps ↓"].endswith("nats")
+    test = healthy(page("audit", model="digits-protopnet", kmex="false", images=str(IMAGES)))
+    shown = numbers(test)
+    assert " nats ± " in shown["Divergence of relevance maps ↓"]
     assert any("Reference for its relevance maps: **digits**" in one.value for one in test.caption)
-    assert shown["Average drop ↓"].endswith("%")
-    assert not any("black box" in (metric.delta or "") for metric in test.metric)
+    assert "% ± " in shown["Average drop ↓"]
+    assert not any("Black box" in value for value in shown.values())
     published = METHODS[PUBLISHED.method].title
-    flint = healthy(page("evaluate", model="digits-flint", kmex="false", method=published))
+    flint = healthy(page("audit", model="digits-flint", kmex="false", method=published))
     assert any("LRP has no rules" in one.value for one in flint.info)
 
 

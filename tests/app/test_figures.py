@@ -5,18 +5,18 @@ import pytest
 from scipy.stats import binomtest
 
 from app.figures.concepts import attribution_figure, concept_figure
+from app.figures.curves import CURVES
 from app.figures.lineage import Node, lineage_figure
 from app.figures.predictions import probability_figure, shown_rows, similarity_figure
-from app.figures.projection import projection_figure
 from app.figures.suggestion import evidence_figure
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.sweep import sweep_figure
 from kmex_core.analysis.tables.embedding_map import projection_table
 from kmex_core.analysis.tables.prototypes import prediction_table, suggestion_table, sweep_table
 from kmex_core.analysis.types import Projection
 from kmex_core.data.colours import class_colours
 from kmex_core.data.preprocessing import WHOLE
 from kmex_core.data.seen import SeenPicture
-from kmex_core.prototypes.types import ConceptMap, Prototypes
+from kmex_core.prototypes.types import ConceptMap
 from tests.helpers.results import evidence_of, sweep_of
 
 NAMES = ("ant", "bee", "cat")
@@ -160,7 +160,7 @@ def test_prototypes_are_joined_to_those_that_they_come_from() -> None:
     assert not lineage_figure(nodes, 7).layout.shapes
 
 
-def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
+def test_the_map_as_a_table_has_the_images_asked_for() -> None:
     drawn = Projection(
         train=np.arange(12, dtype=np.float32).reshape(6, 2),
         test=np.ones((2, 2), np.float32),
@@ -176,35 +176,12 @@ def test_the_map_as_a_figure_has_every_image_and_every_prototype() -> None:
         placed_trustworthiness=None,
         seconds=0,
     )
-    count = np.array([2, 0, 2])
-    prototypes = Prototypes(
-        centers=np.zeros((3, 3)),
-        classes=np.arange(3),
-        count=count,
-        importance=count / 2,
-        count_all=count,
-        nearest=np.zeros((3, 12), int),
-        nearest_distance=np.zeros((3, 12)),
-        nearest_any=np.zeros(3, int),
-        distance_quantiles=np.zeros(101),
-        class_size=np.array([2, 2, 2]),
-        activated=np.zeros(6, np.int32),
-    )
     predicted = np.array([0, 1, 0, 0, 1, 2, 0, 0])
     table = projection_table(drawn, NAMES, np.array([2, 7]), predicted)
     assert table.to_dict("records") == [
         {"split": "train", "index": 2, "class": "cat", "predicted": "ant", "black_box": "cat", "x": 4, "y": 5},
         {"split": "test", "index": 1, "class": "bee", "predicted": "ant", "black_box": "bee", "x": 1, "y": 1},
     ]
-    figure = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted)
-    assert sum(len(trace.x) for trace in figure.data[:3]) == 8
-    assert [trace.marker.symbol[0] for trace in figure.data[3:]] == ["square", "diamond-open", "square"]
-    assert all(
-        trace.marker.color == other.marker.color for trace, other in zip(figure.data[:3], figure.data[3:], strict=True)
-    )
-    assert figure.layout.xaxis.title.text
-    plain = projection_figure(drawn, prototypes, np.zeros((3, 2)), NAMES, np.arange(8), predicted, gl=False)
-    assert {trace.type for trace in plain.data} == {"scatter"}
 
 
 @pytest.mark.parametrize("side", [7, 28])

@@ -13,7 +13,7 @@ from kmex_core.base.store import Store
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.hostile import ATTRIBUTES, NAMES, hostile_model
-from tests.helpers.paths import FRAME
+from tests.helpers.pages import open_link
 
 # what a name must not leave bare: an image or link, bold of theirs, a colour, a formula, HTML, an icon, code of theirs
 ACTIVE = re.compile(
@@ -59,21 +59,18 @@ def hostile(store: Store, tmp_path: Path) -> Store:
 def test_names_are_text_on_every_page(hostile: Store) -> None:
     seen = ""
     for view in (
-        "overview",
+        "home",
+        "explore",
         "prototypes",
         "explain",
         "embedding",
         "sweep",
-        "evaluate",
+        "audit",
         "attributes",
         "compare",
         "models",
     ):
-        test = AppTest.from_file(str(FRAME), default_timeout=120)
-        test.query_params["model"], test.query_params["k"] = "hostile", "2"
-        test.run()
-        if view != "overview":
-            test.switch_page(f"views/{view}.py").run()
+        test = open_link(view, model="hostile", k="2")
         assert not test.exception, (view, [one.value for one in test.exception])
         for text in texts(test):
             assert not ACTIVE.search(text), (view, text)

@@ -18,7 +18,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.datasets import write_folder
-from tests.helpers.pages import Page, address, open_link, said
+from tests.helpers.pages import Page, address, cards, open_link, said
 from tests.helpers.stores import embed
 
 
@@ -44,12 +44,11 @@ def selected(test: AppTest) -> tuple[object, object, object]:
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ({}, ("Digits", "digits", 5)),
         ({"model": "faces"}, ("Faces", "faces", 5)),
         ({"dataset": "Faces"}, ("Faces", "faces", 5)),
         ({"dataset": "faces", "k": "7"}, ("Faces", "faces", 7)),
         ({"model": "digits-flint", "dataset": "Digits", "k": "20"}, ("Digits", "digits-flint", 20)),
-        ({"model": ""}, ("Digits", "digits", 5)),
+        ({"model": ""}, ("Faces", "faces", 5)),
     ],
 )
 def test_the_address_names_what_is_shown(page: Page, query: dict[str, str], shown: tuple[str, str, int]) -> None:
@@ -63,25 +62,25 @@ def test_the_address_names_what_is_shown(page: Page, query: dict[str, str], show
 
 
 def test_a_model_that_is_not_here_is_said_and_others_are_offered(page: Page) -> None:
-    test = healthy(page("overview", model="n_o**pe**"))
+    test = healthy(page("prototypes", model="n_o**pe**"))
     assert "The store has no model named 'n_o**pe**'" in said(test)
-    assert not test.metric
+    assert not test.get("bidi_component")
     assert address(test)["model"] == "n_o**pe**"  # a reload says the same
     assert {"digits", "faces"} <= {button.label for button in test.button}
     next(button for button in test.button if button.label == "digits").click().run()
     assert selected(healthy(test))[:2] == ("Digits", "digits")
     assert said(test) == ""
-    assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+    assert cards(test)
     assert address(test)["model"] == "digits"
 
 
 def test_a_data_set_that_is_not_here_is_said(page: Page) -> None:
-    test = healthy(page("overview", dataset="Cats"))
+    test = healthy(page("prototypes", dataset="Cats"))
     assert "No model in the store was trained on 'Cats'" in said(test)
-    assert not test.metric
+    assert not test.get("bidi_component")
     test.sidebar.selectbox(key="dataset").set_value("Digits").run()
     assert selected(healthy(test))[:2] == ("Digits", "digits")
-    assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+    assert cards(test)
 
 
 def test_a_model_and_a_data_set_that_do_not_belong_together(page: Page) -> None:
@@ -107,23 +106,23 @@ def mine(demo: Store) -> Iterator[ModelInfo]:
 
 
 def test_a_model_that_another_session_deletes(page: Page, demo: Store, mine: ModelInfo) -> None:
-    test = healthy(page("overview", model="mine"))
-    assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+    test = healthy(page("prototypes", model="mine"))
+    assert cards(test)
     models.delete(demo, "mine")
     healthy(test.run())
     assert "The store has no model named 'mine'" in said(test) or "was renamed" in said(test)
-    assert not test.metric
+    assert not test.get("bidi_component")
     assert address(test)["model"] == "mine"
 
 
 def test_a_model_that_another_session_renames(page: Page, demo: Store, mine: ModelInfo) -> None:
-    test = healthy(page("overview", model="mine"))
+    test = healthy(page("prototypes", model="mine"))
     models.rename(demo, "mine", "yours")
     healthy(test.run())
     assert "The model 'mine' was renamed" in said(test)
     next(button for button in test.button if button.label == "yours").click().run()
     assert selected(healthy(test))[1] == "yours"
-    assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+    assert cards(test)
 
 
 def test_another_data_set_selects_its_first_model(page: Page) -> None:
@@ -138,9 +137,9 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
 @pytest.mark.parametrize(
     ("view", "key", "wrong", "words"),
     [
-        ("overview", "k", "900", "1 to 20 prototypes per class"),
-        ("overview", "k", "0", "1 to 20"),
-        ("overview", "k", "4.5", "1 to 20"),
+        ("prototypes", "k", "900", "1 to 20 prototypes per class"),
+        ("prototypes", "k", "0", "1 to 20"),
+        ("prototypes", "k", "4.5", "1 to 20"),
         ("explain", "image", "99999", "Test images are numbered 0 to 499"),
         ("explain", "image", "inf", "Test images are numbered 0 to 499"),
         ("explain", "source", "Camera", "Choose one of Test image"),
@@ -153,8 +152,8 @@ def test_another_data_set_selects_its_first_model(page: Page) -> None:
         ("embedding", "point", "dog", "Click a dot or a square"),
         ("embedding", "show", "Right", "Choose one of All"),
         ("embedding", "test", "maybe", "true or false"),
-        ("evaluate", "images", "12", "Choose one of 100, 300, 1000"),
-        ("evaluate", "by", "dice", "Choose one of KMEx, Black box"),
+        ("audit", "images", "12", "Choose one of 100, 300, 1000"),
+        ("audit", "by", "dice", "Choose one of KMEx, Black box"),
         ("explain", "colours", "constructor", "Choose one of Red and blue"),
         ("explain", "opacity", "101", "0 to 100"),
         ("explain", "opacity", "50%", "0 to 100"),
@@ -208,7 +207,7 @@ def test_a_label_from_the_link_is_the_choice_and_what_follows_is_a_label_again(p
 
 def test_labels_are_those_of_the_options_as_they_are_now(page: Page, demo: Store) -> None:
     embed(demo, "digits-protopnet")
-    test = healthy(page("evaluate", model="digits-protopnet", kmex="false", by="dice"))
+    test = healthy(page("audit", model="digits-protopnet", kmex="false", by="dice"))
     assert "by 'dice'" in said(test)
     test.sidebar.toggle(key="kmex").set_value(True).run()
     healthy(test).segmented_control(key="by").set_value("black_box").run()
@@ -264,7 +263,7 @@ def test_another_data_set_is_not_a_link(page: Page, pets: str, view: str, query:
 CHOICES = [
     ("embedding", {"point": "train-12"}, True),
     ("models", {"chosen": "faces"}, True),
-    ("evaluate", {"by": "Black box"}, True),
+    ("audit", {"by": "Black box"}, True),
     ("prototypes", {"prototype": "7.2", "others": "1"}, False),
     ("embedding", {"view": "0.1_-0.2_0.5"}, False),
 ]
@@ -275,7 +274,7 @@ def test_a_page_comes_back_to_what_was_picked_there(page: Page, view: str, query
     test = healthy(page(view, k="5", **query))
     assert said(test) == ""
     assert address(test).items() >= query.items()
-    healthy(test.switch_page("views/overview.py").run())
+    healthy(test.switch_page("views/compare.py" if view == "models" else "views/models.py").run())
     for name in query:  # as the browser does, which takes along what widgets of the new page are bound to
         test.query_params.pop(name, None)
     healthy(test.switch_page(f"views/{view}.py").run())

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
-from app.components.evaluate.metrics import MOST_CLASSES
+from app.components.audit import confusion
+from app.components.audit.prototypes import MOST_CLASSES
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -19,8 +19,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.statistics import PixelStatistics
-from tests.helpers.pages import cards, data_of, healthy
-from tests.helpers.paths import FRAME
+from tests.helpers.pages import cards, data_of, healthy, open_link
 from tests.helpers.stores import embed
 
 
@@ -49,16 +48,16 @@ def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, cla
     info = small_model(store, tmp_path / "data", classes, grey)
     assert info.channels == (1 if grey else 3)
     embed(store, "many")
-    test = AppTest.from_file(str(FRAME), default_timeout=120)
-    test.query_params.update({"dataset": "data", "model": "many", "k": "2"})
-    healthy(test.run())
+    test = healthy(open_link("prototypes", dataset="data", model="many", k="2"))
     assert test.selectbox(key="model").value == "many"
     assert len(cards(test)) == 2 * classes
     assert len({group["colour"] for group in data_of(test, "gallery")["groups"]}) == classes
-    for view in ("prototypes", "evaluate", "compare", "explain", "attributes"):
+    for view in ("audit", "compare", "explain", "attributes"):
         healthy(test.switch_page(f"views/{view}.py").run())
-        if view == "evaluate":
+        if view == "audit":
             cut = [one.value for one in test.caption if f"of {classes} classes with the most ghosts" in one.value]
             assert len(cut) == (classes > MOST_CLASSES)
+            (section,) = data_of(test, "matrix")["sections"]
+            assert len(section["rows"]) == min(classes, confusion.LISTED)
         if view == "attributes":
             assert "has no attributes" in test.info[0].value

@@ -1,10 +1,11 @@
-"""The page Models: the list, the forms, and the jobs they start."""
+"""The page Data and models: the lists, the forms, and the jobs they start."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -22,7 +23,13 @@ from kmex_core.base.jobs import Job
 from kmex_core.base.plain_text import markdown
 from kmex_core.base.store import Store
 from kmex_core.commands.requests import JobRequest
+from kmex_core.data import uploads
 from kmex_core.models import catalogue as models
+from kmex_core.models.info import ModelInfo, in_display_order
+from kmex_core.prototypes.operations import Hide
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages import versions
+from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.pages import Page, button, healthy
 
 
@@ -35,13 +42,45 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
 
 def test_all_models_are_listed(page: Page, demo: Store) -> None:
     table = healthy(page("models")).dataframe[0].value
-    assert table["Name"].tolist() == [info.name for info in models.list_models(demo)[0]]
+    assert table["Name"].tolist() == [info.name for info in in_display_order(models.list_models(demo)[0])]
     row = table[table["Name"] == "digits-flint"].iloc[0]
     info = models.describe(demo, "digits-flint")
     assert info.accuracy is not None
     assert (row["Kind"], row["Data set"], row["Backbone"]) == ("FLINT", "Digits", "resnet20")
     assert row["Accuracy ↑"] == pytest.approx(100 * info.accuracy)
     assert row["Size"] == pytest.approx(models.path_of(demo, info.name).stat().st_size / 2**20)
+
+
+def test_all_data_sets_are_listed(page: Page, demo: Store, tmp_path: Path) -> None:
+    folder = demo.root / uploads.ROOM / "photos"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"x" * 2**20)
+    try:
+        table = healthy(page("models")).dataframe[1].value.set_index("Name")
+    finally:
+        (folder / "a.png").unlink()
+        folder.rmdir()
+    assert list(table.index) == ["Faces", "Digits", "photos"]
+    assert table.loc["Digits", "Images"] == 1797
+    assert table.loc["Faces", "Images"] == 8000  # its embeddings ship with the product
+    assert table.loc["Digits", "Classes"] == "10"
+    assert "digits-flint" in table.loc["Digits", "Used by"]
+    assert table.loc["photos", "Size"] == "1.0 MiB"
+    assert list(table.loc["photos", "Used by"]) == []
+
+
+def test_versions_are_listed_with_their_model(page: Page, demo: Store, digits: ModelInfo) -> None:
+    subject = Subject(demo, digits, dataset_of(digits))
+    versions.save(subject, "no *threes*", KMeans(5), [Hide(15)], "A note")
+    try:
+        test = healthy(page("models", chosen="digits"))
+    finally:
+        versions.delete(demo, "digits", "no *threes*")
+    assert any(r"**no \*threes\*** · " in one.value and "A note" in one.value for one in test.markdown)
+    (link,) = (one.proto for one in test.main.get("page_link") if one.proto.label == "Open in Explore")
+    assert parse_qs(link.query_string) == {"model": ["digits"], "k": ["5"], "version": ["no *threes*"]}
+    dialogues = [str(one.key) for one in test.button if "no *threes*" in str(one.key)]
+    assert [key.partition("-")[0] for key in dialogues] == ["rename", "delete"]
 
 
 def test_the_page_says_where_the_store_is_unless_others_can_read_it(
@@ -178,7 +217,7 @@ def test_a_form_keeps_its_entries_when_another_page_is_opened(page: Page, starte
     test.number_input(key="train-epochs").set_value(7)
     test.toggle(key="train-skip").set_value(True)
     healthy(button(test, "Train").click().run())
-    test.switch_page("views/overview.py").run()
+    test.switch_page("views/prototypes.py").run()
     healthy(test.switch_page("views/models.py").run())
     assert test.text_input(key="train-name").value == "../out"
     assert test.number_input(key="train-epochs").value == 7
@@ -235,18 +274,18 @@ def test_the_end_of_a_training_is_said_on_every_page_until_it_is_dismissed(
     monkeypatch.setattr(jobs, "names", lambda _, beginning: [name for name in there if name.startswith(beginning)])
     monkeypatch.setattr(jobs, "look", lambda _, name: there.get(name))
     monkeypatch.setattr(jobs, "forget", lambda _, name: there.pop(name, None))
-    for view in ("overview", "explain", "overview"):
+    for view in ("prototypes", "explain", "prototypes"):
         test = healthy(page(view))
         said = [one.value for one in test.markdown]
-        assert any("**digits-flint** is trained." in text for text in said)
+        assert any("**digits-flint** is trained. It classifies 98.0%" in text for text in said)
         assert any("Importing **mine** failed." in text for text in said)
         assert not any("gone" in text for text in said)  # a model that was deleted meanwhile
-    button(test, "Open").click()
+    button(test, "Open in Explore").click()
     healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "digits-flint"
     assert "train-digits-flint" not in there
     there["train-digits"] = Job("done")
-    test = healthy(page("overview"))
+    test = healthy(page("prototypes"))
     button(test, "Dismiss").click()
     healthy(test.run())
     assert not any("is trained" in one.value for one in test.markdown)

@@ -25,7 +25,6 @@ from kmex_core.base.store import Store
 from kmex_core.commands.datasets import report_job
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.report import report
-from kmex_core.models import catalogue
 from kmex_core.stages import drafts
 from kmex_core.stages.drafts import Draft
 from tests.helpers.pages import address, button, cards, healthy, open_link, said
@@ -353,7 +352,7 @@ def test_converting_is_one_job_with_what_was_chosen(fake: Jobs, photos: Path, st
         assert is_made(name, dataclasses.replace(fake.known[name], state=state)) == made
     late = dataclasses.replace(fake.known[name], state="failed", started=time.time() + 60)
     assert not is_made(name, late), "the model is another one, made before"
-    button(test, "Open its Overview").click()
+    button(test, "Open in Explore").click()
     test = healthy(test.run())
     assert test.sidebar.selectbox(key="model").value == "mine"
 
@@ -420,15 +419,9 @@ def test_a_read_only_server_explains(fake: Jobs, store: Store, monkeypatch: pyte
 
 
 def test_where_there_is_nothing_the_page_is_named(store: Store) -> None:
-    test = healthy(open_link("overview", model="gone"))
+    test = healthy(open_link("prototypes", model="gone"))
     assert any(link.proto.page == "new" for link in test.get("page_link"))
     assert any(link.proto.page == "new" for link in healthy(open_link("models")).get("page_link"))
-
-
-def test_the_page_comes_first_until_there_is_a_model(store: Store) -> None:
-    assert catalogue.has_only_demos(store)
-    put(store, "mine")
-    assert not catalogue.has_only_demos(store)
 
 
 # ---- what is claimed -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from streamlit.testing.v1.element_tree import Element
 from app import read
 from app.components.shared.gallery import prototype_card
 from app.routes import pictures
+from app.workspace.pictures import keep_picture
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -28,31 +29,10 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, cards, data_of, figures, healthy
+from tests.helpers.pages import Page, address, button, cards, data_of, figures, healthy, said
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import bomb, encoded, saved
 from tests.helpers.stores import converted
-
-
-def test_the_overview_shows_the_demo(page: Page, demo: Store, digits: ModelInfo) -> None:
-    test = healthy(page())
-    summary = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get().summary
-    shown = {metric.label: metric.value for metric in test.main.metric}
-    geometry = Subject(demo, digits, dataset_of(digits)).geometry().get()
-    assert shown == {
-        "Black box accuracy ↑": f"{summary.accuracy_black_box:.1%}",
-        "KMEx accuracy ↑": f"{summary.accuracy_kmex:.1%}",
-        "Agreement ↑": f"{summary.agreement:.1%}",
-        "Ghost prototypes ↓": "0.0%",
-        "Black box ↑": f"{summary.accuracy_black_box:.1%}",
-        "KMEx, whitened, k = 5 ↑": f"{geometry.accuracy['whitened']:.1%}",
-        "KMEx, Euclidean, k = 5 ↑": f"{geometry.accuracy['euclidean']:.1%}",
-        "Linear probe ↑": f"{geometry.probe:.1%}",
-    }
-    assert all(metric.help for metric in test.metric)
-    assert not test.error
-    assert len(cards(test)) == 50
-    assert all(card["about"] and card["href"] for card in cards(test))
 
 
 def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -61,7 +41,6 @@ def test_everything_follows_the_slider(page: Page, demo: Store, digits: ModelInf
         healthy(test.sidebar.slider(key="k").set_value(k).run())
         assert len(cards(test)) == 10 * k
         made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get()
-        assert test.metric[1].value == f"{made.summary.accuracy_kmex:.1%}"
         for card, image, count in zip(cards(test), made.prototypes.exemplar, made.prototypes.count, strict=True):
             assert data_of(test, "gallery")["pictures"] == pictures.folder("digits", "digits-1")
             assert card["picture"] == f"train/{image}"
@@ -72,7 +51,7 @@ def test_the_sidebar_shows_how_prototypes_are_spread_and_what_the_last_choice_ch
     page: Page, demo: Store, digits: ModelInfo
 ) -> None:
     found = {k: Subject(demo, digits, dataset_of(digits)).conversion(KMeans(k)).get().summary for k in (5, 3)}
-    test = healthy(page("overview"))
+    test = healthy(page("prototypes"))
     effective, radius = test.sidebar.metric
     assert (effective.label, effective.value, effective.delta) == (
         "Effective number ↑", f"{found[5].effective:.2f}", "")  # fmt: skip
@@ -94,7 +73,7 @@ def test_the_sidebar_shows_how_prototypes_are_spread_and_what_the_last_choice_ch
 def test_the_selection_is_kept_across_pages_and_comes_from_the_link(page: Page) -> None:
     test = page("explain", k="3", image="12")
     assert healthy(test).sidebar.slider(key="k").value == 3
-    test.switch_page("views/overview.py").run()
+    test.switch_page("views/prototypes.py").run()
     assert healthy(test).sidebar.slider(key="k").value == 3
     assert len(cards(test)) == 30
 
@@ -125,7 +104,7 @@ def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -
         f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
         for m in test.markdown
     )
-    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
+    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
 
 
 def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -147,7 +126,7 @@ def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInf
     assert test.number_input(key="training").value == 7
     label = dataset_of(digits).split("train").labels[7]
     assert f"both predict **{label}**. Correct." in test.success[0].value
-    assert len(figures(test)) == 3 * 4 + 2 + 4  # and the contrast
+    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
 
 
 def upload(page: Page, name: str, content: bytes) -> AppTest:
@@ -195,14 +174,13 @@ def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo:
     name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
     test = upload(page, "side.png", encoded(paper))
     assert any("**squeezed into a square** (one side shrinks 2.00 times" in one.value for one in test.caption)
-    assert any(
-        "are discarded when you leave this page and are not part of the link" in one.value for one in test.caption
-    )
+    assert any("The link has these settings." in one.value for one in test.caption)
     test.session_state[f"crop-{name}"] = "region"
     healthy(test.run())
     healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
     healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
     healthy(test.button(key=f"turn-{name}").click().run())
+    assert address(test)["framing"] == "turn90_region-1000-500-0_invert"
     assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
     assert any("both predict **4**" in one.value for one in test.info)
     for _ in range(4):
@@ -217,6 +195,26 @@ def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
     square = encoded(turned(7))
     healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
     assert any(one.value.startswith("8 × 8 pixels; squeezed into 32 × 32 pixels, greyscale.") for one in test.caption)
+
+
+def test_the_address_names_the_picture_and_how_it_is_framed(page: Page, demo: Store, digits: ModelInfo) -> None:
+    """Pictures of Explore: an image of the data set, one that the server has, one that it no longer has."""
+    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
+    test = healthy(page("explain", picture="test-100"))
+    assert (test.number_input(key="image").value, "picture" in address(test)) == (100, False)
+    turned_back = keep_picture(encoded(turned()), "side.png")
+    test = healthy(page("explain", picture=turned_back.picture, framing="turn90"))
+    assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
+    assert address(test)["picture"] == turned_back.picture
+    healthy(test.toggle(key=f"invert-{turned_back.picture}").set_value(True).run())
+    assert address(test)["framing"] == "turn90_invert"
+    healthy(test.segmented_control(key="source").set_value("Test image").run())
+    assert {"picture", "framing"}.isdisjoint(address(test))
+    gone = healthy(page("explain", picture="0" * 32))
+    assert gone.error[0].value == "The server no longer has this picture; drop it again."
+    wrong = healthy(page("explain", picture="test-9999", framing="sideways"))
+    assert "Test images are numbered 0 to 499" in said(wrong)
+    assert "Invalid framing" in said(wrong)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +301,7 @@ def test_a_damaged_model_is_named_once_and_the_others_work(
     path.write_bytes(b"damaged")
     try:
         test = healthy(page())
-        assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+        assert cards(test)
         for view in ("models", "compare"):  # which list models more than once
             assert sum("broken" in warning.value for warning in test.warning) == 1
             healthy(test.switch_page(f"views/{view}.py").run())

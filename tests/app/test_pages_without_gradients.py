@@ -44,17 +44,17 @@ def test_a_link_to_a_gradient_method_is_refused_by_naming_occlusion(onnx: Store)
     assert test.selectbox(key="method").value == "occlusion"
 
 
-def test_evaluate_measures_occlusion(onnx: Store) -> None:
-    test = healthy(open_link("evaluate", dataset="digits", model="onnx", k="5"))
+def test_audit_measures_occlusion(onnx: Store) -> None:
+    test = healthy(open_link("audit", dataset="digits", model="onnx", k="5"))
     assert LABEL in labels(test)
     assert any(button.label == "Measure relevance maps of onnx" for button in test.button)
     subject = subject_of(onnx, "onnx")
     subject.relevance_scores(KMeans(5), images=100).get()
-    test = healthy(open_link("evaluate", dataset="digits", model="onnx", k="5"))
+    test = healthy(open_link("audit", dataset="digits", model="onnx", k="5"))
     assert any(caption.value.startswith("Occlusion of the margin on 100 test images") for caption in test.caption)
 
 
-@pytest.mark.parametrize("view", ["prototypes", "overview", "embedding", "compare", "models"])
+@pytest.mark.parametrize("view", ["prototypes", "explore", "embedding", "compare", "models"])
 def test_other_pages_open(onnx: Store, view: str) -> None:
     healthy(open_link(view, dataset="digits", model="onnx", k="5"))
 

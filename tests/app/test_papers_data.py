@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from app.components.attributes import curves as attribute_curves
 from kmex_core.base import jobs
@@ -20,8 +19,7 @@ from kmex_core.relevance.methods import masked_gradients
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.official import WRITERS, celeba_files, quickdraw_files, write_cub
-from tests.helpers.pages import cards, healthy
-from tests.helpers.paths import FRAME
+from tests.helpers.pages import cards, healthy, open_link
 
 DATA: dict[str, tuple[Callable[[Path], object], int, int, int]] = {  # writer, classes, side, channels
     "svhn": (WRITERS["svhn"], 10, 32, 3),
@@ -56,12 +54,10 @@ def test_it_trains_converts_and_shows_on_every_page(
     info = training_runs.train(store, training_runs.TrainRequest("net", spec, "resnet20", recipe, "cpu", ""))
     made = Subject(store, info, dataset_of(info)).conversion(KMeans(2)).get()
     assert len(made.prototypes) == 2 * classes
-    test = AppTest.from_file(str(FRAME), default_timeout=120)
-    test.query_params.update({"dataset": datasets.title(name), "model": "net", "k": "2"})
-    healthy(test.run())
+    test = healthy(open_link("prototypes", dataset=datasets.title(name), model="net", k="2"))
     assert test.selectbox(key="model").value == "net"
     assert len(cards(test)) == 2 * classes
-    for view in ("embedding", "prototypes", "sweep", "evaluate", "attributes", "compare", "explain"):
+    for view in ("embedding", "sweep", "audit", "attributes", "compare", "explain"):
         healthy(test.switch_page(f"views/{view}.py").run())
         if view == "attributes":
             said = test.info[0].value if test.info else test.markdown[1].value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -16,12 +17,12 @@ from tests.helpers.paths import FRAME
 from tests.helpers.stores import embed
 
 
-def opened(view: str = "overview", **query: str) -> AppTest:
+def opened(view: str = "prototypes", **query: str) -> AppTest:
     test = AppTest.from_file(str(FRAME), default_timeout=120)
+    query = {"model": "digits", **query}
     for name, value in query.items():
         test.query_params[name] = value
-    test.run()
-    return healthy(test.switch_page(f"views/{view}.py").run() if view != "overview" else test)
+    return healthy(test.switch_page(f"views/{view}.py").run())
 
 
 class Jobs:
@@ -57,20 +58,28 @@ def test_the_first_start_prepares_the_demo_in_a_job(store: Store) -> None:
     assert job is not None
     assert job.state == "done", jobs.last_lines(store, name)
     healthy(test.run())
-    assert "KMEx accuracy ↑" in [metric.label for metric in test.metric]
+    assert len(cards(test)) == 10 * 5
     assert len(store.names("embeddings")) == 2
     assert len(store.names("prototypes")) == 1  # made by the job too, so that this process needs no torch for it
     assert store.names("shards") == []
 
 
-@pytest.mark.parametrize("view", ["overview", "prototypes", "explain", "evaluate", "embedding", "sweep", "compare"])
+@pytest.mark.parametrize("view", ["explore", "prototypes", "explain", "audit", "embedding", "sweep", "compare"])
 def test_every_page_shows_where_the_work_is_and_the_data(fake: Jobs, store: Store, view: str) -> None:
     test = opened(view)
     assert test.title
     assert any("Preparing 'digits'" in one.value for one in test.markdown)
     assert any(button.label == "Stop" for button in test.button)
     assert len(cards(test)) == 80
-    assert len({name for name, _ in fake.started}) == len(fake.started) == (4 if view == "compare" else 1)
+    assert len({name for name, _ in fake.started}) == len(fake.started) == 1
+
+
+def test_a_demo_that_is_ready_is_offered_meanwhile(fake: Jobs, store: Store) -> None:
+    test = opened()
+    next(one for one in test.button if one.label == "Look at the demo faces meanwhile").click().run()
+    assert healthy(test).sidebar.selectbox(key="model").value == "faces"
+    assert len(cards(test)) == 3 * 5
+    assert len(fake.started) == 1  # nothing is prepared for the faces
 
 
 def test_sessions_pages_and_slides_share_one_job(fake: Jobs, store: Store) -> None:
@@ -83,13 +92,18 @@ def test_sessions_pages_and_slides_share_one_job(fake: Jobs, store: Store) -> No
     assert fake.started[0][1] == ("convert", "--model", "digits", "--k", "5", "--metric", "auto")
 
 
-def test_compare_prepares_each_model_that_needs_it(fake: Jobs, store: Store) -> None:
+def test_compare_measures_what_is_missing_by_one_job(fake: Jobs, store: Store) -> None:
     embed(store, "digits")
     test = opened("compare")
-    of_digits = {"digits", "digits-flint", "digits-protopnet", "digits-protovae"}
-    assert {arguments[2] for _, arguments in fake.started} == of_digits - {"digits"}
-    healthy(test.run())
-    assert len(fake.started) == 3
+    assert fake.started == []
+    others = ["digits-flint", "digits-protopnet", "digits-protovae"]
+    assert any(f"the embedding of {others[0]}, {others[1]} and {others[2]}" in one.value for one in test.caption)
+    (table,) = (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body)
+    assert table.count("not measured yet") == 6  # by their built-in prototypes, and with KMEx
+    healthy(next(one for one in test.button if one.label == "Measure all").click().run())
+    ((_, arguments),) = fake.started
+    assert arguments[:1] == ("compare",)
+    assert [name for flag, name in itertools.pairwise(arguments) if flag == "--models"] == ["digits", *others]
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamlit.testing.v1 import AppTest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from app.figures.sweep import CURVES, sweep_figure
+from app.figures.curves import CURVES
+from app.figures.sweep import sweep_figure
 from app.report import html_report, pictures
 from app.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart, ticks
 from app.report.markup import sentences
@@ -39,8 +39,8 @@ from kmex_core.commands import taking_away
 from kmex_core.data.dataset import ArraySplit
 from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
 from kmex_core.stages.subject import Subject, subject_of
-from tests.helpers.pages import healthy
-from tests.helpers.paths import FRAME, ROOT
+from tests.helpers.pages import healthy, open_link
+from tests.helpers.paths import ROOT
 
 LIMIT = 15 * 10**6
 HOSTILE = (
@@ -292,6 +292,8 @@ def test_without_the_dashboard_the_message_says_so(monkeypatch: pytest.MonkeyPat
         taking_away.report_maker()
 
 
-def test_the_overview_offers_it(demo: Store) -> None:
-    test = healthy(AppTest.from_file(str(FRAME), default_timeout=60).run())
-    assert "Report (HTML)" in [button.proto.label for button in test.get("download_button")]
+def test_explore_offers_it(demo: Store) -> None:
+    test = healthy(open_link("explore"))
+    labels = [one.proto.label for one in test.get("download_button")]
+    assert labels == ["Report (HTML)", "Model card (Markdown)"]
+    assert any("export --model digits --kmex digits.kmex" in one.value for one in test.code)

@@ -15,9 +15,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from streamlit.file_util import get_static_dir
 
+from app.index_page import SCRIPT, IndexPage, told
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, host_name, is_allowed, policy
 from tests.helpers.servers import finished
 
@@ -210,6 +213,26 @@ def test_the_policy_allows_streamlits_own_inline_script_and_no_other() -> None:
     body = index.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
     scripts = policy(index).partition("script-src ")[2].partition(";")[0].split()
-    assert scripts == ["'self'", f"'sha256-{digest}'", "blob:", "'unsafe-eval'"]
+    assert scripts == ["'self'", f"'sha256-{digest}'", "blob:"]
     assert "https:" not in policy(index)
     assert "*" not in policy(index)
+
+
+def test_a_page_is_told_where_the_server_is_and_nothing_else_is_changed() -> None:
+    pages = {"page": b"<html><head></head></html>", "picture": b"<head>"}
+
+    def asked(name: str, accept: str) -> tuple[int, bytes]:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            assert (b"accept-encoding" in dict(scope["headers"])) == ("text/html" not in accept)
+            kind = "text/html; charset=utf-8" if name == "page" else "image/png"
+            await Response(pages[name], media_type=kind)(scope, receive, send)
+
+        client = TestClient(IndexPage(answer))
+        response = client.get("/", headers={"Accept": accept})
+        assert int(response.headers["content-length"]) == len(response.content)
+        return response.status_code, response.content
+
+    assert asked("page", "text/html,*/*") == (200, told(pages["page"]))
+    assert SCRIPT.encode() in told(pages["page"])
+    assert asked("page", "application/json") == (200, pages["page"])
+    assert asked("picture", "text/html") == (200, pages["picture"])

@@ -15,7 +15,9 @@ import streamlit as st
 
 from app import access
 from app.components.models import jobs as model_jobs
-from app.routes import embedding_map, pictures
+from app.routes import pictures, workspace
+from app.workspace import catalogue
+from app.workspace.answer import Asked
 from kmex_core.base import jobs
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import DatasetSpec
@@ -121,7 +123,8 @@ def test_forged_events_change_nothing(
 
 
 @pytest.mark.parametrize(
-    "view", ["overview", "embedding", "prototypes", "sweep", "evaluate", "attributes", "compare", "explain", "models"]
+    "view",
+    ["home", "explore", "embedding", "prototypes", "sweep", "audit", "attributes", "compare", "explain", "models"],
 )
 def test_every_page_works_on_a_read_only_server(
     view: str, page: Page, demo: Store, no_processes: list[Any], monkeypatch: pytest.MonkeyPatch
@@ -146,9 +149,8 @@ def test_a_conversion_that_is_not_there_is_made_and_held_in_memory(
     data = dataset_of(digits)
     spec = Subject(demo, digits, data).conversion(KMeans(19)).spec
     assert not demo.path("prototypes", spec.key).exists()
-    embedding_map._layer.cache_clear()
-    drawn = Subject(demo, digits, data).embedding_map().spec.key
-    assert embedding_map._layer(drawn, spec.key), "the map is served what is held in memory"
+    asked = Asked(spec.key, {"source": "kmeans:19:0:auto"})
+    assert catalogue.read(workspace.subject_of("digits"), "layer", asked).content, "the map is served what is held"
     assert snapshot(demo.root) == before
     held = ModelConversion.stored(demo, spec.key)
     monkeypatch.delenv("KMEX_READ_ONLY")
@@ -160,7 +162,7 @@ def test_a_model_that_was_not_prepared_says_who_can(
     page: Page, store: Store, no_processes: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KMEX_READ_ONLY", "1")
-    test = healthy(page("overview"))  # `store` is empty, and the default store
+    test = healthy(page("prototypes"))  # `store` is empty, and the default store
     assert any("read-only" in one.value for one in test.info)
     assert any("python -m kmex_core" in one.value for one in test.code)
     assert not store.root.exists()
@@ -285,7 +287,7 @@ def test_pages_and_pictures_of_a_model_whose_folder_is_not_allowed(
     theirs = ModelInfo(**{**vars(info), "name": "theirs", "dataset": str(folder), "embedded": False})
     models.save(store, theirs, network)
     monkeypatch.setenv("KMEX_DATA_ROOTS", str(tmp_path / "other"))
-    test = page("overview", model="theirs", dataset="photos")
+    test = page("explore", model="theirs", dataset="photos")
     assert [one.value for one in test.error] == [one.value for one in test.error if "KMEX_DATA_ROOTS" in one.value]
     assert len(test.error) == 1
     with pytest.raises(InputError, match="KMEX_DATA_ROOTS"):

@@ -42,7 +42,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "models-table": ["models"],
         "digits-training.csv": ["training", *DIGITS],
     },
-    ("evaluate", (("images", "4"),)): {
+    ("audit", (("images", "4"),)): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS],
         "digits-prototypes-5.csv": ["prototype-shares", *DIGITS],
         "digits-stability-5.csv": ["stability", *DIGITS],
@@ -51,7 +51,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--images", "4"],
         "digits-map-checks.csv": ["map-checks", *DIGITS, "--images", "4"],
     },
-    ("evaluate", (("images", "4"), ("k", "2"), ("method", "Gradient × input"))): {
+    ("audit", (("images", "4"), ("k", "2"), ("method", "Gradient × input"))): {
         "digits-confusion-predicted.csv": ["confusion", *DIGITS, "--k", "2"],
         "digits-prototypes-2.csv": ["prototype-shares", *DIGITS, "--k", "2"],
         "digits-stability-2.csv": ["stability", *DIGITS, "--k", "2", "--runs", "3"],
@@ -59,32 +59,35 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
         "digits-ordering.csv": ["relevance-ordering", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
         "digits-map-scores.csv": ["relevance-scores", *DIGITS, "--k", "2", "--images", "4", *BY_GRADIENTS],
     },
-    ("evaluate", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
+    ("audit", (("images", "100"), ("k", "4"), ("by", "Black box"))): {
         "digits-confusion-black_box.csv": ["confusion-black-box", *DIGITS],
         "digits-prototypes-4.csv": ["prototype-shares", *DIGITS, "--k", "4"],
         "digits-stability-4.csv": ["stability", *DIGITS, "--k", "4"],
         "digits-metrics.csv": ["metrics", *DIGITS, "--k", "4", "--images", "0"],
     },
-    ("evaluate", (("images", "100"), ("model", "digits-protopnet"), ("kmex", "false"))): {
+    ("audit", (("images", "100"), ("model", "digits-protopnet"), ("kmex", "false"))): {
         "digits-protopnet-confusion-predicted.csv": ["confusion", "--model", "digits-protopnet", "--own"],
         "digits-protopnet-prototypes-own.csv": ["prototype-shares", "--model", "digits-protopnet", "--own"],
         "digits-protopnet-metrics.csv": ["metrics", "--model", "digits-protopnet", "--own", "--images", "0"],
     },
     ("compare", (("images", "100"),)): {
-        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0"],
+        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--no-published"],
         "radar.csv": ["radar", *ALL_DIGITS, "--images", "0"],
     },
-    ("compare", (("images", "100"), ("published", "false"), ("k", "4"))): {
-        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--k", "4", "--no-published"],
+    ("compare", (("images", "100"), ("published", "true"), ("k", "4"))): {
+        "comparison.csv": ["comparison", *ALL_DIGITS, "--images", "0", "--k", "4"],
         "radar.csv": ["radar", *ALL_DIGITS, "--images", "0", "--k", "4"],
+    },
+    ("compare", (("part", "Two models, image by image"), ("k", "4"))): {
+        "changes.csv": ["changes", *DIGITS, "--model", "digits-flint", "--k", "4"],
     },
     ("sweep", ()): {
         "digits-sweep.csv": ["sweep", *DIGITS, "--k", "1:20", "--runs", "5"],
         "digits-suggestion.csv": ["suggestion", *DIGITS],
     },
-    ("embedding", (("test", "true"), ("table", "true"))): {
+    ("explore", ()): {
         "digits-map.csv": ["embedding-map", *DIGITS],
-        "prototype-table": ["embedding-map-prototypes", *DIGITS],
+        "digits-map-prototypes.csv": ["embedding-map-prototypes", *DIGITS],
     },
     ("prototypes", ()): {"digits-5-prototypes.csv": ["prototypes", *DIGITS]},
     ("explain", (("image", "100"),)): {"predictions.csv": ["predictions", *DIGITS, "--image", "test-100.png"]},
@@ -207,6 +210,8 @@ def test_all_tables_are_listed() -> None:
         (["confusion", *DIGITS, *FACES], "Expected one model for this table, got 2."),
         (["predictions", *DIGITS], "pass --image FILE"),
         (["stability", *DIGITS, "--runs", "2"], "at least 3 runs, got 2"),
+        (["changes", *DIGITS], "Expected two models for this table, got 1."),
+        (["changes", *DIGITS, *FACES], "are not models of the same images"),
         (["attributes", *DIGITS], "has no attributes"),
     ],
 )

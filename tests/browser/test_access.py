@@ -7,18 +7,18 @@ import itertools
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.helpers.browser import A_JOB, LAST, fits, open_page, serious, settled
+from tests.helpers.browser import A_JOB, LAST, fits, of_digits, serious, settled
 
 pytestmark = pytest.mark.browser
 
 # every page, and its title
 PAGES = {
-    **{path: f"{path[1:].capitalize() or 'Overview'} · digits · KMEx Explorer" for path in LAST},
-    "/sweep": "Prototypes per class · digits · KMEx Explorer",
-    "/models": "Models · KMEx Explorer",
+    **{path: f"{path[1:].capitalize()} · digits · KMEx Explorer" for path in LAST},
+    "/": "KMEx Explorer",
+    "/models": "Data and models · KMEx Explorer",
     "/new": "New · KMEx Explorer",
     "/prototypes?prototype=3.1": "Prototype 16 · digits · KMEx Explorer",
-    "/embedding?point=test-4&table=true": "Embedding · digits · KMEx Explorer",
+    "/explore?point=test-4": "Explore · digits · KMEx Explorer",
     "/explain?image=5&source=Upload": "Explain · digits · KMEx Explorer",
 }
 WIDTHS = ((1440, 900), (1024, 768), (720, 450), (390, 844))  # 720 × 450 is what 1440 × 900 leaves at 200 % zoom
@@ -36,7 +36,7 @@ def levels(page: Page) -> list[int]:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_keeps_nobody_out_and_fits_every_width_in_both_themes(page: Page, path: str) -> None:
-    open_page(page, path)
+    page.goto(path if path == "/" else of_digits(path))
     last = "[data-testid=stFileUploader]" if "Upload" in path else LAST[path.partition("?")[0]]
     expect(page.locator(last).first).to_be_attached(timeout=A_JOB)
     settled(page)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.helpers.browser import fits, no_sideways_scrolling, open_page, serious, settled, slide
+from tests.helpers.browser import fits, no_sideways_scrolling, open_page, serious, settled, slide, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("faces_cache")]
 
@@ -58,9 +58,7 @@ def test_a_mark_opens_its_images_and_a_link_shows_the_attribute_again(page: Page
     expect(words).to_be_visible()
     settled(page)
     matrix = page.get_by_role("grid", name=re.compile("^Which of 15 prototypes"))
-    page.wait_for_function(
-        "[...document.querySelectorAll('.kx-matrix img')].every(i => i.complete && i.naturalWidth > 0)"
-    )
+    wait_until(page, "[...document.querySelectorAll('.kx-matrix img')].every(i => i.complete && i.naturalWidth > 0)")
     picked = matrix.get_by_role("row").filter(has=page.get_by_role("rowheader", name=re.compile("^Sunglasses")))
     assert picked.evaluate(
         "row => row.getBoundingClientRect().bottom <= row.closest('.kx-matrix').getBoundingClientRect().bottom"

@@ -16,7 +16,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide
+from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide, wait_until
 from tests.helpers.hostile import hostile_model
 from tests.helpers.pictures import encoded
 from tests.helpers.servers import dashboard
@@ -31,20 +31,29 @@ def converted(demo_cache: Path) -> Conversion:
     return Subject(store, info, dataset_of(info)).conversion(KMeans(5)).get()
 
 
-def test_the_overview_is_complete(page: Page, converted: Conversion) -> None:
-    open_page(page)
-    expect(page.locator(CARDS)).to_have_count(50)
-    for title in ("Black box accuracy", "KMEx accuracy", "Agreement", "Ghost prototypes"):
-        expect(page.get_by_test_id("stMetric").filter(has_text=title)).to_be_visible()
-    shown = page.get_by_test_id("stMetric").filter(has_text="KMEx accuracy")
-    expect(shown.get_by_text(f"{converted.summary.accuracy_kmex:.1%}", exact=True)).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("The unchanged encoder"))).to_be_visible()
-    page.locator(CARDS).last.scroll_into_view_if_needed()
-    page.wait_for_function(
-        "[...document.querySelectorAll('.kx-card img')].every(i => i.complete && i.naturalWidth > 0)"
-    )
-    assert page.title() == "Overview · digits · KMEx Explorer"
+def test_home_leads_to_the_demo_and_the_tour_is_offered_until_it_is_closed(page: Page) -> None:
+    page.goto("/")
+    expect(page.get_by_role("link", name="Open my model")).to_be_visible()
+    wait_until(page, "[...document.querySelectorAll('[data-testid=stImage] img')].every(i => i.naturalWidth > 0)")
     assert no_sideways_scrolling(page)
+    page.get_by_role("link", name="Look at a demo").click()
+    expect(page).to_have_url(re.compile(r"/explore\?.*model=faces"))
+    tour = page.get_by_role("dialog", name="Guided tour")
+    tour.get_by_role("button", name="Start").click()
+    for step in range(1, 7):
+        expect(tour).to_contain_text(f"{step} of 6")
+        expect(tour.get_by_role("button", name="Done" if step == 6 else "Next")).to_be_focused()
+        page.keyboard.press("ArrowLeft" if step == 6 else "ArrowRight")
+    expect(tour).to_contain_text("5 of 6")
+    page.keyboard.press("Escape")
+    expect(tour).to_be_hidden()
+    expect(page.get_by_role("button", name="Tour", exact=True)).to_be_focused()
+    page.reload()
+    expect(page.get_by_role("button", name="Tour", exact=True)).to_be_visible()
+    settled(page)
+    expect(tour).to_be_hidden()
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(tour).to_contain_text("1 of 6")
 
 
 def test_sliding_changes_the_prototypes_and_the_link(page: Page) -> None:
@@ -58,7 +67,7 @@ def test_sliding_changes_the_prototypes_and_the_link(page: Page) -> None:
     page.get_by_role("link", name="Explain").click()
     explained(page)
     expect(page).to_have_url(re.compile(r"/explain\?.*k=1"))
-    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("link", name="Prototypes", exact=True).click()
     expect(page.locator(CARDS)).to_have_count(10)
 
 
@@ -163,7 +172,7 @@ def test_hostile_names_ask_no_other_machine_for_anything(browser: Browser, tmp_p
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: pytest.fail(f"A name was run: {dialog.message}"))
-        for view in ("", "prototypes", "explain", "evaluate", "attributes", "compare", "models"):
+        for view in ("", "prototypes", "explain", "audit", "attributes", "compare", "models"):
             page.goto(f"/{view}?model=hostile&k=2")
             settled(page)
             expect(page.get_by_role("heading", level=1).first).to_be_visible()

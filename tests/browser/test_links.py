@@ -31,11 +31,11 @@ def test_the_address_names_the_selection_and_survives_a_reload(page: Page) -> No
     expect(page.get_by_role("combobox", name=re.compile("Model"))).to_have_value("faces")
     assert named(page) == {"model": "faces", "dataset": "Faces", "k": "5"}
     page.goto("/models")
-    waits_for(page, model="digits", dataset="Digits", k="5")
+    waits_for(page, model="faces", dataset="Faces", k="5")
 
 
 def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
-    page.goto("/")
+    page.goto("/prototypes?model=digits")
     expect(page.locator(CARDS)).to_have_count(50)
     slide(page, -3)
     expect(page.locator(CARDS)).to_have_count(20)
@@ -63,7 +63,7 @@ def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
 
 
 def test_a_page_shows_what_was_chosen_there_when_it_was_left(page: Page) -> None:
-    page.goto("/explain?image=7&k=3")
+    page.goto("/explain?image=7&k=3&model=digits")
     explained(page)
     page.get_by_role("link", name="Prototypes", exact=True).click()
     expect(page.locator(CARDS)).to_have_count(30)
@@ -91,24 +91,24 @@ def test_a_page_shows_what_was_chosen_there_when_it_was_left(page: Page) -> None
 
 
 def test_back_to_an_address_that_names_nothing_ends_where_one_came_from(page: Page) -> None:
-    page.goto("/explain?k=3&image=4")
+    page.goto("/explain?k=3&image=4&model=digits")
     explained(page)
-    page.goto("/")
-    expect(page.locator(CARDS)).to_have_count(50)
+    page.goto("/prototypes")
+    expect(page.locator(CARDS)).to_have_count(15)
     waits_for(page, k="5")
     settled(page)
-    for _ in range(3):  # "/" itself may take one of them
+    for _ in range(3):  # the page itself may take one of them
         page.go_back()
         settled(page)
         if "/explain" in page.url:
             break
-        waits_for(page, dataset="Digits", model="digits", k="5")
+        waits_for(page, dataset="Faces", model="faces", k="5")
     explained(page)
     assert named(page).items() >= {"k": "3", "image": "4"}.items()
 
 
 def test_a_link_to_what_is_not_here_says_so_in_any_browser(page: Page, browser: Browser, server: str) -> None:
-    page.goto("/?model=gone&k=7")
+    page.goto("/prototypes?model=gone&k=7")
     expect(page.get_by_text("The store has no model named 'gone'")).to_be_visible()
     settled(page)
     assert named(page).items() >= {"model": "gone", "k": "7"}.items()
@@ -127,7 +127,7 @@ def test_a_link_to_what_is_not_here_says_so_in_any_browser(page: Page, browser: 
 
 
 def test_an_image_that_is_not_here_is_said_and_the_address_follows(page: Page) -> None:
-    page.goto("/explain?image=inf&k=0")
+    page.goto("/explain?image=inf&k=0&model=digits")
     explained(page)
     expect(page.get_by_text("image 'inf', which is not available")).to_be_visible()
     expect(page.get_by_text("k '0', which is not available")).to_be_visible()
@@ -144,14 +144,16 @@ def test_an_image_that_is_not_here_is_said_and_the_address_follows(page: Page) -
     expect(page.get_by_role("slider", name="Prototypes per class")).to_have_value("6")
 
 
-def test_what_is_picked_on_the_map_and_among_models_is_in_the_link(page: Page) -> None:
-    page.goto("/embedding?point=train-12")
-    expect(page.get_by_text("Training image 12").first).to_be_visible()
-    page.reload()
-    expect(page.get_by_text("Training image 12").first).to_be_visible()
+def test_an_old_address_leads_to_explore(page: Page) -> None:
+    page.goto("/embedding?model=digits&show=Wrong&point=train-12")
+    waits_for(page, model="digits", show="wrong", point="train-12", k="5")
+    assert "/explore?" in page.url
+
+
+def test_what_is_picked_among_models_is_in_the_link(page: Page) -> None:
     page.goto("/models?chosen=digits-flint")
-    expect(page.get_by_role("button", name="Open model")).to_be_visible()
+    expect(page.get_by_role("button", name="Open in Explore")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("button", name="Open model")).to_be_visible()
-    page.get_by_role("button", name="Open model").click()
+    expect(page.get_by_role("button", name="Open in Explore")).to_be_visible()
+    page.get_by_role("button", name="Open in Explore").click()
     waits_for(page, model="digits-flint", k="5")

@@ -1,4 +1,4 @@
-"""The page Models as a person uses it: real training and import in processes of their own."""
+"""The page Data and models as a person uses it: real training and import in processes of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kmex_core.base import jobs
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.networks import architectures
-from tests.helpers.browser import settled
+from tests.helpers.browser import A_JOB, settled
 from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
@@ -58,6 +58,7 @@ def choose_model(page: Page, store: Store, name: str) -> None:
 def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, page_store: Store) -> None:
     page = own_page
     page.goto("/models")
+    page.get_by_text("Train a model").click()
     page.get_by_role("textbox", name="Name").first.fill("mine")
     page.get_by_role("spinbutton", name="Epochs").fill("3")
     page.get_by_role("button", name="Train", exact=True).click()
@@ -76,9 +77,8 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, pag
     assert "--resume" in info.made_by["command"]
     settled(page)
     choose_model(page, page_store, "mine")
-    page.get_by_role("button", name="Open model").click()
-    expect(page.get_by_text("mine is a resnet20")).to_be_visible()
-    expect(page.locator(".kx-card").first).to_be_visible()
+    page.get_by_role("button", name="Open in Explore").click()
+    expect(page.get_by_text("model mine")).to_be_visible(timeout=A_JOB)
 
 
 def test_a_file_is_imported_renamed_and_deleted(own_page: Page, page_store: Store, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_file_is_imported_renamed_and_deleted(own_page: Page, page_store: Stor
     path.write_bytes(models.path_of(page_store, "digits-protopnet").read_bytes())
     page = own_page
     page.goto("/models")
-    page.get_by_role("tab", name="Import a model").click()
+    page.get_by_text("Import weights").click()
     page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
     expect(page.get_by_text("weights.safetensors")).to_be_visible()
     page.get_by_role("textbox", name="Name").last.fill("theirs")
@@ -132,7 +132,7 @@ def test_training_goes_on_while_the_server_restarts_and_can_be_stopped(
 
 
 def choose_backbone(page: Page, name: str) -> None:
-    box = page.get_by_role("tabpanel").filter(visible=True).get_by_role("combobox", name="Backbone")
+    box = page.get_by_role("combobox", name="Backbone").filter(visible=True)
     box.click()
     box.fill(name)
     page.get_by_role("option", name=re.compile(name)).first.click()
@@ -147,7 +147,7 @@ def test_a_checkpoint_of_45_mb_comes_through_the_server(own_page: Page, page_sto
     assert 44 * 2**20 > path.stat().st_size > 42 * 2**20
     page = own_page
     page.goto("/models")
-    page.get_by_role("tab", name="Import a model").click()
+    page.get_by_text("Import weights").click()
     expect(page.get_by_text("up to 600 MB").first).to_be_visible()
     page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
     expect(page.get_by_text("model_best.pth")).to_be_visible()
@@ -171,7 +171,7 @@ def test_a_file_that_the_server_refuses_is_explained(browser: Browser, own_store
         page = browser.new_page(base_url=address, viewport={"width": 1440, "height": 1500})
         page.set_default_timeout(60_000)
         page.goto("/models")
-        page.get_by_role("tab", name="Import a model").click()
+        page.get_by_text("Import weights").click()
         expect(page.get_by_text("up to 2 MB").first).to_be_visible()
         page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(path)
         page.get_by_role("textbox", name="Name").last.fill("mine")

@@ -40,11 +40,10 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
     network = {"HF_HUB_OFFLINE": "1"}  # the network's weights are random, and the page says so
     with dashboard(store.root, tmp_path / "log", **network) as server, watched(browser, server) as page:
         page.goto("/")
-        first = page.get_by_test_id("stSidebarNavLink").first
-        expect(first).to_contain_text("New")
-        expect(page.get_by_text("Preparing 'digits'")).to_be_visible()
+        door = page.get_by_role("link", name="Open my model")
+        expect(door).to_be_visible()
         settled(page)
-        first.click()
+        door.click()
         expect(page.get_by_role("textbox", name="Folder, table or archive")).to_be_visible()
         settled(page)
         page.get_by_role("textbox", name="Folder, table or archive").fill(str(folder))
@@ -90,5 +89,4 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
             next((folder / "red_[x](y)").glob("*.jpg"))
         )
         expect(page.get_by_text("Third prototype:")).to_be_visible(timeout=A_JOB)
-        expect(page.get_by_test_id("stSidebarNavLink").first).to_contain_text("Overview")  # no longer demos alone
         settled(page)

@@ -23,7 +23,7 @@ def test_preparation_survives_reloads_other_pages_and_a_closed_browser(browser: 
     with dashboard(root, tmp_path / "log") as address:
         first = browser.new_context(base_url=address)
         page = first.new_page()
-        page.goto("/")
+        page.goto("/prototypes?model=digits")
         expect(page.get_by_text("Preparing 'digits'.")).to_be_visible()
         expect(page.locator(".kx-card")).to_have_count(80)  # the data, at once
         assert no_sideways_scrolling(page)
@@ -34,7 +34,7 @@ def test_preparation_survives_reloads_other_pages_and_a_closed_browser(browser: 
         first.close()
         second = browser.new_context(base_url=address)
         page = second.new_page()
-        page.goto("/explain?image=3")
+        page.goto("/explain?image=3&model=digits")
         expect(page.get_by_text("Third prototype:")).to_be_visible()  # without a click
         second.close()
     reports = list((root / "jobs").glob("prepare-*.json"))

@@ -161,7 +161,7 @@ def test_the_look_survives_runs_pages_reloads_and_links(page: Page, browser: Bro
             break
         page.wait_for_timeout(100)
     assert not np.array_equal(pixels_of(shown_map(page)), before)
-    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("link", name="Prototypes", exact=True).click()
     expect(page.locator(".kx-card").first).to_be_visible()
     page.get_by_role("link", name="Explain").click()
     unchanged(page)
@@ -195,6 +195,4 @@ def test_a_photo_of_twelve_megapixels_is_sent_as_it_is_shown(page: Page) -> None
     received.clear()
     upload(page, "photo.jpg", photo.getvalue())
     assert pixels_of(shown_map(page)).shape == (384, 512, 3)
-    shown = page.locator(".kx-figures img[alt='Your image']").first
-    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [512, 384]
     assert 10_000 < sum(received) < 1_500_000

@@ -121,8 +121,9 @@ def test_it_keeps_nobody_out_and_fits_every_width(opened: Page, scheme: str) -> 
     assert serious(opened) == []
 
 
-def test_the_button_on_the_overview_downloads_it(page: Page) -> None:
-    open_page(page)
+def test_a_button_of_explore_downloads_it(page: Page) -> None:
+    open_page(page, "/explore")
+    page.get_by_role("button", name="Share").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Report (HTML)").click()
     assert download.value.suggested_filename == "digits-5-report.html"

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, settled, watched
+from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, of_digits, settled, wait_until, watched
 from tests.helpers.proxy import stripping_proxy
 from tests.helpers.servers import dashboard
 from tests.helpers.stores import snapshot
@@ -45,25 +45,22 @@ def has_ipv6() -> bool:
 
 def pictures_are_shown(page: Page) -> None:
     """Every picture of the page that is in view has been loaded."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "() => { const all = [...document.querySelectorAll('.kx-card img')].slice(0, 5);"
-        "return all.length > 0 && all.every((image) => image.complete && image.naturalWidth > 0); }"
+        "return all.length > 0 && all.every((image) => image.complete && image.naturalWidth > 0); }",
     )
 
 
 def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     """Open pages by their addresses, then go from one to another as a person does: nothing may be missing."""
     for path, last in pages.items():
-        page.goto(address + path)
+        page.goto(address + (path if path == "/" else of_digits(path)))
         expect(page.locator(last).first).to_be_attached(timeout=A_JOB)
         settled(page)
-        if path in ("/", "/prototypes"):
+        if path == "/prototypes":
             pictures_are_shown(page)
-        if path == "/embedding":
-            expect(page.locator(CANVAS)).to_have_attribute(
-                "aria-label", re.compile("Embedding map of 1,297 images and 50")
-            )
-    page.goto(f"{address}/")
+    page.goto(f"{address}{of_digits('/prototypes')}")
     pictures_are_shown(page)
     link = page.locator(CARDS).nth(2)
     target = link.evaluate("(card) => card.href")  # what a middle click opens
@@ -87,7 +84,7 @@ def test_every_page_is_whole_below_a_prefix(browser: Browser, below: str) -> Non
 
 def test_nothing_is_missing_behind_a_proxy_that_takes_the_prefix_away(browser: Browser, server: str) -> None:
     with stripping_proxy(server, "lab/kmex") as address, watched(browser, address) as page:
-        walk(page, address, {"/embedding": LAST["/embedding"]})
+        walk(page, address, {"/explore": LAST["/explore"]})
 
 
 def test_this_machine_is_reached_over_ipv6(browser: Browser, demo_cache: Path, tmp_path: Path) -> None:
@@ -95,7 +92,7 @@ def test_this_machine_is_reached_over_ipv6(browser: Browser, demo_cache: Path, t
         pytest.skip("This machine has no IPv6 loopback address.")
     with dashboard(demo_cache, tmp_path / "log", host="::1") as address, watched(browser, address) as page:
         assert address.startswith("http://[::1]:")
-        page.goto("/")
+        page.goto("/prototypes?model=digits")
         pictures_are_shown(page)
         settled(page)
 
@@ -226,9 +223,9 @@ def test_with_a_log_in_nobody_else_gets_anything(browser: Browser, demo_cache: P
             expect(page.get_by_role("button", name="Log in")).to_be_visible()
             settled(page)
             expect(page.get_by_role("slider")).to_have_count(0)
-            expect(page.get_by_text("Start from ImageNet weights")).to_have_count(0)
+            expect(page.get_by_text("Import weights")).to_have_count(0)
             page.context.add_cookies([{"name": "_streamlit_user", "value": signed(secret, address), "url": address}])
-            page.goto("/")
+            page.goto("/prototypes?model=digits")
             pictures_are_shown(page)
             expect(page.get_by_role("button", name="Log out")).to_be_visible()
             settled(page)
@@ -243,7 +240,7 @@ def signed(secret: str, origin: str) -> str:
 def test_a_read_only_server_explores_and_explains(browser: Browser, demo_cache: Path, tmp_path: Path) -> None:
     before = snapshot(demo_cache)
     with dashboard(demo_cache, tmp_path / "log", KMEX_READ_ONLY="1") as address, watched(browser, address) as page:
-        walk(page, address, {"/embedding": LAST["/embedding"]})
+        walk(page, address, {"/explore": LAST["/explore"]})
         page.goto(f"{address}/models")
         expect(page.get_by_text("This server is read-only")).to_be_visible()
         settled(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,19 +13,19 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
 LAST = {  # what a page shows last
-    "/": ".kx-card",
-    "/embedding": "[data-testid=stDownloadButton]",
+    "/": "text=Data and models",
+    "/explore": ".kx-timeline-scale",
     "/prototypes": ".kx-card",
-    "/sweep": "[data-testid=stDownloadButton]",
-    "/evaluate": "text=All numbers as CSV",
+    "/audit": "text=All numbers as CSV",
     "/attributes": "text=has no attributes",
-    "/compare": "text=Radar as CSV",
+    "/compare": "text=Strengths and weaknesses in one figure",
     "/explain": "text=Third prototype:",
     "/new": "text=Choose images to begin.",
-    "/models": "text=Start from ImageNet weights",
+    "/models": "text=Import weights",
 }
 
 expect.set_options(timeout=60_000)
+A_PAGE = 60  # seconds
 A_JOB = 240_000  # milliseconds that a page may wait for a job, which may wait for others on a busy machine
 
 
@@ -80,8 +81,16 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
     assert errors == []
 
 
-def open_page(page: Page, path: str = "/") -> None:
-    page.goto(path)
+def of_digits(path: str) -> str:
+    """The path of a page with the digits, unless it names others."""
+    if "model=" in path or "dataset=" in path:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}model=digits"
+
+
+def open_page(page: Page, path: str = "/prototypes") -> None:
+    """Open a page with the digits, unless the path names others."""
+    page.goto(of_digits(path))
     expect(page.get_by_role("slider", name="Prototypes per class")).to_be_visible()
 
 
@@ -95,6 +104,33 @@ def slide(page: Page, steps: int) -> None:
     slider.focus()
     for _ in range(abs(steps)):
         slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Wait until a condition holds, in JavaScript. `Page.wait_for_function` compiles its own again and again, which the
+    dashboard's Content-Security-Policy does not allow.
+    """
+    ended = time.monotonic() + A_PAGE
+    while not page.evaluate(condition):
+        assert time.monotonic() < ended, f"not in {A_PAGE} seconds: {condition}"
+        page.wait_for_timeout(50)
+
+
+def place_on_map(page: Page, name: str) -> tuple[float, float]:
+    """Where an image ("train-3", "test-7") or prototype ("prototype-12") of a map is in the window, once it rests."""
+    x, y = page.evaluate(
+        """async (name) => {
+          const {placeIn} = await import(new URL('assets/map/component.js', document.baseURI));
+          const now = () => placeIn(document.querySelector('.kx-map'), name);
+          for (let last; String(last) !== String(now()); ) {
+            last = now();
+            await new Promise((go) => setTimeout(go, 200));
+          }
+          return now();
+        }""",
+        name,
+    )
+    return x, y
 
 
 def explained(page: Page) -> None:
@@ -117,7 +153,7 @@ def fits(page: Page, width: int, height: int) -> None:
     """Resize the window: once the page has followed, it must not scroll sideways."""
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(400)
-    page.wait_for_function(FITS, timeout=20_000)
+    wait_until(page, FITS)
 
 
 def serious(page: Page) -> list[str]:

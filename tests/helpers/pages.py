@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
 
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -22,7 +24,9 @@ def clear_caches() -> None:
 
 
 def open_link(view: str, /, **query: str) -> AppTest:
-    """A page opened by a link, without another page before it."""
+    """A page opened by a link, without another page before it: of the digits, unless the link names others."""
+    if not {"model", "dataset"} & query.keys():
+        query["model"] = "digits"
     test = AppTest.from_file(str(FRAME), default_timeout=60)
     for name, value in query.items():
         test.query_params[name] = value
@@ -51,6 +55,11 @@ def figures(test: AppTest) -> list[dict[str, Any]]:
     return [figure for data in sent for figure in data.get("figures", [])]
 
 
+def header(test: AppTest) -> dict[str, str]:
+    """The numbers in the head of Explore, and what their tooltips say."""
+    return {one.value.replace("\\", ""): one.proto.help for one in test.main.markdown if one.proto.help}
+
+
 def button(test: AppTest, label: str) -> Button:
     return next(one for one in test.button if one.label == label)
 
@@ -61,3 +70,10 @@ def address(test: AppTest) -> dict[str, str]:
 
 def said(test: AppTest) -> str:
     return "\n".join(warning.value.replace("\\", "").replace("\u2060", "") for warning in test.warning)
+
+
+def links(test: AppTest) -> dict[str, dict[str, list[str]]]:
+    """The query parameters of the page's links of our own, by their texts."""
+    bodies = [one.proto.body for one in test.get("html") if 'class="kx-link"' in one.proto.body]
+    shown = [link for body in bodies for link in ElementTree.fromstring(body).iter("a")]
+    return {str(link.text): parse_qs(urlsplit(link.attrib["href"]).query) for link in shown}

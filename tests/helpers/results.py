@@ -36,7 +36,7 @@ def summary(**values: float | str | None) -> Summary:
     return Summary(**{**usual, **values})
 
 
-def sweep_of(reach: int = 4, classes: int = 2, images: int = 100, **values: ArrayLike) -> Sweep:
+def sweep_of(reach: int = 4, classes: int = 2, images: int = 100, **values: ArrayLike | None) -> Sweep:
     """A sweep of no training images; curves are given as numbers for all steps or one for each."""
     steps = np.arange(1, reach + 1)
     usual: dict[str, Any] = {

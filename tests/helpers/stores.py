@@ -31,6 +31,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     root = shared / f"converted-{name}"
+    root.mkdir(parents=True, exist_ok=True)  # what ships with the product is not written into it
     with FileLock(shared / f"converted-{name}.lock"):
         if not (shared / f"converted-{name}.done").exists():
             store = Store(root)

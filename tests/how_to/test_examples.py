@@ -141,6 +141,6 @@ def test_the_page_opens(tmp_path: Path, demo_cache: Path) -> None:
     )
     title, images = json.loads(run(with_example("page", tmp_path), demo_cache, "-c", script).splitlines()[-1])
     assert title == "Confusions"
-    answer = kmex(ROOT, demo_cache, "convert", "--model", "digits", "--k", "5")
+    answer = kmex(ROOT, demo_cache, "convert", "--model", "faces", "--k", "5")
     assert sum(images) == answer["test_images"] - round(answer["accuracy_kmex"] * answer["test_images"])
     assert images == sorted(images, reverse=True)

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import * as data from '../../app/assets/web/map/data.js';
+import { drawnImages } from '../../app/assets/web/explore/drawn.js';
+import { indices, maskOf } from '../../app/assets/web/map/mask.js';
 
 // images as the server sends them: places, labels, the black box's predictions
 const buffer = (places, labels, blackBox, far) => {
@@ -60,32 +62,18 @@ test('a class is named at the median of its training images', () => {
   ]);
 });
 
-test('predictions are read from base64, two bytes each', () => {
-  const predicted = Buffer.from(Uint16Array.of(1, 300, 65535).buffer).toString('base64');
-  assert.deepEqual([...data.readLayer({ ...layer, predicted }).predicted], [1, 300, 65535]);
-});
-
 test('the images to show', () => {
-  const visible = (show, classes, withTest) => data.visible(cloud, layer, { show, classes, test: withTest });
-  assert.equal(visible('all', null, true), null);
-  assert.deepEqual(visible('all', null, false), [0, 1, 2]);
-  assert.deepEqual(visible('all', [1], true), [2, 3]);
-  assert.deepEqual(visible('all', [], true), []);
-  assert.deepEqual(visible('wrong', null, true), [1, 2]);
-  assert.deepEqual(visible('disagree', null, true), [2, 3]);
-  assert.deepEqual(visible('disagree', [1], false), [2]);
-});
-
-test('prototypes change which images are shown only where predictions count', () => {
-  const key = (show, url) => data.filterKey({ show, classes: [1, 2], test: true, layer: { url } });
-  assert.equal(key('all', 'a'), key('all', 'b'));
-  assert.notEqual(key('wrong', 'a'), key('wrong', 'b'));
-  assert.notEqual(key('wrong', 'a'), key('disagree', 'a'));
-});
-
-test('a choice of no class is another than one of all', () => {
-  const key = (classes) => data.filterKey({ show: 'all', classes, test: true, layer: { url: '' } });
-  assert.notEqual(key([]), key(null));
+  const shown = (show, classes, withTest) => {
+    const mask = drawnImages(cloud, layer, { show, classes: classes && new Set(classes), test: withTest });
+    return mask && indices(mask);
+  };
+  assert.equal(shown('all', null, true), null);
+  assert.deepEqual(shown('all', null, false), [0, 1, 2]);
+  assert.deepEqual(shown('all', [1], true), [2, 3]);
+  assert.deepEqual(shown('all', [], true), []);
+  assert.deepEqual(shown('wrong', null, true), [1, 2]);
+  assert.deepEqual(shown('disagree', null, true), [2, 3]);
+  assert.deepEqual(shown('disagree', [1], false), [2]);
 });
 
 test('names of images and prototypes lead back to them', () => {
@@ -126,10 +114,21 @@ test('what is said of an image', () => {
 
 test('only images that are shown are marked as far from all others', () => {
   assert.deepEqual(data.farOf(cloud, null), [1, 3]);
-  assert.deepEqual(data.farOf(cloud, [0, 1, 2]), [1]);
+  assert.deepEqual(
+    data.farOf(
+      cloud,
+      maskOf(4, (i) => i < 3),
+    ),
+    [1],
+  );
 });
 
-test('dots of many images are smaller and paler', () => {
-  const [few, many] = [data.dots(5000), data.dots(5001)];
-  assert.ok(many.pointSize[0] < few.pointSize[0] && many.opacity < few.opacity);
+test('dots of many images are smaller and paler, and grow when one comes nearer', () => {
+  const [few, many, near] = [data.dots(1000, 1), data.dots(70000, 1), data.dots(70000, 10)];
+  assert.ok(many.train < few.train && many.opacity < few.opacity && many.train < many.test);
+  assert.ok(near.train > many.train && data.dots(70000, 1e6).train < 10);
+});
+
+test('a cloud knows how far its images reach', () => {
+  assert.ok(Math.abs(cloud.reach[0] - 1 / 1.05) < 1e-6 && Math.abs(cloud.reach[1] - 0.25 / 1.05) < 1e-6);
 });

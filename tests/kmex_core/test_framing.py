@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
+from kmex_core.base.errors import InputError
+from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed, read_framing
 from kmex_core.data.network_input import to_pixels
 from kmex_core.data.preprocessing import Preprocessing
 
@@ -97,3 +98,58 @@ def test_any_picture_can_be_framed(
         assert sorted(shown.shape[:2]) == sorted((height, width))
     else:
         assert shown.shape[0] == shown.shape[1]
+
+
+# the same table is in tests/javascript/framing.test.js: the page and the server must mean the same
+TEXTS = {
+    "": Framing(),
+    "turn90": Framing(turns=1),
+    "pad": Framing("pad"),
+    "turn270_pad_invert": Framing("pad", 3, True),
+    "region-350-0-1000": Framing("region", size=0.35, across=0, down=1),
+    "turn180_region-1000-500-333_invert": Framing("region", 2, True, 1.0, 0.5, 0.333),
+    "invert": Framing(inverted=True),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_names_a_framing(text: str) -> None:
+    assert read_framing(text) == TEXTS[text]
+    assert TEXTS[text].text == text
+
+
+@given(
+    st.sampled_from(list(CROPS)), st.integers(0, 9), st.booleans(), st.floats(SMALLEST, 1), st.floats(0, 1),
+    st.floats(0, 1),
+)  # fmt: skip
+def test_every_framing_has_a_text_that_names_it(
+    crop: str, turns: int, inverted: bool, size: float, across: float, down: float
+) -> None:
+    framing = Framing(crop, turns, inverted, size, across, down)
+    again = read_framing(framing.text)
+    assert (again.crop, again.turns, again.inverted) == (crop, turns % 4, inverted)
+    if crop == "region":
+        assert (again.size, again.across, again.down) == pytest.approx((size, across, down), abs=0.0005001)
+    assert again.text == framing.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["turn", "turn0", "turn45", "pad_", "_invert", "invert_pad", "pad_region-500-0-0", "region-0500-0-0", "pad\n",
+     "region-49-0-0", "region-1001-0-0", "region-500-0-1001", "region-500-0", "region-٥٠٠-0-0", "INVERT", "pad__invert",
+     "turn90" * 10_000],
+)  # fmt: skip
+def test_a_text_that_names_no_framing_gets_a_sentence(text: str) -> None:
+    with pytest.raises(InputError, match="Invalid framing") as error:
+        read_framing(text)
+    assert len(str(error.value)) < 400
+
+
+@given(st.text(alphabet="turn0987pad_region-invs", max_size=30))
+def test_whatever_is_read_is_written_as_it_was(text: str) -> None:
+    try:
+        framing = read_framing(text)
+    except InputError:
+        return
+    assert framing.text == text
+    framed(WIDE, framing)

@@ -8,6 +8,7 @@ import pytest
 
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError, StoreError
+from kmex_core.base.location import SHIPPED
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -64,7 +65,7 @@ def test_the_demo_is_good_enough_to_show(demo: Store, digits: ModelInfo) -> None
     assert summary.accuracy_black_box is not None
     assert summary.accuracy_black_box > 0.95
     assert summary.accuracy_kmex > summary.accuracy_black_box - 0.005
-    assert models.EMBEDDED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20
+    assert SHIPPED.joinpath("digits.safetensors").stat().st_size < 2 * 2**20
 
 
 def test_a_damaged_embedding_is_computed_again(store: Store) -> None:

@@ -9,6 +9,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kmex_core.base import plain_text
 
@@ -50,6 +52,16 @@ JOINER = plain_text.JOINER
 )  # fmt: skip
 def test_markdown_means_nothing_in_a_name(name: str, escaped: str) -> None:
     assert plain_text.markdown(name) == escaped
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_names_in_a_sentence_are_the_same_without_markdown(name: str, other: str) -> None:
+    def shown(text: str) -> str:
+        return " ".join(plain_text.plain(text).split()).replace(JOINER, "")
+
+    sentence = f"It is **{plain_text.markdown(name)}**, not {plain_text.markdown(other)}."
+    spans = [("It is ", False), (shown(name), True), (f", not {shown(other)}.", False)]
+    assert plain_text.spans(sentence) == [(text, strong) for text, strong in spans if text]
 
 
 def test_a_message_keeps_its_lines_and_its_code() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from torch import nn
 
-from app.components.shared.relevance import ground, mapped
 from app.figures.concepts import concept_figure
+from app.figures.overlay import ground, mapped
 from kmex_core import KMEx
 from kmex_core.analysis.concept_picture import SIDE, concept_picture
 from kmex_core.data.display import PALE, SHOWN, box_pixels, overlay

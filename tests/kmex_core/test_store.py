@@ -24,10 +24,9 @@ from kmex_core.base import files, location
 from kmex_core.base import store as store_module
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import digest, read_description, read_file, write_bytes, write_file
-from kmex_core.base.location import default_root
+from kmex_core.base.location import SHIPPED, default_root
 from kmex_core.base.progress import Event
 from kmex_core.base.store import Store, checked_name
-from kmex_core.models import catalogue as models
 from tests.helpers.paths import ROOT
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7), "empty": np.empty((0, 4), np.int64)}
@@ -87,7 +86,7 @@ def test_files_without_a_digest_of_the_description_are_read(tmp_path: Path) -> N
     text = '{"seed": 3}'
     path.write_bytes(save({"a": np.ones(2)}, {"kmex": text, "digest": digest({"a": np.ones(2)}, text)}))
     assert read_description(path) == read_file(path)[1] == {"seed": 3}
-    for demo in models.EMBEDDED.glob("*.safetensors"):
+    for demo in SHIPPED.glob("*.safetensors"):
         assert read_description(demo) == read_file(demo)[1]
 
 

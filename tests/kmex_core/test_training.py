@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from kmex_core.base.errors import InputError, StoreError, TrainingError
+from kmex_core.base.location import SHIPPED
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -235,7 +236,7 @@ def test_unknown_and_damaged_models(store: Store, folder: Path) -> None:
     with pytest.raises(StoreError, match=r"net\.safetensors"):
         models.load(store, "net")
     found, broken = models.list_models(store)
-    assert {info.name for info in found} == {path.stem for path in models.EMBEDDED.glob("*.safetensors")}
+    assert {info.name for info in found} == {path.stem for path in SHIPPED.glob("*.safetensors")}
     assert len(broken) == 1
 
 

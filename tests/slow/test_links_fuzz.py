@@ -21,7 +21,7 @@ TEXTS = st.one_of(
     st.text(max_size=12),
 )  # fmt: skip
 KEYS = {
-    "overview": ["dataset", "model", "k", "kmex"],
+    "explore": ["dataset", "model", "k", "kmex"],
     "explain": ["source", "image", "training", "model"],
     "prototypes": ["prototype", "order", "classes", "own", "others", "view"],
     "embedding": ["point", "show", "test", "classes", "table", "view"],

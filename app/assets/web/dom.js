@@ -43,3 +43,37 @@ export function penOf(canvas, settings) {
   if (!pen) throw new Error('This browser gave no 2D context.');
   return pen;
 }
+
+/**
+ * Sets an attribute where it differs.
+ *
+ * @param {Element} target
+ * @param {string} name
+ * @param {string} value
+ */
+export function set(target, name, value) {
+  if (target.getAttribute(name) !== value) target.setAttribute(name, value);
+}
+
+/**
+ * Sets a text where it differs.
+ *
+ * @param {Node} target
+ * @param {string} text
+ */
+export function say(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+/**
+ * The first `wanted` of a list, which grows and shrinks at its end.
+ *
+ * @template {{ root: Element }} Part
+ * @param {Part[]} parts
+ * @param {number} wanted
+ * @param {() => Part} create
+ */
+export function fit(parts, wanted, create) {
+  while (parts.length > wanted) parts.pop()?.root.remove();
+  while (parts.length < wanted) parts.push(create());
+}

@@ -1,11 +1,11 @@
 // @ts-check
 // Cards with pictures in rows by group: kept in place where they stay the same, so that nothing flickers.
 
-import { element } from './dom.js';
+import { element, fit, set } from './dom.js';
 
 /**
  * @typedef {object} Card
- * @property {string} id what a click on it gives
+ * @property {string} id what a click on it gives; "" where the browser follows `href`
  * @property {string} picture its address below the data set's pictures, without ".png"; "" for none
  * @property {string} about what it is, for those who cannot see it and as a tool tip
  * @property {string} text below the picture
@@ -39,30 +39,6 @@ export async function show(component) {
   };
 }
 
-/**
- * Sets an attribute where it differs.
- *
- * @param {Element} target
- * @param {string} name
- * @param {string} value
- */
-function set(target, name, value) {
-  if (target.getAttribute(name) !== value) target.setAttribute(name, value);
-}
-
-/**
- * The first `wanted` of a list, which grows and shrinks at its end.
- *
- * @template {{ root: Element }} Part
- * @param {Part[]} parts
- * @param {number} wanted
- * @param {() => Part} create
- */
-function fit(parts, wanted, create) {
-  while (parts.length > wanted) parts.pop()?.root.remove();
-  while (parts.length < wanted) parts.push(create());
-}
-
 class Gallery {
   /** @param {GalleryComponent} component */
   constructor(component) {
@@ -86,7 +62,16 @@ class Gallery {
   /** @param {MouseEvent} event */
   click(event) {
     const card = event.target instanceof Element && event.target.closest('a');
-    if (!card || !card.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    if (
+      !card ||
+      !card.href ||
+      !card.dataset.id ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.shiftKey ||
+      event.button !== 0
+    )
+      return;
     event.preventDefault();
     this.component.setTriggerValue('picked', card.dataset.id);
   }

@@ -211,19 +211,13 @@ class Matrix {
     if (about) cell.title = about;
     if (!conditions.length) return cell;
     const href = addressOf(this.component.data.explore, conditions);
-    const link = element('a', { href, tabindex: '-1', ...(about ? { 'aria-label': about } : {}) }, cell);
-    link.dataset.conditions = JSON.stringify(conditions);
-    return link;
+    return element('a', { href, tabindex: '-1', ...(about ? { 'aria-label': about } : {}) }, cell);
   }
 
   /** @param {MouseEvent} event */
   click(event) {
-    const target = event.target instanceof Element ? event.target.closest('a, button') : null;
-    if (target instanceof HTMLButtonElement) this.fold(target.dataset.row ?? '');
-    if (!(target instanceof HTMLAnchorElement)) return;
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
-    event.preventDefault();
-    this.component.setTriggerValue('open', JSON.parse(target.dataset.conditions ?? '[]'));
+    const button = event.target instanceof Element ? event.target.closest('button') : null;
+    if (button) this.fold(button.dataset.row ?? '');
   }
 
   /** @param {string} title of the row to fold or unfold */

@@ -6,17 +6,19 @@ import numpy as np
 import streamlit as st
 
 from app import read
+from app.claims.predictions import sides
 from app.components.explain.explanation import show_verdict
 from app.components.explain.image_picker import Picked
-from app.components.shared.relevance import ground, mapped, plain, show_figures
+from app.components.shared.relevance import show_figures
+from app.figures.overlay import ground, mapped, plain
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import DEFAULT_TARGET, MapKind
-from kmex_core.relevance.types import Explanation, RelevanceMaps
+from kmex_core.relevance.types import Explanation
 
-COLUMNS = 4
+COLUMNS = 3
 
 
 def show_contrast(
@@ -63,22 +65,11 @@ def show_contrast(
         exemplars = [ground(train.image(int(prototypes.exemplar[each])), preprocessing) for each in (p, q)]
         figures = [
             plain(exemplars[0], f"Nearest prototype of {names[own]}"),
-            plain(image, "Your image"),
             mapped(image, found, 0, f"Red speaks for {names[own]}, blue for {names[rival]}"),
             plain(exemplars[1], f"Nearest prototype of {names[rival]}"),
         ]
         show_figures("contrast", figures, COLUMNS)
-        st.caption(_shares(found, names[own], names[rival]))
+        st.caption(sides(found, names[own], names[rival]))
         if not known:  # else it is that of the nearest prototype, below
             (verdict,) = read.verdicts(chosen, picked.name, picked.pixels, [p], found)
             show_verdict("contrast-verdict", verdict, names[own])
-
-
-def _shares(found: RelevanceMaps, own: str, rival: str) -> str:
-    """How much of the map speaks for either side, in words."""
-    values = found.values[0]
-    positive = float(values[values > 0].sum()) / max(float(np.abs(values).sum()), 1e-12)
-    return (
-        f"Of the map's magnitude, {positive:.0%} speaks for **{markdown(own)}** and {1 - positive:.0%} for "
-        f"**{markdown(rival)}**."
-    )

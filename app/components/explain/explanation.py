@@ -9,20 +9,21 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import claims, read
+from app import read
+from app.claims.predictions import how_far, map_verdict, map_worth
 from app.components.explain.image_picker import Picked
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import choose_maps, ground, mapped, plain, show_figures, show_look
+from app.components.shared.relevance import choose_maps, show_figures, show_look
+from app.figures.overlay import ground, mapped, plain
 from app.figures.relevance import margin_figure
 from app.selection import Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
-from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.types import Prototypes
 from kmex_core.relevance.catalogue import METHODS, MapKind
 from kmex_core.relevance.types import JUDGED, Explanation, MapVerdict
 
-COLUMNS = 4
+COLUMNS = 3
 
 
 def choose_usable_maps(chosen: Selection) -> MapKind:
@@ -80,14 +81,10 @@ def show_comparison(
         name = info.class_names[prototypes.classes[p]]
         with st.container(border=True):
             st.markdown(_heading(chosen, row, p, name, explanation, prototypes))
-            left, right = st.columns(2)
+            left, right = st.columns([1, 2])
             with left:
                 about = f"Relevance for prototype {p} in your image"
-                figures = [
-                    plain(image, "Your image"),
-                    mapped(image, explanation.maps, row, "Relevance in your image", about),
-                ]
-                show_figures(f"pair-{row}", figures, COLUMNS // 2)
+                show_figures(f"pair-{row}", [mapped(image, explanation.maps, row, "Relevance in your image", about)], 1)
             places.append(Places(right.container(), st.container()))
     return places
 
@@ -106,7 +103,7 @@ def show_exemplars(
                 plain(exemplar, f"Exemplar: training image {index:,}"),
                 mapped(exemplar, read.prototype_map(chosen, p, maps), 0, "Relevance in the exemplar", about),
             ]
-            show_figures(f"exemplar-{row}", figures, COLUMNS // 2)
+            show_figures(f"exemplar-{row}", figures, COLUMNS - 1)
 
 
 def show_verdicts(
@@ -126,7 +123,8 @@ def show_verdicts(
 def show_verdict(key: str, verdict: MapVerdict, class_name: str) -> None:
     """Show what a relevance map is worth, in words and as a small curve."""
     words, curve = st.columns([3, 2], vertical_alignment="center")
-    words.caption(claims.map_verdict(verdict, JUDGED, class_name))
+    words.markdown(map_worth(verdict))
+    words.caption(map_verdict(verdict, JUDGED, class_name))
     if verdict.margin is not None:
         with curve:
             show_figure(key, margin_figure(verdict, JUDGED), "How much of the margin is left without the top pixels")
@@ -141,21 +139,15 @@ def show_black_box(chosen: Selection, explanation: Explanation, pixels: np.ndarr
     with st.container(border=True):
         what = "For comparison: black box" if chosen.has_black_box else "Prediction (all prototypes)"
         st.markdown(f"**{what}, {markdown(name)}** · probability {explanation.black_box.max():.1%}")
-        figures = [
-            plain(image, "Your image"),
-            mapped(image, explanation.black_box_map, 0, f"Relevance for {name}"),
-        ]
+        figures = [mapped(image, explanation.black_box_map, 0, f"Relevance for {name}")]
         show_figures("pair-black-box", figures, COLUMNS)
 
 
 def _heading(chosen: Selection, row: int, p: int, name: str, explanation: Explanation, prototypes: Prototypes) -> str:
     place = ("Nearest", "Second", "Third")[row] if row < 3 else f"{row + 1}."
     decides = " (decides)" if row == 0 and chosen.is_kmex else ""
-    dot_product = not chosen.is_kmex and MODEL_KINDS[chosen.model.kind].similarity_from == "dot product"
-    distance = "" if dot_product else f" · distance ↓ {explanation.distance[p]:.2f}"
     return (
         f"**{place} prototype{decides}: {markdown(name)}**, number {p} · "
-        f"similarity ↑ **{explanation.similarity[p]:.3f}**"
-        f"{distance} · importance {prototypes.importance[p]:.0%} "
+        f"**{how_far(chosen, prototypes, explanation, p)}** · importance {prototypes.importance[p]:.0%} "
         f"({int(prototypes.count[p]):,} training images)"
     )

@@ -1,4 +1,4 @@
-"""What the network sees of an upload: the controls that crop, rotate and invert it, and a preview."""
+"""What the network sees of an image: the controls that crop, rotate and invert it, and a preview."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app.components.shared.picture import show_picture
-from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed
+from app.links import pick, picked, refuse
+from kmex_core.base.errors import InputError
+from kmex_core.data.framing import CROPS, SMALLEST, Framing, distortion, framed, read_framing
 from kmex_core.data.network_input import to_pixels
 from kmex_core.models.info import ModelInfo
 
@@ -22,9 +24,12 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
         pixels: the picture, (H, W) or (H, W, 3) uint8.
         name: what names the picture, so that another one starts anew.
     """
+    _take_address(name)
     preview, controls = st.columns([1, 3], vertical_alignment="center")
     with controls:
         framing = _controls(info, pixels, name)
+        pick("framing", framing.text)
+        st.session_state[_told(name)] = framing.text
         st.caption(_words(info, pixels, framing))
     height, width = info.preprocessing.size
     seen = to_pixels([framed(pixels, framing)], info.preprocessing)[0].permute(1, 2, 0).numpy()
@@ -39,6 +44,29 @@ def choose_framing(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     return framing
 
 
+def _told(name: str) -> str:
+    return f"framing-{name}"
+
+
+def _take_address(name: str) -> None:
+    """Set the controls to the framing that the address names, unless the address has it from them."""
+    text = picked("framing")
+    if f"crop-{name}" in st.session_state and text == st.session_state.get(_told(name)):
+        return
+    try:
+        framing = read_framing(text)
+    except InputError as error:
+        refuse("framing", text, str(error))
+        framing = Framing()
+    values = {
+        "crop": framing.crop,
+        "turns": framing.turns,
+        "invert": framing.inverted,
+        **{key: round(100 * getattr(framing, key), 1) for key in ("size", "across", "down")},
+    }
+    st.session_state.update({f"{key}-{name}": value for key, value in values.items()})
+
+
 def _controls(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
     turns = f"turns-{name}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -46,7 +74,6 @@ def _controls(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
             "Crop",
             list(CROPS),
             format_func=CROPS.__getitem__,
-            default="whole",
             required=True,
             key=f"crop-{name}",
             width="content",
@@ -72,17 +99,19 @@ def _controls(info: ModelInfo, pixels: np.ndarray, name: str) -> Framing:
                 "Size (%)",
                 "size",
                 name,
-                round(100 * SMALLEST),
-                100,
+                100 * SMALLEST,
+                100.0,
                 "Side of the region, in per cent of the image's shorter side.",
             )
-            across = _percent("Across (%)", "across", name, 0, 50, "0 is the left edge, 100 the right edge.")
-            down = _percent("Down (%)", "down", name, 0, 50, "0 is the top edge, 100 the bottom edge.")
+            across = _percent("Across (%)", "across", name, 0.0, 50.0, "0 is the left edge, 100 the right edge.")
+            down = _percent("Down (%)", "down", name, 0.0, 50.0, "0 is the top edge, 100 the bottom edge.")
     return Framing(crop, st.session_state.get(turns, 0), inverted, size, across, down)
 
 
-def _percent(title: str, key: str, name: str, least: int, start: int, about: str) -> float:
-    return st.slider(title, least, 100, start, key=f"{key}-{name}", width=180, help=about) / 100
+def _percent(title: str, key: str, name: str, least: float, start: float, about: str) -> float:
+    place = f"{key}-{name}"
+    st.session_state.setdefault(place, start)  # a slider that was hidden meanwhile is forgotten
+    return float(st.slider(title, least, 100.0, step=0.1, format="%.1f", key=place, width=180, help=about)) / 100
 
 
 def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
@@ -93,7 +122,4 @@ def _words(info: ModelInfo, pixels: np.ndarray, framing: Framing) -> str:
     if framing.crop == "whole" and preprocessing.resize == "squeeze" and stretched >= SQUARE:
         shape = f", **squeezed into a square** (one side shrinks {stretched:.2f} times as much as the other)"
     colour = "greyscale" if info.channels == 1 else "colour"
-    return (
-        f"{width:,} × {height:,} pixels{shape}; {preprocessing.placing}, {colour}. The image "
-        "and these settings are discarded when you leave this page and are not part of the link."
-    )
+    return f"{width:,} × {height:,} pixels{shape}; {preprocessing.placing}, {colour}. The link has these settings."

@@ -1,8 +1,12 @@
-"""The choice of the image to explain: a test image, a training image or an upload."""
+"""The choice of the image to explain: a test image, a training image or an upload.
+
+The address names it as that of Explore does (`picture=test-3`, or the digest of an upload that the server still has,
+with `framing`), or by where it comes from and its number.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +15,10 @@ import streamlit as st
 from app import claims, read
 from app.components.explain.framing import choose_framing
 from app.components.shared.messages import show_error, upload_limit
-from app.links import bound, number_in, one_of
+from app.links import bound, number_in, one_of, pick, picked
 from app.selection import Selection
 from app.wording import message
+from app.workspace.pictures import Shown, keep_picture, picture_of
 from kmex_core.base.errors import InputError
 from kmex_core.data.framing import framed
 from kmex_core.data.pictures import FORMATS_TEXT, MAX_BYTES, SUFFIXES
@@ -21,7 +26,8 @@ from kmex_core.data.registry import Split
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.types import Conversion
 
-SOURCES = ("Test image", "Training image", "Upload")
+SOURCES = TEST, TRAINING, UPLOAD = ("Test image", "Training image", "Upload")
+_OF_DATA = re.compile(r"(test|train)-(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +49,57 @@ class Picked:
 
 def pick_image(chosen: Selection, converted: Conversion) -> Picked | None:
     """Show the choice; None while nothing can be explained (a message says why)."""
+    _take_address()
     source = st.segmented_control(
         "Image from",
         SOURCES,
-        default=SOURCES[0],
+        default=TEST,
         required=True,
         key="source",
-        bind=bound("source", one_of(SOURCES), f"Choose one of {', '.join(SOURCES)}.", SOURCES[0]),
+        bind=bound("source", one_of(SOURCES), f"Choose one of {', '.join(SOURCES)}.", TEST),
+        on_change=_forget_picture,
     )
-    if source == SOURCES[2]:
-        return _upload(chosen.model)
-    if source == SOURCES[1]:
-        return _training_image(chosen.model)
-    return _test_image(chosen, converted)
+    if source == UPLOAD:
+        found = _upload(chosen)
+    elif source == TRAINING:
+        found = _training_image(chosen.model)
+    else:
+        found = _test_image(chosen, converted)
+    if found is None:
+        return None
+    for note in found.notes:
+        st.caption(f":material/info: {message(note)}")
+    with st.expander(
+        "Crop, rotate, invert", icon=":material/crop:", expanded=source == UPLOAD or picked("framing") != ""
+    ):
+        framing = choose_framing(chosen.model, found.pixels, found.picture)
+    name = "-".join(part for part in (found.picture, framing.text) if part)
+    return Picked(name, found.title, framed(found.pixels, framing), found.label)
 
 
-def _test_image(chosen: Selection, converted: Conversion) -> Picked:
+def _take_address() -> None:
+    """Let an address that names a picture choose it: an image of the data set by its number, any other as an upload."""
+    picture = picked("picture")
+    if picture == "":
+        return
+    match = _OF_DATA.fullmatch(picture)
+    if match is None:
+        st.session_state["source"] = UPLOAD
+        return
+    pick("picture", "")
+    source, key = (TEST, "image") if match[1] == "test" else (TRAINING, "training")
+    st.session_state["source"] = source
+    # widgets take what the address says from the beginning of a run, which says, too, when there is no such image
+    st.query_params.update({"source": source, key: match[2]})
+    st.rerun()
+
+
+def _forget_picture() -> None:
+    pick("picture", "")
+    pick("framing", "")
+
+
+def _test_image(chosen: Selection, converted: Conversion) -> Shown:
     data = read.dataset(chosen.model)
     test = data.split("test")
     wrong = np.flatnonzero(converted.test_predicted != test.labels)
@@ -77,14 +118,14 @@ def _test_image(chosen: Selection, converted: Conversion) -> Picked:
                 differ,
                 "A random test image on which the two disagree.",
             )
-    return Picked(f"test-{index}", f"Test image {index}", test.image(index), int(test.labels[index]))
+    return picture_of(data, f"test-{index}")
 
 
-def _training_image(info: ModelInfo) -> Picked:
+def _training_image(info: ModelInfo) -> Shown:
     data = read.dataset(info)
     train = data.split("train")
     index = _number("Training", "training", train, claims.seen_in_training(info, "train", data.fingerprint))
-    return Picked(f"train-{index}", f"Training image {index}", train.image(index), int(train.labels[index]))
+    return picture_of(data, f"train-{index}")
 
 
 def _number(kind: str, key: str, split: Split, about: str) -> int:
@@ -98,6 +139,7 @@ def _number(kind: str, key: str, split: Split, about: str) -> int:
             key=key,
             bind=bound(key, number_in(0, most), f"{kind} images are numbered 0 to {most:,}.", 0),
             width=220,
+            on_change=_forget_picture,
             help=f"Position in the {kind.lower()} split. {about}",
         )
     )
@@ -105,32 +147,32 @@ def _number(kind: str, key: str, split: Split, about: str) -> int:
 
 def _jump(text: str, choices: np.ndarray, about: str) -> None:
     def go() -> None:
+        _forget_picture()
         st.session_state["image"] = int(np.random.default_rng().choice(choices))
 
     st.button(text, on_click=go, disabled=len(choices) == 0, help=about, icon=":material/casino:")
 
 
-def _upload(info: ModelInfo) -> Picked | None:
+def _upload(chosen: Selection) -> Shown | None:
     most = upload_limit(MAX_BYTES // 2**20)
     file = st.file_uploader(
         f"Image file ({FORMATS_TEXT}, up to {most} MB)",
         type=list(SUFFIXES),
         key="upload",
         max_upload_size=most,
+        on_change=_forget_picture,
         help="Any size and colour mode; the image is scaled to the network's input. The server keeps it in "
         "memory only.",
     )
-    if file is None:
-        st.info("Choose an image file, or drop one on the field above.", icon=":material/upload:")
-        return None
-    content = file.getvalue()
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
-        picture = read.picture(digest, content, f"'{file.name}'")
+        if file is not None:
+            shown = keep_picture(file.getvalue(), file.name)
+            pick("picture", shown.picture)
+            return shown
+        if named := picked("picture"):
+            return picture_of(read.dataset(chosen.model), named)
     except InputError as error:
         show_error(str(error), ":material/broken_image:")
         return None
-    for note in picture.notes:
-        st.caption(f":material/info: {message(note)}")
-    framing = choose_framing(info, picture.pixels, digest)
-    return Picked(f"upload-{digest}-{framing}", file.name, framed(picture.pixels, framing))
+    st.info("Choose an image file, or drop one on the field above.", icon=":material/upload:")
+    return None

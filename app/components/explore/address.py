@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-from app.components.shared.embedding_map import VIEW
 from app.links import pick, pick_all, picked, picked_all, refuse
 from app.selection import KS, Selection
 
 MOST = 2000  # characters of a parameter
+VIEW = re.compile(
+    r"(-?\d{1,9}(\.\d{1,9})?_){2}(?=.*[1-9])\d{1,9}(\.\d{1,9})?", re.ASCII
+)  # as map/geometry.js writes it
 SHOWN = ("all", "wrong", "disagree")
 _TEXTS = ("colour", "show", "point", "view", "picture", "framing")
 _DEFAULTS = {"colour": "class", "show": "all"}

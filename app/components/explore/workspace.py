@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -10,19 +11,19 @@ from app import read
 from app.components.explore.address import address_now, remember_address
 from app.components.shared.job_panel import follow
 from app.components.shared.sweeps import computed_here
-from app.components.shared.web import component
+from app.components.shared.web import EXPLORE, component
 from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import MEANWHILE
+from app.workspace.given import given
 from app.workspace.sources import source_text
+from app.workspace.timeline import timeline
 from kmex_core.base.store import read_only
 from kmex_core.commands.embedding_map import embedding_map_job
 from kmex_core.commands.sweep import sweep_job
-from kmex_core.data import registry as datasets
-from kmex_core.data.colours import class_colours
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import KMeans
 
-_explore = component("explore")
+_explore = component(*EXPLORE)
 KEY = "explore"
 
 
@@ -52,30 +53,12 @@ def show_workspace(chosen: Selection) -> None:
 
 def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
     info, subject = chosen.model, read.subject(chosen.model)
-    data, map_key = subject.data, subject.embedding_map().key
-    projection = read.result(subject.embedding_map())
-    timeline = _timeline(chosen)
-    sources = [chosen.source, *(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if timeline)]
+    over_k = _timeline(chosen)
+    sources = [KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric) for k in KS if over_k]
     return {
+        **given(subject, chosen, sources, over_k),
         "base": workspace.base(info.name),
-        "pictures": pictures.folder(info.name, data.fingerprint),
-        "model": {
-            "name": info.name,
-            "title": datasets.title(info.dataset),
-            "by": chosen.title,
-            "beside": chosen.has_black_box,
-            "classes": list(info.class_names),
-            "colours": list(class_colours(len(info.class_names))),
-            "attributes": list(data.split("train").attribute_names),
-            "train": len(projection.train),
-            "test": len(projection.test),
-            "side": info.image_size,
-            "state": data.fingerprint,
-        },
-        "cloud": f"cloud/{map_key}.bin",
-        "sources": {source_text(source): _addresses(chosen, source) for source in sources},
-        "source": source_text(chosen.source),
-        "timeline": timeline,
+        "pictures": pictures.folder(info.name, subject.data.fingerprint),
         "readOnly": read_only(),
         "address": address,
         "turn": _turn(),
@@ -88,22 +71,12 @@ def _turn() -> int:
     return turn if isinstance(turn, int) else 0
 
 
-def _addresses(chosen: Selection, source: PrototypeSource) -> dict[str, str]:
-    key, text = read.subject(chosen.model).conversion(source).key, source_text(source)
-    return {
-        "key": key,
-        "layer": f"layer/{key}.bin?source={text}",
-        "certainty": f"certainty/{key}.bin?source={text}",
-    }
-
-
 def _timeline(chosen: Selection) -> dict[str, Any] | None:
     """The curves over the number of prototypes; None without a sweep."""
     sweeps = read.sweeps(chosen) if chosen.is_kmex else {}
     if not sweeps:
         return None
-    sources = [source_text(KMeans(k, chosen.kmeans.seed, chosen.kmeans.metric)) for k in KS]
-    return {"ks": list(KS), "sources": sources, "curves": [], "suggested": None, "reason": "", "steps": []}
+    return timeline(list(sweeps.values()), read.suggestion(chosen), lambda k: source_text(replace(chosen.kmeans, k=k)))
 
 
 def _complete_timeline(chosen: Selection) -> None:

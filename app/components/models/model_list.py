@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import read
 from app.access import for_this_machine_only
+from app.components.models.version_list import show_versions
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.messages import errors_as_messages
@@ -83,16 +84,17 @@ def show_model(info: ModelInfo) -> None:
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
-                "Open model",
-                icon=":material/visibility:",
+                "Open in Explore",
+                icon=":material/explore:",
                 type="primary",
                 on_click=select_model,
                 args=(info,),
                 help="Converts the model to KMEx with the selected number of prototypes.",
             ):
-                st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
+                st.switch_page("views/explore.py", query_params={})  # None would clear what widgets are bound to
             if not read_only():
                 _offer_changes(info)
+        show_versions(info)
         _show_making(info)
 
 

@@ -42,10 +42,19 @@ def _ready(name: str) -> None:
         jobs.forget(read.store(), name)
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"notice-{name}"):
-        st.markdown(f":material/check_circle: **{markdown(model)}** is {KINDS[kind][1]}.", width="stretch")
-        if st.button("Open", icon=":material/visibility:", key=f"open-{name}", on_click=select_model, args=(info,)):
+        accuracy = "" if info.accuracy is None else f" It classifies {info.accuracy:.1%} of the test images correctly."
+        st.markdown(f":material/check_circle: **{markdown(model)}** is {KINDS[kind][1]}.{accuracy}", width="stretch")
+        open_key = f"open-{name}"
+        if st.button(
+            "Open in Explore",
+            icon=":material/explore:",
+            key=open_key,
+            on_click=select_model,
+            args=(info,),
+            type="primary",
+        ):
             _dismiss(name)
-            st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
+            st.switch_page("views/explore.py", query_params={})  # None would clear what widgets are bound to
         if st.button("Dismiss", icon=":material/close:", key=f"dismiss-notice-{name}"):
             _dismiss(name)
             st.rerun()

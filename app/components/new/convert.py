@@ -113,7 +113,7 @@ def _show_model(name: str) -> None:
     st.success(f"**{markdown(name)}** is in the store. Every page can show it now.", icon=":material/check_circle:")
     select = partial(select_model, info)
     with st.container(horizontal=True):
-        if st.button("Open its Overview", icon=":material/dashboard:", type="primary", on_click=select):
-            st.switch_page("views/overview.py", query_params={})  # None would clear what widgets are bound to
+        if st.button("Open in Explore", icon=":material/explore:", type="primary", on_click=select):
+            st.switch_page("views/explore.py", query_params={})  # None would clear what widgets are bound to
         if st.button("Explain an image of yours", icon=":material/image_search:", on_click=select):
             st.switch_page("views/explain.py", query_params={"source": "Upload"})

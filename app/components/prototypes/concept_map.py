@@ -8,8 +8,8 @@ from app import claims, read
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.picture import show_picture
-from app.components.shared.relevance import address
 from app.figures.concepts import attribution_figure, concept_figure
+from app.figures.overlay import address
 from app.links import bound, number_in
 from app.selection import Selection
 from kmex_core.analysis.concept_picture import concept_picture

@@ -12,6 +12,7 @@ from kmex_core.base.plain_text import table_csv
 KINDS = {
     "csv": "text/csv",
     "html": "text/html",
+    "md": "text/markdown",
     "tex": "application/x-tex",
     "png": "image/png",
     "zip": "application/zip",

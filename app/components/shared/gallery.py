@@ -21,7 +21,7 @@ class Card:
     """One picture.
 
     Attributes:
-        id: what a click on it gives.
+        id: what a click on it gives; "" where the browser follows `href`, to another model.
         picture: its address below the data set's pictures, without ".png"; "" for none.
         about: what it is, in words, for those who cannot see it and as a tool tip.
         text: below the picture.

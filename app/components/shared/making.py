@@ -29,7 +29,7 @@ def parts_of(job: str) -> tuple[str, str]:
 
 
 def is_made(name: str, job: Job) -> bool:
-    """Whether a job has made its model: the page Overview continues a conversion that ended after that."""
+    """Whether a job has made its model: the page Explore continues a conversion that ended after that."""
     kind, model = parts_of(name)
     if kind != NEW or job.state not in ("failed", "stopped"):
         return job.state == "done"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import streamlit as st
-
 from app.components.shared.gallery import TINY
 from app.components.shared.web import component
-from app.explore_links import SELECT, explore_address
+from app.explore_links import explore_address
 from app.routes import pictures
 from kmex_core.models.info import ModelInfo
 
@@ -109,7 +107,7 @@ def show_matrix(
     state: str,
     height: float = 40,
 ) -> None:
-    """Show a matrix; a click leaves for Explore.
+    """Show a matrix, whose links load Explore: one entry in the browser's history, so that Back leads back.
 
     Args:
         key: what names it on its page.
@@ -120,7 +118,7 @@ def show_matrix(
         info, state: the model and the fingerprint of its data set, for the pictures' addresses.
         height: from which it scrolls, in rem.
     """
-    shown = _matrix(
+    _matrix(
         key=key,
         data={
             "about": about,
@@ -132,7 +130,4 @@ def show_matrix(
             "heads": [asdict(head) for head in heads],
             "sections": [asdict(section) for section in sections],
         },
-        on_open_change=lambda: None,
     )
-    if shown.open:  # the sidebar keeps the model in the address
-        st.switch_page("views/explore.py", query_params={SELECT: [str(condition) for condition in shown.open]})

@@ -8,6 +8,7 @@ from app import read
 from app.selection import Selection
 from app.wording import message
 from kmex_core.analysis.comparison import CAVEAT
+from kmex_core.prototypes.source import edited_note
 from kmex_core.prototypes.types import fewer_prototypes
 
 
@@ -29,7 +30,9 @@ def show_notes(chosen: Selection, of_data: bool = False) -> None:
         st.warning(message(info.prototype_caveat), icon=":material/warning:")
     if chosen.is_kmex:
         prototypes = read.conversion(chosen).prototypes
-        if few := fewer_prototypes(prototypes, info.class_names, chosen.kmeans.k):
+        if chosen.version is not None:
+            st.caption(message(edited_note(chosen.version, prototypes, info.class_names)))
+        elif few := fewer_prototypes(prototypes, info.class_names, chosen.kmeans.k):
             st.caption(message(few))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
 from app import read
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.job_panel import follow, show_command
-from app.state import selection
+from app.state import select_model, selection
 from app.wording import MEANWHILE, message
 from kmex_core.base import jobs
 from kmex_core.base.plain_text import markdown
@@ -37,6 +39,7 @@ def prepare(*infos: ModelInfo) -> None:
             show_command(request, message(f"'{info.name}' has not been prepared, and the server is read-only."))
         else:
             _follow(info, request)
+    _offer_demo(missing)
     _show_data(missing[0])
     st.stop()
 
@@ -56,6 +59,16 @@ def _follow(info: ModelInfo, request: JobRequest) -> None:
         "is "
         f"stored. {MEANWHILE}",
     )
+
+
+def _offer_demo(waiting: Sequence[ModelInfo]) -> None:
+    """Offer the first demo that needs no preparation, to look at while others are prepared."""
+    names = {info.name for info in waiting}
+    demos = (info for info in read.models() if info.embedded and info.name not in names)
+    ready = next((info for info in demos if read.subject(info).is_embedded), None)
+    if ready is not None:
+        label = f"Look at the demo {markdown(ready.name)} meanwhile"
+        st.button(label, icon=":material/visibility:", on_click=select_model, args=(ready,))
 
 
 def _show_data(info: ModelInfo) -> None:

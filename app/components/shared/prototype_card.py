@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import read
 from app.components.shared.built_in_prototype import show_built_in
+from app.components.shared.explore_links import show_explore_links
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.picture import show_picture
 from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
@@ -19,6 +20,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 PAGE = 24
+MOST_CLASSES = 5  # of images that a prototype attracts
 SIDE = 224
 
 
@@ -82,20 +84,41 @@ def show_prototype_images(chosen: Selection, p: int) -> None:
             icon=":material/compare_arrows:",
         )
         _images("any", chosen, np.array([nearest_any]), wrong=True)
-    name = markdown(info.class_names[prototypes.classes[p]])
+    label = int(prototypes.classes[p])
+    name = markdown(info.class_names[label])
     if len(of_class):
-        st.header(f"Attracted images: {len(of_class):,} of {name}, nearest first")
+        st.header(f"Stands for {len(of_class):,} images of {name}", anchor=False)
+        st.caption("The training images of its class that it is the nearest prototype of, nearest first.")
         _paged("own", chosen, of_class)
+        show_explore_links([_selects("Select all in Explore", chosen, p, f"class:{label}")])
     if len(of_class) == 0 or not chosen.is_kmex:
-        st.header(f"Most similar images of {name}")
+        st.header(f"Most similar images of {name}", anchor=False)
         st.caption("Another prototype may be nearer to them.")
         near = prototypes.nearest[p]
         _images("near", chosen, near[near != NO_IMAGE])
     if len(others):
-        st.header(f"Attracted images of other classes: {len(others):,}")
+        st.header(f"Attracts {len(others):,} images of other classes", anchor=False)
         weighs = "" if chosen.is_kmex else " The model weighs all prototypes, so it may still be correct."
         st.caption(f"Training images of other classes whose nearest prototype is this one.{weighs}")
         _paged("others", chosen, others, wrong=True)
+        _show_classes(chosen, p, others)
+
+
+def _show_classes(chosen: Selection, p: int, others: np.ndarray) -> None:
+    """Show which other classes a prototype attracts images of, as links to those images."""
+    names, labels = chosen.model.class_names, read.dataset(chosen.model).split("train").labels[others]
+    counts = np.bincount(labels, minlength=len(names))
+    most = [label for label in np.argsort(-counts, kind="stable")[:MOST_CLASSES].tolist() if counts[label]]
+    links = [_selects(f"{names[label]}: {counts[label]:,}", chosen, p, f"class:{label}") for label in most]
+    if chosen.is_kmex:  # its nearest prototype decides, so all of them are misclassified
+        links = [_selects("Select these mistakes in Explore", chosen, p, "wrong"), *(links if len(links) > 1 else [])]
+    show_explore_links(links)
+
+
+def _selects(label: str, chosen: Selection, p: int, condition: str) -> tuple[str, tuple[str, str, str]]:
+    """A link to the training images that a prototype attracts and a condition holds for."""
+    name = prototype_name(p, read.conversion(chosen).prototypes.classes)
+    return label, (f"prototype:{name}", condition, "split:train")
 
 
 def _paged(key: str, chosen: Selection, rows: Sequence[int] | np.ndarray, wrong: bool = False) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from app import read
 from app.components.shared.job_panel import offer
 from app.links import bound, one_of
-from app.selection import Selection, all_sources
+from app.selection import Selection
 from app.wording import message
 from kmex_core.base.plain_text import markdown
-from kmex_core.commands import comparison, evaluation
+from kmex_core.commands import evaluation
 from kmex_core.models.info import ModelInfo
-from kmex_core.prototypes.source import KMeans
 from kmex_core.relevance.catalogue import PUBLISHED, MapKind
 from kmex_core.stages.relevance_scores import RelevanceScores
 
@@ -57,37 +54,6 @@ def measure(chosen: Selection, images: int, runs: int = 1, maps: MapKind | None 
         "primary",
     )
     return False
-
-
-def measure_all(infos: Sequence[ModelInfo], kmeans: KMeans, images: int, runs: int) -> None:
-    """Show one button that measures the relevance maps, as published, of all models that lack them, or the job's
-    progress; and why some cannot have any.
-
-    Models of equal weights have equal results, and are measured once.
-    """
-    missing: dict[str, Selection] = {}
-    without: dict[str, list[str]] = {}
-    for chosen in (each for info in infos for each in all_sources(info, kmeans)):
-        if _are_measured(chosen, images, runs, PUBLISHED):
-            continue
-        if why := read.why_no_maps(chosen, PUBLISHED):
-            without.setdefault(why, []).append(_label(chosen))
-        else:
-            missing.setdefault(_scores(chosen, images).key, chosen)
-    for why, labels in without.items():
-        st.info(message(f"No relevance maps of {', '.join(labels)}. {why}"), icon=":material/block:")
-    if not missing:
-        return
-    labels = [_label(chosen) for chosen in missing.values()]
-    offer(
-        comparison.relevance_maps_job(
-            [(read.subject(chosen.model), chosen.source) for chosen in missing.values()], kmeans, images, runs
-        ),
-        f"Measure relevance maps of {labels[0] if len(labels) == 1 else f'{len(labels)} models'}",
-        f"Measuring relevance maps of {', '.join(labels)}.",
-        f"Measures {', '.join(labels)} one after the other, in the background. Finished measurements are kept.",
-        "primary",
-    )
 
 
 def _are_measured(chosen: Selection, images: int, runs: int, maps: MapKind) -> bool:

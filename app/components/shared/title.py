@@ -17,5 +17,9 @@ def show_title(text: str, *, of_model: bool = True) -> None:
         of_model: the page is about the selected model.
     """
     st.title(text, anchor=False)
-    parts = [text, selection().model.name, PRODUCT] if of_model else [text, PRODUCT]
+    parts = [text, PRODUCT]
+    if of_model:
+        chosen = selection()
+        version = [chosen.version.name] if chosen.version else []
+        parts = [text, chosen.model.name, *version, PRODUCT]
     st.set_page_config(page_title=" · ".join(parts))

@@ -10,11 +10,18 @@ from streamlit.components.v2.types import ComponentRenderer
 from app.addresses import ASSETS, link
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "web"
+EXPLORE = "explore", "map"  # the component Explore, and the folders whose styles it needs, see `component`
 
 
-def component(name: str) -> ComponentRenderer:
-    """The component whose module is `name`.js, with `name`.css and the styles of its parts in the folder `name`; it
-    exports `show`, called anew for new data."""
+def styles(name: str, *shared: str) -> list[Path]:
+    """The styles of a component: see `component`."""
+    parts = [path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))]
+    return [FOLDER / f"{name}.css", *parts]
+
+
+def component(name: str, *shared: str) -> ComponentRenderer:
+    """The component whose module is `name`.js, with `name`.css and the styles of its parts in the folder `name`
+    and in the folders `shared`; it exports `show`, called anew for new data."""
     # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
     loader = f"""
 const module = import(new URL("{link(f"{ASSETS}/{name}.js")}", document.baseURI));
@@ -26,6 +33,5 @@ export default async function (component) {{
   return () => newest.get(element) === component && leave();
 }}
 """
-    styles = [FOLDER / f"{name}.css", *sorted((FOLDER / name).glob("*.css"))]
-    css = "\n".join(path.read_text() for path in styles)
+    css = "\n".join(path.read_text() for path in styles(name, *shared))
     return st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)

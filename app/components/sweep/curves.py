@@ -8,11 +8,13 @@ from dataclasses import replace
 import streamlit as st
 
 from app import claims, read
+from app.claims.curves import lines_and_bands
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import follow, offer
 from app.components.shared.sweeps import computed_here
-from app.figures.sweep import curves_of, sweep_figure
+from app.figures.curves import CURVES
+from app.figures.sweep import sweep_figure
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import ONCE_PER_MODEL
 from kmex_core.analysis.tables.prototypes import sweep_table
@@ -21,6 +23,7 @@ from kmex_core.commands.sweep import sweep_job
 from kmex_core.prototypes.sweep import Sweep
 
 TOP = "sweep-top"
+SHOWN = ("accuracy_kmex", "ghosting")  # the timeline of Explore has agreement and the effective number
 
 
 def wait_for_sweep(chosen: Selection) -> bool:
@@ -63,34 +66,22 @@ def show_sweep(chosen: Selection, sweeps: Mapping[int, Sweep], suggested: int | 
         suggested: the number for all classes that is marked, too.
     """
     k, several = chosen.kmeans.k, list(sweeps.values())
-    curves = curves_of(several)
-    shares = "accuracy and agreement" if several[0].has_black_box else "accuracy"
     with st.container(border=True, key=TOP):
         st.markdown(claims.predictions_over_k(several, k))
-        if step := claims.last_step(several, k):
-            st.markdown(step)
-        seeds = f"the mean over {len(several)} seeds of k-means" if len(several) > 1 else "one seed of k-means"
-        widened = ", widened to the range over the seeds" if len(several) > 1 else ""
-        st.caption(
-            f"Lines: {seeds}. Blue bands of {shares}: the 95 % interval of a share of "
-            f"{several[0].images:,} test images{widened}; of the others, the range over the seeds. Grey bands: as many "
-            "random training images of each class in place of the prototypes, the middle 95 % of draws."
-        )
+        st.caption(lines_and_bands(several))
         smallest = int(several[0].counts[-1].min())
         if smallest < KS[-1]:
             st.caption(f"The smallest class has {smallest:,} different training images, and no more prototypes.")
         show_download("Curves as CSV", sweep_table(sweeps), f"{chosen.model.name}-sweep.csv")
-    names = list(curves)
-    for pair in (names[: len(names) - 2], names[-2:]):
-        for place, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
-            with place:
-                kind = curves[name].kind
-                st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
-                show_figure(
-                    f"sweep-{name}",
-                    sweep_figure(several, k, suggested, name),
-                    f"{kind.title} for {several[0].reach} numbers of prototypes per class",
-                )
+    for place, name in zip(st.columns(2, gap="medium"), SHOWN, strict=True):
+        with place:
+            kind = CURVES[name].kind
+            st.markdown(f"**{kind.title} {kind.arrow}**", help=kind.about)
+            show_figure(
+                f"sweep-{name}",
+                sweep_figure(several, k, suggested, name),
+                f"{kind.title} for {several[0].reach} numbers of prototypes per class",
+            )
 
 
 def _seeded(chosen: Selection, seed: int) -> Selection:

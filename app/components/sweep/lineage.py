@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import read
 from app.components.shared.figure import show_figure
-from app.components.shared.relevance import address
 from app.figures.lineage import Node, lineage_figure
+from app.figures.overlay import address
 from app.links import bound_to
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown

@@ -18,3 +18,4 @@ class CoverageRadius(SummaryMetric):
     )
     place = 5
     range = ANY
+    between_networks = False

@@ -21,6 +21,7 @@
  * @property {string[]} name
  * @property {string[]} note
  * @property {number[]} parent its index in the layer of one prototype fewer; negative for none
+ * @property {number[]} [index] after edits that are not saved: the number of each prototype in them
  * @property {Uint16Array} predicted class of each image
  * @property {Uint16Array} nearest prototype of each image
  *

@@ -41,9 +41,10 @@
  * @property {number | null} suggested
  * @property {string} reason why, as a sentence
  * @property {string[]} steps what the last step bought, a sentence for each of `ks`
+ * @property {string} about what lines and bands are
  *
  * @typedef {object} Curve
- * @property {string} name
+ * @property {'agreement' | 'accuracy' | 'effective' | 'coverage'} name
  * @property {string} title
  * @property {string} unit
  * @property {'higher' | 'lower'} better
@@ -51,6 +52,7 @@
  * @property {number[]} low
  * @property {number[]} high
  * @property {[number[], number[]] | null} chance the ends of the band of its chance level
+ * @property {[number, number]} range of its axis
  * @property {string} about
  *
  * @typedef {object} Address

@@ -1,62 +1,99 @@
 // @ts-check
-// A cloud of points (WebGL) that stays, and a canvas over it for the prototypes, which change. Positions, labels and
-// prototypes are fetched by address, each once.
+// The map: a cloud of dots that stays, and a canvas over it for the prototypes, which change. What it shows is given by
+// `show`, what people do on it is told by hooks; it fetches nothing but pictures.
 
-import { element, penOf } from '../dom.js';
-import createScatterplot from '../vendor/regl-scatterplot.js';
+import { element } from '../dom.js';
+import { count, farOf, nameOf } from './data.js';
 import {
-  aboutImage,
-  aboutPrototype,
-  count,
-  dots,
-  farOf,
-  filterKey,
-  nameOf,
-  readCloud,
-  readLayer,
-  visible,
-} from './data.js';
-import {
-  WHOLE,
   imagePlace,
-  isOnDot,
-  linear,
+  isShown,
+  panned,
+  placesOf,
   prototypePlace,
   prototypeUnder,
   ringOf,
-  viewArea,
+  viewCamera,
   viewText,
+  whole,
   zoomed,
 } from './geometry.js';
-import { paint } from './painting.js';
+import { Gestures } from './gestures.js';
+import { Keyboard } from './keyboard.js';
+import { outlineOf, simplified } from './lasso.js';
+import { same, size } from './mask.js';
+import { Nearest } from './order.js';
+import { SAMPLE } from './scatter.js';
+import { Surface } from './surface.js';
 import { Tip } from './tip.js';
 
-/** @typedef {import('../dom.js').Component<import('./data.js').MapData>} MapComponent */
+/** @typedef {import('./data.js').Cloud} Cloud */
+/** @typedef {import('./data.js').Prototypes} Prototypes */
 /** @typedef {import('./geometry.js').Point} Point */
-/** @typedef {import('./geometry.js').Scene} Scene */
+/** @typedef {import('./mask.js').Mask} Mask */
+/** @typedef {import('./painting.js').Painting} Painting */
 /** @typedef {{ prototype: number } | { image: number }} Thing what can be under the pointer */
+
+/**
+ * What the map shows. Things that are the same objects as before cost nothing.
+ *
+ * @typedef {object} Shown
+ * @property {Cloud} cloud
+ * @property {Prototypes} layer
+ * @property {string[]} names of the classes
+ * @property {{ colours: string[], category: ArrayLike<number>, squares: string[] }} paint colours, which of them each
+ *     image has, and the colour of each prototype
+ * @property {Mask | null} shown the images that are drawn, null for all
+ * @property {Mask | null} selected the images that are not pale, null for all
+ * @property {Set<number> | null} classes whose prototypes and names are shown, null for all
+ * @property {Set<number> | null} focus the prototypes that are not pale, null for all
+ * @property {string} marked the name of what is ringed
+ * @property {Point[]} outline of the selection; empty for none
+ * @property {{ place: Point, url: string, lines: number[] } | null} picture that was brought here, in the map's
+ *     coordinates, and its nearest prototypes
+ * @property {string} view what is seen (see `viewText`); "" for all of it
+ * @property {string} instead where the same is for those who cannot see the map
+ * @property {(thing: Thing) => { picture: string | null, lines: string[] }} about what the tool tip says
+ * @property {Point[] | null} from where the prototypes glide from
+ * @property {[child: number, from: Point][]} splits the prototypes that the last step split
+ */
+
+/**
+ * @typedef {object} Hooks
+ * @property {(name: string) => void} pick a click on an image or a prototype; "" beside them
+ * @property {(text: string) => void} view what is seen, once that rests
+ * @property {(corners: Point[]) => void} [lasso] images were outlined, in the map's coordinates
+ * @property {(name: string | null) => void} [hover]
+ */
 
 const ZOOM = 0.6; // of what is seen, at a press of a button
 const REST = 400; // milliseconds after which a map is at rest
-const FAR = 4; // CSS pixels that make a press a drag
+const REACH = { mouse: 10, touch: 18 }; // pixels
+const SPLIT = 1500; // milliseconds for which one sees what a step split
 
-/** @type {boolean | undefined} */
-let able;
-/** Asked once: a browser holds few WebGL contexts, and takes the oldest, the map's own, when there are too many. */
-const hasWebGL = () => (able ??= Boolean(document.createElement('canvas').getContext('webgl')));
+/** @type {WeakMap<Element, EmbeddingMap>} */
+const maps = new WeakMap();
 
-/** @param {string} url */
-async function fetched(url) {
-  const answer = await fetch(new URL(url, document.baseURI));
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText} for ${url}`);
-  return answer;
+/**
+ * Where something is in the window, null for what is not on the map; for tests.
+ *
+ * @param {Element} root of a map
+ * @param {string} name
+ */
+export function placeIn(root, name) {
+  const map = maps.get(root);
+  const place = map?.placeOf(name);
+  const box = map?.canvas.getBoundingClientRect();
+  return place && box ? [box.left + place[0], box.top + place[1]] : null;
 }
 
 export class EmbeddingMap {
-  /** @param {MapComponent} component */
-  constructor(component) {
-    this.component = component;
-    this.root = element('div', { class: 'kx-map' });
+  /**
+   * @param {HTMLElement} parent
+   * @param {Hooks} hooks
+   */
+  constructor(parent, hooks) {
+    this.hooks = hooks;
+    this.root = element('div', { class: 'kx-map', tabindex: '0', role: 'application' }, parent);
     this.canvas = element('canvas', { role: 'img', 'aria-label': 'The embedding map is loading' }, this.root);
     this.over = element('canvas', { class: 'kx-map-over', 'aria-hidden': 'true' }, this.root);
     this.tip = new Tip(this.root);
@@ -65,38 +102,30 @@ export class EmbeddingMap {
       { class: 'kx-map-status', role: 'status', text: 'Loading the embedding map …' },
       this.root,
     );
+    this.live = element('div', { class: 'kx-map-live', 'aria-live': 'polite' }, this.root);
+    this.note = element('div', { class: 'kx-map-note', hidden: '' }, this.root);
     this.addButtons();
-    this.x = linear();
-    this.y = linear();
-    this.turn = 0; // of `update`: a newer one overtakes
-    /** @type {Scene | null} */
-    this.scene = null;
-    /** @type {Map<string, import('./data.js').Layer>} */
-    this.layers = new Map();
-    /** @type {import('../vendor/regl-scatterplot.js').Scatterplot | null} */
-    this.scatter = null;
-    /** @type {number[] | null} */
-    this.filtered = null; // the images that are shown, null for all
-    this.filteredKey = '';
-    this.drawn = ''; // the address of the cloud that is drawn
+    this.surface = new Surface(this.root, this.canvas, this.over, () => this.drawn());
+    this.note.textContent = `This browser has no WebGL: the map draws a sample of ${count(SAMPLE)} images at most.`;
+    this.note.hidden = !this.surface.scatter.isSample;
+    /** @type {Shown | null} */
+    this.shown = null;
+    /** @type {Nearest | null} */
+    this.nearest = null;
+    this.fitted = true; // whether all of the map is seen, whatever the window's shape
     /** @type {string | null} */
-    this.place = null; // where the view is right
-    this.told = ''; // the view that Python knows
-    this.resting = 0;
-    this.fitted = false; // whether all of the map is seen
+    this.given = null; // the view that was given last
+    /** @type {string[]} */
+    this.told = []; // the views that were told since
+    this.covered = { right: 0, bottom: 0 }; // pixels
+    this.isLasso = false;
+    this.timers = { rest: 0, split: 0 };
     /** @type {Thing | null} */
     this.hovered = null;
-    /** @type {PointerEvent | null} */
-    this.pointer = null;
     /** @type {Point | null} */
-    this.down = null;
+    this.pointer = null;
     this.listen();
-    this.watcher = new ResizeObserver(() => this.resize());
-    this.watcher.observe(this.root);
-  }
-
-  get data() {
-    return this.component.data;
+    maps.set(this.root, this);
   }
 
   addButtons() {
@@ -109,234 +138,275 @@ export class EmbeddingMap {
   }
 
   listen() {
-    this.root.addEventListener('pointermove', (event) => this.move(event));
-    this.root.addEventListener('wheel', () => (this.fitted = false), { passive: true, capture: true });
-    this.root.addEventListener('pointerleave', () => {
-      this.pointer = null;
-      this.hover(null);
+    this.gestures = new Gestures(this.canvas, {
+      pan: (right, down) => this.look(panned(this.frame, right, down)),
+      zoom: (factor, point) => this.look(zoomed(this.frame, factor, point)),
+      point: (point) => this.move(point),
+      leave: () => this.move(null),
+      click: (point, isTouch) => this.click(point, isTouch),
+      stroke: (stroke, isDone) => this.stroke(stroke, isDone),
+      isLasso: () => this.isLasso,
     });
-    this.root.addEventListener('pointerdown', (event) => (this.down = [event.clientX, event.clientY]));
-    this.canvas.addEventListener('click', (event) => this.click(event), { capture: true });
+    this.keyboard = new Keyboard(this);
+    this.watcher = new ResizeObserver(() => this.resize());
+    this.watcher.observe(this.root);
   }
 
-  /** @param {MapComponent} component with what is to be shown now */
-  async update(component) {
-    const turn = ++this.turn;
-    this.component = component;
-    this.told = this.data.view;
-    if (!hasWebGL()) {
-      this.root.hidden = true;
-      if (!this.data.plain) component.setStateValue('webgl', false);
-      return;
+  get frame() {
+    return this.surface.frame;
+  }
+
+  get scene() {
+    return this.surface.scene;
+  }
+
+  /** @param {Shown} shown */
+  show(shown) {
+    const before = this.shown;
+    this.shown = shown;
+    if (before?.cloud !== shown.cloud) {
+      this.surface.scatter.place(shown.cloud);
+      this.nearest = new Nearest(shown.cloud);
+      this.given = null;
     }
-    try {
-      const [cloud, layer] = await Promise.all([this.loadCloud(), this.loadLayer()]);
-      if (turn !== this.turn) return; // a newer state has overtaken this one
-      const shown = visible(cloud, layer, component.data);
-      const scene = { x: this.x, y: this.y, cloud, layer, far: farOf(cloud, shown), data: component.data };
-      this.scene = scene;
-      await this.draw(scene, shown);
-      if (this.place !== this.data.place) await this.arrive();
-      this.place = this.data.place;
-      if (turn !== this.turn) return;
-      this.point();
-      this.describe(scene);
-      this.status.hidden = true;
-    } catch (error) {
-      this.status.hidden = false;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.status.textContent = `The map could not be loaded (${reason}). Reload the page to try again.`;
-    }
-  }
-
-  async loadCloud() {
-    const { cloud } = this.data;
-    if (this.scene?.cloud.url === cloud.url) return this.scene.cloud;
-    return readCloud(cloud, await (await fetched(cloud.url)).arrayBuffer());
-  }
-
-  async loadLayer() {
-    const { url } = this.data.layer;
-    const layer = this.layers.get(url) ?? readLayer(await (await fetched(url)).json());
-    this.layers.set(url, layer);
-    return layer;
+    if (before?.layer !== shown.layer) this.step(shown);
+    this.arrive(shown.view);
+    this.surface.scene = this.sceneOf(shown, before);
+    if (!before || !sameDots(before, shown)) this.surface.paintDots(shown);
+    this.surface.refresh(false);
+    this.describe(shown);
+    this.status.hidden = true;
   }
 
   /**
-   * @param {Scene} scene
-   * @param {number[] | null} shown the images to show, null for all
+   * New prototypes: they glide to their places, and one sees for a while which the step has split.
+   *
+   * @param {Shown} shown
    */
-  async draw({ cloud, data }, shown) {
-    const scatter = (this.scatter ??= this.start());
-    const key = filterKey(data);
-    if (this.drawn !== cloud.url) {
-      this.drawn = cloud.url;
-      scatter.set({ pointColor: data.colours, ...dots(cloud.total) });
-      await scatter.draw(
-        {
-          x: cloud.xs,
-          y: cloud.ys,
-          z: Float32Array.from(cloud.labels),
-          w: Float32Array.from({ length: cloud.total }, (_, i) => (i < cloud.train ? 0 : 1)),
-        },
-        { zDataType: 'categorical', wDataType: 'categorical', filter: shown ?? undefined },
-      );
-      this.place = null;
-      this.filtered = shown;
-    } else if (key !== this.filteredKey) {
-      if (shown === null) await scatter.unfilter();
-      else await scatter.filter(shown);
-      this.filtered = shown;
-    }
-    this.filteredKey = key;
-    this.paint();
+  step({ from, splits }) {
+    this.keyboard?.drop();
+    this.surface.move();
+    this.surface.glideFrom(from);
+    clearTimeout(this.timers.split);
+    if (splits.length) this.timers.split = window.setTimeout(() => this.forgetSplits(), SPLIT);
   }
 
-  start() {
-    const scatter = createScatterplot({
-      canvas: this.canvas,
-      width: 'auto',
-      height: 'auto',
-      xScale: this.x,
-      yScale: this.y,
-      colorBy: 'valueA',
-      sizeBy: 'valueB',
-      pointColorActive: this.style('--kx-neutral'),
-      pointColorHover: this.style('--kx-neutral'),
-      deselectOnDblClick: false,
-      deselectOnEscape: false,
-      lassoInitiator: false,
-      backgroundColor: this.style('--st-background-color'),
-    });
-    scatter.subscribe('draw', () => this.paint()); // after it has moved, zoomed or changed its size
-    // a prototype lies over the points, and `move` has seen it before regl-scatterplot sees the point below it
-    const isAbove = () => this.hovered !== null && 'prototype' in this.hovered;
-    scatter.subscribe('pointover', (image) => isAbove() || this.hover({ image }));
-    scatter.subscribe('pointout', () => isAbove() || this.hover(null));
-    scatter.subscribe('select', ({ points }) => {
-      scatter.deselect({ preventEvent: true });
-      if (points.length === 1 && this.scene) this.pick(nameOf(this.scene.cloud, points[0]));
-    });
-    return scatter;
+  forgetSplits() {
+    if (this.scene) this.scene.splits = [];
+    this.surface.refresh(false);
+  }
+
+  /**
+   * @param {Shown} shown
+   * @param {Shown | null} before
+   * @returns {Painting}
+   */
+  sceneOf(shown, before) {
+    const { cloud, layer, classes, names, focus, marked, outline, paint } = shown;
+    const isSame = before?.cloud === cloud && before.layer === layer && this.scene !== null;
+    return {
+      frame: this.frame,
+      cloud,
+      layer,
+      places: isSame && this.scene ? this.scene.places : placesOf(cloud, layer),
+      classes,
+      names,
+      focus,
+      marked,
+      outline,
+      stroke: this.scene?.stroke ?? [],
+      splits: isSame && this.scene ? this.scene.splits : shown.splits,
+      cursor: this.keyboard?.cursor ?? -1,
+      squares: paint.squares,
+      far: isSame && before?.shown === shown.shown && this.scene ? this.scene.far : farOf(cloud, shown.shown),
+      picture: this.pictureOf(shown, before),
+    };
+  }
+
+  /**
+   * @param {Shown} shown
+   * @param {Shown | null} before
+   * @returns {import('./painting.js').Picture | null}
+   */
+  pictureOf({ picture }, before) {
+    if (!picture) return null;
+    const { place, lines, url } = picture;
+    if (before?.picture?.url === url && this.scene?.picture) return { place, lines, image: this.scene.picture.image };
+    const image = new Image();
+    image.addEventListener('load', () => this.surface.refresh(false));
+    image.src = url;
+    return { place, lines, image };
   }
 
   /**
    * Says in words what is shown.
    *
-   * @param {Scene} scene
+   * @param {Shown} shown
    */
-  describe({ cloud, layer, data }) {
-    const images = count(this.filtered === null ? cloud.total : this.filtered.length);
-    const prototypes = count(layer.x.length);
-    this.canvas.setAttribute(
-      'aria-label',
-      `Embedding map of ${images} images and ${prototypes} prototypes. ${data.instead}`,
-    );
+  describe({ cloud, layer, shown, instead }) {
+    const images = count(shown ? size(shown) : cloud.total);
+    const about = `Embedding map of ${images} images and ${count(layer.x.length)} prototypes`;
+    this.canvas.setAttribute('aria-label', `${about}. ${instead}`);
+    this.root.setAttribute('aria-label', `${about}. Arrow keys go from prototype to prototype, Enter opens one.`);
   }
 
-  /** @param {string} name */
-  pick(name) {
-    this.component.setTriggerValue('picked', name);
-  }
-
-  /** @param {string} name a custom property: Streamlit's (--st-…) or ours (app.figures.palette) */
-  style(name) {
-    return getComputedStyle(this.root).getPropertyValue(name).trim();
-  }
-
-  paint() {
-    if (!this.scene) return;
-    const ratio = window.devicePixelRatio || 1;
-    const { width, height } = this.root.getBoundingClientRect();
-    if (this.over.width !== Math.round(width * ratio) || this.over.height !== Math.round(height * ratio)) {
-      this.over.width = Math.round(width * ratio);
-      this.over.height = Math.round(height * ratio);
-    }
-    const pen = penOf(this.over);
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    paint(pen, this.scene, {
-      ink: this.style('--st-text-color'),
-      paper: this.style('--st-background-color'),
-      font: this.style('--st-font'),
-    });
+  drawn() {
+    this.root.dataset.span = this.frame.span.toFixed(4); // the width of what is seen, where the whole map is 2 wide
     this.point();
-    const [left, right] = this.x.domain();
-    this.root.dataset.span = (right - left).toFixed(4); // the width of what is seen, where the whole map is 2 wide
+  }
+
+  /** @param {import('./geometry.js').Camera} camera */
+  look(camera) {
+    this.fitted = false;
+    this.surface.move();
+    this.surface.aim(camera);
     this.tell();
   }
 
-  /**
-   * @param {MouseEvent} event
-   * @returns {Point} from the map's corner
-   */
-  pointOf(event) {
-    const box = this.root.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
+  resize() {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    if (!width || !height) return;
+    const isWhole = this.fitted && this.shown !== null;
+    this.surface.aim(
+      isWhole && this.shown ? whole(this.shown.cloud, { width, height }, this.covered) : this.frame.camera,
+      {
+        width,
+        height,
+      },
+    );
   }
 
   /**
-   * The prototype under the pointer, -1 for none.
+   * Goes to a view that someone else has chosen, not back to one that was told from here.
    *
-   * @param {MouseEvent} event
+   * @param {string} view "" for all
    */
-  under(event) {
-    return this.scene ? prototypeUnder(this.scene, this.pointOf(event)) : -1;
+  arrive(view) {
+    const own = this.told.indexOf(view);
+    if (own >= 0) this.told.splice(0, own + 1);
+    const isKnown = own >= 0 || view === this.given;
+    this.given = view;
+    if (isKnown || !this.shown) return;
+    this.told = [];
+    this.fitted = !view;
+    this.resize();
+    if (view) this.surface.aim(viewCamera(view));
+  }
+
+  /** What is seen, for the link; "" for all of it. */
+  view() {
+    return this.fitted ? '' : viewText(this.frame.camera);
+  }
+
+  /** Tells what is seen, once the map is at rest. */
+  tell() {
+    clearTimeout(this.timers.rest);
+    this.timers.rest = window.setTimeout(() => {
+      const view = this.view();
+      if (!this.root.isConnected || view === (this.told.at(-1) ?? this.given)) return;
+      this.told.push(view);
+      this.hooks.view(view);
+    }, REST);
+  }
+
+  /** Shows all of the map, whatever the shape of the window. */
+  showWhole() {
+    this.fitted = true;
+    this.resize();
+    this.tell();
+  }
+
+  /** @param {number} factor above 1 zooms out */
+  zoom(factor) {
+    this.look(zoomed(this.frame, factor));
+  }
+
+  /**
+   * @param {Point} point
+   * @param {number} reach in pixels
+   * @returns {Thing | null}
+   */
+  under(point, reach) {
+    if (!this.scene || !this.shown) return null;
+    const prototype = prototypeUnder(this.scene, point);
+    if (prototype >= 0) return { prototype };
+    const image = this.nearest?.find(this.frame.back(point), reach / this.frame.scale, this.shown.shown) ?? -1;
+    return image < 0 ? null : { image };
+  }
+
+  /** @param {Point | null} point where the pointer is */
+  move(point) {
+    this.pointer = point;
+    this.hover(point && !this.gestures?.outline ? this.under(point, REACH.mouse) : null);
   }
 
   /** What is under the pointer may have moved, changed or gone without a move of the pointer: tells of it anew. */
   point() {
-    if (!this.hovered) return;
-    const p = this.pointer ? this.under(this.pointer) : -1;
-    if (p >= 0) this.hover({ prototype: p });
-    else if (!('image' in this.hovered && this.isUnder(this.hovered.image))) this.hover(null);
-    else this.hover(this.hovered);
+    if (this.pointer) this.move(this.pointer);
+    else if (this.hovered) this.hover(this.hovered);
   }
 
   /**
-   * Whether an image's dot is shown, and the pointer still on it.
-   *
-   * @param {number} i
+   * @param {Point} point
+   * @param {boolean} isTouch
    */
-  isUnder(i) {
-    if (!this.scene || !this.pointer) return false;
-    if (i >= this.scene.cloud.total || this.filtered?.includes(i) === false) return false;
-    return isOnDot(this.scene, i, this.pointOf(this.pointer));
+  click(point, isTouch) {
+    this.root.focus({ preventScroll: true });
+    const thing = this.under(point, isTouch ? REACH.touch : REACH.mouse);
+    if (thing) this.hooks.pick(this.nameOf(thing));
+    else if (this.shown?.marked) this.hooks.pick('');
   }
 
-  /** @param {PointerEvent} event */
-  move(event) {
-    if (event.buttons) this.fitted = false;
-    this.pointer = event;
-    const p = this.under(event);
-    this.root.classList.toggle('kx-map-hit', p >= 0);
-    if (p >= 0) this.hover({ prototype: p });
-    else if (this.hovered && 'prototype' in this.hovered) this.hover(null);
+  /**
+   * @param {Point[]} stroke in pixels
+   * @param {boolean} isDone
+   */
+  stroke(stroke, isDone) {
+    if (!this.scene) return;
+    const outline = outlineOf(stroke);
+    this.scene.stroke = isDone ? [] : outline;
+    if (isDone && outline.length > 2) {
+      this.hooks.lasso?.(simplified(outline.map((point) => this.frame.back(point))));
+    }
+    this.surface.refresh(false);
   }
 
-  /** @param {MouseEvent} event */
-  click(event) {
-    const isDrag = this.down && Math.hypot(event.clientX - this.down[0], event.clientY - this.down[1]) > FAR;
-    const p = this.under(event);
-    if (isDrag || p < 0) return;
-    event.stopImmediatePropagation();
-    this.pick(`prototype-${p}`);
+  /** @param {{ right: number, bottom: number }} covered pixels that something covers: all is seen beside them */
+  setCovered(covered) {
+    this.covered = covered;
+    this.resize();
+  }
+
+  /** @param {boolean} isLasso whether a drag draws an outline */
+  setLasso(isLasso) {
+    this.isLasso = isLasso;
+    this.root.classList.toggle('kx-map-lasso', isLasso);
+  }
+
+  /** @param {Thing} thing */
+  nameOf(thing) {
+    if ('prototype' in thing) return `prototype-${thing.prototype}`;
+    return this.shown ? nameOf(this.shown.cloud, thing.image) : '';
   }
 
   /** @param {Thing | null} thing */
   hover(thing) {
+    const name = thing && this.nameOf(thing);
+    if (name !== (this.hovered && this.nameOf(this.hovered))) this.hooks.hover?.(name);
     this.hovered = thing;
-    if (!thing || !this.scene) {
+    this.root.classList.toggle('kx-map-hit', thing !== null);
+    if (!thing || !this.scene || !this.shown) {
       this.tip.hide();
       return;
     }
-    const { cloud, layer, data } = this.scene;
     const isPrototype = 'prototype' in thing;
+    if (isPrototype && (thing.prototype >= this.scene.places.length || !isShown(this.scene, thing.prototype))) {
+      this.hover(null);
+      return;
+    }
     const place = isPrototype ? prototypePlace(this.scene, thing.prototype) : imagePlace(this.scene, thing.image);
-    const { picture, lines } = isPrototype
-      ? aboutPrototype(layer, data, thing.prototype)
-      : aboutImage(cloud, layer, data, thing.image);
-    this.tip.show(place, picture && `${data.pictures}${picture}.png`, lines);
+    const { picture, lines } = this.shown.about(thing);
+    this.tip.show(place, picture, lines);
   }
 
   /**
@@ -349,60 +419,29 @@ export class EmbeddingMap {
     return (this.scene && ringOf(this.scene, name)?.place) ?? null;
   }
 
-  /** Goes to where the link says, else shows all. */
-  async arrive() {
-    if (!this.data.view) return this.showWhole();
-    await this.scatter?.zoomToArea(viewArea(this.data.view));
-    this.fitted = false;
-    this.paint();
-  }
-
-  /** What is seen, for the link; "" for all of it. */
-  view() {
-    return this.fitted ? '' : viewText(this.x.domain(), this.y.domain());
-  }
-
-  /** Tells Python what is seen, once the map is at rest. */
-  tell() {
-    clearTimeout(this.resting);
-    this.resting = window.setTimeout(() => {
-      if (!this.root.isConnected || this.place !== this.data.place || this.view() === this.told) return;
-      this.told = this.view();
-      this.component.setStateValue('view', this.told);
-    }, REST);
-  }
-
-  /** Shows all of the map, whatever the shape of the window. */
-  async showWhole() {
-    if (!this.scatter) return;
-    await this.scatter.zoomToArea(WHOLE);
-    this.paint();
-    this.fitted = true; // until someone moves or zooms
-  }
-
-  /** @param {number} factor above 1 zooms out */
-  zoom(factor) {
-    if (!this.scatter) return;
-    this.fitted = false;
-    this.scatter.zoomToArea(zoomed(this.x.domain(), this.y.domain(), factor));
-  }
-
-  resize() {
-    if (!this.root.isConnected || !this.scatter) return;
-    this.scatter.set({ width: 'auto', height: 'auto' });
-    this.scatter.redraw();
-    // it knows its new shape once it is drawn
-    if (this.fitted) this.scatter.subscribe('draw', () => this.showWhole(), 1);
-  }
-
-  leave() {
-    this.turn += 1;
-    this.hover(null);
-    this.root.remove();
+  /** @param {string} message what has gone wrong */
+  fail(message) {
+    this.status.hidden = false;
+    this.status.textContent = message;
   }
 
   destroy() {
-    this.watcher.disconnect();
-    this.scatter?.destroy();
+    for (const timer of Object.values(this.timers)) clearTimeout(timer);
+    this.watcher?.disconnect();
+    this.surface.destroy();
+    this.root.remove();
   }
 }
+
+/**
+ * Whether the dots look the same.
+ *
+ * @param {Shown} before
+ * @param {Shown} after
+ */
+const sameDots = (before, after) =>
+  before.cloud === after.cloud &&
+  same(before.paint.colours, after.paint.colours) &&
+  same(before.paint.category, after.paint.category) &&
+  same(before.shown, after.shown) &&
+  same(before.selected, after.selected);

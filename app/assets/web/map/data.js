@@ -1,26 +1,7 @@
 // @ts-check
 // What the map shows: positions, labels and predictions of images, the prototypes, and what is said of each. No DOM.
 
-/**
- * What Python sends: addresses and choices.
- *
- * @typedef {object} MapData
- * @property {{ url: string, train: number, test: number }} cloud where the images' positions are, and how many
- * @property {{ url: string }} layer where the prototypes are
- * @property {string} pictures the address of the folder of pictures
- * @property {string[]} names of the classes
- * @property {string[]} colours of the classes
- * @property {'all' | 'wrong' | 'disagree'} show which images
- * @property {number[] | null} classes show only these; null for all
- * @property {boolean} test whether test images are shown
- * @property {string} selected the name of what is marked; "" for nothing
- * @property {string} place which map on which page this is
- * @property {string} view what is seen (see `viewText`); "" for all of it
- * @property {boolean} plain whether Python shows a plot instead
- * @property {string} instead where the same is for those who cannot see the map
- * @property {string} by who predicts
- * @property {boolean} beside whether a black box predicts, too
- */
+import { has } from './mask.js';
 
 /**
  * The images, training images first. Positions are scaled so that the whole map fits into −1…1.
@@ -36,24 +17,33 @@
  * @property {Uint8Array} far 1 for images far from all others, whose position says little
  * @property {(value: number, axis: 0 | 1) => number} normal scales a position as the images' are
  * @property {[label: number, x: number, y: number][]} names where the name of each class is written
+ * @property {[x: number, y: number]} reach how far the images reach from the middle, 0…1
  */
 
 /**
- * The prototypes, and the class that they predict for each image.
+ * What the map shows of prototypes.
  *
- * @typedef {object} Layer
- * @property {number[]} x
- * @property {number[]} y
- * @property {number[]} class
- * @property {number[]} share of its class's training images, 0…1
- * @property {number[]} count the number of those images
- * @property {number[]} picture the training image that is shown for it; negative for none
- * @property {boolean[]} ghost
- * @property {boolean[]} far whether it is far from all images, so that its position says little
- * @property {Uint16Array} predicted
+ * @typedef {object} Prototypes
+ * @property {ArrayLike<number>} x
+ * @property {ArrayLike<number>} y
+ * @property {ArrayLike<number>} class
+ * @property {ArrayLike<number>} share of its class's training images, 0…1
+ * @property {ArrayLike<number>} count the number of those images
+ * @property {ArrayLike<number>} picture the training image that is shown for it; negative for none
+ * @property {ArrayLike<boolean>} ghost
+ * @property {ArrayLike<boolean>} far whether it is far from all images, so that its position says little
+ * @property {Uint16Array} predicted the class that they predict for each image
  */
 
-const MANY = 5000; // images from which on dots are small and pale
+/**
+ * Whose images and prototypes these are.
+ *
+ * @typedef {object} About
+ * @property {string[]} names of the classes
+ * @property {string} by who predicts
+ * @property {boolean} beside whether a black box predicts, too
+ */
+
 const MARGIN = 1.05;
 
 export const FAR = 'far from every image: its place says little';
@@ -81,9 +71,10 @@ export function readCloud({ url, train, test }, buffer) {
   const half = (MARGIN / 2) * Math.max(high[0] - low[0], high[1] - low[1], 1e-6);
   const middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
   const normal = (/** @type {number} */ value, /** @type {0 | 1} */ axis) => (value - middle[axis]) / half;
+  const reach = /** @type {[number, number]} */ ([0, 1].map((axis) => (high[axis] - low[axis]) / 2 / half));
   const xs = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i], 0));
   const ys = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i + 1], 1));
-  return { url, train, total, xs, ys, labels, blackBox, far, normal, names: nameplaces(xs, ys, labels, train) };
+  return { url, train, total, xs, ys, labels, blackBox, far, normal, names: nameplaces(xs, ys, labels, train), reach };
 }
 
 /**
@@ -109,62 +100,12 @@ export function nameplaces(xs, ys, labels, train) {
 }
 
 /**
- * @param {Omit<Layer, 'predicted'> & { predicted: string }} answer as the server sends it: predictions in base64
- * @returns {Layer}
- */
-export function readLayer(answer) {
-  const bytes = Uint8Array.from(atob(answer.predicted), (letter) => letter.charCodeAt(0));
-  return { ...answer, predicted: new Uint16Array(bytes.buffer) };
-}
-
-/**
- * Whether a class is shown.
- *
- * @param {number[] | null} classes
- * @returns {(label: number) => boolean}
- */
-export function classFilter(classes) {
-  const wanted = classes && new Set(classes);
-  return (label) => !wanted || wanted.has(label);
-}
-
-/**
- * Indices of the images to show, null for all.
- *
- * @param {Cloud} cloud
- * @param {Layer} layer
- * @param {Pick<MapData, 'show' | 'classes' | 'test'>} choices
- * @returns {number[] | null}
- */
-export function visible(cloud, layer, { show, classes, test }) {
-  if (show === 'all' && !classes && test) return null;
-  const isWanted = classFilter(classes);
-  const images = [];
-  for (let i = 0; i < (test ? cloud.total : cloud.train); i += 1) {
-    if (!isWanted(cloud.labels[i])) continue;
-    if (show === 'wrong' && layer.predicted[i] === cloud.labels[i]) continue;
-    if (show === 'disagree' && layer.predicted[i] === cloud.blackBox[i]) continue;
-    images.push(i);
-  }
-  return images;
-}
-
-/**
  * Indices of the images to mark: those shown that are far from all others.
  *
  * @param {Cloud} cloud
- * @param {number[] | null} shown null for all
+ * @param {import('./mask.js').Mask | null} shown null for all
  */
-export const farOf = (cloud, shown) =>
-  shown ? shown.filter((i) => cloud.far[i]) : [...cloud.far.keys()].filter((i) => cloud.far[i]);
-
-/**
- * What names the choice that `visible` makes: equal for equal images.
- *
- * @param {Pick<MapData, 'show' | 'classes' | 'test' | 'layer'>} choices
- */
-export const filterKey = ({ show, classes, test, layer }) =>
-  JSON.stringify([show, classes, test, show === 'all' ? '' : layer.url]);
+export const farOf = (cloud, shown) => [...cloud.far.keys()].filter((i) => cloud.far[i] && (!shown || has(shown, i)));
 
 /**
  * What Python calls an image.
@@ -178,7 +119,7 @@ export const nameOf = (cloud, i) => (i < cloud.train ? `train-${i}` : `test-${i 
  * What a name is of, null for what is not on the map.
  *
  * @param {Cloud} cloud
- * @param {Layer} layer
+ * @param {Prototypes} layer
  * @param {string} name
  * @returns {{ prototype: number } | { image: number } | null}
  */
@@ -194,18 +135,18 @@ export function namedBy(cloud, layer, name) {
 /**
  * What the tool tip says of a prototype.
  *
- * @param {Layer} layer
- * @param {MapData} data
+ * @param {Prototypes} layer
+ * @param {About} about
  * @param {number} p
  * @returns {{ picture: string | null, lines: string[] }} its picture's address below the folder, without ".png"
  */
-export function aboutPrototype(layer, data, p) {
+export function aboutPrototype(layer, { names }, p) {
   const standing = layer.ghost[p]
     ? 'a ghost: not the nearest prototype of any image'
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
-    lines: [`Prototype ${p} of ${data.names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
+    lines: [`Prototype ${p} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
   };
 }
 
@@ -213,32 +154,35 @@ export function aboutPrototype(layer, data, p) {
  * What the tool tip says of an image.
  *
  * @param {Cloud} cloud
- * @param {Layer} layer
- * @param {MapData} data
+ * @param {Prototypes} layer
+ * @param {About} about
  * @param {number} i
  * @returns {{ picture: string | null, lines: string[] }} its picture's address below the folder, without ".png"
  */
-export function aboutImage(cloud, layer, data, i) {
+export function aboutImage(cloud, layer, { names, by, beside }, i) {
   const test = i >= cloud.train;
   const index = test ? i - cloud.train : i;
   const label = cloud.labels[i];
-  const verdict = (/** @type {number} */ given) => `${data.names[given]} ${given === label ? '✓' : '✗'}`;
-  const own = `${data.by} predicts ${verdict(layer.predicted[i])}`;
+  const verdict = (/** @type {number} */ given) => `${names[given]} ${given === label ? '✓' : '✗'}`;
+  const own = `${by} predicts ${verdict(layer.predicted[i])}`;
   return {
     picture: `${test ? 'test' : 'train'}/${index}`,
     lines: [
-      `${test ? 'Test' : 'Training'} image ${count(index)}: ${data.names[label]}`,
-      data.beside ? `${own}, black box ${verdict(cloud.blackBox[i])}` : own,
+      `${test ? 'Test' : 'Training'} image ${count(index)}: ${names[label]}`,
+      beside ? `${own}, black box ${verdict(cloud.blackBox[i])}` : own,
       ...(cloud.far[i] ? [FAR] : []),
     ],
   };
 }
 
 /**
- * How dots are drawn, in CSS pixels: training images first, then test images.
+ * How dots are drawn, in CSS pixels: many are small and pale, and all grow a little when one comes nearer.
  *
- * @param {number} total
- * @returns {{ pointSize: [number, number], opacity: number }}
+ * @param {number} total the number of images
+ * @param {number} near how many times nearer than the whole map
+ * @returns {{ train: number, test: number, opacity: number }} diameters, and how opaque a dot is
  */
-export const dots = (total) =>
-  total > MANY ? { pointSize: [2.5, 5], opacity: 0.55 } : { pointSize: [6, 9], opacity: 0.8 };
+export function dots(total, near) {
+  const train = Math.min(9, Math.max(1.6, 6.5 * (1000 / total) ** 0.2) * Math.max(1, near) ** 0.3);
+  return { train, test: 1.35 * train + 1, opacity: Math.min(0.85, Math.max(0.4, 0.85 * (1000 / total) ** 0.1)) };
+}

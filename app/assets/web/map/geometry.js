@@ -1,56 +1,116 @@
 // @ts-check
 // Where things are on the screen, in CSS pixels from the map's corner, and which of them is under the pointer. No DOM.
 
-import { classFilter, namedBy } from './data.js';
+import { namedBy } from './data.js';
 
 /** @typedef {import('./data.js').Cloud} Cloud */
-/** @typedef {import('./data.js').Layer} Layer */
-/** @typedef {import('./data.js').MapData} MapData */
+/** @typedef {import('./data.js').Prototypes} Prototypes */
+/** @typedef {[x: number, y: number]} Point */
+/** @typedef {{ width: number, height: number }} Size */
+/** @typedef {{ left: number, top: number, right: number, bottom: number }} Box */
 
 /**
- * What regl-scatterplot needs of a d3 scale: it keeps them in step with the camera.
+ * What is seen: its middle and its smaller side, in the map's coordinates.
  *
- * @typedef {object} Methods
- * @property {{ (): number[], (given: number[]): Scale }} domain
- * @property {{ (): number[], (given: number[]): Scale }} range
- *
- * @typedef {((value: number) => number) & Methods} Scale
+ * @typedef {{ x: number, y: number, side: number }} Camera
  */
 
 /**
- * What is on the screen: what is shown, and the scales that place it.
+ * What is on the screen and where.
  *
  * @typedef {object} Scene
- * @property {Scale} x
- * @property {Scale} y
+ * @property {Frame} frame
  * @property {Cloud} cloud
- * @property {Layer} layer
- * @property {number[]} far the images to mark as far from all others
- * @property {MapData} data
+ * @property {Prototypes} layer
+ * @property {Point[]} places where the prototypes are drawn, in the map's coordinates; they move at a step
+ * @property {Set<number> | null} classes whose prototypes and names are shown, null for all
  */
 
-/** @typedef {{ x: number, y: number, width: number, height: number }} Area in the map's coordinates */
-/** @typedef {[x: number, y: number]} Point */
-
-/** The whole map. @type {Area} */
-export const WHOLE = { x: -1, y: -1, width: 2, height: 2 };
-
 const FULL_SIZE = 150; // prototypes up to which they are drawn in full size
-const DOT_REACH = 12;
-const NEAREST = 1e-4; // the smallest side that a link names
+const FULL_WINDOW = 560; // pixels of a window's smaller side from which on prototypes are drawn in full size
+const NEAREST = 1e-4; // the smallest side that is seen, and that a link names
+const FARTHEST = 6;
+const AROUND = 1.06; // of the images, when all are seen
 
-/** @returns {Scale} */
-export function linear() {
-  let domain = [-1, 1];
-  let range = [0, 1];
-  const scale = (/** @type {number} */ value) =>
-    range[0] + ((value - domain[0]) / (domain[1] - domain[0])) * (range[1] - range[0]);
-  const methods = {
-    domain: (/** @type {number[]=} */ given) => (given ? ((domain = given), whole) : domain),
-    range: (/** @type {number[]=} */ given) => (given ? ((range = given), whole) : range),
-  };
-  const whole = /** @type {Scale} */ (/** @type {unknown} */ (Object.assign(scale, methods)));
-  return whole;
+/** A camera in a window. */
+export class Frame {
+  /**
+   * @param {Camera} camera
+   * @param {Size} size
+   */
+  constructor(camera, size) {
+    this.camera = camera;
+    this.size = size;
+    this.scale = Math.max(1, Math.min(size.width, size.height)) / camera.side; // pixels
+  }
+
+  /** @param {number} x */
+  x(x) {
+    return this.size.width / 2 + (x - this.camera.x) * this.scale;
+  }
+
+  /** @param {number} y */
+  y(y) {
+    return this.size.height / 2 - (y - this.camera.y) * this.scale;
+  }
+
+  /**
+   * @param {Point} point in pixels
+   * @returns {Point} in the map's coordinates
+   */
+  back([left, top]) {
+    const { x, y } = this.camera;
+    return [x + (left - this.size.width / 2) / this.scale, y - (top - this.size.height / 2) / this.scale];
+  }
+
+  /** The width of what is seen, in the map's coordinates. */
+  get span() {
+    return this.size.width / this.scale;
+  }
+}
+
+/**
+ * The camera that sees all images, in a window of any shape.
+ *
+ * @param {Cloud} cloud
+ * @param {Size} size
+ * @param {{ right: number, bottom: number }} [covered] pixels at its edges that something covers
+ * @returns {Camera}
+ */
+export function whole({ reach }, { width, height }, { right, bottom } = { right: 0, bottom: 0 }) {
+  const perPixel =
+    AROUND * 2 * Math.max(reach[0] / Math.max(1, width - right), reach[1] / Math.max(1, height - bottom));
+  const side = Math.max(NEAREST, perPixel * Math.max(1, Math.min(width, height)));
+  return { x: (perPixel * right) / 2, y: (-perPixel * bottom) / 2, side };
+}
+
+/**
+ * The camera after zooming: what is at a point stays there.
+ *
+ * @param {Frame} frame
+ * @param {number} factor above 1 zooms out
+ * @param {Point} [point] the middle if it is left out
+ * @returns {Camera}
+ */
+export function zoomed(frame, factor, point = [frame.size.width / 2, frame.size.height / 2]) {
+  const { camera } = frame;
+  const side = Math.min(FARTHEST, Math.max(NEAREST, camera.side * factor));
+  const [x, y] = frame.back(point);
+  const ratio = side / camera.side;
+  return { x: x + (camera.x - x) * ratio, y: y + (camera.y - y) * ratio, side };
+}
+
+/**
+ * The camera after dragging; some of the map stays in sight.
+ *
+ * @param {Frame} frame
+ * @param {number} right in pixels
+ * @param {number} down
+ * @returns {Camera}
+ */
+export function panned({ camera, scale }, right, down) {
+  const within = (/** @type {number} */ value) => Math.min(1, Math.max(-1, value));
+  return { x: within(camera.x - right / scale), y: within(camera.y + down / scale), side: camera.side };
 }
 
 /**
@@ -61,29 +121,60 @@ export function linear() {
 export const sizeFor = (prototypes) => Math.min(1, Math.max(0.4, Math.sqrt(FULL_SIZE / prototypes)));
 
 /**
+ * How large everything is drawn: in a small window smaller.
+ *
+ * @param {Scene} scene
+ */
+export const sizeIn = ({ frame, layer }) =>
+  sizeFor(layer.x.length) * Math.min(1, Math.max(0.6, Math.min(frame.size.width, frame.size.height) / FULL_WINDOW));
+
+/**
  * The side of a prototype's square, and half the diagonal of a ghost's diamond.
  *
- * @param {Layer} layer
+ * @param {Scene} scene
  * @param {number} p
  */
-export const sideOf = (layer, p) => (5 + 12 * Math.sqrt(layer.share[p])) * sizeFor(layer.x.length);
+export const sideOf = (scene, p) => (6 + 18 * Math.sqrt(scene.layer.share[p])) * sizeIn(scene);
+
+/**
+ * How far a prototype reaches from its place.
+ *
+ * @param {Scene} scene
+ * @param {number} p
+ */
+export const reachOf = (scene, p) => (scene.layer.ghost[p] ? 1 : 0.5) * sideOf(scene, p);
+
+/**
+ * Where the prototypes of a layer are, in the map's coordinates.
+ *
+ * @param {Cloud} cloud
+ * @param {Prototypes} layer
+ * @returns {Point[]}
+ */
+export const placesOf = (cloud, layer) =>
+  Array.from(layer.x, (x, p) => [cloud.normal(x, 0), cloud.normal(layer.y[p], 1)]);
 
 /**
  * @param {Scene} scene
  * @param {number} p
  * @returns {Point}
  */
-export const prototypePlace = ({ x, y, cloud, layer }, p) => [
-  x(cloud.normal(layer.x[p], 0)),
-  y(cloud.normal(layer.y[p], 1)),
-];
+export const prototypePlace = ({ frame, places }, p) => [frame.x(places[p][0]), frame.y(places[p][1])];
 
 /**
  * @param {Scene} scene
  * @param {number} i
  * @returns {Point}
  */
-export const imagePlace = ({ x, y, cloud }, i) => [x(cloud.xs[i]), y(cloud.ys[i])];
+export const imagePlace = ({ frame, cloud }, i) => [frame.x(cloud.xs[i]), frame.y(cloud.ys[i])];
+
+/**
+ * Whether a prototype is shown.
+ *
+ * @param {Scene} scene
+ * @param {number} p
+ */
+export const isShown = ({ layer, classes }, p) => !classes || classes.has(layer.class[p]);
 
 /**
  * Where what has a name is, and the radius of a ring around it; null for what is not on the map.
@@ -96,7 +187,7 @@ export function ringOf(scene, name) {
   const named = namedBy(scene.cloud, scene.layer, name);
   if (!named) return null;
   if ('image' in named) return { place: imagePlace(scene, named.image), radius: 9 };
-  return { place: prototypePlace(scene, named.prototype), radius: sideOf(scene.layer, named.prototype) + 4 };
+  return { place: prototypePlace(scene, named.prototype), radius: sideOf(scene, named.prototype) + 4 };
 }
 
 /**
@@ -106,34 +197,41 @@ export function ringOf(scene, name) {
  * @param {Point} point
  */
 export function prototypeUnder(scene, [x, y]) {
-  const { layer } = scene;
-  const isWanted = classFilter(scene.data.classes);
-  return layer.x.findIndex((_, p) => {
-    if (!isWanted(layer.class[p])) return false;
+  return scene.places.findIndex((_, p) => {
+    if (!isShown(scene, p)) return false;
     const [px, py] = prototypePlace(scene, p);
-    const reach = (layer.ghost[p] ? 1 : 0.5) * sideOf(layer, p) + 2;
+    const reach = reachOf(scene, p) + 2;
     return Math.abs(px - x) <= reach && Math.abs(py - y) <= reach;
   });
 }
 
 /**
- * Whether a point is on an image's dot.
+ * The next prototype from a point in a direction: near, and rather straight ahead than aside; -1 for none.
  *
  * @param {Scene} scene
- * @param {number} i
- * @param {Point} point
+ * @param {Point} from in pixels
+ * @param {Point} direction one step, such as [1, 0]
  */
-export function isOnDot(scene, i, [x, y]) {
-  const [px, py] = imagePlace(scene, i);
-  return Math.hypot(px - x, py - y) < DOT_REACH;
+export function prototypeTowards(scene, from, direction) {
+  let found = -1;
+  let least = Infinity;
+  for (let p = 0; p < scene.places.length; p += 1) {
+    if (!isShown(scene, p)) continue;
+    const [x, y] = prototypePlace(scene, p);
+    const ahead = (x - from[0]) * direction[0] + (y - from[1]) * direction[1];
+    const aside = Math.abs((x - from[0]) * direction[1] - (y - from[1]) * direction[0]);
+    if (ahead <= 0.5 || aside > 2 * ahead || ahead + 2 * aside >= least) continue;
+    [found, least] = [p, ahead + 2 * aside];
+  }
+  return found;
 }
 
 /**
  * The corner of the tool tip: beside what it is about, within the map.
  *
  * @param {Point} place
- * @param {{ width: number, height: number }} tip
- * @param {{ width: number, height: number }} map
+ * @param {Size} tip
+ * @param {Size} map
  * @returns {Point}
  */
 export function tipCorner([x, y], tip, map) {
@@ -145,34 +243,18 @@ export function tipCorner([x, y], tip, map) {
 /**
  * What is seen, for the link: its middle and its smaller side, where the whole map is 2 wide.
  *
- * @param {number[]} xs from left to right
- * @param {number[]} ys
+ * @param {Camera} camera
  */
-export function viewText([x0, x1], [y0, y1]) {
-  const side = Math.max(NEAREST, Math.min(x1 - x0, y1 - y0));
-  return [(x0 + x1) / 2, (y0 + y1) / 2, side].map((number) => number.toFixed(4)).join('_');
-}
+export const viewText = ({ x, y, side }) =>
+  [x, y, Math.max(NEAREST, side)].map((number) => number.toFixed(4)).join('_');
 
 /**
- * The area that a link names; Python has checked it.
+ * What a link names; Python has checked it.
  *
  * @param {string} text as `viewText` writes it
- * @returns {Area}
+ * @returns {Camera}
  */
-export function viewArea(text) {
+export function viewCamera(text) {
   const [x, y, side] = text.split('_').map(Number);
-  return { x: x - side / 2, y: y - side / 2, width: side, height: side };
-}
-
-/**
- * The area that is seen after zooming around the middle.
- *
- * @param {number[]} xs from left to right
- * @param {number[]} ys
- * @param {number} factor above 1 zooms out
- * @returns {Area}
- */
-export function zoomed([x0, x1], [y0, y1], factor) {
-  const [width, height] = [(x1 - x0) * factor, (y1 - y0) * factor];
-  return { x: (x0 + x1 - width) / 2, y: (y0 + y1 - height) / 2, width, height };
+  return { x, y, side };
 }

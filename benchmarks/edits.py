@@ -1,0 +1,104 @@
+"""How long one more edit of prototypes takes: what the server answers to the page Explore, with scores and layer."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.workspace.answer import Asked
+from app.workspace.edits import edits
+from app.workspace.sources import source_text
+from benchmarks.sweep import mnist
+from kmex_core.base.store import Store
+from kmex_core.prototypes.operations import Add, Hide, Merge, Move, Name, Operation, Show, Split, described
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.edits import EditSession, edits_of
+from kmex_core.stages.subject import Subject, subject_of
+
+EDITS, SEED = 60, 0
+TARGET = 0.3  # seconds
+
+
+def measure() -> list[dict[str, Any]]:
+    """Each edit of a mixed list, and undo and redo between them, on the digits and on MNIST (see `sweep.mnist`)."""
+    with tempfile.TemporaryDirectory() as folder:
+        subjects = {"digits": subject_of(Store(), "digits")} | mnist(Path(folder))
+        return [row for title, subject in subjects.items() for k in (10, 20) for row in measured(title, subject, k)]
+
+
+def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
+    """The rows of a model with `k` prototypes per class."""
+    source = KMeans(k)
+    images = sum(len(split) for split in subject.data.splits.values())
+    what = f"{title}, {images:,} images, k = {k}"
+    subject.embedding_map().get()
+    subject.read(subject.conversion(source))
+    started = time.perf_counter()
+    EditSession(subject, source)
+    opening = time.perf_counter() - started
+    answered(subject, source, [])
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    done: list[Operation] = []
+    for operation in mixed(subject, source):
+        done.append(operation)
+        seconds.setdefault(operation.op, []).append(answered(subject, source, done))
+        seconds.setdefault("undo", []).append(answered(subject, source, done[:-1]))
+        seconds.setdefault("redo", []).append(answered(subject, source, done))
+    every = [value for op, values in seconds.items() if op not in ("undo", "redo") for value in values]
+    rows = [{"what": f"edits, {what}: opening", "median": round(opening, 3), "runs": 1, "unit": "s"}]
+    by_name = {"all edits": every, **seconds}
+    for name, values in by_name.items():
+        (p50, p95), (_, busy) = np.quantile(values, [0.5, 0.95], axis=0).T
+        rows.append(
+            {
+                "what": f"edits, {what}: {name}",
+                "median": round(float(p50), 3),
+                "p95": round(float(p95), 3),
+                "processor p95": round(float(busy), 3),
+                "runs": len(values),
+                "unit": "s",
+                "target": TARGET,
+            }
+        )
+    return rows
+
+
+def answered(subject: Subject, source: KMeans, operations: list[Operation]) -> tuple[float, float]:
+    """Seconds of the server's answer, and of them those of the processor (of all cores)."""
+    body = json.dumps({"base": source_text(source), "operations": described(operations)}).encode()
+    started, busy = time.perf_counter(), time.process_time()
+    edits(subject, Asked(body=body))
+    return time.perf_counter() - started, time.process_time() - busy
+
+
+def mixed(subject: Subject, source: KMeans) -> list[Operation]:
+    """Edits of every kind on random prototypes, each of them possible after the others."""
+    random, done = np.random.default_rng(SEED), list[Operation]()
+    classes, images = len(subject.info.class_names), len(subject.data.split("train"))
+    for number in range(EDITS):
+        state = edits_of(subject, source, done).after
+        p = int(random.choice(state.shown))
+        others = [q for q in state.shown.tolist() if q != p and state.classes[q] == state.classes[p]]
+        hidden = [
+            operation.p for operation in done if isinstance(operation, Hide) and state.states[operation.p] == "hidden"
+        ]
+        choices: list[Operation] = [
+            Hide(p),
+            Split(p),
+            Merge((p, others[0])) if others else Hide(p),
+            Add(int(random.integers(images))),
+            Move(p, (state.classes[p] + 1) % classes),
+            Name(p, "a name"),
+            Show(hidden[0]) if hidden else Hide(p),
+        ]
+        operation = choices[number % len(choices)]
+        if isinstance(operation, Split):  # the prototype with the most images can be split
+            conversion = edits_of(subject, source, done).session.prototypes(state)
+            operation = Split(int(state.shown[conversion.count.argmax()]))
+        done.append(operation)
+    return done
