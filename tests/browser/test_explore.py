@@ -125,11 +125,37 @@ def test_a_picture_that_is_dropped_lands_on_the_map_and_stays_over_a_reload(page
     expect(page.locator(PROTOTYPES)).to_have_count(50)
 
 
-def test_what_is_no_picture_is_told(page: Page) -> None:
+def test_what_is_no_picture_is_told(browser: Browser, server: str) -> None:
+    context = browser.new_context(base_url=server)  # `page` takes no refusal
+    page = context.new_page()
     explore(page)
     page.evaluate(DROP, [base64.b64encode(b"no picture at all").decode(), "x.png"])
     expect(page.locator(".kx-board")).to_contain_text("x.png")
     expect(page).not_to_have_url(re.compile("picture="))
+    context.close()
+
+
+def test_edits_answer_are_undone_and_are_saved_as_a_version(page: Page) -> None:
+    explore(page, "model=digits&k=3&point=prototype-1.0")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_role("button", name="Hide", exact=True).click()
+    scores = page.locator(".kx-edit-scores")
+    expect(scores).to_contain_text("Accuracy")
+    expect(scores).to_contain_text("Untouched (250)")
+    page.get_by_role("button", name="Undo").click()
+    expect(scores).to_be_hidden()
+    page.keyboard.press("Control+Shift+Z")
+    expect(scores).to_be_visible()
+    page.reload()  # what is not saved is not lost
+    expect(scores).to_be_visible()
+    page.get_by_role("button", name="Save as version").click()
+    page.keyboard.type("without <b>one</b>")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"version=without"))
+    expect(page.get_by_text("Edited: 1 prototype hidden").first).to_be_visible()
+    expect(page.locator(PROTOTYPES)).to_have_count(29)
+    page.get_by_role("link", name="Prototypes", exact=True).click()  # the version is used everywhere
+    expect(page.locator(".kx-card")).to_have_count(29)
 
 
 def test_it_can_be_used_by_keyboard_and_fits_a_phone(page: Page) -> None:
