@@ -29,7 +29,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.training_runs import unfinished
-from kmex_core.stages.versions import usable_versions, version_of
+from kmex_core.stages.versions import usable_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,11 +116,8 @@ class TableRequest:
 
     @cached_property
     def source(self) -> PrototypeSource:
-        if self.version:
-            if self.built_in:
-                raise InputError("A version is of KMEx's prototypes, not of built-in ones.")
-            return version_of(self.subject, self.version)
-        return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed, self.metric)
+        k = 1 if self.built_in or self.version else self.per_class
+        return source_of(self.subject, k, self.seed, self.metric, self.built_in, self.version)
 
     @cached_property
     def conversion(self) -> Conversion:
