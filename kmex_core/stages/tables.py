@@ -29,6 +29,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.training_runs import unfinished
+from kmex_core.stages.versions import source_of
 from kmex_core.stages.versions import usable_versions
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric", "version"}
 CHECKED = PROTOTYPES | {"images"}
-MEASURED, SEVERAL = (
-    PROTOTYPES | {"images", "target", "method"},
-    frozenset({"models", "ks", "metric", "images", "runs", "published"}),
-)
+MEASURED = PROTOTYPES | {"images", "target", "method"}
+SEVERAL = frozenset({"models", "ks", "metric", "images", "runs", "published"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +115,9 @@ class TableRequest:
 
     @cached_property
     def source(self) -> PrototypeSource:
-        k = 1 if self.built_in or self.version else self.per_class
-        return source_of(self.subject, k, self.seed, self.metric, self.built_in, self.version)
+        if self.version:
+            return source_of(self.subject, PER_CLASS, self.seed, self.metric, self.built_in, self.version)
+        return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed, self.metric)
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -322,9 +322,7 @@ def _radar(asked: TableRequest) -> pd.DataFrame:
     return radar_table(radar_values(asked.compared()))
 
 
-@_table(
-    "changes", "images with their class and prototype by two models", frozenset({"models", "ks", "built_in", "metric"})
-)
+@_table("changes", "images with their class and prototype by two models", ONE | {"ks", "built_in", "metric"})
 def _changes(asked: TableRequest) -> pd.DataFrame:
     import numpy as np
 
