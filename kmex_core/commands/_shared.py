@@ -20,7 +20,7 @@ from kmex_core.base.specs import MOST_SIDE
 from kmex_core.commands._program import MODULE, Program
 from kmex_core.models.kinds import TITLES
 from kmex_core.prototypes.metric import AUTO
-from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource, Version, edited_note
+from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource, Version, edited_note
 from kmex_core.prototypes.types import fewer_prototypes
 from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, WITHOUT_GRADIENTS, MapKind
 
@@ -197,18 +197,10 @@ def open_subject(
 def source_of(
     subject: Subject, k: int, seed: int, metric: str, own: bool = False, version: str = ""
 ) -> PrototypeSource:
-    """The prototypes that `--k`, `--own` or `--version` choose.
+    """The prototypes that `--k`, `--own` or `--version` choose, see `stages.versions.source_of`."""
+    from kmex_core.stages import versions
 
-    Raises:
-        InputError: for --own with --version, or an unknown version.
-    """
-    if version:
-        from kmex_core.stages.versions import version_of
-
-        if own:
-            raise InputError("--own and --version exclude each other: a version is of KMEx's prototypes.")
-        return version_of(subject, version)
-    return BuiltIn() if own else KMeans(k, seed, metric)
+    return versions.source_of(subject, k, seed, metric, own, version)
 
 
 def source_options(source: PrototypeSource, seeded: bool = False) -> dict[str, Any]:

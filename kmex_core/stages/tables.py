@@ -29,7 +29,7 @@ from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.map_checks import IMAGES as CHECKED_IMAGES
 from kmex_core.stages.subject import IMAGES, Subject, subject_of
 from kmex_core.stages.training_runs import unfinished
-from kmex_core.stages.versions import usable_versions, version_of
+from kmex_core.stages.versions import source_of, usable_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +42,8 @@ PER_CLASS, RANGE = 5, range(1, 21)  # default prototypes per class
 ONE = frozenset({"models"})
 PROTOTYPES = ONE | {"built_in", "ks", "seed", "metric", "version"}
 CHECKED = PROTOTYPES | {"images"}
-MEASURED, SEVERAL = (
-    PROTOTYPES | {"images", "target", "method"},
-    frozenset({"models", "ks", "metric", "images", "runs", "published"}),
-)
+MEASURED = PROTOTYPES | {"images", "target", "method"}
+SEVERAL = frozenset({"models", "ks", "metric", "images", "runs", "published"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +64,7 @@ class TableRequest:
         image: a file to explain.
         published: whether the paper's figures are included.
         data_root, skip_broken, device, progress: see `subject_of`.
-        version: the saved version whose prototypes are meant; "" for none.
+        version: the name of a saved one; "" for none.
     """
 
     store: Store
@@ -104,10 +102,6 @@ class TableRequest:
         return self.models[0]
 
     @property
-    def info(self) -> ModelInfo:
-        return self.subject.info
-
-    @property
     def per_class(self) -> int:
         """The only number of prototypes per class."""
         if len(self.ks) > 1:
@@ -117,9 +111,7 @@ class TableRequest:
     @cached_property
     def source(self) -> PrototypeSource:
         if self.version:
-            if self.built_in:
-                raise InputError("A version is of KMEx's prototypes, not of built-in ones.")
-            return version_of(self.subject, self.version)
+            return source_of(self.subject, PER_CLASS, self.seed, self.metric, self.built_in, self.version)
         return BuiltIn() if self.built_in else KMeans(self.per_class, self.seed, self.metric)
 
     @cached_property
@@ -217,14 +209,14 @@ def _training(asked: TableRequest) -> pd.DataFrame:
 def _prototypes(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import prototype_table
 
-    return prototype_table(asked.conversion.prototypes, asked.info.class_names)
+    return prototype_table(asked.conversion.prototypes, asked.subject.info.class_names)
 
 
 @_table("prototype-shares", "prototypes by class and share of the class's training images", PROTOTYPES)
 def _shares(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.evaluation import shares_table
 
-    return shares_table(asked.conversion.prototypes, asked.info.class_names)
+    return shares_table(asked.conversion.prototypes, asked.subject.info.class_names)
 
 
 @_table("sweep", "quality by number of prototypes per class", frozenset({"models", "ks", "seed", "metric", "runs"}))
@@ -240,7 +232,7 @@ def _sweep(asked: TableRequest) -> pd.DataFrame:
 def _suggestion(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.prototypes import suggestion_table
 
-    return suggestion_table(asked.subject.suggestion(asked.metric).get(), asked.info.class_names)
+    return suggestion_table(asked.subject.suggestion(asked.metric).get(), asked.subject.info.class_names)
 
 
 @_table("stability", "classes with how far prototypes move over seeds", ONE | {"ks", "runs", "metric"})
@@ -253,7 +245,8 @@ def _stability(asked: TableRequest) -> pd.DataFrame:
     if runs < LEAST:
         raise InputError(f"Stability needs at least {LEAST} runs, got {runs}.")
     return stability_table(
-        stability(asked.subject, KMeans(asked.per_class, metric=asked.metric), range(runs)), asked.info.class_names
+        stability(asked.subject, KMeans(asked.per_class, metric=asked.metric), range(runs)),
+        asked.subject.info.class_names,
     )
 
 
@@ -266,9 +259,9 @@ def _predictions(asked: TableRequest) -> pd.DataFrame:
     if asked.image is None:
         raise InputError("The table 'predictions' needs an image: pass --image FILE.")
     pixels = read_picture(asked.image).pixels
-    explained = asked.subject.explainer(asked.source).explain(network_input(asked.info, pixels))
+    explained = asked.subject.explainer(asked.source).explain(network_input(asked.subject.info, pixels))
     return prediction_table(
-        asked.info.class_names,
+        asked.subject.info.class_names,
         explained.black_box,
         explained.kmex,
         explained.similarity,
@@ -287,7 +280,7 @@ def _embedding_map(asked: TableRequest) -> pd.DataFrame:
 
     projection = asked.subject.embedding_map().get()
     predicted = np.concatenate([asked.conversion.train_predicted, asked.conversion.test_predicted])
-    return projection_table(projection, asked.info.class_names, np.arange(len(predicted)), predicted)
+    return projection_table(projection, asked.subject.info.class_names, np.arange(len(predicted)), predicted)
 
 
 @_table("embedding-map-prototypes", "prototypes with their place on the embedding map", PROTOTYPES)
@@ -297,7 +290,7 @@ def _prototype_places(asked: TableRequest) -> pd.DataFrame:
 
     prototypes = asked.conversion.prototypes
     places = place(asked.subject.embedding_map().get(), asked.conversion.embedded)
-    return prototype_places(prototypes, places, asked.info.class_names)
+    return prototype_places(prototypes, places, asked.subject.info.class_names)
 
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------
@@ -325,9 +318,7 @@ def _radar(asked: TableRequest) -> pd.DataFrame:
     return radar_table(radar_values(asked.compared()))
 
 
-@_table(
-    "changes", "images with their class and prototype by two models", frozenset({"models", "ks", "built_in", "metric"})
-)
+@_table("changes", "images with their class and prototype by two models", ONE | {"ks", "built_in", "metric"})
 def _changes(asked: TableRequest) -> pd.DataFrame:
     import numpy as np
 
@@ -348,7 +339,7 @@ def _confusion(asked: TableRequest, black_box: bool) -> str:
     from kmex_core.analysis.tables.evaluation import confusion_table
 
     predicted = asked.conversion.test_black_box if black_box else asked.conversion.test_predicted
-    labels, names = asked.subject.data.split("test").labels, asked.info.class_names
+    labels, names = asked.subject.data.split("test").labels, asked.subject.info.class_names
     return table_csv(confusion_table(metrics.confusion(predicted, labels, len(names)), names), index=True)
 
 
@@ -359,9 +350,9 @@ def _confusion_predicted(asked: TableRequest) -> str:
 
 @_table("confusion-black-box", "confusion matrix of the black box", ONE)
 def _confusion_black_box(asked: TableRequest) -> str:
-    if not asked.info.predicts:
+    if not asked.subject.info.predicts:
         raise InputError(
-            f"{asked.info.role} There is no confusion matrix of its own; the table 'confusion' has KMEx's."
+            f"{asked.subject.info.role} There is no confusion matrix of its own; the table 'confusion' has KMEx's."
         )
     return _confusion(asked, black_box=True)
 
@@ -378,7 +369,7 @@ def _scores(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.evaluation import scores_table
 
     labels = asked.subject.data.split("test").labels[asked.scores.images]
-    return scores_table(asked.scores, labels, asked.info.class_names)
+    return scores_table(asked.scores, labels, asked.subject.info.class_names)
 
 
 @_table("map-checks", "kinds of relevance maps with their sanity checks, on at most 200 test images", CHECKED)
@@ -417,7 +408,7 @@ def _accuracy(asked: TableRequest) -> pd.DataFrame:
 def _coverage(asked: TableRequest) -> pd.DataFrame:
     from kmex_core.analysis.tables.attributes import coverage_table
 
-    classes = [asked.info.class_names[label] for label in asked.conversion.prototypes.classes]
+    classes = [asked.subject.info.class_names[label] for label in asked.conversion.prototypes.classes]
     return coverage_table(asked.coverage, classes)
 
 

@@ -21,7 +21,7 @@ from kmex_core.base.store import Store, demand_writable
 from kmex_core.models import catalogue
 from kmex_core.prototypes.metric import OPTIONS
 from kmex_core.prototypes.operations import MOST_NAME, MOST_NOTE, Operation, described, operations_from
-from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource, Version
+from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans, PrototypeSource, Version
 from kmex_core.stages.edits import edits_of
 from kmex_core.stages.subject import Subject
 
@@ -259,6 +259,21 @@ def version_of(subject: Subject, name: str) -> Version:
     version = read(subject.store, subject.info.name, name).version
     subject.conversion(version).check()
     return version
+
+
+def source_of(
+    subject: Subject, k: int, seed: int, metric: str, built_in: bool = False, version: str = ""
+) -> PrototypeSource:
+    """A source as options choose it: a version by its name, else built-in prototypes, else k-means.
+
+    Raises:
+        InputError: for built-in prototypes and a version, or see `version_of`.
+    """
+    if not version:
+        return BuiltIn() if built_in else KMeans(k, seed, metric)
+    if built_in:
+        raise InputError("--own and --version exclude each other: a version is of KMEx's prototypes.")
+    return version_of(subject, version)
 
 
 def usable_versions(subject: Subject) -> list[Version]:

@@ -24,7 +24,7 @@ def version(demo: Store) -> Iterator[str]:
     versions.delete(demo, "digits", NAME)
 
 
-@pytest.mark.parametrize("view", ["explore", "overview", "prototypes", "audit", "compare"])
+@pytest.mark.parametrize("view", ["explore", "prototypes", "audit", "compare"])
 def test_a_page_shows_the_version_that_the_address_names(version: str, view: str) -> None:
     test = healthy(open_link(view, model="digits", version=version))
     assert test.sidebar.selectbox(key="version").value == version

@@ -71,7 +71,7 @@ def test_the_worst_subgroup_is_the_least_accurate_of_those_that_are_large_enough
     assert found.worst is not None
     assert (found.worst.name, found.worst.accuracy, found.worst.images) == (name, *groups[name][:2])
     low, high = binomtest(int(groups[name][2]), groups[name][1]).proportion_ci(method="wilson")
-    assert (found.worst.low, found.worst.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert [found.worst.low, found.worst.high] == pytest.approx([low, high], abs=1e-6)
     assert found.worst.conditions == (f"class:{NAMES.index(name[:3])}", f"attribute:{name[9:]}")
     assert (found.accuracy, found.agreement) == (np.mean(predicted == labels), None)
     assert found.chosen is not None
