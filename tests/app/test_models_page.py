@@ -64,9 +64,9 @@ def test_all_data_sets_are_listed(page: Page, demo: Store, tmp_path: Path) -> No
     assert table.loc["Digits", "Images"] == 1797
     assert table.loc["Faces", "Images"] == 8000  # its embeddings ship with the product
     assert table.loc["Digits", "Classes"] == "10"
-    assert "digits-flint" in table.loc["Digits", "Used by"]
+    assert "digits-flint" in str(table.loc["Digits", "Used by"])
     assert table.loc["photos", "Size"] == "1.0 MiB"
-    assert list(table.loc["photos", "Used by"]) == []
+    assert str(table.loc["photos", "Used by"]) == "[]"
 
 
 def test_versions_are_listed_with_their_model(page: Page, demo: Store, digits: ModelInfo) -> None:
