@@ -26,26 +26,29 @@ def diversity_conflict(evaluations: Sequence[Evaluation]) -> list[str]:
     found = []
     for built_in in (True, False):
         known = [
-            (labels_of(evaluation)[-1][0], *numbers)
+            (labels_of(evaluation)[-1][0], numbers)
             for evaluation in evaluations
-            if evaluation.built_in == built_in and None not in (numbers := _numbers(evaluation))
+            if evaluation.built_in == built_in and (numbers := _numbers(evaluation)) is not None
         ]
         if len(known) < LEAST:
             continue
-        label, effective, published, exact = max(known, key=lambda each: each[1] or 0)
-        others = [each for each in known if each[0] != label]
-        if any((each[2] or 0) >= (published or 0) for each in others):
+        label, (effective, published, exact) = max(known, key=lambda each: each[1][0])
+        others = [numbers for name, numbers in known if name != label]
+        if any(of_other >= published for _, of_other, _ in others):
             continue
         found.append(
             f"**{markdown(label)}** has the highest effective number ({effective:.3f}) and the worst "
             f"{METRICS['diversity_reference'].title} ({published:.3f}) of {len(known)} models. "
-            + _reason(published or 0, exact or 0, [each[3] or 0 for each in others])
+            + _reason(published, exact, [of_other for _, _, of_other in others])
         )
     return found
 
 
-def _numbers(evaluation: Evaluation) -> tuple[float | None, ...]:
-    return tuple(evaluation.metrics[name].mean if name in evaluation.metrics else None for name in _NAMES)
+def _numbers(evaluation: Evaluation) -> tuple[float, float, float] | None:
+    """The effective number, D_dvs as published and in exact arithmetic; None where one is missing."""
+    found = [evaluation.metrics[name].mean for name in _NAMES if name in evaluation.metrics]
+    known = [value for value in found if value is not None]
+    return (known[0], known[1], known[2]) if len(known) == len(_NAMES) else None
 
 
 def _reason(published: float, exact: float, others: Sequence[float]) -> str:

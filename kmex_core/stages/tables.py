@@ -331,7 +331,7 @@ def _changes(asked: TableRequest) -> pd.DataFrame:
     labels = [[subject.data.split(split).labels for split in ("train", "test")] for subject in (first, second)]
     if not all(np.array_equal(*pair) for pair in zip(*labels, strict=True)):
         raise InputError(f"'{first.info.name}' and '{second.info.name}' are not models of the same images.")
-    return changes_table(one, other, *labels[0], first.info.class_names)
+    return changes_table(one, other, labels[0][0], labels[0][1], first.info.class_names)
 
 
 def _confusion(asked: TableRequest, black_box: bool) -> str:

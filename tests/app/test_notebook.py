@@ -15,7 +15,7 @@ from PIL import Image
 
 from app import notebook
 from app.workspace import catalogue
-from app.workspace.answer import Asked
+from app.workspace.answer import Answer, Asked
 from kmex_core import KMEx
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
@@ -71,7 +71,7 @@ def test_every_address_that_the_component_has_is_answered(widget: Any, ask: Ask)
 def test_what_is_sent_reaches_the_workspace(widget: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def receive(subject: Any, asked: Asked) -> Any:
         received.append((subject, asked))
-        return catalogue.Answer(asked.body[::-1])
+        return Answer(asked.body[::-1])
 
     received: list[tuple[Any, Asked]] = []
     monkeypatch.setitem(catalogue.SENT, "pictures", (receive, 10))

@@ -64,7 +64,7 @@ def show_classes(pair: Pair, labels: tuple[str, str], changed: np.ndarray) -> No
     show_download(
         "Changes as CSV",
         lambda: table_csv(
-            changes_table(*(read.conversion(each) for each in pair), data.split("train").labels, truth, names)
+            changes_table(read.conversion(pair[0]), read.conversion(pair[1]), data.split("train").labels, truth, names)
         ),
         "changes.csv",
         "Every image with both models' class and prototype.",
