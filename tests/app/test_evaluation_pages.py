@@ -337,7 +337,7 @@ def test_compare_shows_models_side_by_side(
     assert not [button for button in test.button if button.label == "Measure all"]
     healthy(test.selectbox(key="runs").set_value(3).run())
     table = compared(test)
-    assert "k-means seeds" in table.loc["digits + KMEx", "Accuracy ↑"]
+    assert "k-means seeds" in str(table.loc["digits + KMEx", "Accuracy ↑"])
     assert "Average drop ↓" not in table.columns  # measured for one seed only
     assert len([button for button in test.button if button.label == "Measure all"]) == 1
     healthy(test.multiselect(key="models").set_value([]).run())
@@ -363,9 +363,9 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
     assert ghosts["digits"] == "–"  # a black box has no prototypes
     assert ghosts["digits-flint"].endswith("%")
     assert all(ghosts[name] == "0.0%" for name in table.index if "+ KMEx" in name)
-    assert "random images" in table.loc["digits + KMEx", "Effective number ↑"]
+    assert "random images" in str(table.loc["digits + KMEx", "Effective number ↑"])
     assert table.loc["Best", "Effective number ↑"] == "digits-protovae"
-    assert "best" in table.loc["digits-protovae", "Effective number ↑"]
+    assert "best" in str(table.loc["digits-protovae", "Effective number ↑"])
     assert [one.label for one in test.button if "Measure" in one.label] == ["Measure all"]
     assert [
         one.value for one in test.caption if "No relevance maps of digits-flint and digits-flint + KMEx" in one.value
@@ -374,7 +374,7 @@ def test_the_demo_has_baselines_to_compare_with(page: Page) -> None:
     assert any("digits-flint + KMEx** has the highest effective number" in one.value for one in test.info)
     (body,) = [one.proto.body for one in test.get("html") if "digits-flint</a>" in one.proto.body][:1]
     address = next(link.get("href") for link in ElementTree.fromstring(body).iter("a") if link.text == "digits-flint")
-    query = parse_qs(urlsplit(address).query)
+    query = parse_qs(urlsplit(str(address)).query)
     assert query == {"dataset": ["Digits"], "model": ["digits-flint"], "kmex": ["false"]}
 
 

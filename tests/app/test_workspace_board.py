@@ -57,6 +57,7 @@ def test_the_board_says_what_the_engine_says(subject: Subject) -> None:
     engine = kmex.explain(network_input(subject.info, image), top=len(prototypes), judged=False)
     np.testing.assert_allclose(found["distance"], engine.distance, rtol=1e-5)
     np.testing.assert_allclose(found["posterior"], engine.kmex, atol=1e-6)
+    assert engine.black_box is not None
     np.testing.assert_allclose(found["blackBox"], engine.black_box, atol=1e-6)
     assert (found["predicted"], found["beside"]) == (engine.predicted, engine.predicted_black_box)
     # the nearest of its class, of any other, and the second of its class
