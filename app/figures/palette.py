@@ -45,6 +45,8 @@ _STEPS = (
 _STYLES = {
     "neutral": "#808080",  # of lines and surfaces, mostly transparent
     "shadow": "#000000",
+    "light": LIGHT.page,  # over pictures, beside `outline`
+    "outline": OUTLINE,
     "share": "#3f8fcf",
     "ghost": GHOST,
     "chosen": CHOSEN,

@@ -151,7 +151,7 @@ export function likenesses(board, data, layer, source, pick) {
     const label = layer.class[p];
     const about = `${prototypeTitle(layer, p)} of ${data.model.classes[label]}, ${near}`;
     const button = element('button', { type: 'button', class: 'kx-like', title: `Show ${about}` }, root);
-    button.style.setProperty('--kx-class', data.model.colours[label]);
+    button.style.setProperty('--class', data.model.colours[label]);
     button.addEventListener('click', () => pick(p));
     const address = `${data.pictures}train/${layer.picture[p]}.png`;
     element('img', { src: source(address), alt: '', class: data.model.side <= 96 ? 'kx-crisp' : '' }, button);
