@@ -32,6 +32,7 @@ def timeline(sweeps: Sequence[Sweep], evidence: Evidence | None, source: Callabl
         "ks": list(ks),
         "sources": [source(k) for k in ks],
         "curves": [_drawn(name, curve, sweeps) for name, curve in _curves(sweeps).items()],
+        "seeds": len(sweeps),
         "suggested": None if evidence is None else overall(evidence),
         "reason": "" if evidence is None else overall_reason(evidence),
         "steps": [last_step(sweeps, k) for k in ks],

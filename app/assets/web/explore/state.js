@@ -38,6 +38,7 @@
  * @property {number[]} ks prototypes per class, ascending
  * @property {string[]} sources the source of each
  * @property {Curve[]} curves
+ * @property {number} seeds of k-means, over which `values` are means
  * @property {number | null} suggested
  * @property {string} reason why, as a sentence
  * @property {string[]} steps what the last step bought, a sentence for each of `ks`

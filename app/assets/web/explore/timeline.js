@@ -71,6 +71,7 @@ export class TimelineView {
     this.number = element('strong', {}, this.now);
     this.noun = element('span', { class: 'kx-timeline-long' }, this.now);
     element('span', { text: 'per class' }, this.now);
+    this.seeds = element('small', { class: 'kx-timeline-seeds' }, this.now);
     this.brief = element('span', { class: 'kx-timeline-brief' }, this.now);
     this.take = element('button', { class: 'kx-timeline-take', type: 'button' }, this.now);
     this.slider = element('div', { class: 'kx-timeline-slider', role: 'slider', tabindex: '0' }, this.grid);
@@ -155,6 +156,7 @@ export class TimelineView {
     this.mark.hidden = place === null;
     this.mark.style.setProperty('--at', String(place ?? 0));
     this.mark.title = timeline.reason;
+    say(this.seeds, timeline.seeds > 1 ? `lines: mean of ${timeline.seeds} seeds` : 'lines: one seed');
     const scaled = 'Each curve has a scale of its own, with its ends at the right; a grey band may be outside it.';
     say(this.about, `${timeline.about} ${scaled}`);
   }
