@@ -19,7 +19,7 @@ from tests.helpers.stores import converted
 # nothing of it.
 FIRST = (
     "kmex_core/test_attributes.py", "test_real_data.py", "kmex_core/test_baselines.py", "browser/test_dashboard.py",
-    "browser/test_evaluation.py", "browser/test_models.py", "browser/test_map.py", "kmex_core/test_relevance.py",
+    "browser/test_evaluation.py", "browser/test_models.py", "browser/test_explore.py", "kmex_core/test_relevance.py",
     "browser/test_links.py", "browser/test_serving.py", "app/test_evaluation_pages.py", "browser/test_attributes.py",
     "browser/test_access.py", "kmex_core/test_backbones.py", "app/test_papers_data.py", "kmex_core/test_main.py",
     "browser/test_relevance.py", "app/test_links.py", "kmex_core/test_importing.py", "app/test_maps.py",
