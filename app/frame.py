@@ -35,8 +35,7 @@ page = st.navigation(
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/models.py", title="Data and models", icon=":material/inventory_2:"),
         st.Page("views/new.py", title="New", icon=":material/add_circle:"),
-        # "sweep" is the address of an earlier page, which leads to Explore
-        st.Page("views/sweep.py", title="Prototypes per class", url_path="numbers", visibility="hidden"),
+        st.Page("views/numbers.py", title="Prototypes per class", visibility="hidden"),
     ]
 )
 of_model = page.url_path != ""  # home shows no model

@@ -97,7 +97,7 @@ def choose() -> None:
             help="A trained classifier in the store. Add more on the page New or with `python -m kmex_core train`.",
         )
         if title is None or name is None:  # went back to an address that names none
-            _forget("dataset", "model", "k", _LAST)
+            _forget("dataset", "model", "k", _LAST, _KEPT)
             corrected().update(dataset=(None, str), k=(float(DEFAULT_K), str))
             st.rerun()
         if bind is None:  # only now, since the widgets may have been bound until now

@@ -50,7 +50,7 @@ def shown(test: AppTest) -> str:
 
 def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
     found = []
-    for view in ("explore", "prototypes", "sweep", "explain", "audit", "attributes", "compare"):
+    for view in ("explore", "prototypes", "numbers", "explain", "audit", "attributes", "compare"):
         test = healthy(open_link(view, model=info.name, k=str(K), images="18", source="Test image", image="3"))
         figures = [str(one.proto.spec) for one in test.get("plotly_chart")]
         lines = [*shown(test).splitlines(), *(name for figure in figures for name in re.findall("lack box", figure))]

@@ -63,7 +63,7 @@ def test_names_are_text_on_every_page(hostile: Store) -> None:
         "explore",
         "prototypes",
         "explain",
-        "sweep",
+        "numbers",
         "audit",
         "attributes",
         "compare",

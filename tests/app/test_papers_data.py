@@ -57,7 +57,7 @@ def test_it_trains_converts_and_shows_on_every_page(
     test = healthy(open_link("prototypes", dataset=datasets.title(name), model="net", k="2"))
     assert test.selectbox(key="model").value == "net"
     assert len(cards(test)) == 2 * classes
-    for view in ("explore", "sweep", "audit", "attributes", "compare", "explain"):
+    for view in ("explore", "numbers", "audit", "attributes", "compare", "explain"):
         healthy(test.switch_page(f"views/{view}.py").run())
         if view == "attributes":
             said = test.info[0].value if test.info else test.markdown[1].value

@@ -64,7 +64,7 @@ def test_the_first_start_prepares_the_demo_in_a_job(store: Store) -> None:
     assert store.names("shards") == []
 
 
-@pytest.mark.parametrize("view", ["explore", "prototypes", "explain", "audit", "embedding", "sweep", "compare"])
+@pytest.mark.parametrize("view", ["explore", "prototypes", "explain", "audit", "numbers", "compare"])
 def test_every_page_shows_where_the_work_is_and_the_data(fake: Jobs, store: Store, view: str) -> None:
     test = opened(view)
     assert test.title

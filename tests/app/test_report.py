@@ -295,5 +295,10 @@ def test_without_the_dashboard_the_message_says_so(monkeypatch: pytest.MonkeyPat
 def test_explore_offers_it(demo: Store) -> None:
     test = healthy(open_link("explore"))
     labels = [one.proto.label for one in test.get("download_button")]
-    assert labels == ["Report (HTML)", "Model card (Markdown)"]
+    assert labels == [
+        "Report (HTML)",
+        "Model card (Markdown)",
+        "Images on the map (CSV)",
+        "Prototypes on the map (CSV)",
+    ]
     assert any("export --model digits --kmex digits.kmex" in one.value for one in test.code)

@@ -124,7 +124,7 @@ def test_forged_events_change_nothing(
 
 @pytest.mark.parametrize(
     "view",
-    ["home", "explore", "prototypes", "sweep", "audit", "attributes", "compare", "explain", "models"],
+    ["home", "explore", "prototypes", "numbers", "audit", "attributes", "compare", "explain", "models"],
 )
 def test_every_page_works_on_a_read_only_server(
     view: str, page: Page, demo: Store, no_processes: list[Any], monkeypatch: pytest.MonkeyPatch

@@ -40,12 +40,12 @@ def runs(arguments: list[str]) -> str:
 
 def test_a_link_names_the_class(page: Page, subject: Subject) -> None:
     evidence = subject.suggestion().get()
-    test = healthy(open_link("sweep", model="digits", **{"class": "7"}))
+    test = healthy(open_link("numbers", model="digits", **{"class": "7"}))
     assert f"**7**: {reason(evidence, 7)}" in [one.value for one in test.markdown]
 
 
 def test_a_small_model_is_swept_by_the_page_itself(page: Page, subject: Subject, started: list[list[str]]) -> None:
-    test = healthy(page("sweep", k="4"))
+    test = healthy(page("numbers", k="4"))
     assert started == []
     assert len(test.get("plotly_chart")) == CHARTS
     peeked = [subject.sweep(KMeans(1, seed)).peek() for seed in SWEEP_SEEDS]
@@ -69,13 +69,13 @@ def test_a_large_model_is_left_to_a_job(
     first = {0: subject.sweep(KMeans(1)).get()}
     subject.suggestion().get()
     monkeypatch.setattr(read, "sweeps", lambda _: {})
-    test = healthy(page("sweep", k="4"))
+    test = healthy(page("numbers", k="4"))
     (arguments,) = started
     assert arguments[:3] == ["sweep", "--model", "digits"]
     assert runs(arguments) == "1"
     assert len(test.get("plotly_chart")) == 0
     monkeypatch.setattr(read, "sweeps", lambda _: first)
-    test = healthy(page("sweep", k="4"))
+    test = healthy(page("numbers", k="4"))
     assert len(test.get("plotly_chart")) == CHARTS
     assert any("Lines: one seed of k-means." in one.value for one in test.caption)
     assert len(started) == 1, "the other seeds wait for a button"
@@ -91,7 +91,7 @@ def test_a_suggestion_is_taken_for_all_classes_or_for_each(
     own = Evidence(real.gap, real.gap_error, real.prediction_strength, real.rand_index, numbers)
     assert overall(own) == 3
     monkeypatch.setattr(read, "suggestion", lambda _: own)
-    test = healthy(page("sweep", k="4"))
+    test = healthy(page("numbers", k="4"))
     assert any("**Suggested: 3 prototypes per class.**" in one.value for one in test.markdown)
     test = healthy(button(test, "Take 3 for all classes").click().run())
     assert (test.sidebar.slider(key="k").value, address(test)["k"]) == (3, "3")
@@ -110,9 +110,9 @@ def test_a_link_shows_the_suggested_numbers_on_every_page(page: Page, subject: S
     made = subject.conversion(KMeans(SUGGESTED)).get()
     suggested = subject.suggestion().get().suggested
     assert np.bincount(made.prototypes.classes).tolist() == suggested.tolist()
+    assert len(cards(healthy(page("prototypes", auto="true")))) == suggested.sum()
     test = healthy(page("explore", auto="true"))
-    assert len(cards(test)) == suggested.sum()
     assert f"KMEx {made.summary.accuracy_kmex:.1%}" in header(test)
-    for view in ("prototypes", "explain", "embedding", "audit", "sweep"):
+    for view in ("prototypes", "explain", "audit", "numbers"):
         test = healthy(test.switch_page(f"views/{view}.py").run())
         assert address(test)["auto"] == "true"

@@ -81,7 +81,7 @@ PAGES: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, list[str]]] = {
     ("compare", (("part", "Two models, image by image"), ("k", "4"))): {
         "changes.csv": ["changes", *DIGITS, "--model", "digits-flint", "--k", "4"],
     },
-    ("sweep", ()): {
+    ("numbers", ()): {
         "digits-sweep.csv": ["sweep", *DIGITS, "--k", "1:20", "--runs", "5"],
         "digits-suggestion.csv": ["suggestion", *DIGITS],
     },

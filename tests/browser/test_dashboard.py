@@ -107,8 +107,8 @@ def test_an_upload_is_explained(page: Page, converted: Conversion) -> None:
     explained(page)
     expect(page.get_by_text(re.compile("both predict 4"))).to_be_visible()
     expect(page.get_by_text(f", number {converted.test_activated[100]} ·").first).to_be_visible()
-    # three prototypes and the black box, and the contrast with the rival between its two prototypes
-    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 * 2 + 1 + 3)
+    # the exemplars of three prototypes, and those of the contrast with the rival; maps of each, and of the black box
+    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 + 2)
     expect(page.locator(".kx-figures canvas[role=img][aria-label]")).to_have_count(3 * 2 + 1 + 1)
     assert no_sideways_scrolling(page)
 
@@ -151,8 +151,9 @@ def test_other_hosts_and_unknown_pictures_are_refused(page: Page, server: str) -
         "pictures/digits/digits-1/train/" + "9" * 4_400 + ".png", "pictures/digits/digits-1/train/-1.png",
         "pictures/digits/digits-1/train/%D9%A3.png", "pictures/digits/digits-1/train/%00.png",
         "pictures/..%2F..%2Fetc/digits-1/train/0.png", "pictures/%00/digits-1/train/0.png",
-        "pictures/" + "a" * 4_000 + "/digits-1/train/0.png", "maps/" + "0" * 20 + ".bin", "maps/%2e%2e.bin",
-        "maps/" + "0" * 20 + "/" + "1" * 20 + ".json", "maps/" + "٠" * 20 + ".bin",
+        "pictures/" + "a" * 4_000 + "/digits-1/train/0.png", "workspace/digits/cloud/" + "0" * 20 + ".bin",
+        "workspace/digits/cloud/%2e%2e.bin", "workspace/digits/nothing/0.bin",
+        "workspace/digits/layer/" + "1" * 20 + ".bin?source=own", "workspace/digits/layer/" + "٠" * 20 + ".bin",
         "assets/..%2f..%2fHome.py", "assets/no.js", "assets/%00",
     ],
 )  # fmt: skip

@@ -127,7 +127,7 @@ def answer(server: str, path: str, method: str = "GET", **headers: str) -> http.
         ("/assets/../Home.py", "GET", {}, 400),
         ("/pictures/digits/digits-1/train/0.png", "GET", {}, 200),
         ("/pictures/digits/digits-1/train/999999.png", "GET", {}, 404),
-        ("/maps/00000000000000000000.bin", "GET", {}, 404),
+        ("/workspace/digits/cloud/00000000000000000000.bin", "GET", {}, 404),
         ("//evil.example/..", "GET", {}, 400),
         ("/", "GET", {"Host": "evil.example"}, 400),
         ("/", "DELETE", {}, 405),
@@ -215,7 +215,7 @@ def test_with_a_log_in_nobody_else_gets_anything(browser: Browser, demo_cache: P
     )
     picture = "/pictures/digits/digits-1/train/0.png"
     with dashboard(demo_cache, tmp_path / "log", STREAMLIT_SECRETS_FILES=str(secrets)) as address:
-        for path in (picture, "/maps/00000000000000000000.bin", f"/maps/{'0' * 20}/{'0' * 20}.json"):
+        for path in (picture, f"/workspace/digits/cloud/{'0' * 20}.bin", f"/workspace/digits/layer/{'0' * 20}.bin"):
             for cookie in ("", "_streamlit_user=forged", f"_streamlit_user={signed('another secret', address)}"):
                 assert answer(address, path, Cookie=cookie).status == 403, (path, cookie)
         with watched(browser, address) as page:

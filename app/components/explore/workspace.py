@@ -27,7 +27,7 @@ from kmex_core.prototypes.source import KMeans
 
 _explore = component(*EXPLORE)
 KEY = "explore"
-OPENED = (KEY, "explain", "prototypes", "sweep")  # the pages that it leads to
+OPENED = (KEY, "explain", "prototypes", "numbers")  # the pages that it leads to
 
 
 def prepare_workspace(chosen: Selection) -> bool:

@@ -89,7 +89,7 @@ export class TimelineView {
     element('summary', { text: 'How to read the curves' }, reading);
     this.about = element('p', {}, reading);
     this.page = element('button', { class: 'kx-pill', type: 'button', text: 'Evidence on each class' }, reading);
-    this.page.addEventListener('click', () => this.hooks.open({ page: 'sweep', query: {} }));
+    this.page.addEventListener('click', () => this.hooks.open({ page: 'numbers', query: {} }));
     this.listen();
   }
 
