@@ -29,7 +29,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, address, button, cards, data_of, figures, healthy, said
+from tests.helpers.pages import Page, address, button, cards, data_of, figures, healthy, open_link, said
 from tests.helpers.paths import ROOT
 from tests.helpers.pictures import bomb, encoded, saved
 from tests.helpers.stores import converted
