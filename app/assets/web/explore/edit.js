@@ -100,8 +100,8 @@ export class EditBar {
   /** @param {EditState} state */
   update(state) {
     this.state = state;
-    this.root.hidden = state.data.readOnly || state.source === 'own';
-    if (state.data.readOnly || state.source === 'own') return;
+    this.root.hidden = !state.data.can.edits || state.source === 'own';
+    if (!state.data.can.edits || state.source === 'own') return;
     const key = storageKey(state.data.model.name, state.source);
     if (key !== this.key) {
       this.key = key;
@@ -142,7 +142,7 @@ export class EditBar {
    * @param {Operation} operation
    */
   operation(operation) {
-    if (!this.state || this.state.data.readOnly) return;
+    if (!this.state || !this.state.data.can.edits) return;
     this.doing(numbered(operation, this.index));
   }
 
