@@ -7,9 +7,8 @@ import hashlib
 from importlib.resources import files
 
 from app.figures.palette import custom_properties
-from app.report import sections
+from app.report import explore, sections
 from app.report.data import Results
-from app.report.explore import explore
 from app.report.markup import Markup, joined, tag
 from app.report.pictures import SMALL, Thumbnails
 from kmex_core.base.jsontext import write_json
@@ -32,7 +31,7 @@ def html_report(subject: Subject, source: PrototypeSource) -> tuple[str, list[st
     thumbnails = Thumbnails(subject.data)
     # the prototypes first: their pictures are the last that may be left out
     of_prototypes = sections.prototypes(results, thumbnails)
-    of_explore, embedded = explore(results, thumbnails)
+    of_explore, embedded = explore.section(results, thumbnails)
     of_attributes = sections.attributes(results)
     shown = [
         sections.overview(results),

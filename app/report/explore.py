@@ -35,14 +35,13 @@ from kmex_core.prototypes.source import KMeans, PrototypeSource
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 MOST = 10_000  # images on the map
-EVIDENCE = MOST // 2  # of them at most beside the sample: what prototypes are shown by
 SPARE = 2 * 2**20  # characters of thumbnails, up to which any images of the map get one
 LISTS = ("exemplars", "own", "others")  # of images, in what a card says of a prototype
 UNQUOTED = "!'()*"  # beyond what Python never quotes: as JavaScript's encodeURIComponent
 Embedded = dict[str, Any]  # what the page's script gives the component, and its files
 
 
-def explore(results: Results, thumbnails: Thumbnails) -> tuple[Section, Embedded | None]:
+def section(results: Results, thumbnails: Thumbnails) -> tuple[Section, Embedded | None]:
     """The map, the prototypes and the timeline over their number; without a map, what is known of the number."""
     artifact = results.subject.embedding_map()
     about = _about_numbers(results)
@@ -78,7 +77,7 @@ def shown_rows(projection: Projection, prototypes: Prototypes) -> np.ndarray:
         return np.arange(total)
     # the exemplars first, then the second nearest images
     images = list(dict.fromkeys(prototypes.nearest.T.ravel().tolist()))
-    evidence = np.array([image for image in images if image != NO_IMAGE][:EVIDENCE])
+    evidence = np.array([image for image in images if image != NO_IMAGE][: MOST // 2])
     others = np.setdiff1d(np.arange(total), evidence)
     groups = 2 * projection.labels[others] + (others >= train)
     room = MOST - len(evidence) - len(np.unique(groups))  # each group's part is rounded
