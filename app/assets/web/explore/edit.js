@@ -263,7 +263,9 @@ export class EditBar {
       const saved = JSON.parse(new TextDecoder().decode(answer));
       sessionStorage.removeItem(this.key);
       this.stop();
-      this.hooks.open({ page: 'explore', query: { model: state.data.model.name, version: saved.name } });
+      if (state.data.can.open)
+        this.hooks.open({ page: 'explore', query: { model: state.data.model.name, version: saved.name } });
+      else say(this.status, `Saved as version "${saved.name}".`);
     } catch (error) {
       say(this.error, error instanceof Error ? error.message : String(error));
     }
