@@ -16,7 +16,6 @@ from app.report.markup import Child, tag
 from app.report.pictures import Thumbnails
 from app.report.sections import Section, not_computed, paragraph
 from app.selection import SMALL, SWEEP_SEEDS, Selection
-from app.workspace.answer import Rows
 from app.workspace.certainty import certainty_of
 from app.workspace.cloud import packed, packed_attributes
 from app.workspace.given import NOTHING_CHOSEN, given
@@ -95,8 +94,8 @@ def _about_map(projection: Projection, shown: int) -> str:
         return text
     return (
         f"{text} This file has {shown:,} of the {total:,} images: those nearest to the prototypes, and a sample of the "
-        "others, of each class and split in proportion. Selections, and the number of test images on the card of a "
-        "prototype, count these; all other numbers are of all images."
+        "others, of each class and split in proportion. The legend, selections, and the number of test images on the "
+        "card of a prototype count these; all other numbers are of all images."
     )
 
 
@@ -239,7 +238,7 @@ def _files_of(
     return files
 
 
-def among(details: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+def among(details: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
     """What a card says of a prototype, with the places of its images among some, ascending; others are left out."""
     found = dict(details)
     for name in LISTS:
