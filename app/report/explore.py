@@ -30,7 +30,7 @@ from kmex_core.base.jsontext import write_json
 from kmex_core.commands.conversion import preparation_job
 from kmex_core.commands.embedding_map import embedding_map_job
 from kmex_core.commands.sweep import sweep_job
-from kmex_core.prototypes.source import KMeans, PrototypeSource
+from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 MOST = 10_000  # images on the map
@@ -104,7 +104,8 @@ def _about_numbers(results: Results) -> list[Child]:
     if results.source.built_in or not results.sweeps:
         return []
     several, evidence = list(results.sweeps.values()), results.suggestion
-    content: list[Child] = [paragraph(claims.predictions_over_k(several, results.kmeans.k))]
+    chosen = results.kmeans.k if results.kmeans.k <= several[0].reach else SUGGESTED  # beyond the curves
+    content: list[Child] = [paragraph(claims.predictions_over_k(several, chosen))]
     if evidence is None:
         return content
     k = overall(evidence)

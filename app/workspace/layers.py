@@ -11,7 +11,6 @@ from app.workspace.answer import ALL, Answer, Asked, Rows, with_header
 from app.workspace.sources import asked_conversion
 from kmex_core.analysis.types import Projection
 from kmex_core.prototypes.source import KMeans, PrototypeSource
-from kmex_core.prototypes.sweep import reach_of
 from kmex_core.prototypes.types import Conversion, Prototypes
 from kmex_core.stages.subject import Subject
 
@@ -117,12 +116,14 @@ def parents_of(subject: Subject, source: PrototypeSource, classes: np.ndarray) -
         classes: (K,) their classes.
     """
     unknown = [NONE] * len(classes)
-    if not isinstance(source, KMeans) or source.k < 2 or reach_of(source.k) is None:
+    if not isinstance(source, KMeans) or source.k < 2:
         return unknown
     artifact = subject.sweep(source)
     if not artifact.exists():
         return unknown
     sweep = subject.read(artifact)
+    if source.k > sweep.reach:
+        return unknown
     before = sweep.counts[source.k - 2]  # (C,) prototypes of each class with one fewer
     first = np.concatenate([[0], np.cumsum(before)[:-1]])
     parent = sweep.parent[source.k - 1]
