@@ -14,7 +14,7 @@ from app.figures.palette import custom_properties
 from app.selection import DEFAULT_K, KS, SWEEP_SEEDS, Selection
 from app.workspace import catalogue
 from app.workspace.answer import Answer, Asked, Gone
-from app.workspace.given import given
+from app.workspace.given import NOTHING_CHOSEN, given
 from app.workspace.sources import source_text
 from app.workspace.timeline import timeline
 from kmex_core.base.errors import InputError, KMExError
@@ -32,17 +32,6 @@ BUNDLE = Path(__file__).resolve().parent / "assets" / "web" / "bundle"
 NAME = "notebook"  # of a KMEx that comes from Python
 HEIGHT, SIDE = 760, 96  # pixels: of the widget, and of thumbnails
 PICTURES = "pictures/"
-_EMPTY = {
-    "colour": "class",
-    "show": "all",
-    "classes": [],
-    "test": False,
-    "select": [],
-    "point": "",
-    "view": "",
-    "picture": "",
-    "framing": "",
-}
 
 
 def show(
@@ -108,8 +97,8 @@ def workspace_data(subject: Subject, chosen: Selection) -> dict[str, Any]:
         **given(subject, chosen, sources, over_k),
         "base": "",
         "pictures": PICTURES,
-        "readOnly": read_only(),
-        "address": dict(_EMPTY),
+        "can": {"pictures": True, "edits": not read_only(), "open": False},
+        "address": dict(NOTHING_CHOSEN),
         "turn": 0,
     }
 

@@ -12,6 +12,7 @@ from kmex_core.prototypes.source import KMeans, PrototypeSource, Version, source
 DEFAULT_K = 5
 KS = range(1, 21)  # prototypes per class that can be chosen
 SWEEP_SEEDS = tuple(range(5))  # of the curves over them
+SMALL = 4_000_000  # numbers in an embedding for which all of them together take seconds
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from app.components.shared.web import EXPLORE, FOLDER, styles  # noqa: E402
 
-ENTRY = FOLDER / "notebook.js"
+ENTRY = FOLDER / "bundled.js"
 OUT = FOLDER / "bundle"
 ESBUILD = ROOT / "node_modules" / ".bin" / "esbuild"
 OPTIONS = ("--bundle", "--minify", "--charset=utf8", "--legal-comments=inline", "--log-level=warning")

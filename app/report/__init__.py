@@ -7,13 +7,12 @@ import hashlib
 from importlib.resources import files
 
 from app.figures.palette import custom_properties
-from app.report import moving, sections
+from app.report import explore, sections
 from app.report.data import Results
 from app.report.markup import Markup, joined, tag
 from app.report.pictures import SMALL, Thumbnails
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.provenance import __version__
-from kmex_core.data.colours import class_colours
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.stages.subject import Subject
 
@@ -29,38 +28,28 @@ def html_report(subject: Subject, source: PrototypeSource) -> tuple[str, list[st
         InputError: see `stored.stored_conversion`.
     """
     results = Results(subject, source)
-    thumbnails = Thumbnails(subject.data.split("train"))
+    thumbnails = Thumbnails(subject.data)
     # the prototypes first: their pictures are the last that may be left out
     of_prototypes = sections.prototypes(results, thumbnails)
-    of_map, on_map = moving.embedding_map(results)
-    of_sweep, numbers = moving.sweep(results, thumbnails)
+    of_explore, embedded = explore.section(results, thumbnails)
     of_attributes = sections.attributes(results)
     shown = [
         sections.overview(results),
         of_prototypes,
-        of_map,
-        of_sweep,
+        of_explore,
         sections.evaluation(results),
         *([of_attributes] if of_attributes is not None else []),
         sections.method(results),
         sections.provenance(results),
     ]
-    names = subject.info.class_names
-    data = {
-        "classes": names,
-        "colours": class_colours(len(names)),
-        "thumbnails": thumbnails.files,
-        "small": SMALL,
-        "map": on_map,
-        "sweep": numbers,
-    }
+    data = {"thumbnails": thumbnails.files, "small": SMALL, "explore": embedded}
     text = _page(f"{subject.info.name}: {results.title}", shown, data)
-    return text, [section.missing.replace("`", "") for section in shown if section.missing]
+    return text, [sentence.replace("`", "") for section in shown for sentence in section.missing]
 
 
 def _page(title: str, shown: list[sections.Section], data: dict[str, object]) -> str:
-    style = custom_properties() + _asset("report.css")
-    script = _asset("report.js")
+    style = custom_properties() + _asset("web", "bundle", "explore.css") + _asset("report", "report.css")
+    script = _asset("web", "bundle", "explore.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
         "form-action 'none'"
@@ -80,17 +69,17 @@ def _page(title: str, shown: list[sections.Section], data: dict[str, object]) ->
         tag("header", tag("h1", title), tag("nav", tag("ul", links), aria_label="Sections")),
         tag(
             "noscript",
-            tag("p", "Pictures, map and slider need JavaScript, which this browser does not run.", class_="missing"),
+            tag("p", "Pictures and Explore need JavaScript, which this browser does not run.", class_="missing"),
         ),
         tag("main", [section.markup for section in shown]),
         tag("script", embedded, type="application/json", id="data"),
-        tag("script", Markup(script)),
+        tag("script", Markup(script), type="module"),
     )
-    return f"<!doctype html>\n{tag('html', tag('head', head), tag('body', body), lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', tag('head', head), tag('body', body, class_='kx-report'), lang='en')}\n"
 
 
-def _asset(name: str) -> str:
-    return files("app").joinpath("assets", "report", name).read_text(encoding="utf-8")
+def _asset(*path: str) -> str:
+    return files("app").joinpath("assets", *path).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

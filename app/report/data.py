@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from app.selection import DEFAULT_K, SWEEP_SEEDS
 from kmex_core.metrics.types import Evaluation
 from kmex_core.models.info import ModelInfo
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.prototypes.source import KMeans, PrototypeSource, Version
 from kmex_core.prototypes.suggestion import Evidence
-from kmex_core.prototypes.sweep import Sweep, class_exemplars
+from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.stored import stored_conversion, stored_evaluation
 from kmex_core.stages.subject import Subject
@@ -64,17 +62,3 @@ class Results:
     @cached_property
     def suggestion(self) -> Evidence | None:
         return self.subject.suggestion(self.kmeans.metric).peek()
-
-    def exemplars(self, sweep: Sweep) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each class, (S, S) the training images nearest to the prototypes for 1 to S of them, −1 where there is
-        none, and (S, S) the shares of the class's training images that belong to each."""
-        train = self.subject.read(self.subject.embedding("train"))
-        metric = self.subject.geometry().get().metric(self.kmeans.metric)
-        found = []
-        for label in range(len(self.info.class_names)):
-            rows = np.flatnonzero(train.labels == label)
-            cluster = sweep.cluster[:, rows]
-            nearest = class_exemplars(metric(train.z[rows]), cluster, sweep.counts[:, label])
-            shares = np.stack([np.bincount(of_step, minlength=sweep.reach) / len(rows) for of_step in cluster])
-            found.append((np.where(nearest >= 0, rows[nearest], nearest), shares))
-        return found

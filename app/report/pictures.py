@@ -1,4 +1,4 @@
-"""Thumbnails of training images, each stored once, within a budget of bytes."""
+"""Thumbnails of images, each stored once, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -10,36 +10,54 @@ import numpy as np
 from PIL import Image
 
 from app.report.markup import Markup, tag
-from kmex_core.data.dataset import Split
+from kmex_core.data.dataset import ImageDataset
 from kmex_core.data.display import png, reduced
+from kmex_core.prototypes.types import NO_IMAGE
 
 SIDE = 96  # of a thumbnail in pixels, at most
 SMALL = 32  # up to this side, pictures are lossless and shown with sharp pixels
 QUALITY = 75
-BUDGET = 10 * 2**20  # characters of all thumbnails of a report, which leaves room for everything else
+BUDGET = 6 * 2**20  # characters of all thumbnails of a report, which is to stay a file that can be sent
 
 
 class Thumbnails:
-    """Thumbnails that a report has asked for, by the number of their training image.
+    """Thumbnails that a report has asked for, by the name of their file: "train/3.png".
 
     Args:
-        train: the training split.
+        data: whose images they are of.
+
+    Attributes:
+        files: their data addresses, by name.
+        size: how many characters these have.
     """
 
-    def __init__(self, train: Split) -> None:
-        self.files: dict[int, str] = {}
-        self.left_out = 0
-        self._train, self._size = train, 0
+    def __init__(self, data: ImageDataset) -> None:
+        self.files: dict[str, str] = {}
+        self._data, self.size = data, 0
 
-    def add(self, images: Iterable[int]) -> bool:
-        """Take some images, all of them or none if they are too many for the budget; whether they were taken."""
-        new = {image: _data_address(self._train.image(image)) for image in sorted({*images} - {-1, *self.files})}
+    def add(self, split: str, images: Iterable[int]) -> bool:
+        """Take some images of a split, all of them or none if they are too many for the budget; whether they were
+        taken."""
+        new = {
+            name: _data_address(self._data.split(split).image(image))
+            for image in sorted({*images} - {NO_IMAGE})
+            if (name := file_name(split, image)) not in self.files
+        }
         size = sum(map(len, new.values()))
-        if self._size + size > BUDGET:
+        if self.size + size > BUDGET:
             return False
         self.files |= new
-        self._size += size
+        self.size += size
         return True
+
+    def fill(self, split: str, images: Iterable[int]) -> bool:
+        """Take one image after another, until the first that is too much; whether all were taken."""
+        return all(self.add(split, [image]) for image in images)
+
+
+def file_name(split: str, image: int) -> str:
+    """What names the thumbnail of an image."""
+    return f"{split}/{image}.png"
 
 
 def _data_address(pixels: np.ndarray) -> str:
@@ -54,4 +72,4 @@ def _data_address(pixels: np.ndarray) -> str:
 
 def picture(image: int, about: str) -> Markup:
     """A place for the thumbnail of a training image, which the page's script fills in."""
-    return tag("img", data_image=image, alt=about, width=72, height=72)
+    return tag("img", data_image=file_name("train", image), alt=about, width=72, height=72)

@@ -42,17 +42,17 @@ class Section:
         name: of its place in the page.
         title: its heading.
         content: what is in it.
-        missing: what the store lacks for it, in a sentence that names the command; "" for nothing.
+        missing: what the store lacks for it, sentences that name the command.
     """
 
     name: str
     title: str
     content: list[Child] = field(default_factory=list)
-    missing: str = ""
+    missing: Sequence[str] = ()
 
     @property
     def markup(self) -> Markup:
-        missing = tag("p", sentences(self.missing), class_="missing") if self.missing else None
+        missing = [paragraph(sentence, "missing") for sentence in self.missing]
         return tag("section", tag("h2", self.title), self.content, missing, id=self.name)
 
 
@@ -132,7 +132,7 @@ def prototypes(results: Results, thumbnails: Thumbnails) -> Section:
     colours, rows, without = class_colours(len(info.class_names)), [], 0
     for label, name in enumerate(info.class_names):
         of_class = np.flatnonzero(found.classes == label).tolist()
-        shown = thumbnails.add(int(found.exemplar[p]) for p in of_class)
+        shown = thumbnails.add("train", (int(found.exemplar[p]) for p in of_class))
         without += 0 if shown else len(of_class)
         cards = [_card(results, p, name, shown) for p in of_class]
         rows.append(class_row(name, colours[label], f"{found.class_size[label]:,} training images", cards))
@@ -191,10 +191,10 @@ def evaluation(results: Results) -> Section:
         if line.note
     ]
     content += [paragraph(message(note), "note") for note in dict.fromkeys(notes)]
-    missing = ""
+    missing = []
     if not found.images:
         command = relevance_maps_job(results.subject, source, IMAGES, 1).command
-        missing = not_computed("The metrics on relevance maps have", command)
+        missing.append(not_computed("The metrics on relevance maps have", command))
     return Section("evaluation", "Evaluation", content, missing)
 
 

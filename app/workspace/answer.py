@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from kmex_core.base.jsontext import write_json
 
 BINARY, JSON = "application/octet-stream", "application/json"
 ALIGNED = 8  # bytes, so that a browser can read a column where it lies
+Rows: TypeAlias = "np.ndarray | slice"  # images, training images first, ascending
+ALL = slice(None)
 
 
 class Gone(InputError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.workspace.answer import Answer, Asked, columns
+from app.workspace.answer import ALL, Answer, Asked, Rows, columns
 from app.workspace.sources import asked_conversion
+from kmex_core.prototypes.source import PrototypeSource
+from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject
 
 ROWS = 8192
@@ -16,26 +18,30 @@ def certainty(subject: Subject, asked: Asked) -> Answer:
 
     The posterior of a test image is by a temperature that was fitted without it.
     """
+    return Answer(certainty_of(subject, *asked_conversion(subject, asked)))
+
+
+def certainty_of(subject: Subject, source: PrototypeSource, conversion: Conversion, rows: Rows = ALL) -> bytes:
+    """The columns of `certainty`, of some images."""
     import torch
 
-    source, conversion = asked_conversion(subject, asked)
     module = subject.explainer(source)
     predicted = torch.from_numpy(conversion.train_predicted)
-    device, distances, confidence = module.prototypes.device, [], []
+    device, distances, confidence, first = module.prototypes.device, [], [], 0
+    total = len(conversion.train_predicted) + len(conversion.test_predicted)
+    wanted = np.arange(total)[rows]
     for split in ("train", "test"):
-        z = subject.read(subject.embedding(split)).z
-        for start in range(0, len(z), ROWS):
+        every = subject.read(subject.embedding(split)).z
+        of_split = wanted[(wanted >= first) & (wanted < first + len(every))] - first
+        first += len(every)
+        for start in range(0, len(of_split), ROWS):
+            some = of_split[start : start + ROWS]
             with torch.no_grad():
-                rows = torch.from_numpy(z[start : start + ROWS]).to(device)
-                distances.append(module.distance(rows).amin(1).cpu().numpy())
+                z = torch.from_numpy(every[some]).to(device)
+                distances.append(module.distance(z).amin(1).cpu().numpy())
                 if split == "train":
-                    of_predicted = predicted[start : start + ROWS, None].to(device)
-                    confidence.append(module.posterior(rows).gather(1, of_predicted)[:, 0].cpu().numpy())
-    return Answer(
-        columns(
-            [
-                np.concatenate(distances).astype(np.float32),
-                np.concatenate([*confidence, conversion.test_confidence]).astype(np.float32),
-            ]
-        )
-    )
+                    of_predicted = predicted[some, None].to(device)
+                    confidence.append(module.posterior(z).gather(1, of_predicted)[:, 0].cpu().numpy())
+                else:
+                    confidence.append(conversion.test_confidence[some])
+    return columns([np.concatenate(each).astype(np.float32) for each in (distances, confidence)])

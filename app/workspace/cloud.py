@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.workspace.answer import Answer, Asked, Gone
+from app.workspace.answer import ALL, Answer, Asked, Gone, Rows
 from kmex_core.analysis.types import Projection
+from kmex_core.data.dataset import ImageDataset
 from kmex_core.stages.subject import Subject
 
 
@@ -18,11 +19,11 @@ def cloud(subject: Subject, asked: Asked) -> Answer:
     return Answer(packed(subject.read(artifact)))
 
 
-def packed(projection: Projection) -> bytes:
-    """The columns of `cloud`."""
-    places = np.concatenate([projection.train, projection.test]).astype("<f4")
-    labels, black_box = projection.labels.astype("<u2"), projection.black_box.astype("<u2")
-    return places.tobytes() + labels.tobytes() + black_box.tobytes() + projection.far.astype("u1").tobytes()
+def packed(projection: Projection, rows: Rows = ALL) -> bytes:
+    """The columns of `cloud`, of some images."""
+    places = np.concatenate([projection.train, projection.test])[rows].astype("<f4")
+    labels, black_box = projection.labels[rows].astype("<u2"), projection.black_box[rows].astype("<u2")
+    return places.tobytes() + labels.tobytes() + black_box.tobytes() + projection.far[rows].astype("u1").tobytes()
 
 
 def attributes(subject: Subject, asked: Asked) -> Answer:
@@ -31,7 +32,12 @@ def attributes(subject: Subject, asked: Asked) -> Answer:
     data = subject.data
     if data.fingerprint != asked.key:
         raise Gone("The data set has changed. Reload the page.")
+    return Answer(packed_attributes(data))
+
+
+def packed_attributes(data: ImageDataset, rows: Rows = ALL) -> bytes:
+    """The bitsets of `attributes`, of some images."""
     splits = [data.split(split) for split in ("train", "test")]
     has = np.concatenate([split.attributes for split in splits])
     known = np.concatenate([np.ones_like(split.attributes) if split.known is None else split.known for split in splits])
-    return Answer(b"".join(np.packbits(each, axis=0, bitorder="little").T.tobytes() for each in (has, known)))
+    return b"".join(np.packbits(each[rows], axis=0, bitorder="little").T.tobytes() for each in (has, known))

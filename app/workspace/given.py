@@ -6,12 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from app.selection import Selection
 from app.workspace.sources import source_text
 from kmex_core.data import registry as datasets
 from kmex_core.data.colours import class_colours
 from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.stages.subject import Subject
+
+# what the component's address says where nothing is chosen
+NOTHING_CHOSEN = {
+    "colour": "class",
+    "show": "all",
+    "classes": [],
+    "test": False,
+    "select": [],
+    "point": "",
+    "view": "",
+    "picture": "",
+    "framing": "",
+}
 
 
 def given(
@@ -37,6 +52,7 @@ def given(
 def model_given(subject: Subject, chosen: Selection) -> dict[str, Any]:
     """What the component needs to know of a model."""
     info, data = subject.info, subject.data
+    labels = data.split("train").labels
     return {
         "name": info.name,
         "title": datasets.title(info.dataset),
@@ -45,7 +61,8 @@ def model_given(subject: Subject, chosen: Selection) -> dict[str, Any]:
         "classes": list(info.class_names),
         "colours": list(class_colours(len(info.class_names))),
         "attributes": list(data.split("train").attribute_names),
-        "train": len(data.split("train")),
+        "sizes": np.bincount(labels, minlength=len(info.class_names)).tolist(),
+        "train": len(labels),
         "test": len(data.split("test")),
         "side": info.image_size,
         "state": data.fingerprint,

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from app.workspace.answer import Answer, Asked, with_header
+from app.workspace.answer import ALL, Answer, Asked, Rows, with_header
 from app.workspace.sources import asked_conversion
 from kmex_core.analysis.types import Projection
 from kmex_core.prototypes.source import KMeans, PrototypeSource
-from kmex_core.prototypes.sweep import reach_of
 from kmex_core.prototypes.types import Conversion, Prototypes
 from kmex_core.stages.subject import Subject
 
@@ -21,9 +20,14 @@ NONE = -1
 def layer(subject: Subject, asked: Asked) -> Answer:
     """A source's layer: see `packed_layer`."""
     source, conversion = asked_conversion(subject, asked)
+    return Answer(layer_of(subject, source, asked["source"], conversion))
+
+
+def layer_of(subject: Subject, source: PrototypeSource, text: str, conversion: Conversion, rows: Rows = ALL) -> bytes:
+    """The layer of a source whose prototypes are known: see `packed_layer`."""
     projection = subject.read(subject.embedding_map())
     parents = parents_of(subject, source, conversion.prototypes.classes)
-    return Answer(packed_layer(asked["source"], projection, conversion, parents))
+    return packed_layer(text, projection, conversion, parents, rows)
 
 
 def packed_layer(
@@ -31,6 +35,7 @@ def packed_layer(
     projection: Projection,
     conversion: Conversion,
     parents: Sequence[int],
+    rows: Rows = ALL,
     **more: Any,
 ) -> bytes:
     """Prototypes as lists in a header; as columns, the predicted class and the nearest prototype of each image.
@@ -40,6 +45,7 @@ def packed_layer(
         projection: the embedding map.
         conversion: the prototypes, K of them.
         parents: (K,) see `parents_of`.
+        rows: the images that the columns are of.
         more: further fields of the header.
     """
     summary = conversion.summary
@@ -58,7 +64,9 @@ def packed_layer(
     }
     predicted = np.concatenate([conversion.train_predicted, conversion.test_predicted])
     nearest = np.concatenate([conversion.prototypes.activated, conversion.test_activated])
-    return with_header(header, {"predicted": predicted.astype(np.uint16), "nearest": nearest.astype(np.uint16)})
+    return with_header(
+        header, {"predicted": predicted[rows].astype(np.uint16), "nearest": nearest[rows].astype(np.uint16)}
+    )
 
 
 def prototype_columns(
@@ -108,12 +116,14 @@ def parents_of(subject: Subject, source: PrototypeSource, classes: np.ndarray) -
         classes: (K,) their classes.
     """
     unknown = [NONE] * len(classes)
-    if not isinstance(source, KMeans) or source.k < 2 or reach_of(source.k) is None:
+    if not isinstance(source, KMeans) or source.k < 2:
         return unknown
     artifact = subject.sweep(source)
     if not artifact.exists():
         return unknown
     sweep = subject.read(artifact)
+    if source.k > sweep.reach:
+        return unknown
     before = sweep.counts[source.k - 2]  # (C,) prototypes of each class with one fewer
     first = np.concatenate([[0], np.cumsum(before)[:-1]])
     parent = sweep.parent[source.k - 1]

@@ -17,6 +17,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -25,11 +26,10 @@ from hypothesis import strategies as st
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from app.figures.curves import CURVES
-from app.figures.sweep import sweep_figure
-from app.report import html_report, pictures
-from app.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart, ticks
+from app.report import explore, html_report, pictures
 from app.report.markup import sentences
+from app.workspace import catalogue
+from app.workspace.answer import Asked
 from kmex_core import commands
 from kmex_core.analysis.suggestion import overall, reason
 from kmex_core.base.errors import InputError
@@ -37,12 +37,12 @@ from kmex_core.base.plain_text import JOINER, markdown, plain
 from kmex_core.base.store import Store
 from kmex_core.commands import taking_away
 from kmex_core.data.dataset import ArraySplit
-from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
+from kmex_core.data.display import png
+from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.subject import Subject, subject_of
 from tests.helpers.pages import healthy, open_link
 from tests.helpers.paths import ROOT
 
-LIMIT = 15 * 10**6
 HOSTILE = (
     "<script>alert(1)</script>",
     "</script><img src=http://foreign.invalid onerror=alert(2)>",
@@ -93,25 +93,39 @@ class Parsed(HTMLParser):
         return content
 
 
-@pytest.fixture
-def subject(demo: Store) -> Subject:
+@pytest.fixture(scope="module")
+def subject(demo_cache: Path) -> Subject:
     """The demo's model with every result but the metrics on relevance maps."""
-    found = subject_of(demo, "digits")
+    found = subject_of(Store(demo_cache), "digits")
     for seed in range(5):
         found.sweep(KMeans(5, seed)).get()
     found.suggestion().get()
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(subject: Subject) -> str:
     return html_report(subject, KMeans(5))[0]
+
+
+@pytest.fixture
+def bare(demo_cache: Path, tmp_path: Path) -> Subject:
+    """The same without other numbers of prototypes."""
+    shutil.copytree(demo_cache, tmp_path / "store", ignore=lambda *_: {"sweeps", "suggestions", "evaluations"})
+    return subject_of(Store(tmp_path / "store"), "digits")
+
+
+def asked(subject: Subject, address: str) -> bytes:
+    """What the workspace answers at an address."""
+    parts = urlsplit(address)
+    kind, _, rest = parts.path.partition("/")
+    return catalogue.read(subject, kind, Asked(rest.partition(".")[0], dict(parse_qsl(parts.query)))).content
 
 
 def test_it_shows_what_the_store_has(subject: Subject, report: str) -> None:
     page, text = Parsed(report), html.unescape(re.sub("<[^>]*>", "", report))
     assert [section["id"] for section in page.of("section")] == [
-        *("overview", "prototypes", "map", "sweep", "evaluation", "method", "provenance")
+        *("overview", "prototypes", "explore", "evaluation", "method", "provenance")
     ]
     conversion, evidence = subject.conversion(KMeans(5)).get(), subject.suggestion().get()
     for value in (
@@ -124,47 +138,107 @@ def test_it_shows_what_the_store_has(subject: Subject, report: str) -> None:
     assert reason(evidence, 3) in text
     assert subject.weights in text
     images = [attributes["data-image"] for attributes in page.of("img")]
-    assert images == [str(image) for image in conversion.prototypes.exemplar]
+    assert images == [f"train/{image}.png" for image in conversion.prototypes.exemplar]
     assert all(attributes["alt"] for attributes in page.of("img"))
 
 
-def test_the_slider_has_the_prototypes_of_every_number(subject: Subject, report: str) -> None:
-    sent, sweep = Parsed(report).data["sweep"], subject.sweep(KMeans(5)).get()
-    train = subject.data.split("train").labels
-    assert sent["suggested"] == overall(subject.suggestion().get())
-    assert len(sent["values"]) == len(sent["pictures"]) == sweep.reach == 20
-    for step, classes in enumerate(sent["pictures"]):
-        assert [len(cards) for cards in classes] == sweep.counts[step].tolist()
-        for label, cards in enumerate(classes):
-            assert {int(train[image]) for image, _ in cards} == {label}
-            assert sum(share for _, share in cards) == pytest.approx(1, abs=1e-4)
-    agreement = np.mean([subject.sweep(KMeans(5, seed)).get().agreement[6] for seed in range(5)])
-    assert f"{agreement:.1%}" in sent["values"][6]
+def test_what_is_embedded_is_what_the_workspace_answers(subject: Subject, report: str) -> None:
+    """Of every number on the timeline; cards of all prototypes for one number, of some for others."""
+    explore = Parsed(report).data["explore"]
+    data, files = explore["data"], explore["files"]
+    assert data["timeline"]["sources"] == [f"kmeans:{k}:0:auto" for k in range(1, 21)]
+    assert (data["source"], data["timeline"]["suggested"]) == ("kmeans:5:0:auto", overall(subject.suggestion().get()))
+    addresses = {data["cloud"]}
+    for k in range(1, 21):
+        of_source = data["sources"][f"kmeans:{k}:0:auto"]
+        count = len(subject.conversion(KMeans(k)).get().prototypes)
+        card = f"prototype/{of_source['key']}.json?source=kmeans%3A{k}%3A0%3Aauto&p="
+        addresses |= {of_source["layer"], of_source["certainty"], *(f"{card}{p}" for p in range(count))}
+        for p in range(count) if k == 3 else (0, count - 1):
+            assert base64.b64decode(files[f"{card}{p}"]) == asked(subject, f"{card}{p}")
+    assert set(files) == addresses
+    for address in addresses:
+        if not address.startswith("prototype"):
+            assert base64.b64decode(files[address]) == asked(subject, address), address
+    assert data["can"] == {"pictures": False, "edits": False, "open": False}
 
 
-def test_each_thumbnail_is_in_it_once(report: str) -> None:
-    data = Parsed(report).data
-    shown = {str(image) for step in data["sweep"]["pictures"] for cards in step for image, _ in cards}
-    assert shown <= set(data["thumbnails"])
-    assert set(Counter(re.findall(r"data:image/[^\"]+", report)).values()) == {1}
-    assert len(report.encode()) < 1_000_000
+def test_of_many_images_a_sample_is_shown_and_it_says_so(bare: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All columns are those of the workspace at the same rows."""
+    monkeypatch.setattr(explore, "MOST", 400)
+    projection, prototypes = bare.embedding_map().get(), bare.conversion(KMeans(5)).get().prototypes
+    rows = explore.shown_rows(projection, prototypes)
+    assert 350 < len(rows) <= 400
+    assert (np.diff(rows) > 0).all()
+    assert set(prototypes.exemplar.tolist()) <= set(rows.tolist())
+    assert set(projection.labels[rows[rows >= 1297]].tolist()) == set(range(10))
+
+    text, _ = html_report(bare, KMeans(5))
+    assert f"This file has {len(rows)} of the 1,797 images" in text
+    sent = Parsed(text).data["explore"]
+    data, model = sent["data"], sent["data"]["model"]
+    files = {address: base64.b64decode(content) for address, content in sent["files"].items()}
+    assert model["train"] == (rows < 1297).sum()
+    assert model["train"] + model["test"] == len(rows)
+    assert model["numbers"] == np.where(rows < 1297, rows, rows - 1297).tolist()
+    cloud, total = asked(bare, data["cloud"]), 1797
+    places = np.frombuffer(cloud, "<f4", 2 * total).reshape(-1, 2)[rows]
+    assert files[data["cloud"]][: places.nbytes] == places.tobytes()
+    assert files[data["cloud"]][-len(rows) :] == np.frombuffer(cloud, "u1", total, 12 * total)[rows].tobytes()
+    of_source = data["sources"][data["source"]]
+    layer, whole = files[of_source["layer"]], asked(bare, of_source["layer"])
+    size = 2 * len(rows) + -2 * len(rows) % 8
+    nearest = np.frombuffer(whole[-3600:], "<u2", total)  # 1,797 numbers of two bytes, padded
+    assert np.frombuffer(layer[-size:], "<u2", len(rows)).tolist() == nearest[rows].tolist()
+    certainty = np.frombuffer(asked(bare, of_source["certainty"]), "<f4", total)
+    np.testing.assert_allclose(np.frombuffer(files[of_source["certainty"]], "<f4", len(rows)), certainty[rows], 1e-5)
+    for address in (address for address in files if address.startswith("prototype")):
+        here, there = json.loads(files[address]), json.loads(asked(bare, address))
+        for name in ("exemplars", "others"):
+            assert rows[here[name]].tolist() == [image for image in there[name] if image in rows]
+        assert (here["attracts"], here["rival"]) == (there["attracts"], there["rival"])
 
 
-@pytest.mark.parametrize("share", [1, 8])
-def test_it_stays_small_whatever_the_pictures_are(
-    subject: Subject, share: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Noise cannot be compressed. Beyond the budget, large numbers lose their pictures, and it says so."""
-    monkeypatch.setattr(pictures, "BUDGET", pictures.BUDGET // share)
+def test_a_timeline_has_the_numbers_whose_prototypes_are_there(bare: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others would take long, it says which are missing."""
+    bare.sweep(KMeans(5)).get()
+    bare.conversion(KMeans(3)).get()
+    kept = {bare.conversion(KMeans(k)).key for k in (3, 5)}
+    for path in (bare.store.root / "prototypes").iterdir():
+        if path.name.partition(".")[0] not in kept:
+            path.unlink()
+    monkeypatch.setattr(explore, "SMALL", 0)
+    text, missing = html_report(bare, KMeans(5))
+    sent = Parsed(text).data["explore"]["data"]
+    assert (sent["timeline"]["ks"], len(sent["timeline"]["steps"])) == ([3, 5], 2)
+    assert all(len(curve["values"]) == 2 for curve in sent["timeline"]["curves"])
+    assert set(sent["sources"]) == {"kmeans:3:0:auto", "kmeans:5:0:auto"}
+    assert any("for 1, 2, 4, 6," in sentence for sentence in missing)
+    assert not bare.conversion(KMeans(4)).exists()
+
+
+def test_each_thumbnail_is_in_it_once(subject: Subject, report: str) -> None:
+    thumbnails = Parsed(report).data["thumbnails"]
+    assert len(thumbnails) == 1797  # there is room for all of the digits
+    assert (
+        thumbnails["test/3.png"]
+        == f"data:image/png;base64,{base64.b64encode(png(subject.data.split('test').image(3))).decode()}"
+    )
+    assert Parsed(report).inline[1][1].count("data:image/") == len(thumbnails)
+    assert len(report.encode()) < 2_200_000
+
+
+def test_it_stays_small_whatever_the_pictures_are(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise cannot be compressed. The pictures of the chosen prototypes come first."""
+    monkeypatch.setattr(pictures, "BUDGET", pictures.BUDGET // 8)
     train = subject.data.split("train")
     noise = np.random.default_rng(0).integers(0, 256, (len(train), 96, 96, 3), dtype=np.uint8)
     splits = {**subject.data.splits, "train": ArraySplit(noise, train.labels)}
     text, _ = html_report(replace(subject, data=replace(subject.data, splits=splits)), KMeans(5))
-    data = Parsed(text).data
-    assert len(text.encode()) <= LIMIT // share
-    shown = len(data["sweep"]["pictures"])
-    said = f"Pictures of more than {shown} per class are left out to keep this file small."
-    assert (0 < shown < 20) == (said in text) == (share == 8)
+    thumbnails = Parsed(text).data["thumbnails"]
+    exemplars = subject.conversion(KMeans(5)).get().prototypes.exemplar.tolist()
+    assert {f"train/{image}.png" for image in exemplars} <= set(thumbnails)
+    assert pictures.BUDGET / 2 < sum(map(len, thumbnails.values())) <= pictures.BUDGET
 
 
 def test_it_fetches_nothing_and_its_policy_allows_only_its_own_script(report: str) -> None:
@@ -180,7 +254,11 @@ def test_it_fetches_nothing_and_its_policy_allows_only_its_own_script(report: st
     assert {name for name, _ in page.inline} == {"style", "script"}
     style, data, script = (content for _, content in page.inline)
     assert not re.search(r"url\(|@import|https?:", style)
-    assert not re.search(r"fetch|XMLHttp|import\(|WebSocket|innerHTML|eval|https?://(?!www\.w3\.org/2000/svg)", script)
+    forbidden = (
+        r"(?<![.\w])fetch\((?!\w*\)\{)|"  # methods of ours have that name
+        r"XMLHttp|import\(|WebSocket|sendBeacon|innerHTML|\beval\b|new Function|https?://(?!www\.w3\.org/2000/svg)"
+    )
+    assert [found[0] for found in re.finditer(forbidden, script)] == []
     assert "http" not in data
     policy = next(str(meta["content"]) for meta in page.of("meta") if "http-equiv" in meta)
     for kind, content in (("style", style), ("script", script)):
@@ -190,12 +268,12 @@ def test_it_fetches_nothing_and_its_policy_allows_only_its_own_script(report: st
     assert "unsafe" not in policy
 
 
-def test_names_are_text(subject: Subject) -> None:
+def test_names_are_text(subject: Subject, report: str) -> None:
     info, data = replace(subject.info, class_names=HOSTILE), replace(subject.data, class_names=HOSTILE)
     text, _ = html_report(replace(subject, info=info, data=data), KMeans(5))
-    page, usual = Parsed(text), Parsed(html_report(subject, KMeans(5))[0])
+    page, usual = Parsed(text), Parsed(report)
     assert Counter(name for name, _ in page.elements) == Counter(name for name, _ in usual.elements)
-    assert page.data["classes"] == list(HOSTILE)
+    assert page.data["explore"]["data"]["model"]["classes"] == list(HOSTILE)
     headings = set(page.texts)
     assert {plain(name) for name in HOSTILE} <= headings
     assert page.inline[2] == usual.inline[2]
@@ -244,28 +322,6 @@ def test_attributes_are_in_the_report_of_a_data_set_that_has_some(faces_cache: P
     page = Parsed(text)
     assert "attributes" in [section["id"] for section in page.of("section")]
     assert "All 30 attributes" in text
-
-
-def test_a_chart_has_the_points_of_the_figure(subject: Subject) -> None:
-    sweeps = [subject.sweep(KMeans(5, seed)).get() for seed in range(5)]
-    for name, curve in CURVES.items():
-        figure = sweep_figure(sweeps, SUGGESTED, 3, name)
-        drawn = chart(figure, "about", "KMEx")
-        scale = 100 if curve.kind.unit == "share" else 1
-        low, high = figure.layout.yaxis.range
-        for (x, y), value in zip(
-            drawn.places, scale * np.mean([getattr(sweep, curve.field) for sweep in sweeps], 0), strict=True
-        ):
-            assert LEFT <= x <= WIDTH - RIGHT
-            up = (HEIGHT - BOTTOM - y) / (HEIGHT - TOP - BOTTOM)
-            assert low + up * (high - low) == pytest.approx(value, abs=0.001 * (high - low))
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_are_few_and_within_the_axis(low: float, span: float) -> None:
-    found = ticks(low, low + span)
-    assert len(found) <= 6
-    assert all(low - 1e-6 * span <= tick <= low + span + 1e-6 * span for tick in found)
 
 
 def test_the_report_is_made_by_the_dashboard_beside_the_engine(demo: Store, tmp_path: Path) -> None:

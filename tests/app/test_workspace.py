@@ -11,6 +11,7 @@ import pytest
 
 from app.workspace import catalogue
 from app.workspace.answer import Asked, Gone, with_header
+from app.workspace.layers import parents_of
 from app.workspace.sources import source_of, source_text
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
@@ -112,6 +113,8 @@ def test_a_prototype_s_parent_is_the_one_that_had_most_of_its_images(subject: Su
             own = (labels == label) & (cluster[k - 1] == int(place.split(".")[1]))
             before = np.bincount(cluster[k - 2][own])
             assert header["prototypes"]["parent"][p] == label * (k - 1) + before.argmax()
+    # beyond the sweep of the timeline nothing is known of parents
+    assert parents_of(subject, KMeans(30), np.array([0, 1])) == [-1, -1]
 
 
 def test_certainty_is_the_distance_and_the_posterior(subject: Subject) -> None:

@@ -71,7 +71,7 @@ def notebook_page(browser: Browser, demo: Store, monkeypatch: pytest.MonkeyPatch
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.expose_function("kernel", kernel)
-    page.expose_function("told", told.append)
+    page.expose_function("told", lambda address: told.append(address))
     page.route(f"{ADDRESS}*", serve)
     page.goto(ADDRESS)
     yield page, told

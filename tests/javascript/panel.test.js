@@ -82,7 +82,6 @@ test('prototypes are grouped by class and named by their place in it', () => {
     [1],
   );
   assert.equal(prototypes.titleOf(layer, model, 1), 'Prototype 2 of cat');
-  assert.deepEqual(prototypes.classSizes(cloud, 2), [2, 2]);
 });
 
 test('importance says counts, shares, errors and ghosts', () => {

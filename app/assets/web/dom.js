@@ -56,6 +56,18 @@ export function set(target, name, value) {
 }
 
 /**
+ * Shows a picture; an image without one is hidden.
+ *
+ * @param {HTMLImageElement} image
+ * @param {string} source "" for none
+ */
+export function picture(image, source) {
+  image.hidden = source === '';
+  if (source) set(image, 'src', source);
+  else image.removeAttribute('src');
+}
+
+/**
  * Sets a text where it differs.
  *
  * @param {Node} target

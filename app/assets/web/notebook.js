@@ -20,15 +20,12 @@ function render({ model, el }) {
   const stop = messages.fill(root);
   const workspace = new Workspace(messages.transport);
   root.append(workspace.root);
-  const elsewhere = element('p', { class: 'kx-notebook-note', role: 'status' }, root);
   void workspace.update(/** @type {WorkspaceData} */ (model.get('data')), {
     tell: (address) => {
       model.set('address', address);
       model.save_changes();
     },
-    open: ({ page }) => {
-      elsewhere.textContent = `The page "${page}" is in the dashboard only: run kmex app.`;
-    },
+    open: () => {}, // there are no other pages: see `can` in what Python gives
   });
   return () => {
     stop();

@@ -53,8 +53,8 @@ def _show_share(chosen: Selection) -> None:
         "Report (HTML)",
         lambda: html_report(subject, chosen.source)[0],
         f"{name}-report.html",
-        "One file that any browser opens offline: prototypes, embedding map, every number of prototypes per class with "
-        "a slider, and evaluation. It contains what has been computed, and names the commands for the rest.",
+        "One file that any browser opens offline: prototypes, this page with its map and timeline, and evaluation. It "
+        "contains what has been computed, and names the commands for the rest.",
     )
     show_download(
         "Model card (Markdown)",

@@ -79,7 +79,7 @@ def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
         **given(subject, chosen, sources, over_k),
         "base": workspace.base(info.name),
         "pictures": pictures.folder(info.name, subject.data.fingerprint),
-        "readOnly": read_only(),
+        "can": {"pictures": True, "edits": not read_only(), "open": True},
         "address": address,
         "turn": _turn(),
     }

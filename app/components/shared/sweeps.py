@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from app import read
-from app.selection import Selection
+from app.selection import SMALL, Selection
 from kmex_core.base.store import read_only
-
-SMALL = 4_000_000  # numbers in an embedding that the page itself handles
 
 
 def computed_here(chosen: Selection) -> bool:

@@ -98,6 +98,7 @@ export class BoardView {
     const before = this.question;
     const asked = picture === '' ? '' : JSON.stringify([data.model.name, sourceKey, source, picture, framing]);
     this.question = question;
+    this.open.hidden = !data.can.open;
     if (this.sending) return; // what is shown next is on its way
     if (asked === this.asked) {
       if (this.board && before?.layer !== layer) this.drawLikenesses();

@@ -1,6 +1,7 @@
 // @ts-check
 // Images as comma-separated values, for spreadsheets. No DOM.
 
+import { numberIn } from '../map/data.js';
 import { numberOf } from './prototypes.js';
 import { NOT_PREDICTED, isIn } from './selection.js';
 
@@ -43,7 +44,7 @@ export function csvOf({ data, cloud, layer, attributes, certainty }, images) {
     const isTrain = i < cloud.train;
     const p = layer.nearest[i];
     /** @type {(string | number)[]} */
-    const values = [isTrain ? 'train' : 'test', isTrain ? i : i - cloud.train, classes[cloud.labels[i]]];
+    const values = [isTrain ? 'train' : 'test', numberIn(cloud, i), classes[cloud.labels[i]]];
     values.push(classes[layer.predicted[i]]);
     if (beside) values.push(cloud.blackBox[i] === NOT_PREDICTED ? '' : classes[cloud.blackBox[i]]);
     values.push(layer.name[p] || `${classes[layer.class[p]]} ${numberOf(layer, p)}`);

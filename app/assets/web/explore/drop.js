@@ -60,6 +60,7 @@ export class DropZone {
   constructor(root, hooks) {
     this.root = root;
     this.hooks = hooks;
+    this.isUsable = true;
     this.inside = 0; // elements that are being dragged over: each tells of entering before the last tells of leaving
     this.button = element('button', { type: 'button', class: 'kx-drop-button', text: PICK });
     this.field = element('input', { type: 'file', hidden: '', 'aria-label': PICK, accept: 'image/*,.dcm,.heic,.heif' });
@@ -70,11 +71,19 @@ export class DropZone {
     const { signal } = this.stopped;
     this.button.addEventListener('click', () => this.field.click(), { signal });
     this.field.addEventListener('change', () => this.take([...(this.field.files ?? [])]), { signal });
-    root.addEventListener('dragenter', (event) => hasFiles(event) && this.over(1), { signal });
+    root.addEventListener('dragenter', (event) => this.isUsable && hasFiles(event) && this.over(1), { signal });
     root.addEventListener('dragleave', (event) => hasFiles(event) && this.over(-1), { signal });
-    root.addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault(), { signal });
+    root.addEventListener('dragover', (event) => this.isUsable && hasFiles(event) && event.preventDefault(), {
+      signal,
+    });
     root.addEventListener('drop', (event) => this.dropped(event), { signal });
     document.addEventListener('paste', (event) => this.pasted(event), { signal });
+  }
+
+  /** @param {boolean} isUsable whether pictures are taken */
+  setUsable(isUsable) {
+    this.isUsable = isUsable;
+    this.button.hidden = !isUsable;
   }
 
   /** @param {number} step */
@@ -85,7 +94,7 @@ export class DropZone {
 
   /** @param {DragEvent} event */
   dropped(event) {
-    if (!hasFiles(event)) return;
+    if (!this.isUsable || !hasFiles(event)) return;
     event.preventDefault();
     this.over(-this.inside);
     this.take([...(event.dataTransfer?.files ?? [])]);
@@ -93,7 +102,7 @@ export class DropZone {
 
   /** @param {ClipboardEvent} event */
   pasted(event) {
-    if (!this.root.isConnected || isField(document.activeElement)) return;
+    if (!this.isUsable || !this.root.isConnected || isField(document.activeElement)) return;
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length > 0) this.take(files);
   }

@@ -100,8 +100,8 @@ export class EditBar {
   /** @param {EditState} state */
   update(state) {
     this.state = state;
-    this.root.hidden = state.data.readOnly || state.source === 'own';
-    if (state.data.readOnly || state.source === 'own') return;
+    this.root.hidden = !state.data.can.edits || state.source === 'own';
+    if (!state.data.can.edits || state.source === 'own') return;
     const key = storageKey(state.data.model.name, state.source);
     if (key !== this.key) {
       this.key = key;
@@ -142,7 +142,7 @@ export class EditBar {
    * @param {Operation} operation
    */
   operation(operation) {
-    if (!this.state || this.state.data.readOnly) return;
+    if (!this.state || !this.state.data.can.edits) return;
     this.doing(numbered(operation, this.index));
   }
 
@@ -263,7 +263,9 @@ export class EditBar {
       const saved = JSON.parse(new TextDecoder().decode(answer));
       sessionStorage.removeItem(this.key);
       this.stop();
-      this.hooks.open({ page: 'explore', query: { model: state.data.model.name, version: saved.name } });
+      if (state.data.can.open)
+        this.hooks.open({ page: 'explore', query: { model: state.data.model.name, version: saved.name } });
+      else say(this.status, `Saved as version "${saved.name}".`);
     } catch (error) {
       say(this.error, error instanceof Error ? error.message : String(error));
     }

@@ -1,12 +1,12 @@
 // @ts-check
 // The prototypes by class: kept in place while their number changes, so that nothing flickers.
 
-import { element, fit, say, set } from '../dom.js';
+import { element, fit, picture, say, set } from '../dom.js';
 import { count } from '../map/data.js';
 import { percent } from './facts.js';
 import { Lineage } from './lineage.js';
 import { shownClasses } from './panel_view.js';
-import { byClass, classSizes, counted, importanceOf, lastStepOf, numberOf, splitFrom, titleOf } from './prototypes.js';
+import { byClass, counted, exemplarOf, importanceOf, lastStepOf, numberOf, splitFrom, titleOf } from './prototypes.js';
 import { prototypePoint } from './state.js';
 
 /** @typedef {import('./panel_view.js').PanelView} PanelView */
@@ -141,10 +141,10 @@ class Group {
    * @param {boolean} alone whether no other class is shown
    */
   fill(view, { label, members }, from, alone) {
-    const { data, cloud, layer, before } = view;
-    const { classes, colours } = data.model;
+    const { data, layer, before } = view;
+    const { classes, colours, sizes } = data.model;
     this.label = label;
-    const size = classSizes(cloud, classes.length)[label];
+    const size = sizes[label];
     if (this.swatch.style.background !== colours[label]) this.swatch.style.background = colours[label];
     say(this.name, classes[label]);
     set(this.name, 'title', `Select the images of ${classes[label]}`);
@@ -194,8 +194,7 @@ class Card {
     const named = layer.name[p];
     const title = titleOf(layer, data.model, p);
     this.about = () => `${title}. ${importanceOf(layer, data.model, p, size)}${mark ? ` Now ${mark}.` : ''}`;
-    if (layer.picture[p] < 0) this.image.removeAttribute('src');
-    else set(this.image, 'src', this.picture(`${data.pictures}train/${layer.picture[p]}.png`));
+    picture(this.image, exemplarOf(layer, data.pictures, p, this.picture));
     this.bar.style.setProperty('--s', `${100 * layer.share[p]}%`);
     say(this.share, percent(layer.share[p]));
     say(this.wrong, `${count(layer.others[p])} wrong`);

@@ -1,9 +1,9 @@
 // @ts-check
 // The card of one image: what it is, what is predicted for it, and what it is near to.
 
-import { element, fit, say, set } from '../dom.js';
+import { element, fit, picture, say, set } from '../dom.js';
 import { percent } from './facts.js';
-import { imageOf, imageTitle, thumbnailOf, titleOf } from './prototypes.js';
+import { exemplarOf, imageOf, imageTitle, thumbnailOf, titleOf } from './prototypes.js';
 import { NOT_PREDICTED, isIn } from './selection.js';
 import { prototypePoint } from './state.js';
 
@@ -101,9 +101,11 @@ export class ImageCard {
     const { classes } = data.model;
     const i = imageOf(cloud, address.point);
     this.i = i;
+    this.explain.hidden = !data.can.pictures;
+    this.page.hidden = !data.can.open;
     const label = classes[cloud.labels[i]];
     say(this.title, imageTitle(cloud, i));
-    set(this.image, 'src', this.hooks.picture(data.pictures + thumbnailOf(cloud, i)));
+    picture(this.image, this.hooks.picture(data.pictures + thumbnailOf(cloud, i)));
     set(this.image, 'alt', `${imageTitle(cloud, i)} of ${label}`);
     const lines = [{ by: 'Class', text: label, right: true }, ...predictions(view, i)];
     if (certainty) {
@@ -116,8 +118,7 @@ export class ImageCard {
     lines.forEach((line, place) => this.lines[place].fill(line));
     this.showAttributes(attributesOf(view, i));
     const p = layer.nearest[i];
-    this.nearestImage.hidden = layer.picture[p] < 0;
-    set(this.nearestImage, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[p]}.png`));
+    picture(this.nearestImage, exemplarOf(layer, data.pictures, p, this.hooks.picture));
     say(this.nearestText, layer.name[p] || titleOf(layer, data.model, p));
   }
 

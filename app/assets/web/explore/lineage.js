@@ -1,8 +1,8 @@
 // @ts-check
 // Which prototype of a class came from which, by the last step of k.
 
-import { element, fit, say, set } from '../dom.js';
-import { counted, numberOf, titleOf } from './prototypes.js';
+import { element, fit, picture, say, set } from '../dom.js';
+import { counted, exemplarOf, numberOf, titleOf } from './prototypes.js';
 import { prototypePoint } from './state.js';
 
 /** @typedef {import('./panel_view.js').PanelView} PanelView */
@@ -125,8 +125,7 @@ class Node {
   fill({ data }, layer, p, from) {
     this.point = prototypePoint(layer, p);
     const about = titleOf(layer, data.model, p) + from;
-    if (layer.picture[p] < 0) this.image.removeAttribute('src');
-    else set(this.image, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[p]}.png`));
+    picture(this.image, exemplarOf(layer, data.pictures, p, this.hooks.picture));
     set(this.image, 'alt', about);
     set(this.image, 'title', about);
   }

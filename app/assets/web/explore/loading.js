@@ -44,8 +44,8 @@ export class Loading {
    * @param {WorkspaceData} data
    * @returns {Promise<Cloud>}
    */
-  cloud({ cloud: url, model: { train, test } }) {
-    return this.get(url, (buffer) => readCloud({ url, train, test }, buffer));
+  cloud({ cloud: url, model: { train, test, numbers } }) {
+    return this.get(url, (buffer) => readCloud({ url, train, test, numbers }, buffer));
   }
 
   /** @param {WorkspaceData} data @returns {Cloud | undefined} */

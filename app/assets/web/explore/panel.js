@@ -114,7 +114,7 @@ export class Panel {
     this.boardSlot.hidden = mode !== 'board';
     this.tables.root.hidden = !asTable;
     const canEdit =
-      !view.data.readOnly && view.data.model.by === 'KMEx' && ['gallery', 'prototype', 'image'].includes(mode);
+      view.data.can.edits && view.data.model.by === 'KMEx' && ['gallery', 'prototype', 'image'].includes(mode);
     this.edit.hidden = !canEdit;
     this.edit.setAttribute('aria-pressed', String(this.isEditing));
     this.editSlot.hidden = !canEdit || !this.isEditing;

@@ -1,10 +1,10 @@
 // @ts-check
 // The card of one prototype: its exemplars, what it attracts from other classes, and its nearest rival.
 
-import { element, say, set } from '../dom.js';
+import { element, picture, say, set } from '../dom.js';
 import { percent } from './facts.js';
 import { cardPrototype } from './panel_view.js';
-import { classSizes, counted, importanceOf, numberOf, splitFrom, testImagesOf, titleOf } from './prototypes.js';
+import { counted, exemplarOf, importanceOf, numberOf, splitFrom, testImagesOf, titleOf } from './prototypes.js';
 import { prototypePoint } from './state.js';
 import { Tray } from './tray.js';
 
@@ -90,23 +90,21 @@ export class PrototypeCard {
     this.view = view;
     const { data, cloud, layer, before, address } = view;
     const p = cardPrototype(view);
+    this.page.hidden = !data.can.open;
     for (const part of [this.buttons, this.rest, this.image]) part.hidden = p < 0;
     if (p < 0) {
       this.showMissing(address.point);
       return;
     }
-    const { classes } = data.model;
+    const { classes, sizes } = data.model;
     const title = titleOf(layer, data.model, p);
-    const size = classSizes(cloud, classes.length)[layer.class[p]];
+    const size = sizes[layer.class[p]];
     const same = layer.class.filter((label) => label === layer.class[p]).length;
     say(this.title, layer.name[p] || title);
     const among = `of ${counted(same, 'prototype')} of ${classes[layer.class[p]]}`;
     say(this.place, layer.name[p] ? `${title}, one ${among}` : `One ${among}`);
-    this.image.hidden = layer.picture[p] < 0;
-    if (layer.picture[p] >= 0) {
-      set(this.image, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[p]}.png`));
-      set(this.image, 'alt', `Its exemplar: training image ${layer.picture[p]} of ${classes[layer.class[p]]}`);
-    }
+    picture(this.image, exemplarOf(layer, data.pictures, p, this.hooks.picture));
+    set(this.image, 'alt', `Its exemplar: training image ${layer.picture[p]} of ${classes[layer.class[p]]}`);
     say(this.importance, importanceOf(layer, data.model, p, size));
     const { images, right } = testImagesOf(layer, cloud, p);
     const share = images ? ` ${percent(right / images)} of them are of ${classes[layer.class[p]]}.` : '';
@@ -180,8 +178,7 @@ export class PrototypeCard {
     const { rival } = details;
     for (const part of [this.rival, this.rivalTitle]) part.hidden = !rival;
     if (!rival) return;
-    this.rivalImage.hidden = layer.picture[rival.p] < 0;
-    set(this.rivalImage, 'src', this.hooks.picture(`${data.pictures}train/${layer.picture[rival.p]}.png`));
+    picture(this.rivalImage, exemplarOf(layer, data.pictures, rival.p, this.hooks.picture));
     const name = layer.name[rival.p] || titleOf(layer, data.model, rival.p);
     say(this.rivalText, `${name}, at a distance of ${rival.distance.toPrecision(3)}`);
   }

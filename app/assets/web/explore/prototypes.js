@@ -1,7 +1,7 @@
 // @ts-check
 // What the panel says of prototypes, from the columns of a layer. No DOM.
 
-import { count } from '../map/data.js';
+import { count, numberIn } from '../map/data.js';
 import { percent } from './facts.js';
 
 /** @typedef {import('./columns.js').Layer} Layer */
@@ -21,25 +21,6 @@ import { percent } from './facts.js';
  * @param {string} noun
  */
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
-
-/** @type {WeakMap<Cloud, number[]>} */
-const sizes = new WeakMap();
-
-/**
- * The training images of each class.
- *
- * @param {Cloud} cloud
- * @param {number} classes
- * @returns {number[]}
- */
-export function classSizes(cloud, classes) {
-  const known = sizes.get(cloud);
-  if (known) return known;
-  const counts = /** @type {number[]} */ (new Array(classes).fill(0));
-  for (let i = 0; i < cloud.train; i += 1) counts[cloud.labels[i]] += 1;
-  sizes.set(cloud, counts);
-  return counts;
-}
 
 /**
  * The prototypes by class.
@@ -183,8 +164,18 @@ export function imageOf(cloud, name) {
  * @param {Cloud} cloud
  * @param {number} i
  */
-export const imageTitle = (cloud, i) =>
-  i < cloud.train ? `Training image ${count(i)}` : `Test image ${count(i - cloud.train)}`;
+export const imageTitle = (cloud, i) => `${i < cloud.train ? 'Training' : 'Test'} image ${count(numberIn(cloud, i))}`;
+
+/**
+ * The picture of a prototype: its exemplar; "" for none.
+ *
+ * @param {Layer} layer
+ * @param {string} folder of thumbnails
+ * @param {number} p
+ * @param {(address: string) => string} picture
+ */
+export const exemplarOf = (layer, folder, p, picture) =>
+  layer.picture[p] < 0 ? '' : picture(`${folder}train/${layer.picture[p]}.png`);
 
 /**
  * The address of an image's thumbnail below the folder of pictures.
@@ -192,4 +183,4 @@ export const imageTitle = (cloud, i) =>
  * @param {Cloud} cloud
  * @param {number} i
  */
-export const thumbnailOf = (cloud, i) => (i < cloud.train ? `train/${i}.png` : `test/${i - cloud.train}.png`);
+export const thumbnailOf = (cloud, i) => `${i < cloud.train ? 'train' : 'test'}/${numberIn(cloud, i)}.png`;

@@ -1,11 +1,11 @@
 // @ts-check
 // What is selected: by which conditions, what is special about it, its images and their prototypes.
 
-import { element, fit, say, set } from '../dom.js';
+import { element, fit, picture, say, set } from '../dom.js';
 import { count as formatted } from '../map/data.js';
 import { csvOf } from './csv.js';
 import { facts, percent } from './facts.js';
-import { counted, titleOf } from './prototypes.js';
+import { counted, exemplarOf, titleOf } from './prototypes.js';
 import { conditionTitle, count, indices } from './selection.js';
 import { prototypePoint } from './state.js';
 import { Tray } from './tray.js';
@@ -222,8 +222,7 @@ class Activated {
    */
   fill({ data, layer }, p, images, all) {
     this.point = prototypePoint(layer, p);
-    if (layer.picture[p] < 0) this.image.removeAttribute('src');
-    else set(this.image, 'src', this.picture(`${data.pictures}train/${layer.picture[p]}.png`));
+    picture(this.image, exemplarOf(layer, data.pictures, p, this.picture));
     const name = layer.name[p] || titleOf(layer, data.model, p);
     say(this.text, `${name}: ${counted(images, 'image')} (${percent(images / all)})`);
   }

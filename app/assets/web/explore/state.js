@@ -12,7 +12,8 @@
  * @property {{ [source: string]: SourceAddresses }} sources all that can be shown without leaving the page
  * @property {string} source the selected one
  * @property {Timeline | null} timeline null without a sweep
- * @property {boolean} readOnly
+ * @property {{ pictures: boolean, edits: boolean, open: boolean }} can what works where this is shown: explaining a
+ *     picture, editing prototypes, opening other pages
  * @property {Address} address what the page's address says
  * @property {number} turn how often the page has told of a change, see `Workspace`
  *
@@ -24,6 +25,8 @@
  * @property {string[]} classes their names
  * @property {string[]} colours of the classes
  * @property {string[]} attributes their names
+ * @property {number[]} sizes of the classes: their training images
+ * @property {number[] | null} [numbers] of the images in their splits, where some are left out
  * @property {number} train how many training images
  * @property {number} test how many test images
  * @property {number} side of the network's input, in pixels

@@ -112,8 +112,10 @@ export class TimelineView {
    * @param {Timeline | null} timeline null hides it
    * @param {number | null} k null for a source that is not on it
    * @param {Set<number>} ready the numbers whose prototypes are here
+   * @param {boolean} [canOpen] whether the page with the evidence can be opened
    */
-  update(timeline, k, ready) {
+  update(timeline, k, ready, canOpen = true) {
+    this.page.hidden = !canOpen;
     this.root.hidden = !timeline;
     this.ready = ready;
     if (!timeline) return;

@@ -1,7 +1,8 @@
 // @ts-check
 // Above the map: what colours the dots, which images are drawn, the lasso, and an image by its number.
 
-import { element } from '../dom.js';
+import { element, say } from '../dom.js';
+import { count } from '../map/data.js';
 import { KINDS } from './colouring.js';
 import { Menu } from './menu.js';
 
@@ -111,11 +112,11 @@ export class Toolbar {
   /** @param {string} text */
   find(text) {
     if (!this.data || !this.answer) return;
-    const { train, test } = this.data.model;
-    const found = imageOf(text, { train, test });
-    this.answer.textContent = found
-      ? ''
-      : `No such image: train 0 to ${train - 1}${test ? `, test 0 to ${test - 1}` : ''}`;
+    const { train, test, numbers } = this.data.model;
+    const found = imageOf(text, this.data.model);
+    const all = `No such image: train 0 to ${train - 1}${test ? `, test 0 to ${test - 1}` : ''}`;
+    const some = `No such image among the ${count(train + test)} that are here`;
+    say(this.answer, found ? '' : numbers ? some : all);
     if (found) this.hooks.change({ point: found, ...(found.startsWith('test') ? { test: true } : {}) });
   }
 
@@ -192,13 +193,16 @@ export class Toolbar {
  * The name of the image that a person means, "" for none.
  *
  * @param {string} text such as "train 12", "test 7", "test-7" or "12"
- * @param {{ train: number, test: number }} images how many there are
+ * @param {{ train: number, test: number, numbers?: number[] | null }} images how many there are, and their numbers in
+ *     their splits where some are left out
  */
-export function imageOf(text, { train, test }) {
+export function imageOf(text, { train, test, numbers }) {
   const [, kind, digits] = /^\s*(?:(train|training|test)(?:\s+image)?)?[\s#-]*(\d{1,9})\s*$/i.exec(text) ?? [];
   if (!digits) return '';
   const split = kind?.toLowerCase() === 'test' ? 'test' : 'train';
-  return Number(digits) < (split === 'test' ? test : train) ? `${split}-${Number(digits)}` : '';
+  const [first, count] = split === 'test' ? [train, test] : [0, train];
+  const place = numbers ? numbers.slice(first, first + count).indexOf(Number(digits)) : Number(digits);
+  return place >= 0 && place < count ? `${split}-${place}` : '';
 }
 
 /**

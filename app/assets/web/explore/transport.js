@@ -7,7 +7,7 @@
  * @property {(address: string) => Promise<unknown>} json the same as JSON
  * @property {(address: string, body: Blob | string, name?: string) => Promise<ArrayBuffer>} send sends something; a
  *     refusal is an error with a sentence for people
- * @property {(address: string) => string} picture what an image takes as its source
+ * @property {(address: string) => string} picture what an image takes as its source; "" for a picture that is not here
  */
 
 /** @param {Response} answer */

@@ -1,7 +1,7 @@
 // @ts-check
 // A tray of images as buttons, some at first and more on demand.
 
-import { element, fit, set } from '../dom.js';
+import { element, fit, picture, set } from '../dom.js';
 import { nameOf } from '../map/data.js';
 import { imageTitle, thumbnailOf } from './prototypes.js';
 
@@ -35,7 +35,7 @@ export class Tray {
   /**
    * @param {PanelView} view
    * @param {number[]} images
-   * @param {boolean} [named] with the name of the class below each
+   * @param {boolean} [named] with the name of the class below each, as those without a picture always are
    */
   show(view, images, named = false) {
     const same = images.length === this.images.length && images.every((image, i) => image === this.images[i]);
@@ -91,11 +91,13 @@ class Thumb {
     const verdict = wrong ? `, ${data.model.by} predicts ${classes[layer.predicted[i]]} ✗` : '';
     const about = `${imageTitle(cloud, i)}: ${classes[label]}${verdict}`;
     this.point = nameOf(cloud, i);
-    set(this.image, 'src', this.hooks.picture(data.pictures + thumbnailOf(cloud, i)));
+    const source = this.hooks.picture(data.pictures + thumbnailOf(cloud, i));
+    picture(this.image, source);
     set(this.root, 'aria-label', about);
     set(this.root, 'title', about);
     this.root.classList.toggle('kx-wrong', wrong);
-    this.name.hidden = !named;
-    this.name.textContent = named ? classes[label] : '';
+    const isNamed = named || !source;
+    this.name.hidden = !isNamed;
+    this.name.textContent = isNamed ? classes[label] : '';
   }
 }

@@ -146,6 +146,7 @@ export class Workspace {
     if (!shown) return;
     const { data, address, cloud, base, layer } = shown;
     const { model } = data;
+    this.drop.setUsable(data.can.pictures);
     const attributes = loading.attributesHere(data) ?? null;
     const certainty = (layer === base && loading.certaintyHere(data, source)) || null;
     if (certainty || layer !== base || this.lastCertainty?.distance.length !== cloud.total)
@@ -217,7 +218,7 @@ export class Workspace {
     if (!data) return;
     const { timeline } = data;
     const ready = timeline?.ks.filter((_, i) => this.loading.layerHere(data, timeline.sources[i])) ?? [];
-    this.timeline.update(timeline, kOf(timeline, this.source), new Set(ready));
+    this.timeline.update(timeline, kOf(timeline, this.source), new Set(ready), data.can.open);
   }
 
   /**

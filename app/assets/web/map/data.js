@@ -10,6 +10,7 @@ import { has } from './mask.js';
  * @property {string} url
  * @property {number} train the number of training images
  * @property {number} total the number of all images
+ * @property {number[] | null} numbers of the images in their splits, where some are left out
  * @property {Float32Array} xs
  * @property {Float32Array} ys
  * @property {Uint16Array} labels
@@ -52,11 +53,11 @@ export const FAR = 'far from every image: its place says little';
 export const count = (number) => number.toLocaleString('en');
 
 /**
- * @param {{ url: string, train: number, test: number }} about
+ * @param {{ url: string, train: number, test: number, numbers?: number[] | null }} about
  * @param {ArrayBuffer} buffer float32 x and y of each image, uint16 labels, uint16 predictions, uint8 far
  * @returns {Cloud}
  */
-export function readCloud({ url, train, test }, buffer) {
+export function readCloud({ url, train, test, numbers = null }, buffer) {
   const total = train + test;
   const places = new Float32Array(buffer, 0, 2 * total);
   const labels = new Uint16Array(buffer, 8 * total, total);
@@ -74,7 +75,8 @@ export function readCloud({ url, train, test }, buffer) {
   const reach = /** @type {[number, number]} */ ([0, 1].map((axis) => (high[axis] - low[axis]) / 2 / half));
   const xs = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i], 0));
   const ys = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i + 1], 1));
-  return { url, train, total, xs, ys, labels, blackBox, far, normal, names: nameplaces(xs, ys, labels, train), reach };
+  const names = nameplaces(xs, ys, labels, train);
+  return { url, train, total, numbers, xs, ys, labels, blackBox, far, normal, names, reach };
 }
 
 /**
@@ -108,7 +110,15 @@ export function nameplaces(xs, ys, labels, train) {
 export const farOf = (cloud, shown) => [...cloud.far.keys()].filter((i) => cloud.far[i] && (!shown || has(shown, i)));
 
 /**
- * What Python calls an image.
+ * The number of an image in its split.
+ *
+ * @param {Cloud} cloud
+ * @param {number} i
+ */
+export const numberIn = ({ numbers, train }, i) => numbers?.[i] ?? (i < train ? i : i - train);
+
+/**
+ * What Python calls an image, by its place among those of its split that are shown.
  *
  * @param {Cloud} cloud
  * @param {number} i
@@ -161,7 +171,7 @@ export function aboutPrototype(layer, { names }, p) {
  */
 export function aboutImage(cloud, layer, { names, by, beside }, i) {
   const test = i >= cloud.train;
-  const index = test ? i - cloud.train : i;
+  const index = numberIn(cloud, i);
   const label = cloud.labels[i];
   const verdict = (/** @type {number} */ given) => `${names[given]} ${given === label ? '✓' : '✗'}`;
   const own = `${by} predicts ${verdict(layer.predicted[i])}`;

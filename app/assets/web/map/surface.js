@@ -49,6 +49,9 @@ export class Surface {
     this.dark = matchMedia('(prefers-color-scheme: dark)');
     this.recolour = () => this.refresh(false);
     this.dark.addEventListener('change', this.recolour);
+    this.paper = matchMedia('print');
+    this.print = () => this.drawNow(); // no frame comes before the page is on paper
+    this.paper.addEventListener('change', this.print);
   }
 
   /**
@@ -111,6 +114,11 @@ export class Surface {
     this.drawn();
   }
 
+  drawNow() {
+    this.dots = true;
+    this.draw(performance.now());
+  }
+
   /** @param {number} now */
   drawDots(now) {
     this.dots = false;
@@ -157,6 +165,7 @@ export class Surface {
     clearTimeout(this.still);
     cancelAnimationFrame(this.asked);
     this.dark.removeEventListener('change', this.recolour);
+    this.paper.removeEventListener('change', this.print);
     this.scatter.destroy();
   }
 }
