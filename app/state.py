@@ -301,9 +301,12 @@ def _choose_kmex(model: ModelInfo) -> bool:
 
 
 def _title(name: str, names: list[str]) -> str:
-    """A data set's title; its whole path where two have the same."""
+    """A data set's title; its name, which is a folder's whole path, where two differ in upper and lower case at most.
+
+    Streamlit takes texts of the address that differ in nothing else for the same option.
+    """
     title = datasets.title(name)
-    return name if [datasets.title(other) for other in names].count(title) > 1 else title
+    return name if [datasets.title(other).lower() for other in names].count(title.lower()) > 1 else title
 
 
 def query(**more: str | int) -> dict[str, str]:
