@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 WRONG = re.compile(r"(\d[\d,]*) wrong")
-WORST, ACCURACY = "Worst subgroup", "Accuracy"
+WORST = "Worst subgroup"
 
 
 def start(header: str) -> str:
@@ -17,8 +17,8 @@ def start(header: str) -> str:
     """
     black_box, kmex = (_only(rf"{name} ([\d.]+%)", header) for name in ("black box", "KMEx"))
     return (
-        f"Test accuracy {black_box}, KMEx {kmex}: what went wrong? In training nearly all seniors wear sunglasses, "
-        "and almost nobody else does."
+        "A planted shortcut: in training, nearly all seniors wear sunglasses, and hardly anybody else does. "
+        f"Of the test images, where half of each class do, the network has {black_box} right, KMEx {kmex}."
     )
 
 
@@ -42,7 +42,8 @@ def suspect(label: str) -> str:
         label: its name for screen readers, such as "Prototype 3 of senior, 20 %, 13 wrong".
     """
     title = label.split(",")[0]
-    return f"2. {title} attracts {_only(WRONG.pattern, label)} training images of other classes. Click it."
+    attracts = _only(WRONG.pattern, label)
+    return f"2. {title}, at the edge of a crowd, attracts {attracts} training images of other classes. Click it."
 
 
 def card(attracted: str, title: str) -> str:
@@ -54,20 +55,24 @@ def card(attracted: str, title: str) -> str:
     """
     classes = ", ".join(f"{count} of {name}" for name, count in re.findall(r"([^:,]+) (\d[\d,]*)(?:,|$)", attracted))
     classes = re.sub(r" +", " ", classes)
-    return f"3. {title} attracts images of other classes: {classes}. The pictures share sunglasses. No label was used."
+    return (
+        f"3. {title} attracts images of other classes: {classes}. Look at the pictures: all of them wear sunglasses. "
+        "No label of sunglasses was used to find this."
+    )
 
 
-def scores(rows: Mapping[str, tuple[str, str]]) -> str:
+def scores(rows: Mapping[str, tuple[str, str]], legend: Mapping[str, str]) -> str:
     """The caption of the scores after an edit.
 
     Args:
         rows: for each line of the table its scored and its untouched cell, such as "53.3 → 69.0 % ▲".
+        legend: as in `mistakes`.
     """
-    told = []
-    for name in (WORST, ACCURACY):
-        scored, untouched = (_change(cell) for cell in rows[name])
-        told.append(f"{name}: {scored} on the scored half, {untouched} on the untouched half.")
-    return f"4. Edit, Hide. {' '.join(told)}"
+    scored, untouched = (_change(cell) for cell in rows[WORST])
+    return (
+        f"4. Edit, Hide. Worst subgroup of the scored half: {scored}. Of the untouched half: {untouched}. "
+        f"Of the training images {legend['wrong']} are wrong now: there the shortcut was right."
+    )
 
 
 def saved(before: str, after: str, edited: str) -> str:

@@ -8,6 +8,7 @@ writes TARGET, docs/images/walk.gif if nothing else is said. Figures in the capt
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -29,10 +30,10 @@ from tools import walk_captions as captions  # noqa: E402
 from tools.shortcut_walk import MODEL, WALK_K, chosen  # noqa: E402
 
 SIZE = (1280, 800)
-CAPTION, TEXT, MARGIN = 104, 27, 20  # heights of the caption and its letters, and the space around it, in pixels
-LINE = 88  # letters of a caption's line
+CAPTION, TEXT, MARGIN = 112, 26, 16  # heights of the caption and its letters, and the space around it, in pixels
+LINE = 100  # letters of a caption's line
 INK, PAPER, RING = (255, 255, 255), (31, 41, 55), (208, 46, 38)
-SECONDS = 4.0
+SECONDS = 4
 COLOURS = 128
 VERSION = "without the sunglasses prototype"
 
@@ -82,21 +83,18 @@ def main() -> None:
 def walk(page: Page, p: int) -> list[Frame]:
     """What a person does who finds the prototype `p`, from the page as it opens to the saved version."""
     page.goto(f"/explore?model={MODEL}&k={WALK_K}")
-    page.set_default_timeout(240_000)  # the first visit draws the map
-    expect(page.locator(".kx-timeline-slider")).to_have_attribute("aria-busy", "false", timeout=240_000)
+    ready = page.locator(".kx-timeline-slider")
+    expect(ready).to_have_attribute("aria-busy", "false", timeout=240_000)  # the first visit draws the map
     page.get_by_role("button", name="No, thanks").click()
-    page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    page.get_by_test_id("stSidebarHeader").hover()  # shows the button
+    page.get_by_role("button", name="Collapse sidebar").click()
     header = page.locator(".st-key-explore-header")
     first = header.inner_text()
     frames = [_frame(page, captions.start(first), header)]
 
     page.get_by_role("button", name="Right / wrong", exact=True).click()
-    entries = page.locator(".kx-legend li:has(.kx-legend-count)").all()
-    legend = {
-        entry.locator("span:not(:has(*))").first.inner_text(): entry.locator("span").last.inner_text()
-        for entry in entries
-    }
-    frames.append(_frame(page, captions.mistakes(legend), page.locator(".kx-legend")))
+    wrong = page.locator(".kx-legend [data-condition=wrong]")
+    frames.append(_frame(page, captions.mistakes(_legend(page)), wrong))
 
     suspect = page.locator(".kx-proto").nth(p)
     _show(suspect)
@@ -107,24 +105,31 @@ def walk(page: Page, p: int) -> list[Frame]:
     _show(attracted)
     title = page.locator(".kx-card-view:visible h3").inner_text()
     tray = page.locator(".kx-tray:visible").nth(1)
-    frames.append(_frame(page, captions.card(attracted.inner_text(), title), tray))
+    frames.append(_frame(page, captions.card(attracted.inner_text(), title), attracted, tray))
 
     page.get_by_role("button", name="Edit", exact=True).click()
     page.get_by_role("button", name="Hide", exact=True).click()
     table = page.locator(".kx-edit-scores")
     expect(table).to_be_visible()
-    _show(table.locator("tbody tr").first)
-    frames.append(_frame(page, captions.scores(_rows(table)), table.locator("tbody")))
+    _show(table)
+    worst = table.get_by_role("row", name=captions.WORST)
+    frames.append(_frame(page, captions.scores(_rows(table), _legend(page)), worst, wrong))
 
     page.get_by_role("button", name="Save as version").click()
     page.keyboard.type(VERSION)
     page.keyboard.press("Enter")
-    expect(page).to_have_url(lambda url: "version=" in url)
+    expect(page).to_have_url(re.compile("version="))
     edited = page.get_by_text("Edited: 1 prototype hidden").first
     expect(edited).to_be_attached()
     settled(page)
     frames.append(_frame(page, captions.saved(first, header.inner_text(), edited.inner_text()), header))
     return frames
+
+
+def _legend(page: Page) -> dict[str, str]:
+    """The numbers of images by the entries of the legend."""
+    entries = page.locator(".kx-legend li:has(.kx-legend-count)").all()
+    return dict(one.locator("button > span").all_inner_texts() for one in entries)
 
 
 def _rows(table: Locator) -> dict[str, tuple[str, str]]:
@@ -142,19 +147,18 @@ def _show(part: Locator) -> None:
     part.evaluate("part => part.scrollIntoView({block: 'start'})")
 
 
-def _frame(page: Page, caption: str, about: Locator) -> Frame:
-    """The page at rest, with a part outlined."""
+def _frame(page: Page, caption: str, *about: Locator) -> Frame:
+    """The page at rest, with parts outlined."""
     settled(page)
     page.wait_for_timeout(1500)  # pictures and dots come after what says that they do
     picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
-    box = about.bounding_box()
-    if box is not None:
-        left, top = max(box["x"] - 5, 2), max(box["y"] - 5, 2)
-        right, bottom = (
-            min(start + length + 5, most - 3)
-            for start, length, most in ((box["x"], box["width"], SIZE[0]), (box["y"], box["height"], SIZE[1]))
-        )
-        ImageDraw.Draw(picture).rounded_rectangle((left, top, right, bottom), 8, outline=RING, width=4)
+    for part in about:
+        box = part.bounding_box()
+        if box is None:
+            raise ValueError(f"Not on the page: {part}")
+        low = max(box["x"] - 5, 2), max(box["y"] - 5, 2)
+        high = min(box["x"] + box["width"] + 5, SIZE[0] - 3), min(box["y"] + box["height"] + 5, SIZE[1] - 3)
+        ImageDraw.Draw(picture).rounded_rectangle((*low, *high), 8, outline=RING, width=4)
     return Frame(picture, caption)
 
 
@@ -176,7 +180,7 @@ def write(frames: list[Image.Image], target: Path) -> None:
     few = [frame.quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
     target.parent.mkdir(parents=True, exist_ok=True)
     few[0].save(
-        target, save_all=True, append_images=few[1:], duration=int(1000 * SECONDS), loop=0, optimize=True, disposal=1
+        target, save_all=True, append_images=few[1:], duration=1000 * SECONDS, loop=0, optimize=True, disposal=1
     )
 
 
