@@ -1,9 +1,10 @@
 """Plant a shortcut in the faces, train on it, and measure what removing its prototype by hand does.
 
-`python tools/shortcut_walk.py FOLDER` makes a data set FOLDER/faces in whose training split sunglasses are almost
-always on seniors, and a store FOLDER/store with a network trained on it by the product's own command. It then prints
-whether the network took the shortcut, which prototypes of *senior* are the sunglasses, and the accuracy of the worst
-subgroup before and after those are removed, on the half of the test split that an editor sees and on the other half.
+`python tools/shortcut_walk.py FOLDER` makes a data set FOLDER/shortcut-faces in whose training split sunglasses are
+almost always on seniors, and a store FOLDER/store with a network trained on it by the product's own command. It then
+prints whether the network took the shortcut, which prototypes of *senior* are the sunglasses, and the accuracy of the
+worst subgroup before and after those are removed, on half of the test split and on the other half. Last come the scores
+that the page Explore gives each edit; `walk_recording.py` records the best of them.
 """
 
 from __future__ import annotations
@@ -47,13 +48,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--all-attributes", action="store_true", help="keep all attributes, not only sunglasses")
     options = parser.parse_args()
-    data = options.folder / DATA
-    os.environ["KMEX_CACHE"] = str(options.folder / STORE)
+    folder = options.folder.resolve()
+    data, store = folder / DATA, folder / STORE
+    os.environ["KMEX_CACHE"] = str(store)
     if not data.exists():
         plant(data, options.seniors, options.others, options.all_attributes)
     train(data, options.epochs)
-    report(options.folder / STORE)
-    chosen(options.folder)
+    report(store)
+    chosen(folder)
 
 
 def plant(folder: Path, seniors: float, others: float, all_attributes: bool = False) -> None:

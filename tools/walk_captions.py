@@ -43,7 +43,7 @@ def suspect(label: str) -> str:
     """
     title = label.split(",")[0]
     attracts = _only(WRONG.pattern, label)
-    return f"2. {title}, at the edge of a crowd, attracts {attracts} training images of other classes. Click it."
+    return f"2. {title}, at the edge of such a crowd, attracts {attracts} training images of other classes. Open it."
 
 
 def card(attracted: str, title: str) -> str:

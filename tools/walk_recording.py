@@ -33,6 +33,7 @@ SIZE = (1280, 800)
 CAPTION, TEXT, MARGIN = 112, 26, 16  # heights of the caption and its letters, and the space around it, in pixels
 LINE = 100  # letters of a caption's line
 INK, PAPER, RING = (255, 255, 255), (31, 41, 55), (208, 46, 38)
+AROUND = 3  # pixels between a ring and what it is about
 SECONDS = 4
 COLOURS = 128
 VERSION = "without the sunglasses prototype"
@@ -61,7 +62,7 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("There is no Chromium here: install Debian's package chromium-headless-shell.")
-    p = chosen(options.folder)
+    p = chosen(options.folder.resolve())
     with tempfile.TemporaryDirectory() as place:
         store = Path(place) / "store"  # the walk saves a version
         shutil.copytree(options.folder / "store", store)
@@ -105,7 +106,7 @@ def walk(page: Page, p: int) -> list[Frame]:
     _show(attracted)
     title = page.locator(".kx-card-view:visible h3").inner_text()
     tray = page.locator(".kx-tray:visible").nth(1)
-    frames.append(_frame(page, captions.card(attracted.inner_text(), title), attracted, tray))
+    frames.append(_frame(page, captions.card(attracted.inner_text(), title), tray))
 
     page.get_by_role("button", name="Edit", exact=True).click()
     page.get_by_role("button", name="Hide", exact=True).click()
@@ -156,8 +157,11 @@ def _frame(page: Page, caption: str, *about: Locator) -> Frame:
         box = part.bounding_box()
         if box is None:
             raise ValueError(f"Not on the page: {part}")
-        low = max(box["x"] - 5, 2), max(box["y"] - 5, 2)
-        high = min(box["x"] + box["width"] + 5, SIZE[0] - 3), min(box["y"] + box["height"] + 5, SIZE[1] - 3)
+        low = max(box["x"] - AROUND, 2), max(box["y"] - AROUND, 2)
+        high = (
+            min(box["x"] + box["width"] + AROUND, SIZE[0] - 3),
+            min(box["y"] + box["height"] + AROUND, SIZE[1] - 3),
+        )
         ImageDraw.Draw(picture).rounded_rectangle((*low, *high), 8, outline=RING, width=4)
     return Frame(picture, caption)
 
