@@ -301,12 +301,10 @@ def _choose_kmex(model: ModelInfo) -> bool:
 
 
 def _title(name: str, names: list[str]) -> str:
-    """A data set's title; its name, which is a folder's whole path, where two differ in upper and lower case at most.
-
-    Streamlit takes texts of the address that differ in nothing else for the same option.
-    """
+    """A data set's title; its whole path where another one has the same title, or has it as its name."""
     title = datasets.title(name)
-    return name if [datasets.title(other).lower() for other in names].count(title.lower()) > 1 else title
+    others = {text for other in names if other != name for text in (other, datasets.title(other))}
+    return name if title in others else title
 
 
 def query(**more: str | int) -> dict[str, str]:
