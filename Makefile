@@ -5,6 +5,7 @@
 # make docs  builds the documentation into build/docs; any warning fails
 # make bench measures speed (slow; not part of the tests)
 # make compat tries networks and images of others, and writes docs/compatibility.md
+# make walk  plants a shortcut, trains on it, and records docs/images/walk.gif (20 minutes)
 # make lock  writes the lock files anew, after a change in requirements*.txt
 # TORCH=FILE installs PyTorch from a requirements file of yours instead of requirements-torch.lock
 
@@ -18,7 +19,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # glibc keeps the memory that PyTorch frees after every layer, instead of giving it back to the system and asking anew
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=67108864
 
-.PHONY: app lint test test-slow docs bench compat lock
+.PHONY: app lint test test-slow docs bench compat walk lock
 
 app: .venv/demo
 	$(BIN)/streamlit run app/Home.py
@@ -45,6 +46,11 @@ bench: .venv/installed-dev
 
 compat: .venv/installed-dev
 	$(BIN)/python tools/compat.py
+
+walk: .venv/installed-dev
+	sh tests/install_chromium.sh
+	$(ONE_THREAD) $(KEEP_MEMORY) $(BIN)/python tools/shortcut_walk.py build/walk
+	$(ONE_THREAD) $(KEEP_MEMORY) $(BIN)/python tools/walk_recording.py build/walk
 
 lock: .venv/installed-dev
 	$(BIN)/python tools/lock.py

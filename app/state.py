@@ -301,9 +301,10 @@ def _choose_kmex(model: ModelInfo) -> bool:
 
 
 def _title(name: str, names: list[str]) -> str:
-    """A data set's title; its whole path where two have the same."""
+    """A data set's title; its whole path where another one has the same title, or has it as its name."""
     title = datasets.title(name)
-    return name if [datasets.title(other) for other in names].count(title) > 1 else title
+    others = {text for other in names if other != name for text in (other, datasets.title(other))}
+    return name if title in others else title
 
 
 def query(**more: str | int) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Plant a shortcut in the faces, train on it, and measure what removing its prototype by hand does.
 
-`python tools/shortcut_walk.py FOLDER` makes a data set FOLDER/faces in whose training split sunglasses are almost
-always on seniors, and a store FOLDER/store with a network trained on it by the product's own command. It then prints
-whether the network took the shortcut, which prototypes of *senior* are the sunglasses, and the accuracy of the worst
-subgroup before and after those are removed, on the half of the test split that an editor sees and on the other half.
+`python tools/shortcut_walk.py FOLDER` makes a data set FOLDER/shortcut-faces in whose training split sunglasses are
+almost always on seniors, and a store FOLDER/store with a network trained on it by the product's own command. It then
+prints whether the network took the shortcut, which prototypes of *senior* are the sunglasses, and the accuracy of the
+worst subgroup before and after those are removed, on half of the test split and on the other half. Last come the scores
+that the page Explore gives each edit; `walk_recording.py` records the best of them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from kmex_core.prototypes.types import Prototypes
     from kmex_core.stages.subject import Subject
 
-CLASSES = ("child", "adult", "senior")
-SENIOR = 2
-MODEL = "shortcut"
+CLASSES = ("child", "adult", "senior")  # as they are painted; the data set numbers them by name
+SENIOR = 2  # in both orders
+MODEL, DATA, STORE = "shortcut", "shortcut-faces", "store"
 TRAIN, TEST, SEED = 3000, 3000, 18
+WALK_K = 5  # prototypes per class in the recorded walk
 KS, METRICS, SEEDS = (3, 5, 8, 12), ("euclidean", "whitened"), range(3)
 MOSTLY = 0.9  # share of a prototype's training images with sunglasses from which a person sees nothing else
 
@@ -43,28 +46,33 @@ def main() -> None:
     parser.add_argument("--seniors", type=float, default=0.95, help="share of training seniors with sunglasses, 0…1")
     parser.add_argument("--others", type=float, default=0.05, help="share of all other training faces, 0…1")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--all-attributes", action="store_true", help="keep all attributes, not only sunglasses")
     options = parser.parse_args()
-    data = options.folder / "faces"
-    os.environ["KMEX_CACHE"] = str(options.folder / "store")
+    folder = options.folder.resolve()
+    data, store = folder / DATA, folder / STORE
+    os.environ["KMEX_CACHE"] = str(store)
     if not data.exists():
-        plant(data, options.seniors, options.others)
+        plant(data, options.seniors, options.others, options.all_attributes)
     train(data, options.epochs)
-    report(data)
+    report(store)
+    chosen(folder)
 
 
-def plant(folder: Path, seniors: float, others: float) -> None:
+def plant(folder: Path, seniors: float, others: float, all_attributes: bool = False) -> None:
     """Write a folder data set of faces: sunglasses follow the class in training, and nothing in the test split.
 
     Args:
         folder: where it is made.
         seniors, others: shares 0…1 of the training images of *senior* and of the other classes with sunglasses. In the
             test split, half of each class has them.
+        all_attributes: whether the data set says all that is painted, not only who wears sunglasses.
     """
     from kmex_core.data.sources.face_painter import Painter
     from kmex_core.data.sources.faces import ATTRIBUTES, EYEWEAR, FaceSplit
 
     eyewear = [ATTRIBUTES.index(name) for name in EYEWEAR]
     sunglasses = ATTRIBUTES.index("Sunglasses")
+    kept = [name for name in ATTRIBUTES if name == "Sunglasses" or (all_attributes and name not in EYEWEAR)]
     tables = []
     for place, (split, count) in enumerate({"train": TRAIN, "test": TEST}.items()):
         faces = FaceSplit(count, [SEED, place])
@@ -79,7 +87,8 @@ def plant(folder: Path, seniors: float, others: float) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             picture = Painter(int(faces.labels[index]), worn, faces._looks[index]).paint()
             Image.fromarray(picture).save(folder / name)
-        tables.append(pd.DataFrame(has, columns=list(ATTRIBUTES)).assign(file_name=names))
+        known = pd.DataFrame(has, columns=list(ATTRIBUTES))[list(kept)]
+        tables.append(known.assign(file_name=names))
     pd.concat(tables).to_csv(folder / "attributes.csv", index=False)
 
 
@@ -101,10 +110,12 @@ class Groups:
     Attributes:
         labels: (M,) true classes.
         has: (M,) bool, whether an image has sunglasses.
+        names: of the classes, as the data set numbers them.
     """
 
     labels: np.ndarray
     has: np.ndarray
+    names: tuple[str, ...]
 
     def accuracy(self, predicted: np.ndarray, images: np.ndarray) -> dict[str, float]:
         """The accuracy of each group among some images (bool, (M,))."""
@@ -113,24 +124,20 @@ class Groups:
             f"{name} {'with' if worn else 'without'}": float(
                 right[images & (self.labels == label) & (self.has == worn)].mean()
             )
-            for label, name in enumerate(CLASSES)
+            for label, name in enumerate(self.names)
             for worn in (True, False)
         }
 
 
-def report(data: Path) -> None:
+def report(store: Path) -> None:
     """Print the network's accuracy by group, then what removing prototypes does for each k and metric."""
-    from kmex_core.base.store import Store
-    from kmex_core.models import catalogue
     from kmex_core.prototypes.source import KMeans
-    from kmex_core.stages.subject import Subject, dataset_of
 
-    store = Store()
-    info = catalogue.describe(store, MODEL)
-    subject = Subject(store, info, dataset_of(info))
+    subject = subject_in(store)
+    info = subject.info
     train_split, test = (subject.data.split(name) for name in ("train", "test"))
     column = test.attribute_names.index("Sunglasses")
-    groups = Groups(test.labels, test.attributes[:, column])
+    groups = Groups(test.labels, test.attributes[:, column], info.class_names)
     every = np.ones(len(test), bool)
     edited = np.random.default_rng(SEED).permutation(len(test)) < len(test) // 2
     black_box = subject.conversion(KMeans(KS[0])).get().test_black_box
@@ -200,6 +207,54 @@ def _one_by_one(
         worst = [min(groups.accuracy(_without(prototypes, distance, gone), edited).values()) for gone in choices]
         steps.append(choices[int(np.argmax(worst))])
     return steps
+
+
+def subject_in(store: Path) -> Subject:
+    """The network in a store, with its images."""
+    from kmex_core.base.store import Store
+    from kmex_core.models import catalogue
+    from kmex_core.stages.subject import Subject, dataset_of
+
+    opened = Store(store)
+    info = catalogue.describe(opened, MODEL)
+    return Subject(opened, info, dataset_of(info))
+
+
+def chosen(folder: Path) -> int:
+    """The prototype that a person hides who tries one after the other on Explore, and keeps the edit after which most
+    images of the scored half are right. Prints what each of these edits and hiding all prototypes of *senior* with
+    sunglasses do, as the page says it.
+    """
+    from kmex_core.prototypes.operations import operations_from
+    from kmex_core.prototypes.source import KMeans
+    from kmex_core.stages.edits import edits_of
+
+    subject, source = subject_in(folder / STORE), KMeans(WALK_K)
+    prototypes = subject.conversion(source).get().prototypes
+    train = subject.data.split("train")
+    worn = train.attributes[:, train.attribute_names.index("Sunglasses")]
+    every = [p for p in np.flatnonzero(prototypes.classes == SENIOR).tolist() if worn[prototypes.exemplar[p]]]
+    accuracy = []
+    print(f"\nOn Explore, k = {WALK_K}:")
+    for gone in [*([p] for p in range(len(prototypes))), every]:
+        operations = operations_from([{"op": "hide", "p": p} for p in gone])
+        scores = edits_of(subject, source, operations).scores().described()
+        accuracy.append(scores["scored"]["accuracy"])
+        told = [
+            f"{part}: all {_change(scores, part, 'accuracy')}, "
+            f"worst {scores[part]['worst']['name']} {_change(scores, part, 'worst', 'accuracy')}"
+            for part in ("scored", "untouched")
+        ]
+        print(f"  without {gone}: {'; '.join(told)}")
+    return int(np.argmax(accuracy[:-1]))
+
+
+def _change(scores: Mapping[str, Any], part: str, *keys: str) -> str:
+    """A figure before and after edits."""
+    before, after = scores["before"][part], scores[part]
+    for key in keys:
+        before, after = before[key], after[key]
+    return f"{before:.1%} → {after:.1%}"
 
 
 def shown(accuracy: dict[str, float]) -> str:

@@ -105,6 +105,14 @@ def mine(demo: Store) -> Iterator[ModelInfo]:
             models.delete(demo, name)
 
 
+def test_a_folder_called_as_a_data_set_is_named_by_its_path(page: Page, demo: Store, mine: ModelInfo) -> None:
+    models.save(demo, replace(mine, dataset="/data/faces"), models.load(demo, "digits").model)
+    test = healthy(page("models", model="mine"))
+    assert selected(test) == ("/data/faces", "mine", 5)
+    assert selected(healthy(page("models", **address(test)))) == ("/data/faces", "mine", 5)  # what a reload does
+    assert selected(healthy(page("models", dataset="faces"))) == ("Faces", "faces", 5)
+
+
 def test_a_model_that_another_session_deletes(page: Page, demo: Store, mine: ModelInfo) -> None:
     test = healthy(page("prototypes", model="mine"))
     assert cards(test)
