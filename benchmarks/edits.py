@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from app.workspace.answer import Asked
 from app.workspace.edits import edits
 from app.workspace.sources import source_text
 from benchmarks.sweep import mnist
+from kmex_core.base.jsontext import write_json
 from kmex_core.base.store import Store
 from kmex_core.prototypes.operations import Add, Hide, Merge, Move, Name, Operation, Show, Split, described
 from kmex_core.prototypes.source import KMeans
@@ -70,7 +70,7 @@ def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
 
 def answered(subject: Subject, source: KMeans, operations: list[Operation]) -> tuple[float, float]:
     """Seconds of the server's answer, and of them those of the processor (of all cores)."""
-    body = json.dumps({"base": source_text(source), "operations": described(operations)}).encode()
+    body = write_json({"base": source_text(source), "operations": described(operations)}).encode()
     started, busy = time.perf_counter(), time.process_time()
     edits(subject, Asked(body=body))
     return time.perf_counter() - started, time.process_time() - busy

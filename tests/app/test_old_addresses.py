@@ -30,7 +30,7 @@ OLD = {  # what a page wrote into its address, and where it leads now
     "/embedding?classes=a%26b&classes=%C3%9F&show=All": "explore?classes=a%26b&classes=%C3%9F&show=all",
     "/evaluate?model=digits&by=Black+box&images=300": "audit?model=digits&by=Black+box&images=300",
     "/evaluate?extreme=Average+drop": "audit?extreme=Average+drop",
-    "/numbers?class=7&auto=true&metric=cosine": "explore?classes=7&auto=true&metric=cosine",
+    "/sweep?class=7&auto=true&metric=cosine": "explore?classes=7&auto=true&metric=cosine",
 }
 
 

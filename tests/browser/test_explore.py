@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from kmex_core.base.store import Store
+from kmex_core.stages import versions
 from tests.helpers.browser import no_sideways_scrolling, serious, settled
 from tests.helpers.pictures import encoded, striped
 
@@ -135,6 +138,16 @@ def test_what_is_no_picture_is_told(browser: Browser, server: str) -> None:
     context.close()
 
 
+@pytest.fixture
+def _no_versions(demo_cache: Path) -> Iterator[None]:
+    """The store that other tests share has no versions afterwards."""
+    yield
+    store = Store(demo_cache)
+    for saved in versions.versions_of(store, "digits")[0]:
+        versions.delete(store, "digits", saved.version.name)
+
+
+@pytest.mark.usefixtures("_no_versions")
 def test_edits_answer_are_undone_and_are_saved_as_a_version(page: Page) -> None:
     explore(page, "model=digits&k=3&point=prototype-1.0")
     page.get_by_role("button", name="Edit", exact=True).click()

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.helpers.browser import A_JOB, CANVAS, CARDS, LAST, of_digits, settled, wait_until, watched
+from tests.helpers.browser import A_JOB, CARDS, LAST, of_digits, settled, wait_until, watched
 from tests.helpers.proxy import stripping_proxy
 from tests.helpers.servers import dashboard
 from tests.helpers.stores import snapshot
@@ -68,7 +68,6 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     link.click()
     page.wait_for_url(re.compile(re.escape(address) + r"/prototypes\?.*prototype=0\.2"))
     expect(page.get_by_role("heading", name="Prototype 2")).to_be_visible()
-    expect(page.locator(CANVAS)).to_be_visible()
     page.get_by_role("link", name="Explain with relevance maps").click()
     page.wait_for_url(re.compile(re.escape(address) + r"/explain\?"))
     expect(page.get_by_text("Third prototype:")).to_be_visible()
@@ -110,7 +109,8 @@ def answer(server: str, path: str, method: str = "GET", **headers: str) -> http.
     ("path", "method", "headers", "status"),
     [
         ("/", "GET", {}, 200),
-        ("/embedding", "GET", {}, 200),
+        ("/explore", "GET", {}, 200),
+        ("/embedding", "GET", {}, 307),
         ("/no/such/page", "GET", {}, 200),  # Streamlit's page, which says so
         ("/manifest.json", "GET", {}, 200),
         ("/_stcore/health", "GET", {}, 200),
@@ -123,7 +123,7 @@ def answer(server: str, path: str, method: str = "GET", **headers: str) -> http.
                                     "Sec-WebSocket-Key": "x" * 22 + "==", "Host": "evil.example"}, 400),
         ("/_stcore/agent/mcp", "POST", {}, 400),
         ("/media/nothing.png", "GET", {}, 404),
-        ("/assets/map.js", "GET", {}, 200),
+        ("/assets/explore.js", "GET", {}, 200),
         ("/assets/../Home.py", "GET", {}, 400),
         ("/pictures/digits/digits-1/train/0.png", "GET", {}, 200),
         ("/pictures/digits/digits-1/train/999999.png", "GET", {}, 404),
@@ -165,7 +165,7 @@ def test_the_policy_stops_what_a_page_must_not_do(browser: Browser, server: str)
           document.body.append(elsewhere);
           document.body.insertAdjacentHTML('beforeend', `<img src=x onerror="window.injected = true">
             <img src="https://elsewhere.example/x.png"><iframe src="https://elsewhere.example/"></iframe>
-            <base href="https://elsewhere.example/"><object data="/assets/map.js"></object>`);
+            <base href="https://elsewhere.example/"><object data="/assets/explore.js"></object>`);
           await fetch('https://elsewhere.example/').catch(() => null);
           // a second at least, and longer where a busy machine reports late
           for (let tenths = 0; tenths < 10 || (tenths < 200 && new Set(breached).size < 7); tenths++) {
