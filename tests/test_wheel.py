@@ -222,7 +222,7 @@ async def first_gallery(address: str) -> dict[str, object]:
         f"ws://{address}/_stcore/stream", subprotocols=[websockets.Subprotocol("streamlit")], max_size=None
     ) as connection:
         question = BackMsg()
-        question.rerun_script.query_string = ""
+        question.rerun_script.page_name = "prototypes"
         await connection.send(question.SerializeToString())
         gallery: dict[str, object] = {}
         while True:
@@ -254,7 +254,7 @@ def test_the_installed_dashboard_shows_its_first_figure_to_this_machine_only(
         with urllib.request.urlopen(f"http://{address}/{gallery['pictures']}{card['picture']}.png") as answer:
             picture = Image.open(io.BytesIO(answer.read()))
         assert picture.size == (96, 96)
-        assert len(set(picture.convert("L").tobytes())) > 10  # a digit, and no blank
+        assert len(set(picture.convert("L").tobytes())) > 10  # a face, and no blank
         with urllib.request.urlopen(f"http://{address}/assets/gallery.js") as answer:
             assert answer.read() == (ROOT / "app/assets/web/gallery.js").read_bytes()
 

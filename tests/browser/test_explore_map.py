@@ -63,7 +63,7 @@ def test_by_keyboard_and_by_number(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"point=prototype-\d\.\d"))
     page.locator(".kx-map").focus()
-    for _ in range(2):  # the cursor, then what is picked
+    for _ in range(3):  # the offer of a tour, the cursor, then what is picked
         page.keyboard.press("Escape")
     expect(page).not_to_have_url(re.compile("point="))
     field = page.get_by_role("searchbox", name=re.compile("Find an image"))

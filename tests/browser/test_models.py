@@ -77,7 +77,8 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, pag
     assert "--resume" in info.made_by["command"]
     settled(page)
     choose_model(page, page_store, "mine")
-    page.get_by_role("button", name="Open in Explore").click()
+    settled(page)
+    page.get_by_role("button", name="Open in Explore").last.click()
     expect(page.get_by_text("model mine")).to_be_visible(timeout=A_JOB)
 
 

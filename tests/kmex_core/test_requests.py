@@ -25,6 +25,7 @@ from kmex_core.commands import (
     evaluation,
     patches,
     sweep,
+    taking_away,
 )
 from kmex_core.commands import new as bring
 from kmex_core.commands.importing import import_again, import_job
@@ -159,6 +160,11 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
             evaluation.stability_job(digits, KMeans(4)),
             "evaluate",
             {"model": ["digits"], "metrics": "ghosting", "k": 4, "runs": 3},
+        ),
+        (
+            taking_away.kmex_export("digits", KMeans(4)),
+            "export",
+            {"model": "digits", "kmex": Path("digits.kmex"), "weights": True, "k": 4},
         ),
         (
             comparison.comparison_job(both, KMeans(4), 300, 2),
