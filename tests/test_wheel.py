@@ -217,7 +217,7 @@ def served(command: list[str], port: int, folder: Path, environment: Mapping[str
 
 
 async def first_gallery(address: str) -> dict[str, object]:
-    """What the first page sends the gallery of its prototypes, asked for as a browser does."""
+    """What the page Prototypes sends its gallery, asked for as a browser does."""
     async with websockets.connect(
         f"ws://{address}/_stcore/stream", subprotocols=[websockets.Subprotocol("streamlit")], max_size=None
     ) as connection:
@@ -253,7 +253,7 @@ def test_the_installed_dashboard_shows_its_first_figure_to_this_machine_only(
         card = groups[0]["cards"][0]
         with urllib.request.urlopen(f"http://{address}/{gallery['pictures']}{card['picture']}.png") as answer:
             picture = Image.open(io.BytesIO(answer.read()))
-        assert picture.size == (96, 96)
+        assert picture.size == (128, 128)  # a face of 64 pixels, twice as large
         assert len(set(picture.convert("L").tobytes())) > 10  # a face, and no blank
         with urllib.request.urlopen(f"http://{address}/assets/gallery.js") as answer:
             assert answer.read() == (ROOT / "app/assets/web/gallery.js").read_bytes()
