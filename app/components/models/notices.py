@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import read
@@ -19,20 +21,23 @@ def show_notices() -> None:
     """Show which jobs that make models have ended; while one runs, check every few seconds."""
     if read_only():
         return  # nobody can make models here, or dismiss a notice
-    running = {name for name in making() if (job := jobs.look(read.store(), name)) and job.state == "running"}
+    known = {name: job for name in making() if (job := jobs.look(read.store(), name))}
+    running = [name for name, job in known.items() if job.state == "running"]
+    if running:
+        _wait(running)
+    # not in the fragment, whose runs have no sidebar: a button there could not select a model
+    for name, job in known.items():
+        if is_made(name, job):
+            _ready(name)
+        elif job.state == "failed":
+            _failed(name)
 
-    @st.fragment(run_every=EVERY if running else None)
-    def panel() -> None:
-        known = {name: job for name in making() if (job := jobs.look(read.store(), name))}
-        if any(name not in known or known[name].state != "running" for name in running):
-            st.rerun()  # the lists of models have changed
-        for name, job in known.items():
-            if is_made(name, job):
-                _ready(name)
-            elif job.state == "failed":
-                _failed(name)
 
-    panel()
+@st.fragment(run_every=EVERY)
+def _wait(running: Sequence[str]) -> None:
+    jobs_now = [jobs.look(read.store(), name) for name in running]
+    if any(job is None or job.state != "running" for job in jobs_now):
+        st.rerun()  # the lists of models have changed
 
 
 def _ready(name: str) -> None:
