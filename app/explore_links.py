@@ -10,21 +10,19 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from app.addresses import link
+from app.selection import Selection
 from app.state import query
 
 PAGE, SELECT = "explore", "select"
 
 
-def explore_query(*conditions: str, **more: str | int) -> list[tuple[str, str]]:
-    """The query parameters of Explore with the selected model and prototypes, and the images of some conditions.
+def explore_address(*conditions: str, chosen: Selection | None = None, **more: str | int) -> str:
+    """The address of Explore, relative to any page, with the images of some conditions.
 
     Args:
         conditions: all of them hold.
+        chosen: model and prototypes; those of the sidebar when None.
         more: further parameters: `point`, `colour`, `picture`, …
     """
-    return [*query(**more).items(), *((SELECT, condition) for condition in conditions)]
-
-
-def explore_address(*conditions: str, **more: str | int) -> str:
-    """The address of Explore, relative to any page; see `explore_query`."""
-    return f"{link(PAGE)}?{urlencode(explore_query(*conditions, **more))}"
+    selected = ((SELECT, condition) for condition in conditions)
+    return f"{link(PAGE)}?{urlencode([*query(chosen, **more).items(), *selected])}"

@@ -307,9 +307,10 @@ def _title(name: str, names: list[str]) -> str:
     return name if title in others else title
 
 
-def query(**more: str | int) -> dict[str, str]:
-    """What a link to a page needs to show the same selection, and `more`."""
-    chosen = selection()
+def query(chosen: Selection | None = None, /, **more: str | int) -> dict[str, str]:
+    """What a link to a page needs to show a selection of the same data set (that of the sidebar when None), and
+    `more`."""
+    chosen = chosen or selection()
     selected = {"dataset": st.session_state[_LAST], "model": chosen.model.name}
     return {name: str(value) for name, value in {**selected, **chosen.source.query, **more}.items()}
 

@@ -31,6 +31,7 @@ APP_ORDER = (
     "index_page",
     "security",
     "wording",
+    "prototype_names",
     "login",
     "access",
     "selection",

@@ -66,11 +66,6 @@ class Course:
     chance: np.ndarray | None
 
 
-def curves_of(sweeps: Sequence[Sweep]) -> dict[str, Curve]:
-    """The `CURVES` of some sweeps: without a black box there is no agreement."""
-    return {name: curve for name, curve in CURVES.items() if name != "agreement" or sweeps[0].has_black_box}
-
-
 def course(sweeps: Sequence[Sweep], curve: Curve) -> Course:
     """The course of a curve.
 

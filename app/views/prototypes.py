@@ -14,6 +14,7 @@ from app.components.shared.prototype_card import show_prototype_images, show_pro
 from app.components.shared.prototype_list import choose_order, show_downloads, show_list
 from app.components.shared.title import show_title
 from app.explore_links import explore_address
+from app.prototype_names import missing_prototype, prototype_index, prototype_name
 from app.wording import EXEMPLARS, EXPLAIN
 
 chosen = state.selection()
@@ -25,12 +26,12 @@ prepare(info)
 show_notes(chosen)
 converted = read.conversion(chosen)
 named = links.picked("prototype")
-p = links.prototype_index(named, converted.prototypes.classes)
+p = prototype_index(named, converted.prototypes.classes)
 
 if p is None:
     show_title("Prototypes")
     if named:
-        why = links.missing_prototype(named, converted.prototypes.classes, info.class_names)
+        why = missing_prototype(named, converted.prototypes.classes, info.class_names)
         links.refuse("prototype", named, f"{why} All prototypes are shown instead.")
     st.markdown(f"{EXEMPLARS} Click a prototype for details.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -38,7 +39,7 @@ if p is None:
         classes = choose_classes(info)
     clicked = show_list(chosen, order, classes)
     if clicked:
-        links.pick_prototype(links.prototype_name(int(clicked), converted.prototypes.classes))
+        links.pick_prototype(prototype_name(int(clicked), converted.prototypes.classes))
         st.rerun()
     show_downloads(chosen)
     if chosen.is_kmex:
@@ -51,7 +52,7 @@ else:
     left, right = st.columns([1, 2], gap="large")
     with left:
         show_prototype_summary(chosen, p)
-        name, image = links.prototype_name(p, converted.prototypes.classes), int(converted.prototypes.exemplar[p])
+        name, image = prototype_name(p, converted.prototypes.classes), int(converted.prototypes.exemplar[p])
         show_links(
             [
                 ("Show on the map", explore_address(point=f"prototype-{name}")),

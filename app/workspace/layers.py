@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from app.prototype_names import prototype_name, prototype_place
 from app.workspace.answer import ALL, Answer, Asked, Rows, with_header
 from app.workspace.sources import asked_conversion
 from kmex_core.analysis.types import Projection
@@ -94,16 +95,11 @@ def prototype_columns(
         "ghost": prototypes.ghost,
         "far": remoteness(projection, embedded) > projection.limit,
         "picture": prototypes.exemplar,
-        "place": [f"{label}.{number}" for label, number in zip(classes.tolist(), _numbers(classes), strict=True)],
+        "place": [prototype_name(p, classes) for p in range(len(classes))],
         "name": list(prototypes.names) or [""] * len(prototypes),
         "note": list(prototypes.notes) or [""] * len(prototypes),
         "parent": list(parents),
     }
-
-
-def _numbers(classes: np.ndarray) -> list[int]:
-    """(K,) the place of each prototype among those of its class, from 0."""
-    return [int((classes[:p] == label).sum()) for p, label in enumerate(classes)]
 
 
 def parents_of(subject: Subject, source: PrototypeSource, classes: np.ndarray) -> list[int]:
@@ -129,5 +125,5 @@ def parents_of(subject: Subject, source: PrototypeSource, classes: np.ndarray) -
     parent = sweep.parent[source.k - 1]
     return [
         int(first[label] + parent[label, number]) if parent[label, number] >= 0 else NONE
-        for label, number in zip(classes.tolist(), _numbers(classes), strict=True)
+        for label, number in ((classes[p], prototype_place(p, classes)) for p in range(len(classes)))
     ]

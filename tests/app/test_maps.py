@@ -12,7 +12,7 @@ import pytest
 
 from app import read
 from app.components.shared import prototype_list
-from app.links import prototype_index, prototype_name
+from app.prototype_names import prototype_index, prototype_name
 from app.selection import Selection
 from kmex_core.analysis.types import Projection
 from kmex_core.base import jobs

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kmex_core.base.store import Store
 from kmex_core.stages import versions
-from tests.helpers.browser import no_sideways_scrolling, serious, settled
+from tests.helpers.browser import no_sideways_scrolling, place_on_map, serious, settled
 from tests.helpers.pictures import encoded, striped
 
 pytestmark = pytest.mark.browser
@@ -35,14 +35,6 @@ def explore(page: Page, query: str = "model=digits") -> None:
     page.goto(f"/explore?{query}")
     expect(page.locator(SLIDER)).to_have_attribute("aria-busy", "false")
     settled(page)
-
-
-def place(page: Page, name: str) -> tuple[float, float]:
-    """Where an image or a prototype is in the browser's window."""
-    x, y = page.evaluate(
-        "async (name) => (await import(new URL('assets/explore.js', document.baseURI))).placeOf(name)", name
-    )
-    return x, y
 
 
 def test_dragging_the_timeline_is_live_and_its_release_is_in_the_link(page: Page) -> None:
@@ -73,7 +65,7 @@ def test_dragging_the_timeline_is_live_and_its_release_is_in_the_link(page: Page
 
 def test_a_lasso_selects_and_its_images_can_be_kept(page: Page) -> None:
     explore(page)
-    x, y = place(page, "prototype-12")
+    x, y = place_on_map(page, "prototype-12")
     page.keyboard.down("Shift")
     page.mouse.move(x - 60, y - 60)
     page.mouse.down()
@@ -100,9 +92,9 @@ def test_a_lasso_selects_and_its_images_can_be_kept(page: Page) -> None:
 
 def test_a_prototype_on_the_map_has_a_card_which_the_link_opens(page: Page) -> None:
     explore(page)
-    page.mouse.move(*place(page, "prototype-12"))
+    page.mouse.move(*place_on_map(page, "prototype-12"))
     expect(page.locator(".kx-map-tip")).to_contain_text("Prototype 3 of 2")
-    page.mouse.click(*place(page, "prototype-12"))
+    page.mouse.click(*place_on_map(page, "prototype-12"))
     card = page.get_by_role("heading", name="Prototype 3 of 2")
     expect(card).to_be_visible()
     expect(page).to_have_url(re.compile(r"point=prototype-2\.2"))
@@ -195,7 +187,7 @@ def test_without_webgl_the_map_is_drawn_all_the_same(browser: Browser, server: s
     )
     explore(page)
     expect(page.get_by_text("no WebGL")).to_be_visible()
-    page.mouse.click(*place(page, "prototype-12"))
+    page.mouse.click(*place_on_map(page, "prototype-12"))
     expect(page.get_by_role("heading", name="Prototype 3 of 2")).to_be_visible()
     assert serious(page) == []
     context.close()

@@ -8,22 +8,8 @@ import { Workspace } from './explore/workspace.js';
 
 /** @type {WeakMap<HTMLElement, Workspace>} */
 const shown = new WeakMap();
-let latest = /** @type {WeakRef<Workspace> | null} */ (null);
 /** @type {Workspace | null} */
 let idle = null; // that of the last page, so that coming back costs nothing and shows the same
-
-/**
- * Where an image ("train-3", "test-4") or a prototype ("prototype-12") is in the window, null for what is not on the
- * map; for tests.
- *
- * @param {string} name
- */
-export function placeOf(name) {
-  const workspace = latest?.deref();
-  const place = workspace?.map.placeOf(name);
-  const box = workspace?.map.root.getBoundingClientRect();
-  return place && box ? [box.left + place[0], box.top + place[1]] : null;
-}
 
 /**
  * @param {ExploreComponent} component
@@ -39,7 +25,6 @@ export async function show(component) {
       workspace = new Workspace(serverTransport(data.base));
     }
     idle = null;
-    latest = new WeakRef(workspace);
     shown.set(parentElement, workspace);
     parentElement.append(workspace.root);
   }

@@ -15,7 +15,8 @@ from app.components.attributes.curves import kmex_curves
 from app.components.shared.downloads import show_download
 from app.components.shared.gallery import prototype_card
 from app.components.shared.matrix import MOST_CELLS, Cell, Head, Row, Section, show_matrix
-from app.links import bound_to, pick, picked, prototype_name, refuse
+from app.links import bound_to, pick, picked, refuse
+from app.prototype_names import prototype_name
 from app.selection import Selection
 from app.wording import GHOST, message
 from kmex_core import metrics

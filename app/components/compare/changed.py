@@ -9,11 +9,13 @@ import numpy as np
 import streamlit as st
 
 from app import read
-from app.components.compare.opening import explore_href, link_to_images
 from app.components.shared.downloads import show_download
+from app.components.shared.explore_links import show_links
 from app.components.shared.gallery import TINY, Card, Group, show_cards
 from app.components.shared.web import component
-from app.links import bound, one_of, pick, picked, prototype_name
+from app.explore_links import explore_address
+from app.links import bound, one_of, pick, picked
+from app.prototype_names import prototype_name
 from app.routes import pictures
 from app.selection import Selection
 from app.wording import A_CLASS
@@ -50,7 +52,7 @@ def show_classes(pair: Pair, labels: tuple[str, str], changed: np.ndarray) -> No
             f"Test image {image} of {names[truth[image]]}: {labels[0]} predicts {names[before[image]]}, "
             f"{labels[1]} {names[after[image]]}",
             f"{names[before[image]]} → {names[after[image]]}",
-            explore_href(pair[1], point=f"test-{image}"),
+            explore_address(chosen=pair[1], point=f"test-{image}"),
             wrong=bool(after[image] != truth[image]),
         )
         for image in changed[:MOST].tolist()
@@ -156,7 +158,7 @@ def _show_cell(
         rows = rows & (nearest == of_class[place] if place < len(of_class) else ~np.isin(nearest, of_class))
     images = np.flatnonzero(rows)
     cards = [
-        Card("", f"train/{i}", f"Training image {i}", f"{i:,}", explore_href(pair[1], point=f"train-{i}"))
+        Card("", f"train/{i}", f"Training image {i}", f"{i:,}", explore_address(chosen=pair[1], point=f"train-{i}"))
         for i in images[:MOST].tolist()
     ]
     title = f"{len(images):,} training images"
@@ -166,4 +168,5 @@ def _show_cell(
     for each, label, of_class, place in zip(pair, labels, numbers, cell, strict=True):
         if place < len(of_class):
             name = prototype_name(int(of_class[place]), read.conversion(each).prototypes.classes)
-            link_to_images(each, f"prototype:{name}", f"All images of prototype {name} of {label} in Explore")
+            href = explore_address(f"prototype:{name}", chosen=each)
+            show_links([(f"All images of prototype {name} of {label} in Explore", href)])

@@ -12,9 +12,9 @@ from app import read
 from app.claims.comparison import changed_classes, changed_prototypes
 from app.components.compare.changed import chosen_cell, show_classes, show_prototypes
 from app.components.compare.measuring import label_of
-from app.components.compare.opening import explore_href
 from app.components.shared.job_panel import offer
 from app.components.shared.web import component
+from app.explore_links import explore_address
 from app.links import bound, one_of, pick
 from app.routes import pictures, workspace
 from app.selection import Selection
@@ -124,6 +124,6 @@ def _model(selection: Selection) -> dict[str, Any]:
         "base": workspace.base(selection.model.name),
         "cloud": cloud_address(subject),
         "layer": addresses(subject, selection.source)["layer"],
-        "explore": explore_href(selection),
+        "explore": explore_address(chosen=selection),
         "model": model_given(subject, selection),
     }

@@ -9,8 +9,8 @@ import streamlit as st
 from app.claims.comparison import diversity_conflict
 from app.components.compare.measuring import Compared
 from app.components.compare.metric_table import Line, show_metrics
-from app.components.compare.opening import explore_href
 from app.components.shared.downloads import show_download
+from app.explore_links import explore_address
 from app.wording import message
 from kmex_core.analysis import comparison, published, ranking
 from kmex_core.analysis.comparison import Row
@@ -63,7 +63,7 @@ def _lines(compared: Sequence[Compared], evaluations: Sequence[Evaluation], meas
     """A line for each measured row, and one for each model that has no measurements yet."""
     rows, lines = iter(measured), []
     for each in compared:
-        href = explore_href(each.selection)
+        href = explore_address(chosen=each.selection)
         if each.evaluation is None:
             lines.append(Line(each.label, {}, {}, {}, href, "not measured yet"))
             continue

@@ -12,7 +12,7 @@ from streamlit.errors import StreamlitAPIException
 from app import read
 from app.components.explore.address import address_now, remember_address
 from app.components.shared.job_panel import follow
-from app.components.shared.sweeps import computed_here
+from app.components.shared.sweeps import compute_sweeps, computed_here
 from app.components.shared.web import EXPLORE, component
 from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
@@ -108,10 +108,7 @@ def _complete_timeline(chosen: Selection) -> None:
     if not missing and read.suggestion(chosen) is not None:
         return
     if computed_here(chosen):
-        with st.spinner("Converting for 1 to 20 prototypes per class …"):
-            for seed in missing:
-                read.result(subject.sweep(chosen.kmeans.seeded(seed)))
-            read.result(subject.suggestion(chosen.kmeans.metric))
+        compute_sweeps(chosen, missing)
         st.rerun()
     if SWEEP_SEEDS[0] in missing or read.suggestion(chosen) is None:
         about = "The timeline appears when it is done; the map can be used meanwhile."

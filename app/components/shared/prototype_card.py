@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 import numpy as np
 import streamlit as st
@@ -13,7 +12,8 @@ from app.components.shared.built_in_prototype import show_built_in
 from app.components.shared.explore_links import show_explore_links
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.picture import show_picture
-from app.links import number_in, pick, picked, prototype_name, prototype_place, refuse
+from app.links import number_in, pick, picked, refuse
+from app.prototype_names import prototype_name, prototype_place
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.info import ModelInfo
@@ -22,12 +22,6 @@ from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 PAGE = 24
 MOST_CLASSES = 5  # of images that a prototype attracts
 SIDE = 224
-
-
-def open_prototype(chosen: Selection, p: int) -> NoReturn:
-    """Go to the page of a prototype."""
-    classes = read.conversion(chosen).prototypes.classes
-    st.switch_page("views/prototypes.py", query_params={"prototype": prototype_name(p, classes)})
 
 
 def show_prototype_summary(chosen: Selection, p: int) -> None:

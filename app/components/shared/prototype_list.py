@@ -11,7 +11,8 @@ import streamlit as st
 from app import read
 from app.components.shared.downloads import show_download
 from app.components.shared.gallery import Card, Group, class_groups, prototype_card, show_cards
-from app.links import bound_to, prototype_name
+from app.links import bound_to
+from app.prototype_names import prototype_name
 from app.selection import Selection
 from app.state import address
 from kmex_core.analysis import export

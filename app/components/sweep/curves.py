@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import streamlit as st
 
@@ -12,7 +11,7 @@ from app.claims.curves import lines_and_bands
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import follow, offer
-from app.components.shared.sweeps import computed_here
+from app.components.shared.sweeps import compute_sweeps, computed_here
 from app.figures.curves import CURVES
 from app.figures.sweep import sweep_figure
 from app.selection import KS, SWEEP_SEEDS, Selection
@@ -32,9 +31,7 @@ def wait_for_sweep(chosen: Selection) -> bool:
         return True
     subject = read.subject(chosen.model)
     if computed_here(chosen):
-        with st.spinner("Converting for 1 to 20 prototypes per class …"):
-            read.result(subject.sweep(_seeded(chosen, SWEEP_SEEDS[0]).kmeans))
-            read.result(subject.suggestion(chosen.kmeans.metric))
+        compute_sweeps(chosen, SWEEP_SEEDS[:1])
         return True
     follow(sweep_job(subject, chosen.kmeans), "Converting for 1 to 20 prototypes per class.", ONCE_PER_MODEL, key=TOP)
     return False
@@ -47,9 +44,7 @@ def add_seeds(chosen: Selection, sweeps: Mapping[int, Sweep]) -> None:
         return
     subject = read.subject(chosen.model)
     if computed_here(chosen):
-        with st.spinner(f"Repeating it with {len(missing)} more seeds, for the bands …"):
-            for seed in missing:
-                read.result(subject.sweep(_seeded(chosen, seed).kmeans))
+        compute_sweeps(chosen, missing)
         st.rerun()
     if not read_only():
         about = f"{len(missing)} times as long as one seed; the bands then include the range over the seeds."
@@ -82,7 +77,3 @@ def show_sweep(chosen: Selection, sweeps: Mapping[int, Sweep], suggested: int | 
                 sweep_figure(several, k, suggested, name),
                 f"{kind.title} for {several[0].reach} numbers of prototypes per class",
             )
-
-
-def _seeded(chosen: Selection, seed: int) -> Selection:
-    return replace(chosen, source=chosen.kmeans.seeded(seed))

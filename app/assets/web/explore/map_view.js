@@ -123,15 +123,6 @@ export class MapView {
     this.map.setLasso(isLasso);
   }
 
-  /**
-   * Where something is, from the map's corner; null for what is not on it.
-   *
-   * @param {string} name
-   */
-  placeOf(name) {
-    return this.map.placeOf(name);
-  }
-
   destroy() {
     this.map.destroy();
     this.legend.destroy();
