@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { AS_IT_IS, drawnRegion, framingText, regionBox, SMALLEST } from '../../app/assets/web/explore/framing.js';
+import { drawnRegion, framingText, regionBox, SMALLEST } from '../../app/assets/web/explore/framing.js';
 
+const AS_IT_IS = { crop: 'whole', turns: 0, inverted: false, size: 1, across: 0.5, down: 0.5 };
 // the same table is in tests/kmex_core/test_framing.py: the page and the server must mean the same
 const TEXTS = [
   ['', {}],

@@ -13,9 +13,6 @@
 
 export const SMALLEST = 0.05;
 
-/** @type {Framing} */
-export const AS_IT_IS = { crop: 'whole', turns: 0, inverted: false, size: 1, across: 0.5, down: 0.5 };
-
 const thousandths = (/** @type {number} */ share) => Math.round(1000 * share);
 
 /**
