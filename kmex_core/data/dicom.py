@@ -79,7 +79,8 @@ class DicomPicture(Image.Image):
             self._file.seek(0)
             with _parsing():
                 stored = pixel_array(cast(BinaryIO, self._file))  # YBR becomes RGB
-            self.im = Image.fromarray(self._grey(stored) if self.mode == "L" else stored).im
+                shown = self._grey(stored) if self.mode == "L" else stored
+            self.im = Image.fromarray(shown).im
             self._decoded = True
         return super().load()
 
@@ -133,6 +134,7 @@ def _header(file: IO[bytes], name: str) -> Any:
             raise InputError(f"{name} is compressed as {kind}; expected a DICOM file without compression, or with RLE.")
         file.seek(0)
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+        header.decode()  # now: a value is parsed when it is read, and that may fail
         if any(header.get(tag) is None for tag in ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")):
             raise InputError(f"{name} is a DICOM file without a picture.")
         frames = int(header.get("NumberOfFrames") or 1)

@@ -116,7 +116,12 @@ def test_every_custom_property_that_is_used_is_defined() -> None:
 
 def test_columns_that_stay_cover_what_scrolls_below_them() -> None:
     assert f"--kx-page: light-dark({LIGHT.page}, {DARK.page});" in custom_properties()
-    style = (APP / "assets" / "style.css").read_text()
-    first = re.search(r"\.kx-table th:first-child \{([^}]*)\}", style)
-    assert first is not None
-    assert "background: var(--kx-page);" in first[1]
+    rules = {
+        selector.strip(): block
+        for path in (APP / "assets").rglob("*.css")
+        if "bundle" not in path.parts  # made of the others
+        for selector, block in re.findall(r"([^{}]*)\{([^{}]*)\}", path.read_text())
+    }
+    staying = [selector for selector, block in rules.items() if "sticky" in block and re.search(r"\bth\b", selector)]
+    assert len(staying) == 3
+    assert [selector for selector in staying if "background: var(--kx-page);" not in rules[selector]] == []

@@ -103,7 +103,7 @@ def test_other_dicom_files_are_refused_in_words(tags: dict[str, Any], message: s
 
 def test_cut_and_compressed_files_are_refused_in_words() -> None:
     content = written(RAMP)
-    for end in (*range(140, 600, 13), len(content) - 1):
+    for end in (*range(140, 600), len(content) - 1):
         with pytest.raises(InputError):
             read_picture(content[:end], "'a.dcm'")
     for syntax in (b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.1.99"):  # JPEG 2000, deflated
