@@ -66,8 +66,8 @@ def offer(
         icon = ":material/play_arrow:"
         if not place.button(label, icon=icon, type=kind, key=f"offer-{request.name}", help=about):
             return
-        place.empty()
-    follow(request, title, MEANWHILE)
+    with place.container():  # in place of the button: what follows must not move while it is pressed
+        follow(request, title, MEANWHILE)
 
 
 def show_command(request: JobRequest, why: str) -> None:
