@@ -29,7 +29,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+test: lint .venv/installed-npm
 	sh tests/install_chromium.sh
 	$(ONE_THREAD) $(KEEP_MEMORY) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -65,6 +65,11 @@ lock: .venv/installed-dev
 
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+.venv/installed-npm: package.json .venv/installed-dev
+	@npm install --no-audit --no-fund --silent --fetch-retries 1 || \
+	  echo "npm is missing or finds nothing: the JavaScript is neither typed, formatted nor bundled anew." >&2
 	touch $@
 
 .venv/demo: .venv/installed kmex_core/demo/digits.safetensors

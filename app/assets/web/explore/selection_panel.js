@@ -67,7 +67,7 @@ export class SelectionPanel {
     this.buttons = element('div', { class: 'kx-pills' }, this.root);
     this.download = element('button', { type: 'button', class: 'kx-pill', text: 'Download CSV' }, this.buttons);
     this.clear = element('button', { type: 'button', class: 'kx-pill', text: 'Clear' }, this.buttons);
-    this.factsTitle = element('h4', { text: 'More often here (bar) than in all images (line)' }, this.root);
+    this.factsTitle = element('h4', { text: 'Where these images (bar) differ from all images (line)' }, this.root);
     this.factsList = element('ul', { class: 'kx-facts-list' }, this.root);
     this.noFacts = element('p', { class: 'kx-quiet' }, this.root);
     this.trayTitle = element('h4', { text: 'Images' }, this.root);
