@@ -154,9 +154,11 @@ export function aboutPrototype(layer, { names }, p) {
   const standing = layer.ghost[p]
     ? 'a ghost: not the nearest prototype of any image'
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
+  let number = 1; // in its class
+  for (let q = 0; q < p; q++) number += Number(layer.class[q] === layer.class[p]);
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
-    lines: [`Prototype ${p} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
+    lines: [`Prototype ${number} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
   };
 }
 
