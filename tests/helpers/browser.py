@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
@@ -27,15 +27,6 @@ LAST = {  # what a page shows last
 expect.set_options(timeout=60_000)
 A_PAGE = 60  # seconds
 A_JOB = 240_000  # milliseconds that a page may wait for a job, which may wait for others on a busy machine
-
-
-def _bad(answer: Response) -> bool:
-    # on a page below the root, Streamlit looks for its server below that page first
-    return answer.status >= 400 and "/_stcore/" not in answer.url
-
-
-def _bad_message(message: ConsoleMessage) -> bool:
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 @contextmanager
@@ -64,8 +55,10 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
     asked: list[str] = []
     errors: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
-    opened.on("response", lambda answer: errors.append(f"{answer.status} {answer.url}") if _bad(answer) else None)
-    opened.on("console", lambda message: errors.append(message.text) if _bad_message(message) else None)
+    opened.on(
+        "response", lambda answer: errors.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+    )
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     try:
         yield opened
