@@ -63,6 +63,7 @@ def difference(predicted: np.ndarray, reference: np.ndarray, labels: np.ndarray)
     p = paired_p_value(right, reference_right)
     beyond = p < LEVEL
     text = f"{more / len(labels) * 100:+.1f} points, {more:+,} of {len(labels):,}" if more else "equally many correct"
+    text = text.replace("-", "−")
     verdict = "significant" if beyond else "not significant"
     about = (
         f"{gained:,} images are correct only with KMEx, {lost:,} only with the black box. This is {verdict} "

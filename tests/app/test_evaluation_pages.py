@@ -301,7 +301,8 @@ def image_links(test: AppTest) -> list[str]:
 def compared(test: AppTest) -> pd.DataFrame:
     """The tables of the page Compare as one: models by metrics, with the value of each cell."""
     parts = []
-    for body in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+    for html in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+        body = html.replace("\u00a0", " ")
         head, *lines = ElementTree.fromstring(body).iter("tr")
         first, *columns = [cell.text for cell in head]
         assert first == "Model"
