@@ -20,6 +20,11 @@ def prototype_name(p: int, classes: np.ndarray) -> str:
     return f"{classes[p]}.{prototype_place(p, classes)}"
 
 
+def prototype_title(p: int, classes: np.ndarray, class_names: Sequence[str]) -> str:
+    """What people call a prototype: its number in its class, from 1, and the class."""
+    return f"Prototype {prototype_place(p, classes) + 1} of {class_names[classes[p]]}"
+
+
 def prototype_index(name: str, classes: np.ndarray) -> int | None:
     """The prototype that `prototype_name` named, None when there is none among these."""
     match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", name, re.ASCII)
