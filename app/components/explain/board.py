@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import streamlit as st
-
 from app import read
 from app.components.shared.relevance import refuse_looks, usable_targets
 from app.components.shared.told import told_address, told_page, told_turn
 from app.components.shared.web import component
 from app.figures.overlay import SCALES
-from app.links import pick, picked, refuse
+from app.links import leave_for, pick, picked, refuse
 from app.routes import pictures, workspace
 from app.selection import Selection
 from app.workspace.given import addresses, model_given
@@ -60,7 +58,7 @@ def show_board(chosen: Selection, picture: str, upload: bool) -> None:
         on_open_change=lambda: None,
     )
     if target := told_page(shown.open, OPENED):
-        st.switch_page(f"views/{target[0]}.py", query_params=target[1])
+        leave_for(*target)
 
 
 def address_now(info: ModelInfo) -> dict[str, str]:

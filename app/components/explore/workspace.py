@@ -15,6 +15,7 @@ from app.components.shared.job_panel import follow
 from app.components.shared.sweeps import compute_sweeps, computed_here
 from app.components.shared.told import told_page, told_turn
 from app.components.shared.web import EXPLORE, component
+from app.links import leave_for
 from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import MEANWHILE
@@ -51,7 +52,7 @@ def show_workspace(chosen: Selection) -> None:
         on_open_change=_take_version,
     )
     if (target := told_page(shown.open, OPENED)) and target[0] != KEY:
-        st.switch_page(f"views/{target[0]}.py", query_params=target[1])
+        leave_for(*target)
     _complete_timeline(chosen)
 
 

@@ -1,6 +1,7 @@
 // @ts-check
 // The board at full width: with all options of its maps, and a way to Explore.
 
+import { element } from '../dom.js';
 import { BoardView } from '../explore/board.js';
 import { OptionsPart } from './options.js';
 
@@ -16,6 +17,7 @@ export class FullBoard extends BoardView {
   constructor(parent, hooks) {
     super(parent, hooks);
     this.chosen = hooks.chosen;
+    this.body.prepend(element('h2', { text: 'This looks like that' }));
     this.root.classList.add('kx-full');
     this.open.textContent = 'Open in Explore';
     this.open.title = 'The same picture on the map';
