@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { curveLines, onScale, percent, prototypeTitle, shownClasses } from '../../app/assets/web/explore/board_parts.js';
+import {
+  curveLines,
+  onScale,
+  percent,
+  prototypeTitle,
+  shownClasses,
+} from '../../app/assets/web/explore/board_parts.js';
 import { chosenFile, MOST_BYTES } from '../../app/assets/web/explore/drop.js';
 
 const file = (name, type = 'image/png', size = 10) => ({ name, type, size });
