@@ -58,7 +58,7 @@ def test_an_uploaded_zip_and_a_lightning_checkpoint(browser: Browser, tmp_path: 
         assert len(same) == len(expected) == PHOTOS * len(CLASSES)
         assert np.mean([CLASSES[expected[name]] == said for name, said in same.items()]) >= 0.99
         upload_is_explained(page, tmp_path / "photo.jpg")
-        expect(page.get_by_text("For comparison: black box")).to_be_visible(timeout=A_JOB)
+        expect(page.locator(".kx-maps").get_by_text("Black box")).to_be_visible(timeout=A_JOB)
 
 
 def test_a_table_of_files_and_an_encoder_without_a_head(browser: Browser, tmp_path: Path) -> None:
