@@ -39,6 +39,9 @@ FAMILIES = {
 }
 
 
+LARGE = ("maxvit_t", "vgg11")  # vgg11_bn is a VGG, too
+
+
 def family(name: str) -> str:
     return name.split("_")[0].rstrip("0123456789").removesuffix("mf")
 
@@ -48,7 +51,9 @@ def test_every_registered_family_is_tested() -> None:
     assert {family(name) for name in architectures.names()} <= tested
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
+)
 def test_encoder_and_head_make_the_whole(name: str) -> None:
     size, dimensions = FAMILIES[name]
     torch.manual_seed(0)

@@ -269,7 +269,8 @@ def test_an_attribute_belongs_to_the_class_it_speaks_for_most() -> None:
 
 @pytest.mark.parametrize("kind", list(BASELINES))
 @pytest.mark.parametrize(("size", "backbone"), [(28, "resnet20"), (64, "resnet18"), (96, "resnet18"), (224, "resnet18"),
-                                                (32, "vgg11_bn"), (32, "mobilenet_v3_small")])  # fmt: skip
+                                                pytest.param(32, "vgg11_bn", marks=pytest.mark.slow),
+                                                (32, "mobilenet_v3_small")])  # fmt: skip
 def test_sizes_and_backbones(kind: str, size: int, backbone: str) -> None:
     model = made(kind, backbone, size)
     images, pixels, labels = batch(3, size)

@@ -55,7 +55,7 @@ def by_zennit(network: nn.Module, images: Tensor, relevance: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet18", "vgg11_bn"])
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", pytest.param("vgg11_bn", marks=pytest.mark.slow)])
 def test_starts_that_share_images_are_as_by_zennit(name: str) -> None:
     encoder = encoder_of(name)
     images = torch.rand(3, *SIZE, dtype=torch.float64) * 2 - 1

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 from kmex_core.base import jobs
 from kmex_core.base.specs import DivergenceSpec, EmbeddingSpec, MapScoresSpec, PrototypeSpec
 from kmex_core.base.store import Store
+from kmex_core.commands import app
 from kmex_core.data import uploads
 from kmex_core.data.content import FILE
 from kmex_core.models import catalogue as models
@@ -27,16 +29,8 @@ from tests.helpers.stores import converted, put, put_run
 
 
 def cli(store: Store, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "kmex_core", "store", *arguments],
-        cwd=jobs.ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"KMEX_CACHE": str(store.root)},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    done = CliRunner().invoke(app, ["store", *arguments], env={"KMEX_CACHE": str(store.root)})
+    return done.exit_code, done.stdout, done.stderr
 
 
 def result(store: Store, spec: EmbeddingSpec | PrototypeSpec | MapScoresSpec | DivergenceSpec, room: str) -> Path:
