@@ -110,7 +110,7 @@ export const titleParts = (prototype, model) => [prototypeTitle(prototype), ' of
 
 /** @param {Compared} prototype */
 const importance = ({ share, count }) =>
-  `Importance ${Math.round(100 * share)} % (${count.toLocaleString('en')} training images)`;
+  `Importance ${Math.round(100 * share)} % (${count.toLocaleString('en')} images)`;
 
 /**
  * The warnings and the verdict, what matters most first.
