@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -16,6 +16,7 @@ _CORRECTED, _NOTES, PLACE = "_corrected", "_notes", "_place"
 
 # in the session: the page of the last run, and what was chosen on each page, as its address names it
 _PAGE, _LEFT = "_page", "_left"
+_LEAVING = "_leaving"  # in the session: whether the address names another page's choices already
 
 PASSING = {"prototype", "own", "others", "view"}  # what a page that is opened again does not come back to
 
@@ -88,8 +89,22 @@ def come_back(page: str) -> None:
 
 def remember() -> None:
     """Keep for `come_back` what is chosen on this page: at the end of its run, when the address names it."""
+    if st.session_state.pop(_LEAVING, False):
+        return
     left = _left_on(st.session_state[_PAGE])
     left.update({key: st.query_params.get_all(key) for key in left})
+
+
+def leave_for(page: str, query: Mapping[str, str]) -> NoReturn:
+    """Open another page: what is chosen on this one is kept before the address names what is chosen there.
+
+    Args:
+        page: what names it in the address.
+        query: its parameters.
+    """
+    remember()
+    st.session_state[_LEAVING] = True
+    st.switch_page(f"views/{page}.py", query_params=query)
 
 
 def _left_on(page: str) -> dict[str, list[str]]:

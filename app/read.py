@@ -32,7 +32,7 @@ from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import MapKind
-from kmex_core.relevance.types import Explanation, MapVerdict, Prediction, RelevanceMaps
+from kmex_core.relevance.types import RelevanceMaps
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.curves import attribute_curves as curves_over_k
@@ -52,7 +52,6 @@ from kmex_core.stages.sweep import ModelSweep
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
 log = logging.getLogger("kmex")
 _SUBJECTS = "_subjects"  # in the session
@@ -325,49 +324,6 @@ def prototype_places(chosen: Selection) -> np.ndarray:
 
     projection = result(subject(chosen.model).embedding_map())
     return place(projection, conversion(chosen).embedded)
-
-
-def _explained(chosen: Selection, pixels: np.ndarray, work: Callable[[Any, torch.Tensor], ResultT]) -> ResultT:
-    with cores.shared():
-        return work(subject(chosen.model).explainer(chosen.source), network_input(chosen.model, pixels))
-
-
-@st.cache_data(max_entries=200, show_spinner=False, hash_funcs=NAMES)
-def prediction(chosen: Selection, picture: str, _pixels: np.ndarray) -> Prediction:
-    """What a picture, (H, W) or (H, W, 3) uint8, is taken for. `picture` names it: a digest, or a place in the data."""
-    from kmex_core.relevance.explain import prediction as of_image
-
-    return _explained(chosen, _pixels, of_image)
-
-
-@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def explanation(chosen: Selection, picture: str, _pixels: np.ndarray, top: int, maps: MapKind) -> Explanation:
-    """`prediction` with maps of a kind of the `top` nearest prototypes, without verdicts on them."""
-    kind = maps.method, maps.target
-    return _explained(chosen, _pixels, lambda kmex, image: kmex.explain(image, None, top, *kind, judged=False))
-
-
-@st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def contrast(chosen: Selection, picture: str, _pixels: np.ndarray, pair: tuple[int, int], method: str) -> RelevanceMaps:
-    """One map of a picture (see `prediction`): of the margin of a prototype against a rival, the `pair`."""
-    return _explained(chosen, _pixels, lambda kmex, image: kmex.maps(image, pair[:1], method, "margin", pair[1]))
-
-
-@st.cache_data(max_entries=64, show_spinner="Judging relevance maps …", hash_funcs=NAMES)
-def verdicts(
-    chosen: Selection, picture: str, _pixels: np.ndarray, prototypes: Sequence[int], maps: RelevanceMaps
-) -> tuple[MapVerdict, ...]:
-    """What the maps of some prototypes on a picture (see `prediction`) are worth."""
-    from kmex_core.relevance.explain import judge
-
-    return _explained(chosen, _pixels, lambda kmex, image: judge(kmex, image, prototypes, maps))
-
-
-@st.cache_data(max_entries=200, show_spinner="Computing relevance maps …", hash_funcs=NAMES)
-def prototype_map(chosen: Selection, p: int, maps: MapKind) -> RelevanceMaps:
-    """The relevance map of a prototype on its own picture."""
-    picture = dataset(chosen.model).split("train").image(int(conversion(chosen).prototypes.exemplar[p]))
-    return _explained(chosen, picture, lambda kmex, image: kmex.maps(image, [p], maps.method, maps.target))
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing relevance maps …", hash_funcs=NAMES)

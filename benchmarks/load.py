@@ -6,14 +6,14 @@ import asyncio
 import base64
 import itertools
 import json
-import re
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
+from urllib.request import urlopen
 
 import numpy as np
 import websockets
@@ -31,7 +31,6 @@ from kmex_core.stages.subject import Subject, dataset_of
 
 SESSIONS, SECONDS, K = 20, 60.0, 5
 LONGEST = 120.0
-_HEADING = re.compile(r"Nearest prototype.*?\(number (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Answer:
     Attributes:
         image: its index.
         seconds: from the question to the end of the answer.
-        prototype: the nearest, −1 when the page named none.
+        prototype: the nearest, −1 when the board named none.
         relevance: the first map, as `images.packed_relevance` packs it.
         error: what the page showed instead; "" for nothing.
     """
@@ -56,25 +55,26 @@ class Answer:
 class Session:
     """A person who has the page Explain open."""
 
-    def __init__(self, socket: websockets.ClientConnection) -> None:
-        self._socket = socket
+    def __init__(self, socket: websockets.ClientConnection, server: str) -> None:
+        self._socket, self._server = socket, server
         self._field = ""  # the widget with the number of the image, once the page has said so
 
     async def explain(self, image: int) -> Answer:
         """Ask for a test image: by a link at first, then by its number."""
         question = BackMsg()
-        question.rerun_script.query_string = urlencode({"source": "Test image", "image": image, "k": K})
+        question.rerun_script.query_string = urlencode({"model": "digits", "image": image, "k": K})
         question.rerun_script.page_name = "explain"
         if self._field:
             question.rerun_script.widget_states.widgets.add(id=self._field, double_value=image)
-        started = time.perf_counter()
+        started, error = time.perf_counter(), ""
         await self._socket.send(question.SerializeToString())
-        prototype, relevance, error = -1, b"", ""
+        sent: dict[str, Any] = {}
         while True:
             message = ForwardMsg()
             message.ParseFromString(await asyncio.wait_for(self._socket.recv(decode=False), LONGEST))
             kind = message.WhichOneof("type")
             if kind == "script_finished":
+                prototype, relevance = await asyncio.to_thread(self._board, sent) if sent else (-1, b"")
                 return Answer(image, time.perf_counter() - started, prototype, relevance, error)
             if kind != "delta":
                 continue
@@ -82,20 +82,20 @@ class Session:
             match element.WhichOneof("type"):
                 case "number_input":
                     self._field = element.number_input.id
-                case "markdown" if heading := _HEADING.search(element.markdown.body):
-                    prototype = int(heading[1])
-                case "bidi_component":
-                    content = element.bidi_component
-                    relevance = relevance or _first_map(content.component_name, content.json)
+                case "bidi_component" if element.bidi_component.component_name == "kmex_explain":
+                    sent = json.loads(element.bidi_component.json)
                 case "alert" if element.alert.format == Alert.ERROR:
                     error = element.alert.body
 
-
-def _first_map(component: str, content: str) -> bytes:
-    if component != "kmex_relevance":
-        return b""
-    figures: list[dict[str, Any]] = json.loads(content).get("figures", [])
-    return next((base64.b64decode(figure["map"]["values"]) for figure in figures if figure["map"]), b"")
+    def _board(self, sent: dict[str, Any]) -> tuple[int, bytes]:
+        """The nearest prototype and its map, as the board in the browser asks for them."""
+        query = urlencode({"source": sent["source"], "picture": sent["address"]["picture"]})
+        base = urljoin(self._server, sent["base"])
+        board, maps = (
+            json.load(urlopen(f"{base}{kind}/{sent['key']}.json?{query}", timeout=LONGEST))
+            for kind in ("board", "maps")
+        )
+        return board["prototypes"][0]["p"], base64.b64decode(maps["rows"][0]["picture"]["map"]["values"])
 
 
 async def _session(address: str, images: Iterator[int], until: float) -> list[Answer]:
@@ -103,7 +103,7 @@ async def _session(address: str, images: Iterator[int], until: float) -> list[An
     async with websockets.connect(
         f"{address}/_stcore/stream", subprotocols=[websockets.Subprotocol("streamlit")], max_size=None
     ) as socket:
-        session = Session(socket)
+        session = Session(socket, f"{address.replace('ws', 'http', 1)}/")
         while time.monotonic() < until:
             answers.append(await session.explain(next(images)))
     return answers

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.prototype_names import prototype_title
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.kinds import MODEL_KINDS
@@ -120,12 +121,13 @@ def how_near(rank: float) -> str:
     return f"{share} % of the training images are farther from their nearest prototype than this image is."
 
 
-def decides(chosen: Selection, prediction: Prediction) -> str:
+def decides(chosen: Selection, prototypes: Prototypes, prediction: Prediction) -> str:
     """By which prototypes a prediction is made."""
     nearest = int(np.argmax(prediction.similarity))
+    name = f"**{markdown(prototype_title(nearest, prototypes.classes, chosen.model.class_names))}**"
     if chosen.is_kmex:
-        return f"{chosen.title} decides by the nearest prototype, number {nearest}."
-    return f"{chosen.title} weighs the similarities to all prototypes. The most similar one is number {nearest}."
+        return f"{chosen.title} decides by the nearest prototype: {name}."
+    return f"{chosen.title} weighs the similarities to all prototypes. The most similar one is {name}."
 
 
 def near_tie(explanation: Prediction, classes: np.ndarray, names: tuple[str, ...], built_in: bool) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from app.claims.framing import prepared
 from app.claims.predictions import decides, far_away, how_far, scale, usual, verdict
 from app.figures.overlay import address
+from app.prototype_names import prototype_name
 from app.selection import Selection
 from app.workspace.answer import Answer, Asked, json_answer
 from app.workspace.bounded import Bounded
@@ -19,7 +21,7 @@ from kmex_core.base import cores
 from kmex_core.base.plain_text import spans
 from kmex_core.data.display import reduced
 from kmex_core.data.framing import Framing, framed, read_framing
-from kmex_core.prototypes.types import Conversion
+from kmex_core.prototypes.types import Conversion, Prototypes
 from kmex_core.relevance.catalogue import usable_methods
 from kmex_core.relevance.types import Prediction
 from kmex_core.stages.subject import Subject
@@ -144,6 +146,7 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "label": found.shown.label,
             "size": found.shown.pixels.shape[1::-1],
             "notes": found.shown.notes,
+            "prepared": spans(prepared(info, found.shown.pixels, found.framing)),
             "framing": {**asdict(found.framing), "text": found.framing.text},
             "seen": address(made.seen),
             "whole": address(reduced(np.rot90(found.shown.pixels, -found.framing.turns), WHOLE)),
@@ -151,7 +154,13 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "far": spans(far_away(far)),
             "lines": sorted(roles.values(), key=lambda p: float(prediction.distance[p])),
             "prototypes": [
-                {"p": p, "role": ROLES[role], "near": how_far(chosen, prototypes, prediction, p)}
+                {
+                    **described(prototypes, p),
+                    "role": ROLES[role],
+                    "near": how_far(chosen, prototypes, prediction, p),
+                    "share": prototypes.importance[p],
+                    "count": prototypes.count[p],
+                }
                 for role, p in roles.items()
             ],
             "rivals": rivals(prediction, prototypes.classes),
@@ -160,17 +169,27 @@ def board(subject: Subject, asked: Asked) -> Answer:
             "posterior": prediction.kmex,
             "blackBox": prediction.black_box if beside else None,
             "distance": prediction.distance,
-            "similarity": prediction.similarity,
             "correct": said.correct,
             "methods": [[name, method.title] for name, method in usable_methods(info.differentiable).items()],
             "method": info.default_maps.method,
             **{name: spans(getattr(said, name)) for name in ("unusual", "tie", "headline", "likelier", "near")},
             "usual": spans(usual(chosen, prototypes)),
             "scale": scale(chosen, prototypes),
-            "decides": spans(decides(chosen, prediction)),
+            "decides": spans(decides(chosen, prototypes, prediction)),
         },
         lasting=False,
     )
+
+
+def described(prototypes: Prototypes, p: int) -> dict[str, Any]:
+    """What the board needs to know of a prototype to show it."""
+    return {
+        "p": p,
+        "class": prototypes.classes[p],
+        "place": prototype_name(p, prototypes.classes),
+        "name": prototypes.names[p] if prototypes.names else "",
+        "image": prototypes.exemplar[p],
+    }
 
 
 def rivals(prediction: Prediction, classes: np.ndarray) -> list[int]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from app.claims.predictions import map_verdict, map_worth, sides
 from app.figures.overlay import AROUND, SCALES, Figure, Ground, ground, mapped
+from app.prototype_names import prototype_title
 from app.workspace.answer import Answer, Asked, json_answer
-from app.workspace.board import Question, compared, looked, question, rivals
+from app.workspace.board import Question, compared, described, looked, question, rivals
 from app.workspace.bounded import Bounded
 from kmex_core.base import cores
 from kmex_core.base.errors import InputError
@@ -55,17 +56,17 @@ def maps(subject: Subject, asked: Asked) -> Answer:
     found, kind = question(subject, asked), _kind(subject, asked)
     made = explained(found, kind)
     image = ground(found.pixels, subject.info.preprocessing)
-    names = subject.info.class_names
+    names, prototypes = subject.info.class_names, found.conversion.prototypes
     train = subject.data.split("train")
     rows = []
     for row, p in enumerate(made.explanation.prototypes.tolist()):
-        index = int(found.conversion.prototypes.exemplar[p])
+        index = int(prototypes.exemplar[p])
         exemplar = ground(train.image(index), subject.info.preprocessing)
         of_exemplar = _of_exemplar(found, p, index, _kind_of(made.explanation.maps))
-        about = f"prototype {p} of {plain(names[found.conversion.prototypes.classes[p]])}"
+        about = plain(prototype_title(p, prototypes.classes, names))
         rows.append(
             {
-                "p": p,
+                **described(prototypes, p),
                 "picture": _figure(image, made.explanation.maps, row, f"Relevance for {about} in your picture", True),
                 "exemplar": _figure(exemplar, of_exemplar, 0, f"Relevance for {about} in its exemplar"),
             }
@@ -91,15 +92,14 @@ def contrast(subject: Subject, asked: Asked) -> Answer:
     p, q, rival = _pair(found, asked)
     made = _against(found, kind, p, q)
     names = subject.info.class_names
-    own = int(found.conversion.prototypes.classes[p])
+    prototypes = found.conversion.prototypes
+    own = int(prototypes.classes[p])
     image = ground(found.pixels, subject.info.preprocessing)
     about = f"Relevance for {plain(names[own])} against {plain(names[rival])} in your picture"
     return json_answer(
         {
-            "p": p,
-            "q": q,
-            "own": own,
-            "rival": rival,
+            "own": described(prototypes, p),
+            "rival": described(prototypes, q),
             "picture": image.picture,
             "map": _figure(image, made, 0, about, True),
             "sides": spans(sides(made, names[own], names[rival])),

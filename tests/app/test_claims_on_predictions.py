@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from app.claims import predictions
+from app.claims.framing import prepared
 from app.selection import Selection
 from kmex_core.base.plain_text import spans
+from kmex_core.data.framing import read_framing
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
@@ -126,6 +128,25 @@ def test_a_picture_unlike_the_training_data_is_a_best_guess() -> None:
 def test_all_prototypes_together_may_make_another_class_likelier() -> None:
     torn = explained([1, 9, 1.2, 1.2, 9, 9], (0.4, 0.6, 0.0))
     assert "make **b\\*ee** likelier (60.0%)" in said(torn).likelier
+
+
+def test_what_decides_is_named_by_its_number_in_its_class() -> None:
+    prototypes = prototypes_of(np.eye(6, 4, dtype=np.float32), CLASSES)
+    near = dataclasses.replace(CLEAR, similarity=np.array([0, 0, 0, 9, 0, 0.0]))
+    assert predictions.decides(KMEX, prototypes, near).endswith("nearest prototype: **Prototype 2 of b\\*ee**.")
+    flint = Selection(dataclasses.replace(INFO, kind="flint"), BuiltIn())
+    assert predictions.decides(flint, prototypes, near).startswith("FLINT weighs the similarities to all prototypes.")
+
+
+def test_what_happens_to_a_picture_is_said() -> None:
+    picture, whole = np.zeros((8, 20), np.uint8), read_framing("")
+    assert prepared(INFO, picture, whole) == (
+        "20 × 8 pixels, **squeezed into a square** (one side shrinks 2.50 times as much as the other); squeezed into "
+        "8 × 8 pixels, greyscale."
+    )
+    assert prepared(INFO, picture, read_framing("pad")).startswith("20 × 8 pixels, padded to a square; ")
+    assert prepared(INFO, picture[:, :8], whole) == "8 × 8 pixels, the size of the network's input."
+    assert "squeezed into 8 × 8" in prepared(INFO, picture[:, :8], read_framing("invert"))
 
 
 def test_distances_are_compared_with_those_of_training_images() -> None:

@@ -13,7 +13,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.encoders import encoder
-from tests.helpers.pages import data_of, header, healthy, open_link
+from tests.helpers.pages import board, data_of, header, healthy, open_link
 
 SILENT = ("black box", "nan", "-1 ", "−1 ", "-100", "disagree")
 K = 2
@@ -48,13 +48,17 @@ def shown(test: AppTest) -> str:
     return "\n".join(texts)
 
 
-def test_no_page_speaks_of_a_black_box(info: ModelInfo) -> None:
+def test_no_page_speaks_of_a_black_box(store: Store, info: ModelInfo) -> None:
     found = []
     for view in ("explore", "prototypes", "numbers", "explain", "audit", "attributes", "compare"):
         test = healthy(open_link(view, model=info.name, k=str(K), images="18", source="Test image", image="3"))
         figures = [str(one.proto.spec) for one in test.get("plotly_chart")]
         lines = [*shown(test).splitlines(), *(name for figure in figures for name in re.findall("lack box", figure))]
         found += [f"{view}: {line}" for line in lines for words in (*SILENT, "lack box") if words in line.lower()]
+        if view == "explain":
+            answered = board(test, store)
+            assert (answered["beside"], answered["blackBox"]) == (None, None)
+            assert not re.search("lack box|nan|disagree", str(answered))
         if view == "explore":
             numbers = header(test)
             assert any("only KMEx classifies" in about for about in numbers.values())

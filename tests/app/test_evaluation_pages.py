@@ -47,7 +47,7 @@ from kmex_core.relevance.catalogue import METHODS, PUBLISHED
 from kmex_core.stages.evaluation import evaluate
 from kmex_core.stages.stability import stability
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, button, clear_caches, data_of, figures, header, healthy, links
+from tests.helpers.pages import Page, board, button, clear_caches, data_of, figures, header, healthy, links, text_of
 
 IMAGES = 12
 
@@ -405,7 +405,7 @@ def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None
     assert any("Choose two different rows" in each.value for each in same.info)
 
 
-def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
+def test_every_page_works_for_every_kind_of_model(page: Page, demo: Store) -> None:
     for kind, title in (("flint", "FLINT"), ("protopnet", "ProtoPNet"), ("protovae", "ProtoVAE")):
         for view in ("explore", "prototypes", "numbers", "audit", "explain"):
             # Audit and Explain of prototypes of its own are seen below
@@ -416,8 +416,9 @@ def test_every_page_works_for_every_kind_of_model(page: Page) -> None:
                 assert test.sidebar.slider(key="k").disabled == (kmex == "false")
         # the published maps, where there are rules for them
         test = healthy(page("explain", model=f"digits-{kind}", method=METHODS[PUBLISHED.method].title))
-        assert any("LRP has no rules for FLINT" in one.value for one in test.info) == (kind == "flint")
-        assert any("Masked gradients of the margin" in one.value for one in test.caption) == (kind == "flint")
+        maps = board(test, demo, "maps")
+        assert ("LRP has no rules for FLINT" in maps["note"]) == (kind == "flint")
+        assert maps["title"].startswith("Masked gradients of the margin") == (kind == "flint")
 
 
 def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Store) -> None:
@@ -435,9 +436,11 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     assert test.expander[0].label == "Class weights"
     wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))
-    said = info.class_names[made.test_predicted[wrong]]
-    assert f"ProtoVAE predicts **{said}**" in test.warning[-1].value
-    assert "Black box" not in " ".join(one.value for one in test.markdown)
+    found = board(test, demo)
+    assert f"ProtoVAE predicts {info.class_names[made.test_predicted[wrong]]}" in text_of(found["headline"])
+    assert (found["correct"], found["beside"], found["blackBox"]) == (False, None, None)
+    assert "ProtoVAE weighs the similarities" in text_of(found["decides"])
+    assert data_of(test, "explain")["model"]["by"] == "ProtoVAE"
 
 
 def test_maps_of_a_model_on_its_own_are_measured(page: Page, demo: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from kmex_core.models import catalogue as models
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks import architectures
 from kmex_core.stages.statistics import PixelStatistics
-from tests.helpers.pages import cards, data_of, healthy, open_link
+from tests.helpers.pages import board, cards, data_of, healthy, open_link
 from tests.helpers.stores import embed
 
 
@@ -59,5 +59,7 @@ def test_every_page_holds_few_and_many_classes(store: Store, tmp_path: Path, cla
             assert len(cut) == (classes > MOST_CLASSES)
             (section,) = data_of(test, "matrix")["sections"]
             assert len(section["rows"]) == min(classes, confusion.LISTED)
+        if view == "explain":
+            assert len(board(test, store)["posterior"]) == classes
         if view == "attributes":
             assert "has no attributes" in test.info[0].value

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import hashlib
 import io
 import re
 import shutil
@@ -14,7 +13,6 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Element
 
 from app import read
 from app.components.shared.gallery import prototype_card
@@ -29,9 +27,9 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, address, button, cards, data_of, figures, healthy, open_link, said
+from tests.helpers.pages import Page, address, board, button, cards, data_of, healthy, open_link, said, text_of
 from tests.helpers.paths import ROOT
-from tests.helpers.pictures import bomb, encoded, saved
+from tests.helpers.pictures import encoded
 from tests.helpers.stores import converted
 
 
@@ -89,22 +87,16 @@ def test_nonsense_in_the_link_is_ignored(page: Page, query: dict[str, str]) -> N
 
 def test_a_test_image_is_explained(page: Page, demo: Store, digits: ModelInfo) -> None:
     test = healthy(page("explain"))
-    data = dataset_of(digits)
-    made = Subject(demo, digits, data).conversion(KMeans(5)).get()
-    wrong = int(np.flatnonzero(made.test_predicted != data.split("test").labels)[0])
-    right = int(np.flatnonzero(made.test_predicted == data.split("test").labels)[0])
-    healthy(test.number_input(key="image").set_value(right).run())
-    assert "Correct." in test.success[0].value
+    subject = Subject(demo, digits, dataset_of(digits))
+    made = subject.conversion(KMeans(5)).get()
+    wrong = int(np.flatnonzero(made.test_predicted != subject.data.split("test").labels)[0])
+    assert data_of(test, "explain")["address"]["picture"] == "test-0"
     healthy(test.number_input(key="image").set_value(wrong).run())
-    said = test.warning[-1].value
-    assert f"The true class is **{data.split('test').labels[wrong]}**" in said
-    assert "wrong" in said
-    nearest = made.test_activated[wrong]
-    assert any(
-        f"Nearest prototype (decides): {made.test_predicted[wrong]}**, number {nearest}" in m.value
-        for m in test.markdown
-    )
-    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
+    assert data_of(test, "explain")["key"] == subject.conversion(KMeans(5)).key
+    found = board(test, demo)
+    assert found["title"] == f"Test image {wrong}"
+    assert found["prototypes"][0]["p"] == made.test_activated[wrong]
+    assert not found["correct"]
 
 
 def test_the_buttons_pick_mistakes_and_disagreements(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -125,76 +117,18 @@ def test_a_training_image_is_explained(page: Page, demo: Store, digits: ModelInf
     test = healthy(page("explain", source="Training image", training="7"))
     assert test.number_input(key="training").value == 7
     label = dataset_of(digits).split("train").labels[7]
-    assert f"both predict **{label}**. Correct." in test.success[0].value
-    assert len(figures(test)) == 3 * 3 + 1 + 3  # and the contrast
+    assert text_of(board(test, demo)["headline"]).endswith(f"both predict {label}. Correct.")
 
 
-def upload(page: Page, name: str, content: bytes) -> AppTest:
-    test = page("explain", source="Upload")
-    return healthy(test.file_uploader(key="upload").upload(name, content, "image/png").run())
-
-
-def test_an_upload_gives_what_the_test_image_gives(page: Page, demo: Store, digits: ModelInfo) -> None:
-    image = dataset_of(digits).split("test").image(100)
-    test = upload(page, "four.png", encoded(image))
-    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
-    assert not test.error
-    assert any(f", number {made.test_activated[100]} ·" in m.value for m in test.markdown)
-    assert "both predict **4**" in test.info[0].value
-
-
-def test_an_upload_unlike_the_training_data_is_flagged_before_any_verdict(page: Page) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
-    test = upload(page, "noise.png", encoded(noise))
-    words = [
-        one.value
-        for one in test.main
-        if isinstance(one, Element) and one.type in ("alert", "warning", "info", "success", "error")
-    ] or [one.value for column in test.columns for one in (*column.warning, *column.info)]
-    warned = next(at for at, text in enumerate(words) if "Unlike the training data" in text)
-    verdict = next(at for at, text in enumerate(words) if "predict" in text and "**Unlike" not in text)
-    assert warned < verdict
-    assert "Best guess: " in words[verdict]
-
-
-def test_a_test_image_like_the_training_data_is_not_hedged(page: Page) -> None:
-    test = healthy(page("explain", image="100"))
-    assert not test.warning
-    assert "Best guess" not in test.success[0].value
+def test_a_picture_from_outside_is_taken_by_the_board(page: Page) -> None:
+    test = healthy(page("explain", source="Upload"))
+    data = data_of(test, "explain")
+    assert (data["upload"], data["address"]["picture"]) == (True, "")
+    assert not test.get("download_button")
 
 
 def turned(index: int = 100) -> np.ndarray:
     return np.rot90(datasets.load(DatasetSpec("digits")).split("test").image(index))
-
-
-def test_what_the_network_sees_follows_crop_turn_and_inversion(page: Page, demo: Store, digits: ModelInfo) -> None:
-    """A digit that lies on its side, in white on black, beside empty paper, is set right by the controls."""
-    made = Subject(demo, digits, dataset_of(digits)).conversion(KMeans(5)).get()
-    paper = np.hstack([255 - turned(), np.full((8, 8), 255, np.uint8)])
-    name = hashlib.blake2b(encoded(paper), digest_size=16).hexdigest()
-    test = upload(page, "side.png", encoded(paper))
-    assert any("**squeezed into a square** (one side shrinks 2.00 times" in one.value for one in test.caption)
-    assert any("The link has these settings." in one.value for one in test.caption)
-    test.session_state[f"crop-{name}"] = "region"
-    healthy(test.run())
-    healthy(test.slider(key=f"down-{name}").set_value(0).run())  # the left half is the upper one once it is turned
-    healthy(test.toggle(key=f"invert-{name}").set_value(True).run())
-    healthy(test.button(key=f"turn-{name}").click().run())
-    assert address(test)["framing"] == "turn90_region-1000-500-0_invert"
-    assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
-    assert any("both predict **4**" in one.value for one in test.info)
-    for _ in range(4):
-        healthy(test.button(key=f"turn-{name}").click().run())
-    assert any("both predict **4**" in one.value for one in test.info)
-
-
-def test_a_new_upload_starts_with_the_whole_picture(page: Page) -> None:
-    test = upload(page, "side.png", encoded(turned()))
-    healthy(next(one for one in test.button if one.label == "Rotate").click().run())
-    test.file_uploader(key="upload").clear()
-    square = encoded(turned(7))
-    healthy(test.file_uploader(key="upload").upload("other.png", square, "image/png").run())
-    assert any(one.value.startswith("8 × 8 pixels; squeezed into 32 × 32 pixels, greyscale.") for one in test.caption)
 
 
 def test_the_address_names_the_picture_and_how_it_is_framed(page: Page, demo: Store, digits: ModelInfo) -> None:
@@ -204,59 +138,43 @@ def test_the_address_names_the_picture_and_how_it_is_framed(page: Page, demo: St
     assert (test.number_input(key="image").value, "picture" in address(test)) == (100, False)
     turned_back = keep_picture(encoded(turned()), "side.png")
     test = healthy(page("explain", picture=turned_back.picture, framing="turn90"))
-    assert any(f", number {made.test_activated[100]} ·" in one.value for one in test.markdown)
+    assert board(test, demo)["prototypes"][0]["p"] == made.test_activated[100]
     assert address(test)["picture"] == turned_back.picture
-    healthy(test.toggle(key=f"invert-{turned_back.picture}").set_value(True).run())
-    assert address(test)["framing"] == "turn90_invert"
     healthy(test.segmented_control(key="source").set_value("Test image").run())
     assert {"picture", "framing"}.isdisjoint(address(test))
-    gone = healthy(page("explain", picture="0" * 32))
-    assert gone.error[0].value == "The server no longer has this picture; drop it again."
+    gone = healthy(page("explain", picture="0" * 32))  # the board says so
+    assert data_of(gone, "explain")["address"]["picture"] == "0" * 32
+    assert not gone.get("download_button")
     wrong = healthy(page("explain", picture="test-9999", framing="sideways"))
     assert "Test images are numbered 0 to 499" in said(wrong)
     assert "Invalid framing" in said(wrong)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("empty.png", b"", "empty"),
-        ("text.png", b"hello", "not a readable picture"),
-        ("cut.png", encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or truncated"),
-        ("bomb.png", bomb(20_000, 20_000), "the limit is 40 million"),
-        ("moving.png", saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),
-         "several frames"),
-    ],
-)  # fmt: skip
-def test_a_bad_upload_gets_one_sentence_and_the_page_goes_on(
-    page: Page, name: str, content: bytes, message: str
-) -> None:
-    test = upload(page, name, content)
-    assert len(test.error) == 1
-    assert message in test.error[0].value
-    assert name in test.error[0].value
-    good = encoded(np.zeros((8, 8), np.uint8))
-    test.file_uploader(key="upload").clear()
-    healthy(test.file_uploader(key="upload").upload("black.png", good, "image/png").run())
-    assert not test.error
-    assert test.image
+def test_the_options_of_the_board_come_from_the_address_and_go_into_it(page: Page, digits: ModelInfo) -> None:
+    link = {"rival": "7", "target": "Probability of the class", "method": "Gradient × input", "image": "3"}
+    test = healthy(page("explain", **link))
+    sent = data_of(test, "explain")
+    given = {"picture": "test-3", "framing": "", "rival": "7", "target": "class", "method": "gradient-input"}
+    assert sent["address"] == given
+    assert (sent["options"]["targets"][0][0], sent["options"]["methods"][0][0]) == ("margin", "masked-gradients")
+    assert "not available" not in said(test)
+    told = {**given, "framing": "turn90", "method": "", "target": "margin", "rival": "", "turn": 4}
+    remembering = AppTest.from_function(remembered, kwargs={"info": digits, "told": told})
+    for name, text in link.items():
+        remembering.query_params[name] = text
+    assert address(healthy(remembering.run())) == {"framing": "turn90", "image": "3"}
+    told["picture"] = "0" * 32
+    assert address(healthy(remembering.run()))["picture"] == "0" * 32
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        saved(Image.new("CMYK", (30, 20), (0, 99, 99, 0)), "TIFF"),
-        encoded(np.full((20, 30), 40_000, np.uint16)),
-        saved(Image.new("P", (30, 20), 3), "PNG", transparency=3),
-        saved(Image.new("RGBA", (30, 20), (9, 9, 9, 90)), "WEBP"),
-        saved(Image.new("1", (1, 3000)), "PNG"),
-    ],
-    ids=["cmyk", "16-bit", "palette", "alpha", "thin"],
-)
-def test_unusual_pictures_are_explained_with_a_note(page: Page, content: bytes) -> None:
-    test = upload(page, "odd.png", content)
-    assert not test.error
-    assert test.image
+def remembered(info: object, told: dict[str, str]) -> None:
+    """What Explain does when its board tells of an address."""
+    import streamlit as st
+
+    from app.components.explain.board import KEY, remember_address
+
+    st.session_state[KEY] = {"address": told}
+    remember_address(info, "test-3")  # type: ignore[arg-type]
 
 
 def test_a_conversion_that_fails_is_a_message(

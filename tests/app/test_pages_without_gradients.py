@@ -11,7 +11,7 @@ from kmex_core.networks.onnx_network import open_onnx
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages.subject import subject_of
 from tests.helpers.foreign_models import onnx_file, put_foreign
-from tests.helpers.pages import figures, healthy, open_link, said
+from tests.helpers.pages import board, data_of, healthy, open_link, said
 from tests.helpers.stores import embed
 
 LABEL = "Relevance maps by occlusion: this network gives no gradients."
@@ -31,17 +31,16 @@ def labels(test: object) -> list[str]:
 def test_explain_takes_occlusion_and_labels_it(onnx: Store) -> None:
     test = healthy(open_link("explain", dataset="digits", model="onnx", k="5"))
     assert LABEL in labels(test)
-    assert test.selectbox(key="method").value == "occlusion"
-    assert any(caption.value.startswith("Occlusion of the margin.") for caption in test.caption)
-    assert (
-        sum(figure["map"] is not None for figure in figures(test)) == 8
-    )  # 3 prototypes twice, the contrast, black box
+    assert [name for name, *_ in data_of(test, "explain")["options"]["methods"]] == ["occlusion"]
+    maps = board(test, onnx, "maps")
+    assert maps["title"] == "Occlusion of the margin."
+    assert len(maps["rows"]) == 3
 
 
 def test_a_link_to_a_gradient_method_is_refused_by_naming_occlusion(onnx: Store) -> None:
     test = healthy(open_link("explain", dataset="digits", model="onnx", k="5", method="Gradient × input"))
     assert "Choose one of Occlusion." in said(test)
-    assert test.selectbox(key="method").value == "occlusion"
+    assert data_of(test, "explain")["address"]["method"] == ""
 
 
 def test_audit_measures_occlusion(onnx: Store) -> None:

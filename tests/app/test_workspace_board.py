@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.workspace import catalogue
 from app.workspace.answer import Asked, Gone
@@ -24,7 +25,8 @@ from kmex_core.relevance.explain import judge
 from kmex_core.relevance.types import JUDGED
 from kmex_core.stages.subject import Subject, subject_of
 from tests.helpers.foreign_models import onnx_file, put_foreign
-from tests.helpers.pictures import encoded
+from tests.helpers.pages import text_of
+from tests.helpers.pictures import bomb, encoded, saved
 from tests.helpers.stores import embed
 
 TEXT = "kmeans:5:0:auto"
@@ -39,10 +41,6 @@ def answer(subject: Subject, kind: str, **query: str) -> dict[str, Any]:
     asked = Asked(subject.conversion(KMeans(5)).key, {"source": TEXT, **query})
     found: dict[str, Any] = read_json(catalogue.read(subject, kind, asked).content)
     return found
-
-
-def text_of(sentence: list[tuple[str, bool]]) -> str:
-    return "".join(text for text, _ in sentence)
 
 
 def values_of(figure: Mapping[str, Any]) -> bytes:
@@ -66,6 +64,13 @@ def test_the_board_says_what_the_engine_says(subject: Subject) -> None:
     assert [each["p"] for each in found["prototypes"]] == [
         order[of_class][0], order[~of_class][0], order[of_class][1],
     ]  # fmt: skip
+    for each in found["prototypes"]:
+        p = each["p"]
+        of_its_class = np.flatnonzero(prototypes.classes == prototypes.classes[p]).tolist()
+        assert each["place"] == f"{prototypes.classes[p]}.{of_its_class.index(p)}"
+        assert (each["class"], each["image"], each["count"]) == (
+            prototypes.classes[p], prototypes.exemplar[p], prototypes.count[p])  # fmt: skip
+        assert each["share"] == pytest.approx(prototypes.importance[p])
     assert found["lines"] == sorted(found["lines"], key=lambda p: engine.distance[p])
     assert "both predict 4." in text_of(found["headline"])
     assert found["correct"] is None
@@ -105,6 +110,48 @@ def test_a_framed_picture_is_another_question(subject: Subject) -> None:
     }  # fmt: skip
 
 
+def test_a_digit_on_its_side_in_white_beside_empty_paper_is_set_right(subject: Subject) -> None:
+    image = np.rot90(subject.data.split("test").image(100))
+    paper = encoded(np.hstack([255 - image, np.full((8, 8), 255, np.uint8)]))
+    sent = read_json(catalogue.send(subject, "pictures", Asked(body=paper, name="side.png")).content)
+    whole = answer(subject, "board", picture=sent["picture"])
+    assert "squeezed into a square (one side shrinks 2.00 times" in text_of(whole["prepared"])
+    # the left half is the upper one once it is turned
+    found = answer(subject, "board", picture=sent["picture"], framing="turn90_region-1000-500-0_invert")
+    assert "cropped to a square region" in text_of(found["prepared"])
+    assert found["prototypes"][0]["p"] == subject.conversion(KMeans(5)).get().test_activated[100]
+    assert "both predict 4." in text_of(found["headline"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"hello", "not a readable picture"),
+        (encoded(np.zeros((90, 90), np.uint8) + 5)[:70], "damaged or truncated"),
+        (bomb(20_000, 20_000), "the limit is 40 million"),
+        (saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]),
+         "several frames"),
+    ],
+    ids=["empty", "text", "cut", "bomb", "moving"],
+)  # fmt: skip
+def test_a_bad_picture_gets_one_sentence_with_its_name(subject: Subject, content: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=f"'x.png' .*{words}|'x.png'.*{words}"):
+        catalogue.send(subject, "pictures", Asked(body=content, name="x.png"))
+
+
+def test_unusual_pictures_are_explained(subject: Subject) -> None:
+    for content in (
+        saved(Image.new("CMYK", (30, 20), (0, 99, 99, 0)), "TIFF"),
+        encoded(np.full((20, 30), 40_000, np.uint16)),
+        saved(Image.new("P", (30, 20), 3), "PNG", transparency=3),
+        saved(Image.new("RGBA", (30, 20), (9, 9, 9, 90)), "WEBP"),
+        saved(Image.new("1", (1, 3000)), "PNG"),
+    ):
+        sent = read_json(catalogue.send(subject, "pictures", Asked(body=content, name="odd")).content)
+        assert sum(answer(subject, "board", picture=sent["picture"])["posterior"]) == pytest.approx(1, abs=1e-3)
+
+
 def test_maps_contrasts_and_their_verdicts_are_the_engine_s(subject: Subject) -> None:
     kmex, classes = subject.explainer(KMeans(5)), subject.conversion(KMeans(5)).get().prototypes.classes
     image = network_input(subject.info, subject.data.split("test").image(100))
@@ -130,14 +177,14 @@ def test_maps_contrasts_and_their_verdicts_are_the_engine_s(subject: Subject) ->
     q = min(np.flatnonzero(classes == rival).tolist(), key=lambda p: float(engine.distance[p]))
     against = kmex.maps(image, [near[0]], target="margin", rival=q)
     contrast = answer(subject, "contrast", picture="test-100", rival=str(rival))
-    assert (contrast["p"], contrast["q"], contrast["own"], contrast["rival"]) == (near[0], q, 4, rival)
+    assert [(contrast[side]["p"], contrast[side]["class"]) for side in ("own", "rival")] == [(near[0], 4), (q, rival)]
     assert values_of(contrast["map"]) == packed_relevance(against.values[0])
     (of_contrast,) = answer(subject, "verdicts", picture="test-100", rival=str(rival))["rows"]
     (expected,) = judge(kmex, image, near[:1], against)
     assert expected.margin is not None
     np.testing.assert_allclose(of_contrast["curve"]["map"][1:], expected.margin.mean(0), atol=1e-5)
     # without one, the nearest
-    assert answer(subject, "contrast", picture="test-100")["rival"] == board["rivals"][0]
+    assert answer(subject, "contrast", picture="test-100")["rival"]["class"] == board["rivals"][0]
 
 
 @pytest.mark.parametrize(

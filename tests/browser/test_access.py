@@ -37,7 +37,7 @@ def levels(page: Page) -> list[int]:
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_keeps_nobody_out_and_fits_every_width_in_both_themes(page: Page, path: str) -> None:
     page.goto(path if path == "/" else of_digits(path))
-    last = "[data-testid=stFileUploader]" if "Upload" in path else LAST[path.partition("?")[0]]
+    last = ".kx-picture-field" if "Upload" in path else LAST[path.partition("?")[0]]
     expect(page.locator(last).first).to_be_attached(timeout=A_JOB)
     settled(page)
     order = levels(page)

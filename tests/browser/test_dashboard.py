@@ -12,11 +12,12 @@ from playwright.sync_api import Browser, Page, expect
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
+from kmex_core.data.pictures import MAX_BYTES
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import CARDS, explained, no_sideways_scrolling, open_page, settled, slide, wait_until
+from tests.helpers.browser import CARDS, PICK, explained, no_sideways_scrolling, open_page, settled, slide, wait_until
 from tests.helpers.hostile import hostile_model
 from tests.helpers.pictures import encoded
 from tests.helpers.servers import dashboard
@@ -76,13 +77,13 @@ def test_a_link_shows_the_same_in_another_browser(page: Page, browser: Browser, 
     explained(page)
     page.reload()
     explained(page)
-    shown = page.get_by_text("Nearest prototype (decides)").inner_text()
+    shown = page.locator(".kx-like").first.inner_text()
     assert re.search(r"image=41", page.url)
     context = browser.new_context(base_url=server)
     other = context.new_page()
     other.goto(page.url)
     explained(other)
-    assert other.get_by_text("Nearest prototype (decides)").inner_text() == shown
+    assert other.locator(".kx-like").first.inner_text() == shown
     expect(other.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value("41")
     expect(other.get_by_role("slider", name="Prototypes per class")).to_have_value("3")
     expect(other.get_by_role("slider", name=re.compile("Relevance map opacity"))).to_have_value("40")
@@ -98,32 +99,40 @@ def test_picking_a_mistake_says_so(page: Page) -> None:
     assert "image=" in page.url
 
 
-def test_an_upload_is_explained(page: Page, converted: Conversion) -> None:
+def test_a_picture_from_outside_is_explained_and_leads_to_explore(page: Page, converted: Conversion) -> None:
     image = datasets.load(DatasetSpec("digits")).split("test").image(100)
+    nearest = converted.test_activated[100]
+    place = int(np.flatnonzero(np.flatnonzero(converted.prototypes.classes == 4) == nearest)[0])
     open_page(page, "/explain?source=Upload")
-    page.locator("input[type=file]").set_input_files(
-        {"name": "four.png", "mimeType": "image/png", "buffer": encoded(image)}
-    )
+    page.get_by_label(PICK).set_input_files({"name": "four.png", "mimeType": "image/png", "buffer": encoded(image)})
     explained(page)
     expect(page.get_by_text(re.compile("both predict 4"))).to_be_visible()
-    expect(page.get_by_text(f", number {converted.test_activated[100]} ·").first).to_be_visible()
-    # the exemplars of three prototypes, and those of the contrast with the rival; maps of each, and of the black box
-    expect(page.locator(".kx-figures img[alt]")).to_have_count(3 + 2)
+    expect(page.locator(".kx-like").first).to_contain_text(f"Prototype {place + 1} of 4")
+    # maps of three prototypes on both sides, of the black box, and of the contrast with the rival
     expect(page.locator(".kx-figures canvas[role=img][aria-label]")).to_have_count(3 * 2 + 1 + 1)
     assert no_sideways_scrolling(page)
+    page.get_by_role("button", name="Rotate").click()
+    expect(page).to_have_url(re.compile(r"framing=turn90"))
+    explained(page)
+    page.locator(".kx-like").first.click()
+    expect(page).to_have_url(re.compile(r"/explore\?.*point=prototype-"))
+    settled(page)
+    page.get_by_role("link", name="Explain").click()
+    explained(page)
+    expect(page).to_have_url(re.compile(r"picture=[0-9a-f]{32}.*framing=turn90|framing=turn90.*picture=[0-9a-f]{32}"))
 
 
-def test_a_bad_upload_is_a_sentence_and_the_next_one_works(page: Page) -> None:
+def test_a_bad_picture_is_a_sentence_and_the_next_one_works(page: Page, tmp_path: Path) -> None:
+    with (tmp_path / "large.png").open("wb") as large:
+        large.truncate(MAX_BYTES + 1)
     open_page(page, "/explain?source=Upload")
-    field = page.locator("input[type=file]")
-    field.set_input_files({"name": "no.png", "mimeType": "image/png", "buffer": b"this is no picture"})
-    expect(page.get_by_text("'no.png' is not a readable picture")).to_be_visible()
-    field.set_input_files({"name": "no.txt", "mimeType": "text/plain", "buffer": b"this is no picture"})
-    expect(page.get_by_text(re.compile("not allowed"))).to_be_visible()
+    field = page.get_by_label(PICK)
+    field.set_input_files(tmp_path / "large.png")
+    expect(page.get_by_text("the limit is 64 MB")).to_be_visible()
     noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     field.set_input_files({"name": "noise.bmp", "mimeType": "image/bmp", "buffer": encoded(noise, "BMP")})
     explained(page)
-    expect(page.get_by_text("Unlike the training data.")).to_be_visible()
+    expect(page.locator(".kx-verdict > :first-child")).to_contain_text("Unlike the training data.")
 
 
 def test_the_predictions_can_be_downloaded(page: Page) -> None:

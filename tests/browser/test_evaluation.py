@@ -89,7 +89,7 @@ def test_best_and_worst_images_lead_to_their_explanation(page: Page) -> None:
     link = page.get_by_role("link", name=re.compile("Test image")).first
     number = re.findall(r"Test image ([\d,]+)", link.inner_text())[0]
     link.click()
-    expect(page.get_by_text("Third prototype:")).to_be_visible()
+    expect(page.locator(".kx-file")).to_have_text(f"Test image {number.replace(',', '')}")
     expect(page.get_by_role("spinbutton", name=re.compile("Test image"))).to_have_value(number.replace(",", ""))
 
 

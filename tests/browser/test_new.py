@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue
-from tests.helpers.browser import A_JOB, no_sideways_scrolling, serious, settled, watched
+from tests.helpers.browser import A_JOB, PICK, explained, no_sideways_scrolling, serious, settled, watched
 from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
@@ -85,8 +85,5 @@ def test_photos_and_a_network_become_an_explanation(browser: Browser, tmp_path: 
         settled(page)
         page.get_by_role("button", name="Explain an image of yours").click()
         expect(page.get_by_role("heading", name="Explain")).to_be_visible()
-        page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(
-            next((folder / "red_[x](y)").glob("*.jpg"))
-        )
-        expect(page.get_by_text("Third prototype:")).to_be_visible(timeout=A_JOB)
-        settled(page)
+        page.get_by_label(PICK).set_input_files(next((folder / "red_[x](y)").glob("*.jpg")))
+        explained(page, A_JOB)

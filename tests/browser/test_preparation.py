@@ -12,7 +12,7 @@ from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.stages import shards
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.browser import no_sideways_scrolling
+from tests.helpers.browser import explained, no_sideways_scrolling
 from tests.helpers.servers import dashboard
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def test_preparation_survives_reloads_other_pages_and_a_closed_browser(browser: 
         second = browser.new_context(base_url=address)
         page = second.new_page()
         page.goto("/explain?image=3&model=digits")
-        expect(page.get_by_text("Third prototype:")).to_be_visible()  # without a click
+        explained(page)  # without a click
         second.close()
     reports = list((root / "jobs").glob("prepare-*.json"))
     assert len(reports) == 1

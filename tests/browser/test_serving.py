@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from tests.helpers.browser import A_JOB, CARDS, LAST, of_digits, settled, wait_until, watched
+from tests.helpers.browser import A_JOB, CARDS, LAST, explained, of_digits, settled, wait_until, watched
 from tests.helpers.proxy import stripping_proxy
 from tests.helpers.servers import dashboard
 from tests.helpers.stores import snapshot
@@ -70,7 +70,7 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     expect(page.get_by_role("heading", name="Prototype 3 of 0")).to_be_visible()
     page.get_by_role("link", name="Explain with relevance maps").click()
     page.wait_for_url(re.compile(re.escape(address) + r"/explain\?"))
-    expect(page.get_by_text("Third prototype:")).to_be_visible()
+    explained(page)
     page.goto(target)
     expect(page.get_by_role("heading", name="Prototype 3 of 0")).to_be_visible()
     settled(page)

@@ -13,7 +13,7 @@ from kmex_core.base.store import Store
 from kmex_core.data.network_input import normalise
 from kmex_core.models import catalogue
 from kmex_core.stages.subject import subject_of
-from tests.helpers.browser import A_JOB, settled, watched
+from tests.helpers.browser import A_JOB, PICK, explained, settled, watched
 from tests.helpers.servers import dashboard
 from tests.helpers.stories import CLASSES, PHOTOS, encoder_folder, fine_tuned, photos, with_table, zipped
 
@@ -58,7 +58,7 @@ def test_an_uploaded_zip_and_a_lightning_checkpoint(browser: Browser, tmp_path: 
         assert len(same) == len(expected) == PHOTOS * len(CLASSES)
         assert np.mean([CLASSES[expected[name]] == said for name, said in same.items()]) >= 0.99
         upload_is_explained(page, tmp_path / "photo.jpg")
-        expect(page.get_by_text("For comparison: black box")).to_be_visible(timeout=A_JOB)
+        expect(page.locator(".kx-maps").get_by_text("Black box")).to_be_visible(timeout=A_JOB)
 
 
 def test_a_table_of_files_and_an_encoder_without_a_head(browser: Browser, tmp_path: Path) -> None:
@@ -124,6 +124,5 @@ def upload_is_explained(page: Page, photo: Path) -> None:
     page.get_by_role("button", name="Explain an image of yours").click()
     expect(page.get_by_role("heading", name="Explain")).to_be_visible()
     settled(page)
-    page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(photo)
-    expect(page.get_by_text("Third prototype:")).to_be_visible(timeout=A_JOB)
-    settled(page)
+    page.get_by_label(PICK).set_input_files(photo)
+    explained(page, A_JOB)

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
+PICK = "Drop, paste or pick a picture"
 LAST = {  # what a page shows last
     "/": "text=Data and models",
     "/explore": ".kx-timeline-scale",
@@ -19,7 +20,7 @@ LAST = {  # what a page shows last
     "/audit": "text=All numbers as CSV",
     "/attributes": "text=has no attributes",
     "/compare": "text=Strengths and weaknesses in one figure",
-    "/explain": "text=Third prototype:",
+    "/explain": ".kx-maps summary",
     "/new": "text=Choose images to begin.",
     "/models": "text=Import weights",
 }
@@ -126,9 +127,11 @@ def place_on_map(page: Page, name: str) -> tuple[float, float]:
     return x, y
 
 
-def explained(page: Page) -> None:
-    expect(page.get_by_text("Third prototype:")).to_be_visible()
-    expect(page.get_by_text("For comparison: black box")).to_be_visible()
+def explained(page: Page, timeout: float = A_PAGE * 1000) -> None:
+    """Wait until the board has answered: the maps, and what each is worth."""
+    expect(page.locator(".kx-maps summary")).to_have_count(3, timeout=timeout)
+    expect(page.locator(".kx-board[aria-busy]")).to_have_count(0)
+    expect(page.locator(".kx-contrast summary")).to_be_visible()
     settled(page)
 
 

@@ -12,6 +12,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
+from app.workspace import catalogue
+from app.workspace.answer import Asked
+from kmex_core.base.jsontext import read_json
+from kmex_core.base.store import Store
+from kmex_core.stages.subject import subject_of
 from tests.helpers.paths import FRAME
 
 Page = Callable[..., AppTest]
@@ -43,6 +48,22 @@ def data_of(test: AppTest, name: str) -> dict[str, Any]:
     found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
     sent: dict[str, Any] = json.loads(found[0].json)
     return sent
+
+
+def board(test: AppTest, store: Store, kind: str = "board", **more: str) -> dict[str, Any]:
+    """What the workspace answers to the question of the board on the page Explain."""
+    sent = data_of(test, "explain")
+    address = {name: text for name, text in sent["address"].items() if name in ("picture", "framing", "method")}
+    query = {"source": sent["source"], **{name: text for name, text in address.items() if text}, **more}
+    found: dict[str, Any] = read_json(
+        catalogue.read(subject_of(store, sent["model"]["name"]), kind, Asked(sent["key"], query)).content
+    )
+    return found
+
+
+def text_of(sentence: list[tuple[str, bool]]) -> str:
+    """A sentence of the board."""
+    return "".join(text for text, _ in sentence)
 
 
 def cards(test: AppTest) -> list[dict[str, Any]]:

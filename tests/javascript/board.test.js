@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { curveLines, onScale, percent, shownClasses } from '../../app/assets/web/explore/board_parts.js';
+import {
+  curveLines,
+  onScale,
+  percent,
+  prototypeTitle,
+  shownClasses,
+} from '../../app/assets/web/explore/board_parts.js';
 import { chosenFile, MOST_BYTES } from '../../app/assets/web/explore/drop.js';
 
 const file = (name, type = 'image/png', size = 10) => ({ name, type, size });
@@ -30,6 +36,11 @@ test('the likeliest classes are shown, and those that must be', () => {
   assert.deepEqual(shownClasses(posterior, [2, null]), [1, 5, 3, 4, 0, 2]);
   assert.deepEqual(shownClasses([0.4, 0.6], [0]), [1, 0]);
   assert.equal(percent(0.99951), '100.0 %');
+});
+
+test('a prototype is called by its number in its class, or by the name that someone gave it', () => {
+  assert.equal(prototypeTitle({ place: '3.0', name: '' }), 'Prototype 1');
+  assert.equal(prototypeTitle({ place: '0.11', name: '<b>hat</b>' }), '<b>hat</b>');
 });
 
 test('distances, the usual one and the limit are on one scale', () => {

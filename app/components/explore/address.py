@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from app import read
+from app.components.shared.told import told_address
 from app.links import pick, pick_all, picked, picked_all, refuse
 from app.selection import KS, Selection
 from kmex_core.stages.versions import NO_VERSION
@@ -74,8 +74,8 @@ def _refused(name: str, values: dict[str, Any], instead: str) -> None:
 
 def remember_address(chosen: Selection, key: str) -> None:
     """Put into the address what the component tells: for its callback."""
-    told = st.session_state[key].get("address")
-    if not isinstance(told, Mapping):
+    told = told_address(key)
+    if not told:
         return
     for name in _TEXTS:
         text = str(told.get(name, ""))[:MOST]

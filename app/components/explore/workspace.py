@@ -13,7 +13,9 @@ from app import read
 from app.components.explore.address import address_now, remember_address
 from app.components.shared.job_panel import follow
 from app.components.shared.sweeps import compute_sweeps, computed_here
+from app.components.shared.told import told_page, told_turn
 from app.components.shared.web import EXPLORE, component
+from app.links import leave_for
 from app.routes import pictures, workspace
 from app.selection import KS, SWEEP_SEEDS, Selection
 from app.wording import MEANWHILE
@@ -49,22 +51,14 @@ def show_workspace(chosen: Selection) -> None:
         on_address_change=lambda: remember_address(chosen, KEY),
         on_open_change=_take_version,
     )
-    if (target := _target(shown.open)) and target[0] != KEY:
-        st.switch_page(f"views/{target[0]}.py", query_params=target[1])
+    if (target := told_page(shown.open, OPENED)) and target[0] != KEY:
+        leave_for(*target)
     _complete_timeline(chosen)
-
-
-def _target(told: object) -> tuple[str, dict[str, str]] | None:
-    """The page that the component wants opened, and its parameters; None for what cannot be."""
-    match told:
-        case {"page": str(page), "query": dict(query)} if page in OPENED:
-            return page, {str(name): str(value) for name, value in query.items()}
-    return None
 
 
 def _take_version() -> None:
     """Select the version that was saved: for a callback, before the sidebar has its widgets."""
-    target = _target(st.session_state[KEY].get("open"))
+    target = told_page(st.session_state[KEY].get("open"), OPENED)
     if target and target[0] == KEY and "version" in target[1]:
         st.session_state["version"] = target[1]["version"]
         with contextlib.suppress(StreamlitAPIException):  # bound already: the widget writes it
@@ -81,14 +75,8 @@ def _data(chosen: Selection, address: dict[str, Any]) -> dict[str, Any]:
         "pictures": pictures.folder(info.name, subject.data.fingerprint),
         "can": {"pictures": True, "edits": not read_only(), "open": True},
         "address": address,
-        "turn": _turn(),
+        "turn": told_turn(KEY),
     }
-
-
-def _turn() -> int:
-    told = st.session_state.get(KEY, {}).get("address") or {}
-    turn = told.get("turn", 0)
-    return turn if isinstance(turn, int) else 0
 
 
 def _timeline(chosen: Selection) -> dict[str, Any] | None:

@@ -7,12 +7,11 @@ import { FramingTools } from './board_framing.js';
 import { ContrastPart, MapsPart } from './board_maps.js';
 import { likenesses, probabilities, say, tile, verdict } from './board_parts.js';
 import { sendPicture } from './drop.js';
-import { prototypePoint } from './state.js';
 
 /** @typedef {import('./board_parts.js').Board} Board */
-/** @typedef {import('./board_parts.js').WorkspaceData} WorkspaceData */
+/** @typedef {import('./board_parts.js').BoardData} BoardData */
+/** @typedef {import('./board_parts.js').Prototype} Prototype */
 /** @typedef {import('./board_maps.js').Judged} Judged */
-/** @typedef {import('./columns.js').Layer} Layer */
 
 /**
  * @typedef {object} BoardHooks
@@ -23,12 +22,17 @@ import { prototypePoint } from './state.js';
  *     picture is on the map; null for nowhere
  *
  * @typedef {object} BoardQuestion
- * @property {WorkspaceData} data
- * @property {Layer} layer of the source
+ * @property {BoardData} data
  * @property {string} sourceKey of the prototypes in the store
  * @property {string} source
  * @property {string} picture "" for none
  * @property {string} framing
+ * @property {Partial<Choice>} [choice] what is chosen for it at first
+ *
+ * @typedef {object} Choice
+ * @property {number | null} rival a class; null for the nearest
+ * @property {string} method of relevance; "" for the usual one
+ * @property {string} target what maps explain; "" for the usual one
  */
 
 const REST = 180; // milliseconds that the prototypes stay the same before they are asked about: the timeline is dragged
@@ -53,9 +57,8 @@ export class BoardView {
     this.resting = 0;
     /** @type {Board | null} */
     this.board = null;
-    /** @type {number | null} */
-    this.rival = null; // null: the nearest
-    this.method = ''; // "": the usual one
+    /** @type {Choice} */
+    this.choice = { rival: null, method: '', target: '' };
     this.root = element('section', { class: 'kx-board', 'aria-label': 'This looks like that', hidden: '' }, parent);
     this.message = element('p', { class: 'kx-board-status', role: 'status' }, this.root);
     this.status = element('p', { class: 'kx-board-status', role: 'status' }, this.root);
@@ -67,10 +70,12 @@ export class BoardView {
     element('span', { class: 'kx-like-sign', text: '≈', 'aria-label': 'looks like', role: 'img' }, likeness);
     this.likes = element('div', {}, likeness);
     this.framing = new FramingTools(this.seen, element('div', {}, this.body), (framing) => hooks.change({ framing }));
+    this.prepared = element('p', { class: 'kx-fine' }, this.body);
     this.usual = element('p', { class: 'kx-fine' }, this.body);
     this.contrast = new ContrastPart(this.body, {
       rival: (label) => this.choose({ rival: label }),
       method: (name) => this.choose({ method: name }),
+      exemplar: (prototype) => this.exemplar(prototype),
     });
     const bars = element('section', {}, this.body);
     element('h3', { text: 'Probabilities' }, bars);
@@ -81,7 +86,10 @@ export class BoardView {
     this.remove = element('button', { type: 'button', class: 'kx-pill', text: 'Remove picture' }, foot);
     this.remove.addEventListener('click', () => this.takeAway());
     this.open.title = 'The same picture at full width, with all options';
-    this.open.addEventListener('click', () => this.openExplain());
+    this.open.addEventListener('click', () => {
+      const target = this.elsewhere();
+      if (target) hooks.open(target);
+    });
   }
 
   takeAway() {
@@ -94,19 +102,16 @@ export class BoardView {
 
   /** @param {BoardQuestion} question */
   update(question) {
-    const { data, layer, sourceKey, source, picture, framing } = question;
+    const { data, sourceKey, source, picture, framing } = question;
     const before = this.question;
     const asked = picture === '' ? '' : JSON.stringify([data.model.name, sourceKey, source, picture, framing]);
     this.question = question;
     this.open.hidden = !data.can.open;
     if (this.sending) return; // what is shown next is on its way
-    if (asked === this.asked) {
-      if (this.board && before?.layer !== layer) this.drawLikenesses();
-      return;
-    }
+    if (asked === this.asked) return;
     this.asked = asked;
     this.overtake();
-    this.rival = null;
+    this.choice = { ...this.choice, rival: null, ...question.choice };
     this.root.hidden = picture === '';
     const samePicture = before?.picture === picture && before.data.model.name === data.model.name;
     if (!samePicture) this.forget();
@@ -226,40 +231,50 @@ export class BoardView {
     element('span', { text: 'as the network sees it' }, caption);
     this.framing.update(board.framing, board.whole);
     this.drawLikenesses();
-    say(this.usual, board.usual);
-    if (board.scale) this.usual.append(' The solid mark on a bar is the first, the dotted one the second.');
+    say(this.prepared, [['Your picture: ', false], ...board.prepared]);
+    say(this.usual, [...board.decides, [' ', false], ...board.usual]);
+    if (board.scale) this.usual.append(' On the bars, the solid mark is usual, the dotted one is that of the 1 %.');
     if (this.question) this.bars.replaceChildren(probabilities(board, this.question.data.model));
     this.hooks.placed(board.place && { place: board.place, url: board.seen, lines: board.lines });
+  }
+
+  /** @param {Prototype} prototype */
+  exemplar({ image }) {
+    return this.hooks.transport.picture(`${this.question?.data.pictures}train/${image}.png`);
   }
 
   drawLikenesses() {
     const { board, question } = this;
     if (!board || !question) return;
-    const { data, layer } = question;
-    const source = (/** @type {string} */ address) => this.hooks.transport.picture(address);
-    const pick = (/** @type {number} */ p) => this.hooks.change({ point: prototypePoint(layer, p) });
-    this.likes.replaceChildren(likenesses(board, data, layer, source, pick));
+    const source = (/** @type {Prototype} */ prototype) => this.exemplar(prototype);
+    const pick = (/** @type {{ place: string }} */ { place }) => this.hooks.change({ point: `prototype-${place}` });
+    this.likes.replaceChildren(likenesses(board, question.data, source, pick));
   }
 
-  /** @param {{ rival?: number, method?: string }} part */
+  /** @param {Partial<Choice>} part */
   choose(part) {
-    this.rival = part.rival ?? this.rival;
-    this.method = part.method ?? this.method;
-    void this.askContrast();
-    if (part.method !== undefined) void this.askMaps();
+    this.choice = { ...this.choice, ...part };
+    if (part.target === undefined) void this.askContrast();
+    if (part.rival === undefined) void this.askMaps();
   }
 
   /** The method that maps are made by: the chosen one, if there is such a one for this model. */
   get methodNow() {
-    const { board } = this;
-    return board?.methods.some(([name]) => name === this.method) ? this.method : (board?.method ?? '');
+    const { board, choice } = this;
+    return board?.methods.some(([name]) => name === choice.method) ? choice.method : (board?.method ?? '');
+  }
+
+  /** The class that the prediction is compared with: the chosen one, if it is another one with prototypes. */
+  get rivalNow() {
+    const { board, choice } = this;
+    return choice.rival !== null && board?.rivals.includes(choice.rival) ? choice.rival : (board?.rivals[0] ?? -1);
   }
 
   async askContrast() {
     const { board, question } = this;
     if (!board || !question) return;
     const { model } = question.data;
-    const query = { rival: String(this.rival ?? board.rivals[0]), method: this.methodNow };
+    const query = { rival: String(this.rivalNow), method: this.methodNow };
     this.contrast.ask(board, model, { rival: Number(query.rival), method: query.method });
     if (board.rivals.length === 0) return;
     const turn = ++this.contrastTurn;
@@ -277,13 +292,14 @@ export class BoardView {
   async askMaps() {
     const { question } = this;
     if (!question) return;
-    const query = { method: this.methodNow };
+    const { target } = this.choice;
+    const query = { method: this.methodNow, ...(target ? { target } : {}) };
     const turn = ++this.mapsTurn;
     this.maps.ask();
     try {
       const found = await this.hooks.transport.json(this.address('maps', query));
       if (turn !== this.mapsTurn) return;
-      this.maps.show(/** @type {import('./board_maps.js').Maps} */ (found), question.data.model, question.layer);
+      this.maps.show(/** @type {import('./board_maps.js').Maps} */ (found), question.data.model);
       const judged = await this.hooks.transport.json(this.address('verdicts', query));
       if (turn === this.mapsTurn) this.maps.judge(/** @type {{ rows: Judged[] }} */ (judged).rows);
     } catch (error) {
@@ -291,20 +307,21 @@ export class BoardView {
     }
   }
 
-  openExplain() {
-    const { board, question } = this;
-    if (!board || !question) return;
+  /** Where the same picture is shown, too. */
+  elsewhere() {
+    const { board, question, choice } = this;
+    if (!board || !question) return null;
     const { picture, framing, data } = question;
-    const method = board.methods.find(([name]) => name === this.method)?.[1];
-    this.hooks.open({
+    const method = board.methods.find(([name]) => name === choice.method)?.[1];
+    return {
       page: 'explain',
       query: {
         picture,
         ...(framing ? { framing } : {}),
         ...(method ? { method } : {}),
-        ...(this.rival === null ? {} : { rival: data.model.classes[this.rival] }),
+        ...(choice.rival === null ? {} : { rival: data.model.classes[choice.rival] }),
       },
-    });
+    };
   }
 
   destroy() {

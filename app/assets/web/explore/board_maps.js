@@ -4,27 +4,28 @@
 import { element } from '../dom.js';
 import { Figures } from '../relevance/figures.js';
 import { listeners, scaleOf } from '../relevance/look.js';
-import { classTag, marginCurve, prototypeTitle, say } from './board_parts.js';
+import { marginCurve, prototypeTitle, say, titleParts } from './board_parts.js';
 
 /** @typedef {import('../relevance/figures.js').Figure} Figure */
 /** @typedef {import('../relevance/look.js').Scales} Scales */
 /** @typedef {import('./board_parts.js').Board} Board */
 /** @typedef {import('./board_parts.js').Sentence} Sentence */
-/** @typedef {import('./board_parts.js').WorkspaceData} WorkspaceData */
+/** @typedef {import('./board_parts.js').Prototype} Prototype */
+/** @typedef {import('./board_parts.js').Model} Model */
 
 /**
  * @typedef {object} Maps see app.workspace.maps.maps
  * @property {string} picture
  * @property {string} title
  * @property {string} note
- * @property {{ p: number, picture: Figure, exemplar: Figure }[]} rows
+ * @property {(Prototype & { picture: Figure, exemplar: Figure })[]} rows
  * @property {Figure | null} blackBox
  * @property {Scales} scales
  * @property {string} frame
  *
  * @typedef {object} Contrast see app.workspace.maps.contrast
- * @property {number} own class
- * @property {number} rival class
+ * @property {Prototype} own the nearest prototype of the predicted class
+ * @property {Prototype} rival that of the other class
  * @property {string} picture
  * @property {Figure} map
  * @property {Sentence} sides
@@ -64,7 +65,7 @@ const waiting = (parent) => element('div', { class: 'kx-waiting', 'aria-hidden':
  * @param {string} title
  * @param {(value: string) => void} change
  */
-function choice(parent, title, change) {
+export function choice(parent, title, change) {
   const label = element('label', { class: 'kx-choice' }, parent);
   element('span', { text: title }, label);
   const select = element('select', {}, label);
@@ -77,18 +78,26 @@ function choice(parent, title, change) {
  * @param {[value: string, text: string][]} options
  * @param {string} value
  */
-function offer(select, options, value) {
+export function offer(select, options, value) {
   select.replaceChildren(...options.map(([name, text]) => element('option', { value: name, text })));
   select.value = value;
 }
+
+/**
+ * @typedef {object} ContrastHooks
+ * @property {(label: number) => void} rival is chosen
+ * @property {(name: string) => void} method is chosen
+ * @property {(prototype: Prototype) => string} exemplar where its picture is
+ */
 
 /** Why the predicted class and not another. */
 export class ContrastPart {
   /**
    * @param {HTMLElement} parent
-   * @param {{ rival: (label: number) => void, method: (name: string) => void }} hooks
+   * @param {ContrastHooks} hooks
    */
   constructor(parent, hooks) {
+    this.hooks = hooks;
     this.root = element('section', { class: 'kx-contrast' }, parent);
     this.heading = element('h3', {}, this.root);
     const body = element('div', { class: 'kx-contrast-body' }, this.root);
@@ -109,7 +118,7 @@ export class ContrastPart {
    * Shows what is asked, until the answer comes.
    *
    * @param {Board} board
-   * @param {WorkspaceData['model']} model
+   * @param {Model} model
    * @param {{ rival: number, method: string }} chosen
    */
   ask(board, model, { rival, method }) {
@@ -135,7 +144,7 @@ export class ContrastPart {
 
   /**
    * @param {Contrast} answer
-   * @param {WorkspaceData['model']} model
+   * @param {Model} model
    */
   show(answer, model) {
     this.map.replaceChildren();
@@ -143,14 +152,16 @@ export class ContrastPart {
     this.drawing = new Drawing(this.map, answer, [{ ...answer.map, picture: answer.picture }]);
     const { anchors } = scaleOf(answer.scales);
     this.legend.replaceChildren();
-    for (const [label, colour, words] of /** @type {const} */ ([
+    for (const [prototype, colour, words] of /** @type {const} */ ([
       [answer.own, anchors[anchors.length - 1], 'speaks for '],
       [answer.rival, anchors[0], 'for '],
     ])) {
-      const entry = element('span', {}, this.legend);
+      const entry = element('span', { class: 'kx-side-entry' }, this.legend);
+      const about = `${prototypeTitle(prototype)} of ${model.classes[prototype.class]}`;
+      element('img', { src: this.hooks.exemplar(prototype), alt: about, title: about }, entry);
       element('span', { class: 'kx-side', 'aria-hidden': 'true' }, entry).style.background = `rgb(${colour})`;
       entry.append(words);
-      element('strong', { text: model.classes[label] }, entry);
+      element('strong', { text: model.classes[prototype.class] }, entry);
     }
     say(this.sides, answer.sides);
   }
@@ -201,16 +212,16 @@ export class MapsPart {
 
   /**
    * @param {Maps} answer
-   * @param {WorkspaceData['model']} model
-   * @param {import('./columns.js').Layer} layer
+   * @param {Model} model
    */
-  show(answer, model, layer) {
+  show(answer, model) {
     this.clear();
     this.about.textContent = [answer.note, answer.title].filter(Boolean).join(' ');
-    for (const { p, picture, exemplar } of answer.rows) {
+    for (const prototype of answer.rows) {
+      const { p, picture, exemplar } = prototype;
       const row = element('div', { class: 'kx-map-row' }, this.rows);
       const title = element('p', {}, row);
-      title.append(prototypeTitle(layer, p), ' of ', classTag(model, layer.class[p]));
+      title.append(...titleParts(prototype, model));
       const place = element('div', { class: 'kx-map-pair' }, row);
       const pair = [
         { ...picture, picture: answer.picture, caption: 'in your picture' },
@@ -221,8 +232,9 @@ export class MapsPart {
     }
     if (answer.blackBox) {
       const row = element('div', { class: 'kx-map-row' }, this.rows);
-      const caption = model.beside ? 'For comparison: the black box' : 'The prediction, by all prototypes';
-      this.drawings.push(new Drawing(row, answer, [{ ...answer.blackBox, picture: answer.picture, caption }]));
+      element('p', { text: model.beside ? 'Black box' : 'By all prototypes' }, row);
+      const figure = { ...answer.blackBox, picture: answer.picture, caption: 'in your picture' };
+      this.drawings.push(new Drawing(row, answer, [figure]));
     }
   }
 

@@ -20,6 +20,7 @@ import { element } from '../dom.js';
  * @property {[x: number, y: number] | null} place on the map
  * @property {Sentence} far that it is far from every image on the map; empty if it is not
  * @property {number[]} lines the prototypes it is compared with, nearest first
+ * @property {Sentence} prepared the picture's size, and how it becomes the network's input
  * @property {Compared[]} prototypes
  * @property {number[]} rivals other classes, nearest first
  * @property {number} predicted
@@ -39,13 +40,26 @@ import { element } from '../dom.js';
  * @property {Sentence} decides
  * @property {[usual: number, limit: number] | null} scale of distances: the usual one, and one that is rarely exceeded
  *
- * @typedef {{ p: number, role: string, near: string }} Compared
+ * @typedef {object} Prototype
+ * @property {number} p its number among all
+ * @property {number} class
+ * @property {string} place what names it in addresses: its class and its place in it
+ * @property {string} name that someone gave it; "" for none
+ * @property {number} image the training image that is its exemplar
+ *
+ * @typedef {object} Comparison
+ * @property {string} role in the comparison
+ * @property {string} near how near the picture is to it
+ * @property {number} share of its class's training images that it is the nearest prototype of
+ * @property {number} count of those images
+ *
+ * @typedef {Prototype & Comparison} Compared
  *
  * @typedef {{ shares: number[], map: number[], random: number[], brightness: number[] }} Curve
  */
 
-/** @typedef {import('./state.js').WorkspaceData} WorkspaceData */
-/** @typedef {import('./columns.js').Layer} Layer */
+/** @typedef {import('./state.js').Model} Model */
+/** @typedef {Pick<import('./state.js').WorkspaceData, 'model' | 'pictures' | 'can'>} BoardData */
 
 const MOST_BARS = 5;
 
@@ -69,7 +83,7 @@ export function say(parent, sentence) {
 /**
  * A class with its colour.
  *
- * @param {WorkspaceData['model']} model
+ * @param {Model} model
  * @param {number} label
  */
 export function classTag(model, label) {
@@ -80,12 +94,23 @@ export function classTag(model, label) {
 }
 
 /**
- * What a prototype is called: the name that someone gave it, or its number.
+ * What a prototype is called: the name that someone gave it, or its number in its class, from 1.
  *
- * @param {Layer} layer
- * @param {number} p
+ * @param {Pick<Prototype, 'name' | 'place'>} prototype
  */
-export const prototypeTitle = (layer, p) => layer.name[p] || `Prototype ${p}`;
+export const prototypeTitle = ({ name, place }) => name || `Prototype ${Number(place.split('.')[1]) + 1}`;
+
+/**
+ * The same with its class, as what an element contains.
+ *
+ * @param {Prototype} prototype
+ * @param {Model} model
+ */
+export const titleParts = (prototype, model) => [prototypeTitle(prototype), ' of ', classTag(model, prototype.class)];
+
+/** @param {Compared} prototype */
+const importance = ({ share, count }) =>
+  `Importance ${Math.round(100 * share)} % (${count.toLocaleString('en')} images)`;
 
 /**
  * The warnings and the verdict, what matters most first.
@@ -138,26 +163,24 @@ export function onScale(distances, [usual, limit]) {
  * The prototypes that the picture looks like, as buttons that pick them.
  *
  * @param {Board} board
- * @param {WorkspaceData} data
- * @param {Layer} layer
- * @param {(address: string) => string} source of a picture's address
- * @param {(p: number) => void} pick
+ * @param {BoardData} data
+ * @param {(prototype: Prototype) => string} source of its picture
+ * @param {(prototype: Prototype) => void} pick
  */
-export function likenesses(board, data, layer, source, pick) {
+export function likenesses(board, data, source, pick) {
   const root = element('div', { class: 'kx-likenesses' });
   const distances = board.prototypes.map(({ p }) => board.distance[p]);
   const lengths = board.scale && onScale(distances, board.scale);
-  for (const [row, { p, role, near }] of board.prototypes.entries()) {
-    const label = layer.class[p];
-    const about = `${prototypeTitle(layer, p)} of ${data.model.classes[label]}, ${near}`;
+  for (const [row, prototype] of board.prototypes.entries()) {
+    const { class: label, role, near } = prototype;
+    const about = `${prototypeTitle(prototype)} of ${data.model.classes[label]}, ${near}`;
     const button = element('button', { type: 'button', class: 'kx-like', title: `Show ${about}` }, root);
     button.style.setProperty('--class', data.model.colours[label]);
-    button.addEventListener('click', () => pick(p));
-    const address = `${data.pictures}train/${layer.picture[p]}.png`;
-    element('img', { src: source(address), alt: '', class: data.model.side <= 96 ? 'kx-crisp' : '' }, button);
+    button.addEventListener('click', () => pick(prototype));
+    element('img', { src: source(prototype), alt: '', class: data.model.side <= 96 ? 'kx-crisp' : '' }, button);
     const words = element('span', { class: 'kx-like-words' }, button);
     const title = element('span', {}, words);
-    title.append(classTag(data.model, label), ` ${prototypeTitle(layer, p)}`);
+    title.append(...titleParts(prototype, data.model));
     element('span', { class: 'kx-role', text: role }, words);
     if (lengths) {
       const bar = element('span', { class: 'kx-distance', 'aria-hidden': 'true' }, words);
@@ -166,6 +189,7 @@ export function likenesses(board, data, layer, source, pick) {
       element('i', { class: 'kx-limit', title: 'rarely exceeded' }, bar).style.left = `${100 * lengths.limit}%`;
     }
     element('span', { text: near }, words);
+    element('span', { class: 'kx-fine', text: importance(prototype) }, words);
   }
   return root;
 }
@@ -185,7 +209,7 @@ export function shownClasses(posterior, always) {
  * The probabilities as bars.
  *
  * @param {Board} board
- * @param {WorkspaceData['model']} model
+ * @param {Model} model
  */
 export function probabilities(board, model) {
   const root = element('table', { class: 'kx-bars' });

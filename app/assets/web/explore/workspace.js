@@ -176,7 +176,7 @@ export class Workspace {
       view: address.view,
     });
     this.toolbar.update(data, address);
-    this.board.update({ data, layer: base, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
+    this.board.update({ data, sourceKey: data.sources[source].key, source, ...pictureOf(address) });
     const before = this.layerBefore(data);
     this.isSplitShown = before !== null;
     this.panel.update({

@@ -20,9 +20,9 @@ export class Controls {
     const colours = element('label', {}, this.root);
     element('span', { text: 'Colours' }, colours);
     this.choice = element('select', {}, colours);
-    const legend = element('div', { class: 'kx-legend' }, this.root);
-    this.bar = element('div', { class: 'kx-bar', 'aria-hidden': 'true' }, legend);
-    this.words = element('div', { class: 'kx-words', role: 'status' }, legend);
+    const legend = element('div', { class: 'kx-look-legend' }, this.root);
+    this.bar = element('div', { class: 'kx-look-bar', 'aria-hidden': 'true' }, legend);
+    this.words = element('div', { class: 'kx-look-words', role: 'status' }, legend);
     this.slider.addEventListener('input', () => change({ opacity: Number(this.slider.value) }));
     this.choice.addEventListener('change', () => change({ colours: this.choice.value }));
   }
