@@ -21,7 +21,6 @@ from tests.helpers.browser import (
     explore,
     outline,
     place_on_map,
-    wait_until,
     watched,
 )
 from tests.helpers.pictures import encoded
