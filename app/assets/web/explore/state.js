@@ -79,6 +79,53 @@
  */
 export const sameAddress = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
+/** Who knows what, page or Python: both change the address, and an answer may be late. */
+export class Turns {
+  constructor() {
+    this.turn = 0; // how often Python was told
+    /** @type {Address | null} */
+    this.told = null; // what both know
+    this.dirty = false; // whether Python does not know all yet
+  }
+
+  /**
+   * Whether what Python gives is newer than anything that was chosen here.
+   *
+   * @param {number} turn
+   */
+  counts(turn) {
+    return turn === this.turn && !this.dirty;
+  }
+
+  /**
+   * @param {number} turn
+   * @param {Address} address
+   */
+  take(turn, address) {
+    this.turn = turn;
+    this.told = address;
+  }
+
+  /**
+   * Whether Python has to be told of an address. What it was told last counts, not what it gave last: that may be older.
+   *
+   * @param {Address} address
+   */
+  isNews(address) {
+    return this.dirty || this.told === null || !sameAddress(address, this.told);
+  }
+
+  /**
+   * @param {Address} address
+   * @returns {number} the turn
+   */
+  tell(address) {
+    this.dirty = false;
+    this.told = address;
+    return ++this.turn;
+  }
+}
+
 /**
  * The number of prototypes per class of a source on the timeline, null for one that is not on it.
  *

@@ -14,7 +14,7 @@ import { MapView } from './map_view.js';
 import { Panel } from './panel.js';
 import { imageOf } from './prototypes.js';
 import { conditionsMask, indices, lassoText } from './selection.js';
-import { kOf, pickedPrototype, prototypePoint, sameAddress } from './state.js';
+import { Turns, kOf, pickedPrototype, prototypePoint } from './state.js';
 import { TimelineView } from './timeline.js';
 import { Toolbar } from './toolbar.js';
 
@@ -43,8 +43,7 @@ export class Workspace {
     this.hooks = null;
     /** @type {Address | null} */
     this.address = null;
-    this.turn = 0; // of what Python was told
-    this.dirty = false; // whether Python does not know all yet
+    this.turns = new Turns();
     this.resting = 0;
     this.waiting = 0;
     this.source = ''; // of the prototypes that are shown, or waited for
@@ -110,8 +109,8 @@ export class Workspace {
     this.base = data.base;
     this.hooks = hooks;
     this.data = data;
-    if (isNew || (data.turn === this.turn && !this.dirty)) {
-      this.turn = data.turn;
+    if (isNew || this.turns.counts(data.turn)) {
+      this.turns.take(data.turn, data.address);
       this.address = data.address;
       this.source = data.source;
     } else if (!data.sources[this.source]) this.source = data.source; // another model's timeline, or none
@@ -268,7 +267,7 @@ export class Workspace {
     if (part.picture === '') this.board.root.hidden = true;
     const opened = part.picture ? { point: '' } : {};
     const next = { ...this.address, ...opened, ...part };
-    if (this.data && !sameAddress(next, this.data.address)) this.tellSoon();
+    if (this.turns.isNews(next)) this.tellSoon();
     this.address = next;
     this.draw();
   }
@@ -322,22 +321,21 @@ export class Workspace {
   }
 
   tellSoon() {
-    this.dirty = true;
+    this.turns.dirty = true;
     clearTimeout(this.resting);
     this.resting = window.setTimeout(() => this.tell(), REST);
   }
 
   tell() {
     if (!this.address) return;
-    this.dirty = false;
-    this.turn += 1;
-    this.hooks?.tell({ ...this.address, k: this.released, turn: this.turn });
+    const turn = this.turns.tell(this.address);
+    this.hooks?.tell({ ...this.address, k: this.released, turn });
     this.released = null;
   }
 
   leave() {
     clearTimeout(this.resting);
-    if (this.dirty) this.tell();
+    if (this.turns.dirty) this.tell();
     this.loading.stop();
     this.root.remove();
   }
