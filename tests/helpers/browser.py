@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
 PICK = "Drop, paste or pick a picture"
+SLIDER = ".kx-timeline-slider"
+PROTOTYPES = ".kx-proto:visible"
 LAST = {  # what a page shows last
     "/": "text=Data and models",
     "/explore": ".kx-timeline-scale",
@@ -125,6 +128,41 @@ def place_on_map(page: Page, name: str) -> tuple[float, float]:
         name,
     )
     return x, y
+
+
+def explore(page: Page, query: str = "model=digits") -> None:
+    """Open Explore, and wait until it shows what was asked for."""
+    page.goto(f"/explore?{query}")
+    expect(page.locator(SLIDER)).to_have_attribute("aria-busy", "false")
+    settled(page)
+
+
+def outline(page: Page, around: tuple[float, float], reach: float) -> None:
+    """Draw a square around a place in the window, with Shift held."""
+    x, y = around
+    page.keyboard.down("Shift")
+    page.mouse.move(x - reach, y - reach)
+    page.mouse.down()
+    for right, down in ((reach, -reach), (reach, reach), (-reach, reach), (-reach, -reach)):
+        page.mouse.move(x + right, y + down, steps=6)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+
+
+_DROP = """([content, name]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+  const target = document.querySelector('.kx-explore');
+  for (const kind of ['dragenter', 'dragover', 'drop']) {
+    target.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+  }
+}"""
+
+
+def drop(page: Page, content: bytes, name: str) -> None:
+    """Drop a file on Explore."""
+    page.evaluate(_DROP, [base64.b64encode(content).decode(), name])
 
 
 def explained(page: Page, timeout: float = A_PAGE * 1000) -> None:
