@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from kmex_core.base.errors import InputError
+from kmex_core.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from kmex_core.data.dicom import DicomPicture, is_dicom
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ DECODER = "2"
 GREY_ALPHA_DECODER = "3"  # for 16-bit grey with alpha, formerly colour; all other files are unchanged
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 FORMATS_TEXT = "PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF, HEIC and DICOM"
+SUFFIXES = (
+    "png", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "hif",
+    *DICOM_SUFFIXES,
+)  # fmt: skip
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000
 MOST_PAGES = 100_000  # of a TIFF, counted at most

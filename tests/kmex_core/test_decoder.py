@@ -27,7 +27,7 @@ from kmex_core.data import pictures as images
 from kmex_core.data import registry as datasets
 from kmex_core.data.dataset import survey
 from kmex_core.data.network_input import to_channels, to_pixels
-from kmex_core.data.pictures import DECODER, GREY_ALPHA_DECODER, MAX_BYTES, read_header, read_picture
+from kmex_core.data.pictures import DECODER, GREY_ALPHA_DECODER, MAX_BYTES, SUFFIXES, read_header, read_picture
 from tests.helpers.datasets import write_parquet
 
 SIDE = 32
@@ -486,6 +486,12 @@ def test_a_bigger_picture_is_as_sharp_as_a_network_can_see() -> None:
     assert min(picture.pixels.shape[:2]) >= images.ENOUGH
     assert "1/2" in picture.notes[0]
     assert read_picture(file(WIDE, "JPEG")).notes == ()
+
+
+def test_suffixes_name_formats_that_can_be_read() -> None:
+    known = Image.registered_extensions()
+    assert {known[f".{suffix}"] for suffix in set(SUFFIXES) - {"dcm", "dicom"}} <= {*images.FORMATS, "MPO"}
+    assert {"jfif", "gif", "avif", "heic"} <= set(SUFFIXES)
 
 
 def test_the_decoder_is_part_of_what_embeddings_are_kept_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
