@@ -23,6 +23,7 @@ from kmex_core.relevance.catalogue import usable_methods
 
 _explain = component("explain", "explore", "relevance")
 KEY = "explain"
+MOST = 2000  # characters of a parameter
 OPENED = ("explore",)  # the pages that it leads to
 FORMATS = (
     f"{FORMATS_TEXT}, up to {MAX_BYTES // 2**20} MB, of any size and colour mode. The server keeps it in memory only."
@@ -93,14 +94,14 @@ def remember_address(info: ModelInfo, picture: str) -> None:
         info: the model.
         picture: what named the image when the component was shown; that of the data set is named by its number.
     """
-    told = told_address(KEY)
-    if (new := str(told.get("picture", ""))) != picture:
+    told = {name: str(text)[:MOST] for name, text in told_address(KEY).items()}
+    if (new := told.get("picture", "")) != picture:
         pick("picture", new)
-    pick("framing", str(told.get("framing", "")))
-    pick("rival", str(told.get("rival", "")))
+    pick("framing", told.get("framing", ""))
+    pick("rival", told.get("rival", ""))
     for key, offered in (("target", _targets(info)), ("method", _methods(info))):
         titles = {name: title for name, title, _ in offered[1:]}  # the first is the usual one
-        pick(key, titles.get(str(told.get(key)), ""))
+        pick(key, titles.get(told.get(key, ""), ""))
 
 
 def _targets(info: ModelInfo) -> list[tuple[str, str, str]]:

@@ -4,6 +4,7 @@
 import { element } from '../dom.js';
 import { choice, offer } from '../explore/board_maps.js';
 import { Controls } from '../relevance/controls.js';
+import { listeners } from '../relevance/look.js';
 
 /** @typedef {[name: string, title: string, about: string][]} Offered */
 /** @typedef {{ targets: Offered, methods: Offered, scales: import('../relevance/look.js').Scales }} Options the usual one
@@ -23,6 +24,7 @@ export class OptionsPart {
     this.about = element('p', { class: 'kx-fine' }, this.root);
     /** @type {Controls | null} */
     this.look = null;
+    this.redraw = () => this.look?.draw();
   }
 
   /**
@@ -35,6 +37,7 @@ export class OptionsPart {
     if (!this.look) {
       this.look = new Controls(this.root, scales);
       this.look.update({ scales });
+      listeners.add(this.redraw);
     }
   }
 
@@ -55,6 +58,7 @@ export class OptionsPart {
   }
 
   leave() {
+    listeners.delete(this.redraw);
     this.look?.leave();
     this.look = null;
   }

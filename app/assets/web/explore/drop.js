@@ -63,7 +63,12 @@ export class DropZone {
     this.isUsable = true;
     this.inside = 0; // elements that are being dragged over: each tells of entering before the last tells of leaving
     this.button = element('button', { type: 'button', class: 'kx-drop-button', text: PICK });
-    this.field = element('input', { type: 'file', hidden: '', 'aria-label': PICK, accept: 'image/*,.dcm,.heic,.heif' });
+    this.field = element('input', {
+      type: 'file',
+      hidden: '',
+      'aria-label': PICK,
+      accept: 'image/*,.dcm,.dicom,.heic,.heif',
+    });
     this.overlay = element('div', { class: 'kx-drop-overlay', 'aria-hidden': 'true' });
     element('p', { text: 'Drop the picture to see what it looks like' }, this.overlay);
     root.append(this.field, this.overlay);
