@@ -32,8 +32,8 @@ A_CLASS = "Choose one of this data set's classes."
 
 
 def interval(low: float, high: float) -> str:
-    """The 95 % Wilson interval of a share, 0…1, as a sentence."""
-    return f"95 % Wilson interval: {low:.1%} to {high:.1%}."
+    """The 95% Wilson interval of a share, 0…1, as a sentence."""
+    return f"95% Wilson interval: {low:.1%} to {high:.1%}."
 
 
 def what_it_is(info: ModelInfo) -> str:

@@ -39,7 +39,7 @@ def suspect(label: str) -> str:
     """The caption of a prototype in the panel.
 
     Args:
-        label: its name for screen readers, such as "Prototype 3 of senior, 20 %, 13 wrong".
+        label: its name for screen readers, such as "Prototype 3 of senior, 20%, 13 wrong".
     """
     title = label.split(",")[0]
     attracts = _only(WRONG.pattern, label)
@@ -65,7 +65,7 @@ def scores(rows: Mapping[str, tuple[str, str]], legend: Mapping[str, str]) -> st
     """The caption of the scores after an edit.
 
     Args:
-        rows: for each line of the table its scored and its untouched cell, such as "53.3 → 69.0 % ▲".
+        rows: for each line of the table its scored and its untouched cell, such as "53.3 → 69.0% ▲".
         legend: as in `mistakes`.
     """
     scored, untouched = (_change(cell) for cell in rows[WORST])
@@ -88,7 +88,7 @@ def saved(before: str, after: str, edited: str) -> str:
 
 def _change(cell: str) -> str:
     before, after = re.findall(r"\d+\.\d", cell)
-    return f"{before} to {after} %"
+    return f"{before} to {after}%"
 
 
 def _only(pattern: str, text: str) -> str:

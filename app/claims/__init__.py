@@ -193,7 +193,7 @@ def far_from_all(projection: Projection, test: bool) -> str:
     """
     count = len(projection.far) if test else len(projection.train)
     return (
-        f"✕ marks images and prototypes farther from every image than 99 % of the training images are: "
+        f"✕ marks images and prototypes farther from every image than 99% of the training images are: "
         f"{int(projection.far[:count].sum()):,} of {count:,} images. Their place says little."
     )
 
@@ -263,7 +263,7 @@ def effective_number(summary: Summary, per_class: int) -> str:
         return "With one prototype per class, the effective number is 1."
     return (
         f"With {per_class_words(per_class)}, the effective number is {summary.effective:.2f}, {place} the band of as "
-        f"many random training images ({low:.2f} to {high:.2f} in 95 % of draws); as many equidistant groups would "
+        f"many random training images ({low:.2f} to {high:.2f} in 95% of draws); as many equidistant groups would "
         f"score {groups:.2f}."
     )
 

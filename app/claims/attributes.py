@@ -60,7 +60,7 @@ def least_accurate(table: pd.DataFrame, title: str, overall: float) -> str:
     beside = f" The black box reaches {worst['accuracy_black_box']:.1%}." if "accuracy_black_box" in table else ""
     return (
         f"Least accurate: **{markdown(words(worst['group']))}**. {title} is correct on {worst['accuracy']:.1%} of its "
-        f"{int(worst['images']):,} test images (95 % interval {worst['low']:.1%} to {worst['high']:.1%}), against "
+        f"{int(worst['images']):,} test images (95% interval {worst['low']:.1%} to {worst['high']:.1%}), against "
         f"{overall:.1%} of all test images; {ACCURACY[worst['verdict']]}.{beside}"
     )
 
@@ -89,7 +89,7 @@ def pairs_against_chance(table: pd.DataFrame, limit: float) -> str:
     count = int(table["beyond_chance"].sum())
     how_many = f"{count:,} of {len(table):,} pairs have" if count else f"None of {len(table):,} pairs has"
     return (
-        f"{how_many} a surplus beyond ±{limit:.1f} prototypes, which the largest of all pairs exceeds in 5 % of "
+        f"{how_many} a surplus beyond ±{limit:.1f} prototypes, which the largest of all pairs exceeds in 5% of "
         f"{DRAWS} draws of random training images, as many of each class as it has prototypes"
         f"{'' if count else ': all within chance'}."
     )
@@ -101,7 +101,7 @@ def correlations_against_chance(table: pd.DataFrame, limit: float) -> str:
     how_many = f"{count:,} of {len(table):,} pairs differ" if count else f"None of {len(table):,} pairs differs"
     return (
         f"{how_many} by more than {limit:.2f}, which the largest difference among as many random training images of "
-        f"each class exceeds in 5 % of {DRAWS} draws{'' if count else ': all within chance'}."
+        f"each class exceeds in 5% of {DRAWS} draws{'' if count else ': all within chance'}."
     )
 
 
@@ -131,7 +131,7 @@ def of_group(row: Mapping[Any, Any], title: str) -> str:
     """What the bar of a group of test images shows, see `accuracy_table`."""
     beside = f"; black box {row['accuracy_black_box']:.1%}" if "accuracy_black_box" in row else ""
     return (
-        f"{words(row['group'])}: {title} {row['accuracy']:.1%} (95 % interval {row['low']:.1%} to {row['high']:.1%}), "
+        f"{words(row['group'])}: {title} {row['accuracy']:.1%} (95% interval {row['low']:.1%} to {row['high']:.1%}), "
         f"by chance {row['chance_low']:.1%} to {row['chance_high']:.1%}{beside}; {ACCURACY[row['verdict']]}"
     )
 

@@ -48,15 +48,15 @@ def share(
         missed: test images for which it does not.
         images: test images.
         constant: the share, 0…1, that always naming the same class would reach.
-        drawn: the band, 95 % of draws, for as many random training images as prototypes; None where it is not known.
+        drawn: the band, 95% of draws, for as many random training images as prototypes; None where it is not known.
     """
     value = 1 - missed / images
     low, high = wilson_interval(value, images)
     count = f"all but **{missed:,} of {images:,}** test images" if missed else f"all **{images:,}** test images"
-    text = f"{METRICS[name].title} ↑ **{value:.1%}** (95 % interval {low:.1%} to {high:.1%}): {does} in {count}."
+    text = f"{METRICS[name].title} ↑ **{value:.1%}** (95% interval {low:.1%} to {high:.1%}): {does} in {count}."
     chance = f"Chance: always naming one class would reach {constant:.1%}"
     if drawn is not None:
-        chance += f"; random training images as prototypes reach {drawn[0]:.1%} to {drawn[1]:.1%} (95 % of draws)"
+        chance += f"; random training images as prototypes reach {drawn[0]:.1%} to {drawn[1]:.1%} (95% of draws)"
     if low <= constant:
         return Headline(text, f"{chance}.", "no better than chance", "bad" if high < constant else "open")
     if drawn is not None and value < drawn[0]:
@@ -124,7 +124,7 @@ def diversity(summary: Summary, per_class: float, means: bool) -> Headline:
         f"Effective number ↑ **{summary.effective:.2f} of {per_class:.3g}**: the prototypes of a class count as "
         f"{summary.effective:.2f} different ones."
     )
-    chance = f"Chance: as many random training images count as {low:.2f} to {high:.2f} (95 % of draws)."
+    chance = f"Chance: as many random training images count as {low:.2f} to {high:.2f} (95% of draws)."
     if summary.effective < low:
         why = " Prototypes are means of many images, and means are closer together than images." if means else ""
         return Headline(text, f"{chance}{why}", "less diverse than random images", "bad")

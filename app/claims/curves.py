@@ -50,7 +50,7 @@ def lines_and_bands(sweeps: Sequence[Sweep]) -> str:
     widened = ", widened to the range over the seeds" if several else ""
     shares = "accuracy and agreement" if sweeps[0].has_black_box else "accuracy"
     return (
-        f"Lines: {seeds}. Blue bands of {shares}: the 95 % interval of a share of {sweeps[0].images:,} test "
+        f"Lines: {seeds}. Blue bands of {shares}: the 95% interval of a share of {sweeps[0].images:,} test "
         f"images{widened}; of the others, the range over the seeds. Grey bands: as many random training images of each "
-        "class in place of the prototypes, the middle 95 % of draws."
+        "class in place of the prototypes, the middle 95% of draws."
     )

@@ -118,7 +118,7 @@ def how_near(rank: float) -> str:
     if rank <= 0:
         return "This image is nearer to its nearest prototype than every training image is."
     share = min(99, max(1, round(100 * (1 - rank))))  # never all or none of them
-    return f"{share} % of the training images are farther from their nearest prototype than this image is."
+    return f"{share}% of the training images are farther from their nearest prototype than this image is."
 
 
 def decides(chosen: Selection, prototypes: Prototypes, prediction: Prediction) -> str:
@@ -231,7 +231,7 @@ def how_far(chosen: Selection, prototypes: Prototypes, prediction: Prediction, p
 
 
 def scale(chosen: Selection, prototypes: Prototypes) -> tuple[float, float] | None:
-    """The distances that `how_far` compares with: the usual one, and the one that 1 % of the training images exceed;
+    """The distances that `how_far` compares with: the usual one, and the one that 1% of the training images exceed;
     None where it does not."""
     middle = float(prototypes.distance_quantiles[50])
     return (middle, prototypes.typical_distance) if has_distances(chosen) and middle > 0 else None
@@ -245,7 +245,7 @@ def usual(chosen: Selection, prototypes: Prototypes) -> str:
     middle, limit = compared
     return (
         f"Usual is the median distance of the training images to their nearest prototype, {middle:.2f}. The farthest "
-        f"1 % of them are at {limit / middle:.1f} × usual or beyond."
+        f"1% of them are at {limit / middle:.1f} × usual or beyond."
     )
 
 

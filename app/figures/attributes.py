@@ -71,7 +71,7 @@ CURVES = {
 
 def curves_figure(table: pd.DataFrame, what: str, chosen: int, ks: Sequence[int], total: int) -> go.Figure:
     """One of `CURVES` against the number of prototypes per class: a line and a band (± standard deviation) per model,
-    and, for those with a chance level, the mean and the middle 95 % of draws of random training images in grey.
+    and, for those with a chance level, the mean and the middle 95% of draws of random training images in grey.
 
     Args:
         table: see `analysis.tables.attributes.curves_table`.

@@ -55,9 +55,9 @@ class Course:
 
     Attributes:
         mean: (S,) over seeds.
-        low, high: (S,) the ends of its band: the range over seeds; of shares of the test images, with their 95 %
+        low, high: (S,) the ends of its band: the range over seeds; of shares of the test images, with their 95%
             interval.
-        chance: (S, 2) the ends of the middle 95 % of draws of random training images as prototypes; None for none.
+        chance: (S, 2) the ends of the middle 95% of draws of random training images as prototypes; None for none.
     """
 
     mean: np.ndarray

@@ -48,7 +48,7 @@ def confusion_figure(table: pd.DataFrame) -> go.Figure:
             zmin=0,
             zmax=float(np.nanmax(wrong, initial=1.0)),  # without mistakes nothing is coloured
             colorbar={"title": {"text": "Share of<br>the class (%)"}, "thickness": 12},
-            hovertemplate="%{y} predicted as %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f} %)<extra></extra>",
+            hovertemplate="%{y} predicted as %{x}: %{customdata[0]:,} images (%{customdata[1]:.1f}%)<extra></extra>",
         )
     )
     if few:
@@ -89,7 +89,7 @@ def shares_figure(table: pd.DataFrame) -> go.Figure:
                 textangle=0,
                 insidetextanchor="middle",
                 customdata=rows[["prototype", "count"]],
-                hovertemplate="%{y}: prototype %{customdata[0]}<br>%{x:.1f} % of the class "
+                hovertemplate="%{y}: prototype %{customdata[0]}<br>%{x:.1f}% of the class "
                 "(%{customdata[1]:,} training images)<extra></extra>",
             )
         )
@@ -169,7 +169,7 @@ def effective_figure(summary: Summary, per_class: float) -> go.Figure:
             opacity=0.45,
             line={"width": 0},
             mode="lines",
-            name="Random images (95 % of draws)",
+            name="Random images (95% of draws)",
             hoverinfo="skip",
         )
     )
@@ -219,7 +219,7 @@ def ordering_figure(table: pd.DataFrame, titles: Sequence[str] = ("KMEx", "Black
                     legendgroup=words,
                     showlegend=column == len(titles),
                     line={"color": colour, "dash": dash, "width": 2.5},
-                    hovertemplate=f"{words}: %{{y:.3f}} with %{{x:.0f}} % of the pixels<extra></extra>",
+                    hovertemplate=f"{words}: %{{y:.3f}} with %{{x:.0f}}% of the pixels<extra></extra>",
                 ),
                 1,
                 column,

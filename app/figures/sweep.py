@@ -36,13 +36,13 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
                 mode="lines",
                 name="Black box",
                 line={"color": BLACK_BOX, "dash": "dash"},
-                hovertemplate="black box: %{y:.2f} %<extra></extra>",
+                hovertemplate="black box: %{y:.2f}%<extra></extra>",
             )
         )
     if swept.chance is not None:
         shown.append(swept.chance)
         figure.add_trace(
-            band(ks, swept.chance[:, 0], swept.chance[:, 1], BLACK_BOX, 0.3, name="Random images (95 % of draws)")
+            band(ks, swept.chance[:, 0], swept.chance[:, 1], BLACK_BOX, 0.3, name="Random images (95% of draws)")
         )
     if name == "effective":
         shown.append(first.effective_equidistant)

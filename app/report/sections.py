@@ -110,7 +110,7 @@ def overview(results: Results) -> Section:
             [paragraph(message(note), "note") for note in notes if note],
             tag(
                 "p",
-                "↑ higher is better, ↓ lower is better. Ranges in parentheses are 95 % Wilson intervals.",
+                "↑ higher is better, ↓ lower is better. Ranges in parentheses are 95% Wilson intervals.",
                 class_="note",
             ),
         ],
@@ -174,7 +174,7 @@ def evaluation(results: Results) -> Section:
     content: list[Child] = [
         paragraph(
             f"On {found.test_images:,} test images. ↑ higher is better, ↓ lower is better. What a ± is over follows "
-            "it: images, or seeds of k-means. Ranges in parentheses are 95 % Wilson intervals."
+            "it: images, or seeds of k-means. Ranges in parentheses are 95% Wilson intervals."
         )
     ]
     for group in GROUPS:
@@ -254,7 +254,7 @@ def _worst(results: Results, groups: Sequence[dict[Any, Any]], total: int) -> Ma
     head = ["Group", "Test images", f"{results.title}, accuracy ↑", *(["Black box"] if len(rows[0]) > 3 else [])]
     about = (
         f"The {len(rows)} least accurate of {total:,} groups with at least five test images, ranked by the upper end "
-        "of the 95 % Wilson interval, which keeps small groups from dominating. Among many groups, some are low by "
+        "of the 95% Wilson interval, which keeps small groups from dominating. Among many groups, some are low by "
         "chance."
     )
     return joined(paragraph(about), table(head, rows))

@@ -19,7 +19,7 @@ DECIMALS = 3
 def timeline(sweeps: Sequence[Sweep], evidence: Evidence | None, source: Callable[[int], str]) -> dict[str, Any]:
     """What the component Explore draws inside its timeline, as JSON.
 
-    Shares are in per cent. `chance` is the middle 95 % of draws of random training images in place of the prototypes,
+    Shares are in per cent. `chance` is the middle 95% of draws of random training images in place of the prototypes,
     `range` that of a curve's axis, which has room for its own band: chance may be far from it.
 
     Args:

@@ -8,7 +8,7 @@ from kmex_core.metrics.accuracy import wilson_interval
 
 
 def interval_over_seeds(values: np.ndarray, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % Wilson interval of a share of the test images, mean over seeds, widened to the lowest and highest seed.
+    """The 95% Wilson interval of a share of the test images, mean over seeds, widened to the lowest and highest seed.
 
     Args:
         values: (R, S) shares 0…1 for R seeds.

@@ -275,7 +275,7 @@ class Difference:
     Attributes:
         model, other: labels of their rows.
         mean: difference of the shares of correct predictions, −1…1.
-        low, high: its paired 95 % interval, see `metrics.paired_interval`.
+        low, high: its paired 95% interval, see `metrics.paired_interval`.
         p: of McNemar's test.
         images: how many.
     """
@@ -294,7 +294,7 @@ class Difference:
         mean, low, high = (_points(share) for share in (self.mean, self.low, self.high))
         return (
             f"Accuracy of {self.model} minus that of {self.other}: {mean} points on the same {self.images:,} test "
-            f"images (95 % interval {low} to {high}, McNemar's test p = {self.p:.2g})"
+            f"images (95% interval {low} to {high}, McNemar's test p = {self.p:.2g})"
         )
 
 

@@ -301,7 +301,7 @@ def finding(covered: Coverage, per_class: int) -> list[str]:
 
 def as_rows(curves: Curves) -> list[dict[str, Any]]:
     """One object per number of prototypes per class: means over the seeds, their standard deviations where there are
-    several, what as many random training images of each class give (mean, and 95 % of the draws), whether the means
+    several, what as many random training images of each class give (mean, and 95% of the draws), whether the means
     are better or worse than that, and the attributes that are missed with every seed, the rarest first."""
     rows = []
     for column, k in enumerate(curves.ks):

@@ -32,7 +32,7 @@ class GroupScore:
     Attributes:
         name: "child with Sunglasses", or "child".
         images: how many it has.
-        accuracy, low, high: the share of them that is classified correctly, and its 95 % Wilson interval.
+        accuracy, low, high: the share of them that is classified correctly, and its 95% Wilson interval.
         conditions: select its images on the page Explore.
     """
 

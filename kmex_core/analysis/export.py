@@ -109,7 +109,7 @@ def attributes(
 ) -> dict[str, Any]:
     """What the prototypes cover and for whom predictions fail, as JSON-like values; shares are fractions.
 
-    `chance_limits` are the half widths of simultaneous 95 % bands for random training images in place of the exemplars:
+    `chance_limits` are the half widths of simultaneous 95% bands for random training images in place of the exemplars:
     prototypes with each attribute, and with both of each pair, around the expected numbers; correlations of attributes
     around those of the training images.
 

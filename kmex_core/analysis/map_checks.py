@@ -33,7 +33,7 @@ class Verdict:
         advantage: mean over deletion, insertion and replacements of how much better than a random order, as a share of
             the steps, −1…1.
         specific: share of the images whose specificity is above 0; None where it is not defined.
-        specific_beyond_chance: whether that is more than one half, by a binomial test at 95 %.
+        specific_beyond_chance: whether that is more than one half, by a binomial test at 95%.
         cosine: mean cosine of the maps against two rivals; None where it is not defined.
         sensitivity: median over the images; None for references.
         randomised: mean rank correlation with the maps of the network whose layers are all random; None for references,
@@ -167,7 +167,7 @@ def _better(difference: np.ndarray) -> tuple[bool, ...]:
 
 
 def _above_half(count: int, total: int) -> bool:
-    """One-sided binomial test of a share above one half, at 5 %."""
+    """One-sided binomial test of a share above one half, at 5%."""
     return coin_tail(total, total - count) < LEVEL
 
 

@@ -167,7 +167,7 @@ def _evaluation(data: ImageDataset, title: str, evaluation: Evaluation) -> list[
     maps = f", those on relevance maps on {evaluation.images:,}" if evaluation.images else ""
     return [
         f"On {evaluation.test_images:,} test images ({origin}){maps}. ↑ higher is better, ↓ lower is better. Ranges in "
-        "parentheses are 95 % Wilson intervals; what a ± is over follows it.",
+        "parentheses are 95% Wilson intervals; what a ± is over follows it.",
         "",
         *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in table),
         "",

@@ -22,7 +22,7 @@ class Entry:
     Attributes:
         label: its row in the comparison.
         mean: in the metric's unit.
-        interval: 95 % interval of the mean; both ends are the mean where the value is exact; None where it is unknown.
+        interval: 95% interval of the mean; both ends are the mean where the value is exact; None where it is unknown.
         right: (M,) bool, which test images it predicts correctly, for accuracy; else None.
         beats_chance: whether it is better than its chance levels; None where it has none.
     """
@@ -41,7 +41,7 @@ class Best:
     Attributes:
         label: whose it is.
         rival: the next best, "" where nobody else has a value.
-        separable: whether their 95 % intervals do not overlap (of accuracy: whether that of the paired difference
+        separable: whether their 95% intervals do not overlap (of accuracy: whether that of the paired difference
             excludes 0); None where an interval is unknown.
         beats_chance: whether it is better than its chance levels; None where it has none.
     """
@@ -74,7 +74,7 @@ def entries(evaluations: Sequence[Evaluation], metric: str) -> list[Entry]:
 
 
 def interval(evaluation: Evaluation, metric: str, value: Measured) -> tuple[float, float] | None:
-    """The 95 % interval of a measured value, None where it is unknown.
+    """The 95% interval of a measured value, None where it is unknown.
 
     Over test images where the value is a share of them or a mean over them; over k-means seeds from three runs on. What
     built-in and edited prototypes are like is exact. One run of k-means says nothing of the next one.

@@ -21,7 +21,7 @@ class Projection(StoredResult):
         anchors: (S, P) float32, the sample in principal components.
         labels, black_box: (N + M,) int32, true and predicted class of the training images, then of the test images.
         far: (N + M,) bool, images farther from every (other) fitted image than `limit`: their place says little.
-        limit: the 99 % quantile of the fitted images' distance to the nearest other one, see `projection.remoteness`.
+        limit: the 99% quantile of the fitted images' distance to the nearest other one, see `projection.remoteness`.
         trustworthiness: 0…1, of the fitted images: how far neighbours on the map are neighbours in the embedding.
         placed_trustworthiness: 0…1, the same of test images among themselves, which were placed; None without any.
         seconds: how long it took.

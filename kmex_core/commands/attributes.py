@@ -66,7 +66,7 @@ def attributes(
 
     For every number of prototypes per class: ghost prototypes, attributes captured (at least one prototype's exemplar
     has them), the error of the attribute correlations among the exemplars, and the attributes missed. In parentheses:
-    what as many random training images of each class give, in 95 % of 300 draws. With several runs, numbers are means ±
+    what as many random training images of each class give, in 95% of 300 draws. With several runs, numbers are means ±
     standard deviation over k-means seeds (with --own, over trainings), and an attribute counts as missed only if every
     run misses it. Then, for 5 prototypes per class (or the last number): the least represented subgroups, and the
     worst predicted images.
@@ -113,7 +113,7 @@ def attributes(
             f"{len(answer['attributes'])} attributes{several}"
         )
         print(
-            "  k  prototypes   ghosts ↓    captured ↑  (chance: 95 %)  correlation MAE ↓    (chance: 95 %)  "
+            "  k  prototypes   ghosts ↓    captured ↑  (chance: 95%)  correlation MAE ↓    (chance: 95%)  "
             "missed (rarest first)"
         )
         for row in answer["rows"]:
@@ -141,7 +141,7 @@ def attributes(
         print(
             f"\nLeast represented subgroups with {answer['k']} per class (expected: among as many random training "
             f"images of each class; beyond chance: more than {answer['chance_limits']['subgroups']:.1f} from it, which "
-            "the farthest of all pairs is in 5 % of random draws):"
+            "the farthest of all pairs is in 5% of random draws):"
         )
         for group in answer["subgroups"][:5]:
             beyond = "beyond" if group["beyond_chance"] else "within"
@@ -149,7 +149,7 @@ def attributes(
                 f"  {group['subgroup']}: {group['prototypes']} prototypes, {group['expected']:.1f} expected, "
                 f"{beyond} chance"
             )
-        print("\nWorst predicted groups of test images (95 % Wilson interval):")
+        print("\nWorst predicted groups of test images (95% Wilson interval):")
         for group in answer["accuracy"][:5]:
             black_box = f", black box {group['accuracy_black_box']:.1%}" if "accuracy_black_box" in group else ""
             print(

@@ -64,7 +64,7 @@ def check(
 
     Every kind of map of the nearest prototype is put beside a random order of pixels, brightness, another image's map
     and a start that knows nothing. Measured are deletion and insertion of pixels (replaced by black, the mean and a
-    blur), specificity between two rivals, the change under 1 % noise, and under random weights. The costs are shown
+    blur), specificity between two rivals, the change under 1% noise, and under random weights. The costs are shown
     first; earlier checks are read from the store.
 
     Example: python -m kmex_core check --model digits --images 50

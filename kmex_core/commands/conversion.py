@@ -98,7 +98,7 @@ def convert(
             f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
             f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "
             f"{answer['effective_random']:.2f}, equidistant groups {answer['effective_equidistant']:.2f})\n"
-            f"  coverage radius            {answer['coverage_radius']:8.2f}  (lower is better; 95 % of the test images "
+            f"  coverage radius            {answer['coverage_radius']:8.2f}  (lower is better; 95% of the test images "
             "are this near to a prototype)\n"
             f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
         )

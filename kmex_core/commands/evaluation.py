@@ -115,7 +115,7 @@ def evaluate(
         )
         print(answer["text"])
         if answer["finding"]:
-            print("\nAgainst chance (95 %, paired over the images):")
+            print("\nAgainst chance (95%, paired over the images):")
             print("\n".join(answer["finding"]))
         for stable in answer["stability"]:
             _show_stability(stable)

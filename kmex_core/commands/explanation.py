@@ -117,7 +117,7 @@ def explain(
                 f"{answer['kmex']['likeliest']} the likeliest class."
             )
         if answer["unusual"]:
-            print("Unusual: this image is farther from every prototype than 99 % of the training images are.")
+            print("Unusual: this image is farther from every prototype than 99% of the training images are.")
         for prototype in answer["prototypes"]:
             against = "" if prototype["rival"] is None else f", against prototype {prototype['rival']}"
             error = "not finite" if prototype["error"] is None else f"{prototype['error']:.1%}"

@@ -84,7 +84,7 @@ def paired_p_value(one_right: np.ndarray, other_right: np.ndarray) -> float:
 
 
 def paired_interval(one_right: np.ndarray, other_right: np.ndarray) -> tuple[float, float, float]:
-    """The difference of two models' accuracies on the same images, −1…1, with a 95 % interval.
+    """The difference of two models' accuracies on the same images, −1…1, with a 95% interval.
 
     The interval is the adjusted Wald interval for matched pairs: half an image is added to each cell of the 2 × 2 table
     (Agresti & Min, Statistics in Medicine 24, 2005), which keeps its level for few differences, too.
@@ -136,7 +136,7 @@ Shares = TypeVar("Shares", float, np.ndarray)
 
 
 def wilson_interval(share: Shares, count: int | np.ndarray, z: float = NORMAL_95) -> tuple[Shares, Shares]:
-    """The Wilson score interval of a share of successes (Wilson 1927), 95 % by default.
+    """The Wilson score interval of a share of successes (Wilson 1927), 95% by default.
 
     Args:
         share: 0…1, or a vector of them.

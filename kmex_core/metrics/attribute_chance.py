@@ -20,7 +20,7 @@ _VALUES_AT_ONCE = 2**18  # of a part of the draws, so that memory does not grow 
 
 
 def chance_band(draws: np.ndarray) -> Band:
-    """The mean and the middle 95 % of (R,) draws."""
+    """The mean and the middle 95% of (R,) draws."""
     tail = (1 - CONFIDENCE) / 2
     # limits that a draw has had: of whole numbers they are whole
     low = np.quantile(draws, tail, method="lower")
@@ -63,7 +63,7 @@ class AttributeChance:
 
 
 def simultaneous_limit(deviations: np.ndarray) -> float:
-    """The half width of a simultaneous 95 % band: in 95 % of (R,) draws not even the largest deviation is beyond it."""
+    """The half width of a simultaneous 95% band: in 95% of (R,) draws not even the largest deviation is beyond it."""
     return float(np.quantile(deviations, CONFIDENCE))
 
 

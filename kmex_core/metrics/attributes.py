@@ -223,7 +223,7 @@ class GroupAccuracy:
         groups: (G, 2) int64, the attributes; a single attribute appears twice. Only groups with images.
         images: (G,) int64.
         right: (G,) int64, correct predictions among them.
-        low, high: (G,) float64, 95 % Wilson interval of the accuracy.
+        low, high: (G,) float64, 95% Wilson interval of the accuracy.
     """
 
     groups: np.ndarray

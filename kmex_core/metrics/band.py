@@ -13,7 +13,7 @@ class Band:
 
     Attributes:
         mean: over the draws.
-        low, high: the limits of the middle 95 % of the draws.
+        low, high: the limits of the middle 95% of the draws.
     """
 
     mean: float

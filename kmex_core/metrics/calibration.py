@@ -1,4 +1,4 @@
-"""Calibration: whether predictions with 80 % confidence are correct in 80 % of cases."""
+"""Calibration: whether predictions with 80% confidence are correct in 80% of cases."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class GroupChance:
 
     @property
     def limit(self) -> float:
-        """Half the width of the simultaneous 95 % band, in standard deviations of each group."""
+        """Half the width of the simultaneous 95% band, in standard deviations of each group."""
         return simultaneous_limit(self.farthest)
 
     @property

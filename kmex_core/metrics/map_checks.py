@@ -278,7 +278,7 @@ def _first(images: Sequence[_Images], few: int) -> Iterator[_Images]:
 
 
 def _noisy(model: KMEx, part: _Images, draw: int) -> _Images:
-    """The images with uniform noise of up to 1 % of the range of pixels, the same for every kind of map."""
+    """The images with uniform noise of up to 1% of the range of pixels, the same for every kind of map."""
     lowest, highest = part.inputs.amin(), part.inputs.amax()
     if model.pixel_range is not None:
         lowest, highest = (part.inputs.new_tensor(end).view(1, -1, 1, 1) for end in model.pixel_range)

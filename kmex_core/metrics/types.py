@@ -9,7 +9,7 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 
-STANDARD_ERRORS = 1.96  # a difference beyond them is more than chance, at 95 %
+STANDARD_ERRORS = 1.96  # a difference beyond them is more than chance, at 95%
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ class MapChecks(StoredResult):
         rows: their names; kinds of maps first, then the references.
         targets, methods: of each kind; "" for references.
         replacements: names of what takes the place of removed pixels.
-        kept: (rows, N, R) share of the steps of deletion (5 to 50 % of the pixels) after which the image keeps its
+        kept: (rows, N, R) share of the steps of deletion (5 to 50% of the pixels) after which the image keeps its
             class; lower is better.
         inserted: (rows, N, R) share of the steps of insertion after which it has it; higher is better.
         specificity: (rows, N), see `verdict.specificity`; NaN for references, and with two classes.
         cosine_rival: (rows, N) of the maps against two rivals; 1: the map does not depend on the rival.
         cosine_prototype: (rows, N) of the map and that of the rival in the prototype's place.
-        sensitivity: (rows, n) the largest relative change of the map in 10 draws of 1 % noise; lower is better.
+        sensitivity: (rows, n) the largest relative change of the map in 10 draws of 1% noise; lower is better.
         random_layers: (stages,) share of the layers that are randomised.
         randomised: (kinds, stages, n) rank correlation with the map of the trained network; nearer to 0 is better.
         seconds_per_image: (rows,) for the maps of an image.
@@ -169,7 +169,7 @@ class Measured:
         std_images: standard deviation over images (of the mean over the prototypes of each image's class), mean over
             the runs; None where it is not a mean over images.
         against: against its chance levels; empty where it has none.
-        interval: 95 % Wilson interval of the mean of the runs, for shares of test images.
+        interval: 95% Wilson interval of the mean of the runs, for shares of test images.
         reason: why it cannot be computed, "" when it was.
     """
 

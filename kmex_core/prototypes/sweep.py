@@ -60,9 +60,9 @@ class Sweep(StoredResult):
         diversity: (S,) D_dvs within classes, 0…1 (lower is more diverse); NaN for one per class.
         effective: (S,) effective number of prototypes per class, 1…k, see `metrics.effective`.
         effective_random: (S, 3) of random training images instead, its chance level: the mean over draws, and the ends
-            of the band with 95 % of them.
+            of the band with 95% of them.
         effective_equidistant: (S,) for equidistant groups.
-        coverage_radius: (S,) 95 % of the test images are this near to a prototype (lower is better).
+        coverage_radius: (S,) 95% of the test images are this near to a prototype (lower is better).
         random_accuracy, random_agreement: (S, 3) with random training images of each class as the prototypes.
             Agreement is NaN without a black box.
         images: test images.

@@ -37,7 +37,7 @@ class Prototypes(StoredResult):
             where the class has fewer).
         nearest_distance: (K, M) float32, their distances (infinite without an image).
         nearest_any: (K,) int64, index of the nearest training image of any class.
-        distance_quantiles: (101,) float32, the 0…100 % quantiles of the training images' distance to their nearest
+        distance_quantiles: (101,) float32, the 0…100% quantiles of the training images' distance to their nearest
             prototype.
         class_size: (C,) int64, training images per class.
         activated: (N,) int32, the prototype that each training image activates.
@@ -73,7 +73,7 @@ class Prototypes(StoredResult):
 
     @property
     def typical_distance(self) -> float:
-        """The 99 % quantile of the training images' distance to their nearest prototype."""
+        """The 99% quantile of the training images' distance to their nearest prototype."""
         return float(self.distance_quantiles[99])
 
 
@@ -114,9 +114,9 @@ class Summary:
         effective: effective number of prototypes, mean over the classes (1…k; higher is better; it reads low, compare
             it with the next two); None where similarity is a dot product, as are the following.
         effective_random, effective_random_low, effective_random_high: the same for as many random training images of
-            each class, its chance level: mean over draws, and the ends of the band with 95 % of them.
+            each class, its chance level: mean over draws, and the ends of the band with 95% of them.
         effective_equidistant: the same for as many equally distant groups.
-        coverage_radius: 95 % of the images are within this distance of their nearest prototype, in the unit of the
+        coverage_radius: 95% of the images are within this distance of their nearest prototype, in the unit of the
             space that the prototypes are in (lower is better).
         calibration_error: of the posterior on the test split, 0…1 (lower is better).
         metric: name of the metric of the embedding.

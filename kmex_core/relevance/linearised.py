@@ -279,8 +279,8 @@ def seed(relevance: Tensor, z: Tensor) -> Tensor:
     """What the backward pass starts with, relevance per unit of z: R z / (z² + ε²), ε a tenth of z's root mean square.
 
     R / z, the ε rule's for ε → 0, is huge where z is nearly 0, and most of it cancels again in the pixels. Deleting the
-    pixels of such maps of the margin left 5 % of the decisions of a small ViT on digits (12 %, 38 % of a ConvNeXt, a
-    MobileNetV2); with this 2 % (5 %, 27 %), for 5 to 9 % of the relevance, which the stabiliser absorbs.
+    pixels of such maps of the margin left 5% of the decisions of a small ViT on digits (12%, 38% of a ConvNeXt, a
+    MobileNetV2); with this 2% (5%, 27%), for 5 to 9% of the relevance, which the stabiliser absorbs.
 
     Args:
         relevance: R (N, D).

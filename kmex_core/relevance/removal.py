@@ -15,7 +15,7 @@ from kmex_core.networks.memory import Portions
 from kmex_core.relevance.choices import of_classes
 from kmex_core.relevance.protocol import Prototypical
 
-SHARES = tuple(step / 20 for step in range(1, 11))  # 5 to 50 % of the pixels
+SHARES = tuple(step / 20 for step in range(1, 11))  # 5 to 50% of the pixels
 
 
 def relevance_rank(relevance: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class Prediction:
         calibrated: whether the posterior's temperature was fitted on held-out images.
         distance: (K,) float32, distance of the image's embedding to every prototype (see `Prototypes`).
         similarity: (K,) float32.
-        unusual: True if the image is farther from its nearest prototype than 99 % of the training images.
+        unusual: True if the image is farther from its nearest prototype than 99% of the training images.
         distance_rank: share (0…1) of the training images nearer to their nearest prototype.
     """
 
@@ -161,7 +161,7 @@ class Explanation(Prediction):
             share = self.black_box[self.predicted_black_box]
             lines.append(f"Black box: {self._named(self.predicted_black_box)} ({share:.1%})")
         if self.unusual:
-            lines.append("Unusual: farther from every prototype than 99 % of the training images are.")
+            lines.append("Unusual: farther from every prototype than 99% of the training images are.")
         if self.likeliest != self.predicted:
             lines.append(f"Near tie: all prototypes together make {self._named(self.likeliest)} the likeliest class.")
         lines.append(f"Relevance maps: {self.maps.method} of the {self.maps.target}")

@@ -31,7 +31,7 @@ class Geometry:
         choice: what "auto" stands for.
         validation: whether the trials are on the validation split.
         separation: within-to-between-class variance of the training embedding (lower is more separated).
-        probe, probe_interval: accuracy of the linear probe on the test split, and its 95 % Wilson interval.
+        probe, probe_interval: accuracy of the linear probe on the test split, and its 95% Wilson interval.
         accuracy: of KMEx at `metric_choice.K` prototypes per class on the test split, by metric; and the black box's.
     """
 

@@ -42,7 +42,7 @@ def test_the_least_accurate_group_says_how_it_compares(verdict: str) -> None:
     table = groups(("Dark_Skin", "Hat", verdict))
     said = claims.least_accurate(table, "KMEx", 0.9)
     assert said == (
-        "Least accurate: **Dark Skin + Hat**. KMEx is correct on 40.0% of its 20 test images (95 % interval 30.0% to "
+        "Least accurate: **Dark Skin + Hat**. KMEx is correct on 40.0% of its 20 test images (95% interval 30.0% to "
         f"50.0%), against 90.0% of all test images; {claims.ACCURACY[verdict]}."
     )
     beside = table.assign(accuracy_black_box=0.25)

@@ -157,7 +157,7 @@ def test_a_planted_subgroup_is_named_first_and_is_one_entry(
     shown = healthy(page("attributes", tab="Errors"))
     words = next(one.value for one in shown.markdown if one.value.startswith("Least accurate:"))
     assert words.startswith(
-        f"Least accurate: **Round + Coin**. KMEx is correct on 0.0% of its {failed.sum()} test images (95 % interval "
+        f"Least accurate: **Round + Coin**. KMEx is correct on 0.0% of its {failed.sum()} test images (95% interval "
     )
     assert f"against {1 - failed.mean():.1%} of all test images; less accurate than by chance." in words
     sections = matrix(shown, "Group")["sections"]

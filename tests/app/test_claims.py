@@ -326,7 +326,7 @@ def test_every_claim_is_tried() -> None:
 def test_the_effective_number_is_compared_with_chance_and_groups(effective: float, place: str) -> None:
     said = claims.effective_number(summary(effective=effective), 2)
     assert f"the effective number is {effective:.2f}, {place} the band of as many random" in said
-    assert "(1.25 to 1.35 in 95 % of draws)" in said
+    assert "(1.25 to 1.35 in 95% of draws)" in said
     assert "as many equidistant groups would score 2.00" in said
 
 

@@ -30,7 +30,7 @@ def test_agreement_is_compared_with_one_class_and_with_random_prototypes(
 ) -> None:
     found = audit.share("agreement", "KMEx decides as the black box", missed, 100, constant, drawn)
     assert (found.verdict, found.tone) == (verdict, tone)
-    assert f"Agreement ↑ **{100 - missed}.0%** (95 % interval " in found.text
+    assert f"Agreement ↑ **{100 - missed}.0%** (95% interval " in found.text
     assert f"KMEx decides as the black box in all but **{missed} of 100** test images." in found.text
     assert f"one class would reach {constant:.1%}" in found.chance
     assert ("random training images" in found.chance) == (drawn is not None)
@@ -74,7 +74,7 @@ def test_diversity_is_compared_with_random_images(effective: float, verdict: str
     assert found.verdict.startswith(verdict)
     assert found.tone == tone
     assert f"**{effective:.2f} of 2**" in found.text
-    assert "count as 1.25 to 1.35 (95 % of draws)" in found.chance
+    assert "count as 1.25 to 1.35 (95% of draws)" in found.chance
     assert ("means are closer together" in found.chance) == (tone == "bad")
     assert "means are" not in audit.diversity(summary(effective=1.2), 2, means=False).chance
 

@@ -57,7 +57,7 @@ def test_a_near_tie_is_named_with_both_similarities() -> None:
 @pytest.mark.parametrize(
     "distance",
     [[0.764, 0.765, 0.9, 0.81, 2, 3], [0.5, 0.5, 2, 2, 2, 2]],
-    ids=["6 % farther", "the second of the same class is near"],
+    ids=["6% farther", "the second of the same class is near"],
 )
 def test_a_clear_decision_is_no_near_tie(distance: list[float]) -> None:
     assert predictions.near_tie(explained(distance), CLASSES, NAMES, built_in=False) == ""
@@ -74,9 +74,9 @@ def test_a_model_of_its_own_ties_by_probability() -> None:
 
 def test_how_far_an_image_is_follows_its_rank() -> None:
     farther = "of the training images are farther from their nearest prototype than this image is."
-    assert predictions.how_near(0.73) == f"27 % {farther}"
-    assert predictions.how_near(0.9999) == f"1 % {farther}"  # never rounded to all or none
-    assert predictions.how_near(0.0004) == f"99 % {farther}"
+    assert predictions.how_near(0.73) == f"27% {farther}"
+    assert predictions.how_near(0.9999) == f"1% {farther}"  # never rounded to all or none
+    assert predictions.how_near(0.0004) == f"99% {farther}"
     assert predictions.how_near(1.0).startswith("Every training image is nearer")
     assert predictions.how_near(0.0).startswith("This image is nearer")
 
@@ -102,7 +102,7 @@ def test_a_verdict_names_both_predictions_and_the_true_class() -> None:
     assert said(other, 1).headline.endswith("so KMEx is wrong.")
     assert said(other, 0).headline.endswith("so the black box is wrong.")
     assert said(CLEAR).unusual == said(CLEAR).tie == said(CLEAR).likelier == ""
-    assert said(CLEAR).near.startswith("Not unusual: 50 % of the training images")
+    assert said(CLEAR).near.startswith("Not unusual: 50% of the training images")
 
 
 def test_without_a_black_box_none_is_named() -> None:
@@ -153,7 +153,7 @@ def test_distances_are_compared_with_those_of_training_images() -> None:
     prototypes = prototypes_of(np.eye(6, 4, dtype=np.float32), CLASSES)
     prototypes = dataclasses.replace(prototypes, distance_quantiles=np.linspace(0, 4, 101, dtype=np.float32))
     assert predictions.how_far(KMEX, prototypes, CLEAR, 2) == "distance 3.00, 1.5 × usual"
-    assert "2.00. The farthest 1 % of them are at 2.0 × usual or beyond." in predictions.usual(KMEX, prototypes)
+    assert "2.00. The farthest 1% of them are at 2.0 × usual or beyond." in predictions.usual(KMEX, prototypes)
     same = dataclasses.replace(prototypes, distance_quantiles=np.zeros(101, np.float32))
     assert predictions.how_far(KMEX, same, CLEAR, 2) == "distance 3.00"
     assert predictions.usual(KMEX, same) == ""

@@ -119,7 +119,7 @@ def test_all_metrics_without_maps_are_there_at_once(
     for name, kind in cheap.items():
         assert shown[f"{kind.title} {kind.arrow}"].startswith(kind.with_unit(found.metrics[name].mean or 0))
     assert "Black box: 96" in shown["Accuracy ↑"]
-    assert "95 % Wilson interval" in shown["Agreement ↑"]
+    assert "95% Wilson interval" in shown["Agreement ↑"]
     assert f"random images: {found.metrics['effective_random'].mean:.3f}" in shown["Effective number ↑"]
     assert [button.label for button in test.button if "Measure" in button.label] == ["Measure relevance maps of digits"]
 

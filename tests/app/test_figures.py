@@ -49,9 +49,9 @@ def test_curves_mark_the_chosen_number_and_do_not_blow_up_noise() -> None:
     accuracy = {trace.name: trace for trace in sweep_figure([found], 3, None, "accuracy_kmex").data}
     assert list(accuracy["Black box"].y) == [90, 90]
     assert list(accuracy["KMEx"].y) == pytest.approx([89, 89, 90.2])
-    assert list(accuracy["Random images (95 % of draws)"].y) == pytest.approx([80, 80, 80, 60, 60, 60])
+    assert list(accuracy["Random images (95% of draws)"].y) == pytest.approx([80, 80, 80, 60, 60, 60])
     effective = {trace.name: trace for trace in sweep_figure([found], 3, None, "effective").data}
-    band, groups = effective["Random images (95 % of draws)"], effective["Equidistant groups"]
+    band, groups = effective["Random images (95% of draws)"], effective["Equidistant groups"]
     assert list(band.x) == [1, 2, 3, 3, 2, 1]
     assert list(band.y) == [1.35, 1.35, 1.35, 1.25, 1.25, 1.25]
     assert list(groups.y) == [2, 2, 2]

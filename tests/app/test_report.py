@@ -134,7 +134,7 @@ def test_it_shows_what_the_store_has(subject: Subject, report: str) -> None:
         conversion.summary.agreement,
     ):
         assert value is not None
-        assert f"{100 * value:.1f} %" in text
+        assert f"{100 * value:.1f}%" in text
     assert reason(evidence, 3) in text
     assert subject.weights in text
     images = [attributes["data-image"] for attributes in page.of("img")]

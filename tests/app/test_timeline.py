@@ -36,7 +36,7 @@ def test_curves_are_those_of_the_charts() -> None:
         assert curve["values"] == pytest.approx(traces["KMEx"], abs=1e-3)
         assert [*curve["high"], *curve["low"][::-1]] == pytest.approx(traces["KMEx, interval"], abs=1e-3)
         low, high = curve["chance"]
-        assert [*high, *low[::-1]] == pytest.approx(traces["Random images (95 % of draws)"], abs=1e-3)
+        assert [*high, *low[::-1]] == pytest.approx(traces["Random images (95% of draws)"], abs=1e-3)
         assert (curve["title"], curve["better"]) == (CURVES[name].kind.title, "higher")
         bottom, top = curve["range"]
         assert bottom <= min(curve["low"])

@@ -21,7 +21,7 @@ PAGES = {
     "/explore?point=test-4": "Explore · digits · KMEx Explorer",
     "/explain?image=5&source=Upload": "Explain · digits · KMEx Explorer",
 }
-WIDTHS = ((1440, 900), (1024, 768), (720, 450), (390, 844))  # 720 × 450 is what 1440 × 900 leaves at 200 % zoom
+WIDTHS = ((1440, 900), (1024, 768), (720, 450), (390, 844))  # 720 × 450 is what 1440 × 900 leaves at 200% zoom
 
 
 def levels(page: Page) -> list[int]:

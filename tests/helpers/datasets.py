@@ -18,7 +18,7 @@ ATTRIBUTES = ("Even", "Below_Five", "Round", "Coin", "Rare")
 
 
 def with_attributes(data: ImageDataset) -> ImageDataset:
-    """The digits with attributes: three that follow from the digit, one of chance, one that 1 % of images have."""
+    """The digits with attributes: three that follow from the digit, one of chance, one that 1% of images have."""
     for at, split in enumerate(data.splits.values()):
         digit, random = split.labels, np.random.default_rng(at)
         columns = (

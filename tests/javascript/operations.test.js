@@ -95,11 +95,11 @@ test('scores are told before and after, with their direction, on both parts', ()
     lines.map(({ title }) => title),
     ['Accuracy ↑', 'Worst subgroup ↑', 'The subgroup that was the worst ↑'],
   );
-  assert.deepEqual(lines[0].scored, ['90.0', '91.0 %', 1]);
-  assert.deepEqual(lines[0].untouched, ['89.0', '88.0 %', -1]);
-  assert.deepEqual(lines[1].scored, ['70.0', '70.0 %', 0]);
-  assert.equal(lines[1].beside, 'cat with hat there: 60.0 %');
-  assert.equal(lines[1].about, 'now cat with hat, 1,040 images, 95 % interval 50.0 % to 75.0 %');
+  assert.deepEqual(lines[0].scored, ['90.0', '91.0%', 1]);
+  assert.deepEqual(lines[0].untouched, ['89.0', '88.0%', -1]);
+  assert.deepEqual(lines[1].scored, ['70.0', '70.0%', 0]);
+  assert.equal(lines[1].beside, 'cat with hat there: 60.0%');
+  assert.equal(lines[1].about, 'now cat with hat, 1,040 images, 95% interval 50.0% to 75.0%');
   const all = { ...scores, scored: part(0.91, 0.7, 0.5), untouched: part(0.88, 0.6, 0.5) };
   all.before = { scored: part(0.9, 0.7, 0.5), untouched: part(0.89, 0.5, 0.5) };
   assert.equal(scoreLines(all)[1].title, 'Agreement with the black box ↑');

@@ -88,7 +88,7 @@ test('prototypes are grouped by class and named by their place in it', () => {
 test('importance says counts, shares, errors and ghosts', () => {
   assert.equal(
     prototypes.importanceOf(layer, model, 1, 4800),
-    'The nearest prototype of 1,200 of the 4,800 training images of cat (25 %). ' +
+    'The nearest prototype of 1,200 of the 4,800 training images of cat (25%). ' +
       'It also attracts 1 training image of other classes.',
   );
   assert.equal(

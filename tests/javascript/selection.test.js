@@ -166,7 +166,7 @@ test('a selection tells what it has more of, with the counts it rests on', () =>
     [{ text: 'hat', images: 150, of: 200, share: 0.75, condition: 'attribute:hat' }],
   );
   assert.equal(found.facts[0].data, 240 / 2000);
-  assert.equal(found.sentence, '200 images: 75 % hat (data 12 %)');
+  assert.equal(found.sentence, '200 images: 75% hat (data 12%)');
   assert.match(found.test, /4 comparisons \(Bonferroni\)/);
   assert.deepEqual(facts(mask, { ...all, conditions: ['attribute:hat'] }).facts, []);
 });
@@ -190,5 +190,5 @@ test('an empty selection and one of all images tell nothing', () => {
 });
 
 test('small shares have a decimal', () => {
-  assert.deepEqual([0, 0.0004, 0.004, 0.0234, 1].map(percent), ['0 %', '< 0.1 %', '0.4 %', '2 %', '100 %']);
+  assert.deepEqual([0, 0.0004, 0.004, 0.0234, 1].map(percent), ['0%', '< 0.1%', '0.4%', '2%', '100%']);
 });

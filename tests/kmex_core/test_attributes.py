@@ -69,7 +69,7 @@ def test_what_the_network_cannot_see_and_what_is_rare_are_told(data: ImageDatase
 
 def test_findings_in_words(data: ImageDataset, made: Conversion) -> None:
     found = attributes.coverage(data.split("train"), made.prototypes)
-    # 50 random digits have the four frequent attributes, and the rare one in 0.91 % of images with 1 - (1 - 0.0091)^50
+    # 50 random digits have the four frequent attributes, and the rare one in 0.91% of images with 1 - (1 - 0.0091)^50
     assert found.chance.capture_rate[:4].tolist() == [1, 1, 1, 1]
     assert found.chance.capture_rate[4] == pytest.approx(1 - (1 - found.frequency[4]) ** 50, abs=0.09)
     beside = (

@@ -91,9 +91,9 @@ def test_text_says_units_directions_and_reasons() -> None:
     assert len({line.index("R34+KMEx") for line in lines[:1]}) == 1
     accuracy = next(line for line in lines if line.startswith("Accuracy ↑"))
     assert re.findall(r"[\d.]+ ± [\d.]+ %", accuracy) == [
-        "91.0 ± 1.4 %",
-        "99.4 ± 0.0 %",
-        "99.4 ± 0.0 %",
+        "91.0 ± 1.4%",
+        "99.4 ± 0.0%",
+        "99.4 ± 0.0%",
     ]
     assert "91.0 ± 1.4 % (k-means seeds)" in accuracy
     drop = next(line for line in lines if line.startswith("Average drop ↓"))
@@ -218,7 +218,7 @@ def test_accuracies_are_compared_on_the_same_images() -> None:
     assert found[0].text.startswith(f"Accuracy of one + KMEx minus that of one: {points} points on the same 200 ")
     none = dataclasses.replace(found[0], mean=-0.0001, low=-0.02, high=0.01)
     assert "one: 0.0 points" in none.text
-    assert "(95 % interval \N{MINUS SIGN}2.0 to +1.0," in none.text
+    assert "(95% interval \N{MINUS SIGN}2.0 to +1.0," in none.text
 
 
 @pytest.mark.parametrize(

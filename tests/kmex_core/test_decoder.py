@@ -244,7 +244,7 @@ CLEAR = np.where((SCENE == (200, 40, 40)).all(-1)[..., None], WHITE, SCENE)
 PLAIN = SCENE.copy()
 PLAIN[:8, :12] = (40, 60, 200)
 LARGE, WIDE = np.repeat(np.repeat(SCENE, 66, 0), 44, 1), np.repeat(np.repeat(SCENE, 2, 0), 60, 1)
-# cyan of 0, 50 and 100 % is L* = 100, 75 and 50
+# cyan of 0, 50 and 100% is L* = 100, 75 and 50
 INKED = np.select([ALPHA == 0, ALPHA == 255], [255, 119], 185).astype(np.uint8)
 SIXTEEN = np.random.default_rng(0).integers(0, 65536, (32, 48, 3)).astype(np.uint16)
 CMYK = Image.fromarray(SCENE).convert("CMYK")

@@ -66,7 +66,7 @@ def test_in_95_percent_of_tables_without_a_cause_no_group_is_beyond_the_band() -
         groups = metrics.group_accuracy(right, has, 5)
         chance = metrics.group_chance(right, labels, has, groups.groups, draws=100)
         beyond += bool((np.abs(groups.accuracy - chance.expected) > chance.limit * chance.deviation).any())
-    assert beyond <= 21, "more than 5 % of 200, three standard errors"
+    assert beyond <= 21, "more than 5% of 200, three standard errors"
 
 
 def test_without_an_error_nothing_is_beyond_chance() -> None:

@@ -75,7 +75,7 @@ def test_small_groups_are_found() -> None:
 @pytest.mark.parametrize("points", [smooth(400), grouped(400)[0]], ids=["smooth", "grouped"])
 def test_more_clusters_fit_better(points: np.ndarray) -> None:
     inertia = [kmeans(torch.from_numpy(points), k, seed=1).inertia for k in range(1, 25)]
-    # each is a local optimum: 0.5 % is left to that
+    # each is a local optimum: 0.5% is left to that
     assert (np.diff(inertia) < 0.005 * np.array(inertia[:-1])).all()
     assert (np.array(inertia[3:]) < inertia[:-3]).all()
 
@@ -227,7 +227,7 @@ def test_every_number_fits_as_well_as_the_best_of_ten_runs_of_scikit_learn(point
     theirs = np.array([KMeans(k, n_init=10, random_state=0).fit(points).inertia_ for k in ks])
     z = torch.from_numpy(points)
     ours = np.mean([[one.inertia for one in clusterings(z, ks, seed)] for seed in range(3)], 0)
-    # the best of ten is off by 1 % and more for some numbers itself: over all of them, that evens out
+    # the best of ten is off by 1% and more for some numbers itself: over all of them, that evens out
     assert (ours / theirs).mean() <= TOLERANCE, (ours / theirs).round(4)
     assert (ours / theirs).max() <= 1.025, (ours / theirs).round(4)
 

@@ -47,7 +47,7 @@ JOINER = plain_text.JOINER
         ("a\nb\x1b[31m", r"a␊b␛\[31m"),
         ("\u202eevil", "�evil"),
         # what needs nothing stays
-        ("resnet20_v2, 3.5 (digits-protopnet): 100 %", "resnet20_v2, 3.5 (digits-protopnet): 100 %"),
+        ("resnet20_v2, 3.5 (digits-protopnet): 100%", "resnet20_v2, 3.5 (digits-protopnet): 100%"),
     ],
 )  # fmt: skip
 def test_markdown_means_nothing_in_a_name(name: str, escaped: str) -> None:

@@ -131,10 +131,10 @@ def test_points_far_from_every_image_are_marked_wherever_they_land() -> None:
     assert marked[:90].mean() < 0.2
     inside = (drawn.test[90:] >= drawn.train.min(0)).all() and (drawn.test[90:] <= drawn.train.max(0)).all()
     assert inside  # which is why they are marked
-    # the limit by hand: 99 % of the fitted images are nearer to another one, up to what principal components leave out
+    # the limit by hand: 99% of the fitted images are nearer to another one, up to what principal components leave out
     z = train.z[drawn.sample].astype(float)
     apart = np.linalg.norm(z[:, None] - z, axis=2) + np.diag(np.full(len(z), np.inf))
     assert drawn.limit == pytest.approx(np.quantile(apart.min(1), 0.99), rel=0.02)
-    assert drawn.far[drawn.sample].sum() == 3  # 1 % of 300
+    assert drawn.far[drawn.sample].sum() == 3  # 1% of 300
     assert (projection.remoteness(drawn, far) > drawn.limit).all()
     assert (projection.remoteness(drawn, train.z[drawn.sample]) < 0.05 * drawn.limit).all()

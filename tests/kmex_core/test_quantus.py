@@ -91,7 +91,7 @@ def test_noise_is_max_sensitivity(kmex: KMEx, images: Tensor, pairs: tuple[Tenso
     checks = map_checks(kmex, [images], [kind], Reference(train, labels), COUNT)
 
     def drawn() -> Iterator[Tensor]:
-        # the same uniform noise of 1 % of the range of pixels for Quantus
+        # the same uniform noise of 1% of the range of pixels for Quantus
         for draw in range(DRAWS):
             noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(draw)) * 2 - 1
             yield images + noise.double() * NOISE * (HIGHEST - LOWEST)

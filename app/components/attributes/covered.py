@@ -27,7 +27,7 @@ from kmex_core.data.colours import class_colours
 KIND = "attribute"
 MOST_PAIRS = 50
 CHANCE = (
-    f"Chance: the middle 95 % of {metrics.DRAWS} draws of random training images, as many of each class as it has "
+    f"Chance: the middle 95% of {metrics.DRAWS} draws of random training images, as many of each class as it has "
     "prototypes."
 )
 COLOURS: dict[str, Literal["green", "off", "red"]] = {"better": "green", "within": "off", "worse": "red"}

@@ -66,7 +66,7 @@ def show_coverage_curves(chosen: Selection, total: int) -> None:
                 f"Coloured bands: ± one standard deviation over {len(SEEDS)} k-means seeds. For built-in prototypes, "
                 "each mark is a trained model; lines join models that differ only in their number of prototypes, with "
                 f"bands over trainings (one per seed). Grey: {CHANCE_NAME.lower()}, as many of each class as it has "
-                f"prototypes; mean and middle 95 % of {DRAWS} draws. A figure inside the grey band is no better than "
+                f"prototypes; mean and middle 95% of {DRAWS} draws. A figure inside the grey band is no better than "
                 "chance. Dotted vertical line: the number in the sidebar."
             )
             if not read_only():

@@ -37,9 +37,9 @@ def show_errors(chosen: Selection) -> None:
     overall = metrics.accuracy(read.conversion(chosen).test_predicted, data.split("test").labels)
     st.markdown(f"{claims.least_accurate(table, chosen.title, overall)}  \n{claims.groups_against_chance(table)}")
     st.caption(
-        f"Dot: accuracy of {chosen.title}; line: its 95 % Wilson interval"
+        f"Dot: accuracy of {chosen.title}; line: its 95% Wilson interval"
         f"{'; hollow square: black box' if 'accuracy_black_box' in table else ''}. Grey band: chance, if as many "
-        f"errors fell on random test images of the same classes; in 95 % of {metrics.DRAWS} draws, all {len(table):,} "
+        f"errors fell on random test images of the same classes; in 95% of {metrics.DRAWS} draws, all {len(table):,} "
         f"groups are inside their bands at once. Groups have at least {LEAST_IMAGES} test images; the order is by the "
         "upper end of the interval, so small groups do not dominate. Click a group or a mark to open its images in "
         "Explore."
@@ -60,8 +60,8 @@ def show_errors(chosen: Selection) -> None:
 def _heads(title: str, axis: float, beside: bool) -> list[Head]:
     return [
         Head("Accuracy ↑", title),
-        Head("Interval and chance", f"{axis:.0%} to 100 %"),
-        Head("By chance", "95 % of draws"),
+        Head("Interval and chance", f"{axis:.0%} to 100%"),
+        Head("By chance", "95% of draws"),
         Head("Wrong ↓", "of test images"),
         *([Head("Black box ↑", "accuracy")] if beside else []),
         Head("Verdict"),

@@ -22,7 +22,7 @@ COLUMNS = {
         f"kept_{name}": (
             f"Kept, {name} ↓",
             "Share of the images that keep their class when the most relevant pixels are replaced "
-            f"({name}), mean over 5 to 50 % of the pixels.",
+            f"({name}), mean over 5 to 50% of the pixels.",
             SHARE,
         )
         for name in REPLACEMENTS
@@ -31,20 +31,20 @@ COLUMNS = {
         f"inserted_{name}": (
             f"Inserted, {name} ↑",
             f"Share of the images that have their class when all but the most relevant pixels are replaced ({name}), "
-            "mean over 5 to 50 % of the pixels.",
+            "mean over 5 to 50% of the pixels.",
             SHARE,
         )
         for name in REPLACEMENTS
     },
     "specific": (
         "Specific ↑",
-        "Share of the images for which the maps against two rivals each hurt their own margin more. Chance: 50 %.",
+        "Share of the images for which the maps against two rivals each hurt their own margin more. Chance: 50%.",
         SHARE,
     ),
     "cosine": ("Cosine of rivals ↓", "Of the maps against two rivals; 1: the map ignores the rival.", "%.2f"),
     "sensitivity": (
         "Noise ↓",
-        "How far noise of 1 % moves the map, as a share of its length: the worst of 10 draws, median over images.",
+        "How far noise of 1% moves the map, as a share of its length: the worst of 10 draws, median over images.",
         "%.2f",
     ),
     "randomised": (

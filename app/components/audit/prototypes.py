@@ -29,7 +29,7 @@ def show_transparency(chosen: Selection, evaluation: Evaluation) -> None:
         show_numbers(evaluation, TRANSPARENCY)
         st.caption(
             "Each segment is a prototype: the share of its class's training images that it is the nearest prototype "
-            "of. The rest, up to 100 %, is nearest to prototypes of other classes. A diamond is a ghost."
+            "of. The rest, up to 100%, is nearest to prototypes of other classes. A diamond is a ghost."
         )
         by_class = table.groupby("class", sort=False)
         shown = by_class["ghost"].sum().sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]

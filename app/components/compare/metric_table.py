@@ -20,7 +20,7 @@ class Line:
     Attributes:
         label: the model.
         cells: by metric.
-        intervals: 95 % intervals, by metric.
+        intervals: 95% intervals, by metric.
         chance: by metric, what its value is beside, each with what it is called.
         href: where the label leads, "" for nowhere.
         note: what is shown instead of cells, "" for cells.
@@ -111,7 +111,7 @@ def _title(kind: Metric, line: Line, name: str, chance: Sequence[tuple[str, floa
     parts = []
     if name in line.intervals:
         low, high = line.intervals[name]
-        parts.append("exact" if low == high else f"95 % interval {kind.shown(low)} to {kind.shown(high)}")
+        parts.append("exact" if low == high else f"95% interval {kind.shown(low)} to {kind.shown(high)}")
     parts += [f"{words}: {kind.shown(value)}" for words, value in chance]
     about = escape("; ".join(parts))
     return f' title="{about}"' if parts else ""

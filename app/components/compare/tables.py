@@ -110,7 +110,7 @@ def _show_published(table: Sequence[Row]) -> None:
 
 def _show_notes(table: Sequence[Row]) -> None:
     st.caption(
-        "A bar begins at the smallest possible value; the line across it is the 95 % interval, the mark the chance "
+        "A bar begins at the smallest possible value; the line across it is the 95% interval, the mark the chance "
         "level. **Best** is said only where intervals tell the best value from the next one: of accuracy, the paired "
         "interval on the same test images. No interval: one run of k-means says nothing of the next one; choose three "
         "runs or more. –: not applicable or not measured. ±: standard deviation over what follows: images, k-means "

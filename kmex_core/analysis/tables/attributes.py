@@ -26,7 +26,7 @@ def curves_table(lines: Mapping[str, Curves]) -> pd.DataFrame:
 
     Returns:
         Columns `model`, `k`, `prototypes`, `seeds`; for each of `CURVES`, its mean over seeds and `<name>_std` (missing
-        for one seed); for each of `CHANCE`, `<name>_chance`, `<name>_chance_low`, `<name>_chance_high` (mean and 95 %
+        for one seed); for each of `CHANCE`, `<name>_chance`, `<name>_chance_low`, `<name>_chance_high` (mean and 95%
         of the draws of random training images) and `<name>_verdict` ("better", "within" or "worse").
     """
     rows = []
@@ -60,7 +60,7 @@ def attribute_table(covered: Coverage, curves: Curves | None = None) -> pd.DataF
     Returns:
         Columns `attribute`, `images`, `frequency`, `among_prototypes`, `prototypes`, `expected` (prototypes, if they
         were random training images of their classes), `beyond_chance` (whether `prototypes` differs from that by more
-        than the largest difference over all attributes does in 95 % of the draws), `captured`, `captured_chance` (share
+        than the largest difference over all attributes does in 95% of the draws), `captured`, `captured_chance` (share
         of the draws that capture it), `lift`, `told_apart` and, with curves, `first_k`, the median over seeds (missing
         where half of them never capture it).
     """
@@ -94,7 +94,7 @@ def subgroup_table(covered: Coverage) -> pd.DataFrame:
     Returns:
         Columns `subgroup`, `attribute`, `other`, `images`, `frequency`, `expected` (prototypes, if they were random
         training images of their classes), `prototypes`, `surplus` and `beyond_chance` (whether `surplus` is larger than
-        the largest of all pairs is in 95 % of the draws: one band for all, since some of many pairs leave their own by
+        the largest of all pairs is in 95% of the draws: one band for all, since some of many pairs leave their own by
         chance).
     """
     groups, expected = covered.subgroups, covered.chance.expected_pairs
@@ -118,8 +118,8 @@ def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) 
     """One row per attribute and per combination of two that at least `LEAST_IMAGES` test images have, worst first.
 
     Columns: `group`, `attribute`, `other` (its attributes; `other` is "" for one), `images`, `accuracy`, `low`, `high`
-    (95 % Wilson interval), `difference` (to all test images), `expected`, `chance_low`, `chance_high` (if errors fell
-    at random within each class: mean, and a simultaneous 95 % band for all groups), `verdict` ("better", "within" or
+    (95% Wilson interval), `difference` (to all test images), `expected`, `chance_low`, `chance_high` (if errors fell
+    at random within each class: mean, and a simultaneous 95% band for all groups), `verdict` ("better", "within" or
     "worse" than that), and with a black box `accuracy_black_box`, `low_black_box`, `high_black_box`. The worst is the
     one whose accuracy is lowest at best, at the upper end of its interval, so that a few images prove little.
 
@@ -210,7 +210,7 @@ def coverage_table(covered: Coverage, classes: Sequence[str]) -> pd.DataFrame:
 def correlation_table(covered: Coverage) -> pd.DataFrame:
     """One row per pair of attributes: columns `attribute`, `other`, their correlation among the training `images` and
     among the `prototypes`, and `beyond_chance` (whether these differ by more than the largest difference over all pairs
-    does in 95 % of the draws of random training images)."""
+    does in 95% of the draws of random training images)."""
     first, second = np.triu_indices(len(covered.names), 1)
     difference = np.abs(covered.correlation_prototypes - covered.correlation)[first, second]
     return pd.DataFrame(

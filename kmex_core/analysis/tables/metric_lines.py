@@ -17,7 +17,7 @@ class MetricLine:
     Attributes:
         metric: what it is.
         value: its value, with what its ± is over; "not computed" where it cannot be.
-        interval: its 95 % Wilson interval, "" where it has none.
+        interval: its 95% Wilson interval, "" where it has none.
         black_box: the black box's value with its interval, "" where there is none.
         chance: its chance levels, with their names.
         note: why it is not computed, or what it was compared with.
@@ -54,7 +54,7 @@ def metric_lines(evaluation: Evaluation, classes: int) -> list[MetricLine]:
         ]
         if name == "accuracy":
             chance.append(
-                f"the most frequent class every time: {100 * chance_accuracy(evaluation.labels, classes):.1f} %"
+                f"the most frequent class every time: {100 * chance_accuracy(evaluation.labels, classes):.1f}%"
             )
         lines.append(
             MetricLine(
@@ -70,8 +70,8 @@ def metric_lines(evaluation: Evaluation, classes: int) -> list[MetricLine]:
 
 
 def _interval(value: Measured | None) -> str:
-    """The 95 % interval in parentheses, in per cent; "" where there is none."""
+    """The 95% interval in parentheses, in per cent; "" where there is none."""
     if value is None or value.interval is None:
         return ""
     low, high = (100 * end for end in value.interval)
-    return f"({low:.1f} to {high:.1f} %)"
+    return f"({low:.1f} to {high:.1f}%)"

@@ -49,7 +49,7 @@ def sweep_table(sweeps: Mapping[int, Sweep], ks: Sequence[int] = ()) -> pd.DataF
         Columns `k`, `seed`, `accuracy_kmex`, `accuracy_black_box`, `agreement`, `ghosting`, `diversity` (fractions),
         `effective` (number per class), `coverage_radius`, `inertia` (over all classes), and their chance levels:
         `effective_random`, `random_accuracy` and `random_agreement` (of random training images in place of the
-        prototypes; the columns with `_low` and `_high` bound 95 % of draws) and `effective_equidistant` (of equidistant
+        prototypes; the columns with `_low` and `_high` bound 95% of draws) and `effective_equidistant` (of equidistant
         groups). Without a black box, the columns of its accuracy and of agreement are left out.
     """
     parts = []

@@ -58,7 +58,7 @@ class QuickDraw(DataSource):
         few = [
             f"{name} {len(images):,}" for name, images in zip(CLASSES, drawings, strict=True) if len(images) < PER_CLASS
         ]
-        note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80 % of each class are used for training."
+        note = f"Fewer than {PER_CLASS:,} drawings: {', '.join(few)}. 80% of each class are used for training."
         splits: dict[str, Split] = {
             "train": _split([images[:cut] for images, cut in zip(drawings, cuts, strict=True)]),
             "test": _split([images[cut:] for images, cut in zip(drawings, cuts, strict=True)]),

@@ -13,7 +13,7 @@ class CoverageRadius(SummaryMetric):
     title = "Coverage radius"
     better = "lower"
     about = (
-        "95 % of the test images are within this distance of their nearest prototype, in the embedding's unit. "
+        "95% of the test images are within this distance of their nearest prototype, in the embedding's unit. "
         "Comparable between numbers of prototypes of one network, not between networks."
     )
     place = 5

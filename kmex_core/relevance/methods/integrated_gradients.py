@@ -20,7 +20,7 @@ class IntegratedGradients(RelevanceMethod):
     """Integrated Gradients (Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017) from several
     baselines, each with the same say (see `paths.evenly`).
 
-    A path has 24 Gauss-Legendre points; where the sum of a map is then not within 1 % of what it should be (of the sum
+    A path has 24 Gauss-Legendre points; where the sum of a map is then not within 1% of what it should be (of the sum
     of its magnitudes), it is made anew with 96.
 
     Args:

@@ -22,7 +22,7 @@ class MaskedGradients(RelevanceMethod):
     (Owen's multilinear extension), as expected gradients (Erion et al., Nature Machine Intelligence 3, 2021) are for
     random baselines. Over all masks the sum would be the number for the image less its mean for the replacements, up
     to the curvature in a single pixel. 16 masks (8 for images of more than 64×64 pixels) leave an error of a few per
-    cent of the map's magnitude, up to 17 % on the demos; it is checked for each map.
+    cent of the map's magnitude, up to 17% on the demos; it is checked for each map.
     """
 
     name = "masked-gradients"

@@ -233,7 +233,7 @@ export class BoardView {
     this.drawLikenesses();
     say(this.prepared, [['Your picture: ', false], ...board.prepared]);
     say(this.usual, [...board.decides, [' ', false], ...board.usual]);
-    if (board.scale) this.usual.append(' On the bars, the solid mark is usual, the dotted one is that of the 1 %.');
+    if (board.scale) this.usual.append(' On the bars, the solid mark is usual, the dotted one is that of the 1%.');
     if (this.question) this.bars.replaceChildren(probabilities(board, this.question.data.model));
     this.hooks.placed(board.place && { place: board.place, url: board.seen, lines: board.lines });
   }

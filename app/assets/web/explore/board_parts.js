@@ -64,7 +64,7 @@ import { element } from '../dom.js';
 const MOST_BARS = 5;
 
 /** @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 /**
  * A sentence, as the parent's content.
@@ -110,7 +110,7 @@ export const titleParts = (prototype, model) => [prototypeTitle(prototype), ' of
 
 /** @param {Compared} prototype */
 const importance = ({ share, count }) =>
-  `Importance ${Math.round(100 * share)} % (${count.toLocaleString('en')} images)`;
+  `Importance ${Math.round(100 * share)}% (${count.toLocaleString('en')} images)`;
 
 /**
  * The warnings and the verdict, what matters most first.
@@ -283,8 +283,8 @@ function drawn(tag, attributes, parent) {
 export function marginCurve(curve) {
   const lines = curveLines(curve);
   const root = element('figure', { class: 'kx-curve' });
-  const words = (/** @type {number[]} */ values) => `${Math.round(100 * values[values.length - 1])} %`;
-  const replaced = `${Math.round(100 * lines.last)} %`;
+  const words = (/** @type {number[]} */ values) => `${Math.round(100 * values[values.length - 1])}%`;
+  const replaced = `${Math.round(100 * lines.last)}%`;
   const about =
     `Margin left after replacing ${replaced} of the pixels: ${words(curve.map)} by the map, ` +
     `${words(curve.random)} in random order, ${words(curve.brightness)} brightest first`;
@@ -294,8 +294,8 @@ export function marginCurve(curve) {
   picture.setAttribute('aria-label', about);
   root.append(picture);
   for (const [y, text] of /** @type {const} */ ([
-    [lines.all, '100 %'],
-    [lines.none, '0 %'],
+    [lines.all, '100%'],
+    [lines.none, '0%'],
   ])) {
     drawn('line', { x1: LEFT, x2: WIDE, y1: y, y2: y, class: 'kx-grid' }, picture);
     drawn('text', { x: LEFT - 4, y: y + 4, 'text-anchor': 'end', text }, picture);

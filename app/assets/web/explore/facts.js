@@ -63,7 +63,7 @@ export function facts(mask, { conditions = [], ...subject }) {
     facts: found,
     sentence: told.length ? `${number}: ${told.join(', ')}` : number,
     test:
-      `Beyond chance only: two-proportion z-test against the images outside the selection, at 5 % over all ` +
+      `Beyond chance only: two-proportion z-test against the images outside the selection, at 5% over all ` +
       `${compared.length} comparisons (Bonferroni).`,
   };
 }
@@ -135,6 +135,6 @@ export function erfc(x) {
  */
 export function percent(share) {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return '< 0.1 %';
-  return `${value > 0 && value < 1 ? value.toFixed(1) : Math.round(value)} %`;
+  if (value > 0 && value < 0.1) return '< 0.1%';
+  return `${value > 0 && value < 1 ? value.toFixed(1) : Math.round(value)}%`;
 }

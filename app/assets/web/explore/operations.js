@@ -215,10 +215,10 @@ export function scoreLines(scores) {
 
 /** @param {GroupScore} group */
 const interval = ({ name, images, low, high }) =>
-  `${name}, ${images.toLocaleString('en')} images, 95 % interval ${percent(low)} to ${percent(high)}`;
+  `${name}, ${images.toLocaleString('en')} images, 95% interval ${percent(low)} to ${percent(high)}`;
 
 /** @param {number | null} share */
 const points = (share) => (100 * (share ?? 0)).toFixed(1);
 
 /** @param {number | null} share */
-const percent = (share) => (share === null ? '–' : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (share === null ? '–' : `${(100 * share).toFixed(1)}%`);

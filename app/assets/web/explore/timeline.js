@@ -301,7 +301,7 @@ class Lane {
   show(i) {
     const { curve, ks } = this;
     say(this.value, i < 0 ? '' : valueWords(curve, ks, i));
-    say(this.chance, i < 0 ? '' : chanceWords(curve, i) || (curve.name === 'coverage' ? 'of 95 % of test images' : ''));
+    say(this.chance, i < 0 ? '' : chanceWords(curve, i) || (curve.name === 'coverage' ? 'of 95% of test images' : ''));
     this.dot.hidden = i < 0;
     if (i < 0) return;
     this.dot.style.left = `${100 * (placeOf(ks, ks[i]) ?? 0)}%`;

@@ -155,7 +155,7 @@ export function namedBy(cloud, layer, name) {
 export function aboutPrototype(layer, { names }, p) {
   const standing = layer.ghost[p]
     ? 'a ghost: not the nearest prototype of any image'
-    : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
+    : `${Math.round(100 * layer.share[p])}% of its class, ${count(layer.count[p])} images`;
   let number = 1; // in its class
   for (let q = 0; q < p; q++) number += Number(layer.class[q] === layer.class[p]);
   return {
