@@ -1,7 +1,7 @@
 # make app   sets up .venv, prepares the demo and opens the pages
 # make lint  style and types alone, in seconds
 # make test  the same set-up and what tests need, then make lint and all tests
-# make test-slow kills, damages, loads and fuzzes the product in numbers (at most 45 minutes)
+# make test-slow kills, damages, loads and fuzzes the product in numbers, and drives Explore on 60,000 images (at most 45 minutes)
 # make docs  builds the documentation into build/docs; any warning fails
 # make bench measures speed (slow; not part of the tests)
 # make compat tries networks and images of others, and writes docs/compatibility.md

@@ -52,7 +52,8 @@ def main() -> None:
         print(f"\n{name}")
         for row in found:
             limit = f"  (target ≤ {row['target']})" if "target" in row else ""
-            print(f"  {row['what']:72} {row['median']:9.3f} {row['unit']}{limit}")
+            high = f"  p95 {row['p95']:.3f}" if "p95" in row else ""
+            print(f"  {row['what']:88} {row['median']:9.3f} {row['unit']}{high}{limit}")
         machine = {
             "cores": os.cpu_count(),
             "processor": platform.machine(),

@@ -1,4 +1,4 @@
-"""How long one more edit of prototypes takes: what the server answers to the page Explore, with scores and layer."""
+"""How long one more edit of prototypes takes: what the server answers, and from the click to the scores on Explore."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import Page
 
 from app.workspace.answer import Asked
 from app.workspace.edits import edits
 from app.workspace.sources import source_text
+from benchmarks.browser import WAIT, new_page, opened, until_shown
+from benchmarks.map import NAME, map_shows, prepare
+from benchmarks.pages import ADDRESS, row, serving
 from benchmarks.sweep import mnist
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.store import Store
@@ -21,6 +25,7 @@ from kmex_core.stages.edits import EditSession, edits_of
 from kmex_core.stages.subject import Subject, subject_of
 
 EDITS, SEED = 60, 0
+HIDDEN = 25  # prototypes, one after the other, on the page
 TARGET = 0.3  # seconds
 
 
@@ -28,7 +33,11 @@ def measure() -> list[dict[str, Any]]:
     """Each edit of a mixed list, and undo and redo between them, on the digits and on MNIST (see `sweep.mnist`)."""
     with tempfile.TemporaryDirectory() as folder:
         subjects = {"digits": subject_of(Store(), "digits")} | mnist(Path(folder))
-        return [row for title, subject in subjects.items() for k in (10, 20) for row in measured(title, subject, k)]
+        rows = [row for title, subject in subjects.items() for k in (10, 20) for row in measured(title, subject, k)]
+    with tempfile.TemporaryDirectory() as folder, opened() as browser:
+        store = prepare(Path(folder))
+        with serving(store.root):
+            return [*rows, *on_page(new_page(browser), f"{ADDRESS}/explore?model={NAME}&k=5", 50)]
 
 
 def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
@@ -66,6 +75,39 @@ def measured(title: str, subject: Subject, k: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def on_page(page: Page, address: str, prototypes: int) -> list[dict[str, Any]]:
+    """The rows of hiding prototype after prototype on Explore; each is brought back and hidden again.
+
+    Args:
+        page: of `browser.new_page`.
+        address: of Explore, whose model it edits.
+        prototypes: how many there are.
+    """
+    page.goto(address)
+    page.wait_for_function(map_shows(prototypes), timeout=WAIT)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    seconds: dict[str, list[float]] = {"hide": [], "undo": [], "redo": [], "hide, of it waiting for the server": []}
+    scores = "!document.querySelector('.kx-edit-scores').hidden"
+    for done in range(HIDDEN):
+        left = prototypes - done
+        page.locator(".kx-proto:visible").nth(7 * done % left).click()
+        for op, after in (("hide", left - 1), ("undo", left), ("redo", left - 1)):
+            time.sleep(0.7)  # from a page at rest
+            page.evaluate("performance.clearResourceTimings()")
+            shown = map_shows(after) + (f" && {scores}" if left - after or done else "")
+            button = page.get_by_role("button", name=op.capitalize(), exact=True)
+            seconds[op] += until_shown(page, "click", button.click, shown)
+            if op == "hide":
+                seconds["hide, of it waiting for the server"].append(page.evaluate(_WAITED))
+    return [row(f"an edit on Explore, 60,000 images: {what}", values, TARGET) for what, values in seconds.items()]
+
+
+_WAITED = """() => {
+  const [asked] = performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/edits'));
+  return (asked.responseEnd - asked.requestStart) / 1000;
+}"""
 
 
 def answered(subject: Subject, source: KMeans, operations: list[Operation]) -> tuple[float, float]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from benchmarks.pages import ADDRESS, WAIT, row, start_server, until_up
+from app.selection import SWEEP_SEEDS
+from benchmarks.browser import WAIT, new_page, opened, until_shown
+from benchmarks.pages import ADDRESS, row, serving
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry as datasets
@@ -52,23 +54,17 @@ def prepare(folder: Path) -> Store:
     black_box = models.load(store, "digits")
     info = dataclasses.replace(black_box.info, name=NAME, dataset=str(folder), embedded=False)
     models.save(store, info, black_box.model)
-    data = dataset_of(info)
-    Subject(store, info, data).embedding_map().get()
-    for k in range(1, 11):
-        Subject(store, info, data).conversion(KMeans(k)).get()
+    subject = Subject(store, info, dataset_of(info))
+    subject.embedding_map().get()
+    for seed in SWEEP_SEEDS:
+        subject.sweep(KMeans(1, seed)).get()
+    subject.suggestion().get()
     return store
 
 
 KS = range(1, 11)
+REACH = 20  # of the timeline
 COLOURS = ("Class", "Right / wrong", "Prototype", "Confidence")
-_PRESS = """async (key) => {
-  const frame = () => new Promise(requestAnimationFrame);
-  const start = performance.now();
-  document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
-  await frame();  // the map draws in this one, as it has asked before
-  await frame();  // and the screen has it in this one
-  return (performance.now() - start) / 1000;
-}"""
 _FRAMES = """() => {
   window.frames = [];
   const frame = (now) => { window.frames.push(now); window.counting = requestAnimationFrame(frame); };
@@ -76,43 +72,49 @@ _FRAMES = """() => {
 }"""
 
 
-def _drawn(prototypes: int) -> str:
+def map_shows(prototypes: int) -> str:
+    """Whether the map of Explore has so many prototypes, in JavaScript."""
     return (
         "(document.querySelector('.kx-map canvas[role=img]')?.getAttribute('aria-label') ?? '')"
         f".includes(' and {prototypes} prototypes')"
     )
 
 
-def _p95(values: list[float]) -> float:
-    return round(sorted(values)[int(0.95 * (len(values) - 1))], 3)
+def _panel_shows(k: int) -> str:
+    return f"document.querySelectorAll('.kx-proto-class:first-child .kx-proto').length === {k}"
 
 
 def explore(page: Page, address: str, classes: int) -> list[dict[str, Any]]:
-    """Steps of the timeline in each colouring, and dragging the map, with layers that are here.
+    """Dragging the timeline in each colouring, and dragging the map, with layers that are here.
 
     Args:
-        page: of a browser.
+        page: of `browser.new_page`.
         address: of Explore with `k=1`.
         classes: how many the model has.
     """
     page.goto(address)
-    page.wait_for_function(_drawn(classes), timeout=WAIT)
-    slider = page.locator(".kx-timeline-slider")
-    for k in KS[1:]:  # fetched now
-        slider.press("ArrowRight")
-        page.wait_for_function(_drawn(classes * k), timeout=WAIT)
+    page.wait_for_function(f"document.querySelectorAll('.kx-timeline .kx-ready').length === {REACH}", timeout=WAIT)
+    box = page.locator(".kx-timeline-scale").bounding_box()
+    assert box is not None
+    x, y, step = box["x"], box["y"] + box["height"] / 2, box["width"] / (REACH - 1)
     rows = []
     for colour in COLOURS:
         page.get_by_role("button", name=colour, exact=True).click()
         time.sleep(2)
-        slider.focus()
+        page.mouse.move(x, y)
+        page.mouse.down()
         seconds = []
-        for key in ("ArrowLeft", "ArrowRight") * 2:
-            for _ in KS[1:]:
-                seconds.append(page.evaluate(_PRESS, key))
-                time.sleep(0.1)
-        what = f"a step of the timeline, coloured by {colour.lower()}: to the frame that shows it"
-        rows.append(row(what, seconds, 0.05) | {"p95": _p95(seconds)})
+        for k in [*KS[1:], *KS[-2::-1]] * 3:
+            time.sleep(0.2)  # from a page at rest
+            shown = f"{map_shows(classes * k)} && {_panel_shows(k)}"
+            seconds += until_shown(page, "pointermove", partial(page.mouse.move, x + step * (k - 1), y), shown)
+        page.mouse.up()
+        what = f"a step of dragging the timeline, coloured by {colour.lower()}: to the frame with its map and panel"
+        rows.append(row(what, seconds, 0.05))
+    return [*rows, row("dragging the map: a frame", _frames(page), 0.05)]
+
+
+def _frames(page: Page) -> list[float]:
     box = page.locator(".kx-map").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
@@ -124,8 +126,7 @@ def explore(page: Page, address: str, classes: int) -> list[dict[str, Any]]:
         time.sleep(0.016)
     frames = page.evaluate("() => { cancelAnimationFrame(window.counting); return window.frames; }")
     page.mouse.up()
-    seconds = [float(after - before) / 1000 for before, after in itertools.pairwise(frames)]
-    return [*rows, row("dragging the map: a frame", seconds, 0.05) | {"p95": _p95(seconds)}]
+    return [float(after - before) / 1000 for before, after in itertools.pairwise(frames)]
 
 
 def _until(page: Page, condition: str, act: Callable[[], object]) -> float:
@@ -138,16 +139,10 @@ def _until(page: Page, condition: str, act: Callable[[], object]) -> float:
 
 def measure() -> list[dict[str, Any]]:
     """The timeline and the map of Explore, and a gallery of 100."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("There is no chromium here: install Debian's package chromium.")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, opened() as browser:
         store = prepare(Path(folder))
-        server = start_server(store.root)
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        try:
-            until_up()
-            page = browser.new_page(bypass_csp=True, viewport={"width": 1440, "height": 900})
+        with serving(store.root):
+            page = new_page(browser)
             found = explore(page, f"{ADDRESS}/explore?dataset={Path(folder).name}&model={NAME}&k=1", 10)
             page.goto(f"{ADDRESS}/explain?dataset={Path(folder).name}&model={NAME}&k=10")
             page.get_by_role("link", name="Prototypes", exact=True).wait_for(timeout=WAIT)
@@ -158,8 +153,4 @@ def measure() -> list[dict[str, Any]]:
                 page.get_by_role("link", name="Explain", exact=True).click()
                 page.wait_for_function("!document.querySelector('.kx-gallery')", timeout=WAIT)
                 gallery.append(_until(page, pictures, page.get_by_role("link", name="Prototypes", exact=True).click))
-        finally:
-            server.terminate()
-            server.wait()
-            browser.close()
     return [*found, row("a gallery of 100 prototypes: click to all cards", gallery, 1)]

@@ -69,3 +69,11 @@ def test_every_file_is_type_checked_and_imports_what_is_there(path: Path) -> Non
     for name in re.findall(r"^(?:import|\}) .*from '([^']+)';$", text, re.MULTILINE):
         assert name.startswith(("./", "../")), f"a browser finds no {name}"
         assert (path.parent / name).is_file(), name
+
+
+@pytest.mark.parametrize(
+    "path", [WEB / "explore.css", *sorted((WEB / "explore").glob("*.css"))], ids=lambda path: path.name
+)
+def test_explore_follows_its_own_width(path: Path) -> None:
+    """A sidebar or a notebook is beside it, so the window's width says nothing."""
+    assert not re.search(r"@media[^{]*width", path.read_text())

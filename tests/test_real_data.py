@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,16 +13,9 @@ from kmex_core.models import training
 from kmex_core.prototypes.source import KMeans
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.paths import REAL_DATA
+from tests.helpers.paths import real
 
 pytestmark = pytest.mark.real_data
-
-
-def real(*parts: str) -> Path:
-    path = REAL_DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"The real data set {path} is not here: set KMEX_TEST_DATA to the folder that has it.")
-    return path
 
 
 def test_mnist() -> None:

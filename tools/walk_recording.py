@@ -23,7 +23,8 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser.conftest import BROWSERS, FLAGS  # noqa: E402
+from benchmarks.browser import BROWSERS  # noqa: E402
+from tests.browser.conftest import FLAGS  # noqa: E402
 from tests.helpers.browser import settled, watched  # noqa: E402
 from tests.helpers.servers import dashboard  # noqa: E402
 from tools import walk_captions as captions  # noqa: E402

@@ -63,6 +63,7 @@ def difference(predicted: np.ndarray, reference: np.ndarray, labels: np.ndarray)
     p = paired_p_value(right, reference_right)
     beyond = p < LEVEL
     text = f"{more / len(labels) * 100:+.1f} points, {more:+,} of {len(labels):,}" if more else "equally many correct"
+    text = text.replace("-", "−")
     verdict = "significant" if beyond else "not significant"
     about = (
         f"{gained:,} images are correct only with KMEx, {lost:,} only with the black box. This is {verdict} "
@@ -127,11 +128,11 @@ def concepts(concept_map: ConceptMap, class_names: Sequence[str], label: int) ->
 
     of_class = dict(zip(concept_map.nearest.flat, concept_map.classes.flat, strict=True))
     shares = list(concept_map.shares.items())
-    listed = [f"prototype {p} of {markdown(class_names[of_class[p]])} ({share:.0%})" for p, share in shares[:MENTIONED]]
+    listed = [f"number {p} of {markdown(class_names[of_class[p]])} ({share:.0%})" for p, share in shares[:MENTIONED]]
     return (
         f"By mean similarity, the image is {named(concept_map.predicted)}; by majority vote, "
         f"{named(concept_map.voted)}, with {concept_map.votes[concept_map.voted]:,} of {concept_map.nearest.size:,} "
-        f"patches. Most frequent of its {len(shares):,} prototypes: {', '.join(listed)}."
+        f"patches. Most frequent of its {len(shares):,} patch prototypes: {', '.join(listed)}."
     )
 
 

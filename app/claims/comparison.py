@@ -37,8 +37,9 @@ def diversity_conflict(evaluations: Sequence[Evaluation]) -> list[str]:
         if any(of_other >= published for _, of_other, _ in others):
             continue
         found.append(
+            f"Of the {len(known)} models with {'built-in prototypes' if built_in else 'the prototypes of KMEx'}, "
             f"**{markdown(label)}** has the highest effective number ({effective:.3f}) and the worst "
-            f"{METRICS['diversity_reference'].title} ({published:.3f}) of {len(known)} models. "
+            f"{METRICS['diversity_reference'].title} ({published:.3f}). "
             + _reason(published, exact, [of_other for _, _, of_other in others])
         )
     return found

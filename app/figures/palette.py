@@ -33,7 +33,7 @@ LIGHT = Theme(page="#ffffff", ink="#31333f", accent="#2f6f9f")
 # Streamlit's primary colour carries white text on a dark page, and is too dark for text of its own (WCAG 1.4.3)
 DARK = Theme(page="#171614", ink="#fafafa", accent="#8cc4f2")
 # on the map: what is as expected, what is wrong, what is not known, and six steps from low to high
-_PLAIN, _WRONG, _UNKNOWN = ("#8b98a5", "#6f7d8a"), ("#b3211a", "#ff9a85"), ("#cdd2d7", "#40474e")
+_PLAIN, _WRONG, _UNKNOWN = ("#8b98a5", "#8494a3"), ("#b3211a", "#ff9a85"), ("#cdd2d7", "#40474e")
 _STEPS = (
     ("#c98718", "#b06a10"),
     ("#86912b", "#8f9a1c"),

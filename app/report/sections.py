@@ -11,6 +11,7 @@ import numpy as np
 
 from app import claims
 from app.figures.diagram import DIAGRAM_ALT, diagram
+from app.prototype_names import prototype_title
 from app.report.data import Results
 from app.report.markup import Child, Markup, escaped, joined, sentences, table, tag
 from app.report.pictures import Thumbnails, picture
@@ -134,7 +135,7 @@ def prototypes(results: Results, thumbnails: Thumbnails) -> Section:
         of_class = np.flatnonzero(found.classes == label).tolist()
         shown = thumbnails.add("train", (int(found.exemplar[p]) for p in of_class))
         without += 0 if shown else len(of_class)
-        cards = [_card(results, p, name, shown) for p in of_class]
+        cards = [_card(results, p, shown) for p in of_class]
         rows.append(class_row(name, colours[label], f"{found.class_size[label]:,} training images", cards))
     left_out = f"{without:,} pictures are left out to keep this file small." if without else ""
     return Section(
@@ -142,11 +143,11 @@ def prototypes(results: Results, thumbnails: Thumbnails) -> Section:
     )
 
 
-def _card(results: Results, p: int, name: str, shown: bool) -> Markup:
+def _card(results: Results, p: int, shown: bool) -> Markup:
     found = results.conversion.prototypes
     image, ghost = int(found.exemplar[p]), bool(found.ghost[p])
     text = "ghost" if ghost else f"{found.importance[p]:.1%} ({found.count[p]:,})"
-    about = f"Exemplar of prototype {p} of {name}: training image {image}"
+    about = f"{prototype_title(p, found.classes, results.info.class_names)}, exemplar: training image {image}"
     return tag(
         "figure",
         picture(image, about) if shown and image >= 0 else tag("span", "no picture", class_="none"),

@@ -14,8 +14,8 @@ from app.components.shared.prototype_card import show_prototype_images, show_pro
 from app.components.shared.prototype_list import choose_order, show_downloads, show_list
 from app.components.shared.title import show_title
 from app.explore_links import explore_address
-from app.prototype_names import missing_prototype, prototype_index, prototype_name
-from app.wording import EXEMPLARS, EXPLAIN
+from app.prototype_names import missing_prototype, prototype_index, prototype_name, prototype_title
+from app.wording import EXEMPLARS, EXPLAIN, IMPORTANCE
 
 chosen = state.selection()
 info = chosen.model
@@ -33,7 +33,7 @@ if p is None:
     if named:
         why = missing_prototype(named, converted.prototypes.classes, info.class_names)
         links.refuse("prototype", named, f"{why} All prototypes are shown instead.")
-    st.markdown(f"{EXEMPLARS} Click a prototype for details.")
+    st.markdown(f"{EXEMPLARS} {IMPORTANCE} Click a prototype for details.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         classes = choose_classes(info)
@@ -45,7 +45,7 @@ if p is None:
     if chosen.is_kmex:
         show_patches(chosen)
 else:
-    show_title(f"Prototype {p}")
+    show_title(prototype_title(p, converted.prototypes.classes, info.class_names))
     if st.button("All prototypes", icon=":material/arrow_back:"):
         links.pick_prototype("")
         st.rerun()

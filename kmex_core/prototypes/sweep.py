@@ -133,11 +133,12 @@ def class_exemplars(z: np.ndarray, cluster: np.ndarray, counts: np.ndarray) -> n
         cluster: (S, n), counts: (S,), as in `Sweep`.
     """
     found = np.full((len(counts), len(counts)), NONE, dtype=np.int64)
+    z = z.astype(np.float64)
+    squares = (z**2).sum(1)
     for step, count in enumerate(counts.tolist()):
-        for number in range(count):
-            members = np.flatnonzero(cluster[step] == number)
-            apart = z[members] - z[members].mean(0, dtype=np.float64)
-            found[step, number] = members[(apart**2).sum(1).argmin()]
+        centers = np.stack([z[cluster[step] == number].mean(0) for number in range(count)])
+        # its image may be nearer to another prototype, as the exemplar of `Prototypes` may
+        found[step, :count] = (squares[:, None] - 2 * z @ centers.T).argmin(0)
     return found
 
 

@@ -163,7 +163,7 @@ def test_a_planted_subgroup_is_named_first_and_is_one_entry(
     sections = matrix(shown, "Group")["sections"]
     assert sections[0]["title"] == "Less accurate than by chance"
     first = sections[0]["rows"][0]
-    assert first["fold"].startswith("+ anything: ")
+    assert first["fold"].startswith("with another attribute: ")
     assert first["rows"][0]["title"] in ("+ Coin", "+ Round")
     assert first["rows"][0]["conditions"] == ["attribute:Round", "attribute:Coin", "split:test"]
     wrong = next(cell for cell in first["rows"][0]["cells"] if "wrong" in cell["conditions"])

@@ -94,8 +94,7 @@ def test_what_the_patches_of_an_image_say() -> None:
     drawn = ConceptMap(nearest, nearest // 2, np.zeros((2, 3)), np.zeros(3), np.array([3, 2, 1]), 1, 0)
     assert claims.concepts(drawn, NAMES, 1) == (
         "By mean similarity, the image is **bee** (correct); by majority vote, **ant** (wrong), with 3 of 6 patches. "
-        "Most frequent of its 3 prototypes: prototype 0 of ant (50%), prototype 2 of bee (33%), prototype 5 of cat "
-        "(17%)."
+        "Most frequent of its 3 patch prototypes: number 0 of ant (50%), number 2 of bee (33%), number 5 of cat (17%)."
     )
     assert "**cat** (correct)" in claims.concepts(dataclasses.replace(drawn, voted=2), NAMES, 2)
 

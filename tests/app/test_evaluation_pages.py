@@ -301,7 +301,8 @@ def image_links(test: AppTest) -> list[str]:
 def compared(test: AppTest) -> pd.DataFrame:
     """The tables of the page Compare as one: models by metrics, with the value of each cell."""
     parts = []
-    for body in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+    for html in (one.proto.body for one in test.get("html") if 'class="kx-compare"' in one.proto.body):
+        body = html.replace("\u00a0", " ")
         head, *lines = ElementTree.fromstring(body).iter("tr")
         first, *columns = [cell.text for cell in head]
         assert first == "Model"
@@ -396,7 +397,9 @@ def test_two_models_are_compared_image_by_image(page: Page, demo: Store) -> None
     shared = (one.prototypes.activated == 40) & (other.prototypes.activated == 41) & (labels == 8)
     assert counts[0, 1] == shared.sum()
     cell = healthy(page("compare", part=PARTS[PAIR], b="digits-protovae + KMEx", of="8", cell="8.0.1"))
-    assert any("prototype 8.0 of digits + KMEx in Explore" in each.proto.body for each in cell.get("html"))
+    assert any(
+        "Prototype 1 of 8 by digits + KMEx: all its images in Explore" in each.proto.body for each in cell.get("html")
+    )
     healthy(page("compare", part=PARTS[PAIR], cell="9999.x.1"))
     same = healthy(page("compare", part=PARTS[PAIR], a="digits + KMEx", b="digits + KMEx"))
     assert any("Choose two different rows" in each.value for each in same.info)
@@ -428,7 +431,8 @@ def test_a_model_on_its_own_is_shown_by_its_own_prototypes(page: Page, demo: Sto
     assert count > 0
     assert f"{count} of {len(made.prototypes)} prototypes are ghosts" in shown
     test = healthy(page("prototypes", model="digits-protovae", kmex="false", prototype="3.1"))
-    assert any("number 2 of 5 of class **3**" in one.value for one in test.markdown)
+    assert test.title[0].value == "Prototype 2 of 3"
+    assert any("One of 5 prototypes of **3**" in one.value for one in test.markdown)
     assert test.expander[0].label == "Class weights"
     wrong = int(np.flatnonzero(made.test_predicted != dataset_of(info).split("test").labels)[0])
     test = healthy(page("explain", model="digits-protovae", kmex="false", image=str(wrong)))

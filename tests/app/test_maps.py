@@ -158,7 +158,7 @@ def test_a_prototype_has_a_page_of_its_own(
     real = read.attracted
     monkeypatch.setattr(read, "attracted", lambda *given: (real(*given)[0], np.array([4, 9])))
     test = healthy(page("prototypes", prototype=f"{p // 5}.{p % 5}"))
-    assert test.title[0].value == f"Prototype {p}"
+    assert test.title[0].value == "Prototype 3 of 3"
     shown = links(test)
     assert shown["Show on the map"]["point"] == ["prototype-3.2"]
     assert shown["Explain with relevance maps"]["training"] == [str(prototypes.exemplar[p])]

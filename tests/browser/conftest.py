@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from benchmarks.browser import BROWSERS
 from tests.helpers.browser import profile, visit
 from tests.helpers.servers import dashboard
 
-# the first is Chromium without its own windows, menus and background services, at half the processor time per page
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--force-prefers-reduced-motion"]  # animations without a GPU keep a core busy
 

@@ -17,7 +17,7 @@ PAGES = {
     "/": "KMEx Explorer",
     "/models": "Data and models · KMEx Explorer",
     "/new": "New · KMEx Explorer",
-    "/prototypes?prototype=3.1": "Prototype 16 · digits · KMEx Explorer",
+    "/prototypes?prototype=3.1": "Prototype 2 of 3 · digits · KMEx Explorer",
     "/explore?point=test-4": "Explore · digits · KMEx Explorer",
     "/explain?image=5&source=Upload": "Explain · digits · KMEx Explorer",
 }

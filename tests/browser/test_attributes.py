@@ -85,7 +85,7 @@ def test_the_worst_cause_is_one_entry_that_keys_unfold(page: Page, tmp_path: Pat
     entry = page.get_by_role("link", name=re.compile("^Sunglasses: open its"))
     entry.focus()
     page.keyboard.press("ArrowRight")
-    fold = page.get_by_role("button", name=re.compile(r"\+ anything: \d+ groups, 3 below chance"))
+    fold = page.get_by_role("button", name=re.compile(r"with another attribute: \d+ groups, 3 below chance"))
     expect(fold).to_be_focused()
     page.keyboard.press("Enter")
     expect(fold).to_have_attribute("aria-expanded", "true")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import re
 from collections.abc import Iterator
@@ -13,28 +12,19 @@ from playwright.sync_api import Browser, Page, expect
 
 from kmex_core.base.store import Store
 from kmex_core.stages import versions
-from tests.helpers.browser import no_sideways_scrolling, place_on_map, serious, settled
+from tests.helpers.browser import (
+    PROTOTYPES,
+    SLIDER,
+    drop,
+    explore,
+    no_sideways_scrolling,
+    outline,
+    place_on_map,
+    serious,
+)
 from tests.helpers.pictures import encoded, striped
 
 pytestmark = pytest.mark.browser
-
-SLIDER = ".kx-timeline-slider"
-PROTOTYPES = ".kx-proto:visible"
-DROP = """([content, name]) => {
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type: 'image/png' }));
-  const target = document.querySelector('.kx-explore');
-  for (const kind of ['dragenter', 'dragover', 'drop']) {
-    target.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
-  }
-}"""
-
-
-def explore(page: Page, query: str = "model=digits") -> None:
-    page.goto(f"/explore?{query}")
-    expect(page.locator(SLIDER)).to_have_attribute("aria-busy", "false")
-    settled(page)
 
 
 def test_dragging_the_timeline_is_live_and_its_release_is_in_the_link(page: Page) -> None:
@@ -65,14 +55,7 @@ def test_dragging_the_timeline_is_live_and_its_release_is_in_the_link(page: Page
 
 def test_a_lasso_selects_and_its_images_can_be_kept(page: Page) -> None:
     explore(page)
-    x, y = place_on_map(page, "prototype-12")
-    page.keyboard.down("Shift")
-    page.mouse.move(x - 60, y - 60)
-    page.mouse.down()
-    for right, down in ((60, -60), (60, 60), (-60, 60), (-60, -60)):
-        page.mouse.move(x + right, y + down, steps=6)
-    page.mouse.up()
-    page.keyboard.up("Shift")
+    outline(page, place_on_map(page, "prototype-12"), 60)
     expect(page).to_have_url(re.compile(r"select=lasso"))
     heading = page.get_by_role("heading", name=re.compile(r"^[\d,]+ images? of 1,797$"))
     expect(heading).to_be_visible()
@@ -107,8 +90,7 @@ def test_a_prototype_on_the_map_has_a_card_which_the_link_opens(page: Page) -> N
 
 def test_a_picture_that_is_dropped_lands_on_the_map_and_stays_over_a_reload(page: Page) -> None:
     explore(page)
-    content = base64.b64encode(encoded(striped(0, 1, 40, 3)[0])).decode()
-    page.evaluate(DROP, [content, "<b>odd name</b>.png"])
+    drop(page, encoded(striped(0, 1, 40, 3)[0]), "<b>odd name</b>.png")
     verdict = page.locator(".kx-board-body")
     expect(verdict).to_contain_text("predict")
     expect(page).to_have_url(re.compile(r"picture=[0-9a-f]{8,}"))
@@ -124,7 +106,7 @@ def test_what_is_no_picture_is_told(browser: Browser, server: str) -> None:
     context = browser.new_context(base_url=server)  # `page` takes no refusal
     page = context.new_page()
     explore(page)
-    page.evaluate(DROP, [base64.b64encode(b"no picture at all").decode(), "x.png"])
+    drop(page, b"no picture at all", "x.png")
     expect(page.locator(".kx-board")).to_contain_text("x.png")
     expect(page).not_to_have_url(re.compile("picture="))
     context.close()

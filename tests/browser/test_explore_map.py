@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.browser import CANVAS, place_on_map, profile, settled
+from tests.helpers.browser import CANVAS, outline, place_on_map, profile, settled
 
 pytestmark = pytest.mark.browser
 
@@ -20,18 +20,6 @@ def opened(page: Page) -> None:
     settled(page)
 
 
-def outline(page: Page, around: str, reach: float) -> None:
-    """Draw around something, with Shift held."""
-    x, y = place_on_map(page, around)
-    page.keyboard.down("Shift")
-    page.mouse.move(x - reach, y - reach)
-    page.mouse.down()
-    for right, down in ((reach, -reach), (reach, reach), (-reach, reach), (-reach, -0.5 * reach)):
-        page.mouse.move(x + right, y + down, steps=4)
-    page.mouse.up()
-    page.keyboard.up("Shift")
-
-
 def test_pointing_picking_outlining_and_the_legend(page: Page) -> None:
     opened(page)
     page.mouse.move(*place_on_map(page, "prototype-12"))
@@ -39,7 +27,7 @@ def test_pointing_picking_outlining_and_the_legend(page: Page) -> None:
     expect(page.locator(f"{TIP} img")).to_have_js_property("complete", True)
     page.mouse.click(*place_on_map(page, "prototype-12"))
     expect(page).to_have_url(re.compile(r"point=prototype-2\.2"))
-    outline(page, "prototype-12", 60)
+    outline(page, place_on_map(page, "prototype-12"), 60)
     expect(page).to_have_url(re.compile(r"select=lasso%3A(-?[\d.]+_?){6,120}"))
     expect(page.get_by_text(re.compile(r"^[1-9][\d,]* images of 1,797"))).to_be_visible()
 
@@ -86,6 +74,6 @@ def test_without_webgl_a_sample_is_drawn(browser: Browser, server: str) -> None:
     expect(page.get_by_text("This browser has no WebGL: the map draws a sample")).to_be_visible()
     page.mouse.move(*place_on_map(page, "prototype-12"))
     expect(page.locator(TIP)).to_contain_text("Prototype 3 of 2")
-    outline(page, "prototype-12", 60)
+    outline(page, place_on_map(page, "prototype-12"), 60)
     expect(page).to_have_url(re.compile("select=lasso"))
     context.close()

@@ -67,12 +67,12 @@ def walk(page: Page, address: str, pages: Mapping[str, str] = LAST) -> None:
     assert target.startswith(f"{address}/prototypes?"), target
     link.click()
     page.wait_for_url(re.compile(re.escape(address) + r"/prototypes\?.*prototype=0\.2"))
-    expect(page.get_by_role("heading", name="Prototype 2")).to_be_visible()
+    expect(page.get_by_role("heading", name="Prototype 3 of 0")).to_be_visible()
     page.get_by_role("link", name="Explain with relevance maps").click()
     page.wait_for_url(re.compile(re.escape(address) + r"/explain\?"))
     explained(page)
     page.goto(target)
-    expect(page.get_by_role("heading", name="Prototype 2")).to_be_visible()
+    expect(page.get_by_role("heading", name="Prototype 3 of 0")).to_be_visible()
     settled(page)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 CARDS = ".kx-card"
 CANVAS = ".kx-map canvas[role=img]"
 PICK = "Drop, paste or pick a picture"
+SLIDER = ".kx-timeline-slider"
+PROTOTYPES = ".kx-proto:visible"
 LAST = {  # what a page shows last
     "/": "text=Data and models",
     "/explore": ".kx-timeline-scale",
@@ -28,15 +31,6 @@ LAST = {  # what a page shows last
 expect.set_options(timeout=60_000)
 A_PAGE = 60  # seconds
 A_JOB = 240_000  # milliseconds that a page may wait for a job, which may wait for others on a busy machine
-
-
-def _bad(answer: Response) -> bool:
-    # on a page below the root, Streamlit looks for its server below that page first
-    return answer.status >= 400 and "/_stcore/" not in answer.url
-
-
-def _bad_message(message: ConsoleMessage) -> bool:
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 @contextmanager
@@ -65,8 +59,10 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
     asked: list[str] = []
     errors: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
-    opened.on("response", lambda answer: errors.append(f"{answer.status} {answer.url}") if _bad(answer) else None)
-    opened.on("console", lambda message: errors.append(message.text) if _bad_message(message) else None)
+    opened.on(
+        "response", lambda answer: errors.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+    )
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     try:
         yield opened
@@ -132,6 +128,41 @@ def place_on_map(page: Page, name: str) -> tuple[float, float]:
         name,
     )
     return x, y
+
+
+def explore(page: Page, query: str = "model=digits") -> None:
+    """Open Explore, and wait until it shows what was asked for."""
+    page.goto(f"/explore?{query}")
+    expect(page.locator(SLIDER)).to_have_attribute("aria-busy", "false")
+    settled(page)
+
+
+def outline(page: Page, around: tuple[float, float], reach: float) -> None:
+    """Draw a square around a place in the window, with Shift held."""
+    x, y = around
+    page.keyboard.down("Shift")
+    page.mouse.move(x - reach, y - reach)
+    page.mouse.down()
+    for right, down in ((reach, -reach), (reach, reach), (-reach, reach), (-reach, -reach)):
+        page.mouse.move(x + right, y + down, steps=6)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+
+
+_DROP = """([content, name]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+  const target = document.querySelector('.kx-explore');
+  for (const kind of ['dragenter', 'dragover', 'drop']) {
+    target.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+  }
+}"""
+
+
+def drop(page: Page, content: bytes, name: str) -> None:
+    """Drop a file on Explore."""
+    page.evaluate(_DROP, [base64.b64encode(content).decode(), name])
 
 
 def explained(page: Page, timeout: float = A_PAGE * 1000) -> None:

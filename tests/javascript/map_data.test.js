@@ -93,7 +93,7 @@ test('what is not on the map has no place', () => {
 test('what is said of a prototype', () => {
   assert.deepEqual(data.aboutPrototype(layer, shown, 0), {
     picture: 'train/7',
-    lines: ['Prototype 0 of cat', '26 % of its class, 1,234 images'],
+    lines: ['Prototype 1 of cat', '26 % of its class, 1,234 images'],
   });
   assert.deepEqual(data.aboutPrototype(layer, shown, 1), {
     picture: null,

@@ -8,6 +8,7 @@ import { closed, modeOf } from '../../app/assets/web/explore/panel_view.js';
 import * as prototypes from '../../app/assets/web/explore/prototypes.js';
 import { activated } from '../../app/assets/web/explore/selection_panel.js';
 import * as rows from '../../app/assets/web/explore/table_rows.js';
+import { cardSide } from '../../app/assets/web/gallery.js';
 
 const ADDRESS = { colour: 'class', show: 'all', classes: [], test: false, select: [], point: '', picture: '' };
 const cloud = {
@@ -193,4 +194,16 @@ test('tables list what is shown or selected, and sort by number or name', () => 
   const images = Object.fromEntries(rows.columnsOfImages(view).map((column) => [column.title, column]));
   assert.deepEqual([images.Image.text(5), images.Image.point(5)], ['Test image 1', 'test-1']);
   assert.deepEqual([images.KMEx.text(0), images['Black box'].text(4)], ['cat ✓', '']);
+});
+
+test('pictures of few prototypes are larger, those of images are not', () => {
+  const group = (/** @type {number} */ cards, /** @type {number | null} */ share) => ({
+    cards: Array(cards).fill({ share }),
+  });
+  assert.deepEqual(
+    [1, 3, 4, 5, 20].map((count) => cardSide([group(1, 0.5), group(count, 0.5)])),
+    [112, 112, 96, 75, 72],
+  );
+  assert.equal(cardSide([group(3, null)]), 72);
+  assert.equal(cardSide([]), 72);
 });

@@ -119,6 +119,7 @@ test('a condition is told in words, whatever it is', () => {
   assert.equal(told('class:1'), 'dog');
   assert.equal(told('predicted:0'), 'KMEx predicts cat');
   assert.equal(told('without:hat: red'), 'without hat: red');
+  assert.equal(told('prototype:1.2'), 'nearest to prototype 3 of dog'); // people count from 1
   assert.equal(told('class:7'), 'unknown class 7');
   assert.equal(told('lasso:0_0_1_1_0_1'), 'outlined on the map');
   assert.match(told('x'.repeat(500)), /^not understood: x{80}$/);

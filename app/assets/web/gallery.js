@@ -39,6 +39,18 @@ export async function show(component) {
   };
 }
 
+/**
+ * How large the pictures of prototypes are: those of a class fill a row of the narrowest column (26rem), unless they would
+ * be too large or too small.
+ *
+ * @param {Group[]} groups
+ */
+export function cardSide(groups) {
+  const most = Math.max(1, ...groups.map(({ cards }) => cards.length));
+  const arePrototypes = groups.some(({ cards }) => cards.some(({ share }) => share !== null));
+  return arePrototypes ? Math.min(112, Math.max(72, Math.floor((416 - 10 * (most - 1)) / most))) : 72;
+}
+
 class Gallery {
   /** @param {GalleryComponent} component */
   constructor(component) {
@@ -55,6 +67,7 @@ class Gallery {
     const { groups, pictures, pixelated } = component.data;
     this.root.classList.toggle('kx-single', groups.length === 1);
     this.root.classList.toggle('kx-smooth', !pixelated);
+    this.root.style.setProperty('--card', `${cardSide(groups)}px`);
     fit(this.rows, groups.length, () => new Row(this.root));
     groups.forEach((group, i) => this.rows[i].fill(group, pictures));
   }

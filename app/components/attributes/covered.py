@@ -16,7 +16,7 @@ from app.components.shared.downloads import show_download
 from app.components.shared.gallery import prototype_card
 from app.components.shared.matrix import MOST_CELLS, Cell, Head, Row, Section, show_matrix
 from app.links import bound_to, pick, picked, refuse
-from app.prototype_names import prototype_name
+from app.prototype_names import prototype_name, prototype_title
 from app.selection import Selection
 from app.wording import GHOST, message
 from kmex_core import metrics
@@ -63,7 +63,7 @@ def show_finding(chosen: Selection, coverage: Coverage) -> None:
         help="Mean absolute difference between the attributes' correlations among the prototypes' exemplars and among "
         f"the training images, over all pairs (0 to 2). {CHANCE}",
     )
-    row.metric("Ghosts ↓", f"{coverage.ghosts} of {count}", border=True, width=190, help=GHOST)
+    row.metric("Ghosts ↓", f"{coverage.ghosts} of {count}", border=True, width=190, height="stretch", help=GHOST)
 
 
 # ---- prototypes × attributes ----------------------------------------------------------------------------------------
@@ -142,10 +142,8 @@ class _Prototypes:
         self.images = images_by_prototype(train, prototypes)
         self.total = prototypes.count_all
         self.places = [prototype_name(p, prototypes.classes) for p in range(len(prototypes))]
-        self.names = [
-            f"prototype {place.partition('.')[2]} of {info.class_names[label]}"
-            for place, label in zip(self.places, prototypes.classes.tolist(), strict=True)
-        ]
+        titles = [prototype_title(p, prototypes.classes, info.class_names) for p in range(len(prototypes))]
+        self.names = [f"{title[0].lower()}{title[1:]}" for title in titles]
         colours = class_colours(len(info.class_names))
         self.heads = []
         for p, place in enumerate(self.places):

@@ -79,9 +79,8 @@ def _sections(table: pd.DataFrame, title: str, axis: float) -> Sequence[Section]
         name = rows[single]["attribute"]
         inner = [_row(rows[pair], title, axis, f"+ {claims.words(_partner(rows[pair], name))}") for pair in pairs]
         worse = verdicts[1:].count("worse")
-        fold = (
-            f"+ anything: {len(pairs)} group{'s' if len(pairs) > 1 else ''}{f', {worse} below chance' if worse else ''}"
-        )
+        groups = "1 group" if len(pairs) == 1 else f"{len(pairs)} groups"
+        fold = f"with another attribute: {groups}{f', {worse} below chance' if worse else ''}"
         families[verdict].append(_row(rows[single], title, axis, claims.words(name), fold if pairs else "", inner))
     return [
         Section(shown, TITLES[verdict], f"{len(shown)} of {len(all_families)} attributes, with their pairs")

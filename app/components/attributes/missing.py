@@ -23,4 +23,8 @@ def explain_missing(chosen: Selection) -> None:
         "- CelebA: use `--dataset celeba` once its files are in the data root.\n\n"
         "`--class COLUMN` makes a column the class to predict."
     )
-    st.code("python -m kmex_core train --dataset FOLDER --class COLUMN --backbone resnet18 --name mine", language=None)
+    st.code(
+        "python -m kmex_core train --dataset FOLDER --class COLUMN --backbone resnet18 --name mine",
+        language=None,
+        wrap_lines=True,
+    )

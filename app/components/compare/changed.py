@@ -15,7 +15,7 @@ from app.components.shared.gallery import TINY, Card, Group, show_cards
 from app.components.shared.web import component
 from app.explore_links import explore_address
 from app.links import bound, one_of, pick, picked
-from app.prototype_names import prototype_name
+from app.prototype_names import prototype_name, prototype_title
 from app.routes import pictures
 from app.selection import Selection
 from app.wording import A_CLASS
@@ -103,8 +103,8 @@ def show_prototypes(pair: Pair, labels: tuple[str, str], changes: PrototypeChang
             "pictures": pictures.folder(info.name, data.fingerprint),
             "pixelated": info.image_size <= TINY,
             "models": list(labels),
-            "rows": _heads(a, of_a, labels[0]),
-            "columns": _heads(b, of_b, labels[1]),
+            "rows": _heads(a, of_a, name, labels[0]),
+            "columns": _heads(b, of_b, name, labels[1]),
             "counts": counts.tolist(),
             "match": [*match, NONE],
             "chosen": chosen,
@@ -122,14 +122,14 @@ def show_prototypes(pair: Pair, labels: tuple[str, str], changes: PrototypeChang
         _show_cell(pair, labels, (of_a, of_b), chosen, rows)
 
 
-def _heads(prototypes: Prototypes, numbers: np.ndarray, label: str) -> list[dict[str, str]]:
+def _heads(prototypes: Prototypes, numbers: np.ndarray, name: str, label: str) -> list[dict[str, str]]:
     heads = [
         {
-            "name": prototype_name(int(p), prototypes.classes),
+            "name": str(place),
             "picture": f"train/{prototypes.exemplar[p]}" if prototypes.exemplar[p] >= 0 else "",
-            "about": f"prototype {prototype_name(int(p), prototypes.classes)} of {label}",
+            "about": f"prototype {place} of {name} by {label}",
         }
-        for p in numbers
+        for place, p in enumerate(numbers, 1)
     ]
     return [*heads, {"name": "other class", "picture": "", "about": f"a prototype of another class of {label}"}]
 
@@ -167,6 +167,7 @@ def _show_cell(
         st.caption(f"The first {MOST} of {len(images):,}.")
     for each, label, of_class, place in zip(pair, labels, numbers, cell, strict=True):
         if place < len(of_class):
-            name = prototype_name(int(of_class[place]), read.conversion(each).prototypes.classes)
-            href = explore_address(f"prototype:{name}", chosen=each)
-            show_links([(f"All images of prototype {name} of {label} in Explore", href)])
+            p, classes = int(of_class[place]), read.conversion(each).prototypes.classes
+            href = explore_address(f"prototype:{prototype_name(p, classes)}", chosen=each)
+            title = prototype_title(p, classes, info.class_names)
+            show_links([(f"{title} by {label}: all its images in Explore", href)])

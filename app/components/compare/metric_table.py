@@ -70,7 +70,9 @@ def _common(name: str, lines: Sequence[Line]) -> Sequence[tuple[str, float]]:
 def _heading(kind: Metric, common: Sequence[tuple[str, float]]) -> str:
     direction = {"higher": "higher is better", "lower": "lower is better"}.get(kind.better, "")
     chance = "".join(f"<small>{escape(words)}: {kind.shown(value)}</small>" for words, value in common)
-    return f"{escape(kind.heading)}<small>{direction}</small>{chance}"
+    words, _, last = kind.heading.rpartition(" ")  # the arrow is never alone in a line
+    title = escape(f"{words}\u00a0{last}" if words and kind.arrow else kind.heading)
+    return f"{title}<small>{direction}</small>{chance}"
 
 
 def _row(line: Line, names: Sequence[str], scales: Mapping[str, tuple[float, float]], best: Mapping[str, Best]) -> str:

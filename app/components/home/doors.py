@@ -60,7 +60,7 @@ def show_doors(infos: Sequence[ModelInfo]) -> None:
 
 def _door(name: str, title: str, about: str, page: str, alt: str, query: Mapping[str, str] | None = None) -> None:
     """A card; its link fills it (style.css), so that all of it can be clicked and it is read as one link."""
-    with st.container(border=True, key=f"door-{name}", gap="xsmall"):
+    with st.container(border=True, key=f"door-{name}", gap="xsmall", height="stretch"):
         st.image(PICTURES / f"{name}.png", alt=alt, width="stretch", output_format="PNG")
         st.page_link(
             page, label=f"**{title}**", icon=":material/arrow_forward:", icon_position="right", query_params=query

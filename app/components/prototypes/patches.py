@@ -153,13 +153,13 @@ def _show_prototypes(chosen: Selection, blocks: str, conversion: PatchConversion
         for p in np.flatnonzero(prototypes.classes == names.index(name)).tolist():
             image = int(prototypes.image[p])
             if image < 0:
-                st.caption(f"Prototype {p} is a ghost: no patch of its class has it as its nearest.", width=WIDTH)
+                st.caption(f"Patch prototype {p} is a ghost: no patch of its class has it as its nearest.", width=WIDTH)
                 continue
             seen = seen_picture(train.image(image), info.preprocessing)
             show_picture(
                 boxed(seen.pixels, seen.part(prototypes.box(p)), SIDE),
                 f"Patch prototype {p} of {name}: a rectangle in training image {image}",
-                caption=f"Prototype {p}: {prototypes.importance[p]:.0%} of the class's patches",
+                caption=f"Patch prototype {p}: {prototypes.importance[p]:.0%} of the class's patches",
                 width=WIDTH,
             )
     show_download(

@@ -30,7 +30,7 @@ def show_built_in(chosen: Selection, p: int) -> None:
     if details.decoded is not None:
         show_picture(
             details.decoded[p],
-            f"Prototype {p} as reconstructed by the decoder",
+            "This prototype as reconstructed by the decoder",
             caption="Prototype reconstructed by the model's decoder",
             side=SIDE,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from app.components.shared.web import component
+from app.prototype_names import prototype_title
 from app.routes import pictures
 from kmex_core.data.colours import class_colours
 from kmex_core.models.info import ModelInfo
@@ -77,13 +78,13 @@ def show_groups(key: str, folder: str, side: int, groups: Sequence[Group]) -> st
 
 def prototype_card(info: ModelInfo, prototypes: Prototypes, p: int, href: str = "") -> Card:
     """The card of a prototype: its nearest training image, its importance as share and count."""
-    name = info.class_names[prototypes.classes[p]]
+    title = prototype_title(p, prototypes.classes, info.class_names)
     share, count, image = float(prototypes.importance[p]), int(prototypes.count[p]), int(prototypes.exemplar[p])
     ghost = bool(prototypes.ghost[p])
     about = (
-        f"Prototype {p} of {name}: a ghost, no training image of its class is nearest to it"
+        f"{title}: a ghost, no training image of its class is nearest to it"
         if ghost
-        else f"Prototype {p} of {name}: nearest to {count:,} of its class's training images ({share:.1%})"
+        else f"{title}: nearest to {count:,} of its class's training images ({share:.1%})"
     )
     return Card(
         id=str(p),

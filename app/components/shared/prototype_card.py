@@ -13,7 +13,7 @@ from app.components.shared.explore_links import show_explore_links
 from app.components.shared.gallery import Card, Group, show_cards
 from app.components.shared.picture import show_picture
 from app.links import number_in, pick, picked, refuse
-from app.prototype_names import prototype_name, prototype_place
+from app.prototype_names import prototype_name
 from app.selection import Selection
 from kmex_core.base.plain_text import markdown
 from kmex_core.models.info import ModelInfo
@@ -30,13 +30,13 @@ def show_prototype_summary(chosen: Selection, p: int) -> None:
     prototypes = read.conversion(chosen).prototypes
     name = info.class_names[prototypes.classes[p]]
     count = int((prototypes.classes == prototypes.classes[p]).sum())
-    place = prototype_place(p, prototypes.classes)
-    st.markdown(f"**Prototype {p}**: number {place + 1} of {count} of class **{markdown(name)}**")
+    place = f"One of {count} prototypes" if count > 1 else "The only prototype"
+    st.markdown(f"{place} of **{markdown(name)}**")
     picture = int(prototypes.exemplar[p])
     if picture >= 0:
         show_picture(
             read.dataset(info).split("train").image(picture),
-            f"The training image of {name} nearest to prototype {p}",
+            f"The training image of {name} nearest to this prototype",
             caption=f"Exemplar: training image {picture:,}",
             side=SIDE,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.state import selection
+from kmex_core.base.plain_text import markdown
 
 PRODUCT = "KMEx Explorer"
 
@@ -13,10 +14,10 @@ def show_title(text: str, *, of_model: bool = True) -> None:
     """Show a page's title, and name its tab after it, the selected model and the product.
 
     Args:
-        text: the title.
+        text: the title, as plain text.
         of_model: the page is about the selected model.
     """
-    st.title(text, anchor=False)
+    st.title(markdown(text), anchor=False)
     parts = [text, PRODUCT]
     if of_model:
         chosen = selection()

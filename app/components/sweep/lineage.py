@@ -43,8 +43,8 @@ def show_lineage(chosen: Selection, sweep: Sweep, label: int) -> None:
         shares = np.bincount(sweep.cluster[step][of_class], minlength=step + 1) / of_class.sum()
         for number in range(int(sweep.counts[step, label])):
             parent = int(sweep.parent[step, label, number])
-            origin = f", from prototype {parent} of {step}" if parent >= 0 else ""
-            about = f"Prototype {number} of {step + 1}: {shares[number]:.0%} of the class's training images{origin}"
+            origin = f", from prototype {parent + 1} of {step}" if parent >= 0 else ""
+            about = f"Prototype {number + 1} of {step + 1}: {shares[number]:.0%} of the class's training images{origin}"
             picture = address(train.image(int(found[step, number])))
             nodes.append(Node(step + 1, number, parent, float(shares[number]), picture, about))
     st.markdown(

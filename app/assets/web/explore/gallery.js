@@ -168,6 +168,7 @@ class Card {
     this.point = '';
     this.root = element('button', { type: 'button', class: 'kx-proto' }, parent);
     this.image = element('img', { alt: '' }, this.root);
+    this.number = element('span', { class: 'kx-proto-number', 'aria-hidden': 'true' }, this.root);
     this.bar = element('i', { class: 'kx-proto-bar' }, this.root);
     const caption = element('span', { class: 'kx-proto-caption' }, this.root);
     this.share = element('span', {}, caption);
@@ -196,6 +197,7 @@ class Card {
     this.about = () => `${title}. ${importanceOf(layer, data.model, p, size)}${mark ? ` Now ${mark}.` : ''}`;
     picture(this.image, exemplarOf(layer, data.pictures, p, this.picture));
     this.bar.style.setProperty('--s', `${100 * layer.share[p]}%`);
+    say(this.number, String(numberOf(layer, p)));
     say(this.share, percent(layer.share[p]));
     say(this.wrong, `${count(layer.others[p])} wrong`);
     say(this.name, named);

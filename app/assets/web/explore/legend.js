@@ -7,6 +7,7 @@ import { isIn } from './selection.js';
 /** @typedef {import('./colouring.js').Colouring} Colouring */
 /** @typedef {import('./colouring.js').LegendEntry} LegendEntry */
 
+const NARROW = 640; // pixels: on a map that is narrower, it would cover a third of the images
 const EDGE = 8; // pixels beside it
 const MOST = 300; // entries: more are counted only
 
@@ -24,8 +25,12 @@ export class Legend {
     this.shapes = element('ul', { class: 'kx-legend-shapes' }, this.root);
     this.hint = element('p', {}, this.root);
     this.key = '';
-    if (matchMedia('(max-width: 760px)').matches) this.root.open = false;
-    this.watcher = new ResizeObserver(() => hooks.resized(this.root.open ? this.root.offsetWidth + EDGE : 0));
+    let isNew = true;
+    this.watcher = new ResizeObserver(() => {
+      if (isNew && parent.clientWidth < NARROW) this.root.open = false;
+      isNew = false;
+      hooks.resized(this.root.open ? this.root.offsetWidth + EDGE : 0);
+    });
     this.watcher.observe(this.root);
   }
 

@@ -223,8 +223,10 @@ export function conditionTitle(text, { classes, by }) {
       return condition.name;
     case 'without':
       return `without ${condition.name}`;
-    case 'prototype':
-      return `nearest to prototype ${condition.name}`;
+    case 'prototype': {
+      const [label, place] = condition.name.split('.').map(Number);
+      return `nearest to prototype ${place + 1} of ${name(label)}`;
+    }
     case 'split':
       return condition.isTest ? 'test images' : 'training images';
     case 'lasso':

@@ -90,6 +90,8 @@ class Table {
     this.heads.forEach((head, c) => {
       const { title } = columns[c];
       head.fill(title, title !== this.by ? 'none' : this.down ? 'descending' : 'ascending');
+      const isNumber = c > 0 && rows.length > 0 && typeof columns[c].value(rows[0]) === 'number';
+      head.root.classList.toggle('kx-cell-value', isNumber);
     });
     fit(this.lines, shown.length, () => new Row(this.body, this.hooks.pick));
     this.lines.forEach((line, i) => line.fill(columns, shown[i]));

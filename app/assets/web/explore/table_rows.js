@@ -52,7 +52,7 @@ const words = (title, text) => ({ title, text, value: text });
 const numbers = (title, value, shown = count) => ({ title, value, text: (row) => shown(value(row)) });
 
 /** @param {number} value */
-const place = (value) => value.toFixed(3);
+const place = (value) => value.toFixed(3).replace('-', '−');
 
 /** @param {PanelView} view */
 export const shownPrototypes = (view) => byClass(view.layer, shownClasses(view)).flatMap(({ members }) => members);

@@ -171,7 +171,7 @@ export class Toolbar {
     ]);
     press(this.test, address.test);
     this.test.hidden = !model.test;
-    this.field?.setAttribute('placeholder', 'train 12');
+    this.field?.setAttribute('placeholder', 'Find train 12');
   }
 
   /**

@@ -57,7 +57,7 @@ export class Workspace {
     this.lastCertainty = null; // its colours stay until those of the next prototypes are here
     this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
 
-    this.root = element('div', { class: 'kx-explore' });
+    this.root = element('div', { class: 'kx-explore', 'aria-busy': 'true' });
     const part = (/** @type {string} */ name) => element('div', { class: `kx-explore-${name}` }, this.root);
     const change = (/** @type {Partial<Address>} */ changed) => this.change(changed);
     const open = (/** @type {{ page: string, query: Record<string, string> }} */ target) => this.hooks?.open(target);
@@ -143,6 +143,7 @@ export class Workspace {
   draw() {
     const { shown, loading, source } = this;
     if (!shown) return;
+    this.root.setAttribute('aria-busy', 'false');
     const { data, address, cloud, base, layer } = shown;
     const { model } = data;
     this.drop.setUsable(data.can.pictures);

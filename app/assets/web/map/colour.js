@@ -27,13 +27,31 @@ export const mixed = (one, other, share) =>
 /** @param {Colour} colour */
 export const written = (colour) => `#${colour.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
 
+const INK = 'var(--kx-ink)'; // each theme has another
+
 /** What the names of colours mean on this page and in its theme. */
 export class Palette {
   /** @param {HTMLElement} parent */
   constructor(parent) {
-    this.probe = document.createElement('span');
-    this.probe.hidden = true;
-    parent.append(this.probe);
+    const probe = () => {
+      const made = document.createElement('span');
+      made.hidden = true;
+      parent.append(made);
+      return made;
+    };
+    this.ink = probe();
+    this.ink.style.color = INK;
+    this.probe = probe();
+    /** @type {Map<string, string>} */
+    this.known = new Map(); // what a browser has said, which takes it long
+  }
+
+  /** Whether the theme is another one than when this was asked before: then colours are found anew. */
+  isNew() {
+    const ink = getComputedStyle(this.ink).color;
+    if (ink === this.known.get(INK)) return false;
+    this.known = new Map([[INK, ink]]);
+    return true;
   }
 
   /**
@@ -42,7 +60,11 @@ export class Palette {
    */
   colour(text) {
     if (!text.startsWith('var(')) return text;
+    const known = this.known.get(text);
+    if (known !== undefined) return known;
     this.probe.style.color = text;
-    return getComputedStyle(this.probe).color;
+    const found = getComputedStyle(this.probe).color;
+    this.known.set(text, found);
+    return found;
   }
 }

@@ -204,6 +204,7 @@ export class EmbeddingMap {
   sceneOf(shown, before) {
     const { cloud, layer, classes, names, focus, marked, outline, paint } = shown;
     const isSame = before?.cloud === cloud && before.layer === layer && this.scene !== null;
+    const isSameCloud = before?.cloud === cloud && same(before.shown, shown.shown);
     return {
       frame: this.frame,
       cloud,
@@ -218,7 +219,7 @@ export class EmbeddingMap {
       splits: isSame && this.scene ? this.scene.splits : shown.splits,
       cursor: this.keyboard?.cursor ?? -1,
       squares: paint.squares,
-      far: isSame && before?.shown === shown.shown && this.scene ? this.scene.far : farOf(cloud, shown.shown),
+      far: isSameCloud && this.scene ? this.scene.far : farOf(cloud, shown.shown),
       picture: this.pictureOf(shown, before),
     };
   }

@@ -49,8 +49,10 @@ const MARGIN = 1.05;
 
 export const FAR = 'far from every image: its place says little';
 
+const written = new Intl.NumberFormat('en'); // made once: it takes longer than writing thousands of numbers
+
 /** @param {number} number */
-export const count = (number) => number.toLocaleString('en');
+export const count = (number) => written.format(number);
 
 /**
  * @param {{ url: string, train: number, test: number, numbers?: number[] | null }} about
@@ -154,9 +156,11 @@ export function aboutPrototype(layer, { names }, p) {
   const standing = layer.ghost[p]
     ? 'a ghost: not the nearest prototype of any image'
     : `${Math.round(100 * layer.share[p])} % of its class, ${count(layer.count[p])} images`;
+  let number = 1; // in its class
+  for (let q = 0; q < p; q++) number += Number(layer.class[q] === layer.class[p]);
   return {
     picture: layer.picture[p] < 0 ? null : `train/${layer.picture[p]}`,
-    lines: [`Prototype ${p} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
+    lines: [`Prototype ${number} of ${names[layer.class[p]]}`, standing, ...(layer.far[p] ? [FAR] : [])],
   };
 }
 

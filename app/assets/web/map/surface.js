@@ -44,7 +44,6 @@ export class Surface {
     this.glide = { from: /** @type {Point[]} */ ([]), start: -Infinity };
     this.dots = false; // whether they are to be drawn
     this.asked = 0; // for a frame
-    this.theme = '';
     this.still = 0;
     this.dark = matchMedia('(prefers-color-scheme: dark)');
     this.recolour = () => this.refresh(false);
@@ -103,11 +102,7 @@ export class Surface {
   draw(now) {
     this.asked = 0;
     if (!this.scene || !this.root.isConnected) return;
-    const theme = this.palette.colour('var(--kx-ink)');
-    if (theme !== this.theme && this.shown) {
-      this.theme = theme;
-      this.paintDots(this.shown);
-    }
+    if (this.palette.isNew() && this.shown) this.paintDots(this.shown);
     if (this.dots) this.drawDots(now);
     this.drawOver(now, this.scene);
     if (now < this.glide.start + GLIDE) this.refresh(false);
@@ -153,7 +148,7 @@ export class Surface {
       pen,
       { ...scene, places, squares },
       {
-        ink: this.theme,
+        ink: this.palette.colour('var(--kx-ink)'),
         paper: this.palette.colour('var(--kx-page)'),
         accent: this.palette.colour('var(--kx-accent)'),
         font: getComputedStyle(this.root).fontFamily,
