@@ -53,6 +53,7 @@ def test_the_selection_goes_along_and_comes_back(page: Page) -> None:
     assert "image" not in named(page)
     page.locator(CARDS).nth(5).click()
     waits_for(page, prototype=r"2\.1")
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Prototype \d"))
     settled(page)
     page.go_back()
     expect(page.locator(CARDS)).to_have_count(20)

@@ -74,8 +74,8 @@ def visit(context: BrowserContext, server: str) -> Iterator[Page]:
         context.new_cdp_session(empty).send("Storage.clearDataForOrigin", stored)
         empty.close()
     elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:", server.replace("http", "ws")))]
-    assert elsewhere == []
-    assert errors == []
+    assert elsewhere == [], elsewhere
+    assert errors == [], errors
 
 
 def of_digits(path: str) -> str:
