@@ -23,7 +23,7 @@ def sweep_figure(sweeps: Sequence[Sweep], chosen: int, suggested: int | None, na
         name: a key of `CURVES`.
     """
     curve, first = CURVES[name], sweeps[0]
-    unit, swept = " %" if curve.kind.unit == "share" else "", course(sweeps, curve)
+    unit, swept = "%" if curve.kind.unit == "share" else "", course(sweeps, curve)
     ks, mean, low, high = np.arange(1, first.reach + 1), swept.mean, swept.low, swept.high
     figure, shown = go.Figure(), [low, high]
     if name == "accuracy_kmex" and first.accuracy_black_box is not None:

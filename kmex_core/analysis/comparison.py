@@ -170,7 +170,7 @@ def shown(metric: str, cell: Cell | None) -> str:
         return "–"
     if cell.mean is None:
         return "not computed"
-    scale, digits, unit = (100, 1, " %") if METRICS[metric].unit == "share" else (1, 3, "")
+    scale, digits, unit = (100, 1, "%") if METRICS[metric].unit == "share" else (1, 3, "")
     spread = f" ± {cell.spreads[cell.over] * scale:.{digits}f}" if cell.over else ""
     over = f" ({cell.over})" if cell.over not in ("", PAPER) else ""
     return f"{cell.mean * scale:.{digits}f}{spread}{unit}{over}"

@@ -53,6 +53,8 @@ def choose_model(page: Page, store: Store, name: str) -> None:
     box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 20, box["y"] + 35 * (row + 1) + 17)
+    expect(page).to_have_url(re.compile(f"chosen={name}"))  # tables tell of a click with a delay
+    settled(page)
 
 
 def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, page_store: Store) -> None:
@@ -60,10 +62,10 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, pag
     page.goto("/models")
     page.get_by_text("Train a model").click()
     page.get_by_role("textbox", name="Name").first.fill("mine")
-    page.get_by_role("spinbutton", name="Epochs").fill("2")
+    page.get_by_role("spinbutton", name="Epochs").fill("3")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("Training mine")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Epoch 2/2, loss"))).to_be_visible(timeout=A_JOB)
+    expect(page.get_by_text(re.compile(r"Epoch 2/3, loss"))).to_be_visible(timeout=A_JOB)
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     job = jobs.look(page_store, "train-mine")
     assert job is not None
@@ -73,11 +75,10 @@ def test_a_model_is_trained_survives_a_kill_and_is_looked_at(own_page: Page, pag
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_text("Training mine")).to_have_count(0, timeout=A_JOB)
     info = models.describe(page_store, "mine")
-    assert len(info.made_by["history"]) == 2
+    assert len(info.made_by["history"]) == 3
     assert "--resume" in info.made_by["command"]
     settled(page)
     choose_model(page, page_store, "mine")
-    settled(page)
     page.get_by_role("button", name="Open in Explore").last.click()
     expect(page).to_have_url(re.compile(r"/explore\?.*model=mine"))
 

@@ -40,7 +40,8 @@ def upload_server(upload_store: Store) -> Iterator[str]:
 
 @pytest.fixture
 def upload_page(browser: Browser, upload_server: str) -> Iterator[Page]:
-    with watched(browser, upload_server) as page:
+    # a test cuts its connection
+    with watched(browser, upload_server, provoked="Failed to load resource: net::ERR_FAILED") as page:
         page.goto("/")
         expect(page.get_by_role("button", name="Choose a folder")).to_be_visible()
         yield page

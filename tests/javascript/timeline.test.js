@@ -53,11 +53,11 @@ test('a line goes through its values, and a band goes around both ends', () => {
 });
 
 test('values are said with unit and chance level', () => {
-  assert.equal(scale.valueWords(agreement, KS, 1), '92.0\u00a0%');
+  assert.equal(scale.valueWords(agreement, KS, 1), '92.0%');
   assert.equal(scale.valueWords(effective, KS, 1), '1.6 of 2');
   assert.equal(scale.valueWords(coverage, KS, 0), '1.00');
-  assert.equal(scale.chanceWords(agreement, 0), 'random images 50.0 to 60.0\u00a0%');
-  assert.equal(scale.chanceWords(agreement, 4), 'random images 90.0\u00a0%');
+  assert.equal(scale.chanceWords(agreement, 0), 'random images 50.0 to 60.0%');
+  assert.equal(scale.chanceWords(agreement, 4), 'random images 90.0%');
   assert.equal(scale.chanceWords(coverage, 0), '');
   assert.deepEqual([scale.arrow(agreement), scale.arrow(coverage)], ['↑', '↓']);
 });
@@ -65,7 +65,7 @@ test('values are said with unit and chance level', () => {
 test('all values of a number make a sentence', () => {
   assert.equal(
     scale.valueText(timeline, 2),
-    '2 prototypes per class: agreement 92.0\u00a0% (random images 60.0 to 70.0\u00a0%), ' +
+    '2 prototypes per class: agreement 92.0% (random images 60.0 to 70.0%), ' +
       'effective number 1.6 of 2 (random images 60.0 to 70.0), coverage radius 1.55; suggested',
   );
   assert.match(scale.valueText(timeline, 1), /^1 prototype per class: .*coverage radius 1\.00$/);

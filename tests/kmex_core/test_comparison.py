@@ -90,14 +90,14 @@ def test_text_says_units_directions_and_reasons() -> None:
     lines = text.splitlines()
     assert len({line.index("R34+KMEx") for line in lines[:1]}) == 1
     accuracy = next(line for line in lines if line.startswith("Accuracy ↑"))
-    assert re.findall(r"[\d.]+ ± [\d.]+ %", accuracy) == [
+    assert re.findall(r"[\d.]+ ± [\d.]+%", accuracy) == [
         "91.0 ± 1.4%",
         "99.4 ± 0.0%",
         "99.4 ± 0.0%",
     ]
-    assert "91.0 ± 1.4 % (k-means seeds)" in accuracy
+    assert "91.0 ± 1.4% (k-means seeds)" in accuracy
     drop = next(line for line in lines if line.startswith("Average drop ↓"))
-    assert "20.0 ± 10.0 % (images)" in drop
+    assert "20.0 ± 10.0% (images)" in drop
     effective = next(line for line in lines if line.startswith("Effective number"))
     assert effective.split("↑")[1].split() == ["–", "1.250", "–", "–"]
     assert "not computed" in next(line for line in lines if line.startswith("Distance between prototypes (SD) ↑"))
@@ -123,7 +123,7 @@ def test_csv_is_a_line_per_number_that_reads_back() -> None:
 def test_latex_is_escaped_and_rectangular() -> None:
     found = comparison.as_latex(comparison.rows([evaluation("50%_{x}")]))
     assert r"50\%\_\{x\} + KMEx" in found
-    assert r"91.0 $\pm$ 1.4 \%" in found
+    assert r"91.0 $\pm$ 1.4\%" in found
     assert r"Accuracy $\uparrow$" in found
     body = [line for line in found.splitlines() if line.endswith(r"\\")]
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1

@@ -8,7 +8,6 @@
 export const WIDTH = 1000;
 export const HEIGHT = 100;
 const PAGE = 5;
-const NO_BREAK = '\u00a0';
 
 /**
  * Where a number is, 0…1 from left to right; null for one that is not on the timeline.
@@ -105,7 +104,7 @@ export const plain = (curve, value) => (curve.name === 'coverage' ? value.toPrec
  * @param {Curve} curve
  * @param {number} value
  */
-export const rangeEnd = (curve, value) => plain(curve, value) + (curve.unit && NO_BREAK + curve.unit);
+export const rangeEnd = (curve, value) => plain(curve, value) + curve.unit;
 
 /**
  * The value with `ks[i]` prototypes per class, with its unit.
@@ -117,7 +116,7 @@ export const rangeEnd = (curve, value) => plain(curve, value) + (curve.unit && N
 export function valueWords(curve, ks, i) {
   const value = plain(curve, curve.values[i]);
   if (curve.name === 'effective') return `${value} of ${ks[i]}`;
-  return value + (curve.unit && NO_BREAK + curve.unit);
+  return value + curve.unit;
 }
 
 /**
@@ -129,8 +128,7 @@ export function valueWords(curve, ks, i) {
 export function chanceWords(curve, i) {
   if (!curve.chance) return '';
   const [low, high] = curve.chance.map((ends) => plain(curve, ends[i]));
-  const unit = curve.unit && NO_BREAK + curve.unit;
-  return low === high ? `random images ${low}${unit}` : `random images ${low} to ${high}${unit}`;
+  return `random images ${low === high ? '' : `${low} to `}${high}${curve.unit}`;
 }
 
 /**
