@@ -69,6 +69,7 @@ def test_a_folder_and_an_archive_are_sent_listed_and_deleted(
     assert serious(page) == []
 
     page.reload()  # the list is the store's, not the session's
+    expect(page.get_by_role("button", name="Use")).to_have_count(2)
     page.get_by_role("button", name="Use").last.click()
     expect(page.get_by_text(f"Data set: {upload_store.root / 'uploads' / 'My-photos'}", exact=True)).to_be_visible()
     page.get_by_role("button", name="Delete").first.click()
