@@ -160,6 +160,17 @@ export class EditBar {
     void this.apply();
   }
 
+  /** Lets the server prepare while people choose: the first edit is then answered as fast as the next. */
+  async prepare() {
+    const { state } = this;
+    if (!state || this.root.hidden || this.history.done.length) return;
+    try {
+      await this.hooks.transport.send('edits', JSON.stringify({ base: state.source, operations: [] }));
+    } catch (error) {
+      say(this.error, error instanceof Error ? error.message : String(error));
+    }
+  }
+
   /** Asks the server what the edits make of the prototypes; what it refuses is taken back. */
   async apply() {
     const { state } = this;

@@ -18,6 +18,7 @@ import { TableView } from './table.js';
  * @property {(name: string) => void} pick
  * @property {(target: { page: string, query: Record<string, string> }) => void} open
  * @property {import('./transport.js').Transport} transport
+ * @property {() => void} editing the tools that edit prototypes are shown
  */
 
 // what is beneath a view, which leads back to it
@@ -73,8 +74,10 @@ export class Panel {
 
   /** @param {boolean} isEditing whether the tools that edit prototypes are shown */
   setEditing(isEditing) {
+    const begins = isEditing && !this.isEditing;
     this.isEditing = isEditing;
     if (this.view) this.update(this.view);
+    if (begins) this.hooks.editing();
   }
 
   /** @param {PanelView} view */

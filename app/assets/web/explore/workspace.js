@@ -72,7 +72,8 @@ export class Workspace {
       lasso: (corners) => this.lasso(corners),
       view: (view) => this.change({ view }),
     });
-    this.panel = new Panel(part('panel'), { transport, change, pick, open });
+    const editing = () => void this.edits.prepare();
+    this.panel = new Panel(part('panel'), { transport, change, pick, open, editing });
     this.board = new BoardView(this.panel.boardSlot, {
       transport,
       change,
