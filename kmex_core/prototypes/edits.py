@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -268,8 +269,8 @@ def reassigned(before: Assignment, edited: EditedPrototypes, images: Images) -> 
     """`assigned`, from the assignment of the same images to other prototypes.
 
     Only images whose nearest prototype went are compared with all others; each other one with those that came, as far
-    as a bound of its distance does not rule them out. A moved prototype went and came: which of equally near ones
-    counts depends on its class.
+    as a bound of its distance does not rule them out. A prototype that was moved to another class, or has another
+    place among the others, went and came: which of equally near ones counts depends on both.
 
     Args:
         before: the nearest of other prototypes.
@@ -280,11 +281,10 @@ def reassigned(before: Assignment, edited: EditedPrototypes, images: Images) -> 
     first = {member: place for place, member in reversed(list(enumerate(members)))}
     # (K before,) the places of those that stay, −1 for others, whose images are searched anew
     stays = np.array([first.get(member, -1) for member in before.members] or [-1], dtype=np.int32)
-    if (np.diff(stays[stays >= 0]) < 0).any():  # in another order: of equally near ones another counts
-        stays[:] = -1
+    stays[~in_order(stays)] = -1
     nearest, low = stays[before.nearest], before.low.copy()
-    searched, known = nearest < 0, set(before.members)
-    came = [] if searched.all() else [place for member, place in first.items() if member not in known]
+    searched, known = nearest < 0, set(stays.tolist())
+    came = [] if searched.all() else [place for place in first.values() if place not in known]
     _search(images.z, centers, np.flatnonzero(searched), nearest, low)
     for place, bounds in zip(came, images.lower_bounds(centers[came]) if came else (), strict=True):
         rows = np.flatnonzero(~searched & (bounds <= _squared_up(low)))
@@ -292,6 +292,22 @@ def reassigned(before: Assignment, edited: EditedPrototypes, images: Images) -> 
         nearer = (far < low[rows]) | ((far == low[rows]) & (place < nearest[rows]))
         nearest[rows[nearer]], low[rows[nearer]] = place, far[nearer]
     return Assignment(members, nearest, low)
+
+
+def in_order(places: np.ndarray) -> np.ndarray:
+    """Which of (K,) places are a longest sequence that never falls; those below 0 are none of it."""
+    ends: list[int] = []  # of the sequence of each length, the index of its smallest end
+    before = np.full(len(places), -1)
+    for index, place in enumerate(places.tolist()):
+        if place < 0:
+            continue
+        length = bisect.bisect_right(ends, place, key=places.__getitem__)
+        before[index] = ends[length - 1] if length else -1
+        ends[length : length + 1] = [index]
+    found, index = np.zeros(len(places), dtype=bool), ends[-1] if ends else -1
+    while index >= 0:
+        found[index], index = True, int(before[index])
+    return found
 
 
 def _search(z: np.ndarray, centers: np.ndarray, rows: np.ndarray, nearest: np.ndarray, low: np.ndarray) -> None:

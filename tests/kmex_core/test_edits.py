@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -21,6 +22,7 @@ from kmex_core.prototypes.edits import (
     Workbench,
     apply,
     assigned,
+    in_order,
     reassigned,
     rebased,
     untouched,
@@ -187,6 +189,17 @@ def test_predictions_are_those_of_a_plain_computation_whatever_was_known_before(
         np.testing.assert_allclose(found.low, low, rtol=1e-6, atol=0)
         assert np.array_equal(found.predicted, state.shown_classes()[nearest])
         known.append(found)
+
+
+@given(st.lists(st.integers(-1, 5), max_size=8))
+def test_as_many_prototypes_as_possible_stayin_order(places: list[int]) -> None:
+    def rises(chosen: tuple[int, ...]) -> bool:
+        return min(chosen, default=0) >= 0 and list(chosen) == sorted(chosen)
+
+    kept = in_order(np.array(places, dtype=np.int32))
+    assert rises(tuple(place for place, stays in zip(places, kept, strict=True) if stays))
+    subsets = (chosen for size in range(len(places) + 1) for chosen in itertools.combinations(places, size))
+    assert kept.sum() == max(len(chosen) for chosen in subsets if rises(chosen))
 
 
 @settings(max_examples=60, deadline=None)
