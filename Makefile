@@ -68,7 +68,7 @@ lock: .venv/installed-dev
 	touch $@
 
 .venv/installed-npm: package.json .venv/installed-dev
-	@npm install --no-audit --no-fund --silent --fetch-retries 1 || \
+	@npm install --no-audit --no-fund --silent --fetch-retries 1 --fetch-timeout 20000 || \
 	  echo "npm is missing or finds nothing: the JavaScript is neither typed, formatted nor bundled anew." >&2
 	touch $@
 
