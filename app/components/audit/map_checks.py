@@ -15,7 +15,7 @@ from kmex_core.metrics.types import MapChecks
 from kmex_core.relevance.types import REPLACEMENTS
 from kmex_core.stages.map_checks import IMAGES
 
-SHARE = "%.0f %%"
+SHARE = "%.0f%%"
 COLUMNS = {
     "row": ("Map", "A kind of relevance map; the last rows know nothing of the prototype.", None),
     **{

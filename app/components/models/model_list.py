@@ -57,7 +57,7 @@ def choose_model() -> ModelInfo | None:
         alt="The models in the store",
         column_config={
             "Accuracy ↑": st.column_config.NumberColumn(
-                format="%.1f %%",
+                format="%.1f%%",
                 help="Share of the test images that the model itself classifies correctly, without KMEx.",
             ),
             "Size": st.column_config.NumberColumn(format="%.1f MiB", help="Size of the model's file."),
