@@ -7,7 +7,6 @@ import { aboutImage, aboutPrototype } from '../map/data.js';
 import { placesOf } from '../map/geometry.js';
 import { splits, starts, startsBack } from '../map/steps.js';
 import { Legend } from './legend.js';
-import { titleOf } from './prototypes.js';
 import { outlineIn, toggled } from './selection.js';
 
 /** @typedef {import('../map/data.js').Cloud} Cloud */
@@ -110,11 +109,10 @@ export class MapView {
     const { picture, lines } = isPrototype
       ? aboutPrototype(layer, about, thing.prototype)
       : aboutImage(cloud, layer, about, thing.image);
-    const title = isPrototype ? titleOf(layer, model, thing.prototype) : lines[0];
     const name = isPrototype && layer.name[thing.prototype];
     return {
       picture: picture && this.hooks.transport.picture(`${data.pictures}${picture}.png`),
-      lines: [...(name ? [name] : []), title, ...lines.slice(1)],
+      lines: [...(name ? [name] : []), ...lines],
     };
   }
 
