@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,7 +76,8 @@ def connected(name: str, address: str) -> Iterator[Engine]:
     """An engine by `--engine` ("local" for "") and `--address`."""
     from kmex_core.scale.engine import LOCAL, engine_of
 
-    with engine_of(name or LOCAL, address) as engine:
+    # Ray prints what happens to its workers; stdout is for the answer
+    with contextlib.redirect_stdout(sys.stderr), engine_of(name or LOCAL, address) as engine:
         yield engine
 
 

@@ -64,8 +64,8 @@ def extract(
 
     def show(answer: dict[str, Any]) -> None:
         print(
-            f"{answer['images']:,} images of '{answer['model']}' ({answer['split']}), {answer['dimensions']} dimensions.\n"
-            f"Wrote {answer['parts']} parts, {answer['bytes'] / 2**20:,.1f} MB, to {answer['folder']}"
+            f"{answer['images']:,} images of '{answer['model']}' ({answer['split']})\n"
+            f"Wrote {answer['parts']} parts ({answer['bytes'] / 2**20:,.1f} MB) to {answer['folder']}"
         )
 
     answer_with(as_json, work, show)

@@ -114,6 +114,7 @@ class Ray:
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # one error of a task is raised here: enough
         ray = _ray()
         if ray.is_initialized():  # whoever connected disconnects
             return self
