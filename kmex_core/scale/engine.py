@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kmex_core.base.errors import InputError, KMExError, StoreError, unknown_name
-from kmex_core.base.files import Arrays, read_file, write_file
+from kmex_core.base.files import Arrays, parts_of, read_file, write_file
 from kmex_core.base.location import default_root
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.registry import data_root
@@ -275,6 +275,7 @@ def kept(
         function, shared, items: as in `Engine.map`.
         stage, progress: what is reported after each item.
     """
+    parts_of(folder, remove=True)  # of workers that were killed
     there = {item.file for item in items if _whole(_path(folder, item))}
     missing = [item for item in items if item.file not in there]
     running, done = engine.map(_Keeping(function, folder), shared, missing), 0

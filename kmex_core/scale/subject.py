@@ -149,14 +149,14 @@ class ShardedConversion(ModelConversion):
         subject, source = self._subject, self._kmeans
         train = subject.sharded("train", self._half)
         started, embedded = time.perf_counter(), self._embedded
+        rows, test = subject.read(embedded.train), subject.read(embedded.test)
+        validation = None if embedded.validation is None else subject.read(embedded.validation)
         metric = self._geometry.metric(source.metric)
         work = train.results / f"work-{self.key}"
         clusters = clustered(
             train, metric, self._numbers(), source.seed, subject.engine, subject.memory, subject.progress
         )
         prototypes = described(train, metric, sets_of(clusters), subject.engine, work, subject.progress)
-        rows, test = subject.read(embedded.train), subject.read(embedded.test)
-        validation = None if embedded.validation is None else subject.read(embedded.validation)
         device = checked_device(subject.device)
         result = by_kmeans(rows.in_space(metric), test, validation, prototypes, source.seed, metric, device, started)
         shutil.rmtree(work, ignore_errors=True)
