@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.registry import data_root
 
 LOCAL, RAY = ENGINES = ("local", "ray")
+PATIENCE = 10.0  # seconds until an address does not answer
 RETRIES = 4  # of a task whose worker died
 AHEAD = 2  # tasks in flight for each processor, so that none waits
 SHARE = 2  # of the free memory that tasks leave to others
@@ -101,7 +103,7 @@ class Ray:
     A task whose worker dies is done again by another one. A context manager: it connects, and disconnects.
 
     Args:
-        address: "HOST:PORT", "auto" or "ray://…" of a running cluster; "" starts one on this machine.
+        address: "HOST:PORT" of a running cluster, or "auto" for that of this machine; "" starts one.
         processors: of one that is started; all when None.
 
     Raises:
@@ -126,11 +128,12 @@ class Ray:
         options |= {"runtime_env": {"env_vars": found}}
         try:
             if self._address:
+                _reach(self._address)
                 ray.init(address=self._address, **options)
             else:
                 size = {} if self._processors is None else {"num_cpus": self._processors}
                 ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE, **size, **options)
-        except (ConnectionError, ValueError, OSError, RuntimeError, AssertionError) as error:
+        except (ImportError, ValueError, OSError, OverflowError, RuntimeError, AssertionError) as error:
             where = f"There is no Ray cluster at '{self._address}'" if self._address else "Ray could not be started"
             raise InputError(
                 f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Start one with "
@@ -184,6 +187,19 @@ def _rounded(size: float) -> int:
 
 def _call(function: Callable[[Shared, Item], Result], shared: Shared, item: Item) -> Result:
     return function(shared, item)
+
+
+def _reach(address: str) -> None:
+    """Connect to "HOST:PORT" once: Ray itself tries for minutes where nobody listens.
+
+    Raises:
+        OSError: when nobody listens there.
+        ValueError: for a port that is no number.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "://" not in address:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE):
+            pass
 
 
 def _ray() -> Any:
