@@ -28,7 +28,7 @@ PART = 10_000  # points that are clustered before all of them
 TOLERANCE = 1e-4  # of the inertia
 CELLS = {"cpu": 1 << 21}  # distances in memory at once, by kind of device: memory that a CPU uses again
 MANY_CELLS = 1 << 24  # on any other
-ROWS = 16384
+ROWS, MOVED = 16384, 4096  # points at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,11 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     part, part_squares = centred[rows], squares[rows]
     sampled = len(sample) < len(points)
     runs = _rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
-    best = [centers[inertia.argmin()] for centers, inertia in runs]
-    found = _converged(part, part_squares, best, TOLERANCE if sampled else 0.0)
+    labels = _nearest(part, [centers[inertia.argmin()] for centers, inertia in runs])
+    found = _converged(part, part_squares, labels, wanted, TOLERANCE if sampled else 0.0)
     if not few:
-        found = _converged(centred, squares, [one.centers for one in found], TOLERANCE)
+        labels = _nearest(centred, [one.centers for one in found])
+        found = _converged(centred, squares, labels, wanted, TOLERANCE)
     by_k = {len(one.centers): one for one in (_ordered(each, mean) for each in _monotone(centred, squares, found))}
     return [by_k[max(count for count in by_k if count <= k)] for k in ks]
 
@@ -207,101 +208,116 @@ def _assigned(
 ) -> list[tuple[Tensor, Tensor]]:
     """Assign points to the nearest centers of several groups of runs, (R, k, D) each, in one matrix product.
 
+    A point that is as near to two centers counts for both.
+
     Returns:
         For each group (R, k, D) the means of the clusters (the center of an empty one; all centers unless `moves`), and
         (R,) float64 the inertia of the centers given.
     """
     every = torch.cat([group.flatten(0, 1) for group in groups])  # (Σ R k, D)
     sizes = [(len(group), group.shape[1]) for group in groups]
-    # where the centers of each run begin, as columns of the product
-    ends = torch.tensor([k for runs, k in sizes for _ in range(runs)], device=points.device).cumsum(0)
-    first = torch.cat([ends.new_zeros(1), ends[:-1]])
-    lengths = every.square().sum(1)
+    lengths = every.square().sum(1)[:, None]
     sums = torch.zeros(every.shape, dtype=torch.float64, device=points.device)
     mass = torch.zeros(len(every), dtype=torch.float64, device=points.device)
-    inertia = torch.zeros(len(ends), dtype=torch.float64, device=points.device)
+    inertia = torch.zeros(sum(runs for runs, _ in sizes), dtype=torch.float64, device=points.device)
     step = portion(points, len(every))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
         x = points[rows]
-        # ‖c‖² − 2 x·c; the points' own squares follow where they are few, in (n, Σ R) instead of (n, Σ R k)
-        distances = torch.addmm(lengths, x, every.T, alpha=-2)
-        parts = distances.split([runs * k for runs, k in sizes], 1)
-        least = [part.view(-1, *size).min(2) for part, size in zip(parts, sizes, strict=True)]
-        which = torch.cat([found.indices for found in least], 1) + first  # (n, Σ R)
-        low = (torch.cat([found.values for found in least], 1) + squares[rows][:, None]).clamp_min_(0)
-        weight = torch.ones_like(x[:, :1]) if weights is None else weights[rows][:, None]
-        inertia += (low * weight).sum(0)
+        weight = torch.ones_like(x[:, 0]) if weights is None else weights[rows]
+        # ‖c‖² − 2 x·c, a row for each center: rows are compared many points at a time
+        distances = torch.addmm(lengths, every, x.T, alpha=-2)
+        split = distances.split([runs * k for runs, k in sizes])
+        parts = [part.view(*size, -1) for part, size in zip(split, sizes, strict=True)]
+        least = [part.amin(1) for part in parts]  # (R, n)
+        inertia += (torch.cat(least) + squares[rows]).clamp_min_(0) @ weight
         if not moves:
             continue
-        # sums of the points by cluster: a product with their weights, each in the column of its cluster
-        member = distances.zero_().scatter_(1, which, weight.expand(which.shape))
-        sums += member.T @ x
-        mass += member.sum(0)
+        # sums of the points by cluster: a product with who is in which
+        for part, low in zip(parts, least, strict=True):
+            part.le_(low[:, None])
+        sums += distances @ (x if weights is None else x * weight[:, None])
+        mass += distances @ weight
     means = torch.where(mass[:, None] > 0, sums / mass[:, None].clamp_min(1e-30), every.double()).float()
-    split = means.split([runs * k for runs, k in sizes])
+    of_groups = means.split([runs * k for runs, k in sizes])
     return [
         (centers.view(*size, -1), found)
-        for centers, size, found in zip(split, sizes, inertia.split([runs for runs, _ in sizes]), strict=True)
+        for centers, size, found in zip(of_groups, sizes, inertia.split([runs for runs, _ in sizes]), strict=True)
     ]
 
 
-def _converged(points: Tensor, squares: Tensor, starts: Sequence[Tensor], tolerance: float) -> list[Clusters]:
-    """Lloyd from several sets of centers (k, D), each until no point changes its cluster, until a round lowers its
-    inertia by less than the share `tolerance`, or for `FINAL_ROUNDS` rounds; an empty cluster takes a far point."""
-    total = float(squares.sum(dtype=torch.float64))
-    centers, moving = list(starts), list(range(len(starts)))
-    sums = list(starts)  # of the points of each cluster, float64
-    labels: list[Tensor | None] = [None] * len(starts)
-    inertia = [math.inf] * len(starts)
-    for _ in range(FINAL_ROUNDS):
-        still = []
-        for number, (which, far) in zip(moving, _nearest(points, squares, [centers[i] for i in moving]), strict=True):
-            k, before = len(centers[number]), labels[number]
-            after = _without_empty(far, which, k)
-            if before is None:
-                changed = None
-                sums[number] = _summed(points, after, k)
-            else:  # only the points that changed: into the new cluster, out of the old one
-                changed = torch.nonzero(after != before)[:, 0]
-                moved = points[changed].double()
-                sums[number].index_add_(0, after[changed], moved).index_add_(0, before[changed], moved, alpha=-1)
-            labels[number] = after
-            # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
-            means = sums[number] / torch.bincount(after, minlength=k)[:, None]
-            value, centers[number] = max(0.0, total - float((sums[number] * means).sum())), means.float()
-            gained, inertia[number] = inertia[number] - value, value
-            if (changed is None or len(changed)) and not (tolerance and gained < tolerance * value):
-                still.append(number)
-        moving = still
-        if not moving:
+def _converged(points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int], tolerance: float) -> list[Clusters]:
+    """Lloyd from several clusterings, each until no point changes its cluster, until a round lowers its inertia by less
+    than the share `tolerance`, or for `FINAL_ROUNDS` rounds.
+
+    Args:
+        points, squares: (n, D), (n,) squared norms.
+        labels: (S, n) the cluster of each point in S clusterings, see `_nearest`; changed in place.
+        ks: how many clusters each has, none of them empty.
+        tolerance: 0 for none.
+    """
+    total, sizes = float(squares.sum(dtype=torch.float64)), torch.tensor(ks, device=points.device)
+    first = sizes.cumsum(0) - sizes  # where the centers of each begin
+    sums, counts = _sums(points, labels, ks)
+    inertia, moving = [math.inf] * len(ks), list(range(len(ks)))
+    for done in range(FINAL_ROUNDS + 1):
+        # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
+        means = sums / counts[:, None]
+        between = torch.stack([of.sum() for of in (sums * means).sum(1).split(list(ks))]).tolist()
+        before, inertia = inertia, [max(0.0, total - value) for value in between]
+        centers = means.float().split(list(ks))
+        if tolerance:
+            moving = [i for i in moving if before[i] - inertia[i] >= tolerance * inertia[i]]
+        if not moving or done == FINAL_ROUNDS:
             break
-    return [
-        Clusters(each, of, value) for each, of, value in zip(centers, labels, inertia, strict=True) if of is not None
-    ]
+        after = _nearest(points, [centers[i] for i in moving])
+        # only the points that changed: into the new cluster, out of the old one
+        which, changed = torch.nonzero(after != labels[moving], as_tuple=True)
+        row = torch.tensor(moving, device=points.device)[which]
+        into, out = first[row] + after[which, changed], first[row] + labels[row, changed]
+        for some, new, old in zip(changed.split(MOVED), into.split(MOVED), out.split(MOVED), strict=True):
+            moved = points[some].double()
+            sums.index_add_(0, new, moved).index_add_(0, old, moved, alpha=-1)
+        counts += torch.bincount(into, minlength=len(counts)) - torch.bincount(out, minlength=len(counts))
+        labels[moving] = after
+        moving = sorted(set(row.tolist()))
+    return [Clusters(each, of.long(), value) for each, of, value in zip(centers, labels, inertia, strict=True)]
 
 
-def _nearest(points: Tensor, squares: Tensor, sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """For several sets of centers (k, D) the nearest of each point, (n,), and its squared distance, in one product."""
+def _nearest(points: Tensor, sets: Sequence[Tensor]) -> Tensor:
+    """(S, n) the nearest of the centers (k, D) of each set for every point (n, D), in one product; in the smallest type
+    that holds k. An empty cluster takes a far point."""
     every, sizes = torch.cat(list(sets)), [len(centers) for centers in sets]
-    lengths = every.square().sum(1)
-    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sets]
-    step = portion(points, len(every))
+    lengths = every.square().sum(1)[:, None]
+    kind = torch.uint8 if max(sizes) <= 256 else torch.int32
+    # the first of the least: the highest place from behind
+    places = [torch.arange(k - 1, -1, -1, dtype=kind, device=points.device)[:, None] for k in sizes]
+    last = torch.tensor(sizes, dtype=kind, device=points.device)[:, None] - 1
+    found, step = torch.empty(len(sizes), len(points), dtype=kind, device=points.device), portion(points, len(every))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
-        distances = torch.addmm(lengths, points[rows], every.T, alpha=-2)
-        for of_set, part in zip(found, distances.split(sizes, 1), strict=True):
-            low, which = part.min(1)
-            of_set.append((which, (low + squares[rows]).clamp_min_(0)))
-    return [(torch.cat([which for which, _ in of]), torch.cat([far for _, far in of])) for of in found]
+        distances = torch.addmm(lengths, every, points[rows].T, alpha=-2)
+        for number, (part, place) in enumerate(zip(distances.split(sizes), places, strict=True)):
+            found[number, rows] = ((part == part.amin(0)) * place).amax(0)
+    found = last - found
+    for of_set, centers in zip(found, sets, strict=True):
+        if not torch.bincount(of_set, minlength=len(centers)).all():
+            which = of_set.long()
+            pieces = zip(points.split(ROWS), which.split(ROWS), strict=True)
+            far = torch.cat([(x - centers[of]).square().sum(1) for x, of in pieces])
+            of_set.copy_(_without_empty(far, which, len(centers)))
+    return found
 
 
-def _summed(points: Tensor, labels: Tensor, k: int) -> Tensor:
-    """(k, D) float64, the sums of the points of each cluster."""
-    sums = torch.zeros(k, points.shape[1], dtype=torch.float64, device=points.device)
-    for x, which in zip(points.split(ROWS), labels.split(ROWS), strict=True):
-        sums += torch.nn.functional.one_hot(which, k).to(points.dtype).T @ x
-    return sums
+def _sums(points: Tensor, labels: Tensor, ks: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(Σ k, D) float64 the sums of the points of each cluster in clusterings (S, n), and (Σ k,) how many they are."""
+    sums = torch.zeros(sum(ks), points.shape[1], dtype=torch.float64, device=points.device)
+    first = torch.tensor(ks, device=points.device).cumsum(0) - torch.tensor(ks, device=points.device)
+    step = portion(points, len(sums))
+    for x, of in zip(points.split(step), labels.split(step, 1), strict=True):
+        member = torch.zeros(len(sums), len(x), device=points.device)
+        sums += member.scatter_(0, of.long() + first[:, None], 1.0) @ x
+    return sums, torch.cat([torch.bincount(of, minlength=k) for of, k in zip(labels, ks, strict=True)])
 
 
 def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -329,7 +345,8 @@ def _monotone(points: Tensor, squares: Tensor, found: Sequence[Clusters]) -> lis
         if len(one.centers) == len(before.centers) + 1 and one.inertia > before.inertia:
             farthest = (points - before.centers[before.labels]).square().sum(1).argmax()
             start = torch.cat([before.centers, points[farthest][None]])
-            one = min(one, *_converged(points, squares, [start], TOLERANCE), key=lambda clusters: clusters.inertia)
+            again = _converged(points, squares, _nearest(points, [start]), [len(start)], TOLERANCE)
+            one = min(one, *again, key=lambda clusters: clusters.inertia)
         better.append(one)
     return better
 
