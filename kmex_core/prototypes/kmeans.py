@@ -28,7 +28,8 @@ CORESET, CORESET_PER_CLUSTER = 2000, 40
 AXES, ITERATIONS = 64, 3  # principal components, and how they are found
 NARROW = 4  # times as many points and dimensions as axes pay
 PART = 10_000  # points that are clustered before all of them
-TOLERANCE = 1e-4  # of the inertia
+TOLERANCE, ROUGH = 1e-4, 2e-4  # of the inertia; where some dimensions stand for all
+AHEAD = 1.0  # how much farther than to their means centers go there
 CELLS = {"cpu": 1 << 21}  # distances in memory at once, by kind of device: memory that a CPU uses again
 MANY_CELLS = 1 << 24  # on any other
 ROWS, MOVED = 16384, 4096  # points at once
@@ -96,13 +97,14 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     # the best starts on (a part of) the points themselves; the best of these runs to convergence
     runs = _rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
     labels = _nearest(part, [centers[inertia.argmin()] for centers, inertia in runs])
-    found = _converged(part, part_squares, labels, wanted, TOLERANCE if sampled else 0.0)
+    tolerance, ahead = (ROUGH, AHEAD) if axes is not None else (TOLERANCE if sampled else 0.0, 0.0)
+    found = _converged(part, part_squares, labels, wanted, tolerance, ahead)
     if not few:
         whole = centred if axes is None else centred @ axes
         labels = _nearest(whole, [one.centers for one in found])
-        found = _converged(whole, squares, labels, wanted, TOLERANCE)
+        found = _converged(whole, squares, labels, wanted, max(tolerance, TOLERANCE), ahead)
     if axes is not None:
-        found = _converged(centred, squares, labels, wanted, TOLERANCE)
+        found = _converged(centred, squares, labels, wanted, ROUGH if sampled else 0.0)
     by_k = {len(one.centers): one for one in (_ordered(each, mean) for each in _monotone(centred, squares, found))}
     return [by_k[max(count for count in by_k if count <= k)] for k in ks]
 
@@ -291,7 +293,9 @@ def _assigned(
     ]
 
 
-def _converged(points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int], tolerance: float) -> list[Clusters]:
+def _converged(
+    points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int], tolerance: float, ahead: float = 0.0
+) -> list[Clusters]:
     """Lloyd from several clusterings, each until no point changes its cluster, until a round lowers its inertia by less
     than the share `tolerance`, or for `FINAL_ROUNDS` rounds.
 
@@ -300,17 +304,20 @@ def _converged(points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int
         labels: (S, n) the cluster of each point in S clusterings, see `_nearest`; changed in place.
         ks: how many clusters each has, none of them empty.
         tolerance: 0 for none.
+        ahead: as a share of its last move, how far a center goes beyond the mean, which saves rounds.
     """
     total, sizes = float(squares.sum(dtype=torch.float64)), torch.tensor(ks, device=points.device)
     first = sizes.cumsum(0) - sizes  # where the centers of each begin
     sums, counts = _sums(points, labels, ks)
+    places = sums.float()
     inertia, moving = [math.inf] * len(ks), list(range(len(ks)))
     for done in range(FINAL_ROUNDS + 1):
         # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
         means = sums / counts[:, None]
         between = torch.stack([of.sum() for of in (sums * means).sum(1).split(list(ks))]).tolist()
         before, inertia = inertia, [max(0.0, total - value) for value in between]
-        centers = means.float().split(list(ks))
+        last, places = places, means.float()
+        centers = (places + ahead * (places - last) if done and ahead else places).split(list(ks))
         if tolerance:
             moving = [i for i in moving if before[i] - inertia[i] >= tolerance * inertia[i]]
         if not moving or done == FINAL_ROUNDS:
@@ -326,7 +333,10 @@ def _converged(points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int
         counts += torch.bincount(into, minlength=len(counts)) - torch.bincount(out, minlength=len(counts))
         labels[moving] = after
         moving = sorted(set(row.tolist()))
-    return [Clusters(each, of.long(), value) for each, of, value in zip(centers, labels, inertia, strict=True)]
+    return [
+        Clusters(each, of.long(), value)
+        for each, of, value in zip(places.split(list(ks)), labels, inertia, strict=True)
+    ]
 
 
 def _nearest(points: Tensor, sets: Sequence[Tensor]) -> Tensor:

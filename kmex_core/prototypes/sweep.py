@@ -318,6 +318,6 @@ def random_predictions(
             for before, after in itertools.pairwise(part):
                 torch.minimum(before, after, out=after)
             nearest = part[last[:, label]]
-            predicted[nearest < low] = label
+            predicted.copy_(torch.where(nearest < low, label, predicted))
             low = torch.minimum(nearest, low)
     return found.cpu().numpy()
