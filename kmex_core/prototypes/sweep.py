@@ -5,7 +5,7 @@ Needs torch only to compute."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -282,8 +282,13 @@ def activating(
 
 
 def random_predictions(
-    z: torch.Tensor, train: torch.Tensor, labels: np.ndarray, counts: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+    z: torch.Tensor,
+    train: torch.Tensor,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    random: np.random.Generator,
+    draws: int,
+) -> Iterator[np.ndarray]:
     """(S, M) int64, the classes predicted by the nearest of random training images of each class: 1 to S of them.
 
     The images are drawn without replacement, and nested: those of a number are among those of larger ones.
@@ -294,30 +299,29 @@ def random_predictions(
         labels: (N,) their classes.
         counts: (S, C) how many images of each class.
         random: a source of random numbers.
+        draws: how many times.
     """
     import torch
 
     from kmex_core.prototypes.kmeans import portion
 
-    drawn = [
-        random.permutation(np.flatnonzero(labels == label))[: counts[-1, label]] for label in range(counts.shape[1])
-    ]
-    sizes = [len(each) for each in drawn]
-    images = train[torch.from_numpy(np.concatenate(drawn)).to(train.device)]
-    middle = images.mean(0)
-    images = images - middle
-    lengths = images.square().sum(1)[:, None]
-    last = torch.from_numpy(np.minimum(counts, sizes) - 1).to(z.device)  # (S, C)
-    step = portion(z, len(images))
-    found = torch.zeros(len(counts), len(z), dtype=torch.int64, device=z.device)
-    for start in range(0, len(z), step):
-        distances = torch.addmm(lengths, images, (z[start : start + step] - middle).T, alpha=-2)
-        predicted, low = found[:, start : start + step], torch.full((1, 1), torch.inf, device=z.device)
-        for label, part in enumerate(distances.split(sizes)):
-            # the nearest among the first k images of the class, for every k: a running minimum
-            for before, after in itertools.pairwise(part):
-                torch.minimum(before, after, out=after)
-            nearest = part[last[:, label]]
-            predicted.copy_(torch.where(nearest < low, label, predicted))
-            low = torch.minimum(nearest, low)
-    return found.cpu().numpy()
+    middle = z.mean(0)
+    centred, members = z - middle, [np.flatnonzero(labels == label) for label in range(counts.shape[1])]
+    sizes = np.minimum(counts[-1], [len(rows) for rows in members])
+    last, step = np.minimum(counts, sizes) - 1, portion(z, int(sizes.sum()))  # (S, C)
+    for _ in range(draws):
+        drawn = [random.permutation(rows)[:size] for rows, size in zip(members, sizes, strict=True)]
+        images = train[torch.from_numpy(np.concatenate(drawn)).to(train.device)] - middle
+        lengths = images.square().sum(1)[:, None]
+        found = torch.zeros(len(counts), len(z), dtype=torch.int64, device=z.device)
+        for start in range(0, len(z), step):
+            distances = torch.addmm(lengths, images, centred[start : start + step].T, alpha=-2)
+            predicted, low = found[:, start : start + step], torch.full((1, 1), torch.inf, device=z.device)
+            for label, part in enumerate(distances.split(sizes.tolist())):
+                # the nearest among the first k images of the class, for every k: a running minimum
+                for before, after in itertools.pairwise(part):
+                    torch.minimum(before, after, out=after)
+                nearest = part[last[:, label]]
+                predicted.copy_(torch.where(nearest < low, label, predicted))
+                low = torch.minimum(nearest, low)
+        yield found.cpu().numpy()

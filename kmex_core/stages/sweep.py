@@ -150,8 +150,7 @@ def _by_chance(
     random = np.random.default_rng(seed)
     draws = int(np.clip(COST / (z.shape[0] * z.shape[1] * counts[-1].sum()), FEWEST_DRAWS, DRAWS))
     right, same = [], []
-    for _ in range(draws):
-        predicted = random_predictions(z, train_z, train.labels, counts, random)
+    for predicted in random_predictions(z, train_z, train.labels, counts, random, draws):
         right.append((predicted == test.labels).mean(1))
         same.append((predicted == test.black_box).mean(1))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
