@@ -29,6 +29,7 @@ from kmex_core.base.files import (
     regular_files,
     remove_file,
 )
+from kmex_core.base.location import SHARDED
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
@@ -63,8 +64,8 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
-# in the store, and not of it: data sets that were downloaded or unpacked
-ELSEWHERE = ("data", archives.ROOM)
+# in the store, and not of it: data sets that were downloaded or unpacked, and embeddings that may be large
+ELSEWHERE = ("data", archives.ROOM, SHARDED)
 HOUR = 3600.0
 _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
 _KNOWN = {
