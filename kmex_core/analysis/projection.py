@@ -55,7 +55,7 @@ def fit(
     started = time.perf_counter()
     random = np.random.default_rng(spec.seed)
     sample = stratified_sample(train.labels, spec.sample, random)
-    fitted = train.z[sample]
+    fitted = train.z if len(sample) == len(train) else train.z[sample]
     progress(Event("Finding principal components", 0, 1))
     mean, axes = principal_components(fitted, COMPONENTS, spec.seed)
     anchors = (fitted - mean) @ axes.T

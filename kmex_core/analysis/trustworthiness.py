@@ -69,6 +69,6 @@ def trustworthiness(
             mapped[own] = embedded[own] = torch.inf
         nearest = embedded.gather(1, mapped.topk(k, largest=False).indices)
         for j in range(k):
-            rank = 1 + (embedded < nearest[:, j : j + 1]).sum(1)
+            rank = 1 + (embedded < nearest[:, j : j + 1]).sum(1, dtype=torch.int32)
             surplus += int((rank - k).clamp(min=0).sum())
     return 1 - 2 * surplus / (len(some) * k * (2 * others - 3 * k + 1))
