@@ -8,19 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from app.figures.palette import DARK, GHOST, KMEX, LIGHT
+from app.figures.palette import CHOSEN, DARK, GHOST, KMEX, LIGHT
 from kmex_core.data.colours import class_colours
 
-WIDTH, LABELS, RIGHT, ROW, LINE, SIZE = 780, 300, 90, 26, 16, 13
-LETTERS = 44  # of a label in one line
+WIDTH, LABELS, RIGHT, ROW, LINE, SIZE = 780, 300, 80, 26, 16, 13
+LETTERS = 40  # of a label in one line
 CURVES = 8  # colours of curves
 _STYLE = """<style>
-  .page { fill: %s } text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600 }
-  .line { stroke: #808080; stroke-width: 1; fill: none } .axis { stroke: %s; stroke-width: 1.5 }
+  .page { fill: %s } .strong { stroke: %s } text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
+  .line { stroke: #808080; stroke-opacity: 0.35; fill: none } .axis { stroke: %s; stroke-width: 1.5 }
+  .target { stroke: %s; stroke-width: 3 }
   .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b } .spread { stroke: %s; stroke-width: 1.5; fill: none }
   %s
   @media (prefers-color-scheme: dark) {
-    .page { fill: %s } text { fill: %s } .axis, .spread { stroke: %s }
+    .page { fill: %s } .strong { stroke: %s } text { fill: %s } .axis, .spread { stroke: %s }
   }
 </style>"""
 
@@ -67,9 +68,8 @@ def ratios(title: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
     for name, group in groups:
         drawing.heading(name)
         for bar in group:
-            kind = "slower" if bar.low > 1 else "faster" if bar.high < 1 else "same"
-            drawing.bar(bar, 1.0, kind, f"{number(bar.value)}×")
-    return drawing.finished(1.0, ("← faster than KMEx Explorer", "slower than KMEx Explorer →"))
+            drawing.bar(bar, 1.0, judged(bar.low, bar.high), f"{times(bar.value)}×")
+    return drawing.finished(1.0)
 
 
 def values(title: str, bars: Sequence[Bar], unit: str) -> str:
@@ -78,8 +78,7 @@ def values(title: str, bars: Sequence[Bar], unit: str) -> str:
     drawing = _Chart(title, ends, f" {unit}")
     for bar in bars:
         drawing.point(bar, f"{number(bar.value)} {unit}")
-    marked = ("", "| target") if any(bar.target for bar in bars) else ("", "")
-    return drawing.finished(None, marked)
+    return drawing.finished(None, any(bar.target for bar in bars))
 
 
 def growth(title: str, panels: Sequence[tuple[str, str, Sequence[Curve]]]) -> str:
@@ -89,21 +88,35 @@ def growth(title: str, panels: Sequence[tuple[str, str, Sequence[Curve]]]) -> st
         title: of the figure.
         panels: heading, name of the horizontal axis, and curves of each.
     """
-    return "".join(_growth(title, panels))
+    left, labels, height, around = 70, 250, 230, 84
+    parts = [_text(12, 22, title, strong=True)]
+    for at, (heading, axis, curves) in enumerate(panels):
+        parts += _panel(heading, axis, curves, left, 68 + at * (height + around), WIDTH - left - labels, height)
+    return _frame(title, WIDTH, 36 + len(panels) * (height + around), parts)
 
 
 def number(value: float) -> str:
     """A number in at most four digits, with commas from 1,000 on."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return digits.replace("-", "−")
+
+
+def times(ratio: float) -> str:
+    """A ratio, with two decimals below 10: where it is near 1 they matter."""
+    return f"{ratio:.2f}" if ratio < 10 else number(ratio)
+
+
+def judged(low: float, high: float) -> str:
+    """What the quartiles of a ratio, as they are printed, say of an alternative: "slower", "faster" or "same"."""
+    return "slower" if round(low, 2) > 1 else "faster" if round(high, 2) < 1 else "same"
 
 
 def _frame(title: str, width: float, height: float, parts: Iterable[str]) -> str:
     # those of classes stand out from both pages
     curves = " ".join(f".c{at} {{ stroke: {c}; fill: {c} }}" for at, c in enumerate(class_colours(CURVES)))
     style = _STYLE % (
-        LIGHT.page, LIGHT.ink, SIZE, LIGHT.ink, KMEX, GHOST, LIGHT.ink, curves, DARK.page, DARK.ink, DARK.ink
+        LIGHT.page, LIGHT.page, LIGHT.ink, SIZE, LIGHT.ink, CHOSEN, KMEX, GHOST, LIGHT.ink, curves,
+        DARK.page, DARK.page, DARK.ink, DARK.ink,
     )  # fmt: skip
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
@@ -169,42 +182,32 @@ class _Chart:
         y, ends = self._row(bar.label), sorted((self._x(start), self._x(bar.value)))
         width = max(1.0, ends[1] - ends[0])
         self._parts.append(f'<rect class="{kind}" x="{ends[0]:.1f}" y="{y - 8:.1f}" width="{width:.1f}" height="16"/>')
-        self._parts += self._spread(bar, y)
-        self._parts.append(_text(max(ends[1], self._x(bar.high)) + 8, y + SIZE / 2 - 2, words))
+        self._parts += [*self._spread(bar, y), _text(WIDTH - 12, y + SIZE / 2 - 2, words, "end")]
 
     def point(self, bar: Bar, words: str) -> None:
-        y, right = self._row(bar.label), self._x(bar.high)
-        self._parts += self._spread(bar, y)
-        self._parts.append(f'<circle class="slower" cx="{self._x(bar.value):.1f}" cy="{y:.1f}" r="5"/>')
+        y = self._row(bar.label)
         if bar.target:
             x = self._x(bar.target)
-            self._parts.append(_line(x, y - 10, x, y + 10, "axis"))
-            right = x if right < x < right + 60 else right
-        self._parts.append(_text(right + 8, y + SIZE / 2 - 2, words))
+            self._parts.append(_line(x, y - 9, x, y + 9, "target"))
+        self._parts += self._spread(bar, y)
+        self._parts.append(f'<circle class="slower" cx="{self._x(bar.value):.1f}" cy="{y:.1f}" r="5"/>')
+        self._parts.append(_text(WIDTH - 12, y + SIZE / 2 - 2, words, "end"))
 
-    def finished(self, base: float | None, sides: tuple[str, str]) -> str:
+    def finished(self, base: float | None, targets: bool = False) -> str:
+        """The drawing with its axis, and what is on either side of `base` or what marks targets."""
         bottom = self._y + 6
         for tick in _ticks(self._low, self._high):
             x = self._x(tick)
             self._parts.insert(0, _line(x, self._top, x, bottom, "axis" if tick == base else "line"))
             self._parts.append(_text(x, bottom + 18, f"{number(tick)}{self._unit}", "middle"))
-        middle = self._x(base) if base else LABELS
-        if sides[0]:
-            self._parts.append(_text(12, bottom + 40, sides[0]))
-        if sides[1]:
-            self._parts.append(_text(WIDTH - 12, bottom + 40, sides[1], "end"))
-        return _frame(self._title, WIDTH, bottom + (52 if any(sides) and middle else 30), self._parts)
-
-
-def _growth(title: str, panels: Sequence[tuple[str, str, Sequence[Curve]]]) -> Iterable[str]:
-    side, left, gap, top = 380, 56, 150, 44
-    height, parts = 260, [_text(12, 22, title, strong=True)]
-    for number_, (heading, axis, curves) in enumerate(panels):
-        x0 = left + number_ % 2 * (side + gap / 4)
-        y0 = top + number_ // 2 * (height + 76)
-        parts += _panel(heading, axis, curves, x0, y0 + 22, side - gap, height)
-    rows = math.ceil(len(panels) / 2)
-    yield _frame(title, left + 2 * (side + gap / 4), top + rows * (height + 76), parts)
+        if base is not None:
+            x = self._x(base)
+            self._parts.append(_text(x - 8, bottom + 40, "← faster than KMEx Explorer", "end"))
+            self._parts.append(_text(x + 8, bottom + 40, "slower than KMEx Explorer →"))
+        elif targets:
+            self._parts.append(_line(LABELS, bottom + 28, LABELS, bottom + 46, "target"))
+            self._parts.append(_text(LABELS + 10, bottom + 41, "target: at most"))
+        return _frame(self._title, WIDTH, bottom + (54 if base is not None or targets else 30), self._parts)
 
 
 def _panel(
@@ -218,11 +221,10 @@ def _panel(
     def down(y: float) -> float:
         return y0 + height * (1 - math.log(y / ys[0]) / math.log(ys[1] / ys[0]))
 
-    parts = [_text(x0 - 30, y0 - 10, heading, strong=True)]
+    parts = [_text(12, y0 - 10, heading, strong=True)]
     for tick in _ticks(*xs):
-        parts += [_line(across(tick), y0, across(tick), y0 + height, "line")]
-    shown = sorted({x for curve in curves for x in (curve.x[0], curve.x[-1])})
-    parts += [_text(across(x), y0 + height + 17, number(x), "middle") for x in shown]
+        parts.append(_line(across(tick), y0, across(tick), y0 + height, "line"))
+        parts.append(_text(across(tick), y0 + height + 17, number(tick), "middle"))
     parts.append(_text(x0 + width / 2, y0 + height + 35, axis, "middle"))
     for tick in _ticks(*ys):
         parts += [_line(x0, down(tick), x0 + width, down(tick), "line")]
@@ -236,7 +238,8 @@ def _panel(
         for x, y in zip(curve.x, curve.y, strict=True):
             parts.append(f'<circle class="{kind}" cx="{across(x):.1f}" cy="{down(y):.1f}" r="3.5"/>')
         parts.append(_line(across(curve.x[-1]) + 5, down(curve.y[-1]), x0 + width + 12, end, "line"))
-        parts.append(_text(x0 + width + 15, end + 4, f"{curve.label}, {curve.exponent:.2f}"))
+        exponent = f"{curve.exponent:.2f}".replace("-", "−")
+        parts.append(_text(x0 + width + 15, end + 4, f"{curve.label}: {exponent}"))
     return parts
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures, growth
-from benchmarks.figures import Bar, number
+from benchmarks.figures import Bar, number, times
 from benchmarks.parts import BENCH, GPU, MORE, MOST, Part
 from benchmarks.results import on_gpus, read
 from kmex_core.base.files import write_bytes
@@ -72,9 +72,7 @@ def claims(rows: Rows) -> list[str]:
     kinds: dict[str, list[str]] = {"slower": [], "faster": [], "same": []}
     for row in rows:
         if "ratio" in row:
-            low, high = row["ratio quartiles"]
-            kind = "slower" if low > 1 else "faster" if high < 1 else "same"
-            kinds[kind].append(f"{row['who']} ({_ratio(row)})")
+            kinds[figures.judged(*row["ratio quartiles"])].append(f"{row['who']} ({_ratio(row)})")
     says = {
         "slower": "KMEx Explorer is faster than {}.",
         "faster": "KMEx Explorer is slower than {}.",
@@ -101,7 +99,10 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def _section(part: Part, title: str, found: Mapping[str, Any], pictures: dict[str, str], name: str = "") -> str:
     rows, machine = [row for row in found["rows"] if "median" in row], found["machine"]
     took = f", in {machine['seconds'] / 60:.1f} minutes" if "seconds" in machine else ""
-    text = [f"## {title}\n", f"{part.about} Measured on {machine.get('date')}{took} (`python -m benchmarks {part.name}`).\n"]
+    text = [
+        f"## {title}\n",
+        f"{part.about} Measured on {machine.get('date')}{took} (`python -m benchmarks {part.name}`).\n",
+    ]
     text += [f"{row['what']}.\n" for row in found["rows"] if "median" not in row]
     name = name or part.name
     if chart := _chart(title, rows):
@@ -150,7 +151,7 @@ def _time(row: Mapping[str, Any]) -> Bar:
 
 def _ratio(row: Mapping[str, Any]) -> str:
     low, high = row["ratio quartiles"]
-    return f"{number(row['ratio'])}×, {number(low)} to {number(high)}"
+    return f"{times(row['ratio'])}×, {times(low)} to {times(high)}"
 
 
 def _arrow(row: Mapping[str, Any]) -> str:
@@ -197,7 +198,12 @@ def _plain_table(rows: Rows) -> str:
     lines = ["| | median (spread) | runs | target |", "| --- | --- | --- | --- |"]
     for row in rows:
         unit = f" {row['unit']}" if row["unit"] else ""
-        cells = [_capital(row["what"]), f"{_value(row)}{unit}{_arrow(row)}", str(row.get("runs", "–")), _target(row, unit)]
+        cells = [
+            _capital(row["what"]),
+            f"{_value(row)}{unit}{_arrow(row)}",
+            str(row.get("runs", "–")),
+            _target(row, unit),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -203,9 +203,7 @@ def _runner(stack: ExitStack, prepare: Callable[[], Work], apart: bool) -> Calla
     if not apart:
         work = prepare()
         return lambda first: _timed(work, False)
-    pool = stack.enter_context(
-        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    )
+    pool = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
     pool.submit(_prepare, prepare).result()
     return lambda first: pool.submit(_run_prepared, first).result()
 
@@ -230,4 +228,3 @@ def _timed(work: Work, watch_memory: bool) -> tuple[float, float, float | None, 
     result = work()
     seconds, processor = time.perf_counter() - started, time.process_time() - busy
     return seconds, processor, peak() - before if watch_memory else None, result
-
