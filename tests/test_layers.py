@@ -22,6 +22,7 @@ ORDER = (
     "metrics",
     "analysis",
     "stages",
+    "scale",
     "commands",
 )
 OUTSIDE = {"__init__": {"base", "models"}, "__main__": {"commands"}}  # modules of the root, and what they open
