@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kmex_core.analysis.few_neighbours import FEW, nearest_of_few
 from kmex_core.analysis.layout import Graph, layout
 from kmex_core.analysis.neighbours import nearest
 from kmex_core.analysis.trustworthiness import Placed, trustworthiness
@@ -124,18 +125,22 @@ def located(
         projection: a fitted map.
         points: (n, D) float32.
         progress: called between blocks; it may raise to cancel.
-        device: where neighbours are searched.
+        device: where neighbours of many points are searched.
 
     Returns:
         Places (n, 2) float32, within the hull of the map, and remoteness (n,) float32 ≥ 0, in the embedding's unit.
     """
     fitted = projection.train[projection.sample]
+    k = min(NEIGHBORS, len(fitted))
     places, remote = np.empty((len(points), 2), np.float32), np.empty(len(points), np.float32)
     for start in range(0, len(points), ROWS):
         progress(Event("Placing the other images", start, len(points)))
         rows = slice(start, start + ROWS)
         within = (points[rows] - projection.mean) @ projection.axes.T
-        index, distance = nearest(within, projection.anchors, min(NEIGHBORS, len(fitted)), device)
+        if len(points) <= FEW:
+            index, distance = nearest_of_few(within, projection.anchors, k)
+        else:
+            index, distance = nearest(within, projection.anchors, k, device)
         places[rows] = (fitted[index] * memberships(distance)[..., None]).sum(1)
         remote[rows] = np.sqrt(distance[:, 0] ** 2 + _outside(projection, points[rows]))
     return places, remote

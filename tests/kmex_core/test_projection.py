@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kmex_core.analysis import neighbours, projection
+from kmex_core.analysis.few_neighbours import nearest_of_few
 from kmex_core.analysis.trustworthiness import Placed, trustworthiness
 from kmex_core.analysis.types import Projection
 from kmex_core.base.errors import InputError
@@ -124,6 +125,9 @@ def test_neighbours_do_not_depend_on_how_the_search_is_divided(monkeypatch: pyte
     np.testing.assert_array_equal(again[1], distance)
     full = ((points[:, None].astype(float) - anchors) ** 2).sum(-1).argsort(1, kind="stable")
     np.testing.assert_array_equal(index, full[:, :15])
+    without_torch = nearest_of_few(points, anchors, 15)
+    np.testing.assert_array_equal(without_torch[0], index)
+    np.testing.assert_allclose(without_torch[1], distance, rtol=1e-5, atol=1e-6)
     few = neighbours.nearest(points, anchors[:6], 6)
     np.testing.assert_array_equal(np.sort(few[0], axis=1), np.tile(np.arange(6), (400, 1)))
 
