@@ -258,7 +258,7 @@ class _Folded(nn.Module):
 
 def _fold_small(graph_module: fx.GraphModule, example: Tensor) -> None:
     shapes = _Shapes(graph_module)
-    shapes.run(example)
+    shapes.run(example[:1])
     for node, layer in _once(graph_module).items():
         given = node.args[0] if len(node.args) == 1 and not node.kwargs else None
         if type(layer) is not nn.Conv2d or layer.groups != 1 or not isinstance(given, fx.Node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from kmex_core.networks.types import Embeddings
 
 ROOM = "shards"
 EVERY = 10.0
-HELD = 32 * 2**20  # bytes of rows in memory, at most
+HELD = 16 * 2**20  # bytes of rows in memory, at most
 
 
 class Shards:
@@ -80,18 +81,18 @@ class Shards:
         if not self._held or read_only():
             return
         name = self._name(self._written)
-        arrays = {each: np.concatenate([getattr(part, each) for part in self._held]) for each in self._shapes()}
-        self._store.put(ROOM, name, arrays, {"spec": self._spec.described()})
+        rows = Rows(self._shapes(self.rows - self._written), lambda: (part.to_arrays() for part in self._held))
+        self._store.put(ROOM, name, rows, {"spec": self._spec.described()})
         self._stored.append(name)
         self._held.clear()
         self._written, self._wrote = self.rows, time.monotonic()
 
-    def _shapes(self) -> dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]:
+    def _shapes(self, rows: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
         number = np.dtype(np.int64)
         return {
-            "z": (np.dtype(np.float32), (self._total, self._dimensions)),
-            "labels": (number, (self._total,)),
-            "black_box": (number, (self._total,)),
+            "z": (np.dtype(np.float32), (rows, self._dimensions)),
+            "labels": (number, (rows,)),
+            "black_box": (number, (rows,)),
         }
 
     def whole(self) -> Rows:
@@ -102,7 +103,7 @@ class Shards:
         """
         if self.rows != self._total:
             raise InputError(f"Expected {self._total:,} images, got {self.rows:,}.")
-        return Rows(self._shapes(), self._parts)
+        return Rows(self._shapes(self._total), self._parts)
 
     def _parts(self) -> Iterator[Arrays]:
         for name in self._stored:
