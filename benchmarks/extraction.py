@@ -58,7 +58,9 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def on_gpu(files: int = 20_000, device: str = "cuda", backbone: str = "resnet50", side: int = 224) -> list[dict[str, Any]]:
+def on_gpu(
+    files: int = 20_000, device: str = "cuda", backbone: str = "resnet50", side: int = 224
+) -> list[dict[str, Any]]:
     """JPEG files made here, through a network on a GPU: the product, the bare loop, and decoding on the GPU itself."""
     with tempfile.TemporaryDirectory(prefix="kmex-extraction-") as name:
         rows = _files(Path(name) / "photos", files, backbone, side, device, blocks=2)
@@ -82,23 +84,18 @@ def _files(folder: Path, files: int, backbone: str, side: int, device: str, bloc
     parts = _network(backbone, side)
     parts.encoder.model.to(device)
     parts.head.to(device)
-    total, rounds, batch = len(data.split("train")), [], list[Tensor]()
-    for part in np.array_split(np.arange(total), blocks):
-        size = len(batch[0]) if batch else 0
+    total = len(data.split("train"))
 
-        def bare(part: np.ndarray = part) -> float:
-            return _bare(parts, _of_size(_inputs(data, part), size or 64), device)
+    def rounds(part: np.ndarray) -> dict[str, Callable[[], float]]:
+        return {
+            "ours": lambda: _ours(parts, data, part, device),
+            "the bare loop, batches of 64 in memory": lambda: _bare(parts, _of_size(_inputs(data, part), 64), device),
+            "DataLoader with workers": lambda: _loader(parts, folder, part, side, device),
+        }
 
-        rounds.append(
-            {
-                "ours": lambda part=part: _ours(parts, data, part, device),
-                "the bare loop, batches in memory": bare,
-                "DataLoader with workers": lambda part=part: _loader(parts, folder, part, side, device),
-            }
-        )
     where = f"{total:,} JPEG files of {WIDTH}×{HEIGHT}, {backbone} at {side}×{side}, {_name(device)}"
     _ours(parts, data, np.arange(min(total, 2 * BATCH)), device)  # files are read once before
-    return _rates(where, rounds, total // blocks)
+    return _rates(where, [rounds(part) for part in np.array_split(np.arange(total), blocks)], total // blocks)
 
 
 def _name(device: str) -> str:
@@ -321,7 +318,10 @@ def measured_apart(root: Path, rows: int) -> dict[str, float]:
 def _many_rows(folder: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
     rows = []
     for size in sizes:
-        measured, what = measured_apart(folder / f"store-{size}", size), f"{size:,} rows × {DIMENSIONS}, a small network"
+        measured, what = (
+            measured_apart(folder / f"store-{size}", size),
+            f"{size:,} rows × {DIMENSIONS}, a small network",
+        )
         rows.append(_row(f"{what}: peak memory", measured["peak"], "MB"))
         rows.append(_row(f"{what}: time", measured["seconds"], "s"))
     return rows

@@ -113,6 +113,7 @@ def _copied(encoder: nn.Module, example: Tensor) -> tuple[str, nn.Module]:
         graph_module = _traced(encoder)
         _join_batch_norms(graph_module)
         _fold_small(graph_module, example)
+        graph_module.delete_all_unused_submodules()
         graph_module.recompile()
         graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fast = Prepared(graph_module, encoder, tuple(example.shape[1:]))
@@ -192,7 +193,6 @@ def _traced(encoder: nn.Module) -> fx.GraphModule:
         end.args = (tuple(head.args[0] for head in heads if head is not None),)
     graph_module = fx.GraphModule(root, graph)
     graph_module.graph.eliminate_dead_code()
-    graph_module.delete_all_unused_submodules()
     return graph_module
 
 

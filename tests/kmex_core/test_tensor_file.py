@@ -145,8 +145,7 @@ def test_headers_that_lie_are_errors(tmp_path: Path, header: Any) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
     for read in (read_file, read_description, lambda path: read_length(path, "z")):
         with pytest.raises(StoreError):
-            if read(path) == 2:  # a sound layout whose text is missing
-                raise StoreError("not ours")
+            read(path)
     path.write_bytes((2**62).to_bytes(8, "little") + text)
     with pytest.raises(StoreError, match="header would have"):
         read_file(path)
