@@ -15,7 +15,8 @@ Precision = Annotated[
         "--precision",
         metavar="NAME",
         help=f"Floats to compute embeddings with: {', '.join(PRECISIONS[:3])}. 16 bits are faster where the hardware "
-        "has them; they change embeddings, by how much is measured. Each is a separate result.",
+        "has them (float16 is slow on CPUs). They change embeddings; by how much is measured and reported. Each is a "
+        "separate result.",
     ),
 ]
 Compiled = Annotated[
@@ -23,7 +24,7 @@ Compiled = Annotated[
     typer.Option(
         "--compile",
         help="Compile the network with torch.compile, which takes a minute first and rounds differently; by how much "
-        "is measured. A separate result.",
+        "is measured and reported. A separate result.",
     ),
 ]
 MixedPrecision = Annotated[
