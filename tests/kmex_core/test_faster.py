@@ -49,11 +49,11 @@ def test_a_prepared_network_gives_the_same_embeddings(backbone: str, side: int) 
     assert splitting.fingerprint(encoder) == before
 
 
-@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("side", [2, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("bias", [True, False])
 def test_small_convolutions_are_products(side: int, stride: int, bias: bool) -> None:
-    layer = nn.Conv2d(3, 7, 5, stride, padding=2, bias=bias).eval()
+    layer = nn.Conv2d(3, 7, (5, 4), stride, padding=(4, 2), dilation=(2, 1), bias=bias).eval()
     network = nn.Sequential(layer, nn.ReLU(), nn.Flatten())
     fast = faster.prepared(network, images(side))
     assert isinstance(fast, faster.Prepared)
