@@ -15,6 +15,7 @@ from kmex_core.base.jsontext import plain
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
 from kmex_core.base.store import Store, checked_name, demand_writable
+from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
 from kmex_core.scale.engine import Engine
 from kmex_core.scale.parts import PART_ROWS, Block, Part
@@ -34,7 +35,7 @@ class Images:
         root: the store's folder.
         model, data_root, skip_broken, device: see `stages.subject.subject_of`.
         split: the images.
-        mixed_precision: see `stages.embedding.SplitEmbedding`.
+        arithmetic: see `stages.embedding.SplitEmbedding`.
         key: of the embedding, which workers compare with what they find.
     """
 
@@ -44,7 +45,7 @@ class Images:
     skip_broken: bool
     device: str
     split: str
-    mixed_precision: bool
+    arithmetic: Arithmetic
     key: str
 
 
@@ -65,7 +66,7 @@ def sharded_split(
     name: str = "",
     data_root: str = "",
     skip_broken: bool = False,
-    mixed_precision: bool = False,
+    arithmetic: Arithmetic = EXACT,
 ) -> ShardedEmbedding:
     """The sharded embedding of a model's split in the store: opened, or computed where it is missing or unfinished.
 
@@ -77,7 +78,7 @@ def sharded_split(
         engine: connected.
         name: in the store; by default the key of the embedding's spec.
         data_root, skip_broken: where workers find the data, see `subject_of`.
-        mixed_precision: see `stages.embedding.SplitEmbedding`.
+        arithmetic: see `stages.embedding.SplitEmbedding`.
 
     Raises:
         InputError: when the name is taken by another embedding, the data set has no such split, the store is read-only
@@ -86,7 +87,7 @@ def sharded_split(
     """
     if split not in subject.data.splits:
         raise InputError(f"Data set '{subject.data.name}' has no split '{split}': {', '.join(subject.data.splits)}.")
-    store, whole = subject.store, SplitEmbedding(subject, split, mixed_precision)
+    store, whole = subject.store, SplitEmbedding(subject, split, arithmetic)
     name = name or whole.key
     folder = store.root / ROOM / checked_name(name)
     if (folder / MANIFEST).is_file():
@@ -104,7 +105,7 @@ def sharded_split(
             skip_broken,
             subject.device,
             split,
-            mixed_precision,
+            arithmetic,
             whole.key,
         )
         return _computed(folder, name, subject, images, whole.spec, engine)
@@ -197,7 +198,7 @@ def opened(images: Images) -> Subject:
     subject = subject_of(
         Store(images.root), images.model, images.data_root, images.skip_broken, checked_device(images.device)
     )
-    if subject.embedding(images.split, images.mixed_precision).key != images.key:
+    if subject.embedding(images.split, images.arithmetic).key != images.key:
         raise InputError(
             f"A worker finds another model '{images.model}' or other data than this machine. All machines need the "
             "same files at the same paths: the store (KMEX_CACHE) and the data (--data-root)."
@@ -217,5 +218,5 @@ def _embedded(subject: Subject, images: Images, rows: np.ndarray) -> Embeddings:
         batches,
         len(rows),
         checked_device(subject.device),
-        images.mixed_precision,
+        images.arithmetic,
     )
