@@ -15,10 +15,12 @@ WIDTH, LABELS, RIGHT, ROW, LINE, SIZE = 780, 300, 80, 26, 16, 13
 LETTERS = 40  # of a label in one line
 CURVES = 8  # colours of curves
 _STYLE = """<style>
-  .page { fill: %s } .strong { stroke: %s } text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
+  .page { fill: %s } .strong { stroke: %s }
+  text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
   .line { stroke: #808080; stroke-opacity: 0.35; fill: none } .axis { stroke: %s; stroke-width: 1.5 }
   .target { stroke: %s; stroke-width: 3 }
-  .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b } .spread { stroke: %s; stroke-width: 1.5; fill: none }
+  .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b }
+  .spread { stroke: %s; stroke-width: 1.5; fill: none }
   %s
   @media (prefers-color-scheme: dark) {
     .page { fill: %s } .strong { stroke: %s } text { fill: %s } .axis, .spread { stroke: %s }

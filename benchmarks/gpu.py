@@ -1,7 +1,7 @@
 """What a graphics card does: extraction, k-means and sweeps, relevance maps and training, in at most 8 minutes.
 
-`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. It needs PyTorch, this repository and what
-`kmex_core` imports, no network and no browser; without a card it runs on the CPU, which is of use for tests only.
+`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. It needs PyTorch, this repository
+and what `kmex_core` imports, no network and no browser; without a card it runs on the CPU, for tests.
 """
 
 from __future__ import annotations
@@ -382,5 +382,6 @@ def _training(sizes: Sizes, place: torch.device) -> Rows:
         works: dict[str, Callable[[], Any]] = {OURS: partial(epoch, True)}
         if place.type == "cuda":
             works["steps one by one"] = partial(epoch, False)
-        what = f"training of {kind}, {sizes.backbone}, batches of {recipe.batch_size} images of {sizes.side} × {sizes.side}"
+        images = f"batches of {recipe.batch_size} images of {sizes.side} × {sizes.side}"
+        what = f"training of {kind}, {sizes.backbone}, {images}"
         yield from _in_turn(what, works, sizes, place, sizes.trained, rounds=min(3, sizes.rounds))

@@ -33,16 +33,17 @@ BENCH = (
     Part(
         "rivals",
         "Conversion and k-means",
-        "An embedding of 60,000 images and 512 dimensions in 10 classes, generated. The conversion finds prototypes, the "
-        "images next to each and the prototype next to each image; beside it the paper's released procedure, written anew. "
-        "k-means alone runs beside other implementations, each with its own defaults but for the number of starts.",
+        "An embedding of 60,000 images and 512 dimensions in 10 classes, generated. The conversion finds prototypes, "
+        "the images next to each and the prototype next to each image; beside it the paper's released procedure, "
+        "written anew. k-means alone runs beside other implementations, each with its own defaults but for the number "
+        "of starts.",
         9,
     ),
     Part(
         "sweep",
         "Every number of prototypes at once",
-        "k-means for k = 1 to 20 in one computation, beside one by one and other implementations; whole sweeps with their "
-        "measures; and suggested numbers on planted groups.",
+        "k-means for k = 1 to 20 in one computation, beside one by one and other implementations; whole sweeps with "
+        "their measures; and suggested numbers on planted groups.",
         7,
     ),
     Part(
@@ -54,9 +55,9 @@ BENCH = (
     Part(
         "relevance",
         "Relevance maps",
-        "Maps of many prototypes for one image by the published rules (PRP), in one pass through the network, beside one "
-        "pass of zennit for each map with the same rules on the same layers. Networks have random weights: they change no "
-        "cost.",
+        "Maps of many prototypes for one image by the published rules (PRP), in one pass through the network, beside "
+        "one pass of zennit for each map with the same rules on the same layers. Networks have random weights: they "
+        "change no cost.",
         3,
     ),
     Part(

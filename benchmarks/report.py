@@ -1,6 +1,6 @@
 """docs/benchmarks.md and docs/scale.md with their figures, from what benchmarks have measured.
 
-Every sentence about who is faster is computed: from the quartiles of the ratios, both of which must be on one side of 1.
+Every sentence about who is faster is computed from the quartiles of the ratios, which must be on one side of 1.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ LOWER, HIGHER = ("s", "ms", "s CPU", "s of a core", "MB", "MiB", "GB"), ("images
 QUALITY = ("baselines", "metrics")  # docs/results.md has these
 INTRODUCTION = f"""# Benchmarks
 
-`make bench` writes this page from its results, in `benchmarks/results/`; do not edit it. It measures each step beside what people
-would use instead, in at most {MOST} minutes on two quiet cores, and `python -m benchmarks NAME report` measures one part anew.
+`make bench` writes this page from its results, in `benchmarks/results/`; do not edit it. It measures each step beside
+what people would use instead, in at most {MOST} minutes on two quiet cores; `python -m benchmarks NAME report`
+measures one part anew.
 
-How it measures: alternatives run in turn, each in a process of its own, one after the other in every round; the first round warms up and
-is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in brackets. *Time beside ours*
-is an alternative's time over ours in the same round, the median over the rounds with its quartiles in brackets: 2× takes twice as long.
-Where both quartiles are above 1 the alternative is called slower, where both are below 1 faster, and otherwise it is not told apart.
-Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes). ↓: lower is better, ↑: higher is better.
+- Alternatives run in turn, each in a process of its own, one after the other in every round. The first round warms up
+  and is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in
+  brackets.
+- *Time beside ours* is an alternative's time over ours in the same round: 2× takes twice as long. Where both quartiles
+  are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise the two are not told
+  apart.
+- Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes).
+- ↓: lower is better, ↑: higher is better.
 """
 
 

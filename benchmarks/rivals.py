@@ -36,7 +36,7 @@ class Sizes:
     rounds: int = 5
 
 
-def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:  # noqa: B008 (frozen)
+def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:
     """Seconds, peak memory and inertia of each alternative for each k."""
     rows = [missing({name: needs for name, (needs, _) in KMEANS.items()})]
     what = f"{sizes.images:,} × {sizes.dimensions}, {CLASSES} classes"

@@ -167,6 +167,15 @@ def alone(work: Callable[..., Any], *values: Any) -> Any:
         return pool.submit(work, *values).result()
 
 
+def memory(prepare: Callable[[], Work]) -> float:
+    """The most memory in MB that one run takes beyond what its process had before; see `alternated`."""
+    return float(alone(_memory, prepare))
+
+
+def _memory(prepare: Callable[[], Work]) -> float | None:
+    return _timed(prepare(), True)[2]
+
+
 def peak() -> float:
     """The most memory that this process has had since `reset_peak` or its start, in MB."""
     return _status("VmHWM")
