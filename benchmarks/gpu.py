@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -116,7 +116,7 @@ def _on(place: torch.device, work: Callable[[], Any]) -> Callable[[], Work]:
     return lambda: finished
 
 
-def _in_turn(what: str, works: dict[str, Callable[[], Any]], sizes: Sizes, place: torch.device, items: int = 0,
+def _in_turn(what: str, works: Mapping[str, Callable[[], Any]], sizes: Sizes, place: torch.device, items: int = 0,
              unit: str = "images/s", rounds: int = 0) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of alternatives, with the card's memory that ours takes at most."""
     prepared = {who: _on(place, work) for who, work in works.items()}
@@ -170,7 +170,7 @@ def _arrays(sizes: Sizes, place: torch.device) -> Rows:
 
 def _photos(sizes: Sizes, place: torch.device) -> Rows:
     """JPEG files of 500 × 375 to embeddings in the store, beside what others would write."""
-    yield missing({"a plain DataLoader": "torchvision"})
+    yield from missing({"a plain DataLoader": "torchvision"})
     with tempfile.TemporaryDirectory(prefix="kmex-photos-") as name:
         photos = Path(name) / "photos"
         _write_photos(photos, sizes.files)
@@ -276,7 +276,7 @@ def _conversion(sizes: Sizes, place: torch.device) -> Rows:
     from kmex_core.prototypes.fit import fit_prototypes
     from kmex_core.prototypes.kmeans import kmeans
 
-    yield missing({"flash-kmeans": "flash_kmeans"})
+    yield from missing({"flash-kmeans": "flash_kmeans"})
     cases = ((sizes.images, 10, sizes.ks), (sizes.pair, 2, sizes.ks[-1:]))
     for images, classes, ks in cases:
         z, labels = embedding(images, sizes.dimensions, classes)
@@ -343,9 +343,8 @@ def _sweep(sizes: Sizes, place: torch.device) -> Rows:
 
 def _maps(sizes: Sizes, place: torch.device) -> Rows:
     """Maps of many prototypes for one image in one pass, beside one pass of zennit for each."""
-    absent = missing({"zennit": "zennit"})
-    if absent:
-        yield absent
+    if absent := missing({"zennit": "zennit"}):
+        yield from absent
         return
     encoder, _ = _network(sizes.backbone, sizes.side)
     encoder = encoder.to(place)

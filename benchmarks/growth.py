@@ -93,12 +93,13 @@ def _points(rows: Rows) -> tuple[list[float], list[float]]:
 
 
 def _introduction(machine: Mapping[str, Any]) -> str:
+    note = f" Beware: {machine['note']}." if "note" in machine else ""
     hardware = f"{machine.get('cores')} cores ({machine.get('processor')}, memory {machine.get('memory', 'unknown')})"
     return f"""# Scale
 
 `python -m benchmarks scale report` measures what this page is about and writes it; do not edit it. Measured on
 {machine.get("date")} on {hardware}. Each step is the product's own function
-on a generated embedding; each number is the median of up to three runs.
+on a generated embedding; each number is the median of up to three runs.{note}
 """
 
 
@@ -223,8 +224,8 @@ def _thresholds() -> list[str]:
         f"{sweep.FEWEST_DRAWS}, where that would take more than {sweep.COST / 1e9:g} billion multiplications.",
         f"UMAP is fitted on at most {ProjectionSpec('').sample:,} images; all others are placed among them, each at "
         "the same cost.",
-        f"In parts, {parts.PART_ROWS:,} rows are read at once. A class whose rows take more than a "
-        f"{_ordinal(clustering.COPIES)} of a task's memory is clustered by a coreset of {coreset.SIZE:,} rows, and then "
+        f"In parts, {parts.PART_ROWS:,} rows are read at once. A class whose rows take more than "
+        f"a {_ordinal(clustering.COPIES)} of a task's memory is clustered by a coreset of {coreset.SIZE:,} rows, then "
         f"by {coreset.ROUNDS} rounds over all of its rows.",
     ]
 

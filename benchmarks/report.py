@@ -103,6 +103,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def _section(part: Part, title: str, found: Mapping[str, Any], pictures: dict[str, str], name: str = "") -> str:
     rows, machine = [row for row in found["rows"] if "median" in row], found["machine"]
     took = f", in {machine['seconds'] / 60:.1f} minutes" if "seconds" in machine else ""
+    took += f"; beware: {machine['note']}" if "note" in machine else ""
     text = [
         f"## {title}\n",
         f"{part.about} Measured on {machine.get('date')}{took} (`python -m benchmarks {part.name}`).\n",

@@ -38,7 +38,8 @@ class Sizes:
 
 def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:
     """Seconds, peak memory and inertia of each alternative for each k."""
-    rows = [missing({name: needs for name, (needs, _) in KMEANS.items()})]
+    rows = missing({name: needs for name, (needs, _) in KMEANS.items()})
+    absent = {name for row in rows for name in row["left out"]}
     what = f"{sizes.images:,} × {sizes.dimensions}, {CLASSES} classes"
     for k in sizes.ks:
         whole = {
@@ -46,11 +47,10 @@ def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:
             "the released procedure": partial(_prepared, _released, sizes, k),
         }
         rows += compared(f"conversion, {what}, k = {k}", alternated(whole, sizes.rounds), OURS)
-        absent = set(rows[0].get("left out", ()))
         single = {name: partial(_prepared, work, sizes, k) for name, (_, work) in KMEANS.items() if name not in absent}
         taken = alternated(single, sizes.rounds)
         rows += _with_inertia(compared(f"k-means of each class, {what}, k = {k}", taken, OURS), taken)
-    return [row for row in rows if row]
+    return rows
 
 
 def embedding(images: int, dimensions: int, classes: int = CLASSES) -> Embedding:

@@ -151,14 +151,14 @@ def single(what: str, work: Work, rounds: int = ROUNDS, **more: Any) -> dict[str
     return row | {"runs": len(of.seconds), "unit": "s", "better": "lower"} | more
 
 
-def missing(needs: Mapping[str, str]) -> dict[str, Any]:
-    """A row that names the rivals that are left out because a package is not installed; empty without any.
+def missing(needs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row that names the rivals that are left out because a package is not installed; none where all are there.
 
     Args:
         needs: for the name of each rival the module that it imports.
     """
     absent = [name for name, module in needs.items() if importlib.util.find_spec(module) is None]
-    return {"left out": absent, "what": "not installed, so not measured: " + ", ".join(absent)} if absent else {}
+    return [{"left out": absent, "what": f"Not installed, so not measured: {', '.join(absent)}"}] if absent else []
 
 
 def alone(work: Callable[..., Any], *values: Any) -> Any:
