@@ -23,6 +23,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.networks.arithmetic import EXACT, MIXED, Arithmetic
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, numbered, per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
@@ -59,7 +60,7 @@ def convert(
         started = time.perf_counter()
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info = subject.info
-        conversion = subject.conversion(KMeans(k, seed, metric), mixed_precision).get()
+        conversion = subject.conversion(KMeans(k, seed, metric), Arithmetic(MIXED) if mixed_precision else EXACT).get()
         summary = conversion.summary
         return {
             "model": info.name,
