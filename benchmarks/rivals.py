@@ -38,8 +38,8 @@ class Sizes:
 
 def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:
     """Seconds, peak memory and inertia of each alternative for each k."""
-    rows = missing({name: needs for name, (needs, _) in KMEANS.items()})
-    absent = {name for row in rows for name in row["left out"]}
+    left_out = missing({name: needs for name, (needs, _) in KMEANS.items()})
+    absent, rows = left_out.get("left out", []), [left_out] if left_out else []
     what = f"{sizes.images:,} × {sizes.dimensions}, {CLASSES} classes"
     for k in sizes.ks:
         whole = {
