@@ -140,7 +140,7 @@ def compared(
 
 def pair(what: str, ours: Work, plain: Work, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """The rows of ours and of a straightforward way, in this process."""
-    prepared = {"ours": lambda: ours, "straightforward": lambda: plain}
+    prepared = {"ours": lambda: ours, "the straightforward way": lambda: plain}
     return compared(what, alternated(prepared, rounds, apart=False), "ours")
 
 
