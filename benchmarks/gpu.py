@@ -1,7 +1,8 @@
 """What a graphics card does: extraction, k-means and sweeps, relevance maps and training, in at most 8 minutes.
 
-`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. It needs PyTorch, this repository
-and what `kmex_core` imports, no network and no browser; without a card it runs on the CPU, for tests.
+`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. Besides this repository it needs
+torch, torchvision, numpy, scipy, pillow, pi-heif, platformdirs, filelock, safetensors and zennit, and takes
+flash-kmeans if it is there; no network and no browser. Without a card it runs on the CPU, for tests.
 """
 
 from __future__ import annotations

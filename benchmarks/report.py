@@ -32,6 +32,7 @@ measures one part anew.
 - *Time beside ours* is an alternative's time over ours in the same round: 2× takes twice as long. Where both quartiles
   are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise the two are not told
   apart.
+- What has no alternative is the median of its runs, with its quartiles, the 95th percentile or the worst in brackets.
 - Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes).
 - ↓: lower is better, ↑: higher is better.
 """

@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 import torch
 
+from benchmarks import __main__ as main
 from benchmarks import gpu, growth, parts, relevance, report, results, rivals, scale, timing
 from benchmarks.timing import Taken, alternated, compared, ratio
 from tests.helpers.paths import ROOT
@@ -177,6 +178,27 @@ def test_make_bench_is_planned_for_an_hour() -> None:
     assert sum(part.minutes for part in parts.BENCH) <= parts.MOST
     for part in parts.ALL.values():
         assert (ROOT / "benchmarks" / f"{part.name}.py").is_file()
+
+
+def test_a_part_that_fails_keeps_its_results_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(parts.Part):
+        def measure(self) -> list[dict[str, Any]]:
+            raise OSError("no disk")
+
+    class Fine(parts.Part):
+        def measure(self) -> list[dict[str, Any]]:
+            return [{"what": "x", "median": 1.0, "unit": "s"}]
+
+    written: list[str] = []
+    monkeypatch.setattr(main, "ALL", {"a": Broken("a", "A", "", 1), "b": Fine("b", "B", "", 1)})
+    monkeypatch.setattr(main, "write", lambda name, about, rows: written.append(name))
+    assert main.main(["a", "b"]) == 1
+    assert written == ["b"]
+    assert "Failed, and kept as they were before: a." in capsys.readouterr().err
+    assert main.main(["b", "no such part"]) == 2
+    assert written == ["b"]
 
 
 # ---- growth ---------------------------------------------------------------------------------------------------------
