@@ -13,6 +13,7 @@ from benchmarks import figures, growth
 from benchmarks.figures import Bar, number, times
 from benchmarks.parts import BENCH, GPU, MORE, MOST, Part
 from benchmarks.results import on_gpus, read
+from benchmarks.timing import FEWEST
 from kmex_core.base.files import write_bytes
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -30,8 +31,8 @@ measures one part anew.
   and is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in
   brackets.
 - *Time beside ours* is an alternative's time over ours in the same round: 2× takes twice as long. Where both quartiles
-  are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise the two are not told
-  apart.
+  are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise, and with fewer than
+  {FEWEST} rounds, the two are not told apart.
 - What has no alternative is the median of its runs, with its quartiles, the 95th percentile or the worst in brackets.
 - Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes).
 - ↓: lower is better, ↑: higher is better.
@@ -74,16 +75,26 @@ def page(results: Mapping[str, dict[str, Any] | None], gpus: Sequence[dict[str, 
 
 def claims(rows: Rows) -> list[str]:
     """What the ratios of one step say, as sentences: who is slower, faster, or not told apart."""
-    kinds: dict[str, list[str]] = {"slower": [], "faster": [], "same": []}
+    kinds: dict[str, list[str]] = {"slower": [], "faster": [], "same": [], "few": []}
     for row in rows:
         if "ratio" in row:
-            kinds[figures.judged(*row["ratio quartiles"])].append(f"{row['who']} ({_ratio(row)})")
+            kinds[judged(row)].append(f"{row['who']} ({_ratio(row)})")
     says = {
         "slower": "KMEx Explorer is faster than {}.",
         "faster": "KMEx Explorer is slower than {}.",
         "same": "Not told apart from KMEx Explorer: {}.",
+        "few": "Too few rounds to tell who is faster: {}.",
     }
     return [says[kind].format("; ".join(names)) for kind, names in kinds.items() if names]
+
+
+def judged(row: Mapping[str, Any]) -> str:
+    """What the quartiles of a ratio, as they are printed, say of an alternative: "slower", "faster" or "same"; "few"
+    where there are fewer than `FEWEST` rounds, whose quartiles say nothing."""
+    low, high = row["ratio quartiles"]
+    if row["ratio rounds"] < FEWEST:
+        return "few"
+    return "slower" if round(low, 2) > 1 else "faster" if round(high, 2) < 1 else "same"
 
 
 def _machines(machines: Sequence[Mapping[str, Any]]) -> str:
@@ -147,7 +158,8 @@ def _chart(title: str, rows: Rows) -> str:
 
 
 def _bar(row: Mapping[str, Any]) -> Bar:
-    return Bar(row["who"], row["ratio"], *row["ratio quartiles"])
+    kind = judged(row)
+    return Bar(row["who"], row["ratio"], *row["ratio quartiles"], kind="same" if kind == "few" else kind)
 
 
 def _time(row: Mapping[str, Any]) -> Bar:
@@ -184,6 +196,7 @@ def _step_table(rows: Rows) -> str:
     unit = f"{rows[0]['unit']}{_arrow(rows[0])}"
     also = list(dict.fromkeys(name for row in rows for name in row.get("also", {})))
     heads = ["", f"{unit} (quartiles)", "rounds", "seconds of all cores ↓", "memory, MB ↓", "time beside ours", *also]
+    heads += ["target"] if any("target" in row for row in rows) else []
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for row in rows:
         beside = "1" if row.get("ours") else _ratio(row).replace(", ", " (") + ")" if "ratio" in row else "–"
@@ -195,6 +208,7 @@ def _step_table(rows: Rows) -> str:
             number(row["memory"]) if "memory" in row else "–",
             beside,
             *(number(row["also"][name]) if name in row.get("also", {}) else "–" for name in also),
+            *([_target(row, f" {row['unit']}")] if "target" in heads else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -128,6 +128,9 @@ def test_only_quartiles_on_one_side_of_1_make_a_claim() -> None:
         "Not told apart from KMEx Explorer: alike (1.00×, 0.95 to 1.10); near (1.00×, 1.00 to 1.00).",
     ]
     assert report.claims(step_rows()) == []
+    assert report.claims(step_rows(slow=[2.0, 2.0])) == [
+        "Too few rounds to tell who is faster: slow (2.00×, 2.00 to 2.00)."
+    ]
 
 
 def test_the_page_has_the_figures_that_it_names_and_only_computed_claims() -> None:
