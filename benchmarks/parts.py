@@ -106,7 +106,13 @@ MORE = (
     Part("edits", "Edits of prototypes", "What the server answers, and from the click to the scores on Explore.", 9),
     Part("board", "A dropped photo", "From the drop to the board, its maps and their verdicts.", 7),
     Part("explain", "An explanation in parts", "Passes through the network and seconds of a core.", 4),
-    Part("large", "Ten million rows", "A sharded embedding of ten million rows in the dashboard.", 10),
+    Part(
+        "large",
+        "Sharded embeddings in the dashboard",
+        "A generated embedding of 1,000,000 rows, 64 dimensions and 10 classes, from its rows to its page; each step in "
+        "a process of its own.",
+        8,
+    ),
     Part("baselines", "Models and their KMEx", "Accuracy, ghosts and diversity, trained on the digits.", 20),
     Part("metrics", "The published and the whitened metric", "Accuracy, agreement, calibration and ghosts.", 15),
     Part("memory", "Memory of commands on photos", "Beside the same commands of an earlier version.", 25),

@@ -158,8 +158,8 @@ def _chart(title: str, rows: Rows) -> str:
 
 
 def _bar(row: Mapping[str, Any]) -> Bar:
-    kind = judged(row)
-    return Bar(row["who"], row["ratio"], *row["ratio quartiles"], kind="same" if kind == "few" else kind)
+    kind, (low, high) = judged(row), row["ratio quartiles"]
+    return Bar(row["who"], row["ratio"], low, high, kind="same" if kind == "few" else kind)
 
 
 def _time(row: Mapping[str, Any]) -> Bar:
@@ -215,15 +215,14 @@ def _step_table(rows: Rows) -> str:
 
 
 def _plain_table(rows: Rows) -> str:
-    lines = ["| | median (spread) | runs | target |", "| --- | --- | --- | --- |"]
+    heads = ["", "median (spread)", "runs", "target"] + ["memory, MB ↓"] * any("memory" in row for row in rows)
+    lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for row in rows:
         unit = f" {row['unit']}" if row["unit"] else ""
-        cells = [
-            _capital(row["what"]),
-            f"{_value(row)}{unit}{_arrow(row)}",
-            str(row.get("runs", "–")),
-            _target(row, unit),
-        ]
+        value, runs = f"{_value(row)}{unit}{_arrow(row)}", str(row.get("runs", "–"))
+        cells = [_capital(row["what"]), value, runs, _target(row, unit)]
+        if len(heads) > len(cells):
+            cells.append(number(row["memory"]) if "memory" in row else "–")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
