@@ -109,8 +109,8 @@ MORE = (
     Part(
         "large",
         "Sharded embeddings in the dashboard",
-        "A generated embedding of 1,000,000 rows, 64 dimensions and 10 classes, from its rows to its page; each step in "
-        "a process of its own.",
+        "A generated embedding of 1,000,000 rows, 64 dimensions and 10 classes, from its rows to its page; each step "
+        "in a process of its own.",
         8,
     ),
     Part("baselines", "Models and their KMEx", "Accuracy, ghosts and diversity, trained on the digits.", 20),
