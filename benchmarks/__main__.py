@@ -1,7 +1,7 @@
 """Run benchmarks, keep what they measured, and write it up: `python -m benchmarks [NAME …]`.
 
-Without names all of `parts.BENCH` (`make bench`), and `gpu` where there is a GPU. `report` writes `docs/benchmarks.md` and
-`docs/scale.md` from what is kept; each part can be measured on another day.
+Without names all of `parts.BENCH` (`make bench`), and `gpu` where there is a GPU. `report` writes `docs/benchmarks.md`
+and `docs/scale.md` from what is kept; each part can be measured on another day.
 """
 
 from __future__ import annotations

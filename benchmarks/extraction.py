@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.timing import Taken, compared
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
 from kmex_core.data import registry
@@ -36,6 +36,7 @@ from kmex_core.stages.bound import Bound
 from kmex_core.stages.embedding import BATCH, SplitEmbedding
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = "KMEx Explorer"
 RUNS = 3
 CLASSES = 10
 WIDTH, HEIGHT = 500, 375
@@ -74,7 +75,7 @@ def _arrays(backbone: str, side: int, images: int) -> list[dict[str, Any]]:
     parts, batches = _network(backbone, side), list(_inputs(data, None))
     batch = _best(parts, batches)
     what = f"{images:,} arrays of {side}×{side}, {backbone}"
-    forms = {"ours": lambda: _ours(parts, data, None, "cpu"), _bare_name(batch): lambda: _bare(parts, batch, "cpu")}
+    forms = {OURS: lambda: _ours(parts, data, None, "cpu"), _bare_name(batch): lambda: _bare(parts, batch, "cpu")}
     return _rates(what, [forms] * RUNS, images)
 
 
@@ -88,7 +89,7 @@ def _files(folder: Path, files: int, backbone: str, side: int, device: str, bloc
 
     def rounds(part: np.ndarray) -> dict[str, Callable[[], float]]:
         return {
-            "ours": lambda: _ours(parts, data, part, device),
+            OURS: lambda: _ours(parts, data, part, device),
             "the bare loop, batches of 64 in memory": lambda: _bare(parts, _of_size(_inputs(data, part), 64), device),
             "DataLoader with workers": lambda: _loader(parts, folder, part, side, device),
         }
@@ -218,24 +219,21 @@ def _prepared(backbone: str, side: int, images: int) -> list[dict[str, Any]]:
                 network(part)
         return time.perf_counter() - started
 
-    what = f"{backbone} at {side}×{side}"
-    forms = {"prepared": lambda: timed(fast), "as it is": lambda: timed(parts.encoder)}
+    what = f"a prepared network, {backbone} at {side}×{side}"
+    forms = {OURS: lambda: timed(fast), "the network as it is": lambda: timed(parts.encoder)}
     row = _row(f"{what}: largest difference of an embedding, relative to the largest number", apart, "")
     return [*_rates(what, [forms] * RUNS, images), row]
 
 
 def _rates(what: str, rounds: Sequence[dict[str, Callable[[], float]]], images: int) -> list[dict[str, Any]]:
-    """Images per second of each form, and the first's share of the others', alternating; medians over rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in rounds[0]}
+    """The rows of each form in images per second, beside the first; alternating, of seconds that a form gives."""
+    taken = {name: Taken() for name in rounds[0]}
     for forms in rounds:
         for name, form in forms.items():
-            seconds[name].append(form())
-    rows = [_row(f"{what}: {name}", images / statistics.median(took), "images/s") for name, took in seconds.items()]
-    first, *others = seconds
-    for other in others:
-        ratios = [theirs / own for own, theirs in zip(seconds[first], seconds[other], strict=True)]
-        row = _row(f"{what}: {first} ÷ {other}", statistics.median(ratios), "×")
-        rows.append(row | {"low": round(min(ratios), 3), "high": round(max(ratios), 3)})
+            taken[name].seconds.append(form())
+    rows = compared(what, taken, next(iter(taken)), images, "images/s")
+    for row in rows:
+        print(f"  {row['what']}: {row['median']:.4g} images/s", file=sys.stderr, flush=True)
     return rows
 
 

@@ -15,10 +15,12 @@ WIDTH, LABELS, RIGHT, ROW, LINE, SIZE = 780, 300, 80, 26, 16, 13
 LETTERS = 40  # of a label in one line
 CURVES = 8  # colours of curves
 _STYLE = """<style>
-  .page { fill: %s } .strong { stroke: %s } text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
+  .page { fill: %s } .strong { stroke: %s }
+  text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
   .line { stroke: #808080; stroke-opacity: 0.35; fill: none } .axis { stroke: %s; stroke-width: 1.5 }
   .target { stroke: %s; stroke-width: 3 }
-  .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b } .spread { stroke: %s; stroke-width: 1.5; fill: none }
+  .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b }
+  .spread { stroke: %s; stroke-width: 1.5; fill: none }
   %s
   @media (prefers-color-scheme: dark) {
     .page { fill: %s } .strong { stroke: %s } text { fill: %s } .axis, .spread { stroke: %s }
@@ -35,6 +37,7 @@ class Bar:
         value: its median, above 0.
         low, high: the ends of its spread, above 0.
         target: a limit that is drawn beside it, or None.
+        kind: of a ratio: "slower", "faster", or "same" where no claim is made.
     """
 
     label: str
@@ -42,6 +45,7 @@ class Bar:
     low: float
     high: float
     target: float | None = None
+    kind: str = "same"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def ratios(title: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
     for name, group in groups:
         drawing.heading(name)
         for bar in group:
-            drawing.bar(bar, 1.0, judged(bar.low, bar.high), f"{times(bar.value)}×")
+            drawing.bar(bar, 1.0, f"{times(bar.value)}×")
     return drawing.finished(1.0)
 
 
@@ -104,11 +108,6 @@ def number(value: float) -> str:
 def times(ratio: float) -> str:
     """A ratio, with two decimals below 10: where it is near 1 they matter."""
     return f"{ratio:.2f}" if ratio < 10 else number(ratio)
-
-
-def judged(low: float, high: float) -> str:
-    """What the quartiles of a ratio, as they are printed, say of an alternative: "slower", "faster" or "same"."""
-    return "slower" if round(low, 2) > 1 else "faster" if round(high, 2) < 1 else "same"
 
 
 def _frame(title: str, width: float, height: float, parts: Iterable[str]) -> str:
@@ -178,10 +177,12 @@ class _Chart:
         ends = [_line(x, y - 5, x, y + 5, "spread") for x in (low, high)]
         return [_line(low, y, high, y, "spread"), *ends]
 
-    def bar(self, bar: Bar, start: float, kind: str, words: str) -> None:
+    def bar(self, bar: Bar, start: float, words: str) -> None:
         y, ends = self._row(bar.label), sorted((self._x(start), self._x(bar.value)))
         width = max(1.0, ends[1] - ends[0])
-        self._parts.append(f'<rect class="{kind}" x="{ends[0]:.1f}" y="{y - 8:.1f}" width="{width:.1f}" height="16"/>')
+        self._parts.append(
+            f'<rect class="{bar.kind}" x="{ends[0]:.1f}" y="{y - 8:.1f}" width="{width:.1f}" height="16"/>'
+        )
         self._parts += [*self._spread(bar, y), _text(WIDTH - 12, y + SIZE / 2 - 2, words, "end")]
 
     def point(self, bar: Bar, words: str) -> None:

@@ -1,23 +1,20 @@
 """What a graphics card does: extraction, k-means and sweeps, relevance maps and training, in at most 8 minutes.
 
-`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. It needs PyTorch, this repository and what
-`kmex_core` imports, no network and no browser; without a card it runs on the CPU, which is of use for tests only.
+`python -m benchmarks gpu` writes `results/gpu-<card>.json` after each of its steps. Besides this repository it needs
+torch, torchvision, numpy, scipy, pillow, pi-heif, platformdirs, filelock, safetensors and zennit, and takes
+flash-kmeans if it is there; no network and no browser. Without a card it runs on the CPU, for tests.
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib.util
-import io
 import os
 import re
-import shutil
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,7 +54,7 @@ class Sizes:
     """
 
     backbone: str = "resnet34"
-    large: str = "resnet34"
+    large: str = "resnet50"
     arrays: int = 60_000
     side: int = 32
     files: int = 20_000
@@ -116,7 +113,7 @@ def _on(place: torch.device, work: Callable[[], Any]) -> Callable[[], Work]:
     return lambda: finished
 
 
-def _in_turn(what: str, works: dict[str, Callable[[], Any]], sizes: Sizes, place: torch.device, items: int = 0,
+def _in_turn(what: str, works: Mapping[str, Callable[[], Any]], sizes: Sizes, place: torch.device, items: int = 0,
              unit: str = "images/s", rounds: int = 0) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of alternatives, with the card's memory that ours takes at most."""
     prepared = {who: _on(place, work) for who, work in works.items()}
@@ -145,126 +142,35 @@ def _network(name: str, side: int) -> tuple[nn.Module, nn.Module]:
 
 def _arrays(sizes: Sizes, place: torch.device) -> Rows:
     """Normalised images in memory through the product, beside the bare loop over the same batches."""
+    from kmex_core.networks.arithmetic import Arithmetic
     from kmex_core.networks.extraction import extract
 
     encoder, head = (part.to(place) for part in _network(sizes.backbone, sizes.side))
     images = torch.randn(sizes.arrays, 3, sizes.side, sizes.side)
     labels = torch.zeros(sizes.arrays, dtype=torch.int64)
 
-    def ours(mixed: bool) -> None:
+    def ours(precision: str) -> None:
         batches = zip(images.split(sizes.batch), labels.split(sizes.batch), strict=True)
-        extract(encoder, head, batches, len(images), place, mixed)
+        extract(encoder, head, batches, len(images), place, Arithmetic(precision))
 
-    def bare(mixed: bool) -> None:
-        with torch.no_grad(), torch.autocast(place.type, enabled=mixed):
+    def bare(precision: str) -> None:
+        mixed = precision != "float32"
+        with torch.no_grad(), torch.autocast(place.type, getattr(torch, precision) if mixed else None, mixed):
             for batch in images.split(sizes.batch):
                 head(encoder(batch.to(place)))
 
-    for mixed, words in ((False, "float32"), (True, "mixed precision")):
-        what = (
-            f"extraction, {sizes.backbone}, {sizes.arrays:,} images of {sizes.side} × {sizes.side} in memory, {words}"
-        )
-        works = {OURS: partial(ours, mixed), "the bare loop": partial(bare, mixed)}
+    number = f"{sizes.arrays:,} images of {sizes.side} × {sizes.side} in memory"
+    for precision in ("float32", "bfloat16"):
+        works = {OURS: partial(ours, precision), "the bare loop": partial(bare, precision)}
+        what = f"extraction, {sizes.backbone}, {number}, {precision}"
         yield from _in_turn(what, works, sizes, place, sizes.arrays)
 
 
 def _photos(sizes: Sizes, place: torch.device) -> Rows:
-    """JPEG files of 500 × 375 to embeddings in the store, beside what others would write."""
-    yield missing({"a plain DataLoader": "torchvision"})
-    with tempfile.TemporaryDirectory(prefix="kmex-photos-") as name:
-        photos = Path(name) / "photos"
-        _write_photos(photos, sizes.files)
-        encoder, head = (part.to(place) for part in _network(sizes.large, sizes.photo_side))
-        batch = torch.randn(min(64, sizes.files), 3, sizes.photo_side, sizes.photo_side, device=place)
+    """JPEG files through the product, beside a bare loop, a DataLoader and the card's own decoder."""
+    from benchmarks import extraction
 
-        def forward(images: torch.Tensor) -> None:
-            with torch.no_grad(), torch.autocast(place.type):
-                head(encoder(images))
-
-        def bare() -> None:
-            for _ in range(0, sizes.files, len(batch)):
-                forward(batch)
-
-        works: dict[str, Callable[[], Any]] = {
-            OURS: _product(Path(name), photos, sizes, place),
-            "the bare loop over one ready batch": bare,
-        }
-        if importlib.util.find_spec("torchvision"):
-            works["a plain DataLoader"] = partial(_data_loader, photos, sizes, place, forward)
-        what = f"extraction, {sizes.large}, {sizes.files:,} JPEG files of 500 × 375, mixed precision"
-        yield from _in_turn(what, works, sizes, place, sizes.files, rounds=min(2, sizes.rounds))
-
-
-def _product(folder: Path, photos: Path, sizes: Sizes, place: torch.device) -> Callable[[], None]:
-    """What `kmex` does with a model in the store: read, decode, resize, normalise, embed and write."""
-    from kmex_core.base.specs import DatasetSpec
-    from kmex_core.base.store import Store
-    from kmex_core.data import opened
-    from kmex_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-    from kmex_core.models import catalogue
-    from kmex_core.models.info import ModelInfo
-    from kmex_core.networks import architectures
-    from kmex_core.stages.subject import Subject
-
-    data, store = opened.dataset(DatasetSpec(str(photos))), Store(folder / "store")
-    side = sizes.photo_side
-    preprocessing = Preprocessing(side, side, 3, IMAGENET_MEAN, IMAGENET_STD)
-    info = ModelInfo("photos", "blackbox", str(photos), "", sizes.large, data.class_names, preprocessing, None, {})
-    torch.manual_seed(SEED)
-    catalogue.save(store, info, architectures.build(sizes.large, len(data.class_names), side))
-
-    def embed() -> None:
-        for made in store.root.iterdir():
-            if made.is_dir() and made.name != "models":
-                shutil.rmtree(made)
-        Subject(store, info, data, str(place)).embedding("train", mixed_precision=True).get()
-
-    return embed
-
-
-def _data_loader(photos: Path, sizes: Sizes, place: torch.device, forward: Callable[[torch.Tensor], None]) -> None:
-    """An ImageFolder and a DataLoader with a worker for each core."""
-    from torchvision import datasets, transforms
-
-    pixels = transforms.Compose(
-        [
-            transforms.Resize((sizes.photo_side, sizes.photo_side)),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    workers = min(os.cpu_count() or 1, 16) if sizes.files > 1000 else 0
-    folder = datasets.ImageFolder(photos / "train", pixels)
-    for images, _ in torch.utils.data.DataLoader(folder, 64, num_workers=workers, pin_memory=place.type == "cuda"):
-        forward(images.to(place, non_blocking=True))
-
-
-def _write_photos(folder: Path, count: int) -> None:
-    """Files for training, in two classes, and a few for testing; each with the grain of a photo."""
-    cores = os.cpu_count() or 1
-    jobs = [(folder, "train", part) for part in np.array_split(np.arange(count), min(cores, max(1, count // 100)))]
-    jobs.append((folder, "test", np.arange(2)))
-    for label in "01":
-        for split in ("train", "test"):
-            (folder / split / label).mkdir(parents=True, exist_ok=True)
-    if len(jobs) == 2:
-        for job in jobs:
-            _write_part(*job)
-        return
-    with ProcessPoolExecutor(cores) as pool:
-        list(pool.map(_write_part, *zip(*jobs, strict=True)))
-
-
-def _write_part(folder: Path, split: str, indices: np.ndarray) -> None:
-    from PIL import Image
-
-    for index in indices.tolist():
-        random = np.random.default_rng(index)
-        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((500, 375))
-        pixels = np.asarray(coarse) + random.normal(0, 6, (375, 500, 1))
-        file = io.BytesIO()
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
-        (folder / split / str(index % 2) / f"{index}.jpg").write_bytes(file.getvalue())
+    yield from extraction.on_gpu(sizes.files, str(place), sizes.large, sizes.photo_side)
 
 
 # ---- k-means and sweeps ---------------------------------------------------------------------------------------------
@@ -276,7 +182,8 @@ def _conversion(sizes: Sizes, place: torch.device) -> Rows:
     from kmex_core.prototypes.fit import fit_prototypes
     from kmex_core.prototypes.kmeans import kmeans
 
-    yield missing({"flash-kmeans": "flash_kmeans"})
+    if absent := missing({"flash-kmeans": "flash_kmeans"}):
+        yield absent
     cases = ((sizes.images, 10, sizes.ks), (sizes.pair, 2, sizes.ks[-1:]))
     for images, classes, ks in cases:
         z, labels = embedding(images, sizes.dimensions, classes)
@@ -343,8 +250,7 @@ def _sweep(sizes: Sizes, place: torch.device) -> Rows:
 
 def _maps(sizes: Sizes, place: torch.device) -> Rows:
     """Maps of many prototypes for one image in one pass, beside one pass of zennit for each."""
-    absent = missing({"zennit": "zennit"})
-    if absent:
+    if absent := missing({"zennit": "zennit"}):
         yield absent
         return
     encoder, _ = _network(sizes.backbone, sizes.side)
@@ -382,5 +288,6 @@ def _training(sizes: Sizes, place: torch.device) -> Rows:
         works: dict[str, Callable[[], Any]] = {OURS: partial(epoch, True)}
         if place.type == "cuda":
             works["steps one by one"] = partial(epoch, False)
-        what = f"training of {kind}, {sizes.backbone}, batches of {recipe.batch_size} images of {sizes.side} × {sizes.side}"
+        images = f"batches of {recipe.batch_size} images of {sizes.side} × {sizes.side}"
+        what = f"training of {kind}, {sizes.backbone}, {images}"
         yield from _in_turn(what, works, sizes, place, sizes.trained, rounds=min(3, sizes.rounds))

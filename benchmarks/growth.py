@@ -69,10 +69,10 @@ def page(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     laws = {key: fitted(*_points(of)) for key, of in series.items() if len({row["at"] for row in of}) > 1}
     text = [
         _introduction(machine),
-        _costs(series, machine),
+        _costs(series),
         _growth(laws, series),
         _linear(series, rows),
-        _many(series, rows, machine),
+        _many(series, rows),
     ]
     return "\n".join(text), {FIGURE: _figure(series, laws)}
 
@@ -93,11 +93,13 @@ def _points(rows: Rows) -> tuple[list[float], list[float]]:
 
 
 def _introduction(machine: Mapping[str, Any]) -> str:
+    note = f" Beware: {machine['note']}." if "note" in machine else ""
+    hardware = f"{machine.get('cores')} cores ({machine.get('processor')}, memory {machine.get('memory', 'unknown')})"
     return f"""# Scale
 
-`python -m benchmarks scale report` measures what this page is about and writes it; do not edit it. Measured on {machine.get("date")} on
-{machine.get("cores")} cores ({machine.get("processor")}, memory {machine.get("memory", "unknown")}). Each step is the product's own function on a
-generated embedding; each number is the median of up to three runs.
+`python -m benchmarks scale report` measures what this page is about and writes it; do not edit it. Measured on
+{machine.get("date")} on {hardware}. Each step is the product's own function
+on a generated embedding; each number is the median of up to three runs.{note}
 """
 
 
@@ -105,21 +107,20 @@ def _largest(of: Rows) -> Mapping[str, Any]:
     return max(of, key=lambda row: float(row["at"]))
 
 
-def _costs(series: Series, machine: Mapping[str, Any]) -> str:
+def _costs(series: Series) -> str:
     lines = [
         "## Cost per million images\n",
-        "From the largest size that was measured, in proportion. Core hours are of the processor: what the cores together were busy.\n",
+        "From the largest size that was measured, in proportion. Core hours are what all cores together were busy.\n",
         "| step | measured | per million images ↓ | core hours per million ↓ |",
         "| --- | --- | --- | --- |",
     ]
     for (step, axis), of in series.items():
         if axis == "images":
             row = _largest(of)
-            per_image, busy = row["median"] / row["at"], row["processor"] / row["at"]
-            lines.append(
-                f"| {_described(step, row)} | {number(row['at'])} images in {number(row['median'])} s "
-                f"| {_duration(per_image * 1e6)} | {number(busy * 1e6 / 3600)} |"
-            )
+            each, busy = row["median"] / row["at"], row["processor"] / row["at"]
+            measured = f"{number(row['at'])} images in {number(row['median'])} s"
+            cells = [_described(step, row), measured, _duration(each * 1e6), number(busy * 1e6 / 3600)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -134,6 +135,8 @@ def _described(step: str, row: Mapping[str, Any]) -> str:
         "attributes": f"40 attributes, k = {k}",
         "writing in parts": d,
         "reading in parts": d,
+        "sweep in parts": f"{d}, k = 1 to {k}, {classes}",
+        "sweep in parts, by coresets": f"{d}, k = 1 to {k}, {classes}",
     }
     return f"{step} ({sizes[step]})" if step in sizes else step
 
@@ -145,17 +148,16 @@ def _duration(seconds: float) -> str:
 
 
 def _growth(laws: Mapping[tuple[str, str], Law], series: Series) -> str:
-    steps = list(dict.fromkeys(step for step, _ in laws))
     heads = " | ".join(AXES.values())
     lines = [
         "## How costs grow\n",
-        "The exponent of a power law through the measured times: 1 is in proportion, 0 does not depend on it. ± is the standard "
-        "error of the fit, over the sizes.\n",
+        "The exponent of a power law through the measured times, and the sizes it is over: 1 is in proportion, 0 does "
+        "not depend on it. ± is the standard error of the fit.\n",
         f"![Seconds of each step beside images, dimensions, prototypes per class and classes]({FIGURE})\n",
         f"| step | {heads} |",
         "| --- |" + " --- |" * len(AXES),
     ]
-    for step in steps:
+    for step in dict.fromkeys(step for step, _ in laws):
         cells = [_exponent(laws.get((step, axis)), series.get((step, axis), [])) for axis in AXES]
         lines.append(f"| {step} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -190,27 +192,46 @@ def _figure(series: Series, laws: Mapping[tuple[str, str], Law]) -> str:
 
 
 def _linear(series: Series, rows: Rows) -> str:
-    from kmex_core.base.specs import ProjectionSpec
-    from kmex_core.prototypes import kmeans
-    from kmex_core.stages import sweep
-
-    lines = [
-        "## Where it stops being linear\n",
-        f"- k-means tries its starts on a coreset of {kmeans.CORESET:,} images of a class (more than "
-        f"{kmeans.CORESET // kmeans.CORESET_PER_CLUSTER} prototypes: {kmeans.CORESET_PER_CLUSTER} for each), whatever its size. Of a "
-        f"class with more than {kmeans.PART:,} images, that many are clustered to convergence first, and the whole class then needs "
-        "few rounds.",
-        f"- Distances are computed in portions of {kmeans.CELLS['cpu']:,} at once, which stay in the processor's cache.",
-        f"- A sweep draws random images in place of prototypes {sweep.DRAWS} times, and fewer times ({sweep.FEWEST_DRAWS} at least) where "
-        f"these took more than {sweep.COST:.0e} multiplications.",
-        f"- UMAP is fitted on at most {ProjectionSpec('').sample:,} images; all others are placed among them, each at the same cost.",
-    ]
+    lines = ["## Where it stops being linear\n", *(f"- {words}" for words in _thresholds())]
     for (step, axis), of in series.items():
         if axis == "images" and (words := _local(of)):
             lines.append(f"- Measured, {step}: {words}.")
-    for step in dict.fromkeys(row["memory of"] for row in rows if "memory of" in row):
-        lines.append(f"- {_memory_words(step, rows)}")
+        if axis == "images" and "loss" in (row := _largest(of)):
+            lines.append(f"- Measured, {step}, k = {row['k']}, {number(row['at'])} images: {_loss(row)}.")
+    lines += [f"- {_memory_words(step, rows)}" for step in _with_memory(rows)]
     return "\n".join(lines) + "\n"
+
+
+def _loss(row: Mapping[str, Any]) -> str:
+    share = f"{number(100 * row['loss'])}% larger than after the rounds over all rows"
+    return f"with the prototypes of the coresets alone the inertia was {share} (lower is better; mean over the classes)"
+
+
+def _thresholds() -> list[str]:
+    """The sizes at which the program changes what it does, from the program."""
+    from kmex_core.base.specs import ProjectionSpec
+    from kmex_core.prototypes import kmeans
+    from kmex_core.scale import clustering, coreset, parts
+    from kmex_core.stages import sweep
+
+    many = kmeans.CORESET // kmeans.CORESET_PER_CLUSTER
+    return [
+        f"k-means tries its starts on a sample of {kmeans.CORESET:,} images of a class (with more than {many} "
+        f"prototypes, {kmeans.CORESET_PER_CLUSTER} for each), whatever its size. Of a class with more than "
+        f"{kmeans.PART:,} images, that many are clustered to convergence before all of them.",
+        f"Distances are computed {kmeans.CELLS['cpu']:,} at a time, in memory that is used again.",
+        f"A sweep draws random images in place of prototypes {sweep.DRAWS} times; fewer times, and at least "
+        f"{sweep.FEWEST_DRAWS}, where that would take more than {sweep.COST / 1e9:g} billion multiplications.",
+        f"UMAP is fitted on at most {ProjectionSpec('').sample:,} images; all others are placed among them, each at "
+        "the same cost.",
+        f"In parts, {parts.PART_ROWS:,} rows are read at once. A class whose rows take more than "
+        f"a {_ordinal(clustering.COPIES)} of a task's memory is clustered by a coreset of {coreset.SIZE:,} rows, then "
+        f"by {coreset.ROUNDS} rounds over all of its rows.",
+    ]
+
+
+def _ordinal(parts: int) -> str:
+    return {2: "half", 3: "third", 4: "quarter"}.get(parts, f"{parts}th")
 
 
 def _local(of: Rows) -> str:
@@ -225,32 +246,38 @@ def _local(of: Rows) -> str:
     return "exponent " + ", ".join(steps)
 
 
+def _with_memory(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["memory of"] for row in rows if "memory of" in row))
+
+
 def memory_law(step: str, rows: Rows) -> tuple[float, float]:
-    """Peak memory beyond the embedding as a line: MB for each million images, and MB that do not depend on them."""
-    (few, many) = sorted((row for row in rows if row.get("memory of") == step), key=lambda row: int(row["images"]))[:2]
-    slope = (many["median"] - few["median"]) / (many["images"] - few["images"])
-    return max(0.0, slope * 1e6), few["median"] - slope * few["images"]
+    """Peak memory as a line through two sizes: MB for each million images, and MB that do not depend on them."""
+    few, many = sorted((row for row in rows if row.get("memory of") == step), key=lambda row: int(row["images"]))[:2]
+    slope = max(0.0, (many["median"] - few["median"]) / (many["images"] - few["images"]))
+    return slope * 1e6, max(0.0, many["median"] - slope * many["images"])
 
 
 def _memory_words(step: str, rows: Rows) -> str:
     each, fixed = memory_law(step, rows)
-    row = next(row for row in rows if row.get("memory of") == step)
-    held = row["dimensions"] * 4
-    return (
-        f"Memory, {step} in one process: the embedding ({row['dimensions']} dimensions × 4 bytes, {number(held)} MB for each million images), and "
-        f"beside it {number(each)} MB for each million and {number(max(0.0, fixed))} MB whatever their number."
-    )
+    of = [row for row in rows if row.get("memory of") == step]
+    measured = ", ".join(f"{number(row['median'])} MB at {number(row['images'])} images" for row in of)
+    line = f"{number(each)} MB for each million images and {number(fixed)} MB whatever their number"
+    if of[0]["in parts"]:
+        return f"Memory, {step}: {measured}; that is {line}."
+    held = f"{of[0]['dimensions']} dimensions × 4 bytes, {number(of[0]['dimensions'] * 4)} MB for each million images"
+    return f"Memory, {step} in one process: the embedding ({held}), and beside it {measured}; that is {line}."
 
 
 # ---- what very many images need -------------------------------------------------------------------------------------
 
 
-def _many(series: Series, rows: Rows, machine: Mapping[str, Any]) -> str:
+def _many(series: Series, rows: Rows) -> str:
+    largest = max(float(row["at"]) for (_, axis), of in series.items() if axis == "images" for row in of)
     lines = [
         f"## What {MANY:,} images need\n",
         f"Computed from the measurements above, in proportion to the images. The largest size that was measured is "
-        f"{number(max(float(row['at']) for (_, axis), of in series.items() if axis == 'images' for row in of))} images: this is an "
-        "extrapolation, which leaves out what only such sizes show (slow disks, lost workers, traffic between machines).\n",
+        f"{number(largest)} images, so this is an extrapolation by a factor of {number(MANY / largest)}; it leaves out "
+        "what only such sizes show: slow disks, lost workers, traffic between machines.\n",
         "| | how it is computed | need ↓ |",
         "| --- | --- | --- |",
         *(f"| {' | '.join(cells)} |" for cells in _needs(series, rows)),
@@ -261,35 +288,44 @@ def _many(series: Series, rows: Rows, machine: Mapping[str, Any]) -> str:
 def _needs(series: Series, rows: Rows) -> Iterator[tuple[str, str, str]]:
     """What, its derivation, and the result."""
     dimensions = max(row["dimensions"] for row in rows if "dimensions" in row)
-    raw = MANY * dimensions * 4
-    yield (
-        "embedding, as numbers",
-        f"{number(MANY)} × {dimensions} dimensions × 4 bytes",
-        f"{number(raw / 1e9)} GB",
-    )
-    for row in rows:
-        if row.get("disk") == "bytes":
-            yield (
-                "embedding, in parts on disk",
-                f"{number(MANY)} × {number(row['median'])} bytes for each row of {row['dimensions']} dimensions",
-                f"{number(MANY * row['median'] / 1e9)} GB",
-            )
+    raw, many = MANY * dimensions * 4, number(MANY)
+    yield "embedding, as numbers", f"{many} × {dimensions} dimensions × 4 bytes", f"{number(raw / 1e9)} GB"
+    stored = [row for row in rows if row.get("disk") == "bytes"]
+    if stored:
+        row = max(stored, key=lambda each: int(each["images"]))
+        derived = f"{many} × {number(row['median'])} bytes for each row of {row['dimensions']} dimensions"
+        yield "embedding, in parts on disk", derived, f"{number(MANY * row['median'] / 1e9)} GB"
     for (step, axis), of in series.items():
         if axis == "images":
             row = _largest(of)
             each = row["processor"] / row["at"]
-            yield (
-                _described(step, row),
-                f"{number(MANY)} × {_small(each)} of a core for each image",
-                f"{number(MANY * each / 3600)} core hours",
+            derived = f"{many} × {_small(each)} of a core for each image"
+            yield _described(step, row), derived, f"{number(MANY * each / 3600)} core hours"
+    for step in _with_memory(rows):
+        if not next(row["in parts"] for row in rows if row.get("memory of") == step):
+            slope, fixed = memory_law(step, rows)
+            derived = (
+                f"{number(raw / 1e9)} GB for the embedding + {MANY // 10**6} × {number(slope)} MB + {number(fixed)} MB"
             )
-    for step in dict.fromkeys(row["memory of"] for row in rows if "memory of" in row):
-        each, fixed = memory_law(step, rows)
-        yield (
-            f"memory of {step} in one process",
-            f"{number(raw / 1e9)} GB for the embedding + {MANY // 10**6} × {number(each)} MB for each million + {number(max(0.0, fixed))} MB",
-            f"{number((raw / 1e6 + MANY / 1e6 * each + max(0.0, fixed)) / 1e3)} GB",
-        )
+            total = raw / 1e6 + MANY / 1e6 * slope + fixed
+            yield f"memory of {step} in one process", derived, f"{number(total / 1e3)} GB"
+    yield from _memory_in_parts(series, rows, dimensions)
+
+
+def _memory_in_parts(series: Series, rows: Rows, dimensions: int) -> Iterator[tuple[str, str, str]]:
+    """Of a task: a class at once, or by a coreset, whose memory does not follow the images and is not extrapolated."""
+    from kmex_core.scale.clustering import COPIES
+
+    for step in _with_memory(rows):
+        of = [row for row in rows if row.get("memory of") == step and row["in parts"]]
+        if of and "coresets" not in step:
+            classes = _largest(series[step, "images"])["classes"]
+            derived = f"{number(MANY)} / {classes} classes × {dimensions} dimensions × 4 bytes × {COPIES} copies"
+            yield f"memory of a task, {step}", derived, f"{number(MANY / classes * dimensions * 4 * COPIES / 1e9)} GB"
+        elif of:
+            largest = max(of, key=lambda row: int(row["images"]))
+            derived = f"as measured at {number(largest['images'])} images: that of a coreset and a part of the rows"
+            yield f"memory of a task, {step}", derived, f"{number(largest['median'] / 1e3)} GB"
 
 
 def _small(seconds: float) -> str:

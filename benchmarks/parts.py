@@ -33,16 +33,17 @@ BENCH = (
     Part(
         "rivals",
         "Conversion and k-means",
-        "An embedding of 60,000 images and 512 dimensions in 10 classes, generated. The conversion finds prototypes, the "
-        "images next to each and the prototype next to each image; beside it the paper's released procedure, written anew. "
-        "k-means alone runs beside other implementations, each with its own defaults but for the number of starts.",
+        "An embedding of 60,000 images and 512 dimensions in 10 classes, generated. The conversion finds prototypes, "
+        "the images next to each and the prototype next to each image; beside it the paper's released procedure, "
+        "written anew. k-means alone runs beside other implementations, each with its own defaults but for the number "
+        "of starts.",
         9,
     ),
     Part(
         "sweep",
         "Every number of prototypes at once",
-        "k-means for k = 1 to 20 in one computation, beside one by one and other implementations; whole sweeps with their "
-        "measures; and suggested numbers on planted groups.",
+        "k-means for k = 1 to 20 in one computation, beside one by one and other implementations; whole sweeps with "
+        "their measures; and suggested numbers on planted groups.",
         7,
     ),
     Part(
@@ -54,9 +55,9 @@ BENCH = (
     Part(
         "relevance",
         "Relevance maps",
-        "Maps of many prototypes for one image by the published rules (PRP), in one pass through the network, beside one "
-        "pass of zennit for each map with the same rules on the same layers. Networks have random weights: they change no "
-        "cost.",
+        "Maps of many prototypes for one image by the published rules (PRP), in one pass through the network, beside "
+        "one pass of zennit for each map with the same rules on the same layers. Networks have random weights: they "
+        "change no cost.",
         3,
     ),
     Part(
@@ -105,7 +106,13 @@ MORE = (
     Part("edits", "Edits of prototypes", "What the server answers, and from the click to the scores on Explore.", 9),
     Part("board", "A dropped photo", "From the drop to the board, its maps and their verdicts.", 7),
     Part("explain", "An explanation in parts", "Passes through the network and seconds of a core.", 4),
-    Part("large", "Ten million rows", "A sharded embedding of ten million rows in the dashboard.", 10),
+    Part(
+        "large",
+        "Sharded embeddings in the dashboard",
+        "A generated embedding of 1,000,000 rows, 64 dimensions and 10 classes, from its rows to its page; each step "
+        "in a process of its own.",
+        8,
+    ),
     Part("baselines", "Models and their KMEx", "Accuracy, ghosts and diversity, trained on the digits.", 20),
     Part("metrics", "The published and the whitened metric", "Accuracy, agreement, calibration and ghosts.", 15),
     Part("memory", "Memory of commands on photos", "Beside the same commands of an earlier version.", 25),

@@ -1,6 +1,6 @@
 """docs/benchmarks.md and docs/scale.md with their figures, from what benchmarks have measured.
 
-Every sentence about who is faster is computed: from the quartiles of the ratios, both of which must be on one side of 1.
+Every sentence about who is faster is computed from the quartiles of the ratios, which must be on one side of 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from benchmarks import figures, growth
 from benchmarks.figures import Bar, number, times
 from benchmarks.parts import BENCH, GPU, MORE, MOST, Part
 from benchmarks.results import on_gpus, read
+from benchmarks.timing import FEWEST
 from kmex_core.base.files import write_bytes
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -22,14 +23,19 @@ LOWER, HIGHER = ("s", "ms", "s CPU", "s of a core", "MB", "MiB", "GB"), ("images
 QUALITY = ("baselines", "metrics")  # docs/results.md has these
 INTRODUCTION = f"""# Benchmarks
 
-`make bench` writes this page from its results, in `benchmarks/results/`; do not edit it. It measures each step beside what people
-would use instead, in at most {MOST} minutes on two quiet cores, and `python -m benchmarks NAME report` measures one part anew.
+`make bench` writes this page from its results, in `benchmarks/results/`; do not edit it. It measures each step beside
+what people would use instead, in at most {MOST} minutes on two quiet cores; `python -m benchmarks NAME report`
+measures one part anew.
 
-How it measures: alternatives run in turn, each in a process of its own, one after the other in every round; the first round warms up and
-is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in brackets. *Time beside ours*
-is an alternative's time over ours in the same round, the median over the rounds with its quartiles in brackets: 2× takes twice as long.
-Where both quartiles are above 1 the alternative is called slower, where both are below 1 faster, and otherwise it is not told apart.
-Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes). ↓: lower is better, ↑: higher is better.
+- Alternatives run in turn, each in a process of its own, one after the other in every round. The first round warms up
+  and is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in
+  brackets.
+- *Time beside ours* is an alternative's time over ours in the same round: 2× takes twice as long. Where both quartiles
+  are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise, and with fewer than
+  {FEWEST} rounds, the two are not told apart.
+- What has no alternative is the median of its runs, with its quartiles, the 95th percentile or the worst in brackets.
+- Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes).
+- ↓: lower is better, ↑: higher is better.
 """
 
 
@@ -69,16 +75,26 @@ def page(results: Mapping[str, dict[str, Any] | None], gpus: Sequence[dict[str, 
 
 def claims(rows: Rows) -> list[str]:
     """What the ratios of one step say, as sentences: who is slower, faster, or not told apart."""
-    kinds: dict[str, list[str]] = {"slower": [], "faster": [], "same": []}
+    kinds: dict[str, list[str]] = {"slower": [], "faster": [], "same": [], "few": []}
     for row in rows:
         if "ratio" in row:
-            kinds[figures.judged(*row["ratio quartiles"])].append(f"{row['who']} ({_ratio(row)})")
+            kinds[judged(row)].append(f"{row['who']} ({_ratio(row)})")
     says = {
         "slower": "KMEx Explorer is faster than {}.",
         "faster": "KMEx Explorer is slower than {}.",
         "same": "Not told apart from KMEx Explorer: {}.",
+        "few": "Too few rounds to tell who is faster: {}.",
     }
     return [says[kind].format("; ".join(names)) for kind, names in kinds.items() if names]
+
+
+def judged(row: Mapping[str, Any]) -> str:
+    """What the quartiles of a ratio, as they are printed, say of an alternative: "slower", "faster" or "same"; "few"
+    where there are fewer than `FEWEST` rounds, whose quartiles say nothing."""
+    low, high = row["ratio quartiles"]
+    if row["ratio rounds"] < FEWEST:
+        return "few"
+    return "slower" if round(low, 2) > 1 else "faster" if round(high, 2) < 1 else "same"
 
 
 def _machines(machines: Sequence[Mapping[str, Any]]) -> str:
@@ -99,6 +115,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def _section(part: Part, title: str, found: Mapping[str, Any], pictures: dict[str, str], name: str = "") -> str:
     rows, machine = [row for row in found["rows"] if "median" in row], found["machine"]
     took = f", in {machine['seconds'] / 60:.1f} minutes" if "seconds" in machine else ""
+    took += f"; beware: {machine['note']}" if "note" in machine else ""
     text = [
         f"## {title}\n",
         f"{part.about} Measured on {machine.get('date')}{took} (`python -m benchmarks {part.name}`).\n",
@@ -141,7 +158,8 @@ def _chart(title: str, rows: Rows) -> str:
 
 
 def _bar(row: Mapping[str, Any]) -> Bar:
-    return Bar(row["who"], row["ratio"], *row["ratio quartiles"])
+    kind, (low, high) = judged(row), row["ratio quartiles"]
+    return Bar(row["who"], row["ratio"], low, high, kind="same" if kind == "few" else kind)
 
 
 def _time(row: Mapping[str, Any]) -> Bar:
@@ -178,6 +196,7 @@ def _step_table(rows: Rows) -> str:
     unit = f"{rows[0]['unit']}{_arrow(rows[0])}"
     also = list(dict.fromkeys(name for row in rows for name in row.get("also", {})))
     heads = ["", f"{unit} (quartiles)", "rounds", "seconds of all cores ↓", "memory, MB ↓", "time beside ours", *also]
+    heads += ["target"] if any("target" in row for row in rows) else []
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for row in rows:
         beside = "1" if row.get("ours") else _ratio(row).replace(", ", " (") + ")" if "ratio" in row else "–"
@@ -189,21 +208,21 @@ def _step_table(rows: Rows) -> str:
             number(row["memory"]) if "memory" in row else "–",
             beside,
             *(number(row["also"][name]) if name in row.get("also", {}) else "–" for name in also),
+            *([_target(row, f" {row['unit']}")] if "target" in heads else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _plain_table(rows: Rows) -> str:
-    lines = ["| | median (spread) | runs | target |", "| --- | --- | --- | --- |"]
+    heads = ["", "median (spread)", "runs", "target"] + ["memory, MB ↓"] * any("memory" in row for row in rows)
+    lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for row in rows:
         unit = f" {row['unit']}" if row["unit"] else ""
-        cells = [
-            _capital(row["what"]),
-            f"{_value(row)}{unit}{_arrow(row)}",
-            str(row.get("runs", "–")),
-            _target(row, unit),
-        ]
+        value, runs = f"{_value(row)}{unit}{_arrow(row)}", str(row.get("runs", "–"))
+        cells = [_capital(row["what"]), value, runs, _target(row, unit)]
+        if len(heads) > len(cells):
+            cells.append(number(row["memory"]) if "memory" in row else "–")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

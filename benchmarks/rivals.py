@@ -36,9 +36,10 @@ class Sizes:
     rounds: int = 5
 
 
-def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:  # noqa: B008 (frozen)
+def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:
     """Seconds, peak memory and inertia of each alternative for each k."""
-    rows = [missing({name: needs for name, (needs, _) in KMEANS.items()})]
+    left_out = missing({name: needs for name, (needs, _) in KMEANS.items()})
+    absent, rows = left_out.get("left out", []), [left_out] if left_out else []
     what = f"{sizes.images:,} × {sizes.dimensions}, {CLASSES} classes"
     for k in sizes.ks:
         whole = {
@@ -46,11 +47,10 @@ def measure(sizes: Sizes = Sizes()) -> list[dict[str, Any]]:  # noqa: B008 (froz
             "the released procedure": partial(_prepared, _released, sizes, k),
         }
         rows += compared(f"conversion, {what}, k = {k}", alternated(whole, sizes.rounds), OURS)
-        absent = set(rows[0].get("left out", ()))
         single = {name: partial(_prepared, work, sizes, k) for name, (_, work) in KMEANS.items() if name not in absent}
         taken = alternated(single, sizes.rounds)
         rows += _with_inertia(compared(f"k-means of each class, {what}, k = {k}", taken, OURS), taken)
-    return [row for row in rows if row]
+    return rows
 
 
 def embedding(images: int, dimensions: int, classes: int = CLASSES) -> Embedding:
@@ -121,33 +121,38 @@ def _ours(points: np.ndarray, k: int) -> float:
     return kmeans(torch.from_numpy(points), k, SEED).inertia
 
 
-def _scikit_learn(points: np.ndarray, k: int, runs: int) -> float:
+def scikit_learn(points: np.ndarray, k: int, runs: int) -> float:
+    """scikit-learn with so many starts; the inertia, as of the others."""
     from sklearn.cluster import KMeans
 
     return float(KMeans(k, n_init=runs, random_state=SEED).fit(points).inertia_)
 
 
-def _intelex(points: np.ndarray, k: int) -> float:
+def intelex(points: np.ndarray, k: int) -> float:
+    """scikit-learn-intelex with one start."""
     from sklearnex.cluster import KMeans
 
     return float(KMeans(k, n_init=1, random_state=SEED).fit(points).inertia_)
 
 
-def _mini_batch(points: np.ndarray, k: int) -> float:
+def mini_batch(points: np.ndarray, k: int) -> float:
+    """scikit-learn's MiniBatchKMeans with three starts, its default."""
     from sklearn.cluster import MiniBatchKMeans
 
     return _inertia_of(points, MiniBatchKMeans(k, n_init=3, random_state=SEED).fit(points).cluster_centers_)
 
 
-def _faiss(points: np.ndarray, k: int) -> float:
-    import faiss
+def faiss(points: np.ndarray, k: int) -> float:
+    """faiss with 25 rounds, its default, on all points."""
+    import faiss as library
 
-    fitted = faiss.Kmeans(points.shape[1], k, niter=25, nredo=1, seed=SEED, max_points_per_centroid=10**9)
+    fitted = library.Kmeans(points.shape[1], k, niter=25, nredo=1, seed=SEED, max_points_per_centroid=10**9)
     fitted.train(points)
     return _inertia_of(points, fitted.centroids)
 
 
-def _fastkmeans(points: np.ndarray, k: int) -> float:
+def fastkmeans(points: np.ndarray, k: int) -> float:
+    """fastkmeans with 25 rounds, its default, on all points."""
     from fastkmeans import FastKMeans
 
     fitted = FastKMeans(
@@ -167,12 +172,12 @@ def _inertia_of(points: np.ndarray, centers: np.ndarray) -> float:
 # the name of each with the module that it needs
 KMEANS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray, int], float]]] = {
     OURS: ("torch", partial(_of_each_class, _ours)),
-    "scikit-learn, n_init = 1": ("sklearn", partial(_of_each_class, partial(_scikit_learn, runs=1))),
-    "scikit-learn, n_init = 10": ("sklearn", partial(_of_each_class, partial(_scikit_learn, runs=10))),
-    "scikit-learn-intelex, n_init = 1": ("sklearnex", partial(_of_each_class, _intelex)),
-    "MiniBatchKMeans, n_init = 3": ("sklearn", partial(_of_each_class, _mini_batch)),
-    "faiss, 25 rounds": ("faiss", partial(_of_each_class, _faiss)),
-    "fastkmeans, 25 rounds": ("fastkmeans", partial(_of_each_class, _fastkmeans)),
+    "scikit-learn, n_init = 1": ("sklearn", partial(_of_each_class, partial(scikit_learn, runs=1))),
+    "scikit-learn, n_init = 10": ("sklearn", partial(_of_each_class, partial(scikit_learn, runs=10))),
+    "scikit-learn-intelex, n_init = 1": ("sklearnex", partial(_of_each_class, intelex)),
+    "MiniBatchKMeans, n_init = 3": ("sklearn", partial(_of_each_class, mini_batch)),
+    "faiss, 25 rounds": ("faiss", partial(_of_each_class, faiss)),
+    "fastkmeans, 25 rounds": ("fastkmeans", partial(_of_each_class, fastkmeans)),
 }
 
 

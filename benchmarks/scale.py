@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import embedding
-from benchmarks.timing import Work, alternated
+from benchmarks.timing import Work, memory
 
 SEED, ATTRIBUTES, BATCH = 0, 40, 128
 AXES = {"images": "images", "dimensions": "dimensions", "k": "prototypes per class", "classes": "classes"}
@@ -41,7 +42,7 @@ class Plan:
         axes: the sizes of each axis.
         mapped: images of the embedding maps.
         pictures: images through each network: backbone, side, how many.
-        rows: of the sharded embedding.
+        rows: of the sharded embeddings.
         patience: seconds after which a measurement is not repeated.
     """
 
@@ -58,11 +59,11 @@ class Plan:
         ("resnet34", 32, (250, 500, 1000)),
         ("resnet18", 224, (32, 64, 128)),
     )
-    rows: int = 200_000
+    rows: tuple[int, ...] = (40_000, 80_000, 160_000)
     patience: float = 4.0
 
 
-def measure(plan: Plan = Plan()) -> list[dict[str, Any]]:  # noqa: B008 (frozen)
+def measure(plan: Plan = Plan()) -> list[dict[str, Any]]:
     """Rows of each step at each size, of peak memory, and of a sharded embedding."""
     rows = [*_extraction(plan)]
     for step, (prepare, axes) in STEPS.items():
@@ -230,43 +231,105 @@ def _memory(plan: Plan) -> Iterator[dict[str, Any]]:
         for images in (plan.base.images // 2, plan.base.images):
             size = replace(plan.base, images=images)
             prepare, _ = STEPS[step]
-            (taken,) = alternated({step: partial(_warmed, prepare, size)}, 1).values()
+            yield _memory_row(step, size, memory(partial(_warmed, prepare, size)), in_parts=False)
+
+
+def _memory_row(step: str, size: Size, taken: float, in_parts: bool) -> dict[str, Any]:
+    beyond = "" if in_parts else " beyond the embedding"
+    return {
+        "what": f"{step}, {size.images:,} × {size.dimensions}: peak memory{beyond}",
+        "memory of": step,
+        "in parts": in_parts,
+        "images": size.images,
+        "dimensions": size.dimensions,
+        "median": round(taken, 1),
+        "runs": 1,
+        "unit": "MB",
+        "better": "lower",
+    }
+
+
+def _sharded(plan: Plan) -> Iterator[dict[str, Any]]:
+    """An embedding in parts on disk: writing, reading, and sweeps of whole classes and by coresets."""
+    with tempfile.TemporaryDirectory() as name:
+        for count in plan.rows:
+            folder, size = Path(name) / str(count), replace(plan.base, images=count)
+            yield _timed("writing in parts", "images", count, size, _writing(folder, size), 0)
+            yield _timed("reading in parts", "images", count, size, partial(_read, folder), 0)
+            for step, limit in (("sweep in parts", WHOLE), ("sweep in parts, by coresets", 0)):
+                work = partial(_sweep_in_parts, folder, size.k, limit)
+                row = _timed(step, "images", count, size, work, 0)
+                yield row | ({} if limit else {"loss": float(f"{_loss(folder):.3g}")})
+                if count in plan.rows[-2:]:
+                    taken = memory(partial(_sweep_warmed, folder, size.k, limit))
+                    yield _memory_row(step, size, taken, in_parts=True)
+            on_disk = sum(part.stat().st_size for part in folder.glob("*.parquet"))
             yield {
-                "what": f"{step}, {images:,} × {size.dimensions}: peak memory beyond the embedding",
-                "memory of": step,
-                "images": images,
+                "what": f"{count:,} × {size.dimensions} in parts: bytes on disk for each row",
+                "disk": "bytes",
+                "images": count,
                 "dimensions": size.dimensions,
-                "median": round(taken.memory or 0.0, 1),
+                "median": round(on_disk / count, 1),
                 "runs": 1,
-                "unit": "MB",
+                "unit": "B",
                 "better": "lower",
             }
 
 
-def _sharded(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Writing and reading an embedding in parts: seconds and bytes for each row."""
-    from kmex_core.scale.sharded import ShardedEmbedding, ShardWriter
+WHOLE = 2**62  # bytes: every class fits into memory
 
-    size = replace(plan.base, images=plan.rows)
-    z, labels = embedding(plan.rows, size.dimensions, size.classes)
+
+def _writing(folder: Path, size: Size) -> Work:
+    from kmex_core.scale.sharded import ShardWriter
+
+    z, labels = embedding(size.images, size.dimensions, size.classes)
+
+    def write() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        writer = ShardWriter(folder, size.dimensions, _names(size))
+        writer.add(z, labels, labels)
+        writer.finish()
+
+    return write
+
+
+def _read(folder: Path) -> int:
+    from kmex_core.scale.sharded import ShardedEmbedding
+
+    return sum(len(block) for block in ShardedEmbedding.open(folder).blocks())
+
+
+def _sweep_in_parts(folder: Path, k: int, limit: int) -> None:
+    """Sweep on this machine, as if for the first time.
+
+    Args:
+        folder: of the sharded embedding.
+        k: the largest number of prototypes per class.
+        limit: bytes that a task may use.
+    """
+    from kmex_core.prototypes.metric import EmbeddingMetric
+    from kmex_core.scale.engine import Local
+    from kmex_core.scale.sharded import ShardedEmbedding
+    from kmex_core.scale.sweep import sharded_sweep
+
+    sharded = ShardedEmbedding.open(folder)
+    shutil.rmtree(sharded.results, ignore_errors=True)
+    with Local() as engine:
+        sharded_sweep(sharded, EmbeddingMetric(), range(1, k + 1), SEED, engine, limit)
+
+
+def _loss(folder: Path) -> float:
+    """How much larger the inertia was with the prototypes of the coresets alone, as a share; of the largest k."""
+    from kmex_core.scale.sharded import ShardedEmbedding
+    from kmex_core.scale.sweep import stored_sweep
+
+    found = stored_sweep(ShardedEmbedding.open(folder))
+    assert found is not None
+    return float(found.loss[-1].mean())
+
+
+def _sweep_warmed(folder: Path, k: int, limit: int) -> Work:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "sharded"
-
-        def write() -> None:
-            writer = ShardWriter(folder, size.dimensions, _names(size))
-            writer.add(z, labels, labels)
-            writer.finish()
-
-        yield _timed("writing in parts", "images", plan.rows, size, write, 0)
-        sharded = ShardedEmbedding.open(folder)
-        size_on_disk = sum((folder / part.file).stat().st_size for part in sharded.parts)
-        yield _timed("reading in parts", "images", plan.rows, size, lambda: list(sharded.blocks()), 0)
-        yield {
-            "what": f"{plan.rows:,} × {size.dimensions} in parts: bytes on disk for each row",
-            "disk": "bytes",
-            "dimensions": size.dimensions,
-            "median": round(size_on_disk / plan.rows, 1),
-            "runs": 1,
-            "unit": "B",
-            "better": "lower",
-        }
+        _writing(Path(name) / "few", Size(200, 16, 2, 2))()
+        _sweep_in_parts(Path(name) / "few", 2, WHOLE)
+    return lambda: _sweep_in_parts(folder, k, limit)

@@ -1,25 +1,24 @@
 """Every number of prototypes at once, beside single conversions and other implementations of k-means.
 
-faiss is measured if it is installed (`pip install faiss-cpu`); it is no dependency. MNIST is that of the folder that
-KMEX_TEST_DATA names, embedded by a ResNet-18 of one epoch.
+Those that are not installed are left out, and named. MNIST is that of the folder that KMEX_TEST_DATA names, embedded
+by a ResNet-18 of one epoch.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import multiprocessing
 import os
+import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
+from benchmarks import rivals
+from benchmarks.timing import Work, alternated, compared, missing, times
 from kmex_core.base.progress import silent
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -38,6 +37,7 @@ KS = range(1, 21)
 LARGE = 162_770
 GROUPS, WEAK = 20, 8
 PLANTED_SEEDS = 10
+ROUNDS = 3
 
 
 def measure() -> list[dict[str, Any]]:
@@ -102,75 +102,43 @@ def _ours_one_by_one(points: np.ndarray) -> list[float]:
     return [kmeans(torch.from_numpy(points), k, 0).inertia for k in KS]
 
 
-def _scikit_learn(points: np.ndarray) -> list[float]:
-    return [float(KMeans(k, n_init=1, random_state=0).fit(points).inertia_) for k in KS]
+def _each(fit: Callable[[np.ndarray, int], float], points: np.ndarray) -> list[float]:
+    return [fit(points, k) for k in KS]
 
 
-def _scikit_learn_10(points: np.ndarray) -> list[float]:
-    return [float(KMeans(k, n_init=10, random_state=0).fit(points).inertia_) for k in KS]
-
-
-def _mini_batch(points: np.ndarray) -> list[float]:
-    return [float(MiniBatchKMeans(k, n_init=3, random_state=0).fit(points).inertia_) for k in KS]
-
-
-def _faiss(points: np.ndarray) -> list[float]:
-    import faiss
-
-    found = []
-    for k in KS:
-        fitted = faiss.Kmeans(points.shape[1], k, niter=25, nredo=1, seed=0, max_points_per_centroid=10**9)
-        fitted.train(points)
-        found.append(float(fitted.index.search(points, 1)[0].sum()))
-    return found
-
-
-METHODS: dict[str, Callable[[np.ndarray], list[float]]] = {
-    "ours, all at once": _ours_at_once,
-    "ours, one by one": _ours_one_by_one,
-    "scikit-learn, n_init = 1": _scikit_learn,
-    "scikit-learn, n_init = 10": _scikit_learn_10,
-    "MiniBatchKMeans": _mini_batch,
-} | ({"faiss, 25 rounds": _faiss} if importlib.util.find_spec("faiss") else {})
+OURS = "KMEx Explorer, all at once"
+# the name of each with the module that it needs
+METHODS: dict[str, tuple[str, Callable[[np.ndarray], list[float]]]] = {
+    OURS: ("torch", _ours_at_once),
+    "our k-means, one number after the other": ("torch", _ours_one_by_one),
+    "scikit-learn, n_init = 1": ("sklearn", partial(_each, partial(rivals.scikit_learn, runs=1))),
+    "scikit-learn-intelex, n_init = 1": ("sklearnex", partial(_each, rivals.intelex)),
+    "MiniBatchKMeans, n_init = 3": ("sklearn", partial(_each, rivals.mini_batch)),
+    "faiss, 25 rounds": ("faiss", partial(_each, rivals.faiss)),
+    "fastkmeans, 25 rounds": ("fastkmeans", partial(_each, rivals.fastkmeans)),
+}
 
 
 def _compared(title: str, points: np.ndarray, folder: Path) -> Iterator[dict[str, Any]]:
-    np.save(folder / "points.npy", points)
-    found = {name: _alone(_run, name, str(folder / "points.npy")) for name in METHODS}
-    reference = np.array(found["scikit-learn, n_init = 10"][2])
-    for name, (seconds, memory, inertia) in found.items():
-        what = f"k-means for k = 1 to 20, {title}: {name}"
-        ratio = np.array(inertia) / reference
-        yield {"what": what, "median": round(seconds, 3), "runs": 1, "unit": "s"}
-        yield {"what": f"{what}, peak memory", "median": round(memory, 1), "runs": 1, "unit": "MB"}
-        yield {
-            "what": f"{what}, inertia above the best of ten runs of scikit-learn, worst k",
-            "median": round(100 * float(ratio.max() - 1), 3),
-            "of k": [round(100 * float(value - 1), 3) for value in ratio],
-            "unit": "%",
-        }
+    path = folder / "points.npy"
+    np.save(path, points)
+    left_out = missing({name: needs for name, (needs, _) in METHODS.items()})
+    if left_out:
+        yield left_out
+    prepared = {name: partial(_prepared, name, path) for name in METHODS if name not in left_out.get("left out", ())}
+    taken = alternated(prepared, ROUNDS)
+    best = np.min([of.result for of in taken.values()], axis=0)  # of each k
+    for row in compared(f"k-means for k = 1 to 20, {title}", taken, OURS):
+        above = 100 * (np.array(taken[row["who"]].result) / best - 1)
+        yield row | {"also": {"inertia above the best of this run, worst k, % ↓": round(float(above.max()), 3)}}
 
 
-def _run(name: str, path: str) -> tuple[float, float, list[float]]:
+def _prepared(name: str, path: Path) -> Work:
+    """The work on the points, after it has run on few: it has loaded what it needs."""
     points = np.load(path)
-    METHODS[name](points[:500])  # not counted: loads what is needed
-    before = _peak()
-    started = time.perf_counter()
-    inertia = METHODS[name](points)
-    seconds = time.perf_counter() - started
-    return seconds, _peak() - before, inertia
-
-
-def _peak() -> float:
-    """The most memory that this process has had, in MB. (`getrusage` of a new process begins with its parent's.)"""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
-
-
-def _alone(work: Callable[..., Any], *values: Any) -> Any:
-    """The result of a function in a process of its own, whose peak memory is its alone."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *values).result()
+    work = METHODS[name][1]
+    work(points[:1000])
+    return partial(work, points)
 
 
 # ---- sweeps and suggestions -----------------------------------------------------------------------------------------
@@ -200,11 +168,15 @@ def _swept(title: str, train: Embeddings, test: Embeddings, metric: EmbeddingMet
         ("sweep for k = 1 to 20 with its measures", lambda: swept(train, test, names, metric, 20, 0, "cpu", silent)),
         ("suggested numbers", lambda: evidence(z, train.labels, 20, 0)),
     ):
-        work()
-        started = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - started
-        yield {"what": f"{title}: {what}", "median": round(seconds, 3), "runs": 1, "unit": "s"}
+        seconds = times(work, ROUNDS)
+        median = round(statistics.median(seconds), 3)
+        yield {
+            "what": f"{title}: {what}",
+            "median": median,
+            "worst": round(max(seconds), 3),
+            "runs": len(seconds),
+            "unit": "s",
+        }
 
 
 def _suggested() -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ class Taken:
 
     Attributes:
         seconds: of each counted round.
-        processor: the same in seconds of all cores together.
+        processor: the same in seconds of all cores together; empty where they were not measured.
         memory: the most that a round took beyond what its process had before, in MB (10⁶ bytes); None where several
             alternatives shared a process.
         result: what the last round returned.
@@ -123,8 +123,9 @@ def compared(
             "runs": len(values),
             "unit": unit if items else "s",
             "better": "higher" if items else "lower",
-            "processor": _rounded(float(np.median(of.processor))),
         }
+        if of.processor:
+            row["processor"] = _rounded(float(np.median(of.processor)))
         if of.memory is not None:
             row["memory"] = round(of.memory, 1)
         if who == ours:
@@ -139,32 +140,38 @@ def compared(
 
 def pair(what: str, ours: Work, plain: Work, rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """The rows of ours and of a straightforward way, in this process."""
-    prepared = {"ours": lambda: ours, "straightforward": lambda: plain}
+    prepared = {"ours": lambda: ours, "the straightforward way": lambda: plain}
     return compared(what, alternated(prepared, rounds, apart=False), "ours")
 
 
-def single(what: str, work: Work, rounds: int = ROUNDS, **more: Any) -> dict[str, Any]:
-    """The row of something without a rival, in this process; `more` is added."""
-    of = alternated({what: lambda: work}, rounds, apart=False)[what]
-    low, median, high = np.quantile(of.seconds, [0.25, 0.5, 0.75])
-    row = {"what": what, "median": _rounded(median), "quartiles": [_rounded(low), _rounded(high)]}
-    return row | {"runs": len(of.seconds), "unit": "s", "better": "lower"} | more
+def times(work: Work, rounds: int) -> list[float]:
+    """Seconds of each round of something without a rival, in this process, after one that is not counted."""
+    return alternated({"it": lambda: work}, rounds, apart=False)["it"].seconds
 
 
 def missing(needs: Mapping[str, str]) -> dict[str, Any]:
-    """A row that names the rivals that are left out because a package is not installed; empty without any.
+    """A row that names the rivals that are left out because a package is not installed; empty where all are there.
 
     Args:
         needs: for the name of each rival the module that it imports.
     """
     absent = [name for name, module in needs.items() if importlib.util.find_spec(module) is None]
-    return {"left out": absent, "what": "not installed, so not measured: " + ", ".join(absent)} if absent else {}
+    return {"left out": absent, "what": f"Not installed, so not measured: {', '.join(absent)}"} if absent else {}
 
 
 def alone(work: Callable[..., Any], *values: Any) -> Any:
     """The result of a function in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *values).result()
+
+
+def memory(prepare: Callable[[], Work]) -> float:
+    """The most memory in MB that one run takes beyond what its process had before; see `alternated`."""
+    return float(alone(_memory, prepare))
+
+
+def _memory(prepare: Callable[[], Work]) -> float | None:
+    return _timed(prepare(), True)[2]
 
 
 def peak() -> float:

@@ -2,8 +2,8 @@
 
 uv finds versions that hold on every platform and Python from 3.11 on, and their hashes. Four files come of it, each
 installable by pip with `--require-hashes --no-deps`: what the product needs, the build of PyTorch apart (a CPU build
-can take its place), what tests need besides, and what `make bench` needs besides. Versions that are locked stay where they can; remove the lock files
-to have the newest of everything.
+can take its place), what tests need besides, and what `make bench` needs besides. Versions that are locked stay where
+they can; remove the lock files to have the newest of everything.
 """
 
 from __future__ import annotations
