@@ -20,7 +20,7 @@ from kmex_core.base.store import demand_writable
 from kmex_core.networks.types import NO_CLASS, Embeddings
 from kmex_core.scale import tiles
 from kmex_core.scale.sharded import ShardedEmbedding
-from kmex_core.scale.tiles import BINS, MAP, MOST_CLASSES, Square, TileMap
+from kmex_core.scale.tiles import BINS, MOST_CLASSES, Square, TileMap
 
 FIRST, LAST = 2, 6  # the finest level of few and of very many images
 SPLIT = 3  # the level whose tiles are made one after the other, each with all finer ones in it
