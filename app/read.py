@@ -7,6 +7,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,8 @@ from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.store import Store
+from kmex_core.base.errors import InputError
+from kmex_core.base.store import Store, checked_name
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.stability import Stability
@@ -33,6 +35,10 @@ from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.relevance.types import RelevanceMaps
+from kmex_core.scale.density import DensityMap, PrototypePlaces
+from kmex_core.scale.sharded import MANIFEST, ShardedEmbedding
+from kmex_core.scale.sharded import ROOM as SHARDED
+from kmex_core.scale.tiles import MAP, TileMap, read_map
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.curves import attribute_curves as curves_over_k
@@ -379,3 +385,82 @@ def _evaluation(
 ) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
     return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, maps)
+
+
+# ---- sharded embeddings: their manifests and results, never their rows -----------------------------------------------
+
+
+def has_sharded() -> bool:
+    """Whether the store has a sharded embedding."""
+    return any(store().root.joinpath(SHARDED).glob(f"*/{MANIFEST}"))
+
+
+def sharded_embeddings() -> tuple[dict[str, ShardedEmbedding], list[str]]:
+    """The sharded embeddings of the store by the names of their folders, and a message for each that is damaged."""
+    embeddings, damaged = {}, []
+    for manifest in sorted(store().root.joinpath(SHARDED).glob(f"*/{MANIFEST}")):
+        try:
+            embeddings[manifest.parent.name] = sharded_embedding(manifest.parent.name)
+        except InputError as error:
+            damaged.append(str(error))
+            _log(str(error))
+    return embeddings, damaged
+
+
+def sharded_embedding(name: str) -> ShardedEmbedding:
+    """A sharded embedding of the store.
+
+    Raises:
+        InputError: when there is none of this name, or its manifest is damaged.
+    """
+    folder = store().root / SHARDED / checked_name(name)
+    try:
+        state = (folder / MANIFEST).stat()
+    except OSError as error:
+        raise InputError(f"The store has no sharded embedding '{name}'.") from error
+    return _sharded_embedding(str(folder), state.st_mtime_ns, state.st_size)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _sharded_embedding(folder: str, changed: int, size: int) -> ShardedEmbedding:
+    return ShardedEmbedding.open(Path(folder))
+
+
+def density_map(embedding: ShardedEmbedding) -> tuple[DensityMap, TileMap | None]:
+    """What names and makes the density map of an embedding, and what there is of it; None while there are no tiles.
+
+    Raises:
+        InputError: when its description is damaged.
+    """
+    artifact = DensityMap(embedding)
+    path = artifact.folder / MAP
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return artifact, _tile_map(str(artifact.folder), artifact.classes, changed) if changed else None
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _tile_map(folder: str, classes: int, changed: int) -> TileMap | None:
+    return read_map(Path(folder), classes)
+
+
+def prototype_places_of(embedding: ShardedEmbedding) -> PrototypePlaces | None:
+    """Where the prototypes of an embedding's sweep are on its density map; None while that is not known."""
+    artifact, _ = density_map(embedding)
+    return artifact.peek_prototypes("0123456789abcdef0123")
+
+
+def bytes_on_disk(embedding: ShardedEmbedding) -> int:
+    """How large an embedding's parts are."""
+    return _bytes_on_disk(str(embedding.folder), embedding.key, embedding)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _bytes_on_disk(folder: str, key: str, _embedding: ShardedEmbedding) -> int:
+    paths = (_embedding.folder / part.file for part in _embedding.parts)
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def sharded_sweep(embedding: ShardedEmbedding):
+    from kmex_core.scale.sweep import stored
+
+    return stored(embedding)

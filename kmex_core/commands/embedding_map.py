@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.errors import InputError
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
     Device,
     Json,
-    ModelName,
     Seed,
     SkipBroken,
     about,
@@ -22,12 +23,22 @@ from kmex_core.commands._shared import (
 from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
+    from kmex_core.scale.sharded import ShardedEmbedding
     from kmex_core.stages.subject import Subject
 
 
 @app.command()
 def project(
-    model: ModelName,
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")] = "",
+    embedding: Annotated[
+        str,
+        typer.Option(
+            "--embedding",
+            metavar="NAME",
+            help="A sharded embedding in the store, or its folder, instead of a model: its density map, for the page "
+            "Large embeddings.",
+        ),
+    ] = "",
     sample: Annotated[
         int, typer.Option(min=5, help="Number of training images to fit UMAP on; the others are placed afterwards.")
     ] = 10_000,
@@ -39,8 +50,16 @@ def project(
 ) -> None:
     """Compute the embedding map (UMAP) for the page Explore. Takes seconds to a minute.
 
-    Example: python -m kmex_core project --model digits
+    Of a sharded embedding: its density map, for the page Large embeddings, and its prototypes' places on it. Takes
+    about a minute for a million images; an interrupted run continues where it stopped.
+
+    Examples: python -m kmex_core project --model digits; python -m kmex_core project --embedding generated-1000000
     """
+    if (not model) == (not embedding):
+        raise InputError("Name either a model (--model) or a sharded embedding (--embedding).")
+    if embedding:
+        answer_with(as_json, lambda bar: _density_map(embedding, bar), _show_density_map)
+        return
 
     def work(bar: Bar) -> dict[str, Any]:
         subject = open_subject(model, data_root, skip_broken, device, bar)
@@ -67,3 +86,34 @@ def project(
 def embedding_map_job(subject: Subject) -> JobRequest:
     """Compute a model's embedding map."""
     return job_of(f"embedding-map-{subject.embedding_map().key}", project, model=subject.info.name)
+
+
+def _density_map(name: str, bar: Bar) -> dict[str, Any]:
+    from kmex_core.scale.density import DensityMap
+
+    embedding = open_embedding(name)
+    density_map, started = DensityMap(embedding), time.perf_counter()
+    found = density_map.make(bar)
+    return {
+        "embedding": name,
+        "rows": found.rows,
+        "sample": found.sample,
+        "levels": found.finest + 1,
+        "tiles": sum(map(len, found.present)),
+        "prototypes": prototypes,
+        "trustworthiness": found.trustworthiness,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _show_density_map(answer: dict[str, Any]) -> None:
+    print(
+        f"Density map of '{answer['embedding']}': {answer['rows']:,} images in {answer['tiles']:,} tiles, placed among "
+        f"{answer['sample']:,} that UMAP was fitted on (trustworthiness {answer['trustworthiness']:.3f}), "
+        f"{answer['prototypes']:,} prototypes, {answer['seconds']:.1f} s."
+    )
+
+
+def density_map_job(embedding: ShardedEmbedding) -> JobRequest:
+    """Make the density map of a sharded embedding, and place its prototypes."""
+    return job_of(f"density-map-{embedding.key}", project, embedding=embedding.folder.name)

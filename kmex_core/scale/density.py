@@ -6,12 +6,15 @@ import contextlib
 import functools
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from kmex_core.analysis.types import Projection
+from kmex_core.base.artifact import StoredResult
 from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import read_file, write_bytes, write_file
 from kmex_core.base.progress import Event, Progress, silent
@@ -40,6 +43,27 @@ class TilesSpec(Spec):
     sample: int = SAMPLE
     seed: int = 0
     method: str = ProjectionSpec("").method
+
+
+@dataclass(frozen=True, eq=False)
+class PrototypePlaces(StoredResult):
+    """Where the prototypes of 1 to S per class are on a density map, one number after the other.
+
+    Attributes:
+        sizes: (S,) how many prototypes each number has in all.
+        places: (T, 2) float32.
+        far: (T,) bool, farther from every fitted image than is usual: the place says little.
+    """
+
+    sizes: np.ndarray
+    places: np.ndarray
+    far: np.ndarray
+
+    def at(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places and far of the prototypes of k per class."""
+        end = int(self.sizes[:k].sum())
+        rows = slice(end - int(self.sizes[k - 1]), end)
+        return self.places[rows], self.far[rows]
 
 
 class DensityMap:
@@ -122,6 +146,37 @@ class DensityMap:
         side = max(float((high - low).max()) * (1 + 2 * MARGIN), 1e-6)
         x, y = ((low + high - side) / 2).tolist()
         return Square(x, y, side)
+
+    # ---- prototypes -------------------------------------------------------------------------------------------------
+
+    def _places(self, sweep: str) -> Path:
+        return self.folder / f"prototypes-{sweep}.safetensors"
+
+    def peek_prototypes(self, sweep: str) -> PrototypePlaces | None:
+        """Where the prototypes of a sweep (by key) are, if that is known."""
+        with contextlib.suppress(FileNotFoundError, StoreError, TypeError):
+            return PrototypePlaces.from_arrays(read_file(self._places(sweep))[0])
+        return None
+
+    def place_prototypes(self, sweep: str, centers: Sequence[np.ndarray]) -> PrototypePlaces:
+        """Place the prototypes of a sweep, unless that was done.
+
+        Args:
+            sweep: its key.
+            centers: for 1 to S per class, the prototypes (K, D) in the embedding.
+
+        Raises:
+            StoreError: when the places cannot be written.
+        """
+        if (found := self.peek_prototypes(sweep)) is not None:
+            return found
+        from kmex_core.analysis import projection
+
+        z = np.concatenate(centers).astype(np.float32)
+        far = projection.remoteness(self.fitted, z) > self.fitted.limit
+        found = PrototypePlaces(np.array([len(each) for each in centers]), projection.place(self.fitted, z), far)
+        write_file(self._places(sweep), found.to_arrays(), {})
+        return found
 
     # ---- the counts -------------------------------------------------------------------------------------------------
 
