@@ -72,7 +72,7 @@ class Sharding:
     @property
     def identity(self) -> str:
         """Tells parts of this embedding from those of another in the same folder."""
-        return stable_key([asdict(self), KIND, VERSION])
+        return stable_key([KIND, VERSION, self.name, self.dimensions, self.class_names, self.spec, self.part_rows])
 
     def write(self, folder: Path, number: int, block: Block) -> Part:
         """Write a part, see `parts.write_part`."""
