@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import regular_files
 from kmex_core.base.store import Store, checked_name
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.metrics.catalogue import METRICS
@@ -38,6 +40,7 @@ from kmex_core.relevance.types import RelevanceMaps
 from kmex_core.scale.density import DensityMap, PrototypePlaces
 from kmex_core.scale.sharded import MANIFEST, ShardedEmbedding
 from kmex_core.scale.sharded import ROOM as SHARDED
+from kmex_core.scale.sweep import SWEEP, ShardedSweep, stored_sweep
 from kmex_core.scale.tiles import MAP, TileMap, read_map
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
@@ -426,16 +429,15 @@ def _sharded_embedding(folder: str, changed: int, size: int) -> ShardedEmbedding
     return ShardedEmbedding.open(Path(folder))
 
 
-def density_map(embedding: ShardedEmbedding) -> tuple[DensityMap, TileMap | None]:
-    """What names and makes the density map of an embedding, and what there is of it; None while there are no tiles.
+def tile_map(embedding: ShardedEmbedding) -> TileMap | None:
+    """What there is of the density map of an embedding; None while there are no tiles.
 
     Raises:
         InputError: when its description is damaged.
     """
     artifact = DensityMap(embedding)
     path = artifact.folder / MAP
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return artifact, _tile_map(str(artifact.folder), artifact.classes, changed) if changed else None
+    return _tile_map(str(artifact.folder), artifact.classes, path.stat().st_mtime_ns) if path.is_file() else None
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)
@@ -443,10 +445,27 @@ def _tile_map(folder: str, classes: int, changed: int) -> TileMap | None:
     return read_map(Path(folder), classes)
 
 
-def prototype_places_of(embedding: ShardedEmbedding) -> PrototypePlaces | None:
-    """Where the prototypes of an embedding's sweep are on its density map; None while that is not known."""
-    artifact, _ = density_map(embedding)
-    return artifact.peek_prototypes("0123456789abcdef0123")
+def sharded_sweep(embedding: ShardedEmbedding) -> ShardedSweep | None:
+    """The prototypes of a sharded embedding, see `stored_sweep`."""
+    files = regular_files(embedding.results, re.compile(SWEEP))
+    return _sharded_sweep([(str(file), file.stat().st_mtime_ns) for file in files], embedding) if files else None
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _sharded_sweep(files: list[tuple[str, int]], _embedding: ShardedEmbedding) -> ShardedSweep | None:
+    return stored_sweep(_embedding)
+
+
+def sharded_places(embedding: ShardedEmbedding, sweep: ShardedSweep) -> PrototypePlaces | None:
+    """Where the prototypes of a sweep are on the density map; None while that is not known."""
+    artifact = DensityMap(embedding)
+    path = artifact.places_path(sweep)
+    return _sharded_places(str(path), path.stat().st_mtime_ns, artifact, sweep) if path.is_file() else None
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _sharded_places(path: str, changed: int, _map: DensityMap, _sweep: ShardedSweep) -> PrototypePlaces | None:
+    return _map.peek_prototypes(_sweep)
 
 
 def bytes_on_disk(embedding: ShardedEmbedding) -> int:
@@ -458,9 +477,3 @@ def bytes_on_disk(embedding: ShardedEmbedding) -> int:
 def _bytes_on_disk(folder: str, key: str, _embedding: ShardedEmbedding) -> int:
     paths = (_embedding.folder / part.file for part in _embedding.parts)
     return sum(path.stat().st_size for path in paths if path.is_file())
-
-
-def sharded_sweep(embedding: ShardedEmbedding):
-    from kmex_core.scale.sweep import stored
-
-    return stored(embedding)

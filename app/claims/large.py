@@ -12,13 +12,13 @@ from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import TileMap
 
 
-def size(embedding: ShardedEmbedding, disk: int, tiles: TileMap | None) -> str:
+def size(embedding: ShardedEmbedding, disk: int, right: float | None) -> str:
     """How large an embedding is, as Markdown, and how often its black box is right.
 
     Args:
         embedding: which one.
         disk: bytes of its parts.
-        tiles: its density map, which has counted that; None while there is none.
+        right: 0…1; None where that is not known.
     """
     stored = f"{disk / 1e9:.2f} GB" if disk >= 1e9 else f"{disk / 1e6:.1f} MB"
     numbers = [
@@ -27,13 +27,16 @@ def size(embedding: ShardedEmbedding, disk: int, tiles: TileMap | None) -> str:
         f"**{len(embedding.class_names):,}** classes",
         f"**{stored}** in {len(embedding.parts):,} {'part' if len(embedding.parts) == 1 else 'parts'}",
     ]
-    if (right := black_box_accuracy(tiles)) is not None:
+    if right is not None:
         numbers.append(f"the black box classifies **{right:.1%}** correctly")
     return " · ".join(numbers)
 
 
-def black_box_accuracy(tiles: TileMap | None) -> float | None:
-    """How often the black box is right, 0…1; None without one, or while nothing has counted it."""
+def black_box_accuracy(sweep: ShardedSweep | None, tiles: TileMap | None) -> float | None:
+    """How often the black box is right, 0…1: of the images that the sweep measured, else of all that the map counts;
+    None without a black box, or while neither is there."""
+    if sweep is not None:
+        return sweep.accuracy_black_box
     return 1 - sum(tiles.wrong) / tiles.rows if tiles is not None and tiles.has_black_box else None
 
 
@@ -53,29 +56,30 @@ def origin(embedding: ShardedEmbedding) -> str:
     return f"Embedded{by or ' elsewhere'}. It does not say where its images are, so no pictures can be shown."
 
 
-def at_k(sweep: ShardedSweep, k: int, counts: np.ndarray) -> str:
+def at_k(sweep: ShardedSweep, k: int) -> str:
     """How well the prototypes of a number per class do, as Markdown.
 
     Args:
         sweep: all numbers.
-        k: prototypes per class.
-        counts: (C,) images of each class.
+        k: prototypes per class, one of them.
     """
-    _, classes, represented, _ = sweep.at(k)
-    ghosts = int((represented == 0).sum())
+    _, classes, counts, _ = sweep.at(k)
+    number = int(np.searchsorted(sweep.ks, k))
+    ghosts = int((counts == 0).sum())
+    of = "held-out images" if sweep.held_out else "images, which the prototypes were found in"
     sentence = (
         f"With **{k} per class**, {len(classes):,} prototypes: the nearest one has the image's own class for "
-        f"**{sweep.accuracy[k - 1]:.1%}** of the {int(counts.sum()):,} images"
+        f"**{sweep.accuracy[number]:.1%}** of the {sweep.measured:,} {of}"
     )
-    if (agreement := agreement_of(sweep)) is not None:
-        sentence += f", and the class that the black box predicts for **{agreement[k - 1]:.1%}**"
+    if has_agreement(sweep):
+        sentence += f", and the class that the black box predicts for **{sweep.agreement[number]:.1%}**"
     shown = "No prototype is a ghost" if not ghosts else f"{ghosts:,} {'is a ghost' if ghosts == 1 else 'are ghosts'}"
-    return f"{sentence}. {shown}. These are the images that the prototypes were found in, not held-out ones."
+    return f"{sentence}. {shown}."
 
 
-def agreement_of(sweep: ShardedSweep) -> np.ndarray | None:
-    """(S,) how often the black box predicts the class of the nearest prototype; None without a black box."""
-    return sweep.agreement if np.isfinite(sweep.agreement).all() else None
+def has_agreement(sweep: ShardedSweep) -> bool:
+    """Whether a black box's predictions were compared."""
+    return bool(np.isfinite(sweep.agreement).all())
 
 
 def density(found: TileMap) -> str:

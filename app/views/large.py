@@ -20,19 +20,19 @@ with choices:
     embedding = choose_embedding()
 if embedding is None:
     st.stop()
-tiles, sweep = read.density_map(embedding)[1], read.sharded_sweep(embedding)
-places = read.prototype_places_of(embedding) if sweep is not None and tiles is not None else None
+tiles, sweep = read.tile_map(embedding), read.sharded_sweep(embedding)
+places = read.sharded_places(embedding, sweep) if sweep is not None and tiles is not None else None
 with choices:
     k = choose_k(sweep) if sweep is not None else 1
     classes = choose_classes(embedding, k)
-show_summary(embedding, tiles)
+show_summary(embedding, sweep, tiles)
 if sweep is None:
     offer_sweep(embedding)
 else:
-    show_at_k(embedding, sweep, k)
+    show_at_k(sweep, k)
 if tiles is None or (sweep is not None and places is None):
     offer_map(embedding, tiles)
 if tiles is not None or sweep is not None:
     show_map(embedding, sweep, k, classes, tiles, places)
 if sweep is not None:
-    show_curves(embedding, sweep, k, tiles)
+    show_curves(embedding, sweep, k)

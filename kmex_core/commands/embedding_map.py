@@ -18,6 +18,7 @@ from kmex_core.commands._shared import (
     about,
     answer_with,
     app,
+    open_embedding,
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
@@ -90,17 +91,21 @@ def embedding_map_job(subject: Subject) -> JobRequest:
 
 def _density_map(name: str, bar: Bar) -> dict[str, Any]:
     from kmex_core.scale.density import DensityMap
+    from kmex_core.scale.engine import Local
+    from kmex_core.scale.sweep import stored_sweep
 
+    started = time.perf_counter()
     embedding = open_embedding(name)
-    density_map, started = DensityMap(embedding), time.perf_counter()
-    found = density_map.make(bar)
+    density_map, sweep = DensityMap(embedding), stored_sweep(embedding)
+    found = density_map.make(Local(), bar)
+    placed = None if sweep is None else density_map.place_prototypes(sweep)
     return {
-        "embedding": name,
+        "embedding": embedding.folder.name,
         "rows": found.rows,
         "sample": found.sample,
         "levels": found.finest + 1,
         "tiles": sum(map(len, found.present)),
-        "prototypes": prototypes,
+        "prototypes": 0 if placed is None else len(placed.places),
         "trustworthiness": found.trustworthiness,
         "seconds": round(time.perf_counter() - started, 3),
     }

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,13 +15,16 @@ import numpy as np
 from kmex_core.analysis.types import Projection
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.errors import InputError, StoreError
-from kmex_core.base.files import read_file, write_bytes, write_file
+from kmex_core.base.files import digest, read_file, write_bytes, write_file
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import ProjectionSpec, Spec
 from kmex_core.base.store import demand_writable
 from kmex_core.networks.types import NO_CLASS, Embeddings
+from kmex_core.prototypes.metric import EUCLIDEAN
 from kmex_core.scale import tiles
+from kmex_core.scale.engine import Engine
 from kmex_core.scale.sharded import ShardedEmbedding
+from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import BINS, MOST_CLASSES, Square, TileMap
 
 FIRST, LAST = 2, 6  # the finest level of few and of very many images
@@ -47,23 +49,15 @@ class TilesSpec(Spec):
 
 @dataclass(frozen=True, eq=False)
 class PrototypePlaces(StoredResult):
-    """Where the prototypes of 1 to S per class are on a density map, one number after the other.
+    """Where the prototypes of a sweep are on a density map, in its order.
 
     Attributes:
-        sizes: (S,) how many prototypes each number has in all.
-        places: (T, 2) float32.
-        far: (T,) bool, farther from every fitted image than is usual: the place says little.
+        places: (ΣK, 2) float32.
+        far: (ΣK,) bool, farther from every fitted image than is usual: the place says little.
     """
 
-    sizes: np.ndarray
     places: np.ndarray
     far: np.ndarray
-
-    def at(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places and far of the prototypes of k per class."""
-        end = int(self.sizes[:k].sum())
-        rows = slice(end - int(self.sizes[k - 1]), end)
-        return self.places[rows], self.far[rows]
 
 
 class DensityMap:
@@ -95,12 +89,13 @@ class DensityMap:
         """
         return tiles.read_map(self.folder, self.classes)
 
-    def make(self, progress: Progress = silent) -> TileMap:
+    def make(self, engine: Engine, progress: Progress = silent) -> TileMap:
         """All tiles: what is missing is made; what was interrupted continues.
 
         Memory: a part of the embedding, and 20 bytes for each image of the fullest 64th of the map.
 
         Args:
+            engine: connected; its workers place the images of a part each, on files that all machines see.
             progress: called between steps; it may raise to stop.
 
         Raises:
@@ -112,9 +107,11 @@ class DensityMap:
                 return found
         demand_writable("Density tiles cannot be written")
         self.fit(progress)
-        for number, part in enumerate(self.embedding.parts):
-            progress(Event("Placing images on the map", part.first, self.embedding.rows))
-            self.count(number)
+        shared = self.embedding.folder, self.spec.sample, self.spec.seed
+        parts = self.embedding.parts
+        progress(Event("Placing images on the map", 0, self.embedding.rows))
+        for part, _ in zip(parts, engine.map(_count, shared, range(len(parts))), strict=True):
+            progress(Event("Placing images on the map", part.first + part.rows, self.embedding.rows))
         return self.write(progress)
 
     # ---- the places -------------------------------------------------------------------------------------------------
@@ -149,33 +146,37 @@ class DensityMap:
 
     # ---- prototypes -------------------------------------------------------------------------------------------------
 
-    def _places(self, sweep: str) -> Path:
-        return self.folder / f"prototypes-{sweep}.safetensors"
+    def places_path(self, sweep: ShardedSweep) -> Path:
+        """The file of what `place_prototypes` gives."""
+        key = digest({"centers": sweep.centers, "classes": sweep.classes}, sweep.metric)[:20]
+        return self.folder / f"prototypes-{key}.safetensors"
 
-    def peek_prototypes(self, sweep: str) -> PrototypePlaces | None:
-        """Where the prototypes of a sweep (by key) are, if that is known."""
+    def peek_prototypes(self, sweep: ShardedSweep) -> PrototypePlaces | None:
+        """Where the prototypes of a sweep are, if that is known."""
         with contextlib.suppress(FileNotFoundError, StoreError, TypeError):
-            return PrototypePlaces.from_arrays(read_file(self._places(sweep))[0])
+            found = PrototypePlaces.from_arrays(read_file(self.places_path(sweep))[0])
+            return found if found.places.shape == (len(sweep.centers), 2) else None
         return None
 
-    def place_prototypes(self, sweep: str, centers: Sequence[np.ndarray]) -> PrototypePlaces:
+    def place_prototypes(self, sweep: ShardedSweep) -> PrototypePlaces:
         """Place the prototypes of a sweep, unless that was done.
 
-        Args:
-            sweep: its key.
-            centers: for 1 to S per class, the prototypes (K, D) in the embedding.
+        Those of a Euclidean sweep are where their centers are; of others, where their exemplars are, since a sweep does
+        not keep what leads from its metric back to the embedding.
 
         Raises:
+            InputError: when a part with exemplars is damaged.
             StoreError: when the places cannot be written.
         """
         if (found := self.peek_prototypes(sweep)) is not None:
             return found
         from kmex_core.analysis import projection
 
-        z = np.concatenate(centers).astype(np.float32)
+        euclidean = sweep.metric == EUCLIDEAN
+        z = sweep.centers if euclidean else rows_at(self.embedding, np.maximum(sweep.exemplars[:, 0], 0))
         far = projection.remoteness(self.fitted, z) > self.fitted.limit
-        found = PrototypePlaces(np.array([len(each) for each in centers]), projection.place(self.fitted, z), far)
-        write_file(self._places(sweep), found.to_arrays(), {})
+        found = PrototypePlaces(projection.place(self.fitted, z), far)
+        write_file(self.places_path(sweep), found.to_arrays(), {})
         return found
 
     # ---- the counts -------------------------------------------------------------------------------------------------
@@ -279,3 +280,23 @@ class _Levels:
             column, row = tiles.write_tile(self.map.folder, level, each, self.map.classes)
             self.present[level].append(row * 2**level + column)
         self.most[level] = max(self.most[level], tiles.fullest(entries, self.map.classes))
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(folder: Path, sample: int, seed: int) -> DensityMap:
+    return DensityMap(ShardedEmbedding.open(folder), sample, seed)
+
+
+def _count(shared: tuple[Path, int, int], number: int) -> None:
+    """The task of an engine: place and count a part."""
+    _opened(*shared).count(number)
+
+
+def rows_at(embedding: ShardedEmbedding, indices: np.ndarray) -> np.ndarray:
+    """The embeddings (n, D) of rows (n,); their parts are read, one at a time."""
+    z = np.empty((len(indices), embedding.dimensions), np.float32)
+    parts = np.searchsorted([part.first for part in embedding.parts], indices, side="right") - 1
+    for number in np.unique(parts).tolist():
+        wanted = parts == number
+        z[wanted] = embedding.block(number).z[indices[wanted] - embedding.parts[number].first]
+    return z

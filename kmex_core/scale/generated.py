@@ -167,7 +167,8 @@ def generated(
     _check(rows, dimensions, classes, seed)
     place = world(seed, classes, dimensions)
     images = {"kind": KIND, "seed": seed, "side": SIDE}
-    writer = ShardWriter(folder, dimensions, class_names(classes), images, part_rows=PART_ROWS)
+    spec = {"kind": KIND, "seed": seed}
+    writer = ShardWriter(folder, dimensions, class_names(classes), images, spec=spec, part_rows=PART_ROWS)
     there = writer.rows  # from an earlier call
     if there > rows:
         raise InputError(f"{folder} has {there:,} rows already, more than {rows:,}. Choose another folder.")

@@ -9,6 +9,7 @@ from app.claims import large as claims
 from app.links import bound, one_of
 from app.wording import message
 from kmex_core.scale.sharded import ShardedEmbedding
+from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import TileMap
 
 WIDTH = 340
@@ -35,12 +36,14 @@ def choose_embedding() -> ShardedEmbedding | None:
     return embeddings[name]
 
 
-def show_summary(embedding: ShardedEmbedding, tiles: TileMap | None) -> None:
+def show_summary(embedding: ShardedEmbedding, sweep: ShardedSweep | None, tiles: TileMap | None) -> None:
     """Show what the embedding is: its numbers in a line, and a sentence.
 
     Args:
         embedding: which one.
-        tiles: its density map, which has counted what the black box gets wrong; None while there is none.
+        sweep, tiles: its prototypes and its density map, each of which knows how often the black box is right; None
+            while they are not there.
     """
-    st.markdown(claims.size(embedding, read.bytes_on_disk(embedding), tiles))
+    right = claims.black_box_accuracy(sweep, tiles)
+    st.markdown(claims.size(embedding, read.bytes_on_disk(embedding), right))
     st.caption(claims.origin(embedding))

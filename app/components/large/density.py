@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import read
 from app.claims.large import density
 from app.components.large.choice import WIDTH
 from app.components.shared.job_panel import offer
@@ -19,7 +18,7 @@ from app.routes.pictures import SIDE
 from app.wording import A_CLASS, MEANWHILE
 from kmex_core.commands.embedding_map import density_map_job
 from kmex_core.data.colours import class_colours
-from kmex_core.scale.density import PrototypePlaces
+from kmex_core.scale.density import DensityMap, PrototypePlaces
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import Square, TileMap
@@ -101,7 +100,7 @@ def show_map(
 def _map(embedding: ShardedEmbedding, tiles: TileMap) -> dict[str, Any]:
     places = _normal(np.array([place for _, *place in tiles.names]).reshape(-1, 2), tiles.square)
     return {
-        "tiles": sharded.tiles_base(embedding, read.density_map(embedding)[0].spec.key),
+        "tiles": sharded.tiles_base(embedding, DensityMap(embedding).spec.key),
         "rows": tiles.rows,
         "finest": tiles.finest,
         "present": tiles.present,
@@ -140,9 +139,10 @@ def _prototypes(
     }
     if tiles is None or places is None:
         return {**found, "x": [], "y": [], "far": []}
-    own, far = places.at(k)
-    x, y = _normal(own[kept], tiles.square).T.tolist()
-    return {**found, "x": x, "y": y, "far": far[kept].tolist()}
+    number = int(np.searchsorted(sweep.ks, k))
+    rows = int(sweep.sizes[:number].sum()) + kept
+    x, y = _normal(places.places[rows], tiles.square).T.tolist()
+    return {**found, "x": x, "y": y, "far": places.far[rows].tolist()}
 
 
 def _about(count: int, share: float) -> str:

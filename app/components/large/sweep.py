@@ -2,63 +2,77 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
-from app.claims.large import agreement_of, at_k, black_box_accuracy
+from app.claims.large import at_k, black_box_accuracy, has_agreement
 from app.components.large.choice import WIDTH
 from app.components.shared.figure import show_figure
 from app.components.shared.job_panel import offer
-from app.figures.large import over_k_figure
-from app.links import bound, number_in
+from app.figures.large import Course, over_k_figure
+from app.links import bound, one_of
 from app.wording import MEANWHILE
-from kmex_core.commands.sweep import sharded_sweep_job
+from kmex_core.base.plain_text import markdown
+from kmex_core.commands.demo import large_demo_job
+from kmex_core.scale.generated import is_generated
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
-from kmex_core.scale.tiles import TileMap
 
 DEFAULT = 5
 
 
 def offer_sweep(embedding: ShardedEmbedding) -> None:
-    """Offer to find the prototypes, and show the command that does."""
-    request = sharded_sweep_job(embedding)
-    st.info(f"Its prototypes have not been found yet: start it here, or on the command line. {MEANWHILE}")
-    st.code(request.command, language=None, wrap_lines=True)
-    offer(request, "Find prototypes", "Finding prototypes.", "Takes about a minute for a million images.", "primary")
+    """Say that the prototypes are missing, and offer what finds them."""
+    request = large_demo_job(embedding.rows)
+    if is_generated(embedding.images) and request.arguments[-1] in embedding.folder.name:
+        st.info(f"Its prototypes have not been found yet. Start it here, or on the command line. {MEANWHILE}")
+        st.code(request.command, language=None, wrap_lines=True)
+        offer(request, "Find prototypes", "Finding prototypes.", "About a minute for a million images.", "primary")
+        return
+    st.info("Its prototypes have not been found yet. This command finds them:")
+    model = markdown(embedding.model or "NAME")
+    st.code(f"python -m kmex_core sweep --model {model} --engine local", language=None, wrap_lines=True)
 
 
 def choose_k(sweep: ShardedSweep) -> int:
-    """Show the slider: all numbers were computed, so it looks them up."""
-    most = len(sweep.accuracy)
-    return st.slider(
-        "Prototypes per class",
-        1,
-        max(2, most),
-        min(DEFAULT, most),
-        key="per_class",
-        bind=bound("per_class", number_in(1, most), f"Choose 1 to {most} per class.", min(DEFAULT, most)),
-        width=WIDTH,
+    """Show the choice of a number: all were computed, so it looks them up."""
+    ks = sweep.ks.tolist()
+    usual = min(ks, key=lambda k: abs(k - DEFAULT))
+    if len(ks) == 1:
+        return int(usual)
+    return int(
+        st.select_slider(
+            "Prototypes per class",
+            ks,
+            usual,
+            key="per_class",
+            bind=bound("per_class", one_of(ks), f"Choose {ks[0]} to {ks[-1]} per class.", usual),
+            width=WIDTH,
+        )
     )
 
 
-def show_at_k(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> None:
+def show_at_k(sweep: ShardedSweep, k: int) -> None:
     """Say how well the chosen number does."""
-    st.markdown(at_k(sweep, k, embedding.counts))
+    st.markdown(at_k(sweep, k))
 
 
-def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int, tiles: TileMap | None) -> None:
-    """Show accuracy, agreement and ghosts for every number, beside chance and the black box."""
+def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> None:
+    """Show what every number gives, beside chance and the black box."""
     st.header("What each number gives", anchor=False)
-    chance = {"Always the largest class": float(embedding.counts.max()) / embedding.rows}
-    right = black_box_accuracy(tiles)
-    black_box = {} if right is None else {"Black box": right}
-    shown = {"Accuracy ↑": (sweep.accuracy, "Images (%)", black_box | chance)}
-    if (agreement := agreement_of(sweep)) is not None:
-        shown["Agreement ↑"] = (agreement, "Images (%)", {})
-    shown["Ghost prototypes ↓"] = (sweep.ghosting, "Prototypes (%)", {})
-    for place, (title, (values, axis, beside)) in zip(st.columns(len(shown), gap="medium"), shown.items(), strict=True):
-        with place:
+    beside = {"Always the largest class": float(embedding.counts.max()) / embedding.rows}
+    if (right := black_box_accuracy(sweep, None)) is not None:
+        beside = {"Black box": right, **beside}
+    images, ks = "Images (%)", sweep.ks
+    shown = {"Accuracy ↑": Course(ks, sweep.accuracy, images, beside)}
+    if has_agreement(sweep):
+        shown["Agreement ↑"] = Course(ks, sweep.agreement, images)
+    equidistant = {"Equidistant groups": sweep.effective_equidistant}
+    shown["Effective number ↑"] = Course(
+        ks, sweep.effective, "Prototypes per class", equidistant, sweep.effective_random[:, 1:], percent=False
+    )
+    shown["Ghost prototypes ↓"] = Course(ks, sweep.ghosting, "Prototypes (%)")
+    columns = st.columns(2, gap="medium")
+    for number, (title, course) in enumerate(shown.items()):
+        with columns[number % 2]:
             st.markdown(f"**{title}**")
-            about = f"{title} for {len(values)} numbers of prototypes per class"
-            show_figure(f"large-{title.split()[0]}", over_k_figure(np.asarray(values), k, axis, beside), about)
+            show_figure(f"large-{number}", over_k_figure(course, k), f"{title[:-2]} by prototypes per class")
