@@ -65,8 +65,13 @@ def demo(
     answer_with(as_json, work, show)
 
 
+def large_name(rows: int) -> str:
+    """The name of the generated embedding of so many images."""
+    return f"generated-{rows}"
+
+
 def large_demo_job(rows: int) -> JobRequest:
-    """Generate a sharded embedding, and find its prototypes."""
+    """Generate a sharded embedding, find its prototypes, and draw its density map."""
     return job_of(f"demo-large-{rows}", demo, large=rows)
 
 
@@ -80,7 +85,7 @@ def _large(rows: int, bar: Bar) -> dict[str, Any]:
     from kmex_core.scale.sweep import sharded_sweep
 
     started = time.perf_counter()
-    embedding = generated(Store().root / ROOM / f"generated-{rows}", rows, progress=bar)
+    embedding = generated(Store().root / ROOM / large_name(rows), rows, progress=bar)
     # groups are round: the published metric suits them
     sweep = sharded_sweep(embedding, EmbeddingMetric(), LARGE_KS, 0, Local(), MEMORY, progress=bar)
     density_map = DensityMap(embedding)

@@ -25,6 +25,8 @@ KIND = "generated"
 SIDE = 32  # of a picture, in pixels
 MOST_SIDE, MOST_CLASSES, MOST_DIMENSIONS = 512, 1000, 4096
 GROUPS = (2, 5)  # in a class, from and to
+LATENT = 8  # directions in which groups differ
+WITHIN, BESIDE = 3.0, 1.5  # standard deviations of the groups of a class, and of the classes
 BETWEEN = 0.03  # of the rows: between their group and one of another class
 MISLABELLED = 0.004  # of the rows: any other class
 CONFUSED, EVERY = 0.05, 3  # of one group in every third class: the class of the nearest other group
@@ -75,15 +77,16 @@ class Identity:
 
 @functools.lru_cache(maxsize=4)
 def world(seed: int, classes: int, dimensions: int) -> World:
-    """The groups of a seed, as well separated in few dimensions as in many."""
+    """The groups of a seed."""
     random = np.random.default_rng([seed, 0])
     groups = random.integers(GROUPS[0], GROUPS[1] + 1, classes)
     label = np.repeat(np.arange(classes), groups)
     share = random.uniform(0.5, 1.5, classes)[label] * random.uniform(0.4, 1.6, len(label)) / groups[label]
-    # centres of classes about 14 standard deviations apart, groups of a class about 8
-    unit = math.sqrt(64 / dimensions)
-    centre = 1.2 * unit * random.standard_normal((classes, dimensions))[label]
-    centre += 0.7 * unit * random.standard_normal((len(label), dimensions))
+    # in a few directions, groups of different classes lie between each other: one prototype per class is not enough
+    directions = np.linalg.qr(random.standard_normal((dimensions, min(LATENT, dimensions))))[0]
+    latent = WITHIN * random.standard_normal((len(label), directions.shape[1]))
+    latent += BESIDE * random.standard_normal((classes, directions.shape[1]))[label]
+    centre = latent @ directions.T
     stretch = random.standard_normal((len(label), dimensions))
     stretch *= random.uniform(0.5, 2.5, (len(label), 1)) / np.linalg.norm(stretch, axis=1, keepdims=True)
     distance = np.linalg.norm(centre[:, None] - centre[None], axis=2)

@@ -12,7 +12,7 @@ from app.figures.large import Course, over_k_figure
 from app.links import bound, one_of
 from app.wording import MEANWHILE
 from kmex_core.base.plain_text import markdown
-from kmex_core.commands.demo import large_demo_job
+from kmex_core.commands.demo import large_demo_job, large_name
 from kmex_core.scale.generated import is_generated
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
@@ -22,8 +22,8 @@ DEFAULT = 5
 
 def offer_sweep(embedding: ShardedEmbedding) -> None:
     """Say that the prototypes are missing, and offer what finds them."""
-    request = large_demo_job(embedding.rows)
-    if is_generated(embedding.images) and request.arguments[-1] in embedding.folder.name:
+    if is_generated(embedding.images) and embedding.folder.name == large_name(embedding.rows):
+        request = large_demo_job(embedding.rows)
         st.info(f"Its prototypes have not been found yet. Start it here, or on the command line. {MEANWHILE}")
         st.code(request.command, language=None, wrap_lines=True)
         offer(request, "Find prototypes", "Finding prototypes.", "About a minute for a million images.", "primary")
