@@ -3,7 +3,7 @@
 # make test  the same set-up and what tests need, then make lint and all tests
 # make test-slow kills, damages, loads and fuzzes the product in numbers, and drives Explore on 60,000 images (at most 45 minutes)
 # make docs  builds the documentation into build/docs; any warning fails
-# make bench measures speed (slow; not part of the tests)
+# make bench measures each step beside its rivals and writes docs/benchmarks.md and docs/scale.md (an hour)
 # make compat tries networks and images of others, and writes docs/compatibility.md
 # make walk  plants a shortcut, trains on it, and records docs/images/walk.gif (20 minutes)
 # make lock  writes the lock files anew, after a change in requirements*.txt
@@ -40,7 +40,7 @@ test-slow: .venv/installed-dev
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-bench: .venv/installed-dev
+bench: .venv/installed-bench
 	sh tests/install_chromium.sh
 	$(BIN)/python -m benchmarks
 
@@ -65,6 +65,10 @@ lock: .venv/installed-dev
 
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+.venv/installed-bench: requirements-bench.lock .venv/installed-dev
+	$(INSTALL) --require-hashes -r requirements-bench.lock
 	touch $@
 
 .venv/installed-npm: package.json .venv/installed-dev

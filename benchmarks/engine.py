@@ -1,10 +1,10 @@
-"""The engine's own code beside a straightforward way of doing the same, in one run."""
+"""Planted groups that k-means finds, beside scikit-learn, and exact distances beside inexact ones."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,13 @@ import torch
 from sklearn.cluster import KMeans
 
 from benchmarks.timing import pair
-from kmex_core import KMEx
-from kmex_core.base.store import Store
-from kmex_core.models import catalogue as models
-from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.kmeans import kmeans
-from kmex_core.prototypes.source import KMeans as Prototypes
-from kmex_core.relevance.catalogue import PUBLISHED
-from kmex_core.stages.subject import Subject, dataset_of
 
 
 def measure() -> list[dict[str, Any]]:
-    """k-means (time and quality), distances, and maps of many prototypes."""
-    return [*_kmeans(), *_distances(), *_maps()]
+    """k-means (time and quality), and distances."""
+    return [*_kmeans(), *_distances()]
 
 
 def _kmeans() -> list[dict[str, Any]]:
@@ -101,22 +94,4 @@ def _distances() -> list[dict[str, Any]]:
         "exact distances, 60,000 × 50 × 512 (straightforward: float32 product, inexact)",
         lambda: pairwise(z, p),
         lambda: torch.cdist(z, p, compute_mode="use_mm_for_euclid_dist"),
-    )
-
-
-def _maps() -> list[dict[str, Any]]:
-    store = Store()
-    info = models.describe(store, "digits")
-    data = dataset_of(info)
-    kmex: KMEx = Subject(store, info, data).explainer(Prototypes(5))
-    image = network_input(info, data.split("test").image(0))
-
-    def explained(prototypes: Sequence[int]) -> object:
-        return kmex.explain(image, prototypes, method=PUBLISHED.method, target=PUBLISHED.target, judged=False)
-
-    return pair(
-        "PRP maps of one image for 50 prototypes (straightforward: one pass each)",
-        lambda: explained(range(50)),
-        lambda: [explained([p]) for p in range(50)],
-        3,
     )

@@ -16,7 +16,7 @@ from packaging.version import Version
 from kmex_core import __version__
 from tests.helpers.paths import ROOT
 
-LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-dev.lock", "requirements-bench.lock")
 PLATFORMS: list[dict[str, str]] = [
     {name: str(value) for name, value in default_environment().items()}
     | {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1", **system}
@@ -29,11 +29,13 @@ PLATFORMS: list[dict[str, str]] = [
 ]
 
 
-def direct(name: str) -> dict[str, str]:
-    """The versions that a list of direct dependencies pins, by canonical name."""
+def direct(name: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The versions that a list of direct dependencies pins, by canonical name; on a platform, if one is given."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
-    pins = [line.split("==") for line in lines]
-    return {canonicalize_name(package): version for package, version in pins}
+    pins = [Requirement(line) for line in lines]
+    if environment is not None:
+        pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
 
 
 def locked(name: str) -> list[tuple[Requirement, list[str]]]:
@@ -70,13 +72,14 @@ def test_everything_that_is_locked_has_hashes(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "locks"), [("requirements.txt", LOCKS[:2]), ("requirements-dev.txt", LOCKS)]
+    ("listed", "locks"),
+    [("requirements.txt", LOCKS[:2]), ("requirements-dev.txt", LOCKS[:3]), ("requirements-bench.txt", LOCKS)],
 )  # fmt: skip
 def test_the_locks_pin_what_is_listed_on_every_platform(listed: str, locks: tuple[str, ...]) -> None:
-    pins = direct(listed)
-    assert pins
     for environment in PLATFORMS:
         there = versions(environment, *locks)
+        pins = direct(listed, environment)
+        assert pins
         for name, version in pins.items():
             assert there.get(name) == Version(version), f"{name}: run `make lock`"
 
@@ -113,7 +116,9 @@ def test_only_pytorch_is_in_its_own_lock() -> None:
     names = {canonicalize_name(requirement.name) for requirement, _ in locked("requirements-torch.lock")}
     assert {"torch", "torchvision"} <= names
     assert {name for name in names if not name.startswith(("nvidia-", "cuda-"))} <= {"torch", "torchvision", "triton"}
-    others = {canonicalize_name(requirement.name) for lock in LOCKS[::2] for requirement, _ in locked(lock)}
+    others = {
+        canonicalize_name(requirement.name) for lock in LOCKS if "torch" not in lock for requirement, _ in locked(lock)
+    }
     assert not {name for name in others if name.startswith(("nvidia-", "cuda-", "torch", "triton"))}
 
 
@@ -156,7 +161,12 @@ def test_every_direct_dependency_is_listed_with_its_licence() -> None:
 
 def test_only_names_of_registries_are_left_to_the_machine() -> None:
     """A committed address of an index would take the choice of a mirror from whoever installs."""
-    for name in [*LOCKS, "requirements.txt", "requirements-dev.txt", "Makefile", "pyproject.toml"]:
+    for name in [
+        *LOCKS,
+        *(lock.replace(".lock", ".txt") for lock in (LOCKS[0], *LOCKS[2:])),
+        "Makefile",
+        "pyproject.toml",
+    ]:
         text = (ROOT / name).read_text()
         assert not re.search(r"index-url|extra-index|find-links|pypi\.org|pythonhosted", text), name
 

@@ -1,8 +1,8 @@
-"""Write the lock files anew: `make lock`, after a change in requirements.txt or requirements-dev.txt.
+"""Write the lock files anew: `make lock`, after a change in requirements*.txt.
 
-uv finds versions that hold on every platform and Python from 3.11 on, and their hashes. Three files come of it, each
+uv finds versions that hold on every platform and Python from 3.11 on, and their hashes. Four files come of it, each
 installable by pip with `--require-hashes --no-deps`: what the product needs, the build of PyTorch apart (a CPU build
-can take its place), and what tests need besides. Versions that are locked stay where they can; remove the lock files
+can take its place), what tests need besides, and what `make bench` needs besides. Versions that are locked stay where they can; remove the lock files
 to have the newest of everything.
 """
 
@@ -37,17 +37,22 @@ def write(name: str, about: str, entries: dict[str, str]) -> None:
     (ROOT / name).write_text(HEADER.format(about=about) + "".join(f"{entry}\n" for entry in entries.values()))
 
 
-def main() -> None:
-    """Write the three lock files."""
-    everything = resolve(ROOT / "requirements-dev.txt")
+def part(requirements: str, wider: dict[str, str]) -> dict[str, str]:
+    """The entries of `wider` that a complete lock of a requirements file has, in the same versions."""
     with tempfile.TemporaryDirectory() as folder:
         versions = Path(folder, "versions")
-        versions.write_text("\n".join(everything))
-        product = resolve(ROOT / "requirements.txt", "--constraint", str(versions))
-    # what tests need on more platforms than the product (watchdog, on macOS too) is locked once, with the product
-    everywhere = {pinned.partition(" ;")[0]: pinned for pinned in everything}
-    wider = (everywhere[pinned.partition(" ;")[0]] for pinned in product)
-    product = {pinned: everything[pinned] for pinned in wider}
+        versions.write_text("\n".join(wider))
+        needed = resolve(ROOT / requirements, "--constraint", str(versions))
+    # what the wider lock needs on more platforms (for tests watchdog, on macOS too) is locked once, with the narrower
+    everywhere = {pinned.partition(" ;")[0]: pinned for pinned in wider}
+    return {pinned: wider[pinned] for pinned in (everywhere[each.partition(" ;")[0]] for each in needed)}
+
+
+def main() -> None:
+    """Write the four lock files."""
+    everything = resolve(ROOT / "requirements-bench.txt")
+    tests = part("requirements-dev.txt", everything)
+    product = part("requirements.txt", tests)
     torch = {pinned: entry for pinned, entry in product.items() if TORCH.match(pinned)}
     write(
         "requirements.lock",
@@ -58,7 +63,12 @@ def main() -> None:
     write(
         "requirements-dev.lock",
         "What tests need besides.",
-        {pinned: entry for pinned, entry in everything.items() if pinned not in product},
+        {pinned: entry for pinned, entry in tests.items() if pinned not in product},
+    )
+    write(
+        "requirements-bench.lock",
+        "What `make bench` needs besides: what the product is measured beside.",
+        {pinned: entry for pinned, entry in everything.items() if pinned not in tests},
     )
 
 

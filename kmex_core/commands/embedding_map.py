@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
+from kmex_core.base.specs import ProjectionSpec
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -41,8 +42,8 @@ def project(
         ),
     ] = "",
     sample: Annotated[
-        int, typer.Option(min=5, help="Number of training images to fit UMAP on; the others are placed afterwards.")
-    ] = 10_000,
+        int, typer.Option(min=5, help="Training images to fit UMAP on at most; any others are placed afterwards.")
+    ] = ProjectionSpec("").sample,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -59,6 +60,8 @@ def project(
     if (not model) == (not embedding):
         raise InputError("Name either a model (--model) or a sharded embedding (--embedding).")
     if embedding:
+        if (sample, seed) != (ProjectionSpec("").sample, 0):
+            raise InputError("--sample and --seed are of a model's embedding map; a density map has none.")
         answer_with(as_json, lambda bar: _density_map(embedding, bar), _show_density_map)
         return
 
@@ -72,13 +75,15 @@ def project(
             "test_images": len(projection.test),
             "trustworthiness": projection.trustworthiness,
             "placed_trustworthiness": projection.placed_trustworthiness,
+            "made_by": projection.made_by,
             "seconds": round(projection.seconds, 3),
         } | about(subject)
 
     def show(answer: dict[str, Any]) -> None:
+        trust = f"trustworthiness {answer['trustworthiness']:.3f} (0 to 1, higher is better)"
         print(
-            f"Embedding map of '{answer['model']}': UMAP on {answer['sample']:,} training images, "
-            f"{answer['seconds']:.1f} s, trustworthiness {answer['trustworthiness']:.3f} (0 to 1, higher is better)."
+            f"Embedding map of '{answer['model']}': UMAP on {answer['sample']:,} of {answer['train_images']:,} "
+            f"training images ({answer['made_by']}), {answer['seconds']:.1f} s, {trust}."
         )
 
     answer_with(as_json, work, show)

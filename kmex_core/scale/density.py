@@ -174,8 +174,8 @@ class DensityMap:
 
         euclidean = sweep.metric == EUCLIDEAN
         z = sweep.centers if euclidean else rows_at(self.embedding, np.maximum(sweep.exemplars[:, 0], 0))
-        far = projection.remoteness(self.fitted, z) > self.fitted.limit
-        found = PrototypePlaces(projection.place(self.fitted, z), far)
+        places, remote = projection.located(self.fitted, z)
+        found = PrototypePlaces(places, remote > self.fitted.limit)
         write_file(self.places_path(sweep), found.to_arrays(), {})
         return found
 
