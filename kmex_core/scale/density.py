@@ -107,7 +107,7 @@ class DensityMap:
                 return found
         demand_writable("Density tiles cannot be written")
         self.fit(progress)
-        shared = self.embedding.folder, self.spec.sample, self.spec.seed
+        shared = _Shared(self.embedding.folder, self.embedding.key, self.spec.sample, self.spec.seed)
         parts = self.embedding.parts
         progress(Event("Placing images on the map", 0, self.embedding.rows))
         for part, _ in zip(parts, engine.map(_count, shared, range(len(parts))), strict=True):
@@ -282,14 +282,24 @@ class _Levels:
         self.most[level] = max(self.most[level], tiles.fullest(entries, self.map.classes))
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What workers need; `key` is the embedding's, so that none goes on with one that was there before."""
+
+    folder: Path
+    key: str
+    sample: int
+    seed: int
+
+
 @functools.lru_cache(maxsize=1)
-def _opened(folder: Path, sample: int, seed: int) -> DensityMap:
-    return DensityMap(ShardedEmbedding.open(folder), sample, seed)
+def _opened(shared: _Shared) -> DensityMap:
+    return DensityMap(ShardedEmbedding.open(shared.folder), shared.sample, shared.seed)
 
 
-def _count(shared: tuple[Path, int, int], number: int) -> None:
+def _count(shared: _Shared, number: int) -> None:
     """The task of an engine: place and count a part."""
-    _opened(*shared).count(number)
+    _opened(shared).count(number)
 
 
 def rows_at(embedding: ShardedEmbedding, indices: np.ndarray) -> np.ndarray:

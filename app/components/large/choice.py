@@ -12,7 +12,7 @@ from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import TileMap
 
-WIDTH = 340
+WIDTH = 300
 EXAMPLE = "python -m kmex_core demo --large 1000000"
 
 

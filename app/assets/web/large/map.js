@@ -417,7 +417,7 @@ const cloudOf = ({ tiles, names }) => ({
   far: new Uint8Array(0),
   normal: (value) => value,
   names,
-  reach: [0.96, 0.96],
+  reach: [1, 1],
 });
 
 /**
