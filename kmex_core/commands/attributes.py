@@ -9,6 +9,7 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
+from kmex_core.commands._engine import Address, EngineName, on_engine
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -57,6 +58,8 @@ def attributes(
     first: First = 0,
     metric: Metric = AUTO,
     seed: Seed = 0,
+    engine: EngineName = "",
+    address: Address = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -74,6 +77,8 @@ def attributes(
     With --own, every number of prototypes is a separate training: the rows are this model and the models in the store
     that were trained alike with another number of prototypes, over the seeds they all share.
 
+    With --engine, embeddings and prototypes are computed part by part, by as many machines as the engine has.
+
     Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
     """
 
@@ -82,28 +87,28 @@ def attributes(
         from kmex_core.models import catalogue
         from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
 
-        whole = subject = open_subject(model, data_root, skip_broken, device, bar)
-        info = subject.info
+        opened = open_subject(model, data_root, skip_broken, device, bar)
+        info = opened.info
         regrouped = class_column not in ("", info.class_column)
         if own and (regrouped or info.kind == "blackbox"):
             raise InputError(f"--own needs a {TITLES} model and its own classes; omit --class.")
-        if regrouped:
-            subject = subject.grouped_by(class_column, data_root, skip_broken)
-        source: PrototypeSource
-        if own:
-            alike = trained_alike(info, catalogue.list_models(subject.store)[0])
-            curves = built_in_attribute_curves([dataclasses.replace(subject, info=other) for other in alike])
-            source, more = BuiltIn(), {"models": [other.name for other in alike]}
-        else:
-            ks = sorted(number_range(k), key=lambda value: (value != first, value))
-            curves = attribute_curves(subject, ks, range(seed, seed + runs), metric)
-            source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed, metric), {}
-        conversion = subject.conversion(source).get()
-        return (
-            exports.attributes(subject.info, subject.data, curves, conversion, source, seed, not (own or regrouped))
-            | more
-            | about(whole, prototype_note(subject, source))
-        )
+        with on_engine([opened], engine, address, data_root, skip_broken) as (whole,):
+            subject = whole.grouped_by(class_column, data_root, skip_broken) if regrouped else whole
+            source: PrototypeSource
+            if own:
+                alike = trained_alike(info, catalogue.list_models(subject.store)[0])
+                curves = built_in_attribute_curves([dataclasses.replace(subject, info=other) for other in alike])
+                source, more = BuiltIn(), {"models": [other.name for other in alike]}
+            else:
+                ks = sorted(number_range(k), key=lambda value: (value != first, value))
+                curves = attribute_curves(subject, ks, range(seed, seed + runs), metric)
+                source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed, metric), {}
+            conversion, data = subject.conversion(source).get(), subject.data
+            return (
+                exports.attributes(subject.info, data, curves, conversion, source, seed, not (own or regrouped))
+                | more
+                | about(whole, prototype_note(subject, source))
+            )
 
     def show(answer: dict[str, Any]) -> None:
         over = "trainings with different seeds" if answer["own"] else "k-means seeds"

@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.commands._engine import (
+    Address,
+    EngineName,
+    Folder,
+    HeldOut,
+    ModelOrNone,
+    check_one,
+    figures_of_folder,
+    numbers_to,
+    on_engine,
+    show_sharded,
+)
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -14,7 +26,6 @@ from kmex_core.commands._shared import (
     Json,
     K,
     Metric,
-    ModelName,
     Seed,
     SkipBroken,
     about,
@@ -33,10 +44,14 @@ if TYPE_CHECKING:
 
 @app.command()
 def convert(
-    model: ModelName,
+    model: ModelOrNone = "",
     k: K = 5,
     metric: Metric = AUTO,
     seed: Seed = 0,
+    engine: EngineName = "",
+    address: Address = "",
+    embeddings: Folder = "",
+    held_out: HeldOut = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -50,60 +65,76 @@ def convert(
 ) -> None:
     """Convert a trained model to a KMEx: k-means per class on its training embedding.
 
-    The embedding is computed once per model and stored. Converting for another k then takes moments.
+    The embedding is computed once per model and stored. Converting for another k then takes moments. With --engine, it
+    is computed, and clustered, part by part, by as many machines as the engine has; the result is the same.
 
     Example: python -m kmex_core convert --model digits --k 5
     """
 
     def work(bar: Bar) -> dict[str, Any]:
         started = time.perf_counter()
+        check_one(model, embeddings, held_out)
+        if embeddings:
+            return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, [seed], engine, address, bar)
         subject = open_subject(model, data_root, skip_broken, device, bar)
-        info = subject.info
-        conversion = subject.conversion(KMeans(k, seed, metric), mixed_precision).get()
-        summary = conversion.summary
-        return {
-            "model": info.name,
-            "dataset": info.dataset,
-            "k": numbered(k),
-            "seed": seed,
-            "metric": summary.metric,
-            "test_images": summary.images,
-            "accuracy_black_box": summary.accuracy_black_box,
-            "accuracy_kmex": summary.accuracy_kmex,
-            "agreement": summary.agreement,
-            "calibration_error": summary.calibration_error,
-            "ghosting": summary.ghosting,
-            "effective": summary.effective,
-            "effective_random": summary.effective_random,
-            "effective_random_band": [summary.effective_random_low, summary.effective_random_high],
-            "effective_equidistant": summary.effective_equidistant,
-            "coverage_radius": summary.coverage_radius,
-            "prototypes": len(conversion.prototypes),
-            "seconds": round(time.perf_counter() - started, 3),
-        } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
+        with on_engine([subject], engine, address, data_root, skip_broken) as (used,):
+            answer = _answer(used, KMeans(k, seed, metric), mixed_precision)
+        return answer | {"seconds": round(time.perf_counter() - started, 3)}
 
     def show(answer: dict[str, Any]) -> None:
-        beside = answer["accuracy_black_box"] is not None
-        of_black_box = (
-            f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n" if beside else ""
-        )
-        agreement = f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n" if beside else ""
-        print(
-            f"'{answer['model']}' with {per_class_words(k)}, {answer['metric']} metric, "
-            f"on {answer['test_images']:,} test images:\n"
-            f"{of_black_box}"
-            f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
-            f"{agreement}"
-            f"  calibration error          {answer['calibration_error']:8.2%}  (lower is better)\n"
-            f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
-            f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "
-            f"{answer['effective_random']:.2f}, equidistant groups {answer['effective_equidistant']:.2f})\n"
-            f"  coverage radius            {answer['coverage_radius']:8.2f}  (lower is better; 95% of the test images "
-            "are this near to a prototype)\n"
-            f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
-        )
+        if embeddings:
+            show_sharded(answer)
+        else:
+            _show(answer, k)
 
     answer_with(as_json, work, show)
+
+
+def _answer(subject: Subject, source: KMeans, mixed_precision: bool) -> dict[str, Any]:
+    info, k = subject.info, source.k
+    conversion = subject.conversion(source, mixed_precision).get()
+    summary = conversion.summary
+    return {
+        "model": info.name,
+        "dataset": info.dataset,
+        "k": numbered(k),
+        "seed": source.seed,
+        "metric": summary.metric,
+        "test_images": summary.images,
+        "accuracy_black_box": summary.accuracy_black_box,
+        "accuracy_kmex": summary.accuracy_kmex,
+        "agreement": summary.agreement,
+        "calibration_error": summary.calibration_error,
+        "ghosting": summary.ghosting,
+        "effective": summary.effective,
+        "effective_random": summary.effective_random,
+        "effective_random_band": [summary.effective_random_low, summary.effective_random_high],
+        "effective_equidistant": summary.effective_equidistant,
+        "coverage_radius": summary.coverage_radius,
+        "prototypes": len(conversion.prototypes),
+    } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
+
+
+def _show(answer: dict[str, Any], k: int) -> None:
+    beside = answer["accuracy_black_box"] is not None
+    of_black_box = (
+        f"  accuracy of the black box  {answer['accuracy_black_box']:8.2%}  (higher is better)\n" if beside else ""
+    )
+    agreement = f"  agreement of the two       {answer['agreement']:8.2%}  (higher is better)\n" if beside else ""
+    print(
+        f"'{answer['model']}' with {per_class_words(k)}, {answer['metric']} metric, "
+        f"on {answer['test_images']:,} test images:\n"
+        f"{of_black_box}"
+        f"  accuracy of KMEx           {answer['accuracy_kmex']:8.2%}  (higher is better)\n"
+        f"{agreement}"
+        f"  calibration error          {answer['calibration_error']:8.2%}  (lower is better)\n"
+        f"  ghost prototypes           {answer['ghosting']:8.2%}  (lower is better)\n"
+        f"  effective number per class {answer['effective']:8.2f}  (higher is better; random images "
+        f"{answer['effective_random']:.2f}, equidistant groups {answer['effective_equidistant']:.2f})\n"
+        f"  coverage radius            {answer['coverage_radius']:8.2f}  (lower is better; 95% of the test images "
+        "are this near to a prototype)\n"
+        f"Next: python -m kmex_core explain --model {answer['model']} --k {answer['k']} --image FILE --out DIR"
+    )
 
 
 def preparation_job(subject: Subject, source: KMeans) -> JobRequest:

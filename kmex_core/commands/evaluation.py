@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kmex_core.base.errors import InputError
+from kmex_core.commands._engine import (
+    Address,
+    EngineName,
+    Folder,
+    HeldOut,
+    check_one,
+    figures_of_folder,
+    numbers_to,
+    on_engine,
+    show_sharded,
+)
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -44,13 +55,13 @@ if TYPE_CHECKING:
 @app.command()
 def evaluate(
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--model",
             metavar="NAME",
             help="A model in the store (see `models`). Repeat for models that were trained alike.",
         ),
-    ],
+    ] = None,
     metrics: MetricNames = "",
     k: K = 5,
     metric: Metric = AUTO,
@@ -61,6 +72,10 @@ def evaluate(
     method: MethodOrDefault = "",
     runs: Runs = 1,
     seed: Seed = 0,
+    engine: EngineName = "",
+    address: Address = "",
+    embeddings: Folder = "",
+    held_out: HeldOut = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -75,6 +90,9 @@ def evaluate(
     Metrics on relevance maps take minutes per run; earlier measurements are read from the store. To skip them, choose
     others: `--metrics accuracy,ghosting`.
 
+    With --engine, embeddings and prototypes are computed part by part, by as many machines as the engine has; relevance
+    maps by this one. With --embeddings, the metrics are those that need no network.
+
     Example: python -m kmex_core evaluate --model digits --images 200 --runs 2
     """
 
@@ -82,30 +100,38 @@ def evaluate(
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
 
-        store = Store()
-        subjects = open_subjects(store, model, data_root, skip_broken, device, bar)
-        chosen = own or version
-        if version and len(model) > 1:
-            raise InputError("A version is of one model: pass --model once with --version.")
-        of = (
-            [source_of(subjects[0], k, seed, metric, own, version)]
-            if chosen
-            else sources_of(subjects[0].info.kind, k, metric)
-        )
         seeds = range(seed, seed + runs)
-        maps = MapKind(target, method or subjects[0].info.default_maps.method)
-        evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps)
-        stable = (
-            []
-            if chosen or runs < LEAST
-            else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
-        )
+        check_one(model, embeddings, held_out)
+        if embeddings:
+            if metrics or own or version:
+                raise InputError("--metrics, --own and --version are of a model: omit them with --embeddings.")
+            return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, seeds, engine, address, bar)
+        opened = open_subjects(Store(), model or [], data_root, skip_broken, device, bar)
+        chosen = own or version
+        if version and len(opened) > 1:
+            raise InputError("A version is of one model: pass --model once with --version.")
+        with on_engine(opened, engine, address, data_root, skip_broken) as subjects:
+            of = (
+                [source_of(subjects[0], k, seed, metric, own, version)]
+                if chosen
+                else sources_of(subjects[0].info.kind, k, metric)
+            )
+            maps = MapKind(target, method or subjects[0].info.default_maps.method)
+            evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps)
+            stable = (
+                []
+                if chosen or runs < LEAST
+                else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
+            )
         text = comparison.as_text(comparison.rows(evaluations))
         values = comparison.evaluation_values(evaluations[-1])
         sentences = comparison.chance_sentences(evaluations[-1])
         return values | {"text": text, "finding": sentences, "stability": stable} | notes
 
     def show(answer: dict[str, Any]) -> None:
+        if embeddings:
+            show_sharded(answer)
+            return
         of_maps = f", relevance maps ({answer['method']} of the {answer['target']}) on {answer['images']:,} images"
         print(
             f"{len(answer['models']) * len(answer['seeds'])} run(s) with {answer['k']} prototypes per class, "

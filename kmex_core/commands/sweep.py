@@ -8,6 +8,17 @@ import numpy as np
 import typer
 
 from kmex_core.base.jsontext import plain
+from kmex_core.commands._engine import (
+    Address,
+    EngineName,
+    Folder,
+    HeldOut,
+    ModelOrNone,
+    check_one,
+    figures_of_folder,
+    figures_of_model,
+    show_sharded,
+)
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -15,7 +26,6 @@ from kmex_core.commands._shared import (
     Json,
     KRange,
     Metric,
-    ModelName,
     Seed,
     SkipBroken,
     about,
@@ -34,17 +44,24 @@ if TYPE_CHECKING:
 
 @app.command()
 def sweep(
-    model: ModelName,
+    model: ModelOrNone = "",
     k: KRange = "1:20",
     metric: Metric = AUTO,
     seed: Seed = 0,
     runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Seeds of k-means, from --seed on.")] = 1,
+    engine: EngineName = "",
+    address: Address = "",
+    embeddings: Folder = "",
+    held_out: HeldOut = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
     as_json: Json = False,
 ) -> None:
     """Convert a model for a range of prototypes per class at once, and suggest a number for each class.
+
+    With --engine, prototypes are found and measured part by part, by as many machines as the engine has; numbers are
+    not suggested then.
 
     Example: python -m kmex_core sweep --model digits --k 1:20
     """
@@ -55,11 +72,18 @@ def sweep(
         from kmex_core.prototypes.sweep import sweep_reach
 
         ks = number_range(k)
-        reach = sweep_reach(ks)
+        check_one(model, embeddings, held_out)
+        reach, seeds = sweep_reach(ks), range(seed, seed + runs)
+        if embeddings:
+            up_to = range(1, ks[-1] + 1)
+            return figures_of_folder(embeddings, held_out, up_to, ks, metric, seeds, engine, address, bar)
+        if engine or address:
+            opened = open_subject(model, data_root, skip_broken, device, bar)
+            return figures_of_model(opened, ks, metric, seeds, engine, address, data_root, skip_broken)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         names = subject.info.class_names
         evidence = subject.suggestion(metric).get()
-        sweeps = {each: subject.sweep(KMeans(1, each, metric), reach).get() for each in range(seed, seed + runs)}
+        sweeps = {each: subject.sweep(KMeans(1, each, metric), reach).get() for each in seeds}
         found = sweeps[seed]
         return {
             "model": model,
@@ -83,6 +107,9 @@ def sweep(
         } | about(subject, _smallest(subject, max(ks)))
 
     def show(answer: dict[str, Any]) -> None:
+        if "embeddings" in answer:
+            show_sharded(answer)
+            return
         black_box = answer["rows"][0].get("accuracy_black_box")  # not beside an encoder
         beside = "" if black_box is None else f", black box accuracy {black_box:.2%}"
         print(f"'{answer['model']}'{beside} on {answer['test_images']:,} test images")

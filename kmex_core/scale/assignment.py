@@ -86,14 +86,10 @@ class Assigned(StoredResult):
 
     def merged(self, other: Assigned) -> Assigned:
         """What the rows of both make; those of `other` come later, which decides between equal distances."""
-        distance = np.concatenate([self.distance, other.distance], 1)
-        order = np.argsort(distance, 1, kind="stable")[:, : self.distance.shape[1]]
-        nearest = np.concatenate([self.nearest, other.nearest], 1)
         added = ("rows", "predicted", "right_black_box", "right", "same", "own", "all", "inertia")
         return Assigned(
             **{name: getattr(self, name) + getattr(other, name) for name in added},
-            nearest=np.take_along_axis(nearest, order, 1),
-            distance=np.take_along_axis(distance, order, 1),
+            **nearest_of_both((self.nearest, self.distance), (other.nearest, other.distance)),
             **_added(self._histograms() + other._histograms(), len(self.right)),
         )
 
@@ -115,6 +111,14 @@ class Assigned(StoredResult):
     def has_black_box(self) -> bool:
         """Whether a network predicts the classes."""
         return bool(self.predicted[0])
+
+
+def nearest_of_both(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    """The M rows nearest to each prototype among those of two lists, (K, M) rows and their distances, nearest first;
+    of equally near ones, those of the first list."""
+    rows, distance = (np.concatenate(each, 1) for each in zip(one, other, strict=True))
+    order = np.argsort(distance, 1, kind="stable")[:, : one[0].shape[1]]
+    return {"nearest": np.take_along_axis(rows, order, 1), "distance": np.take_along_axis(distance, order, 1)}
 
 
 def _added(histograms: Sequence[tuple[int, np.ndarray, np.ndarray]], sets: int) -> dict[str, np.ndarray]:
@@ -142,8 +146,15 @@ class Rows:
         return f"rows-{self.first:06d}-{self.stop:06d}"
 
 
+def row_items(embedding: ShardedEmbedding) -> list[Rows]:
+    """The tasks of a pass."""
+    count = len(embedding.parts)
+    step = -(-count // TASKS)
+    return [Rows(first, min(first + step, count)) for first in range(0, count, step)]
+
+
 @dataclass(frozen=True, eq=False)
-class _Pass:
+class Pass:
     """What the tasks share: see `assigned`."""
 
     folder: Path
@@ -172,21 +183,19 @@ def assigned(
         folder: keeps what is done, see `engine.kept`.
         progress: called after each task.
     """
-    step = -(-len(embedding.parts) // TASKS)
-    items = [Rows(first, min(first + step, len(embedding.parts))) for first in range(0, len(embedding.parts), step)]
-    shared = _Pass(embedding.folder, metric, sets, nearest)
-    results = kept(engine, folder, _rows, shared, items, "Assigning images", progress)
+    shared = Pass(embedding.folder, metric, sets, nearest)
+    results = kept(engine, folder, _rows, shared, row_items(embedding), "Assigning images", progress)
     return functools.reduce(Assigned.merged, map(Assigned.from_arrays, results))
 
 
-def _rows(shared: _Pass, item: Rows) -> Arrays:
+def _rows(shared: Pass, item: Rows) -> Arrays:
     embedding = ShardedEmbedding.open(shared.folder)
     blocks = (embedding.block(number) for number in range(item.first, item.stop))
     found = functools.reduce(Assigned.merged, (of_block(block, shared, len(embedding.class_names)) for block in blocks))
     return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
-def of_block(block: Block, shared: _Pass, classes: int) -> Assigned:
+def of_block(block: Block, shared: Pass, classes: int) -> Assigned:
     """What the rows of one block make of the sets."""
     import torch
 
@@ -207,7 +216,7 @@ def of_block(block: Block, shared: _Pass, classes: int) -> Assigned:
         same=(predicted == block.black_box).sum(1),
         own=np.concatenate([own for own, _ in counts]),
         all=np.concatenate([every for _, every in counts]),
-        **_by_class(torch.from_numpy(z), block, sets, shared.nearest, classes),
+        **by_class(torch.from_numpy(z), block, sets, shared.nearest, classes),
         **_added([_histogram(number, each) for number, each in enumerate(far)], len(far)),
     )
 
@@ -231,7 +240,7 @@ def _histogram(number: int, far: np.ndarray) -> tuple[int, np.ndarray, np.ndarra
     return number, bins, counts
 
 
-def _by_class(z: torch.Tensor, block: Block, sets: PrototypeSets, nearest: int, classes: int) -> dict[str, np.ndarray]:
+def by_class(z: torch.Tensor, block: Block, sets: PrototypeSets, nearest: int, classes: int) -> dict[str, np.ndarray]:
     """The fields of `Assigned` on a class's rows and its own prototypes."""
     import torch
 
@@ -254,8 +263,6 @@ def _by_class(z: torch.Tensor, block: Block, sets: PrototypeSets, nearest: int, 
             inertia[of_set[own][starts], label] += (least**2).sum(0)
             # these rows' nearest, merged with the nearest so far, (Σk, 2 M) to (Σk, M)
             low, row = (each.numpy().T for each in far.topk(min(nearest, len(few)), dim=0, largest=False))
-            joined = np.concatenate([distance[own], low], 1)
-            index = np.concatenate([rows[own], block.index[few.numpy()[row]]], 1)
-            order = np.argsort(joined, 1, kind="stable")[:, :nearest]
-            distance[own], rows[own] = (np.take_along_axis(each, order, 1) for each in (joined, index))
+            both = nearest_of_both((rows[own], distance[own]), (block.index[few.numpy()[row]], low))
+            rows[own], distance[own] = both["nearest"], both["distance"]
     return {"inertia": inertia, "nearest": rows, "distance": distance}

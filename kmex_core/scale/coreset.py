@@ -10,15 +10,16 @@ over all rows, whose inertia is exact: before the first, it is that of the cores
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from kmex_core.base.files import Arrays
+from kmex_core.base.errors import StoreError
+from kmex_core.base.files import Arrays, read_file, write_file
 from kmex_core.base.progress import Progress, silent
-from kmex_core.scale.clusters import ClassClusters, ClassItem, Clustering, class_seed
+from kmex_core.scale.clusters import ClassClusters, ClassItem, Clustering, class_seed, packed, unpacked
 from kmex_core.scale.engine import Engine, kept
 from kmex_core.scale.sharded import ShardedEmbedding
 
@@ -63,22 +64,31 @@ class _Class:
 def coreset_clusters(
     embedding: ShardedEmbedding,
     clustering: Clustering,
-    items: Sequence[ClassItem],
+    item: ClassItem,
     engine: Engine,
     folder: Path,
     progress: Progress = silent,
-) -> Iterator[tuple[int, ClassClusters]]:
-    """For each of some classes its label and its clusters, by a coreset; see the module.
+) -> ClassClusters:
+    """The clusters of one class by a coreset; see the module.
 
     Args:
-        embedding, engine, folder, progress: see `clusters.clustered`.
+        embedding, engine, progress: see `clustering.clustered`.
         clustering: the metric and the seed.
-        items: the classes.
+        item: the class, and the numbers of clusters.
+        folder: keeps the clusters, and until they are found what they are made from.
     """
-    for item in items:
-        parts = np.flatnonzero(embedding.part_counts[:, item.label]).tolist()
-        drawn = _drawn(_Class(clustering, item.label), parts, engine, folder, progress)
-        yield item.label, _refined(*drawn, item, parts, engine, folder, progress)
+    path = folder / f"{item.file}.safetensors"
+    try:
+        return unpacked(read_file(path)[0])
+    except (FileNotFoundError, StoreError):
+        pass  # missing, or damaged: computed
+    parts = np.flatnonzero(embedding.part_counts[:, item.label]).tolist()
+    drawn = _drawn(_Class(clustering, item.label), parts, engine, folder, progress)
+    clusters = _refined(*drawn, item, parts, engine, folder, progress)
+    write_file(path, packed(clusters), {})
+    for rest in folder.glob(f"{item.file}-*.safetensors"):
+        rest.unlink()
+    return clusters
 
 
 def _drawn(

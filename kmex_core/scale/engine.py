@@ -25,6 +25,7 @@ from kmex_core.data.registry import data_root
 LOCAL, RAY = ENGINES = ("local", "ray")
 RETRIES = 4  # of a task whose worker died
 AHEAD = 2  # tasks in flight for each processor, so that none waits
+SHARE = 2  # of the free memory that tasks leave to others
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray that this process starts: what passes through it is small
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,11 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def memory(self) -> int:
+        """Bytes that a task may use: a power of two, so that it seldom differs from one run to the next."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -74,6 +80,12 @@ class Local:
         accelerated: bool = False,
     ) -> Iterator[Result]:
         return (function(shared, item) for item in items)
+
+    @property
+    def memory(self) -> int:
+        from kmex_core.networks.memory import available
+
+        return _rounded(available() / SHARE)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +114,7 @@ class Ray:
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # one error of a task is raised here: enough
         ray = _ray()
         if ray.is_initialized():  # whoever connected disconnects
             return self
@@ -133,6 +146,11 @@ class Ray:
             _ray().shutdown()
             self._ours = False
 
+    @property
+    def memory(self) -> int:
+        resources = _ray().cluster_resources()
+        return _rounded(resources.get("memory", 0) / max(1, resources.get("CPU", 1)) / SHARE)
+
     def map(
         self,
         function: Callable[[Shared, Item], Result],
@@ -158,6 +176,10 @@ class Ray:
             for reference in waiting:
                 with contextlib.suppress(Exception):
                     ray.cancel(reference, force=True)
+
+
+def _rounded(size: float) -> int:
+    return 1 << max(0, int(size).bit_length() - 1)
 
 
 def _call(function: Callable[[Shared, Item], Result], shared: Shared, item: Item) -> Result:

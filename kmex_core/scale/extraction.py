@@ -19,7 +19,7 @@ from kmex_core.networks.types import Embeddings
 from kmex_core.scale.engine import Engine
 from kmex_core.scale.parts import PART_ROWS, Block, Part
 from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding, Sharding
-from kmex_core.stages.embedding import BATCH, GROUPS
+from kmex_core.stages.embedding import BATCH, GROUPS, SplitEmbedding
 from kmex_core.stages.subject import Subject, subject_of
 
 PARTS = 64  # of an embedding that is not large, so that there is work for several machines
@@ -86,7 +86,7 @@ def sharded_split(
     """
     if split not in subject.data.splits:
         raise InputError(f"Data set '{subject.data.name}' has no split '{split}': {', '.join(subject.data.splits)}.")
-    store, whole = subject.store, subject.embedding(split, mixed_precision)
+    store, whole = subject.store, SplitEmbedding(subject, split, mixed_precision)
     name = name or whole.key
     folder = store.root / ROOM / checked_name(name)
     if (folder / MANIFEST).is_file():

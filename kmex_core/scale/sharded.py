@@ -216,6 +216,8 @@ class ShardedEmbedding:
             size: how many; all if there are no more.
             seed: equal seeds give equal rows.
         """
+        if size >= self.rows:
+            return Block.joined(list(self.blocks()), self.dimensions)
         wanted = shares(self.counts, size)
         of_parts: list[list[Block]] = [[] for _ in self.parts]
         for label in np.flatnonzero(wanted).tolist():

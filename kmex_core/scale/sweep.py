@@ -138,7 +138,7 @@ def sharded_sweep(
     except (FileNotFoundError, StoreError, TypeError):
         pass  # missing, or damaged: computed
     classes = len(embedding.class_names)
-    clusters = clustered(embedding, metric, [ks] * classes, seed, engine, work, memory, progress)
+    clusters = clustered(embedding, metric, [ks] * classes, seed, engine, memory, progress)
     sets = sets_of(clusters)
     rows = assigned(embedding, metric, sets, EXEMPLARS, engine, work / "rows", progress)
     other = rows

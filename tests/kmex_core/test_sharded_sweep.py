@@ -13,7 +13,9 @@ from kmex_core.base.progress import silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import nearest_prototypes
 from kmex_core.prototypes.metric import EmbeddingMetric, fit_metric
-from kmex_core.scale.clustering import clustered
+from kmex_core.scale.clustering import COPIES
+from kmex_core.scale.clusters import ClassItem, Clustering, unpacked, whole_class
+from kmex_core.scale.coreset import coreset_clusters
 from kmex_core.scale.engine import Local
 from kmex_core.scale.sharded import ShardedEmbedding, ShardWriter
 from kmex_core.scale.sweep import sharded_sweep, stored_sweep
@@ -117,9 +119,8 @@ def test_what_is_done_is_not_done_again(train: Embeddings, tmp_path: Path, monke
 
     with pytest.raises(Stop):
         sharded_sweep(embedding, EmbeddingMetric(), [1, 2], 0, Local(), MUCH, progress=stop)
-    (work,) = embedding.results.glob("work-*")
-    before = {path: path.stat().st_mtime_ns for path in work.rglob("*.safetensors")}
-    assert len(before) == 3 + 2
+    before = {path: path.stat().st_mtime_ns for path in embedding.results.rglob("*.safetensors")}
+    assert sorted(path.name[:4] for path in before) == ["clas"] * 3 + ["rows"] * 2
     damaged = next(path for path in before if path.name.startswith("rows"))
     damaged.write_bytes(damaged.read_bytes()[:-3])
     seen: list[int] = []
@@ -140,22 +141,44 @@ def test_what_is_done_is_not_done_again(train: Embeddings, tmp_path: Path, monke
 
 def test_a_coreset_loses_little_and_says_how_much(tmp_path: Path) -> None:
     data = groups(60_000, seed=2)
-    embedding = shards(tmp_path, data, 8192)
-    ks, metric = [1, 3, 6], EmbeddingMetric()
-    exact = clustered(embedding, metric, [ks] * 3, 0, Local(), tmp_path / "exact", MUCH)
-    coarse = clustered(embedding, metric, [ks] * 3, 0, Local(), tmp_path / "coarse", memory=1)
-    for label, (one, other) in enumerate(zip(exact, coarse, strict=True)):
-        assert (one.coreset, other.coreset) == (0, 32_768)
-        assert other.variance == pytest.approx(one.variance, rel=1e-6)
-        assert (other.inertia <= 1.01 * one.inertia).all()
-        assert (other.loss >= 0).all()
-        assert (other.loss < 0.02).all()
+    embedding, ks = shards(tmp_path, data, 8192), (1, 3, 6)
+    clustering = Clustering(embedding.folder, EmbeddingMetric(), 0)
+    for label in range(2):
+        item = ClassItem(label, ks)
+        whole = unpacked(whole_class(clustering, item))
+        coarse = coreset_clusters(embedding, clustering, item, Local(), tmp_path / "coreset")
+        assert (whole.coreset, coarse.coreset) == (0, 32_768)
+        assert coarse.variance == pytest.approx(whole.variance, rel=1e-6)
+        assert (coarse.inertia <= 1.01 * whole.inertia).all()
+        assert (coarse.loss >= 0).all()
+        assert (coarse.loss < 0.02).all()
+        assert coarse.loss[0] > 0  # the mean of a coreset is not that of the class
         # the exact inertia, by its definition
         z = data.z[data.labels == label]
-        for centers, inertia in zip(other.centers, other.inertia, strict=True):
+        for centers, inertia in zip(coarse.centers, coarse.inertia, strict=True):
             far = ((z[:, None] - centers) ** 2).sum(2).min(1).sum(dtype=np.float64)
             assert inertia == pytest.approx(far, rel=1e-4)
-        assert other.loss[0] > 0  # the mean of a coreset is not that of the class
+    # what they were made from is gone, and they are read when they are needed again
+    assert sorted(path.name for path in (tmp_path / "coreset").iterdir()) == [
+        "class-000000.safetensors",
+        "class-000001.safetensors",
+    ]
+    again = coreset_clusters(embedding, clustering, item, Local(), tmp_path / "coreset")
+    assert np.array_equal(again.centers[2], coarse.centers[2])
+
+
+def test_classes_that_exceed_memory_are_clustered_by_a_coreset(
+    train: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kmex_core.scale.coreset.SIZE", 500)
+    embedding = shards(tmp_path, train)
+    memory = int(np.sort(embedding.counts)[1]) * 8 * 4 * COPIES  # enough for all but the largest class
+    found = sharded_sweep(embedding, EmbeddingMetric(), [2, 4], 0, Local(), memory)
+    exact = sharded_sweep(embedding, EmbeddingMetric(), [2, 4], 0, Local(), MUCH)
+    assert (found.coreset > 0).tolist() == (embedding.counts == embedding.counts.max()).tolist()
+    assert np.allclose(found.inertia, exact.inertia, rtol=0.01)
+    small = found.coreset == 0
+    assert np.array_equal(found.inertia[:, small], exact.inertia[:, small])
 
 
 def test_a_class_without_rows_is_named(train: Embeddings, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""The engine on a real Ray with two workers: the same results, workers that are killed, and a driver that is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmex_core.base.errors import InputError
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.prototypes.source import KMeans
+from kmex_core.scale.engine import Local, Ray, engine_of, kept
+from kmex_core.scale.extraction import sharded_split
+from kmex_core.scale.sharded import ShardWriter
+from kmex_core.scale.subject import ShardedSubject
+from kmex_core.scale.sweep import sharded_sweep
+from kmex_core.stages.subject import Subject, dataset_of
+from tests.helpers.paths import ROOT
+from tests.helpers.tasks import Number, doubled, killed_part, notes, refused, squared
+
+ray = pytest.importorskip("ray")
+MUCH = 10**12
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Ray]:
+    with Ray(processors=2) as engine:
+        yield engine
+
+
+def test_results_come_in_the_order_of_the_items(engine: Ray) -> None:
+    assert list(engine.map(doubled, 5, range(20))) == list(Local().map(doubled, 5, range(20)))
+
+
+def test_errors_are_those_of_the_program(engine: Ray) -> None:
+    with pytest.raises(InputError, match=r"^No 3\.$"):
+        list(engine.map(refused, 0, [3, 4]))
+    assert engine.memory > 2**20
+
+
+def test_a_killed_worker_s_task_is_done_again_and_nothing_else(engine: Ray, tmp_path: Path) -> None:
+    items = [Number(value) for value in range(8)]
+    results = list(kept(engine, tmp_path / "kept", squared, tmp_path, items, "Squaring"))
+    assert [int(each["square"][0]) for each in results] == [value**2 for value in range(8)]
+    ran = [line[0] for line in notes(tmp_path)]
+    assert ran.count("3") == 2
+    assert len({pid for value, pid in notes(tmp_path) if value == "3"}) == 2
+    # only the item that lost its file is done again
+    (tmp_path / "kept" / "number-5.safetensors").unlink()
+    again = list(kept(engine, tmp_path / "kept", squared, tmp_path, items, "Squaring"))
+    assert [int(each["square"][0]) for each in again] == [value**2 for value in range(8)]
+    assert len(notes(tmp_path)) == len(ran) + 1
+    assert notes(tmp_path)[-1][0] == "5"
+
+
+def test_a_sweep_by_several_workers_is_that_of_one_process(engine: Ray, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 3000)
+    z = (random.normal(size=(12, 8)) * 4)[labels * 4 + random.integers(0, 4, 3000)] + random.normal(size=(3000, 8))
+    found = {}
+    for name, used in (("local", Local()), ("ray", engine)):
+        writer = ShardWriter(tmp_path / name, 8, ["a", "b", "c"], name="same", part_rows=700)
+        writer.add(z.astype(np.float32), labels, labels)
+        found[name] = sharded_sweep(writer.finish(), EmbeddingMetric(), range(1, 6), 0, used, MUCH)
+    for field, array in found["local"].to_arrays().items():
+        # the machines are the same: so is every bit
+        assert np.array_equal(array, getattr(found["ray"], field), equal_nan=True), field
+
+
+def test_images_are_embedded_by_workers_one_of_which_is_killed(
+    engine: Ray, demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digits: two parts, three workers, and the same embedding, prototypes and figures as in one piece."""
+    store = Store(tmp_path / "store")
+    info = models.describe(demo, "digits")
+    subject = Subject(store, info, dataset_of(info))
+    monkeypatch.setattr("kmex_core.scale.extraction._part", killed_part)
+    sharded = sharded_split(subject, "train", engine)
+    whole = Subject(demo, info, dataset_of(info))
+    expected = whole.embedding("train").get()
+    assert sorted(line[0] for line in notes(store.root)) == ["0", "1", "1"]
+    assert np.array_equal(np.concatenate([block.labels for block in sharded.blocks()]), expected.labels)
+    assert np.allclose(np.concatenate([block.z for block in sharded.blocks()]), expected.z, rtol=1e-5, atol=1e-5)
+    used = ShardedSubject(store, info, dataset_of(info), engine=engine, memory=MUCH)
+    conversion = used.conversion(KMeans(5)).get()
+    reference = whole.conversion(KMeans(5)).get()
+    assert used.conversion(KMeans(5)).key == whole.conversion(KMeans(5)).key
+    assert np.allclose(conversion.prototypes.centers, reference.prototypes.centers, rtol=1e-3, atol=1e-3)
+    assert conversion.summary.accuracy_kmex == reference.summary.accuracy_kmex
+    assert conversion.prototypes.count.tolist() == reference.prototypes.count.tolist()
+    assert conversion.prototypes.nearest[:, 0].tolist() == reference.prototypes.nearest[:, 0].tolist()
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from kmex_core.scale.engine import Ray, kept
+from tests.helpers.tasks import Number, slow
+folder = Path(sys.argv[1])
+with Ray(sys.argv[2]) as engine:
+    for each in kept(engine, folder / "kept", slow, folder, [Number(value) for value in range(12)], "Squaring"):
+        print(int(each["square"][0]), flush=True)
+"""
+
+
+def test_a_killed_driver_goes_on_where_it_stopped(engine: Ray, tmp_path: Path) -> None:
+    address = ray.get_runtime_context().gcs_address
+    arguments = [sys.executable, "-c", DRIVER, str(tmp_path), address]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "0\n"
+    driver.stdout.readline()
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    settled = -1
+    while settled != (settled := len(notes(tmp_path))):  # Ray stops the tasks of a driver that is gone
+        time.sleep(0.6)
+    done = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "kept").glob("*.safetensors")}
+    assert 2 <= len(done) < 12
+    again = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout.split() == [str(value**2) for value in range(12)]
+    assert all((path.stat().st_mtime_ns, path.stat().st_ino) == before for path, before in done.items())
+    ran = [line[0] for line in notes(tmp_path)[settled:]]
+    assert sorted(f"number-{value}.safetensors" for value in ran) == sorted(
+        path.name for path in (tmp_path / "kept").iterdir() if path not in done
+    )
+
+
+def test_what_cannot_be_reached_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no engine named 'dask'"):
+        engine_of("dask")
+    with pytest.raises(InputError, match="pass --engine ray with it"):
+        engine_of("local", "auto")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'kmex-explorer\[ray\]'"), Ray():
+        pass
