@@ -7,12 +7,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
-from kmex_core.base.errors import InputError, KMExError, UndecidedError, unknown_name
+from kmex_core.base.errors import InputError, KMExError, UndecidedError
 from kmex_core.base.jobs import Reporter
 from kmex_core.base.jsontext import write_json
 from kmex_core.base.progress import Event, Progress, silent
@@ -27,7 +28,6 @@ from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, WITHOU
 if TYPE_CHECKING:
     from kmex_core.base.store import Store
     from kmex_core.metrics.types import Evaluation
-    from kmex_core.scale.sharded import ShardedEmbedding
     from kmex_core.stages.subject import Subject
 
 app = typer.Typer(
@@ -195,23 +195,14 @@ def open_subject(
     return subject_of(Store(), model, data_root, skip_broken, device, progress)
 
 
-def open_embedding(name: str) -> ShardedEmbedding:
-    """The sharded embedding of a name in the default store, or of a folder.
-
-    Raises:
-        InputError: when there is none.
-    """
+def embedding_folder(name: str) -> Path:
+    """The folder that `--embeddings` names: of a sharded embedding of that name in the default store, or a path."""
     from kmex_core.base.paths import user_path
     from kmex_core.base.store import Store
-    from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding
+    from kmex_core.scale.sharded import MANIFEST, ROOM
 
-    known = Store().root / ROOM
-    if re.fullmatch(r"[\w.-]+", name) and (known / name / MANIFEST).is_file():
-        return ShardedEmbedding.open(known / name)
-    folder = user_path(name)
-    if folder.is_dir():
-        return ShardedEmbedding.open(folder)
-    raise unknown_name("sharded embedding", name, [path.parent.name for path in known.glob(f"*/{MANIFEST}")])
+    own = Store().root / ROOM / name
+    return own if re.fullmatch(r"[\w-][\w.-]*", name) and (own / MANIFEST).is_file() else user_path(name)
 
 
 def source_of(

@@ -18,11 +18,10 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
 )
-from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.prototypes.source import KMeans
 
 LARGE_KS = list(range(1, 11))
-MEMORY = 2**30  # bytes that a class takes while it is clustered; what is larger is clustered by a coreset
+MEMORY = 2**30  # bytes that a class takes while it is clustered: larger ones, from a million images on, by a coreset
 
 
 @app.command()
@@ -65,16 +64,6 @@ def demo(
     answer_with(as_json, work, show)
 
 
-def large_name(rows: int) -> str:
-    """The name of the generated embedding of so many images."""
-    return f"generated-{rows}"
-
-
-def large_demo_job(rows: int) -> JobRequest:
-    """Generate a sharded embedding, find its prototypes, and draw its density map."""
-    return job_of(f"demo-large-{rows}", demo, large=rows)
-
-
 def _large(rows: int, bar: Bar) -> dict[str, Any]:
     from kmex_core.base.store import Store
     from kmex_core.prototypes.metric import EmbeddingMetric
@@ -84,12 +73,12 @@ def _large(rows: int, bar: Bar) -> dict[str, Any]:
     from kmex_core.scale.sharded import ROOM
     from kmex_core.scale.sweep import sharded_sweep
 
-    started = time.perf_counter()
-    embedding = generated(Store().root / ROOM / large_name(rows), rows, progress=bar)
+    started, engine = time.perf_counter(), Local()
+    embedding = generated(Store().root / ROOM / f"generated-{rows}", rows, progress=bar)
     # groups are round: the published metric suits them
-    sweep = sharded_sweep(embedding, EmbeddingMetric(), LARGE_KS, 0, Local(), MEMORY, progress=bar)
+    sweep = sharded_sweep(embedding, EmbeddingMetric(), LARGE_KS, 0, engine, MEMORY, progress=bar)
     density_map = DensityMap(embedding)
-    density_map.make(Local(), bar)
+    density_map.make(engine, bar)
     density_map.place_prototypes(sweep)
     return {
         "embedding": embedding.folder.name,

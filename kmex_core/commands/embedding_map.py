@@ -9,6 +9,7 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import ProjectionSpec
+from kmex_core.commands._engine import Folder, ModelOrNone, check_one
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -19,7 +20,7 @@ from kmex_core.commands._shared import (
     about,
     answer_with,
     app,
-    open_embedding,
+    embedding_folder,
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
@@ -31,16 +32,8 @@ if TYPE_CHECKING:
 
 @app.command()
 def project(
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="A model in the store (see `models`).")] = "",
-    embedding: Annotated[
-        str,
-        typer.Option(
-            "--embedding",
-            metavar="NAME",
-            help="A sharded embedding in the store, or its folder, instead of a model: its density map, for the page "
-            "Large embeddings.",
-        ),
-    ] = "",
+    model: ModelOrNone = "",
+    embeddings: Folder = "",
     sample: Annotated[
         int, typer.Option(min=5, help="Training images to fit UMAP on at most; any others are placed afterwards.")
     ] = ProjectionSpec("").sample,
@@ -55,14 +48,13 @@ def project(
     Of a sharded embedding: its density map, for the page Large embeddings, and its prototypes' places on it. Takes
     about a minute for a million images; an interrupted run continues where it stopped.
 
-    Examples: python -m kmex_core project --model digits; python -m kmex_core project --embedding generated-1000000
+    Examples: python -m kmex_core project --model digits; python -m kmex_core project --embeddings generated-1000000
     """
-    if (not model) == (not embedding):
-        raise InputError("Name either a model (--model) or a sharded embedding (--embedding).")
-    if embedding:
+    check_one(model, embeddings)
+    if embeddings:
         if (sample, seed) != (ProjectionSpec("").sample, 0):
             raise InputError("--sample and --seed are of a model's embedding map; a density map has none.")
-        answer_with(as_json, lambda bar: _density_map(embedding, bar), _show_density_map)
+        answer_with(as_json, lambda bar: _density_map(embeddings, bar), _show_density_map)
         return
 
     def work(bar: Bar) -> dict[str, Any]:
@@ -95,17 +87,20 @@ def embedding_map_job(subject: Subject) -> JobRequest:
 
 
 def _density_map(name: str, bar: Bar) -> dict[str, Any]:
+    from kmex_core.base.store import Store
+    from kmex_core.scale.adoption import opened
     from kmex_core.scale.density import DensityMap
     from kmex_core.scale.engine import Local
     from kmex_core.scale.sweep import stored_sweep
 
     started = time.perf_counter()
-    embedding = open_embedding(name)
+    embedding = opened(embedding_folder(name), Store(), bar)
     density_map, sweep = DensityMap(embedding), stored_sweep(embedding)
     found = density_map.make(Local(), bar)
     placed = None if sweep is None else density_map.place_prototypes(sweep)
     return {
-        "embedding": embedding.folder.name,
+        "embeddings": str(embedding.folder),
+        "name": embedding.name,
         "rows": found.rows,
         "sample": found.sample,
         "levels": found.finest + 1,
@@ -118,7 +113,7 @@ def _density_map(name: str, bar: Bar) -> dict[str, Any]:
 
 def _show_density_map(answer: dict[str, Any]) -> None:
     print(
-        f"Density map of '{answer['embedding']}': {answer['rows']:,} images in {answer['tiles']:,} tiles, placed among "
+        f"Density map of '{answer['name']}': {answer['rows']:,} images in {answer['tiles']:,} tiles, placed among "
         f"{answer['sample']:,} that UMAP was fitted on (trustworthiness {answer['trustworthiness']:.3f}), "
         f"{answer['prototypes']:,} prototypes, {answer['seconds']:.1f} s."
     )
@@ -126,4 +121,4 @@ def _show_density_map(answer: dict[str, Any]) -> None:
 
 def density_map_job(embedding: ShardedEmbedding) -> JobRequest:
     """Make the density map of a sharded embedding, and place its prototypes."""
-    return job_of(f"density-map-{embedding.key}", project, embedding=embedding.folder.name)
+    return job_of(f"density-map-{embedding.key}", project, embeddings=embedding.folder.name)

@@ -59,7 +59,7 @@ def test_every_level_is_the_histogram_of_the_places(made: DensityMap) -> None:
         for label in range(CLASSES):
             own = block.labels == label
             for name, rows in (("count", own), ("wrong", own & wrong)):
-                expected, _, _ = np.histogram2d(*places[rows].T, bins=edges)
+                expected, _, _ = np.histogram2d(places[rows, 0], places[rows, 1], bins=edges)
                 np.testing.assert_array_equal(stored[name][label], expected.T)
         assert stored["count"].sum(0).max() == found.most[level]
         assert len(found.present[level]) == len(list((made.folder / str(level)).iterdir()))
@@ -117,8 +117,14 @@ def test_what_was_counted_is_not_counted_again(tmp_path: Path, monkeypatch: pyte
     for number in (3, 1):  # by a worker, in any order
         interrupted.count(number)
     (interrupted.folder / "counts" / "000001.npy").write_bytes(b"half a file")
-    real, counted = ShardedEmbedding.block, []
-    monkeypatch.setattr(ShardedEmbedding, "block", lambda self, n: counted.append(n) or real(self, n))
+    real = ShardedEmbedding.block
+    counted: list[int] = []
+
+    def noted(self: ShardedEmbedding, number: int) -> Block:
+        counted.append(number)
+        return real(self, number)
+
+    monkeypatch.setattr(ShardedEmbedding, "block", noted)
     interrupted.make(Local())
     assert counted == [0, 1, 2, 4]
     names = sorted(path.relative_to(other.folder) for path in other.folder.rglob("*") if path.is_file())
@@ -145,7 +151,8 @@ def test_prototypes_are_placed_where_their_centers_are(made: DensityMap) -> None
 def test_one_place_for_all_images_is_a_map(tmp_path: Path) -> None:
     """Every image in one bin: the square has a side, and the bin all images."""
     assert Square(0.0, 0.0, 1e-6).bins(np.zeros((2, 2)), 6)[0].tolist() == [0, 0]
-    assert Square(0.0, 0.0, 1.0).bins(np.array([[1.0, -5.0]]), 0) == (BINS - 1, 0), "what is beside it is at its edge"
+    column, row = Square(0.0, 0.0, 1.0).bins(np.array([[1.0, -5.0]]), 0)
+    assert (column.tolist(), row.tolist()) == ([BINS - 1], [0]), "what is beside it is at its edge"
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {

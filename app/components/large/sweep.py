@@ -11,9 +11,7 @@ from app.components.shared.job_panel import offer
 from app.figures.large import Course, over_k_figure
 from app.links import bound, one_of
 from app.wording import MEANWHILE
-from kmex_core.base.plain_text import markdown
-from kmex_core.commands.demo import large_demo_job, large_name
-from kmex_core.scale.generated import is_generated
+from kmex_core.commands.sweep import sharded_sweep_job
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 
@@ -21,16 +19,11 @@ DEFAULT = 5
 
 
 def offer_sweep(embedding: ShardedEmbedding) -> None:
-    """Say that the prototypes are missing, and offer what finds them."""
-    if is_generated(embedding.images) and embedding.folder.name == large_name(embedding.rows):
-        request = large_demo_job(embedding.rows)
-        st.info(f"Its prototypes have not been found yet. Start it here, or on the command line. {MEANWHILE}")
-        st.code(request.command, language=None, wrap_lines=True)
-        offer(request, "Find prototypes", "Finding prototypes.", "About a minute for a million images.", "primary")
-        return
-    st.info("Its prototypes have not been found yet. This command finds them:")
-    model = markdown(embedding.model or "NAME")
-    st.code(f"python -m kmex_core sweep --model {model} --engine local", language=None, wrap_lines=True)
+    """Offer to find the prototypes, and show the command that does."""
+    request = sharded_sweep_job(embedding)
+    st.info(f"Its prototypes have not been found yet. Start it here, or on the command line. {MEANWHILE}")
+    st.code(request.command, language=None, wrap_lines=True)
+    offer(request, "Find prototypes", "Finding prototypes.", "About a minute for a million images.", "primary")
 
 
 def choose_k(sweep: ShardedSweep) -> int:
