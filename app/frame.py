@@ -13,7 +13,8 @@ from app.components.shared.title import PRODUCT
 from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand
-from app.read import has_sharded, look_again
+from app.read import look_again
+from app.sharded import is_any
 from app.state import choose, keep_selection, take_up_selection
 
 ASSETS = Path(__file__).parent / "assets"
@@ -40,7 +41,7 @@ page = st.navigation(
             "views/large.py",
             title="Large embeddings",
             icon=":material/grain:",
-            visibility="visible" if has_sharded() else "hidden",
+            visibility="visible" if is_any() else "hidden",
         ),
     ]
 )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,9 +18,7 @@ from kmex_core.analysis import coverage as attributes
 from kmex_core.analysis.coverage import Coverage, Curves
 from kmex_core.base import cores
 from kmex_core.base.artifact import Artifact
-from kmex_core.base.errors import InputError
-from kmex_core.base.files import regular_files
-from kmex_core.base.store import Store, checked_name
+from kmex_core.base.store import Store
 from kmex_core.data.dataset import ImageDataset
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.stability import Stability
@@ -37,11 +33,6 @@ from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.relevance.types import RelevanceMaps
-from kmex_core.scale.density import DensityMap, PrototypePlaces
-from kmex_core.scale.sharded import MANIFEST, ShardedEmbedding
-from kmex_core.scale.sharded import ROOM as SHARDED
-from kmex_core.scale.sweep import SWEEP, ShardedSweep, stored_sweep
-from kmex_core.scale.tiles import MAP, TileMap, read_map
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.curves import attribute_curves as curves_over_k
@@ -388,92 +379,3 @@ def _evaluation(
 ) -> Evaluation:
     names = [name for name, kind in METRICS.items() if with_maps or not kind.maps]
     return evaluate([subject(chosen.model)], chosen.source, seeds, images, names, maps)
-
-
-# ---- sharded embeddings: their manifests and results, never their rows -----------------------------------------------
-
-
-def has_sharded() -> bool:
-    """Whether the store has a sharded embedding."""
-    return any(store().root.joinpath(SHARDED).glob(f"*/{MANIFEST}"))
-
-
-def sharded_embeddings() -> tuple[dict[str, ShardedEmbedding], list[str]]:
-    """The sharded embeddings of the store by the names of their folders, and a message for each that is damaged."""
-    embeddings, damaged = {}, []
-    for manifest in sorted(store().root.joinpath(SHARDED).glob(f"*/{MANIFEST}")):
-        try:
-            embeddings[manifest.parent.name] = sharded_embedding(manifest.parent.name)
-        except InputError as error:
-            damaged.append(str(error))
-            _log(str(error))
-    return embeddings, damaged
-
-
-def sharded_embedding(name: str) -> ShardedEmbedding:
-    """A sharded embedding of the store.
-
-    Raises:
-        InputError: when there is none of this name, or its manifest is damaged.
-    """
-    folder = store().root / SHARDED / checked_name(name)
-    try:
-        state = (folder / MANIFEST).stat()
-    except OSError as error:
-        raise InputError(f"The store has no sharded embedding '{name}'.") from error
-    return _sharded_embedding(str(folder), state.st_mtime_ns, state.st_size)
-
-
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _sharded_embedding(folder: str, changed: int, size: int) -> ShardedEmbedding:
-    return ShardedEmbedding.open(Path(folder))
-
-
-def tile_map(embedding: ShardedEmbedding) -> TileMap | None:
-    """What there is of the density map of an embedding; None while there are no tiles.
-
-    Raises:
-        InputError: when its description is damaged.
-    """
-    artifact = DensityMap(embedding)
-    path = artifact.folder / MAP
-    return _tile_map(str(artifact.folder), artifact.classes, path.stat().st_mtime_ns) if path.is_file() else None
-
-
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _tile_map(folder: str, classes: int, changed: int) -> TileMap | None:
-    return read_map(Path(folder), classes)
-
-
-def sharded_sweep(embedding: ShardedEmbedding) -> ShardedSweep | None:
-    """The prototypes of a sharded embedding, see `stored_sweep`."""
-    files = regular_files(embedding.results, re.compile(SWEEP))
-    return _sharded_sweep([(str(file), file.stat().st_mtime_ns) for file in files], embedding) if files else None
-
-
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _sharded_sweep(files: list[tuple[str, int]], _embedding: ShardedEmbedding) -> ShardedSweep | None:
-    return stored_sweep(_embedding)
-
-
-def sharded_places(embedding: ShardedEmbedding, sweep: ShardedSweep) -> PrototypePlaces | None:
-    """Where the prototypes of a sweep are on the density map; None while that is not known."""
-    artifact = DensityMap(embedding)
-    path = artifact.places_path(sweep)
-    return _sharded_places(str(path), path.stat().st_mtime_ns, artifact, sweep) if path.is_file() else None
-
-
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _sharded_places(path: str, changed: int, _map: DensityMap, _sweep: ShardedSweep) -> PrototypePlaces | None:
-    return _map.peek_prototypes(_sweep)
-
-
-def bytes_on_disk(embedding: ShardedEmbedding) -> int:
-    """How large an embedding's parts are."""
-    return _bytes_on_disk(str(embedding.folder), embedding.key, embedding)
-
-
-@st.cache_data(max_entries=100, show_spinner=False)
-def _bytes_on_disk(folder: str, key: str, _embedding: ShardedEmbedding) -> int:
-    paths = (_embedding.folder / part.file for part in _embedding.parts)
-    return sum(path.stat().st_size for path in paths if path.is_file())

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import read
+from app import sharded
 from app.access import dataset_to_open
 from app.addresses import link, route
 from app.login import guarded
@@ -75,7 +75,7 @@ def _tile(request: Request) -> Response:
 
 
 def _content_of_tile(name: str, key: str, level: int, column: int, row: int) -> bytes:
-    embedding = read.sharded_embedding(name)
+    embedding = sharded.embedding(name)
     file = tile_path(embedding.results / f"tiles-{key}", level, column, row)
     # no link leads out of the embedding's folder
     if not file.is_file() or not file.resolve().is_relative_to(embedding.folder.resolve()):
@@ -99,7 +99,7 @@ def _content_of_picture(name: str, state: str, number: int) -> bytes:
     Raises:
         InputError: when the embedding has no such image, or its data set has changed.
     """
-    embedding = read.sharded_embedding(name)
+    embedding = sharded.embedding(name)
     if state != _state(embedding) or number >= embedding.rows or not embedding.images:
         raise InputError(f"{name} has no image {number} of the state {state}.")
     if generated.is_generated(embedding.images):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import read
+from app import sharded
 from app.components.large.choice import choose_embedding, show_summary
 from app.components.large.density import choose_classes, offer_map, show_map
 from app.components.large.sweep import choose_k, offer_sweep, show_at_k, show_curves
@@ -20,8 +20,8 @@ with choices:
     embedding = choose_embedding()
 if embedding is None:
     st.stop()
-tiles, sweep = read.tile_map(embedding), read.sharded_sweep(embedding)
-places = read.sharded_places(embedding, sweep) if sweep is not None and tiles is not None else None
+tiles, sweep = sharded.tile_map(embedding), sharded.sweep(embedding)
+places = sharded.places(embedding, sweep) if sweep is not None and tiles is not None else None
 with choices:
     k = choose_k(sweep) if sweep is not None else 1
     classes = choose_classes(embedding, k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import read
+from app import sharded
 from app.claims import large as claims
 from app.links import bound, one_of
 from app.wording import message
@@ -18,7 +18,7 @@ EXAMPLE = "python -m kmex_core demo --large 1000000"
 
 def choose_embedding() -> ShardedEmbedding | None:
     """Show the choice between the sharded embeddings of the store; None where there is none, which the page says."""
-    embeddings, damaged = read.sharded_embeddings()
+    embeddings, damaged = sharded.embeddings()
     for words in damaged:
         st.warning(message(words))
     if not embeddings:
@@ -45,5 +45,5 @@ def show_summary(embedding: ShardedEmbedding, sweep: ShardedSweep | None, tiles:
             while they are not there.
     """
     right = claims.black_box_accuracy(sweep, tiles)
-    st.markdown(claims.size(embedding, read.bytes_on_disk(embedding), right))
+    st.markdown(claims.size(embedding, sharded.bytes_on_disk(embedding), right))
     st.caption(claims.origin(embedding))
