@@ -31,6 +31,7 @@ BETWEEN = 0.03  # of the rows: between their group and one of another class
 MISLABELLED = 0.004  # of the rows: any other class
 CONFUSED, EVERY = 0.05, 3  # of one group in every third class: the class of the nearest other group
 _CORNERS = 6
+_FINE = 3  # times larger pictures are drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,25 +245,28 @@ def drawn(seed: int, label: int, group: int, number: int, side: int, classes: in
     Returns:
         (side, side, 3) uint8.
     """
-    varied = np.array([float(_uniform(seed, 8 + stream, np.array([number]))[0]) for stream in range(5)])
-    colour = np.array([int(class_colours(classes)[label][at : at + 2], 16) for at in (1, 3, 5)], float)
-    fine = 4 * side  # drawn larger, then averaged: smooth edges
-    y, x = (np.mgrid[:fine, :fine] + 0.5) / fine
-    x0, y0 = 0.44 + 0.12 * varied[0], 0.36 + 0.08 * varied[1]
-    away, angle = np.hypot(x - x0, y - y0), np.arctan2(x - x0, y0 - y)
+    x0, y0, turned, large, light = (float(_uniform(seed, 8 + at, np.array([number]))[0]) for at in range(5))
+    colour = np.array([int(class_colours(classes)[label][at : at + 2], 16) for at in (1, 3, 5)], np.float32)
+    x, y = _fine_grid(side)
+    right, down = x - np.float32(0.44 + 0.12 * x0), y - np.float32(0.36 + 0.08 * y0)
     corners = 3 + label % _CORNERS
     depth = (0.45, 0.12, 0.7)[label // _CORNERS % 3]  # how far the edge goes in between two corners
-    turn = corners * (angle + 0.5 * (varied[2] - 0.5)) / (2 * math.pi)
+    turn = corners * (np.arctan2(right, -down) + 0.5 * (turned - 0.5)) / (2 * math.pi)
     edge = 1 - depth * np.abs(2 * ((turn + 0.5) % 1.0 - 0.5))
-    light = 0.85 + 0.3 * varied[4]
-    whole = np.empty((fine, fine, 3))
-    whole[:] = 246 - 22 * y[..., None]
-    whole[away < (0.29 + 0.06 * varied[3]) * edge] = np.clip(colour * light, 0, 255)
+    whole = np.repeat((246 - 22 * y)[..., None], 3, 2)
+    star = np.hypot(right, down) < (0.29 + 0.06 * large) * edge
+    whole[star] = np.clip(colour * (0.85 + 0.3 * light), 0, 255)
     for dot in range(group + 1):
-        centre = 0.5 + 0.16 * (dot - group / 2)
-        whole[np.hypot(x - centre, y - 0.88) < 0.055] = 50
-    shrunk: np.ndarray = whole.reshape(side, 4, side, 4, 3).mean((1, 3)).round().astype(np.uint8)
+        whole[np.hypot(x - (0.5 + 0.16 * (dot - group / 2)), y - 0.88) < 0.055] = 50
+    shrunk: np.ndarray = whole.reshape(side, _FINE, side, _FINE, 3).mean((1, 3)).round().astype(np.uint8)
     return shrunk
+
+
+@functools.lru_cache(maxsize=4)
+def _fine_grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """0…1 to the right and down: larger than the picture, which is averaged for smooth edges."""
+    y, x = (np.mgrid[: _FINE * side, : _FINE * side].astype(np.float32) + 0.5) / (_FINE * side)
+    return x, y
 
 
 def _uniform(seed: int, stream: int, numbers: np.ndarray) -> np.ndarray:

@@ -52,8 +52,10 @@ def client() -> TestClient:
 
 
 @pytest.fixture
-def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading rows fails."""
+def no_rows(embedding: ShardedEmbedding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no rows, and asking for some fails."""
+    for part in embedding.parts:
+        (embedding.folder / part.file).unlink()
     for name in ("block", "blocks", "of_class", "sample"):
         monkeypatch.delattr(ShardedEmbedding, name)
 
