@@ -112,7 +112,7 @@ def test_what_is_missing_is_offered(store: Store, monkeypatch: pytest.MonkeyPatc
     request = density_map_job(embedding)
     assert request.command == f"python -m kmex_core project --embeddings {NAME}"
     assert request.command in text_of(*test.code)
-    healthy(next(each for each in test.button if each.label == "Make the density map").click().run())
+    healthy(next(each for each in test.button if each.label == "Draw the density map").click().run())
     assert started == [request.arguments]
     swept(embedding)
     test = healthy(open_link("large"))

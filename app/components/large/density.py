@@ -10,13 +10,11 @@ import streamlit as st
 
 from app.claims.large import density
 from app.components.large.choice import WIDTH
-from app.components.shared.job_panel import offer
 from app.components.shared.web import component
 from app.links import bound, one_of
 from app.routes import sharded
 from app.routes.pictures import SIDE
-from app.wording import A_CLASS, MEANWHILE
-from kmex_core.commands.embedding_map import density_map_job
+from app.wording import A_CLASS
 from kmex_core.data.colours import class_colours
 from kmex_core.scale.density import DensityMap, PrototypePlaces
 from kmex_core.scale.sharded import ShardedEmbedding
@@ -28,36 +26,19 @@ MOST_CARDS = 600  # prototypes that are shown at once
 TINY = 32
 
 
-def offer_map(embedding: ShardedEmbedding, tiles: TileMap | None) -> None:
-    """Offer to make what is missing of the density map, and show the command that does."""
-    request = density_map_job(embedding)
-    missing = "It has no density map yet" if tiles is None else "Its prototypes are not on the density map yet"
-    st.info(f"{missing}: start it here, or on the command line. {MEANWHILE}")
-    st.code(request.command, language=None, wrap_lines=True)
-    offer(
-        request,
-        "Make the density map",
-        "Making the density map.",
-        "Takes about a minute for a million images.",
-        "primary",
-    )
-
-
-def choose_classes(embedding: ShardedEmbedding, k: int) -> list[int] | None:
-    """Show the choice of classes; None for all. Where all would be too many, the first ones are chosen."""
+def choose_classes(embedding: ShardedEmbedding) -> list[int] | None:
+    """Show the choice of classes; None for all."""
     names = embedding.class_names
-    few = max(1, MOST_CARDS // k)
     chosen = st.multiselect(
         "Classes",
         names,
         key="classes",
         bind=bound("classes", one_of(names), A_CLASS, []),
-        placeholder="All classes" if len(names) <= few else f"The first {few:,} classes",
+        placeholder="All classes",
         width=WIDTH,
         help="Show only these classes, on the map and as cards.",
     )
-    labels = [names.index(name) for name in chosen]
-    return labels or (None if len(names) <= few else list(range(few)))
+    return [names.index(name) for name in chosen] or None
 
 
 def show_map(
@@ -79,6 +60,10 @@ def show_map(
         places: where the prototypes of all k are on it; None while that is not known.
     """
     side = embedding.images.get("side") if embedding.images else None
+    every = range(len(embedding.class_names)) if classes is None else classes
+    listed = every[: max(1, MOST_CARDS // k)]
+    if sweep is not None and len(listed) < len(every):
+        st.caption(f"Prototypes of {len(listed):,} of {len(every):,} classes. Choose classes to see theirs.")
     _large(
         key="large",
         data={
@@ -88,9 +73,10 @@ def show_map(
             "colours": class_colours(len(embedding.class_names)),
             "sizes": embedding.counts.tolist(),
             "classes": classes,
+            "listed": list(listed),
             "beside": tiles is not None and tiles.has_black_box,
             "map": None if tiles is None else _map(embedding, tiles),
-            "prototypes": None if sweep is None else _prototypes(embedding, sweep, k, classes, tiles, places),
+            "prototypes": None if sweep is None else _prototypes(embedding, sweep, k, listed, tiles, places),
         },
     )
     if tiles is not None:
@@ -119,12 +105,12 @@ def _prototypes(
     embedding: ShardedEmbedding,
     sweep: ShardedSweep,
     k: int,
-    shown: Sequence[int] | None,
+    listed: Sequence[int],
     tiles: TileMap | None,
     places: PrototypePlaces | None,
 ) -> dict[str, Any]:
     _, classes, counts, exemplars = sweep.at(k)
-    kept = np.flatnonzero(np.isin(classes, shown)) if shown is not None else np.arange(len(classes))
+    kept = np.flatnonzero(np.isin(classes, listed))
     first = np.searchsorted(classes, classes)  # of its class: prototypes are sorted by class
     share = counts / np.maximum(embedding.counts[classes], 1)
     titles = [f"Prototype {p - first[p] + 1} of {embedding.class_names[classes[p]]}" for p in kept]

@@ -7,23 +7,12 @@ import streamlit as st
 from app.claims.large import at_k, black_box_accuracy, has_agreement
 from app.components.large.choice import WIDTH
 from app.components.shared.figure import show_figure
-from app.components.shared.job_panel import offer
 from app.figures.large import Course, over_k_figure
 from app.links import bound, one_of
-from app.wording import MEANWHILE
-from kmex_core.commands.sweep import sharded_sweep_job
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 
 DEFAULT = 5
-
-
-def offer_sweep(embedding: ShardedEmbedding) -> None:
-    """Offer to find the prototypes, and show the command that does."""
-    request = sharded_sweep_job(embedding)
-    st.info(f"Its prototypes have not been found yet. Start it here, or on the command line. {MEANWHILE}")
-    st.code(request.command, language=None, wrap_lines=True)
-    offer(request, "Find prototypes", "Finding prototypes.", "About a minute for a million images.", "primary")
 
 
 def choose_k(sweep: ShardedSweep) -> int:

@@ -32,6 +32,7 @@ import { DensityMap } from './map.js';
  * @property {string[]} colours of the classes
  * @property {number[]} sizes images of each class
  * @property {number[] | null} classes that are shown, null for all
+ * @property {number[]} listed classes whose prototypes are shown
  * @property {boolean} beside whether a black box predicts
  * @property {MapData | null} map null while there are no tiles
  * @property {PrototypeData | null} prototypes null while there are none
@@ -167,12 +168,12 @@ const equal = (one, other) =>
 
 /**
  * @param {LargeData} data
- * @returns {import('./cards.js').Group[]} those of the classes that are shown
+ * @returns {import('./cards.js').Group[]} those of the listed classes
  */
-function groupsOf({ prototypes, names, colours, sizes, classes }) {
+function groupsOf({ prototypes, names, colours, sizes, listed }) {
   if (!prototypes) return [];
   const numbers = prototypes.class.map((_, p) => p);
-  return (classes ?? names.map((_, label) => label)).map((label) => ({
+  return listed.map((label) => ({
     title: names[label],
     note: `${sizes[label].toLocaleString('en')} images`,
     colour: colours[label],
