@@ -24,7 +24,7 @@ from app.addresses import ASSETS, route  # noqa: E402
 from app.index_page import IndexPage, told  # noqa: E402
 from app.login import guarded  # noqa: E402
 from app.old_addresses import OldAddresses  # noqa: E402
-from app.routes import pictures, uploads, workspace  # noqa: E402
+from app.routes import pictures, sharded, uploads, workspace  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -63,6 +63,7 @@ app = st.App(
         Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
         *uploads.routes(),
         *workspace.routes(),
+        *sharded.routes(),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

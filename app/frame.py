@@ -14,6 +14,7 @@ from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand
 from app.read import look_again
+from app.sharded import is_any
 from app.state import choose, keep_selection, take_up_selection
 
 ASSETS = Path(__file__).parent / "assets"
@@ -36,9 +37,15 @@ page = st.navigation(
         st.Page("views/models.py", title="Data and models", icon=":material/inventory_2:"),
         st.Page("views/new.py", title="New", icon=":material/add_circle:"),
         st.Page("views/numbers.py", title="Prototypes per class", visibility="hidden"),
+        st.Page(
+            "views/large.py",
+            title="Large embeddings",
+            icon=":material/grain:",
+            visibility="visible" if is_any() else "hidden",
+        ),
     ]
 )
-of_model = page.url_path != ""  # home shows no model
+of_model = page.url_path not in ("", "large")  # these show no model
 demand()
 with errors_as_messages():
     look_again()

@@ -43,6 +43,7 @@ APP_ORDER = (
     "report",
     "notebook",
     "read",
+    "sharded",
     "routes",
     "state",
     "explore_links",

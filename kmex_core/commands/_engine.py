@@ -12,7 +12,7 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import plain
-from kmex_core.commands._shared import Bar, about
+from kmex_core.commands._shared import Bar, about, embedding_folder
 from kmex_core.prototypes.source import SUGGESTED
 from kmex_core.prototypes.sweep import reach_of
 
@@ -48,8 +48,8 @@ Folder = Annotated[
     typer.Option(
         "--embeddings",
         metavar="DIR",
-        help="Use the embeddings of a folder instead of a model's: sharded ones that `extract` wrote, or parquet files "
-        "of other programs.",
+        help="Use the embeddings of a folder instead of a model's: sharded ones, by their path or their name in the "
+        "store, or parquet files of other programs.",
     ),
 ]
 HeldOut = Annotated[
@@ -136,15 +136,14 @@ def sweeps_of_folder(
         InputError: for a folder without embeddings, held-out rows of other ones, or an unknown metric; see
             `sharded_sweep`.
     """
-    from kmex_core.base.paths import user_path
     from kmex_core.base.store import Store
     from kmex_core.prototypes.metric_choice import chosen_metric
     from kmex_core.scale.adoption import opened
     from kmex_core.scale.subject import sample_size
     from kmex_core.scale.sweep import sharded_sweep
 
-    rows = opened(user_path(embeddings), Store(), bar)
-    other = opened(user_path(held_out), Store(), bar) if held_out else None
+    rows = opened(embedding_folder(embeddings), Store(), bar)
+    other = opened(embedding_folder(held_out), Store(), bar) if held_out else None
     if other is not None and (other.dimensions, other.class_names) != (rows.dimensions, rows.class_names):
         raise InputError(
             f"{held_out} has {other.dimensions} dimensions and {len(other.class_names)} classes; expected "

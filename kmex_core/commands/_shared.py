@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -192,6 +193,16 @@ def open_subject(
     from kmex_core.stages.subject import subject_of
 
     return subject_of(Store(), model, data_root, skip_broken, device, progress)
+
+
+def embedding_folder(name: str) -> Path:
+    """The folder that `--embeddings` names: of a sharded embedding of that name in the default store, or a path."""
+    from kmex_core.base.paths import user_path
+    from kmex_core.base.store import Store
+    from kmex_core.scale.sharded import MANIFEST, ROOM
+
+    own = Store().root / ROOM / name
+    return own if re.fullmatch(r"[\w-][\w.-]*", name) and (own / MANIFEST).is_file() else user_path(name)
 
 
 def source_of(

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.errors import InputError
 from kmex_core.base.specs import ProjectionSpec
+from kmex_core.commands._engine import Folder, ModelOrNone, check_one
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
     Device,
     Json,
-    ModelName,
     Seed,
     SkipBroken,
     about,
     answer_with,
     app,
+    embedding_folder,
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
 
 if TYPE_CHECKING:
+    from kmex_core.scale.sharded import ShardedEmbedding
     from kmex_core.stages.subject import Subject
 
 
 @app.command()
 def project(
-    model: ModelName,
+    model: ModelOrNone = "",
+    embeddings: Folder = "",
     sample: Annotated[
         int, typer.Option(min=5, help="Training images to fit UMAP on at most; any others are placed afterwards.")
     ] = ProjectionSpec("").sample,
@@ -40,8 +45,17 @@ def project(
 ) -> None:
     """Compute the embedding map (UMAP) for the page Explore. Takes seconds to a minute.
 
-    Example: python -m kmex_core project --model digits
+    Of a sharded embedding: its density map, for the page Large embeddings, and its prototypes' places on it. Takes
+    about a minute for a million images; an interrupted run continues where it stopped.
+
+    Examples: python -m kmex_core project --model digits; python -m kmex_core project --embeddings generated-1000000
     """
+    check_one(model, embeddings)
+    if embeddings:
+        if (sample, seed) != (ProjectionSpec("").sample, 0):
+            raise InputError("--sample and --seed are of a model's embedding map; a density map has none.")
+        answer_with(as_json, lambda bar: _density_map(embeddings, bar), _show_density_map)
+        return
 
     def work(bar: Bar) -> dict[str, Any]:
         subject = open_subject(model, data_root, skip_broken, device, bar)
@@ -70,3 +84,41 @@ def project(
 def embedding_map_job(subject: Subject) -> JobRequest:
     """Compute a model's embedding map."""
     return job_of(f"embedding-map-{subject.embedding_map().key}", project, model=subject.info.name)
+
+
+def _density_map(name: str, bar: Bar) -> dict[str, Any]:
+    from kmex_core.base.store import Store
+    from kmex_core.scale.adoption import opened
+    from kmex_core.scale.density import DensityMap
+    from kmex_core.scale.engine import Local
+    from kmex_core.scale.sweep import stored_sweep
+
+    started = time.perf_counter()
+    embedding = opened(embedding_folder(name), Store(), bar)
+    density_map, sweep = DensityMap(embedding), stored_sweep(embedding)
+    found = density_map.make(Local(), bar)
+    placed = None if sweep is None else density_map.place_prototypes(sweep)
+    return {
+        "embeddings": str(embedding.folder),
+        "name": embedding.name,
+        "rows": found.rows,
+        "sample": found.sample,
+        "levels": found.finest + 1,
+        "tiles": sum(map(len, found.present)),
+        "prototypes": 0 if placed is None else len(placed.places),
+        "trustworthiness": found.trustworthiness,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _show_density_map(answer: dict[str, Any]) -> None:
+    print(
+        f"Density map of '{answer['name']}': {answer['rows']:,} images in {answer['tiles']:,} tiles, placed among "
+        f"{answer['sample']:,} that UMAP was fitted on (trustworthiness {answer['trustworthiness']:.3f}), "
+        f"{answer['prototypes']:,} prototypes, {answer['seconds']:.1f} s."
+    )
+
+
+def density_map_job(embedding: ShardedEmbedding) -> JobRequest:
+    """Make the density map of a sharded embedding, and place its prototypes."""
+    return job_of(f"density-map-{embedding.key}", project, embeddings=embedding.folder.name)

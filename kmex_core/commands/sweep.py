@@ -39,6 +39,7 @@ from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans
 
 if TYPE_CHECKING:
+    from kmex_core.scale.sharded import ShardedEmbedding
     from kmex_core.stages.subject import Subject
 
 
@@ -150,3 +151,8 @@ def sweep_job(subject: Subject, source: KMeans, runs: int = 1) -> JobRequest:
     """Convert a model for every number of prototypes per class, with some seeds."""
     name = f"sweep-{subject.sweep(source).key}-{runs}"
     return job_of(name, sweep, model=subject.info.name, seed=source.seed, metric=source.metric, runs=runs)
+
+
+def sharded_sweep_job(embedding: ShardedEmbedding) -> JobRequest:
+    """Find prototypes of a sharded embedding in the store, for every number up to 10 per class."""
+    return job_of(f"sharded-sweep-{embedding.key}", sweep, embeddings=embedding.folder.name, k="1:10")

@@ -34,10 +34,12 @@ from kmex_core.commands.training import training_again, training_job
 from kmex_core.metrics.catalogue import MAP_METRICS
 from kmex_core.models import catalogue
 from kmex_core.prototypes.source import SUGGESTED, BuiltIn, KMeans
+from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.stages.new_model import NewRequest
 from kmex_core.stages.subject import Subject, subject_of
 
 MAPS = ",".join(MAP_METRICS)
+MANY = ShardedEmbedding(Path("store") / "sharded" / "many", "many", 1, 1, ("a",), ())
 WHOLE = NewRequest(
     "mine",
     "torchvision:resnet18",
@@ -88,6 +90,8 @@ def requests(digits: Subject, protopnet: Subject) -> list[tuple[JobRequest, str,
             {"model": "digits-protopnet", "k": 7, "metric": "cosine"},
         ),
         (embedding_map.embedding_map_job(digits), "project", {"model": "digits"}),
+        (embedding_map.density_map_job(MANY), "project", {"embeddings": "many"}),
+        (sweep.sharded_sweep_job(MANY), "sweep", {"embeddings": "many", "k": "1:10"}),
         (
             sweep.sweep_job(digits, KMeans(4, 3)),
             "sweep",
