@@ -31,6 +31,7 @@ APP_ORDER = (
     "index_page",
     "security",
     "wording",
+    "warm_up",
     "prototype_names",
     "login",
     "access",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kmex_core.analysis.few_neighbours import FEW, nearest_of_few
 from kmex_core.analysis.types import Projection
 from kmex_core.base import compiled
 from kmex_core.base.errors import InputError
@@ -137,18 +138,19 @@ def _remoteness(projection: Projection, points: np.ndarray, rank: int) -> np.nda
     centred = points - projection.mean
     within = centred @ projection.axes.T
     outside = np.maximum((centred**2).sum(1) - (within**2).sum(1), 0)
-    _, distance = nearest(within, projection.anchors, rank + 1)
+    find = nearest_of_few if len(points) <= FEW else nearest
+    _, distance = find(within, projection.anchors, rank + 1)
     remote: np.ndarray = np.sqrt(distance[:, rank] ** 2 + outside)
     return remote
 
 
 def _place(projection: Projection, places: np.ndarray, points: np.ndarray, progress: Progress) -> np.ndarray:
-    neighbors = min(NEIGHBORS, len(places))
+    neighbors, find = min(NEIGHBORS, len(places)), nearest_of_few if len(points) <= FEW else nearest
     placed = np.empty((len(points), 2), dtype=np.float32)
     for start in range(0, len(points), ROWS):
         progress(Event("Placing the other images", start, len(points)))
         rows = (points[start : start + ROWS] - projection.mean) @ projection.axes.T
-        index, distance = nearest(rows, projection.anchors, neighbors)
+        index, distance = find(rows, projection.anchors, neighbors)
         weight = memberships(distance)
         placed[start : start + ROWS] = (places[index] * weight[..., None]).sum(1)
     return placed
