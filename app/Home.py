@@ -13,16 +13,15 @@ sys.path[:0] = {str(HERE.parent)} - set(sys.path)  # a clone's root; an installe
 
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
-from starlette.routing import Mount, Route  # noqa: E402
+from starlette.routing import Mount  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
 from app import warm_up  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.index_page import IndexPage, told  # noqa: E402
-from app.login import guarded  # noqa: E402
 from app.old_addresses import OldAddresses  # noqa: E402
-from app.routes import engine, pictures, uploads, workspace  # noqa: E402
+from app.routes.later import Later  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -49,11 +48,10 @@ app = st.App(
     Path(__file__).with_name("frame.py"),
     lifespan=import_pages,
     routes=[
-        Route(route(pictures.ROUTE), guarded(pictures.serve)),
-        Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
-        *uploads.routes(),
-        *workspace.routes(),
-        *engine.routes(),
+        Later("app.routes.pictures", "/pictures", "/drafts"),
+        Later("app.routes.uploads", "/uploads"),
+        Later("app.routes.workspace", "/workspace"),
+        Later("app.routes.engine", "/engine"),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 
 # what the first pages import; their views are scripts, which run
 PAGES = (
+    "app.state",
+    "app.components.models.notices",
     "app.components.home.doors",
     "app.components.home.how",
     "app.components.home.models",
     "app.components.shared.spread",
     "app.components.explore.header",
     "app.components.explore.workspace",
+    "app.routes.workspace",
     "app.components.shared.notes",
     "app.components.shared.preparation",
 )
