@@ -15,6 +15,7 @@ from app.figures.palette import custom_properties
 from app.links import come_back, remember, show_corrections
 from app.login import demand
 from app.read import look_again
+from app.spare_memory import give_back_at_rest
 from app.state import choose, keep_selection, take_up_selection
 
 ASSETS = Path(__file__).parent / "assets"
@@ -57,5 +58,6 @@ with errors_as_messages():
         page.run()
     finally:  # it may end early, or begin anew
         remember()
+        give_back_at_rest()
         if of_model:
             show_spread()

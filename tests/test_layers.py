@@ -32,6 +32,7 @@ APP_ORDER = (
     "security",
     "wording",
     "warm_up",
+    "spare_memory",
     "prototype_names",
     "login",
     "access",
