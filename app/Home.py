@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import logging
 import sys
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,15 +13,15 @@ sys.path[:0] = {str(HERE.parent)} - set(sys.path)  # a clone's root; an installe
 
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
-from starlette.routing import Mount, Route  # noqa: E402
+from starlette.routing import Mount  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
+from app import warm_up  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.index_page import IndexPage, told  # noqa: E402
-from app.login import guarded  # noqa: E402
 from app.old_addresses import OldAddresses  # noqa: E402
-from app.routes import pictures, sharded, uploads, workspace  # noqa: E402
+from app.routes.later import Later  # noqa: E402
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, policy  # noqa: E402
 
 log = logging.getLogger("kmex")
@@ -41,29 +38,21 @@ def explain_failure(error: Exception) -> bool:
 
 
 @asynccontextmanager
-async def warm_up(app: st.App) -> AsyncIterator[None]:
-    """Import what later pages need while the first page loads: it takes seconds."""
-
-    def import_all() -> None:
-        for name in ("torch", "kmex_core.relevance", "kmex_core.models.kmex", "plotly.graph_objects"):
-            importlib.import_module(name)
-        # Streamlit collects garbage in full after each run, holding back its last messages; modules are never garbage
-        gc.collect()
-        gc.freeze()
-
-    threading.Thread(target=import_all, daemon=True).start()
+async def import_pages(_app: st.App) -> AsyncIterator[None]:
+    """Import what the first page needs while the browser loads Streamlit."""
+    warm_up.pages()
     yield
 
 
 app = st.App(
     Path(__file__).with_name("frame.py"),
-    lifespan=warm_up,
+    lifespan=import_pages,
     routes=[
-        Route(route(pictures.ROUTE), guarded(pictures.serve)),
-        Route(route(pictures.OF_DRAFT), guarded(pictures.serve)),
-        *uploads.routes(),
-        *workspace.routes(),
-        *sharded.routes(),
+        Later("app.routes.pictures", "/pictures", "/drafts"),
+        Later("app.routes.uploads", "/uploads"),
+        Later("app.routes.workspace", "/workspace"),
+        Later("app.routes.engine", "/engine"),
+        Later("app.routes.sharded", "/sharded"),
         Mount(route(ASSETS), StaticFiles(directory=HERE / "assets" / "web")),
     ],
     middleware=[

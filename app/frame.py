@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import warm_up
 from app.components.models.notices import show_notices
 from app.components.shared.messages import errors_as_messages
 from app.components.shared.spread import show_spread
@@ -15,9 +16,11 @@ from app.links import come_back, remember, show_corrections
 from app.login import demand
 from app.read import look_again
 from app.sharded import is_any
+from app.spare_memory import give_back_at_rest
 from app.state import choose, keep_selection, take_up_selection
 
 ASSETS = Path(__file__).parent / "assets"
+EXPLAINING = ("explain", "audit", "compare", "new")  # pages that need torch
 
 st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=250)
 styles = (ASSETS / "style.css").read_text()
@@ -47,6 +50,8 @@ page = st.navigation(
 )
 of_model = page.url_path not in ("", "large")  # these show no model
 demand()
+if page.url_path in EXPLAINING:
+    warm_up.engine()
 with errors_as_messages():
     look_again()
     if of_model:
@@ -60,5 +65,6 @@ with errors_as_messages():
         page.run()
     finally:  # it may end early, or begin anew
         remember()
+        give_back_at_rest()
         if of_model:
             show_spread()

@@ -1,4 +1,4 @@
-"""Streamlit's index.html, which is told where the server is.
+"""Streamlit's index.html, which is told where the server is, and given a module of ours (assets/web/page.js).
 
 From the address of a page below the root, `/explore`, Streamlit guesses: it asks for `/explore/_stcore/health` first,
 and the browser reports an error for each guess. All pages lie side by side, so the server is where the page is.
@@ -10,12 +10,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCRIPT = "window.__streamlit = {BACKEND_BASE_URL: new URL('./', window.location.href).href};"
-_BEFORE = b"<head>"
+MODULE = '<script type="module" src="./assets/page.js"></script>'
+_BEGIN, _END = b"<head>", b"</head>"
 
 
 def told(index: bytes) -> bytes:
-    """The page with the script, which has to run before Streamlit's own."""
-    return index.replace(_BEFORE, _BEFORE + f"<script>{SCRIPT}</script>".encode(), 1)
+    """The page with the script, which has to run before Streamlit's own, and the module, which runs after it."""
+    begun = index.replace(_BEGIN, _BEGIN + f"<script>{SCRIPT}</script>".encode(), 1)
+    return begun.replace(_END, MODULE.encode() + _END, 1)
 
 
 class IndexPage:

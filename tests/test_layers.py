@@ -32,6 +32,8 @@ APP_ORDER = (
     "index_page",
     "security",
     "wording",
+    "warm_up",
+    "spare_memory",
     "prototype_names",
     "login",
     "access",

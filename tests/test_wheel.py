@@ -235,7 +235,7 @@ async def first_gallery(address: str) -> dict[str, object]:
                 case "exception":
                     raise AssertionError(element.exception.message)
                 case "bidi_component" if element.bidi_component.component_name == "kmex_gallery":
-                    gallery = gallery or json.loads(element.bidi_component.json)
+                    gallery = gallery or json.loads(element.bidi_component.json)[0]
             if message.WhichOneof("type") == "script_finished":
                 return gallery
 

@@ -9,9 +9,11 @@ from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from app.access import check_model, dataset_to_open
-from app.addresses import link
+from app.addresses import link, route
+from app.login import guarded
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -26,6 +28,11 @@ ROUTE = "/pictures/{model}/{state}/{split}/{index}.png"
 OF_DRAFT = "/drafts/{draft}/{broken}/{state}/{split}/{index}.png"
 _INDEX = re.compile(r"[0-9]{1,9}")  # a longer one makes `int` raise
 SIDE = 96
+
+
+def routes() -> list[Route]:
+    """The routes, for those who are logged in."""
+    return [Route(route(path), guarded(serve)) for path in (ROUTE, OF_DRAFT)]
 
 
 def folder(model: str, state: str) -> str:

@@ -24,6 +24,7 @@ from app.access import check_model
 from app.addresses import link, route
 from app.login import guarded, guarded_async
 from app.routes.uploads import HEADER, limited
+from app.spare_memory import give_back_at_rest
 from app.workspace import catalogue
 from app.workspace.answer import Answer, Asked, Gone
 from kmex_core.base.errors import KMExError
@@ -92,4 +93,6 @@ def _answered(work: Callable[[], Answer]) -> Response:
     except KMExError as error:
         log.warning("%s", error)
         return PlainTextResponse(f"{error}\n", 404 if isinstance(error, Gone) else 400, headers=_PASSING)
+    finally:
+        give_back_at_rest()
     return Response(answer.content, media_type=answer.media_type, headers=_LASTING if answer.lasting else _PASSING)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from kmex_core.metrics.accuracy import coin_tail
 from kmex_core.metrics.types import BRIGHTNESS, RANDOM, STANDARD_ERRORS, MapChecks
 from kmex_core.relevance.types import ALIKE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.05  # of the test of specificity
 NO_RANDOM_WEIGHTS = (
@@ -116,6 +119,8 @@ def best(suites: Sequence[MapChecks]) -> list[tuple[str, float]]:
     Returns:
         Names with their mean rank, from 1.
     """
+    import pandas as pd
+
     judged = [{verdict.row: verdict for verdict in verdicts(suite)} for suite in suites]
     names = [
         name
@@ -141,6 +146,8 @@ def best(suites: Sequence[MapChecks]) -> list[tuple[str, float]]:
 
 def table(checks: MapChecks) -> pd.DataFrame:
     """The suite: a line for each row, shares as fractions."""
+    import pandas as pd
+
     columns: dict[str, list[object]] = {"row": list(checks.rows), "target": list(checks.targets)}
     columns["method"] = list(checks.methods)
     for side, values in (("kept", checks.kept), ("inserted", checks.inserted)):

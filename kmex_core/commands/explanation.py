@@ -32,8 +32,7 @@ from kmex_core.commands._shared import (
 from kmex_core.models.catalogue import network_input
 from kmex_core.prototypes.metric import AUTO as EMBEDDING_AUTO
 from kmex_core.prototypes.source import numbered
-from kmex_core.relevance.catalogue import DEFAULT_TARGET
-from kmex_core.relevance.choices import CLASS
+from kmex_core.relevance.catalogue import CLASS, DEFAULT_TARGET
 
 
 @app.command()

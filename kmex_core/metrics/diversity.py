@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 
 def diversity(
@@ -92,6 +91,8 @@ def _rows(classes: np.ndarray, scope: str) -> list[np.ndarray]:
 
 
 def _exact(centers: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
     return np.asarray(cdist(centers.astype(np.float64), centers.astype(np.float64)))
 
 
@@ -117,6 +118,8 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
     Raises:
         ValueError: when every class has a single prototype, or a class has no images.
     """
+    from scipy.spatial.distance import cdist
+
     parts = []
     for label in np.unique(classes):
         of_class, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from kmex_core.metrics.band import CONFIDENCE, Band
 
@@ -28,6 +27,8 @@ def effective_prototypes(centers: np.ndarray, classes: np.ndarray, variance: np.
     Raises:
         ValueError: for a variance that is negative or not finite.
     """
+    from scipy.spatial.distance import cdist
+
     _check(variance)
     scores = []
     for label in np.unique(classes):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from kmex_core.metrics.effective import class_variance
 
@@ -61,6 +60,7 @@ def stability(
     Raises:
         ValueError: for fewer than `LEAST` seeds, or a class without images or prototypes.
     """
+    from scipy.spatial.distance import cdist
     from sklearn.metrics import adjusted_rand_score
 
     if len(prototypes) < LEAST or len(prototypes) != len(seeds):
@@ -101,6 +101,7 @@ def matched_distance(one: np.ndarray, other: np.ndarray) -> float:
         one, other: (k, D) and (m, D); of the larger set, the points that match worst are left out.
     """
     from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
 
     apart = cdist(one, other)
     return float(apart[linear_sum_assignment(apart)].mean())

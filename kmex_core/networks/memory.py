@@ -95,13 +95,17 @@ class _Sizes(TorchDispatchMode):
         super().__init__()
         self.sizes: list[int] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def _noted(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {_place(value) for value in _tensors([args, kwargs])}
         outputs = func(*args, **(kwargs or {}))
         self.sizes += [
             value.nbytes for value in _tensors(outputs) if _place(value) not in given
         ]  # a view takes no memory
         return outputs
+
+
+# set afterwards: torch would wrap a method of that name, and import its compiler at the first call, in 1.5 seconds
+_Sizes.__torch_dispatch__ = _Sizes._noted  # type: ignore[method-assign]
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

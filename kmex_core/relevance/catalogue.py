@@ -83,6 +83,7 @@ TARGETS: Registry[TargetDescription] = Registry(
 )
 DEFAULT = next(iter(METHODS))
 DEFAULT_TARGET = next(iter(TARGETS))
+CLASS, PROTOTYPE = RIVALS = ("class", "prototype")  # of the nearest prototypes, which one a margin compares with
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from torch import Tensor
 
 from kmex_core.base.errors import InputError
 from kmex_core.networks.heads import has_scores
-from kmex_core.relevance.catalogue import TARGETS
+from kmex_core.relevance.catalogue import CLASS, PROTOTYPE, RIVALS, TARGETS
 from kmex_core.relevance.protocol import Explainable, Prototypical
 from kmex_core.relevance.target import Targets, targets
-
-CLASS, PROTOTYPE = RIVALS = ("class", "prototype")
 
 
 def why_no_target(name: str, model: Explainable) -> str:

@@ -11,8 +11,8 @@ from torch import Tensor
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.networks.heads import has_scores
 from kmex_core.networks.loaders import check_images
-from kmex_core.relevance.catalogue import DEFAULT_TARGET, METHODS, MapKind, default_for
-from kmex_core.relevance.choices import CLASS, checked_rival, of_classes, of_prototypes, of_scores, rivals_of
+from kmex_core.relevance.catalogue import CLASS, DEFAULT_TARGET, METHODS, MapKind, default_for
+from kmex_core.relevance.choices import checked_rival, of_classes, of_prototypes, of_scores, rivals_of
 from kmex_core.relevance.method import Attributions, CannotExplain, has_gradients
 from kmex_core.relevance.protocol import Prototypical
 from kmex_core.relevance.target import Targets, joined

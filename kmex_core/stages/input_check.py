@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from kmex_core.base.chance import above_chance, chance_accuracy
 from kmex_core.base.progress import Event, Progress, silent
@@ -111,6 +110,8 @@ def _predicted(
 
 def _order(predicted: np.ndarray, labels: np.ndarray, classes: int) -> tuple[tuple[int, ...], float]:
     """The order of the outputs that fits every second image best, and its accuracy on the others."""
+    from scipy.optimize import linear_sum_assignment
+
     counts = confusion(predicted[::2], labels[::2], classes)
     _, outputs = linear_sum_assignment(counts, maximize=True)  # the output of each class
     right = outputs[labels[1::2]] == predicted[1::2]

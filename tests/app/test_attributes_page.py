@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.datasets import with_attributes
-from tests.helpers.pages import Page, healthy
+from tests.helpers.pages import Page, healthy, sent_to
 
 KS = range(4, 6)
 
@@ -52,9 +51,7 @@ def swept(demo: Store, digits: ModelInfo, data: ImageDataset, monkeypatch: pytes
 
 def matrix(test: AppTest, corner: str) -> dict[str, Any]:
     """What the page sends to the matrix whose first column has this head."""
-    sent = [
-        json.loads(one.proto.json) for one in test.get("bidi_component") if one.proto.component_name == "kmex_matrix"
-    ]
+    sent = [sent_to(one.proto) for one in test.get("bidi_component") if one.proto.component_name == "kmex_matrix"]
     return next(one for one in sent if one["corner"] == corner)
 
 

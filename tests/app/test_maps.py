@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from kmex_core.models.info import ModelInfo
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.embedding_map import EmbeddingMap
 from kmex_core.stages.subject import Subject, dataset_of
-from tests.helpers.pages import Page, cards, data_of, healthy, links
+from tests.helpers.pages import Page, cards, data_of, healthy, links, sent_to
 
 
 @pytest.fixture
@@ -169,7 +168,7 @@ def test_a_prototype_has_a_page_of_its_own(
     for label in others:
         assert shown[f"{label}: 1"]["select"] == ["prototype:3.2", f"class:{label}", "split:train"]
     galleries = [
-        json.loads(element.proto.json)
+        sent_to(element.proto)
         for element in test.get("bidi_component")
         if element.proto.component_name == "kmex_gallery"
     ]

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from streamlit.file_util import get_static_dir
 
-from app.index_page import SCRIPT, IndexPage, told
+from app.index_page import MODULE, SCRIPT, IndexPage, told
 from app.security import LOOPBACK, AllowedHosts, SecurityHeaders, host_name, is_allowed, policy
 from tests.helpers.servers import finished
 
@@ -234,5 +234,6 @@ def test_a_page_is_told_where_the_server_is_and_nothing_else_is_changed() -> Non
 
     assert asked("page", "text/html,*/*") == (200, told(pages["page"]))
     assert SCRIPT.encode() in told(pages["page"])
+    assert MODULE.encode() in told(pages["page"])
     assert asked("page", "application/json") == (200, pages["page"])
     assert asked("picture", "text/html") == (200, pages["picture"])

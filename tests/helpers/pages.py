@@ -43,10 +43,16 @@ def healthy(test: AppTest) -> AppTest:
     return test
 
 
+def sent_to(component: Any) -> Any:
+    """What the page sends to a component, see `web.component`."""
+    (sent,) = json.loads(component.json)
+    return sent
+
+
 def data_of(test: AppTest, name: str) -> dict[str, Any]:
     """What the page sends to its component `name`."""
     found = [element.proto for element in test.get("bidi_component") if element.proto.component_name == f"kmex_{name}"]
-    sent: dict[str, Any] = json.loads(found[0].json)
+    sent: dict[str, Any] = sent_to(found[0])
     return sent
 
 
@@ -72,7 +78,7 @@ def cards(test: AppTest) -> list[dict[str, Any]]:
 
 def figures(test: AppTest) -> list[dict[str, Any]]:
     """The pictures and maps that the page sends to be drawn."""
-    sent = [json.loads(one.proto.json) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
+    sent = [sent_to(one.proto) for one in test.get("bidi_component") if "relevance" in one.proto.component_name]
     return [figure for data in sent for figure in data.get("figures", [])]
 
 

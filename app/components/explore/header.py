@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from urllib.parse import urlencode
 
 import numpy as np
@@ -12,9 +13,7 @@ from app.claims.header import header_numbers
 from app.components.shared.downloads import show_download
 from app.components.shared.title import PRODUCT
 from app.components.shared.tour import show_tour
-from app.report import html_report
 from app.selection import Selection
-from kmex_core.analysis.tables.embedding_map import projection_table, prototype_places
 from kmex_core.analysis.types import Projection
 from kmex_core.base.plain_text import markdown, table_csv
 from kmex_core.commands.taking_away import kmex_export
@@ -51,7 +50,7 @@ def _show_share(chosen: Selection) -> None:
     name = f"{info.name}-{chosen.source.slug}"
     show_download(
         "Report (HTML)",
-        lambda: html_report(subject, chosen.source)[0],
+        lambda: _report(chosen),
         f"{name}-report.html",
         "One file that any browser opens offline: prototypes, this page with its map and timeline, and evaluation. It "
         "contains what has been computed, and names the commands for the rest.",
@@ -70,6 +69,12 @@ def _show_share(chosen: Selection) -> None:
         st.code(kmex_export(info.name, chosen.source).command, language=None, wrap_lines=True)
 
 
+def _report(chosen: Selection) -> str:
+    from app.report import html_report  # reports take pandas, which no page needs before a download
+
+    return html_report(read.subject(chosen.model), chosen.source)[0]
+
+
 def _show_tables(chosen: Selection, projection: Projection) -> None:
     """Show the buttons that download where images and prototypes are on the embedding map."""
     conversion, names = read.conversion(chosen), chosen.model.class_names
@@ -77,13 +82,19 @@ def _show_tables(chosen: Selection, projection: Projection) -> None:
     images = np.arange(len(projection.labels))
     show_download(
         "Images on the map (CSV)",
-        lambda: table_csv(projection_table(projection, names, images, predicted)),
+        lambda: table_csv(_tables().projection_table(projection, names, images, predicted)),
         f"{chosen.model.name}-map.csv",
         f"Every image with its class, the predictions and its position. {markdown(claims.drawn_by(projection))}",
     )
     show_download(
         "Prototypes on the map (CSV)",
-        lambda: table_csv(prototype_places(conversion.prototypes, read.prototype_places(chosen), names)),
+        lambda: table_csv(_tables().prototype_places(conversion.prototypes, read.prototype_places(chosen), names)),
         f"{chosen.model.name}-map-prototypes.csv",
         "Every prototype with its class, importance, exemplar and position.",
     )
+
+
+def _tables() -> ModuleType:
+    from kmex_core.analysis.tables import embedding_map  # see `_report`
+
+    return embedding_map

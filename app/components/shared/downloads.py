@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from kmex_core.base.plain_text import table_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = {
     "csv": "text/csv",
@@ -33,7 +36,7 @@ def show_download(
     """
 
     def file_content() -> str | bytes:
-        return table_csv(content) if isinstance(content, pd.DataFrame) else content()
+        return content() if callable(content) else table_csv(content)
 
     kind = KINDS[name.rpartition(".")[2]]
     st.download_button(label, file_content, name, kind, icon=":material/download:", on_click="ignore", help=about)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
@@ -22,6 +24,7 @@ def styles(name: str, *shared: str) -> list[Path]:
 def component(name: str, *shared: str) -> ComponentRenderer:
     """The component whose module is `name`.js, with `name`.css and the styles of its parts in the folder `name`
     and in the folders `shared`; it exports `show`, called anew for new data."""
+    # data are a list of one: to look for tables among the values of a dictionary, Streamlit imports pandas
     # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
     loader = f"""
 const module = import(new URL("{link(f"{ASSETS}/{name}.js")}", document.baseURI));
@@ -29,9 +32,15 @@ const newest = new WeakMap();
 export default async function (component) {{
   const element = component.parentElement;
   newest.set(element, component);
-  const leave = await (await module).show(component);
+  const leave = await (await module).show({{ ...component, data: component.data[0] }});
   return () => newest.get(element) === component && leave();
 }}
 """
     css = "\n".join(path.read_text() for path in styles(name, *shared))
-    return st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)
+    mount = st.components.v2.component(f"kmex_{name}", css=css, js=loader, isolate_styles=False)
+
+    @functools.wraps(mount)
+    def renderer(*, data: Any, **more: Any) -> Any:
+        return mount(data=[data], **more)
+
+    return renderer

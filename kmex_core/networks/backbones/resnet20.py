@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError
 from kmex_core.networks.backbone import BackboneSource
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions beside a shortcut: torchvision's `BasicBlock`, with the same names, without its import.
+
+    Args:
+        inside, outside: channels.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, inside: int, outside: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inside, H, W) to (N, outside, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += shortcut
+        result: Tensor = self.relu(out)
+        return result
 
 
 class ResNet20(BackboneSource):
@@ -23,14 +50,13 @@ class ResNet20(BackboneSource):
             raise InputError(
                 f"There are no ImageNet weights for '{name}'. Choose a backbone of torchvision, such as resnet18."
             )
-        from torchvision.models.resnet import BasicBlock
 
         def stage(inside: int, outside: int, stride: int) -> nn.Sequential:
             shortcut = None
             if inside != outside:
                 shortcut = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-            first = BasicBlock(inside, outside, stride, shortcut)
-            return nn.Sequential(first, *(BasicBlock(outside, outside) for _ in range(2)))
+            first = Block(inside, outside, stride, shortcut)
+            return nn.Sequential(first, *(Block(outside, outside) for _ in range(2)))
 
         model = nn.Sequential()
         model.add_module("conv1", nn.Conv2d(3, 16, 3, padding=1, bias=False))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kmex_core.relevance.lrp import class_relevance
 from kmex_core.relevance.protocol import Explainable
 from kmex_core.relevance.target import Target
 
@@ -30,6 +29,8 @@ class Score(Target):
 
     def relevance(self, model: Explainable, z: Tensor, of: Tensor, rival: Tensor) -> Tensor:
         """See `Target.relevance`."""
+        from kmex_core.relevance.lrp import class_relevance  # zennit's import takes seconds, and only LRP starts here
+
         relevance = class_relevance(model.head, z, of)
         against = torch.nonzero(rival >= 0)[:, 0]
         if not len(against):

@@ -1,0 +1,27 @@
+// @ts-check
+// What every page does beside Streamlit: it fetches Explore ahead, and tells the server when torch is about to be needed.
+
+const EXPLORE = "a[href*='explore']";
+const ENGINE = ".kx-explore, a[href*='explain'], a[href*='audit'], a[href*='compare'], a[href$='new']";
+
+const fetchExplore = () => import('./explore.js');
+
+/**
+ * Does something once, as soon as somebody is about to use what a selector has: by pointer, by keyboard or with a file.
+ *
+ * @param {string} selector
+ * @param {() => Promise<unknown>} act a hint: what it could not do is done when it is needed
+ */
+function ahead(selector, act) {
+  const kinds = ['pointerover', 'focusin', 'dragenter'];
+  const look = (/** @type {Event} */ { target }) => {
+    if (!(target instanceof Element) || !target.closest(selector)) return;
+    for (const kind of kinds) removeEventListener(kind, look);
+    act().catch(() => {});
+  };
+  for (const kind of kinds) addEventListener(kind, look, { passive: true });
+}
+
+if (location.pathname.endsWith('/explore')) fetchExplore().catch(() => {});
+else ahead(EXPLORE, fetchExplore);
+ahead(ENGINE, () => fetch(new URL('engine', document.baseURI), { method: 'POST' }));
