@@ -5,7 +5,8 @@ import * as colour from '../../app/assets/web/map/colour.js';
 import { CORNERS, inside, outlineOf, simplified } from '../../app/assets/web/map/lasso.js';
 import * as mask from '../../app/assets/web/map/mask.js';
 import { Nearest, drawingOrder } from '../../app/assets/web/map/order.js';
-import { PALE, SAMPLE, STRONG, sampleOf } from '../../app/assets/web/map/scatter.js';
+import { PALE, STRONG } from '../../app/assets/web/map/dots.js';
+import { SAMPLE, sampleOf } from '../../app/assets/web/map/scatter.js';
 import { between, splits, starts, startsBack } from '../../app/assets/web/map/steps.js';
 
 const randomFrom = (seed) => () => (seed = (seed * 48271) % 2147483647) / 2147483647;
