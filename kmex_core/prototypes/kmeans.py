@@ -6,7 +6,8 @@ k. A few rounds of Lloyd on the coreset rank the starts for each k; the best, as
 on the points, and the best of these to convergence. (The coreset's means only rank: measured in 512 dimensions, the
 points end in worse optima when they start from them.) All runs for all k share each round: their centers are the
 columns of one matrix product. Of very many points, a random part is clustered first, and all of them then need few
-rounds. Distances by matrix products are exact enough to assign points; the points are centred first to lose no
+rounds. In many dimensions all this happens in the first components, and only the last rounds in all dimensions: they end
+in what plain Lloyd ends in. Distances by matrix products are exact enough to assign points; the points are centred first to lose no
 precision to a large mean.
 """
 
