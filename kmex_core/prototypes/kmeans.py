@@ -5,9 +5,10 @@ Lightweight Coresets, KDD 2018). They are nested: the first k picks are a start 
 k. A few rounds of Lloyd on the coreset rank the starts for each k; the best, as they were drawn, run for a few rounds
 on the points, and the best of these to convergence. (The coreset's means only rank: measured in 512 dimensions, the
 points end in worse optima when they start from them.) All runs for all k share each round: their centers are the
-columns of one matrix product. Of very many points, a random part is clustered first, and all of them then need few
-rounds. Distances by matrix products are exact enough to assign points; the points are centred first to lose no
-precision to a large mean.
+rows of one matrix product. Of very many points, a random part is clustered first, and all of them then need few rounds.
+In many dimensions all this happens in the first components, and only the last rounds in all dimensions: they end where
+plain Lloyd ends. Distances by matrix products are exact enough to assign points; the points are centred first to lose
+no precision to a large mean.
 """
 
 from __future__ import annotations
