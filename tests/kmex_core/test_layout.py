@@ -1,5 +1,5 @@
 """Who draws the map. The GPU libraries are stand-ins here that take the arguments of the real ones (cuML 26.08, TorchDR
-0.5), since neither runs without a GPU; TorchDR itself is tried where it is installed, on the CPU."""
+0.5); TorchDR itself is tried on the CPU where it is installed."""
 
 from __future__ import annotations
 
