@@ -106,7 +106,7 @@ class PrototypeSpec(Spec):
     squared: bool = True
     metric: str = "euclidean"
     held_out: str = ""
-    method: str = "kmeans-7"
+    method: str = "kmeans-8"
     edits: str = field(default="", metadata={ADDED: True})
 
 
@@ -123,7 +123,7 @@ class SweepSpec(Spec):
     seed: int = 0
     metric: str = "euclidean"
     held_out: str = ""
-    method: str = "sweep-1"
+    method: str = "sweep-2"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class SuggestionSpec(Spec):
     seed: int
     metric: str
     held_out: str
-    method: str = "suggestion-1"
+    method: str = "suggestion-2"
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class PatchSpec(Spec):
     metric: str = "euclidean"
     held_out: str = ""
     blocks: str = "last"
-    method: str = "patches-4"
+    method: str = "patches-5"
 
 
 @dataclass(frozen=True)
