@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,14 +17,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from kmex_core.base.location import SHIPPED_RESULTS
-from kmex_core.base.store import Store
-from kmex_core.data.colours import class_colours
-from kmex_core.models.info import FIRST
-from kmex_core.prototypes.source import KMeans
-from kmex_core.stages.subject import Subject, subject_of
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-PICTURES = Path(__file__).resolve().parent.parent / "app" / "assets" / "home"
+from kmex_core.base.location import SHIPPED_RESULTS  # noqa: E402
+from kmex_core.base.store import Store  # noqa: E402
+from kmex_core.data.colours import class_colours  # noqa: E402
+from kmex_core.models.info import FIRST  # noqa: E402
+from kmex_core.prototypes.source import KMeans  # noqa: E402
+from kmex_core.stages.subject import Subject, subject_of  # noqa: E402
+
+PICTURES = ROOT / "app" / "assets" / "home"
 SIZE = (720, 400)  # of a picture in pixels, twice what it is shown at
 SEEDS = range(5)  # of the curves over the number of prototypes
 ROOMS = ("embeddings", "geometry", "prototypes", "projections", "sweeps", "suggestions")
