@@ -85,23 +85,18 @@ def _files(folder: Path, files: int, backbone: str, side: int, device: str, bloc
     parts = _network(backbone, side)
     parts.encoder.model.to(device)
     parts.head.to(device)
-    total, rounds, batch = len(data.split("train")), [], list[Tensor]()
-    for part in np.array_split(np.arange(total), blocks):
-        size = len(batch[0]) if batch else 0
+    total = len(data.split("train"))
 
-        def bare(part: np.ndarray = part) -> float:
-            return _bare(parts, _of_size(_inputs(data, part), size or 64), device)
+    def rounds(part: np.ndarray) -> dict[str, Callable[[], float]]:
+        return {
+            OURS: lambda: _ours(parts, data, part, device),
+            "the bare loop, batches of 64 in memory": lambda: _bare(parts, _of_size(_inputs(data, part), 64), device),
+            "DataLoader with workers": lambda: _loader(parts, folder, part, side, device),
+        }
 
-        rounds.append(
-            {
-                OURS: lambda part=part: _ours(parts, data, part, device),
-                "the bare loop, batches in memory": bare,
-                "DataLoader with workers": lambda part=part: _loader(parts, folder, part, side, device),
-            }
-        )
     where = f"{total:,} JPEG files of {WIDTH}×{HEIGHT}, {backbone} at {side}×{side}, {_name(device)}"
     _ours(parts, data, np.arange(min(total, 2 * BATCH)), device)  # files are read once before
-    return _rates(where, rounds, total // blocks)
+    return _rates(where, [rounds(part) for part in np.array_split(np.arange(total), blocks)], total // blocks)
 
 
 def _name(device: str) -> str:

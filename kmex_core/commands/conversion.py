@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from kmex_core.commands._arithmetic import Compiled, MixedPrecision, Precision, arithmetic_of
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -23,7 +23,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
-from kmex_core.networks.arithmetic import EXACT, MIXED, Arithmetic
+from kmex_core.networks.arithmetic import EXACT, FLOAT32
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, numbered, per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
@@ -41,12 +41,9 @@ def convert(
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
-    mixed_precision: Annotated[
-        bool,
-        typer.Option(
-            "--mixed-precision", help="Embed with 16-bit floats where torch considers it safe (faster on GPUs)."
-        ),
-    ] = False,
+    precision: Precision = FLOAT32,
+    compiled: Compiled = False,
+    mixed_precision: MixedPrecision = False,
     as_json: Json = False,
 ) -> None:
     """Convert a trained model to a KMEx: k-means per class on its training embedding.
@@ -57,11 +54,15 @@ def convert(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
+        from kmex_core.stages.arithmetic_change import arithmetic_change
+
         started = time.perf_counter()
+        arithmetic = arithmetic_of(precision, compiled, mixed_precision)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         info = subject.info
-        conversion = subject.conversion(KMeans(k, seed, metric), Arithmetic(MIXED) if mixed_precision else EXACT).get()
+        conversion = subject.conversion(KMeans(k, seed, metric), arithmetic).get()
         summary = conversion.summary
+        change = None if arithmetic == EXACT else arithmetic_change(subject, arithmetic)
         return {
             "model": info.name,
             "dataset": info.dataset,
@@ -81,7 +82,12 @@ def convert(
             "coverage_radius": summary.coverage_radius,
             "prototypes": len(conversion.prototypes),
             "seconds": round(time.perf_counter() - started, 3),
-        } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
+            **({} if change is None else {"arithmetic": dataclasses.asdict(change)}),
+        } | about(
+            subject,
+            "" if change is None else change.text,
+            fewer_prototypes(conversion.prototypes, info.class_names, k),
+        )
 
     def show(answer: dict[str, Any]) -> None:
         beside = answer["accuracy_black_box"] is not None

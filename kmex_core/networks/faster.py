@@ -8,6 +8,7 @@ zeros (at 32×32, the last layers of a ResNet); and images are stored with chann
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
 import threading
@@ -113,6 +114,7 @@ def _copied(encoder: nn.Module, example: Tensor) -> tuple[str, nn.Module]:
         graph_module = _traced(encoder)
         _join_batch_norms(graph_module)
         _fold_small(graph_module, example)
+        graph_module.delete_all_unused_submodules()
         graph_module.recompile()
         graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fast = Prepared(graph_module, encoder, tuple(example.shape[1:]))
@@ -192,7 +194,6 @@ def _traced(encoder: nn.Module) -> fx.GraphModule:
         end.args = (tuple(head.args[0] for head in heads if head is not None),)
     graph_module = fx.GraphModule(root, graph)
     graph_module.graph.eliminate_dead_code()
-    graph_module.delete_all_unused_submodules()
     return graph_module
 
 
@@ -240,20 +241,30 @@ class _Shapes(fx.Interpreter):
 class _Folded(nn.Module):
     """A convolution of so few pixels as a product with a matrix."""
 
-    def __init__(self, layer: nn.Conv2d, size: tuple[int, ...]) -> None:
+    def __init__(self, layer: nn.Conv2d, size: tuple[int, ...], result: tuple[int, ...]) -> None:
         super().__init__()
-        basis = torch.eye(math.prod(size), device=layer.weight.device).view(-1, *size)
-        # a pixel at a time through the layer gives the matrix's rows, whatever its stride and padding
-        bias = 0 if layer.bias is None else layer.bias.view(1, -1, 1, 1)
-        rows = layer(basis) - bias
-        self.size = tuple(rows.shape[1:])
-        self.register_buffer("weight", rows.flatten(1).T.contiguous())
-        repeated = None if layer.bias is None else layer.bias.repeat_interleave(math.prod(self.size[1:]))
+        self.size, weight = result, layer.weight
+        matrix = weight.new_zeros(*result, *size)  # (C', h', w', C, h, w)
+        for y, x, v, u in itertools.product(*map(range, (*result[1:], *size[1:]))):
+            # the pixel of the kernel that lies on input pixel (v, u) when output pixel (y, x) is computed
+            row, column = _tap(layer, 0, y, v), _tap(layer, 1, x, u)
+            if row is not None and column is not None:
+                matrix[:, y, x, :, v, u] = weight[:, :, row, column]
+        self.register_buffer("weight", matrix.flatten(0, 2).flatten(1))
+        repeated = None if layer.bias is None else layer.bias.repeat_interleave(math.prod(result[1:]))
         self.register_buffer("bias", repeated)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, h, w) to (N, C', h', w')."""
         return nn.functional.linear(images.flatten(1), self.weight, self.bias).view(-1, *self.size)
+
+
+def _tap(layer: nn.Conv2d, axis: int, result: int, given: int) -> int | None:
+    """The place in the kernel, along an axis, that meets an input pixel for a pixel of the result; None without."""
+    assert not isinstance(layer.padding, str)
+    away = given + layer.padding[axis] - result * layer.stride[axis]
+    place, rest = divmod(away, layer.dilation[axis])
+    return place if rest == 0 and 0 <= place < layer.kernel_size[axis] else None
 
 
 def _fold_small(graph_module: fx.GraphModule, example: Tensor) -> None:
@@ -263,8 +274,10 @@ def _fold_small(graph_module: fx.GraphModule, example: Tensor) -> None:
         given = node.args[0] if len(node.args) == 1 and not node.kwargs else None
         if type(layer) is not nn.Conv2d or layer.groups != 1 or not isinstance(given, fx.Node):
             continue
+        if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+            continue
         size, result = shapes.of.get(given, ())[1:], shapes.of.get(node, ())[1:]
         if len(size) != 3 or math.prod(layer.kernel_size) < WORTH_FOLDING * math.prod(size[1:]):
             continue
         if math.prod(size) * math.prod(result) <= MOST_FOLDED:
-            _put(graph_module, node, _Folded(layer, size))
+            _put(graph_module, node, _Folded(layer, size, result))
