@@ -184,6 +184,21 @@ def below_black_box(geometry: Geometry, summary: Summary) -> str:
     )
 
 
+def drawn_by(projection: Projection) -> str:
+    """What drew an embedding map from how many images, and how far it can be trusted.
+
+    Args:
+        projection: the map.
+    """
+    fitted, train = len(projection.sample), len(projection.train)
+    images = f"all {train:,}" if fitted == train else f"{fitted:,} of the {train:,}"
+    return (
+        f"UMAP ({projection.made_by}) drew the map from {images} training images; everything else is placed among "
+        "them. Its trustworthiness, how far neighbours on it are neighbours in the embedding, is "
+        f"{projection.trustworthiness:.3f} (0 to 1, higher is better)."
+    )
+
+
 def far_from_all(projection: Projection, test: bool) -> str:
     """What the crosses on the embedding map mark.
 

@@ -86,9 +86,8 @@ def shown_rows(projection: Projection, prototypes: Prototypes) -> np.ndarray:
 def _about_map(projection: Projection, shown: int) -> str:
     total, train = len(projection.labels), len(projection.train)
     text = (
-        f"The {train:,} training and {total - train:,} test images, placed by UMAP, and the prototypes over them. The "
-        "map's trustworthiness, how far neighbours on it are neighbours in the embedding, is "
-        f"{projection.trustworthiness:.3f} (0 to 1, higher is better)."
+        f"The {train:,} training and {total - train:,} test images, and the prototypes over them. "
+        f"{claims.drawn_by(projection)}"
     )
     if shown == total:
         return text

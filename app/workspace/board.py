@@ -200,10 +200,11 @@ def rivals(prediction: Prediction, classes: np.ndarray) -> list[int]:
 
 def _place(subject: Subject, z: np.ndarray) -> tuple[Sequence[float] | None, bool]:
     """Where an embedding lands on the map, if that is drawn, and whether it is far from every image there."""
-    from kmex_core.analysis.projection import place, remoteness
+    from kmex_core.analysis.projection import located
 
     artifact = subject.embedding_map()
     if not artifact.exists():
         return None, False
     projection: Any = subject.read(artifact)
-    return place(projection, z)[0].tolist(), bool(remoteness(projection, z)[0] > projection.limit)
+    places, remoteness = located(projection, z)
+    return places[0].tolist(), bool(remoteness[0] > projection.limit)

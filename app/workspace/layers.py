@@ -81,9 +81,10 @@ def prototype_columns(
         embedded: (K, D) the same in the embedding itself.
         parents: (K,) see `parents_of`.
     """
-    from kmex_core.analysis.projection import place, remoteness
+    from kmex_core.analysis.projection import located
 
-    places = np.round(place(projection, embedded).astype(float), 4)
+    places, remoteness = located(projection, embedded)
+    places = np.round(places.astype(float), 4)
     classes = prototypes.classes
     return {
         "x": places[:, 0],
@@ -93,7 +94,7 @@ def prototype_columns(
         "count": prototypes.count,
         "others": prototypes.count_all - prototypes.count,
         "ghost": prototypes.ghost,
-        "far": remoteness(projection, embedded) > projection.limit,
+        "far": remoteness > projection.limit,
         "picture": prototypes.exemplar,
         "place": [prototype_name(p, classes) for p in range(len(classes))],
         "name": list(prototypes.names) or [""] * len(prototypes),

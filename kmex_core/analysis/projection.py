@@ -1,19 +1,17 @@
-"""A map of an embedding in two dimensions: UMAP (McInnes et al. 2018) on a sample, everything else placed among it."""
+"""A map of an embedding in two dimensions: UMAP (McInnes et al. 2018), and further points placed among its images."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 import time
-import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from kmex_core.analysis.few_neighbours import FEW, nearest_of_few
+from kmex_core.analysis.layout import Graph, layout
+from kmex_core.analysis.neighbours import nearest
+from kmex_core.analysis.trustworthiness import Placed, trustworthiness
 from kmex_core.analysis.types import Projection
-from kmex_core.base import compiled
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import ProjectionSpec
@@ -21,10 +19,8 @@ from kmex_core.networks.types import Embeddings
 
 COMPONENTS = 50
 NEIGHBORS = 15
-MIN_DIST = 0.5  # with the usual 0.1 well separated classes shrink to dots; trustworthiness falls by 0.001
-EPOCHS = 200
 JUDGED = 2000
-ROWS = 2048
+ROWS = 16_384
 FEWEST = 5
 HALVINGS = 64
 USUAL = 0.99
@@ -35,17 +31,20 @@ def fit(
     test: Embeddings,
     spec: ProjectionSpec,
     progress: Progress = silent,
+    device: str = "cpu",
 ) -> Projection:
     """Draw the map of an embedding.
 
-    PCA, exact nearest neighbours and UMAP on a stratified sample of the training images; all other images take the mean
-    place of their nearest neighbours in the sample (`place`). Equal seeds give equal maps on one machine.
+    PCA, exact nearest neighbours and UMAP on the training images, or on a stratified sample of more than `spec.sample`;
+    all other images take the mean place of their nearest neighbours among these (`place`). Equal seeds give equal maps
+    on one machine.
 
     Args:
         train: the training split's, finite.
         test: the test split's, finite; it may be empty.
         spec: sample size and seed.
         progress: called between steps; it may raise to cancel.
+        device: a torch device; for who draws the map there see `layout`.
 
     Raises:
         InputError: when there are fewer than 5 training images, or values are not finite.
@@ -57,14 +56,14 @@ def fit(
     started = time.perf_counter()
     random = np.random.default_rng(spec.seed)
     sample = stratified_sample(train.labels, spec.sample, random)
+    fitted = train.z if len(sample) == len(train) else train.z[sample]
     progress(Event("Finding principal components", 0, 1))
-    mean, axes = principal_components(train.z[sample], COMPONENTS, spec.seed)
-    anchors = (train.z[sample] - mean) @ axes.T
-    neighbors = min(NEIGHBORS, len(sample) - 1)
-    index, distance = nearest(anchors, anchors, neighbors)
-    places = _umap(anchors, index, distance, spec, progress)
-    fitted = Projection(
-        train=np.empty((0, 2), np.float32),
+    mean, axes = principal_components(fitted, COMPONENTS, spec.seed)
+    anchors = (fitted - mean) @ axes.T
+    index, distance = nearest(anchors, anchors, min(NEIGHBORS, len(sample) - 1), device, progress)
+    places, made_by = layout(Graph(anchors, index, distance), spec.seed, device, progress)
+    projection = Projection(
+        train=np.empty((len(train), 2), np.float32),
         test=np.empty((0, 2), np.float32),
         sample=sample,
         mean=mean,
@@ -77,81 +76,84 @@ def fit(
         trustworthiness=0.0,
         placed_trustworthiness=None,
         seconds=0.0,
+        made_by=made_by,
     )
     # how far from others is usual: of the fitted images, to the nearest other one
-    own = _remoteness(fitted, train.z[sample], 1)
+    own = np.sqrt(distance[:, 1] ** 2 + _outside(projection, fitted))
     limit = float(np.quantile(own, USUAL))
-    remote = remoteness(fitted, train.z)
-    remote[sample] = own
-    all_train = _place(fitted, places, train.z, progress)
-    all_train[sample] = places
-    all_test = _place(fitted, places, test.z, progress)
-    progress(Event("Judging the map", 0, 1))
-    judged = random.permutation(len(sample))[:JUDGED]
-    rows = random.permutation(len(test))[:JUDGED]
+    remote = np.empty(len(train), dtype=np.float32)
+    projection.train[sample], remote[sample] = places, own
+    others = np.setdiff1d(np.arange(len(train)), sample, assume_unique=True)
+    projection.train[others], remote[others] = located(projection, train.z[others], progress, device)
+    placed, remote_test = located(projection, test.z, progress, device)
+    judge = Placed(fitted, places)
+    rows = random.permutation(len(sample))[:JUDGED]
+    placed_rows = random.permutation(len(test))[:JUDGED]
     return replace(
-        fitted,
-        train=all_train,
-        test=all_test,
-        far=np.concatenate([remote, remoteness(fitted, test.z)]) > limit,
+        projection,
+        test=placed,
+        far=np.concatenate([remote, remote_test]) > limit,
         limit=limit,
-        trustworthiness=_trustworthiness(train.z[sample[judged]], places[judged]),
-        placed_trustworthiness=_trustworthiness(test.z[rows], all_test[rows]) if len(rows) >= FEWEST else None,
+        trustworthiness=trustworthiness(judge, rows, device=device, progress=progress),
+        placed_trustworthiness=trustworthiness(
+            judge, Placed(test.z, placed)[placed_rows], device=device, progress=progress
+        )
+        if len(test)
+        else None,
         seconds=time.perf_counter() - started,
     )
 
 
 def place(projection: Projection, points: np.ndarray) -> np.ndarray:
-    """Where points of the embedding lie on a map.
+    """Where points of the embedding lie on a map, (n, 2) float32: see `located`."""
+    return located(projection, points)[0]
 
-    UMAP's transform without its random refinement: the mean of the places of the nearest fitted images, weighted by
-    UMAP's membership strengths. So a point's place depends on nothing but the point, and takes no time.
+
+def located(
+    projection: Projection, points: np.ndarray, progress: Progress = silent, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the embedding lie on a map, and how remote they are from its images.
+
+    Places are UMAP's transform without its random refinement: the mean of the places of the nearest fitted images,
+    weighted by UMAP's membership strengths. So a point's place depends on nothing but the point, and takes no time.
+
+    Remoteness is √(d² + r²), with d the distance to the nearest fitted image in the map's principal components and r
+    the point's distance from the space that they span: a map shows neither, since it places any point among the fitted
+    images.
 
     Args:
         projection: a fitted map.
         points: (n, D) float32.
+        progress: called between blocks; it may raise to cancel.
+        device: where neighbours of many points are searched.
 
     Returns:
-        (n, 2) float32, within the hull of the map.
+        Places (n, 2) float32, within the hull of the map, and remoteness (n,) float32 ≥ 0, in the embedding's unit.
     """
-    return _place(projection, projection.train[projection.sample], points, silent)
-
-
-def remoteness(projection: Projection, points: np.ndarray) -> np.ndarray:
-    """(n,) how far points of the embedding are from the nearest fitted image, ≥ 0, in the unit of the embedding.
-
-    √(d² + r²), with d the distance in the map's principal components and r the point's distance from the space that
-    they span: a map shows neither, since it places any point among the fitted images.
-
-    Args:
-        projection: a fitted map.
-        points: (n, D) float32.
-    """
-    return _remoteness(projection, points, 0)
-
-
-def _remoteness(projection: Projection, points: np.ndarray, rank: int) -> np.ndarray:
-    """See `remoteness`; to the nearest image with `rank` 0, to the second nearest with 1."""
-    if len(points) == 0:
-        return np.empty(0, dtype=np.float32)
-    centred = points - projection.mean
-    within = centred @ projection.axes.T
-    outside = np.maximum((centred**2).sum(1) - (within**2).sum(1), 0)
-    _, distance = nearest(within, projection.anchors, rank + 1)
-    remote: np.ndarray = np.sqrt(distance[:, rank] ** 2 + outside)
-    return remote
-
-
-def _place(projection: Projection, places: np.ndarray, points: np.ndarray, progress: Progress) -> np.ndarray:
-    neighbors = min(NEIGHBORS, len(places))
-    placed = np.empty((len(points), 2), dtype=np.float32)
+    fitted = projection.train[projection.sample]
+    k = min(NEIGHBORS, len(fitted))
+    places, remote = np.empty((len(points), 2), np.float32), np.empty(len(points), np.float32)
     for start in range(0, len(points), ROWS):
         progress(Event("Placing the other images", start, len(points)))
-        rows = (points[start : start + ROWS] - projection.mean) @ projection.axes.T
-        index, distance = nearest(rows, projection.anchors, neighbors)
-        weight = memberships(distance)
-        placed[start : start + ROWS] = (places[index] * weight[..., None]).sum(1)
-    return placed
+        rows = slice(start, start + ROWS)
+        within = (points[rows] - projection.mean) @ projection.axes.T
+        if len(points) <= FEW:
+            index, distance = nearest_of_few(within, projection.anchors, k)
+        else:
+            index, distance = nearest(within, projection.anchors, k, device)
+        places[rows] = (fitted[index] * memberships(distance)[..., None]).sum(1)
+        remote[rows] = np.sqrt(distance[:, 0] ** 2 + _outside(projection, points[rows]))
+    return places, remote
+
+
+def _outside(projection: Projection, points: np.ndarray) -> np.ndarray:
+    """(n,) float32, the squared distance of points from the space of the map's principal components."""
+    outside = np.empty(len(points), np.float32)
+    for start in range(0, len(points), ROWS):
+        centred = points[start : start + ROWS] - projection.mean
+        within = (centred @ projection.axes.T) ** 2
+        outside[start : start + ROWS] = np.maximum((centred**2).sum(1) - within.sum(1), 0)
+    return outside
 
 
 def memberships(distance: np.ndarray) -> np.ndarray:
@@ -201,77 +203,3 @@ def principal_components(points: np.ndarray, components: int, seed: int) -> tupl
 
     pca = PCA(min(components, *points.shape), random_state=seed).fit(points)
     return pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
-
-
-def nearest(points: np.ndarray, anchors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest anchors of each point: indices (n, k) int64 and exact distances (n, k) float32, ascending."""
-    import torch
-
-    targets = torch.from_numpy(np.ascontiguousarray(anchors))
-    squares = targets.square().sum(1)
-    indices, distances = [], []
-    for start in range(0, len(points), ROWS):
-        rows = torch.from_numpy(np.ascontiguousarray(points[start : start + ROWS]))
-        rough = squares - 2 * rows @ targets.T
-        index = rough.topk(min(k + 8, len(targets)), largest=False).indices
-        exact = (rows[:, None] - targets[index]).square().sum(-1).sqrt()
-        distance, order = exact.sort(dim=1, stable=True)
-        indices.append(index.gather(1, order)[:, :k].numpy())
-        distances.append(distance[:, :k].numpy())
-    return np.concatenate(indices), np.concatenate(distances)
-
-
-class _Epochs(io.StringIO):
-    """Turns the progress bar that umap-learn prints into calls of `progress`."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def write(self, text: str) -> int:
-        if match := re.search(r"(\d+)/(\d+)", text):
-            self._progress(Event("Fitting UMAP", int(match[1]), int(match[2])))
-        return len(text)
-
-
-def _umap(
-    points: np.ndarray,
-    index: np.ndarray,
-    distance: np.ndarray,
-    spec: ProjectionSpec,
-    progress: Progress,
-) -> np.ndarray:
-    progress(Event("Loading UMAP (the first time it is compiled, up to a minute)", 0, 0))
-    with compiled.cache():
-        from umap import UMAP
-
-        return _fitted(UMAP, points, index, distance, spec, progress)
-
-
-def _fitted(
-    umap: Any, points: np.ndarray, index: np.ndarray, distance: np.ndarray, spec: ProjectionSpec, progress: Progress
-) -> np.ndarray:
-    model = umap(
-        n_neighbors=index.shape[1],
-        min_dist=MIN_DIST,
-        n_epochs=EPOCHS,
-        init="pca",
-        random_state=spec.seed,
-        n_jobs=1,
-        precomputed_knn=(index, distance),
-        verbose=True,
-        tqdm_kwds={"file": _Epochs(progress), "mininterval": 0.3},
-    )
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # with a seed and neighbours given, it says what we know: one thread, no transform, a graph in several parts
-        warnings.filterwarnings("ignore", module="umap|sklearn")
-        places = np.asarray(model.fit_transform(points), dtype=np.float32)
-    lost = ~np.isfinite(places).all(1)
-    places[lost] = np.nanmean(places, 0)
-    return places
-
-
-def _trustworthiness(points: np.ndarray, places: np.ndarray) -> float:
-    from sklearn.manifold import trustworthiness
-
-    return float(trustworthiness(points, places, n_neighbors=min(12, (len(points) - 1) // 2)))

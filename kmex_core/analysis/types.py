@@ -21,10 +21,13 @@ class Projection(StoredResult):
         anchors: (S, P) float32, the sample in principal components.
         labels, black_box: (N + M,) int32, true and predicted class of the training images, then of the test images.
         far: (N + M,) bool, images farther from every (other) fitted image than `limit`: their place says little.
-        limit: the 99% quantile of the fitted images' distance to the nearest other one, see `projection.remoteness`.
-        trustworthiness: 0…1, of the fitted images: how far neighbours on the map are neighbours in the embedding.
-        placed_trustworthiness: 0…1, the same of test images among themselves, which were placed; None without any.
+        limit: the 99% quantile of the fitted images' distance to the nearest other one, see `projection.located`.
+        trustworthiness: 0…1, how far neighbours on the map are neighbours in the embedding: of 2,000 fitted images,
+            whose neighbours are searched among all fitted ones.
+        placed_trustworthiness: 0…1, the same of 2,000 test images, which were placed, among the fitted images; None
+            without any.
         seconds: how long it took.
+        made_by: the library that drew it, with its version.
     """
 
     train: np.ndarray
@@ -40,3 +43,4 @@ class Projection(StoredResult):
     trustworthiness: float
     placed_trustworthiness: float | None
     seconds: float
+    made_by: str = "umap-learn"

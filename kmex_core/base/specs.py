@@ -178,13 +178,13 @@ class DivergenceSpec(Spec):
 
 @dataclass(frozen=True)
 class ProjectionSpec(Spec):
-    """What an embedding map depends on: an embedding (by key), how many images UMAP is fitted on, seed."""
+    """What an embedding map depends on: an embedding (by key), how many images UMAP is fitted on at most, seed."""
 
     kind: ClassVar[str] = "ProjectionSpec"
     embedding: str
-    sample: int = 10_000
+    sample: int = 60_000
     seed: int = 0
-    method: str = "umap-2"
+    method: str = "umap-3"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kmex_core.base.specs import ProjectionSpec
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 def project(
     model: ModelName,
     sample: Annotated[
-        int, typer.Option(min=5, help="Number of training images to fit UMAP on; the others are placed afterwards.")
-    ] = 10_000,
+        int, typer.Option(min=5, help="Training images to fit UMAP on at most; any others are placed afterwards.")
+    ] = ProjectionSpec("").sample,
     seed: Seed = 0,
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
@@ -52,13 +53,15 @@ def project(
             "test_images": len(projection.test),
             "trustworthiness": projection.trustworthiness,
             "placed_trustworthiness": projection.placed_trustworthiness,
+            "made_by": projection.made_by,
             "seconds": round(projection.seconds, 3),
         } | about(subject)
 
     def show(answer: dict[str, Any]) -> None:
+        trust = f"trustworthiness {answer['trustworthiness']:.3f} (0 to 1, higher is better)"
         print(
-            f"Embedding map of '{answer['model']}': UMAP on {answer['sample']:,} training images, "
-            f"{answer['seconds']:.1f} s, trustworthiness {answer['trustworthiness']:.3f} (0 to 1, higher is better)."
+            f"Embedding map of '{answer['model']}': UMAP on {answer['sample']:,} of {answer['train_images']:,} "
+            f"training images ({answer['made_by']}), {answer['seconds']:.1f} s, {trust}."
         )
 
     answer_with(as_json, work, show)

@@ -1,4 +1,4 @@
-"""The embedding map of a model: UMAP fitted on a sample of its embedding, all other points placed by transform."""
+"""The embedding map of a model: UMAP fitted on its training images, all other points placed by transform."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from kmex_core.analysis.types import Projection
 from kmex_core.base.artifact import Artifact
+from kmex_core.base.devices import checked_device
 from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec, ProjectionSpec
 from kmex_core.networks.types import Embeddings
@@ -16,12 +17,12 @@ SAMPLE = ProjectionSpec("").sample
 
 
 class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
-    """A model's embedding in two dimensions (tens of seconds).
+    """A model's embedding in two dimensions (up to a minute).
 
     Args:
         bound: the model and its data.
         train, test: the embeddings of both splits.
-        sample: how many training images UMAP is fitted on; the others are placed among them.
+        sample: how many training images UMAP is fitted on at most; the others are placed among them.
         seed: equal seeds give equal embedding maps.
     """
 
@@ -51,7 +52,7 @@ class EmbeddingMap(Artifact[ProjectionSpec, Projection]):
         from kmex_core.analysis import projection
 
         train, test = self._bound.read(self._train), self._bound.read(self._test)
-        return projection.fit(train, test, self.spec, self.progress)
+        return projection.fit(train, test, self.spec, self.progress, checked_device(self._bound.device))
 
     def pack(self, result: Projection) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {"measured": result.to_description(), "model": self._bound.info.name}

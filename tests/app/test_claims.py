@@ -283,8 +283,8 @@ def test_what_is_lost_to_the_black_box_is_said_from_half_a_point_on() -> None:
     assert "metric reaches" not in claims.below_black_box(geometry, summary(accuracy_kmex=0.88, accuracy_black_box=0.9))
 
 
-def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
-    drawn = Projection(
+def projection_of() -> Projection:
+    return Projection(
         train=np.zeros((4, 2)),
         test=np.zeros((2, 2)),
         sample=np.arange(4),
@@ -298,7 +298,20 @@ def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
         trustworthiness=1,
         placed_trustworthiness=None,
         seconds=0,
+        made_by="umap-learn 0.5",
     )
+
+
+def test_what_drew_the_map_is_named_with_how_many_images() -> None:
+    drawn = projection_of()
+    words = claims.drawn_by(drawn)
+    assert words.startswith("UMAP (umap-learn 0.5) drew the map from all 4 training images; everything else is placed")
+    assert "is 1.000 (0 to 1" in words
+    assert "from 3 of the 4 training" in claims.drawn_by(dataclasses.replace(drawn, sample=np.arange(3)))
+
+
+def test_what_the_crosses_on_the_map_mark_is_counted() -> None:
+    drawn = projection_of()
     assert "1 of 4 images" in claims.far_from_all(drawn, test=False)
     assert "3 of 6 images" in claims.far_from_all(drawn, test=True)
 

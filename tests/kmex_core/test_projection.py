@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kmex_core.analysis import projection
+from kmex_core.analysis import neighbours, projection
+from kmex_core.analysis.few_neighbours import nearest_of_few
+from kmex_core.analysis.trustworthiness import Placed, trustworthiness
 from kmex_core.analysis.types import Projection
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import ProjectionSpec
@@ -38,6 +40,20 @@ def test_the_map_keeps_neighbours_and_places_what_it_was_not_fitted_on(drawn: Pr
         assert (nearest == classes).mean() > 0.99
     assert drawn.trustworthiness > 0.7
     assert drawn.placed_trustworthiness is not None
+
+
+def test_all_training_images_are_fitted_up_to_the_sample_size() -> None:
+    train, test = blobs(60), blobs(10, 1)
+    made = projection.fit(train, test, ProjectionSpec("x"))
+    assert ProjectionSpec("x").sample == 60_000
+    np.testing.assert_array_equal(made.sample, np.arange(60))
+    assert made.made_by.startswith("umap-learn 0.5")
+    judged = trustworthiness(Placed(train.z, made.train), np.arange(60))
+    assert made.trustworthiness == pytest.approx(judged, abs=1e-12)
+    # test images are judged by their neighbours among the fitted images
+    assert made.placed_trustworthiness == pytest.approx(
+        trustworthiness(Placed(train.z, made.train), Placed(test.z, made.test)), abs=1e-12
+    )
 
 
 def test_equal_seeds_give_equal_maps(drawn: Projection) -> None:
@@ -89,10 +105,39 @@ def test_memberships_sum_to_one_and_fall_with_distance(k: int) -> None:
 def test_nearest_against_a_full_sort() -> None:
     random = np.random.default_rng(0)
     points, anchors = (random.normal(size=(n, 12)).astype(np.float32) for n in (40, 200))
-    index, distance = projection.nearest(points, anchors, 7)
+    index, distance = neighbours.nearest(points, anchors, 7)
     full = np.sqrt(((points[:, None].astype(float) - anchors) ** 2).sum(-1))
     np.testing.assert_array_equal(index, full.argsort(1)[:, :7])
     np.testing.assert_allclose(distance, np.sort(full, axis=1)[:, :7], rtol=1e-5)
+
+
+def test_neighbours_do_not_depend_on_how_the_search_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    anchors = random.normal(size=(301, 12)).astype(np.float32)  # no multiple of a group
+    anchors[200:250] = anchors[50:100]  # equally near ones, of which the first counts
+    points = np.concatenate([anchors, random.normal(size=(99, 12)).astype(np.float32)])
+    index, distance = neighbours.nearest(points, anchors, 15)
+    monkeypatch.setattr(neighbours, "BLOCK", 7 * 320)
+    seen: list[int] = []
+    again = neighbours.nearest(points, anchors, 15, progress=lambda event: seen.append(event.done))
+    assert seen[:3] == [0, 7, 14]
+    np.testing.assert_array_equal(again[0], index)
+    np.testing.assert_array_equal(again[1], distance)
+    full = ((points[:, None].astype(float) - anchors) ** 2).sum(-1).argsort(1, kind="stable")
+    np.testing.assert_array_equal(index, full[:, :15])
+    without_torch = nearest_of_few(points, anchors, 15)
+    np.testing.assert_array_equal(without_torch[0], index)
+    np.testing.assert_allclose(without_torch[1], distance, rtol=1e-5, atol=1e-6)
+    few = neighbours.nearest(points, anchors[:6], 6)
+    np.testing.assert_array_equal(np.sort(few[0], axis=1), np.tile(np.arange(6), (400, 1)))
+
+
+def test_a_search_can_be_cancelled() -> None:
+    def stop(event: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        neighbours.nearest(np.ones((9, 2), np.float32), np.ones((9, 2), np.float32), 3, progress=stop)
 
 
 def test_the_sample_has_every_class_in_proportion() -> None:
@@ -136,5 +181,5 @@ def test_points_far_from_every_image_are_marked_wherever_they_land() -> None:
     apart = np.linalg.norm(z[:, None] - z, axis=2) + np.diag(np.full(len(z), np.inf))
     assert drawn.limit == pytest.approx(np.quantile(apart.min(1), 0.99), rel=0.02)
     assert drawn.far[drawn.sample].sum() == 3  # 1% of 300
-    assert (projection.remoteness(drawn, far) > drawn.limit).all()
-    assert (projection.remoteness(drawn, train.z[drawn.sample]) < 0.05 * drawn.limit).all()
+    assert (projection.located(drawn, far)[1] > drawn.limit).all()
+    assert (projection.located(drawn, train.z[drawn.sample])[1] < 0.05 * drawn.limit).all()

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from app import read
+from app import claims, read
 from app.claims.header import header_numbers
 from app.components.shared.downloads import show_download
 from app.components.shared.title import PRODUCT
@@ -79,7 +79,7 @@ def _show_tables(chosen: Selection, projection: Projection) -> None:
         "Images on the map (CSV)",
         lambda: table_csv(projection_table(projection, names, images, predicted)),
         f"{chosen.model.name}-map.csv",
-        "Every image with its class, the predictions and its position.",
+        f"Every image with its class, the predictions and its position. {markdown(claims.drawn_by(projection))}",
     )
     show_download(
         "Prototypes on the map (CSV)",
