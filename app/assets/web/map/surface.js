@@ -3,10 +3,11 @@
 
 import { penOf } from '../dom.js';
 import { Palette, parsed } from './colour.js';
+import { Pace } from './detail.js';
+import { fit, looks } from './dots.js';
 import { Frame } from './geometry.js';
-import { has } from './mask.js';
 import { paint } from './painting.js';
-import { HIDDEN, PALE, STRONG, fit, scatterOn } from './scatter.js';
+import { scatterOn } from './scatter.js';
 import { between } from './steps.js';
 
 /** @typedef {import('./geometry.js').Point} Point */
@@ -15,9 +16,6 @@ import { between } from './steps.js';
 
 const STILL = 150; // milliseconds after a move, after which all dots are drawn again
 const GLIDE = 150; // milliseconds
-const SLOW = 45; // milliseconds of a frame, from which on fewer dots are drawn while the map moves
-const FAST = 22;
-const LEAST = 0.02; // of all dots
 
 const isCalm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
@@ -39,10 +37,11 @@ export class Surface {
     this.scene = null;
     /** @type {Shown | null} */
     this.shown = null; // whose dots are drawn
-    this.part = 1; // of the dots, while the map moves
+    this.pace = new Pace();
     this.moved = -Infinity; // when it last did
     this.glide = { from: /** @type {Point[]} */ ([]), start: -Infinity };
     this.dots = false; // whether they are to be drawn
+    this.things = false; // and whether what is over them is
     this.asked = 0; // for a frame
     this.still = 0;
     this.dark = matchMedia('(prefers-color-scheme: dark)');
@@ -61,11 +60,7 @@ export class Surface {
   paintDots(given) {
     this.shown = given;
     const { cloud, paint: colouring, shown, selected } = given;
-    const look = new Uint8Array(cloud.total).fill(STRONG);
-    for (let i = 0; i < cloud.total && (shown || selected); i += 1) {
-      if (shown && !has(shown, i)) look[i] = HIDDEN;
-      else if (selected && !has(selected, i)) look[i] = PALE;
-    }
+    const look = looks(cloud.total, shown, selected);
     const colours = colouring.colours.map((colour) => parsed(this.palette.colour(colour)));
     this.scatter.paint({ colours, category: colouring.category, look });
     this.refresh(true);
@@ -95,15 +90,25 @@ export class Surface {
   /** @param {boolean} dots whether they are drawn anew, too */
   refresh(dots) {
     this.dots ||= dots;
+    this.things = true;
+    this.ask();
+  }
+
+  ask() {
     this.asked ||= requestAnimationFrame((now) => this.draw(now));
   }
 
-  /** @param {number} now */
-  draw(now) {
+  /**
+   * @param {number} now
+   * @param {number} [most] dots that there is time for
+   */
+  draw(now, most = this.pace.dots) {
     this.asked = 0;
     if (!this.scene || !this.root.isConnected) return;
-    if (this.palette.isNew() && this.shown) this.paintDots(this.shown);
-    if (this.dots) this.drawDots(now);
+    if (this.things && this.palette.isNew() && this.shown) this.paintDots(this.shown);
+    if (this.dots) this.drawDots(now, most);
+    if (!this.things) return;
+    this.things = false;
     this.drawOver(now, this.scene);
     if (now < this.glide.start + GLIDE) this.refresh(false);
     this.drawn();
@@ -111,24 +116,30 @@ export class Surface {
 
   drawNow() {
     this.dots = true;
-    this.draw(performance.now());
+    this.things = true;
+    this.draw(performance.now(), Infinity);
   }
 
-  /** @param {number} now */
-  drawDots(now) {
+  /**
+   * @param {number} now
+   * @param {number} most dots that there is time for
+   */
+  drawDots(now, most) {
     this.dots = false;
     const isMoving = performance.now() - this.moved < STILL;
-    this.scatter.draw(this.frame, isMoving ? this.part : 1);
+    const { drawn, isDone } = this.scatter.draw(this.frame, { most, isMoving });
     clearTimeout(this.still);
-    if (!isMoving) return;
-    if (this.part < 1) this.still = window.setTimeout(() => this.refresh(true), STILL);
-    requestAnimationFrame((next) => this.judge(next - now));
+    this.root.dataset.dots = isDone ? 'all' : 'some'; // for tests
+    if (drawn) requestAnimationFrame((next) => this.pace.judge(next - now, drawn));
+    if (isDone) return;
+    if (isMoving) this.still = window.setTimeout(() => this.more(), STILL);
+    else this.more();
   }
 
-  /** @param {number} took milliseconds from one frame to the next */
-  judge(took) {
-    if (took > SLOW) this.part = Math.max(LEAST, 0.6 * this.part);
-    else if (took < FAST) this.part = Math.min(1, 1.1 * this.part);
+  /** More of the dots, where a frame had no time for all. */
+  more() {
+    this.dots = true;
+    this.ask();
   }
 
   /**
