@@ -27,7 +27,7 @@ AXES = {"images": "images", "dimensions": "dimensions", "k": "prototypes per cla
 class Size:
     """Of one embedding: N images, D dimensions, prototypes per class, classes."""
 
-    images: int = 20_000
+    images: int = 12_000
     dimensions: int = 512
     k: int = 20
     classes: int = 10
@@ -42,24 +42,26 @@ class Plan:
         axes: the sizes of each axis.
         mapped: images of the embedding maps.
         pictures: images through each network: backbone, side, how many.
-        rows: of the sharded embeddings.
+        rows: of the sharded embeddings, which have `parts_classes` classes.
+        parts_classes: a coreset takes as long for a small class as for a large one.
         patience: seconds after which a measurement is not repeated.
     """
 
     base: Size = Size()
     axes: tuple[tuple[str, tuple[int, ...]], ...] = (
-        ("images", (5_000, 10_000, 20_000, 40_000, 80_000)),
+        ("images", (3_000, 6_000, 12_000, 24_000, 48_000)),
         ("dimensions", (64, 128, 256, 512)),
         ("k", (5, 10, 20, 40)),
-        ("classes", (5, 10, 50, 200)),
+        ("classes", (5, 10, 50)),
     )
-    mapped: tuple[int, ...] = (5_000, 10_000, 20_000)
+    mapped: tuple[int, ...] = (3_000, 6_000, 12_000)
     pictures: tuple[tuple[str, int, tuple[int, ...]], ...] = (
         ("resnet20", 32, (500, 1000, 2000)),
         ("resnet34", 32, (250, 500, 1000)),
         ("resnet18", 224, (32, 64, 128)),
     )
     rows: tuple[int, ...] = (40_000, 80_000, 160_000)
+    parts_classes: int = 2
     patience: float = 4.0
 
 
@@ -253,14 +255,17 @@ def _sharded(plan: Plan) -> Iterator[dict[str, Any]]:
     """An embedding in parts on disk: writing, reading, and sweeps of whole classes and by coresets."""
     with tempfile.TemporaryDirectory() as name:
         for count in plan.rows:
-            folder, size = Path(name) / str(count), replace(plan.base, images=count)
+            folder, size = Path(name) / str(count), replace(plan.base, images=count, classes=plan.parts_classes)
             yield _timed("writing in parts", "images", count, size, _writing(folder, size), 0)
             yield _timed("reading in parts", "images", count, size, partial(_read, folder), 0)
+            last = count in plan.rows[-2:]
             for step, limit in (("sweep in parts", WHOLE), ("sweep in parts, by coresets", 0)):
+                if not (limit or last):
+                    continue
                 work = partial(_sweep_in_parts, folder, size.k, limit)
                 row = _timed(step, "images", count, size, work, 0)
                 yield row | ({} if limit else {"loss": float(f"{_loss(folder):.3g}")})
-                if count in plan.rows[-2:]:
+                if last:
                     taken = memory(partial(_sweep_warmed, folder, size.k, limit))
                     yield _memory_row(step, size, taken, in_parts=True)
             on_disk = sum(part.stat().st_size for part in folder.glob("*.parquet"))

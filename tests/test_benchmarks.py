@@ -15,7 +15,7 @@ import scipy.stats
 import torch
 
 from benchmarks import __main__ as main
-from benchmarks import gpu, growth, parts, relevance, report, results, rivals, scale, timing
+from benchmarks import extraction, gpu, growth, parts, relevance, report, results, rivals, scale, timing
 from benchmarks.timing import Taken, alternated, compared, ratio
 from tests.helpers.paths import ROOT
 
@@ -308,12 +308,20 @@ def test_a_sweep_in_parts_is_measured_with_and_without_coresets(tmp_path: Path) 
     assert scale._loss(tmp_path / "few") >= 0
 
 
-def test_what_a_graphics_card_does_is_measured_without_one(tmp_path: Path) -> None:
+def test_what_a_graphics_card_does_is_measured_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def photos(*values: Any) -> list[dict[str, Any]]:  # a test of extraction runs it
+        asked.append(values)
+        return [{"what": "JPEG files", "median": 1.0, "unit": "images/s"}]
+
+    monkeypatch.setattr(extraction, "on_gpu", photos)
     sizes = gpu.Sizes(
         "resnet20", "resnet20", arrays=8, side=16, files=4, photo_side=16, batch=4, images=60, dimensions=4, pair=20,
         ks=(2,), reach=2, maps=2, trained=8, kinds=("blackbox", "flint"), rounds=1,
     )  # fmt: skip
     rows = gpu.measure(sizes, "cpu", tmp_path)
+    assert asked == [(4, "cpu", "resnet20", 16)]
     kept = json.loads((tmp_path / "gpu-cpu.json").read_text())
     assert kept["machine"]["device"] == "CPU"
     assert [row["what"] for row in kept["rows"]] == [row["what"] for row in rows]
