@@ -86,7 +86,7 @@ def sample_size(embedding: ShardedEmbedding, memory: int) -> int:
 
 
 class JoinedEmbedding(Artifact[EmbeddingSpec, Embeddings]):
-    """The embedding of a split in one piece, from its parts; of a training split that does not fit, a sample of it.
+    """The embedding of a split in one piece, from its parts; of one that does not fit into memory, a sample.
 
     Args:
         subject: the model and its data.
@@ -104,28 +104,20 @@ class JoinedEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         sharded = self._subject.sharded(self._split, self._how)
         return sample_size(sharded, self._subject.memory)
 
+    @property
+    def _whole(self) -> bool:
+        return self._size == self._subject.sharded(self._split, self._how).rows
+
     @cached_property
     def spec(self) -> EmbeddingSpec:
         spec = SplitEmbedding(self._subject, self._split, self._how).spec
-        if self._size == self._subject.sharded(self._split, self._how).rows:
+        if self._whole:
             return spec
         return dataclasses.replace(spec, split=f"{self._split}, a sample of {self._size}")
 
     def get(self) -> Embeddings:
-        """The rows, from the store or joined now.
-
-        Raises:
-            InputError: when another split than the training split does not fit into memory; see `sharded_split`.
-        """
-        sharded = self._subject.sharded(self._split, self._how)
-        if self._size == sharded.rows:
-            return super().get()
-        if self._split != "train":
-            raise InputError(
-                f"The {self._split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
-                "--embeddings with --held-out, which measures it part by part."
-            )
-        return self.make()
+        """The rows, from the store or joined now; a sample is not stored."""
+        return super().get() if self._whole else self.make()
 
     def make(self) -> Embeddings:
         return self._subject.sharded(self._split, self._how).sample(self._size, 0).embeddings
@@ -156,9 +148,17 @@ class ShardedConversion(ModelConversion):
         """Find the prototypes.
 
         Raises:
-            InputError: see `clustering.clustered`.
+            InputError: when another split than the training split does not fit into memory; see
+                `clustering.clustered`.
         """
         subject, source = self._subject, self._kmeans
+        for split in subject.data.splits:
+            sharded = subject.sharded(split, self._how)
+            if split != "train" and sample_size(sharded, subject.memory) < sharded.rows:
+                raise InputError(
+                    f"The {split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or --embeddings "
+                    "with --held-out, which measures it part by part, as sweep does."
+                )
         train = subject.sharded("train", self._how)
         started, embedded = time.perf_counter(), self._embedded
         rows, test = subject.read(embedded.train), subject.read(embedded.test)
