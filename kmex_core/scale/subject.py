@@ -156,8 +156,8 @@ class ShardedConversion(ModelConversion):
             sharded = subject.sharded(split, self._how)
             if split != "train" and sample_size(sharded, subject.memory) < sharded.rows:
                 raise InputError(
-                    f"The {split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or --embeddings "
-                    "with --held-out, which measures it part by part, as sweep does."
+                    f"The {split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
+                    "--embeddings with --held-out, which measures it part by part, as sweep does."
                 )
         train = subject.sharded("train", self._how)
         started, embedded = time.perf_counter(), self._embedded
