@@ -71,10 +71,10 @@ def convert(
 
     def work(bar: Bar) -> dict[str, Any]:
         started = time.perf_counter()
-        arithmetic = arithmetic_of(precision, compiled, mixed_precision)
         check_one(model, embeddings, held_out)
         if embeddings:
             return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, [seed], engine, address, bar)
+        arithmetic = arithmetic_of(precision, compiled, mixed_precision)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         with on_engine([subject], engine, address, data_root, skip_broken) as (used,):
             answer = _answer(used, KMeans(k, seed, metric), arithmetic)

@@ -132,7 +132,7 @@ class Ray:
                 ray.init(address=self._address, **options)
             else:
                 size = {} if self._processors is None else {"num_cpus": self._processors}
-                ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE, **size, **options)
+                ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE, **size, **options)
         except (ImportError, ValueError, OSError, OverflowError, RuntimeError, AssertionError) as error:
             where = f"There is no Ray cluster at '{self._address}'" if self._address else "Ray could not be started"
             raise InputError(
@@ -218,8 +218,12 @@ def _result(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, KMExError):
+        if isinstance(cause, KMExError | MemoryError | OSError):
             raise cause from error
+        if isinstance(cause, ImportError):
+            raise KMExError(
+                f"A worker lacks a package ({cause}). Install the same version of KMEx Explorer on every machine."
+            ) from error
         raise
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         raise KMExError(
@@ -228,7 +232,7 @@ def _result(ray: Any, reference: Any) -> Any:
         ) from error
     except ray.exceptions.RayError as error:
         raise KMExError(
-            f"The Ray cluster failed ({str(error).splitlines()[0]}). What is done is kept: run the command again."
+            f"The Ray cluster failed ({type(error).__name__}). What is done is kept: run the command again."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from kmex_core.stages.subject import Subject, subject_of
 
 PARTS = 64  # of an embedding that is not large, so that there is work for several machines
 LEAST_ROWS = 8 * BATCH
+COLUMNS = ("z", "labels", "black_box")
 
 
 @dataclass(frozen=True)
@@ -208,15 +210,21 @@ def opened(images: Images) -> Subject:
 
 def _embedded(subject: Subject, images: Images, rows: np.ndarray) -> Embeddings:
     """Some images through the network, in the batches in which all of them would go through it."""
-    from kmex_core.networks.extraction import extract
+    from kmex_core.data.network_input import normalise
+    from kmex_core.networks.extraction import stream
 
-    network = subject.network
-    batches = ((inputs, labels) for _, inputs, labels in subject.inputs(images.split, BATCH, rows))
-    return extract(
-        network.encoder,
-        network.head,
-        batches,
-        len(rows),
-        checked_device(subject.device),
-        images.arithmetic,
-    )
+    network, preprocessing = subject.network, subject.info.preprocessing
+    total = len(subject.data.split(images.split))
+    with contextlib.closing(subject.data.batches(images.split, BATCH, rows, preprocessing)) as batches:
+        parts = stream(
+            network.encoder,
+            network.head,
+            batches,
+            total,
+            checked_device(subject.device),
+            images.arithmetic,
+            lambda pixels: normalise(pixels, preprocessing),
+        )
+        with contextlib.closing(parts):
+            found = list(parts)
+    return Embeddings(*(np.concatenate([getattr(part, name) for part in found]) for name in COLUMNS))

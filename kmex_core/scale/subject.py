@@ -12,10 +12,12 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec
 from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
@@ -83,48 +85,49 @@ def sample_size(embedding: ShardedEmbedding, memory: int) -> int:
     return embedding.rows if embedding.rows * row <= memory else min(embedding.rows, SAMPLE, max(1, memory // row))
 
 
-class JoinedEmbedding(SplitEmbedding):
-    """The embedding of a split in one piece, from its parts; of a training split that does not fit, a sample of it.
+class JoinedEmbedding(Artifact[EmbeddingSpec, Embeddings]):
+    """The embedding of a split in one piece, from its parts; of one that does not fit into memory, a sample.
 
     Args:
         subject: the model and its data.
         split, arithmetic: see `SplitEmbedding`.
     """
 
+    room = SplitEmbedding.room
+
     def __init__(self, subject: ShardedSubject, split: str, arithmetic: Arithmetic = EXACT) -> None:
-        super().__init__(subject, split, arithmetic)
-        self._subject, self._arithmetic = subject, arithmetic
+        super().__init__(subject.store, subject.progress)
+        self._subject, self._split, self._how = subject, split, arithmetic
 
     @cached_property
     def _size(self) -> int:
-        sharded = self._subject.sharded(self._split, self._arithmetic)
+        sharded = self._subject.sharded(self._split, self._how)
         return sample_size(sharded, self._subject.memory)
+
+    @property
+    def _whole(self) -> bool:
+        return self._size == self._subject.sharded(self._split, self._how).rows
 
     @cached_property
     def spec(self) -> EmbeddingSpec:
-        spec = SplitEmbedding(self._subject, self._split, self._arithmetic).spec
-        if self._size == self._subject.sharded(self._split, self._arithmetic).rows:
+        spec = SplitEmbedding(self._subject, self._split, self._how).spec
+        if self._whole:
             return spec
         return dataclasses.replace(spec, split=f"{self._split}, a sample of {self._size}")
 
     def get(self) -> Embeddings:
-        """The rows, from the store or joined now.
-
-        Raises:
-            InputError: when another split than the training split does not fit into memory; see `sharded_split`.
-        """
-        sharded = self._subject.sharded(self._split, self._arithmetic)
-        if self._size == sharded.rows:
-            return Artifact.get(self)
-        if self._split != "train":
-            raise InputError(
-                f"The {self._split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
-                "--embeddings with --held-out, which measures it part by part."
-            )
-        return self.make()
+        """The rows, from the store or joined now; a sample is not stored."""
+        return super().get() if self._whole else self.make()
 
     def make(self) -> Embeddings:
-        return self._subject.sharded(self._split, self._arithmetic).sample(self._size, 0).embeddings
+        return self._subject.sharded(self._split, self._how).sample(self._size, 0).embeddings
+
+    def pack(self, result: Embeddings) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {}
+
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
+        return SplitEmbedding.unpack(arrays, description)
 
 
 class ShardedConversion(ModelConversion):
@@ -139,16 +142,24 @@ class ShardedConversion(ModelConversion):
     def __init__(self, subject: ShardedSubject, source: KMeans, arithmetic: Arithmetic) -> None:
         embedded, geometry = subject._embedded(arithmetic), subject.geometry(arithmetic)
         super().__init__(subject, source, embedded, geometry, suggestion=subject.suggestion(source.metric))
-        self._subject, self._kmeans, self._arithmetic = subject, source, arithmetic
+        self._subject, self._kmeans, self._how = subject, source, arithmetic
 
     def make(self) -> Conversion:
         """Find the prototypes.
 
         Raises:
-            InputError: see `clustering.clustered`.
+            InputError: when another split than the training split does not fit into memory; see
+                `clustering.clustered`.
         """
         subject, source = self._subject, self._kmeans
-        train = subject.sharded("train", self._arithmetic)
+        for split in subject.data.splits:
+            sharded = subject.sharded(split, self._how)
+            if split != "train" and sample_size(sharded, subject.memory) < sharded.rows:
+                raise InputError(
+                    f"The {split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
+                    "--embeddings with --held-out, which measures it part by part, as sweep does."
+                )
+        train = subject.sharded("train", self._how)
         started, embedded = time.perf_counter(), self._embedded
         rows, test = subject.read(embedded.train), subject.read(embedded.test)
         validation = None if embedded.validation is None else subject.read(embedded.validation)
