@@ -73,8 +73,8 @@ def at_k(sweep: ShardedSweep, k: int) -> str:
     )
     if has_agreement(sweep):
         sentence += f", and the class that the black box predicts for **{sweep.agreement[number]:.1%}**"
-    shown = "No prototype is a ghost" if not ghosts else f"{ghosts:,} {'is a ghost' if ghosts == 1 else 'are ghosts'}"
-    return f"{sentence}. {shown}."
+    which = {0: "No prototype is a ghost", 1: "One prototype is a ghost"}
+    return f"{sentence}. {which.get(ghosts, f'{ghosts:,} prototypes are ghosts')}."
 
 
 def has_agreement(sweep: ShardedSweep) -> bool:
