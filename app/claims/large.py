@@ -87,5 +87,6 @@ def density(found: TileMap) -> str:
     return (
         f"UMAP was fitted on {found.sample:,} images, of each class in proportion (trustworthiness "
         f"{found.trustworthiness:.3f}; 1 is best); each of the {found.rows:,} images is placed among those nearest to "
-        "it. A bin counts the images at its place and shows one of them. Distances between groups say little."
+        "it, so chains of dots between groups are images with neighbours in both. A bin counts the images at its place "
+        "and shows one of them. Distances between groups say little."
     )
