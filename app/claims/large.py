@@ -73,8 +73,8 @@ def at_k(sweep: ShardedSweep, k: int) -> str:
     )
     if has_agreement(sweep):
         sentence += f", and the class that the black box predicts for **{sweep.agreement[number]:.1%}**"
-    shown = "No prototype is a ghost" if not ghosts else f"{ghosts:,} {'is a ghost' if ghosts == 1 else 'are ghosts'}"
-    return f"{sentence}. {shown}."
+    which = {0: "No prototype is a ghost", 1: "One prototype is a ghost"}
+    return f"{sentence}. {which.get(ghosts, f'{ghosts:,} prototypes are ghosts')}."
 
 
 def has_agreement(sweep: ShardedSweep) -> bool:
@@ -87,5 +87,6 @@ def density(found: TileMap) -> str:
     return (
         f"UMAP was fitted on {found.sample:,} images, of each class in proportion (trustworthiness "
         f"{found.trustworthiness:.3f}; 1 is best); each of the {found.rows:,} images is placed among those nearest to "
-        "it. A bin counts the images at its place and shows one of them. Distances between groups say little."
+        "it, so chains of dots between groups are images with neighbours in both. A bin counts the images at its place "
+        "and shows one of them. Distances between groups say little."
     )

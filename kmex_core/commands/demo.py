@@ -34,7 +34,7 @@ def demo(
             min=0,
             metavar="ROWS",
             help="Instead, generate a sharded embedding of so many images (64 dimensions, 10 classes), with prototypes "
-            "and density map, for the page Large embeddings. A million take about a minute and 0.25 GB.",
+            "and density map, for the page Large embeddings. A million take a minute or two and 0.25 GB.",
         ),
     ] = 0,
     device: Device = "",
