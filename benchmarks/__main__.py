@@ -21,6 +21,7 @@ from benchmarks import (
     memory,
     metrics,
     pages,
+    start,
     sweep,
 )
 from kmex_core.base.files import write_bytes
@@ -29,6 +30,7 @@ from kmex_core.base.provenance import versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ALL = {
+    "start": start.measure,
     "pages": pages.measure,
     "load": load.measure,
     "map": map.measure,
