@@ -17,8 +17,15 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from app.selection import KS
+from app.spare_memory import REST
 from benchmarks.browser import WAIT, new_page, opened
 from benchmarks.pages import ADDRESS, PORT, ROOT, row, until_up
+from kmex_core.base import jobs
+from kmex_core.base.store import Store
+from kmex_core.models import catalogue as models
+from kmex_core.prototypes.source import KMeans
+from kmex_core.stages.subject import Subject, dataset_of
 
 RUNS = 5
 BARE = "import streamlit as st\nst.html('<p class=first>1</p>')\n"
@@ -44,7 +51,16 @@ def measure() -> list[dict[str, Any]]:
     """All of it, in about four minutes."""
     with tempfile.TemporaryDirectory(prefix="kmex-start-") as name, opened() as browser:
         here = Path(name)
+        _warm(Store(here / "store"))
         return [*_commands(here), *_starts(browser, here), *_memory(browser, here), *_first_visit(browser, here)]
+
+
+def _warm(store: Store) -> None:
+    """What the faces have once somebody has looked at them: their results ship, but for the other numbers."""
+    info = models.describe(store, "faces")
+    subject = Subject(store, info, dataset_of(info))
+    for k in KS:
+        subject.conversion(KMeans(k)).get()
 
 
 @contextmanager
@@ -146,6 +162,7 @@ def _memory(browser: Browser, here: Path) -> list[dict[str, Any]]:
         without = resident(server)
         for address in WITH_TORCH:
             _visit(page, address)
+        time.sleep(REST + 2)
         with_torch = resident(server)
     page.close()
     names = [", ".join(address.partition("?")[0] or "home" for address in part) for part in (WITHOUT_TORCH, WITH_TORCH)]
@@ -184,11 +201,14 @@ def _first_visit(browser: Browser, here: Path) -> list[dict[str, Any]]:
         page.goto(f"{ADDRESS}/explore?model=faces", wait_until="commit")
         shown(page, _PICTURE.format(".kx-gallery"))
         usable = time.perf_counter() - started
-        page.wait_for_selector(".st-key-explore-header", timeout=WAIT)
+        page.wait_for_selector(".st-key-explore-header", timeout=WAIT)  # of the job `convert`, in the background
         prepared = time.perf_counter() - started
         shown(page, FIRST["Explore"][1])
         mapped = time.perf_counter() - started
     page.close()
+    store = Store(here / "fresh")
+    for job in jobs.names(store, ""):  # the timeline's goes on without the server
+        jobs.stop(store, job)
     return [
         row("first visit of the faces, 8,000 images: until the page shows training images", [usable], 3),
         row("first visit of the faces: until they are embedded and converted", [prepared], 20),

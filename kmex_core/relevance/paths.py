@@ -61,10 +61,10 @@ class Paths:
                     if not len(has):
                         continue
                     values = targets[target[has]].values(model, z[has])
-                    # the backward pass of a mean over the path: each point counts with its weight
-                    (gradient,) = torch.autograd.grad(
-                        values, inputs, self.weights[step[has]].to(values.dtype), retain_graph=number < len(turns) - 1
-                    )
+                    # the backward pass of a mean over the path: each point counts with its weight. (With weights as
+                    # `grad_outputs`, torch imports sympy.)
+                    mean = (values * self.weights[step[has]].to(values.dtype)).sum()
+                    (gradient,) = torch.autograd.grad(mean, inputs, retain_graph=number < len(turns) - 1)
                     made.append((baseline[has] * len(targets) + target[has], gradient[has] * (end - start)[has]))
             return made
 

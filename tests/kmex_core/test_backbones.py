@@ -212,3 +212,20 @@ def test_imagenet_weights_get_a_new_head(name: str, monkeypatch: pytest.MonkeyPa
     first = next(iter(key for key in published if key.endswith("weight")))
     assert torch.equal(state[first], published[first])
     assert model.train()(torch.randn(2, 3, 64, 64)).shape == (2, 7)
+
+
+def test_resnet20_is_made_of_torchvision_s_blocks() -> None:
+    from torchvision.models.resnet import BasicBlock
+
+    torch.manual_seed(0)
+    network = architectures.build("resnet20", 4, 32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    scores = network(images)
+    for name in ("layer1", "layer2", "layer3"):
+        stage = network.get_submodule(name)
+        for place, block in enumerate(stage):
+            out, inside = block.conv1.weight.shape[:2]
+            theirs = BasicBlock(inside, out, block.conv1.stride[0], block.downsample).eval()
+            theirs.load_state_dict(block.state_dict())  # the same names
+            stage[place] = theirs
+    assert torch.equal(network(images), scores)
