@@ -13,7 +13,7 @@ SPARE = 8  # candidates beyond k: float32 products order near ties wrongly
 def nearest_of_few(points: np.ndarray, anchors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest anchors of each point, of equally near ones those of the lowest indices.
 
-    Candidates by |a|² / 2 − p·a, and exact distances of these, as `projection.nearest` has them to float32's precision.
+    Candidates by |a|² / 2 − p·a, and exact distances of these, as `neighbours.nearest` has them to float32's precision.
 
     Args:
         points: (n, D) float32.

@@ -137,7 +137,7 @@ def located(
         progress(Event("Placing the other images", start, len(points)))
         rows = slice(start, start + ROWS)
         within = (points[rows] - projection.mean) @ projection.axes.T
-        if len(points) <= FEW:
+        if len(points) <= FEW and device == "cpu":
             index, distance = nearest_of_few(within, projection.anchors, k)
         else:
             index, distance = nearest(within, projection.anchors, k, device)

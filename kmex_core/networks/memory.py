@@ -105,7 +105,7 @@ class _Sizes(TorchDispatchMode):
 
 
 # set afterwards: torch would wrap a method of that name, and import its compiler at the first call, in 1.5 seconds
-_Sizes.__torch_dispatch__ = _Sizes._noted  # type: ignore[method-assign]
+_Sizes.__torch_dispatch__ = _Sizes._noted  # type: ignore[method-assign, assignment]
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -90,8 +90,8 @@ def test_a_page_can_ask_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_modules_are_imported_once_and_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     done, imported = threading.Event(), list[str]()
-    monkeypatch.setattr(warm_up.importlib, "import_module", imported.append)
-    monkeypatch.setattr(warm_up.gc, "freeze", done.set)
+    monkeypatch.setattr("app.warm_up.importlib.import_module", imported.append)
+    monkeypatch.setattr("app.warm_up.gc.freeze", done.set)
     for _ in range(2):
         warm_up._imported(("one", "two"))
     assert done.wait(10)
@@ -101,7 +101,12 @@ def test_modules_are_imported_once_and_in_the_background(monkeypatch: pytest.Mon
 def test_memory_goes_back_once_the_server_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     given, back = list[float](), threading.Event()
     monkeypatch.setattr(spare_memory, "REST", 0.05)
-    monkeypatch.setattr(spare_memory, "give_back", lambda: (given.append(1.0), back.set()))
+
+    def give_back() -> None:
+        given.append(1.0)
+        back.set()
+
+    monkeypatch.setattr(spare_memory, "give_back", give_back)
     monkeypatch.setitem(sys.modules, "torch", sys)  # whatever it is
     for _ in range(20):
         spare_memory.give_back_at_rest()

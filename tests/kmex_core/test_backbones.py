@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -222,7 +223,7 @@ def test_resnet20_is_made_of_torchvision_s_blocks() -> None:
     images = torch.randn(2, 3, 32, 32)
     scores = network(images)
     for name in ("layer1", "layer2", "layer3"):
-        stage = network.get_submodule(name)
+        stage: Any = network.get_submodule(name)
         for place, block in enumerate(stage):
             out, inside = block.conv1.weight.shape[:2]
             theirs = BasicBlock(inside, out, block.conv1.stride[0], block.downsample).eval()

@@ -7,7 +7,7 @@ import pytest
 
 from kmex_core.analysis import few_neighbours
 from kmex_core.analysis.few_neighbours import nearest_of_few
-from kmex_core.analysis.projection import nearest
+from kmex_core.analysis.neighbours import nearest
 
 
 @pytest.mark.parametrize(("points", "anchors", "k"), [(7, 5, 5), (40, 31, 1), (3, 900, 15), (200, 1297, 15), (1, 1, 1)])

@@ -65,7 +65,8 @@ def test_a_picture_shows_class_and_group() -> None:
         within = int(each.group[number] - np.searchsorted(PLACE.label, label))
         shown = picture(images, 4, number)
         np.testing.assert_array_equal(shown, drawn(3, label, within, number, 24, 4))
-        assert (shown.shape, shown.dtype) == ((24, 24, 3), np.uint8)
+        assert shown.shape == (24, 24, 3)
+        assert shown.dtype == np.uint8
     # the dots below are as many as the group's number, from 1
     for group in range(5):
         dark = drawn(0, 1, group, 7, 96, 4)[84].sum(1) < 3 * 90

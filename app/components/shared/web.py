@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
@@ -43,4 +43,4 @@ export default async function (component) {{
     def renderer(*, data: Any, **more: Any) -> Any:
         return mount(data=[data], **more)
 
-    return renderer
+    return cast("ComponentRenderer", renderer)
