@@ -70,7 +70,11 @@ def json_answer(value: Any, lasting: bool = True) -> Answer:
 
 def columns(arrays: Sequence[np.ndarray]) -> bytes:
     """Arrays one after the other, each from a multiple of `ALIGNED` bytes on, little end first."""
-    return b"".join(_padded(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()) for array in arrays)
+    parts: list[bytes | memoryview] = []
+    for array in arrays:
+        little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        parts += [little.data.cast("B"), bytes(-little.nbytes % ALIGNED)]
+    return b"".join(parts)
 
 
 def with_header(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:

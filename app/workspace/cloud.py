@@ -21,9 +21,10 @@ def cloud(subject: Subject, asked: Asked) -> Answer:
 
 def packed(projection: Projection, rows: Rows = ALL) -> bytes:
     """The columns of `cloud`, of some images."""
-    places = np.concatenate([projection.train, projection.test])[rows].astype("<f4")
+    places = np.concatenate([projection.train, projection.test])[rows].astype("<f4", copy=False)
     labels, black_box = projection.labels[rows].astype("<u2"), projection.black_box[rows].astype("<u2")
-    return places.tobytes() + labels.tobytes() + black_box.tobytes() + projection.far[rows].astype("u1").tobytes()
+    far = projection.far[rows].astype("u1", copy=False)
+    return b"".join(np.ascontiguousarray(column).data for column in (places, labels, black_box, far))
 
 
 def attributes(subject: Subject, asked: Asked) -> Answer:

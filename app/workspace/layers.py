@@ -16,6 +16,7 @@ from kmex_core.prototypes.types import Conversion, Prototypes
 from kmex_core.stages.subject import Subject
 
 NONE = -1
+BYTE = 256  # values that fit into one
 
 
 def layer(subject: Subject, asked: Asked) -> Answer:
@@ -39,7 +40,8 @@ def packed_layer(
     rows: Rows = ALL,
     **more: Any,
 ) -> bytes:
-    """Prototypes as lists in a header; as columns, the predicted class and the nearest prototype of each image.
+    """Prototypes as lists in a header; as columns, the nearest prototype of each image, in a byte where that suffices,
+    and the predicted class where it is not that prototype's.
 
     Args:
         text: names the source.
@@ -63,11 +65,20 @@ def packed_layer(
         "scores": None,
         **more,
     }
-    predicted = np.concatenate([conversion.train_predicted, conversion.test_predicted])
-    nearest = np.concatenate([conversion.prototypes.activated, conversion.test_activated])
-    return with_header(
-        header, {"predicted": predicted[rows].astype(np.uint16), "nearest": nearest[rows].astype(np.uint16)}
-    )
+    classes = conversion.prototypes.classes
+    least = np.uint8 if len(classes) <= BYTE else np.uint16
+    nearest = _joined(conversion.prototypes.activated, conversion.test_activated, least)[rows]
+    predicted = _joined(conversion.train_predicted, conversion.test_predicted, np.uint16)[rows]
+    if len(classes) and np.array_equal(classes.astype(np.uint16)[nearest], predicted):
+        return with_header(header, {"nearest": nearest})
+    return with_header(header, {"predicted": predicted, "nearest": nearest})
+
+
+def _joined(train: np.ndarray, test: np.ndarray, dtype: type[np.unsignedinteger[Any]]) -> np.ndarray:
+    """The values of both splits as another type, without a copy in between."""
+    both = np.empty(len(train) + len(test), dtype=dtype)
+    both[: len(train)], both[len(train) :] = train, test
+    return both
 
 
 def prototype_columns(

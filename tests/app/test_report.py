@@ -187,9 +187,9 @@ def test_of_many_images_a_sample_is_shown_and_it_says_so(bare: Subject, monkeypa
     assert files[data["cloud"]][-len(rows) :] == np.frombuffer(cloud, "u1", total, 12 * total)[rows].tobytes()
     of_source = data["sources"][data["source"]]
     layer, whole = files[of_source["layer"]], asked(bare, of_source["layer"])
-    size = 2 * len(rows) + -2 * len(rows) % 8
-    nearest = np.frombuffer(whole[-3600:], "<u2", total)  # 1,797 numbers of two bytes, padded
-    assert np.frombuffer(layer[-size:], "<u2", len(rows)).tolist() == nearest[rows].tolist()
+    size = len(rows) + -len(rows) % 8
+    nearest = np.frombuffer(whole[-1800:], "u1", total)  # 1,797 numbers of a byte, padded
+    assert np.frombuffer(layer[-size:], "u1", len(rows)).tolist() == nearest[rows].tolist()
     certainty = np.frombuffer(asked(bare, of_source["certainty"]), "<f4", total)
     np.testing.assert_allclose(np.frombuffer(files[of_source["certainty"]], "<f4", len(rows)), certainty[rows], 1e-5)
     for address in (address for address in files if address.startswith("prototype")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from app.workspace import catalogue
 from app.workspace.answer import Asked, Gone, with_header
-from app.workspace.layers import parents_of
+from app.workspace.layers import NONE, packed_layer, parents_of
 from app.workspace.sources import source_of, source_text
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import read_json
@@ -96,9 +97,28 @@ def test_a_layer_has_the_prototypes_and_their_predictions(subject: Subject) -> N
     # which images of other classes a prototype attracts, counted by what is sent
     others = [int(((columns["nearest"] == p) & (labels != prototypes.classes[p]))[:train].sum()) for p in range(50)]
     assert shown["others"] == others
-    np.testing.assert_array_equal(columns["predicted"], prototypes.classes[columns["nearest"]])
-    assert header["summary"]["accuracy"] == float((columns["predicted"] == labels)[train:].mean())
-    assert len(columns["predicted"]) == len(labels)
+    assert list(columns) == ["nearest"]  # what is predicted is the class of the nearest
+    assert columns["nearest"].dtype == np.uint8
+    predicted = prototypes.classes[columns["nearest"]]
+    np.testing.assert_array_equal(predicted, np.concatenate([conversion.train_predicted, conversion.test_predicted]))
+    assert header["summary"]["accuracy"] == float((predicted == labels)[train:].mean())
+    assert len(columns["nearest"]) == len(labels)
+
+
+def test_predictions_that_are_not_the_nearest_prototype_s_are_sent(subject: Subject) -> None:
+    conversion = subject.conversion(K5).get()
+    other = dataclasses.replace(conversion, test_predicted=(conversion.test_predicted + 1) % 10)
+    _, columns = unpacked(packed_layer("", subject.embedding_map().get(), other, [NONE] * 50))
+    predicted = np.concatenate([other.train_predicted, other.test_predicted])
+    np.testing.assert_array_equal(columns["predicted"], predicted)
+
+
+def test_more_prototypes_than_a_byte_counts_keep_their_numbers(subject: Subject) -> None:
+    conversion = subject.conversion(KMeans(30)).get()
+    _, columns = unpacked(asked(subject, "layer", KMeans(30)))
+    assert columns["nearest"].max() > 255
+    nearest = np.concatenate([conversion.prototypes.activated, conversion.test_activated])
+    np.testing.assert_array_equal(columns["nearest"], nearest)
 
 
 def test_a_prototype_s_parent_is_the_one_that_had_most_of_its_images(subject: Subject) -> None:

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import * as colour from '../../app/assets/web/map/colour.js';
-import { CORNERS, inside, outlineOf, simplified } from '../../app/assets/web/map/lasso.js';
+import { CORNERS, insideMask, outlineOf, simplified } from '../../app/assets/web/map/lasso.js';
 import * as mask from '../../app/assets/web/map/mask.js';
 import { Nearest, drawingOrder } from '../../app/assets/web/map/order.js';
 import { PALE, STRONG } from '../../app/assets/web/map/dots.js';
@@ -36,6 +36,30 @@ test('masks are sets of images', () => {
     assert.ok(mask.same(a, Uint8Array.from(a)) && !mask.same(a, null));
   }
   assert.ok(!mask.same([1, 2], [1, 3]));
+});
+
+test('images are told by their values', () => {
+  const random = randomFrom(5);
+  const values = Uint8Array.from({ length: 101 }, () => Math.floor(4 * random()));
+  const others = Uint16Array.from({ length: 101 }, () => Math.floor(4 * random()));
+  const some = mask.maskOf(101, () => random() < 0.5);
+  const all = [...values.keys()];
+  assert.deepEqual(mask.indices(mask.every(101)), all);
+  assert.deepEqual(
+    mask.indices(mask.having(values, 2)),
+    all.filter((i) => values[i] === 2),
+  );
+  assert.deepEqual(mask.indices(mask.having(values, -1)), []);
+  assert.deepEqual(
+    mask.indices(mask.agreeing(values, others)),
+    all.filter((i) => values[i] === others[i]),
+  );
+  for (const value of [0, 1, 2, 3, 4]) {
+    const those = all.filter((i) => values[i] === value);
+    assert.equal(mask.histogram(values, 101)[value], those.length);
+    assert.equal(mask.histogram(values, 50)[value], those.filter((i) => i < 50).length);
+    assert.equal(mask.histogram(values, 101, some)[value], those.filter((i) => mask.has(some, i)).length);
+  }
 });
 
 test('dots are drawn in an order that is a sample from its start, the same each time', () => {
@@ -122,10 +146,9 @@ test('a point is inside by the even-odd rule', () => {
     [3, 1],
     [-2, -3],
   ];
-  assert.equal(inside(star, 0, 2), true);
-  assert.equal(inside(star, 0, 0), false); // crossed twice
-  assert.equal(inside(star, 5, 0), false);
-  assert.equal(inside([], 0, 0), false);
+  const [xs, ys] = [Float32Array.of(0, 0, 5), Float32Array.of(2, 0, 0)];
+  assert.deepEqual(mask.indices(insideMask(star, xs, ys)), [0]); // the second is crossed twice
+  assert.deepEqual(mask.indices(insideMask([], xs, ys)), []);
 });
 
 test('prototypes start from their parents, and at a step back from the first of their children', () => {

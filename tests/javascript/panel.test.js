@@ -138,7 +138,7 @@ test('an image has its predictions, and the attributes that are known', () => {
 });
 
 test('prototypes of a selection come with their images, most first', () => {
-  assert.deepEqual(activated(layer.nearest, [0, 1, 2, 3, 5]), [
+  assert.deepEqual(activated(layer.nearest, Uint8Array.of(0b101111)), [
     [1, 3],
     [0, 1],
     [3, 1],

@@ -110,7 +110,7 @@ function byCorrect({ data, cloud, layer }) {
     kind: 'correct',
     title: `${by}: right or wrong`,
     colours: [PLAIN, WRONG],
-    category: categories(cloud.total, (i) => (layer.predicted[i] === cloud.labels[i] ? 0 : 1)),
+    category: wrongs(layer.predicted, cloud.labels),
     squares: layer.class.map(() => INK),
     legend: [dot(WRONG, 'wrong', 1, 'wrong'), dot(PLAIN, 'right', 0, 'right')],
   };
@@ -197,6 +197,17 @@ const dot = (colour, text, category, condition) => ({ colour, shape: 'dot', text
 function categories(total, of) {
   const category = new Uint8Array(total);
   for (let i = 0; i < total; i += 1) category[i] = of(i);
+  return category;
+}
+
+/**
+ * @param {ArrayLike<number>} predicted class of each image
+ * @param {ArrayLike<number>} labels
+ * @returns {Uint8Array} 1 for each image whose class is another
+ */
+function wrongs(predicted, labels) {
+  const category = new Uint8Array(labels.length);
+  for (let i = 0; i < category.length; i += 1) if (predicted[i] !== labels[i]) category[i] = 1;
   return category;
 }
 

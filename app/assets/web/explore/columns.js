@@ -22,8 +22,8 @@
  * @property {string[]} note
  * @property {number[]} parent its index in the layer of one prototype fewer; negative for none
  * @property {number[]} [index] after edits that are not saved: the number of each prototype in them
- * @property {Uint16Array} predicted class of each image
- * @property {Uint16Array} nearest prototype of each image
+ * @property {Uint8Array | Uint16Array} predicted class of each image
+ * @property {Uint8Array | Uint16Array} nearest prototype of each image
  *
  * @typedef {object} Summary
  * @property {number} accuracy
@@ -78,7 +78,23 @@ export function readColumns(buffer) {
 export function readLayer(buffer) {
   const { header, columns } = readColumns(buffer);
   const { source, summary, scores, prototypes } = /** @type {{ [name: string]: object }} */ (header);
-  return /** @type {Layer} */ (/** @type {unknown} */ ({ source, summary, scores, ...prototypes, ...columns }));
+  const predicted = columns.predicted ?? classesOf(columns.nearest, /** @type {Layer} */ (prototypes).class);
+  return /** @type {Layer} */ (
+    /** @type {unknown} */ ({ source, summary, scores, ...prototypes, ...columns, predicted })
+  );
+}
+
+/**
+ * The class of each image's nearest prototype, which is what KMEx predicts.
+ *
+ * @param {ArrayLike<number>} nearest
+ * @param {number[]} classes of the prototypes
+ */
+function classesOf(nearest, classes) {
+  const byPrototype = Uint16Array.from(classes);
+  const predicted = new Uint16Array(nearest.length);
+  for (let i = 0; i < predicted.length; i += 1) predicted[i] = byPrototype[nearest[i]];
+  return predicted;
 }
 
 /**

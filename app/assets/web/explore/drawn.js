@@ -1,7 +1,7 @@
 // @ts-check
 // Which images the map draws. No DOM.
 
-import { maskOf } from '../map/mask.js';
+import { emptyMask } from '../map/mask.js';
 
 /**
  * The images to draw, null for all.
@@ -14,9 +14,12 @@ import { maskOf } from '../map/mask.js';
 export function drawnImages(cloud, { predicted }, { show, classes, test }) {
   if (show === 'all' && !classes && test) return null;
   const end = test ? cloud.total : cloud.train;
-  return maskOf(cloud.total, (i) => {
-    if (i >= end || (classes && !classes.has(cloud.labels[i]))) return false;
-    if (show === 'wrong') return predicted[i] !== cloud.labels[i];
-    return show === 'all' || predicted[i] !== cloud.blackBox[i];
-  });
+  const isShown = new Uint8Array(65536).fill(classes ? 0 : 1); // by class
+  for (const label of classes ?? []) isShown[label] = 1;
+  const other = show === 'wrong' ? cloud.labels : cloud.blackBox;
+  const mask = emptyMask(cloud.total);
+  for (let i = 0; i < end; i += 1) {
+    if (isShown[cloud.labels[i]] && (show === 'all' || predicted[i] !== other[i])) mask[i >> 3] |= 1 << (i & 7);
+  }
+  return mask;
 }

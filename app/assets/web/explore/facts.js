@@ -1,7 +1,7 @@
 // @ts-check
 // What a selection has more of than the other images, where that is beyond chance. No DOM.
 
-import { and, maskOf, not, size as count } from '../map/mask.js';
+import { agreeing, and, every, having, not, size as count } from '../map/mask.js';
 
 /** @typedef {import('../map/mask.js').Mask} Mask */
 /** @typedef {import('./selection.js').Subject} Subject */
@@ -42,10 +42,10 @@ const TOLD = 4; // facts in the sentence
  */
 export function facts(mask, { conditions = [], ...subject }) {
   const rest = not(mask, subject.cloud.total);
-  const all = maskOf(subject.cloud.total, () => true);
+  const all = every(subject.cloud.total);
   const candidates = shares(subject, all).filter(({ condition }) => !conditions.includes(condition));
-  const compared = candidates.map(({ text, condition, having, known }) => {
-    const [inside, outside] = [mask, rest].map((part) => [count(and(having, part)), count(and(known, part))]);
+  const compared = candidates.map(({ text, condition, images: those, known }) => {
+    const [inside, outside] = [mask, rest].map((part) => [count(and(those, part)), count(and(known, part))]);
     const share = inside[1] ? inside[0] / inside[1] : 0;
     const data = (inside[0] + outside[0]) / Math.max(1, inside[1] + outside[1]);
     const p = difference(inside[0], inside[1], outside[0], outside[1]);
@@ -71,26 +71,25 @@ export function facts(mask, { conditions = [], ...subject }) {
 /**
  * @param {Subject & { classes: string[] }} subject
  * @param {Mask} all
- * @returns {{ text: string, condition: string, having: Mask, known: Mask }[]} everything that is compared
+ * @returns {{ text: string, condition: string, images: Mask, known: Mask }[]} everything that is compared
  */
 function shares({ cloud, layer, attributes, attributeNames, classes }, all) {
-  const where = (/** @type {(i: number) => boolean} */ holds) => maskOf(cloud.total, holds);
   return [
     {
       text: 'wrong',
       condition: 'wrong',
-      having: where((i) => layer.predicted[i] !== cloud.labels[i]),
+      images: not(agreeing(layer.predicted, cloud.labels), cloud.total),
       known: all,
     },
     ...classes.map((text, label) => ({
       text,
       condition: `class:${label}`,
-      having: where((i) => cloud.labels[i] === label),
+      images: having(cloud.labels, label),
       known: all,
     })),
     ...(attributes ? attributeNames : []).map((text, at) => {
       const known = attributes?.known[at] ?? all;
-      return { text, condition: `attribute:${text}`, having: and(attributes?.has[at] ?? all, known), known };
+      return { text, condition: `attribute:${text}`, images: and(attributes?.has[at] ?? all, known), known };
     }),
   ];
 }

@@ -2,7 +2,7 @@
 // The legend on the map: what colours and shapes mean, and how many images each has. An entry selects its images.
 
 import { element } from '../dom.js';
-import { isIn } from './selection.js';
+import { histogram } from '../map/mask.js';
 
 /** @typedef {import('./colouring.js').Colouring} Colouring */
 /** @typedef {import('./colouring.js').LegendEntry} LegendEntry */
@@ -115,9 +115,7 @@ export class Legend {
  * @returns {number[]}
  */
 export function countsOf({ category, colours }, shown) {
-  const counts = new Uint32Array(Math.max(1, colours.length));
-  for (let i = 0; i < category.length; i += 1) if (isIn(shown, i)) counts[category[i]] += 1;
-  return [...counts];
+  return [...histogram(category, category.length, shown).subarray(0, Math.max(1, colours.length))];
 }
 
 /**

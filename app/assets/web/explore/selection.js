@@ -1,8 +1,8 @@
 // @ts-check
 // A selection: a set of images by conditions that all hold, and what it has more of than the other images. No DOM.
 
-import { inside } from '../map/lasso.js';
-import { and, has, indices, maskOf, not, or, size as count } from '../map/mask.js';
+import { insideMask } from '../map/lasso.js';
+import { agreeing, and, emptyMask, every, has, having, indices, maskOf, not, or, size as count } from '../map/mask.js';
 
 export { and, count, indices, not, or };
 
@@ -15,7 +15,7 @@ export { and, count, indices, not, or };
  *
  * @typedef {object} Subject
  * @property {Cloud} cloud
- * @property {{ predicted: Uint16Array, nearest: Uint16Array, place: string[] }} layer
+ * @property {{ predicted: ArrayLike<number>, nearest: ArrayLike<number>, place: string[] }} layer
  * @property {import('./columns.js').Attributes | null} attributes null while they are not here
  * @property {string[]} attributeNames
  */
@@ -123,12 +123,7 @@ export function toggled(conditions, condition) {
  * @returns {Mask}
  */
 export function conditionsMask(conditions, subject) {
-  return conditions
-    .map((text) => maskFor(text, subject))
-    .reduce(
-      and,
-      maskOf(subject.cloud.total, () => true),
-    );
+  return conditions.map((text) => maskFor(text, subject)).reduce(and, every(subject.cloud.total));
 }
 
 /**
@@ -139,33 +134,31 @@ export function conditionsMask(conditions, subject) {
 function maskFor(text, subject) {
   const { cloud, layer } = subject;
   const condition = parsed(text);
-  const where = (/** @type {(i: number) => boolean} */ holds) => maskOf(cloud.total, holds);
+  const { total } = cloud;
   switch (condition?.kind) {
     case 'class':
-      return where((i) => cloud.labels[i] === condition.label);
+      return having(cloud.labels, condition.label);
     case 'predicted':
-      return where((i) => layer.predicted[i] === condition.label);
+      return having(layer.predicted, condition.label);
     case 'blackbox':
-      return where((i) => cloud.blackBox[i] === condition.label && condition.label !== NOT_PREDICTED);
+      return condition.label === NOT_PREDICTED ? emptyMask(total) : having(cloud.blackBox, condition.label);
     case 'wrong':
-      return where((i) => layer.predicted[i] !== cloud.labels[i]);
+      return not(agreeing(layer.predicted, cloud.labels), total);
     case 'right':
-      return where((i) => layer.predicted[i] === cloud.labels[i]);
+      return agreeing(layer.predicted, cloud.labels);
     case 'differ':
-      return where((i) => cloud.blackBox[i] !== NOT_PREDICTED && cloud.blackBox[i] !== layer.predicted[i]);
+      return not(or(agreeing(layer.predicted, cloud.blackBox), having(cloud.blackBox, NOT_PREDICTED)), total);
     case 'split':
-      return where((i) => i >= cloud.train === condition.isTest);
-    case 'prototype': {
-      const p = layer.place.indexOf(condition.name);
-      return where((i) => layer.nearest[i] === p);
-    }
+      return maskOf(total, (i) => i >= cloud.train === condition.isTest);
+    case 'prototype':
+      return having(layer.nearest, layer.place.indexOf(condition.name));
     case 'lasso':
       return lassoMask(text, condition.corners, cloud);
     case 'attribute':
     case 'without':
       return attributeMask(condition.name, condition.kind === 'attribute', subject);
     default:
-      return where(() => false);
+      return emptyMask(total);
   }
 }
 
@@ -177,9 +170,9 @@ function maskFor(text, subject) {
  */
 function attributeMask(name, with_, { cloud, attributes, attributeNames }) {
   const at = attributeNames.indexOf(name);
-  if (!attributes || at < 0) return maskOf(cloud.total, () => false);
-  const { has: having, known } = attributes;
-  return and(known[at], with_ ? having[at] : not(having[at], cloud.total));
+  if (!attributes || at < 0) return emptyMask(cloud.total);
+  const { has: images, known } = attributes;
+  return and(known[at], with_ ? images[at] : not(images[at], cloud.total));
 }
 
 /** The outline of last time: it stays while the prototypes change. */
@@ -193,12 +186,7 @@ let last = { text: '', cloud: /** @type {Cloud | null} */ (null), mask: /** @typ
  */
 function lassoMask(text, corners, cloud) {
   if (last.text === text && last.cloud === cloud) return last.mask;
-  const [xs, ys] = [corners.map(([x]) => x), corners.map(([, y]) => y)];
-  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const mask = maskOf(cloud.total, (i) => {
-    const [x, y] = [cloud.xs[i], cloud.ys[i]];
-    return x >= left && x <= right && y >= low && y <= high && inside(corners, x, y);
-  });
+  const mask = insideMask(corners, cloud.xs, cloud.ys);
   last = { text, cloud, mask };
   return mask;
 }

@@ -3,6 +3,7 @@
 
 import { element, fit, picture, say, set } from '../dom.js';
 import { count as formatted } from '../map/data.js';
+import { histogram } from '../map/mask.js';
 import { csvOf } from './csv.js';
 import { facts, percent } from './facts.js';
 import { counted, exemplarOf, titleOf } from './prototypes.js';
@@ -20,15 +21,15 @@ const REST = 120; // milliseconds after which what is special is computed: not a
 /**
  * The prototypes that some images are nearest to, most images first.
  *
- * @param {Uint16Array} nearest of all images
- * @param {number[]} images
+ * @param {ArrayLike<number>} nearest of all images
+ * @param {import('../map/mask.js').Mask} images
  * @returns {[p: number, images: number][]}
  */
 export function activated(nearest, images) {
-  /** @type {Map<number, number>} */
-  const counts = new Map();
-  for (const i of images) counts.set(nearest[i], (counts.get(nearest[i]) ?? 0) + 1);
-  return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+  const counts = histogram(nearest, nearest.length, images);
+  return /** @type {[number, number][]} */ ([...counts.entries()])
+    .filter(([, count]) => count)
+    .sort((a, b) => b[1] - a[1] || a[0] - b[0]);
 }
 
 /**
@@ -90,7 +91,7 @@ export class SelectionPanel {
     selection.conditions.forEach((condition, i) => this.chips[i].fill(condition, conditionWords(condition, view)));
     for (const part of [this.download, this.trayTitle, this.activatedTitle]) part.hidden = !some;
     this.tray.show(view, this.images);
-    const all = activated(layer.nearest, this.images);
+    const all = activated(layer.nearest, selection.mask);
     const shown = all.slice(0, MOST_PROTOTYPES);
     say(
       this.activatedTitle,

@@ -2,7 +2,7 @@
 // Explore as a whole: keeps what is chosen, and tells its parts.
 
 import { element } from '../dom.js';
-import { and } from '../map/mask.js';
+import { and, histogram } from '../map/mask.js';
 import { BoardView } from './board.js';
 import { colouring, needsCertainty } from './colouring.js';
 import { drawnImages } from './drawn.js';
@@ -13,7 +13,7 @@ import { Loading } from './loading.js';
 import { MapView } from './map_view.js';
 import { Panel } from './panel.js';
 import { imageOf } from './prototypes.js';
-import { conditionsMask, indices, lassoText } from './selection.js';
+import { conditionsMask, lassoText } from './selection.js';
 import { Turns, kOf, pickedPrototype, prototypePoint } from './state.js';
 import { TimelineView } from './timeline.js';
 import { Toolbar } from './toolbar.js';
@@ -370,6 +370,6 @@ const placesOf = ({ index }, numbers) =>
  */
 export function focusOf(layer, selected) {
   if (!selected) return null;
-  const near = new Set(indices(selected).map((i) => layer.nearest[i]));
-  return [...near].sort((a, b) => a - b);
+  const counts = histogram(layer.nearest, layer.nearest.length, selected);
+  return [...layer.x.keys()].filter((p) => counts[p]);
 }

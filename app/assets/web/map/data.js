@@ -1,7 +1,7 @@
 // @ts-check
 // What the map shows: positions, labels and predictions of images, the prototypes, and what is said of each. No DOM.
 
-import { has } from './mask.js';
+import { has, histogram } from './mask.js';
 
 /**
  * The images, training images first. Positions are scaled so that the whole map fits into −1…1.
@@ -33,7 +33,7 @@ import { has } from './mask.js';
  * @property {ArrayLike<number>} picture the training image that is shown for it; negative for none
  * @property {ArrayLike<boolean>} ghost
  * @property {ArrayLike<boolean>} far whether it is far from all images, so that its position says little
- * @property {Uint16Array} predicted the class that they predict for each image
+ * @property {ArrayLike<number>} predicted the class that they predict for each image
  */
 
 /**
@@ -65,18 +65,24 @@ export function readCloud({ url, train, test, numbers = null }, buffer) {
   const labels = new Uint16Array(buffer, 8 * total, total);
   const blackBox = new Uint16Array(buffer, 10 * total, total);
   const far = new Uint8Array(buffer, 12 * total, total);
-  const low = [Infinity, Infinity];
-  const high = [-Infinity, -Infinity];
+  const [low, high] = [
+    [Infinity, Infinity],
+    [-Infinity, -Infinity],
+  ];
   for (let i = 0; i < 2 * total; i += 1) {
-    low[i % 2] = Math.min(low[i % 2], places[i]);
-    high[i % 2] = Math.max(high[i % 2], places[i]);
+    const axis = i & 1;
+    if (places[i] < low[axis]) low[axis] = places[i];
+    if (places[i] > high[axis]) high[axis] = places[i];
   }
   const half = (MARGIN / 2) * Math.max(high[0] - low[0], high[1] - low[1], 1e-6);
   const middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
   const normal = (/** @type {number} */ value, /** @type {0 | 1} */ axis) => (value - middle[axis]) / half;
   const reach = /** @type {[number, number]} */ ([0, 1].map((axis) => (high[axis] - low[axis]) / 2 / half));
-  const xs = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i], 0));
-  const ys = Float32Array.from({ length: total }, (_, i) => normal(places[2 * i + 1], 1));
+  const [xs, ys] = [new Float32Array(total), new Float32Array(total)];
+  for (let i = 0; i < total; i += 1) {
+    xs[i] = normal(places[2 * i], 0);
+    ys[i] = normal(places[2 * i + 1], 1);
+  }
   const names = nameplaces(xs, ys, labels, train);
   return { url, train, total, numbers, xs, ys, labels, blackBox, far, normal, names, reach };
 }
@@ -91,16 +97,46 @@ export function readCloud({ url, train, test, numbers = null }, buffer) {
  * @returns {[label: number, x: number, y: number][]}
  */
 export function nameplaces(xs, ys, labels, train) {
-  /** @type {Map<number, number[]>} */
-  const members = new Map();
+  const counts = histogram(labels, train);
+  const next = new Uint32Array(counts.length); // where the next image of each class goes
+  for (let label = 1, sum = 0; label < counts.length; label += 1) next[label] = sum += counts[label - 1];
+  const [across, up] = [new Float32Array(train), new Float32Array(train)];
+  const classes = new Set(); // as they occur
   for (let i = 0; i < train; i += 1) {
-    const images = members.get(labels[i]);
-    if (images) images.push(i);
-    else members.set(labels[i], [i]);
+    const at = next[labels[i]]++;
+    across[at] = xs[i];
+    up[at] = ys[i];
+    if (i === 0 || labels[i] !== labels[i - 1]) classes.add(labels[i]);
   }
-  const median = (/** @type {number[]} */ images, /** @type {Float32Array} */ axis) =>
-    Float32Array.from(images, (i) => axis[i]).sort()[images.length >> 1];
-  return [...members].map(([label, images]) => [label, median(images, xs), median(images, ys)]);
+  const median = (/** @type {Float32Array} */ values, /** @type {number} */ label) =>
+    middle(values.subarray(next[label] - counts[label], next[label]));
+  return [...classes].map((label) => [label, median(across, label), median(up, label)]);
+}
+
+/**
+ * The value that half of the values are below, which it leaves in another order (Hoare's quickselect, 1961).
+ *
+ * @param {Float32Array} values at least one
+ */
+export function middle(values) {
+  const wanted = values.length >> 1;
+  let [first, last] = [0, values.length - 1];
+  while (first < last) {
+    const pivot = values[(first + last) >> 1];
+    let [low, high] = [first, last];
+    while (low <= high) {
+      while (values[low] < pivot) low += 1;
+      while (values[high] > pivot) high -= 1;
+      if (low > high) break;
+      const moved = values[low];
+      values[low++] = values[high];
+      values[high--] = moved;
+    }
+    if (wanted <= high) last = high;
+    else if (wanted >= low) first = low;
+    else break;
+  }
+  return values[wanted];
 }
 
 /**
@@ -109,7 +145,11 @@ export function nameplaces(xs, ys, labels, train) {
  * @param {Cloud} cloud
  * @param {import('./mask.js').Mask | null} shown null for all
  */
-export const farOf = (cloud, shown) => [...cloud.far.keys()].filter((i) => cloud.far[i] && (!shown || has(shown, i)));
+export function farOf({ far }, shown) {
+  const found = [];
+  for (let i = far.indexOf(1); i >= 0; i = far.indexOf(1, i + 1)) if (!shown || has(shown, i)) found.push(i);
+  return found;
+}
 
 /**
  * The number of an image in its split.

@@ -30,6 +30,7 @@ const FULL_SIZE = 150; // prototypes up to which they are drawn in full size
 const FULL_WINDOW = 560; // pixels of a window's smaller side from which on prototypes are drawn in full size
 const NEAREST = 1e-4; // the smallest side that is seen, and that a link names
 const FARTHEST = 6;
+const SPOT = 4; // pixels within which crosses cover each other
 const AROUND = 1.06; // of the images, when all are seen
 
 /** A camera in a window. */
@@ -167,6 +168,25 @@ export const prototypePlace = ({ frame, places }, p) => [frame.x(places[p][0]), 
  * @returns {Point}
  */
 export const imagePlace = ({ frame, cloud }, i) => [frame.x(cloud.xs[i]), frame.y(cloud.ys[i])];
+
+/**
+ * The places in a window, where several are as good as at the same the first of them.
+ *
+ * @param {Point[]} places in pixels
+ * @param {Size} size of the window
+ * @returns {Point[]}
+ */
+export function apart(places, { width, height }) {
+  const columns = Math.ceil(width / SPOT) + 1;
+  const taken = new Uint8Array(columns * (Math.ceil(height / SPOT) + 1));
+  return places.filter(([x, y]) => {
+    if (x < 0 || y < 0 || x > width || y > height) return false;
+    const at = Math.floor(y / SPOT) * columns + Math.floor(x / SPOT);
+    if (taken[at]) return false;
+    taken[at] = 1;
+    return true;
+  });
+}
 
 /**
  * Whether a prototype is shown.

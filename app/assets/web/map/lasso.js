@@ -1,6 +1,8 @@
 // @ts-check
 // The outline that a person draws around images. A straight stroke is the diagonal of a box. No DOM.
 
+import { emptyMask } from './mask.js';
+
 /** @typedef {[x: number, y: number]} Point */
 
 export const CORNERS = 60; // of an outline, at most
@@ -75,18 +77,29 @@ function distance([x, y], [x0, y0], [x1, y1]) {
 }
 
 /**
- * Whether a point is inside an outline, whose crossings count by the even-odd rule.
+ * The places inside an outline, whose crossings count by the even-odd rule.
  *
  * @param {Point[]} outline
- * @param {number} x
- * @param {number} y
+ * @param {Float32Array} xs of each place
+ * @param {Float32Array} ys
+ * @returns {import('./mask.js').Mask}
  */
-export function inside(outline, x, y) {
-  let isInside = false;
-  for (let at = 0, before = outline.length - 1; at < outline.length; before = at, at += 1) {
-    const [x0, y0] = outline[before];
-    const [x1, y1] = outline[at];
-    if (y0 > y !== y1 > y && x < x0 + ((y - y0) / (y1 - y0)) * (x1 - x0)) isInside = !isInside;
+export function insideMask(outline, xs, ys) {
+  const mask = emptyMask(xs.length);
+  const corners = Float64Array.from(outline.flat());
+  const [left, right] = [Math.min(...outline.map(([x]) => x)), Math.max(...outline.map(([x]) => x))];
+  const [low, high] = [Math.min(...outline.map(([, y]) => y)), Math.max(...outline.map(([, y]) => y))];
+  for (let i = 0; i < xs.length; i += 1) {
+    const [x, y] = [xs[i], ys[i]];
+    if (x < left || x > right || y < low || y > high) continue;
+    let crossings = 0;
+    let [x0, y0] = [corners[corners.length - 2], corners[corners.length - 1]];
+    for (let at = 0; at < corners.length; at += 2) {
+      const [x1, y1] = [corners[at], corners[at + 1]];
+      if (y1 > y !== y0 > y && x < x1 + ((y - y1) / (y0 - y1)) * (x0 - x1)) crossings += 1;
+      [x0, y0] = [x1, y1];
+    }
+    mask[i >> 3] |= (crossings & 1) << (i & 7);
   }
-  return isInside;
+  return mask;
 }

@@ -18,6 +18,56 @@ export function maskOf(total, holds) {
 }
 
 /**
+ * @param {number} total
+ * @returns {Mask} all images
+ */
+export const every = (total) => not(emptyMask(total), total);
+
+/**
+ * @param {ArrayLike<number>} values of each image
+ * @param {number} value
+ * @returns {Mask} the images that have it
+ */
+export function having(values, value) {
+  const mask = emptyMask(values.length);
+  for (let i = 0; i < values.length; i += 1) if (values[i] === value) mask[i >> 3] |= 1 << (i & 7);
+  return mask;
+}
+
+/**
+ * @param {ArrayLike<number>} one
+ * @param {ArrayLike<number>} other
+ * @returns {Mask} the images for which both have the same value
+ */
+export function agreeing(one, other) {
+  const mask = emptyMask(one.length);
+  for (let i = 0; i < one.length; i += 1) if (one[i] === other[i]) mask[i >> 3] |= 1 << (i & 7);
+  return mask;
+}
+
+/**
+ * How many images have each value.
+ *
+ * @param {ArrayLike<number>} values of the images, whole numbers from 0 on
+ * @param {number} total how many images count, from the first one on
+ * @param {Mask | null} [mask] those that count, null for all
+ * @returns {Uint32Array} by value, up to 65,535
+ */
+export function histogram(values, total, mask = null) {
+  const counts = new Uint32Array(65536);
+  if (!mask) {
+    for (let i = 0; i < total; i += 1) counts[values[i]] += 1;
+    return counts;
+  }
+  for (let at = 0; at < mask.length; at += 1) {
+    if (!mask[at]) continue;
+    const end = Math.min(total, 8 * at + 8);
+    for (let i = 8 * at; i < end; i += 1) counts[values[i]] += (mask[at] >> (i & 7)) & 1;
+  }
+  return counts;
+}
+
+/**
  * @param {Mask} mask
  * @param {number} i
  */
@@ -28,7 +78,11 @@ export const has = (mask, i) => ((mask[i >> 3] >> (i & 7)) & 1) === 1;
  * @param {Mask} other
  * @returns {Mask}
  */
-export const and = (one, other) => one.map((byte, at) => byte & other[at]);
+export function and(one, other) {
+  const both = one.slice();
+  for (let at = 0; at < both.length; at += 1) both[at] &= other[at];
+  return both;
+}
 
 /**
  * @param {Mask} one

@@ -18,7 +18,8 @@ const CELLS = 256; // on each side of the map
  * @returns {Uint32Array}
  */
 export function drawingOrder(train, total, seed = SEED) {
-  const order = Uint32Array.from({ length: total }, (_, i) => i);
+  const order = new Uint32Array(total);
+  for (let i = 0; i < total; i += 1) order[i] = i;
   const random = mulberry(seed);
   for (const [first, end] of [
     [0, train],
@@ -26,7 +27,9 @@ export function drawingOrder(train, total, seed = SEED) {
   ]) {
     for (let at = end - 1; at > first; at -= 1) {
       const other = first + Math.floor(random() * (at - first + 1));
-      [order[at], order[other]] = [order[other], order[at]];
+      const moved = order[at];
+      order[at] = order[other];
+      order[other] = moved;
     }
   }
   return order;
@@ -54,9 +57,12 @@ export class Nearest {
   constructor({ xs, ys, total }) {
     this.xs = xs;
     this.ys = ys;
-    const cells = Uint32Array.from({ length: total }, (_, i) => CELLS * cell(ys[i]) + cell(xs[i]));
+    const cells = new Uint16Array(total);
     this.ends = new Uint32Array(CELLS * CELLS + 1);
-    for (const at of cells) this.ends[at + 1] += 1;
+    for (let i = 0; i < total; i += 1) {
+      cells[i] = CELLS * cell(ys[i]) + cell(xs[i]);
+      this.ends[cells[i] + 1] += 1;
+    }
     for (let at = 1; at < this.ends.length; at += 1) this.ends[at] += this.ends[at - 1];
     const next = this.ends.slice();
     this.images = new Uint32Array(total);

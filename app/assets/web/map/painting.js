@@ -1,7 +1,7 @@
 // @ts-check
 // What is painted over the cloud: prototypes, the names of the classes, outlines, a picture with its lines, rings.
 
-import { imagePlace, isShown, prototypePlace, ringOf, sideOf, sizeIn } from './geometry.js';
+import { apart, imagePlace, isShown, prototypePlace, ringOf, sideOf, sizeIn } from './geometry.js';
 import { around, placed } from './labels.js';
 
 /** @typedef {import('./geometry.js').Point} Point */
@@ -49,7 +49,7 @@ export function paint(pen, scene, style) {
 }
 
 /**
- * A cross over each image that is far from all others.
+ * A cross over each image that is far from all others; one for those that lie on each other.
  *
  * @param {CanvasRenderingContext2D} pen
  * @param {Painting} scene
@@ -57,7 +57,11 @@ export function paint(pen, scene, style) {
  */
 function paintFar(pen, scene, { ink }) {
   pen.beginPath();
-  for (const i of scene.far) cross(pen, imagePlace(scene, i), 2.5);
+  for (const place of apart(
+    scene.far.map((i) => imagePlace(scene, i)),
+    scene.frame.size,
+  ))
+    cross(pen, place, 2.5);
   pen.lineWidth = 1;
   pen.globalAlpha = 0.7;
   pen.strokeStyle = ink;

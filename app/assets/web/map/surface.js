@@ -105,7 +105,7 @@ export class Surface {
   draw(now, most = this.pace.dots) {
     this.asked = 0;
     if (!this.scene || !this.root.isConnected) return;
-    if (this.palette.isNew() && this.shown) this.paintDots(this.shown);
+    if (this.things && this.palette.isNew() && this.shown) this.paintDots(this.shown);
     if (this.dots) this.drawDots(now, most);
     if (!this.things) return;
     this.things = false;

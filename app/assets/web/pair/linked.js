@@ -7,7 +7,7 @@ import { readLayer } from '../explore/columns.js';
 import { serverTransport } from '../explore/transport.js';
 import { EmbeddingMap } from '../map/component.js';
 import { aboutImage, aboutPrototype, nameOf, readCloud } from '../map/data.js';
-import { inside } from '../map/lasso.js';
+import { insideMask } from '../map/lasso.js';
 import { maskOf, size } from '../map/mask.js';
 import { ofCell, otherClass, otherPrototype, shownFirst, summary } from './differences.js';
 
@@ -122,8 +122,8 @@ export class Pair {
   selected({ cell }, layers, clouds) {
     if (this.outline) {
       const { corners, side } = this.outline;
-      const { xs, ys, total } = clouds[side];
-      return maskOf(total, (i) => inside(corners, xs[i], ys[i]));
+      const { xs, ys } = clouds[side];
+      return insideMask(corners, xs, ys);
     }
     return cell ? ofCell(layers, cell, clouds[0]) : null;
   }
