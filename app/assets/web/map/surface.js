@@ -129,6 +129,7 @@ export class Surface {
     const isMoving = performance.now() - this.moved < STILL;
     const { drawn, isDone } = this.scatter.draw(this.frame, { most, isMoving });
     clearTimeout(this.still);
+    this.root.dataset.dots = isDone ? 'all' : 'some'; // for tests
     if (drawn) requestAnimationFrame((next) => this.pace.judge(next - now, drawn));
     if (isDone) return;
     if (isMoving) this.still = window.setTimeout(() => this.more(), STILL);

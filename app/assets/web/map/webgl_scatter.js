@@ -28,7 +28,7 @@ import { Card, Picture } from './webgl.js';
 
 const BORDER = 8; // pixels: how far a dot reaches at most
 const ROOM = 0.25; // of the map's width and height, around what is seen, from which dots are chosen while it moves
-const ALL = { room: Infinity, most: Infinity }; // of the map
+const ALL = { room: Infinity, most: Infinity };
 const MOVING = { room: ROOM, most: 4 }; // how much larger what they are chosen from may become, in area
 const RESTING = { room: 0, most: 1.2 };
 
@@ -66,8 +66,9 @@ export class WebGLScatter {
     canvas.addEventListener('webglcontextlost', this.lost);
     canvas.addEventListener('webglcontextrestored', this.restored);
     this.card = new Card(gl);
-    this.kept = gathered(gl); // has all dots of its frame
     this.growing = gathered(gl);
+    this.kept = gathered(gl); // has all dots of its frame, as has the next
+    this.overview = gathered(gl); // of all of the map
     /** @type {(import('./detail.js').Chosen & { area: Area, turn: number }) | null} */
     this.chosen = null; // the dots that can be drawn
     /** @type {{ frame: Frame, turn: number, dots: number, width: number, height: number } | null} */
@@ -78,7 +79,7 @@ export class WebGLScatter {
   restore() {
     const frame = this.drawn?.frame;
     this.card = new Card(this.gl);
-    [this.kept, this.growing] = [gathered(this.gl), gathered(this.gl)];
+    [this.growing, this.kept, this.overview] = [this.gl, this.gl, this.gl].map(gathered);
     [this.chosen, this.drawn] = [null, null];
     if (this.cloud) this.place(this.cloud);
     if (this.dots) this.paint(this.dots);
@@ -137,9 +138,7 @@ export class WebGLScatter {
     if (!this.cloud) return { drawn: 0, isDone: true };
     if (this.shown <= DIRECT) return this.sample(frame, ALL, isMoving ? most : Infinity, null);
     if (!isMoving && this.isOn(frame)) return this.gather(frame, most);
-    const { kept } = this;
-    const isKept = kept.turn === this.turn && kept.frame && this.fits(kept) && isUsable(kept.frame, frame);
-    return this.sample(frame, MOVING, most, isKept ? kept : null);
+    return this.sample(frame, MOVING, most, this.stored(frame));
   }
 
   /**
@@ -180,10 +179,10 @@ export class WebGLScatter {
    * @returns {Drawn}
    */
   gather(frame, most) {
-    const { card, growing, kept, turn } = this;
+    const { card, growing, turn } = this;
     const { width, height } = this.canvas;
-    if (kept.turn === turn && kept.frame && this.fits(kept) && isSameFrame(kept.frame, frame))
-      return this.sample(frame, MOVING, most, kept);
+    const stored = this.stored(frame);
+    if (stored?.frame && isSameFrame(stored.frame, frame)) return this.sample(frame, MOVING, most, stored);
     const isNew = growing.frame === null || growing.turn !== turn || !isSameFrame(growing.frame, frame);
     const chosen = isNew || !this.chosen ? this.choose(frame, RESTING) : this.chosen;
     card.aim(growing.picture, width, height);
@@ -196,8 +195,34 @@ export class WebGLScatter {
     growing.done += count;
     const isDone = growing.done === chosen.count;
     if (isDone || growing.done > (this.drawn?.dots ?? 0)) this.showGrowing(frame, chosen);
-    if (isDone) [this.kept, this.growing] = [growing, { ...kept, frame: null }];
+    if (isDone) this.store();
     return { drawn: count, isDone };
+  }
+
+  /** Keeps the picture that has all dots now, in the place of another. */
+  store() {
+    const { growing, cloud } = this;
+    const [x, y] = cloud?.reach ?? [1, 1];
+    const place = growing.frame && contains(areaOf(growing.frame), [-x, -y, x, y]) ? 'overview' : 'kept';
+    this.growing = { ...this[place], frame: null };
+    this[place] = growing;
+  }
+
+  /**
+   * The picture with all dots of as much of a frame as possible, as sharp as possible; null for none.
+   *
+   * @param {Frame} frame
+   * @returns {Gathered | null}
+   */
+  stored(frame) {
+    const { turn, canvas, kept, overview } = this;
+    const usable = [kept, overview].filter(({ picture, frame: drawn, turn: painted }) => {
+      if (!drawn || painted !== turn || !isUsable(drawn, frame)) return false;
+      return picture.width === canvas.width && picture.height === canvas.height;
+    });
+    const seen = clipped(areaOf(frame));
+    const isWhole = (/** @type {Gathered} */ { frame: drawn }) => drawn !== null && contains(areaOf(drawn), seen);
+    return usable.find(isWhole) ?? usable[0] ?? null;
   }
 
   /**
@@ -226,11 +251,6 @@ export class WebGLScatter {
     const { drawn, canvas, turn } = this;
     if (!drawn || drawn.turn !== turn || drawn.width !== canvas.width || drawn.height !== canvas.height) return false;
     return isSameFrame(drawn.frame, frame);
-  }
-
-  /** @param {Gathered} gathered */
-  fits({ picture }) {
-    return picture.width === this.canvas.width && picture.height === this.canvas.height;
   }
 
   /**
