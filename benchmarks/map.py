@@ -84,13 +84,14 @@ def _panel_shows(k: int) -> str:
     return f"document.querySelectorAll('.kx-proto-class:first-child .kx-proto').length === {k}"
 
 
-def explore(page: Page, address: str, classes: int) -> list[dict[str, Any]]:
+def explore(page: Page, address: str, classes: int, limit: float = 0.05) -> list[dict[str, Any]]:
     """Dragging the timeline in each colouring, and dragging the map, with layers that are here.
 
     Args:
         page: of `browser.new_page`.
         address: of Explore with `k=1`.
         classes: how many the model has.
+        limit: seconds that a step may take.
     """
     page.goto(address)
     page.wait_for_function(f"document.querySelectorAll('.kx-timeline .kx-ready').length === {REACH}", timeout=WAIT)
@@ -110,23 +111,29 @@ def explore(page: Page, address: str, classes: int) -> list[dict[str, Any]]:
             seconds += until_shown(page, "pointermove", partial(page.mouse.move, x + step * (k - 1), y), shown)
         page.mouse.up()
         what = f"a step of dragging the timeline, coloured by {colour.lower()}: to the frame with its map and panel"
-        rows.append(row(what, seconds, 0.05))
-    return [*rows, row("dragging the map: a frame", _frames(page), 0.05)]
+        rows.append(row(what, seconds, limit))
+    return [*rows, row("dragging the map: a frame", frames(page, dragged), 0.05)]
 
 
-def _frames(page: Page) -> list[float]:
+def frames(page: Page, move: Callable[[Page, float, float], object]) -> list[float]:
+    """Seconds of each frame while something moves on the map, from a third of its width on."""
     box = page.locator(".kx-map").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
-    page.mouse.down()
     page.evaluate(_FRAMES)
+    move(page, x, y)
+    seen = page.evaluate("() => { cancelAnimationFrame(window.counting); return window.frames; }")
+    return [float(after - before) / 1000 for before, after in itertools.pairwise(seen)]
+
+
+def dragged(page: Page, x: float, y: float) -> None:
+    """Drag the map from a point on."""
+    page.mouse.down()
     for step in range(100):
         page.mouse.move(x + step, y + step / 2)
         time.sleep(0.016)
-    frames = page.evaluate("() => { cancelAnimationFrame(window.counting); return window.frames; }")
     page.mouse.up()
-    return [float(after - before) / 1000 for before, after in itertools.pairwise(frames)]
 
 
 def _until(page: Page, condition: str, act: Callable[[], object]) -> float:

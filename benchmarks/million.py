@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import Page
 
 from app.selection import SWEEP_SEEDS
+from benchmarks.browser import WAIT, opened_with, until_shown
+from benchmarks.map import dragged, explore, frames, map_shows
+from benchmarks.pages import ADDRESS, row, start_server, until_up
+from benchmarks.timing import times
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -20,6 +31,7 @@ from kmex_core.stages.subject import Subject, dataset_of
 IMAGES, TEST = 1_000_000, 10_000
 NAME = "million"
 KS = range(1, 21)
+SLIDE, FRAMES = 0.3, 20  # the target of a step in seconds, and of frames a second
 NOISE = 12  # of pixels, 0…255
 APART = 0.15  # on the embedding map: how far the copies of an image lie from it
 
@@ -99,3 +111,129 @@ def _taken(result: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 def _write(artifact: Artifact[Any, Any], result: Any) -> None:
     artifact.store.put(artifact.room, artifact.key, *artifact.pack(result))
+
+
+ALL_DOTS = "document.querySelector('.kx-map').dataset.dots === 'all'"
+READY = f"document.querySelectorAll('.kx-timeline .kx-ready').length === {len(KS)}"
+_RECEIVED = """() => performance.getEntriesByType('resource').filter(({ name }) => /[/](cloud|layer)[/]/.test(name))
+  .map(({ name, transferSize }) => [name, transferSize])"""
+
+_PLACE = """async (name) => {
+  const { placeIn } = await import(new URL('assets/map/component.js', document.baseURI));
+  return placeIn(document.querySelector('.kx-map'), name);
+}"""
+
+
+def measure() -> list[dict[str, Any]]:
+    """First load, panning, zooming, sliding, outlines and pointing; the server's answers and its memory."""
+    with tempfile.TemporaryDirectory() as folder, opened_with(Path(folder) / "profile") as page:
+        store = prepare(Path(folder))
+        server = start_server(store.root)
+        try:
+            until_up()
+            address = f"{ADDRESS}/explore?dataset={NAME}.npz&model={NAME}&k=1"
+            found = [*_loads(page, address), *explore(page, address, 10, SLIDE)]
+            found += [*_moves(page), *_answers(page), *_gestures(page)]
+            return [*found, *_memory(server.pid)]
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _loads(page: Page, address: str) -> list[dict[str, Any]]:
+    """Opening the page: to the map, to all of its dots, and what is sent, for the first time and again."""
+    rows = []
+    for what in ("first visit", "visit after that"):
+        started = time.perf_counter()
+        page.goto(address)
+        page.wait_for_function(map_shows(10), timeout=WAIT, polling="raf")
+        shown = time.perf_counter() - started
+        page.wait_for_function(ALL_DOTS, timeout=WAIT, polling="raf")
+        whole = time.perf_counter() - started
+        page.wait_for_function(READY, timeout=WAIT)
+        rows += [row(f"{what}: to the map", [shown], 20), row(f"{what}: to all of its dots", [whole], 25)]
+        sent = dict(page.evaluate(_RECEIVED))
+        megabytes = sum(sent.values()) / 1e6
+        rows.append(row(f"{what}: bytes of places and {len(KS)} layers", [megabytes], 36, "MB"))
+        page.goto("about:blank")
+    rows[-1]["target"] = 0.1  # they are sent once
+    return rows
+
+
+def _moves(page: Page) -> list[dict[str, Any]]:
+    """Frames of dragging and zooming, and how long it takes then until all dots are drawn."""
+
+    def zoomed(pixels: float) -> Callable[[Page, float, float], None]:
+        def zoom(page: Page, x: float, y: float) -> None:
+            for _ in range(40):
+                page.mouse.wheel(0, pixels)
+                time.sleep(0.03)
+
+        return zoom
+
+    rows, fast = [], 1 / FRAMES
+    for what, move in (
+        ("zooming in", zoomed(-60)),
+        ("dragging near by", dragged),
+        ("zooming out", zoomed(60)),
+        ("dragging the whole map", dragged),
+    ):
+        rows.append(row(f"{what}: a frame", frames(page, move), fast))
+        started = time.perf_counter()
+        page.wait_for_function(ALL_DOTS, timeout=WAIT, polling="raf")
+        rows.append(row(f"{what}: from its end to all dots", [time.perf_counter() - started], 5))
+        time.sleep(1)
+    return rows
+
+
+def _gestures(page: Page) -> list[dict[str, Any]]:
+    """An outline around many images, and pointing at one."""
+    page.get_by_role("button", name="Show the whole map").click()
+    time.sleep(1)
+    box = page.locator(".kx-map").bounding_box()
+    assert box is not None
+    x, y, side = box["x"] + 40, box["y"] + 40, 0.8 * box["height"]
+    outlined, pointed = [], []
+    for _ in range(5):
+        page.keyboard.down("Shift")
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for right, down in ((1, 0.02), (1.02, 1), (0.5, 0.9), (0, 1)):
+            page.mouse.move(x + right * side, y + down * side, steps=8)
+        told = "document.querySelector('.kx-card-view h3')?.textContent.includes(' images of ')"
+        outlined += until_shown(page, "pointerup", page.mouse.up, told)
+        page.keyboard.up("Shift")
+        page.get_by_role("button", name="Clear", exact=True).click()
+        time.sleep(2)
+    hit = "document.querySelector('.kx-map').classList.contains('kx-map-hit')"
+    for name in range(10):
+        place = page.evaluate(_PLACE, f"train-{name}")
+        page.mouse.move(box["x"] + 3, box["y"] + box["height"] - 3)
+        time.sleep(0.3)
+        pointed += until_shown(page, "pointermove", partial(page.mouse.move, *place), hit)
+    return [
+        row("an outline around half of the images: release to their number", outlined, 0.5),
+        row("pointing at an image: to its tip", pointed, 0.1),
+    ]
+
+
+def _answers(page: Page) -> list[dict[str, Any]]:
+    """The server's answers, once it has them in memory."""
+    rows = []
+    for kind in ("cloud", "layer"):
+        address = next(name for name, _ in page.evaluate(_RECEIVED) if f"/{kind}/" in name)
+        seconds = times(lambda address=address: urllib.request.urlopen(address).read(), 10)
+        rows.append(row(f"the server's answer: {kind}", seconds, 0.3))
+    return rows
+
+
+def _memory(process: int) -> list[dict[str, Any]]:
+    """What the server holds, and the most that it held."""
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():  # another system than Linux
+        return []
+    kilobytes = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+)", status.read_text()))
+    return [
+        row("memory of the server after that", [int(kilobytes["VmRSS"]) / 2**20], 1.5, "GB"),
+        row("the most that it had", [int(kilobytes["VmHWM"]) / 2**20], 2, "GB"),
+    ]

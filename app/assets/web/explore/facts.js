@@ -1,7 +1,7 @@
 // @ts-check
 // What a selection has more of than the other images, where that is beyond chance. No DOM.
 
-import { agreeing, and, every, having, not, size as count } from '../map/mask.js';
+import { agreeing, and, histogram, not, size as count } from '../map/mask.js';
 
 /** @typedef {import('../map/mask.js').Mask} Mask */
 /** @typedef {import('./selection.js').Subject} Subject */
@@ -41,11 +41,9 @@ const TOLD = 4; // facts in the sentence
  * @returns {Facts}
  */
 export function facts(mask, { conditions = [], ...subject }) {
-  const rest = not(mask, subject.cloud.total);
-  const all = every(subject.cloud.total);
-  const candidates = shares(subject, all).filter(({ condition }) => !conditions.includes(condition));
-  const compared = candidates.map(({ text, condition, images: those, known }) => {
-    const [inside, outside] = [mask, rest].map((part) => [count(and(those, part)), count(and(known, part))]);
+  const parts = [mask, not(mask, subject.cloud.total)];
+  const candidates = shares(subject, parts).filter(({ condition }) => !conditions.includes(condition));
+  const compared = candidates.map(({ text, condition, counts: [inside, outside] }) => {
     const share = inside[1] ? inside[0] / inside[1] : 0;
     const data = (inside[0] + outside[0]) / Math.max(1, inside[1] + outside[1]);
     const p = difference(inside[0], inside[1], outside[0], outside[1]);
@@ -70,27 +68,31 @@ export function facts(mask, { conditions = [], ...subject }) {
 
 /**
  * @param {Subject & { classes: string[] }} subject
- * @param {Mask} all
- * @returns {{ text: string, condition: string, images: Mask, known: Mask }[]} everything that is compared
+ * @param {Mask[]} parts the selection, and the other images
+ * @returns {{ text: string, condition: string, counts: [having: number, known: number][] }[]} everything that is
+ *     compared, counted in both parts
  */
-function shares({ cloud, layer, attributes, attributeNames, classes }, all) {
+function shares({ cloud, layer, attributes, attributeNames, classes }, parts) {
+  const sizes = parts.map(count);
+  const wrong = not(agreeing(layer.predicted, cloud.labels), cloud.total);
+  const byClass = parts.map((part) => histogram(cloud.labels, cloud.total, part));
+  /** @param {(part: number) => [number, number]} of */
+  const counted = (of) => parts.map((_, part) => of(part));
   return [
-    {
-      text: 'wrong',
-      condition: 'wrong',
-      images: not(agreeing(layer.predicted, cloud.labels), cloud.total),
-      known: all,
-    },
+    { text: 'wrong', condition: 'wrong', counts: counted((part) => [count(and(wrong, parts[part])), sizes[part]]) },
     ...classes.map((text, label) => ({
       text,
       condition: `class:${label}`,
-      images: having(cloud.labels, label),
-      known: all,
+      counts: counted((part) => [byClass[part][label], sizes[part]]),
     })),
-    ...(attributes ? attributeNames : []).map((text, at) => {
-      const known = attributes?.known[at] ?? all;
-      return { text, condition: `attribute:${text}`, images: and(attributes?.has[at] ?? all, known), known };
-    }),
+    ...(attributes ? attributeNames : []).map((text, at) => ({
+      text,
+      condition: `attribute:${text}`,
+      counts: counted((part) => {
+        const known = and(attributes?.known[at] ?? parts[part], parts[part]);
+        return [count(and(attributes?.has[at] ?? known, known)), count(known)];
+      }),
+    })),
   ];
 }
 
