@@ -92,12 +92,16 @@ export class PlainScatter {
  * @returns {number[]}
  */
 export function sampleOf(order, train, look) {
-  const shown = [...order].filter((i) => look[i] !== HIDDEN);
-  const split = shown.findIndex((i) => i >= train);
-  const first = split < 0 ? shown.length : split;
-  const part = Math.min(1, SAMPLE / Math.max(1, shown.length));
-  return [
-    ...shown.slice(0, Math.floor(part * first)),
-    ...shown.slice(first, first + Math.floor(part * (shown.length - first))),
-  ];
+  const shown = [0, 0]; // of each split
+  for (let i = 0; i < look.length; i += 1) if (look[i] !== HIDDEN) shown[i < train ? 0 : 1] += 1;
+  const part = Math.min(1, SAMPLE / Math.max(1, shown[0] + shown[1]));
+  const left = shown.map((images) => Math.floor(part * images));
+  const sample = [];
+  for (let at = 0; at < order.length && left[0] + left[1]; at += 1) {
+    const split = order[at] < train ? 0 : 1;
+    if (look[order[at]] === HIDDEN || !left[split]) continue;
+    left[split] -= 1;
+    sample.push(order[at]);
+  }
+  return sample;
 }
