@@ -76,9 +76,9 @@ def _repeat(demo: Subject, large: Subject, rows: dict[str, np.ndarray], random: 
         _write(large.sweep(KMeans(1, seed)), dataclasses.replace(sweep, cluster=sweep.cluster[:, train]))
     projection = demo.embedding_map().get()
     both = np.concatenate([train, len(projection.train) + test])
-    places = {split: _spread(getattr(projection, split), which, random) for split, which in rows.items()}
-    columns = {name: getattr(projection, name)[both] for name in ("labels", "black_box", "far")}
-    _write(large.embedding_map(), dataclasses.replace(projection, **places, **columns))
+    columns: dict[str, Any] = {name: getattr(projection, name)[both] for name in ("labels", "black_box", "far")}
+    columns |= {split: _spread(getattr(projection, split), which, random) for split, which in rows.items()}
+    _write(large.embedding_map(), dataclasses.replace(projection, **columns))
     for k in KS:
         conversion = demo.conversion(KMeans(k)).get()
         prototypes = conversion.prototypes
@@ -222,9 +222,15 @@ def _answers(page: Page) -> list[dict[str, Any]]:
     rows = []
     for kind in ("cloud", "layer"):
         address = next(name for name, _ in page.evaluate(_RECEIVED) if f"/{kind}/" in name)
-        seconds = times(lambda address=address: urllib.request.urlopen(address).read(), 10)
+        seconds = times(partial(_fetched, address), 10)
         rows.append(row(f"the server's answer: {kind}", seconds, 0.3))
     return rows
+
+
+def _fetched(address: str) -> bytes:
+    with urllib.request.urlopen(address) as answer:
+        content: bytes = answer.read()
+    return content
 
 
 def _memory(process: int) -> list[dict[str, Any]]:
