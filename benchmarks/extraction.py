@@ -280,7 +280,7 @@ class Drawn(Split):
 
 
 class _Unstored(Bound):
-    weights = "none"  # type: ignore[assignment]
+    weights = "none"
 
 
 def synthetic(root: Path, rows: int) -> dict[str, float]:

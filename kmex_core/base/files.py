@@ -16,12 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import lock_descriptor
 
+from kmex_core.base import tensor_file
 from kmex_core.base.errors import StoreError
 from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.location import default_root
 from kmex_core.base.tensor_file import (
     PIECE,
-    Arrays,
     Digest,
     Place,
     Rows,
@@ -31,6 +31,8 @@ from kmex_core.base.tensor_file import (
     read_layout,
     write_rows,
 )
+
+Arrays = tensor_file.Arrays
 
 PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 

@@ -218,11 +218,11 @@ class Store:
         with self.locked(room, name, progress=progress):
             result = self.get(room, name)
             if result is None:
-                arrays, description = make()
-                self.put(room, name, arrays, description)
-                # what came in parts was never in memory as a whole
-                result = read_file(self.path(room, name), mapped=True) if isinstance(arrays, Rows) else None
-                return result or (dict(arrays), dict(description))
+                made, description = make()
+                self.put(room, name, made, description)
+                if isinstance(made, Rows):  # never in memory as a whole
+                    return read_file(self.path(room, name), mapped=True)
+                result = dict(made), dict(description)
         return result
 
     @contextlib.contextmanager

@@ -121,7 +121,7 @@ def write_rows(file: BinaryIO, rows: Rows, texts: Mapping[str, str], text: str) 
             if array.dtype != place.dtype or array.shape[1:] != place.shape[1:]:
                 raise ValueError(f"'{name}' has rows of {array.dtype}{array.shape[1:]}, expected {place}.")
             file.seek(len(blank) + place.start + done[name])
-            file.write(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             done[name] += array.nbytes
     if done != {name: place.size for name, place in places.items()}:
         raise ValueError(f"The parts have {done} bytes of the arrays {places}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def stream(
     device: str | torch.device = "cpu",
     arithmetic: Arithmetic = EXACT,
     to_input: Callable[[Tensor], Tensor] | None = None,
-) -> Iterator[Embeddings]:
+) -> Generator[Embeddings, None, None]:
     """The embeddings of batches, in their order, while the next ones are read and computed.
 
     A batch is split into portions that fit into free memory (`memory.Portions`), and into smaller ones if memory runs

@@ -116,7 +116,7 @@ def _copied(encoder: nn.Module, example: Tensor) -> tuple[str, nn.Module]:
         _fold_small(graph_module, example)
         graph_module.delete_all_unused_submodules()
         graph_module.recompile()
-        graph_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        graph_module.to(memory_format=torch.channels_last)
         fast = Prepared(graph_module, encoder, tuple(example.shape[1:]))
         fast.eval().requires_grad_(False)
         # one image by itself as well: a size of batches that became part of the graph would show
@@ -175,8 +175,8 @@ def _traced(encoder: nn.Module) -> fx.GraphModule:
         ValueError: when the graph has something that may keep state, or no head.
         Exception: whatever a user's code raises when it is traced.
     """
-    wrapped = isinstance(encoder, UpToHead | Whole)
-    root = _Given(copy.deepcopy(encoder.model if wrapped else encoder))
+    network: nn.Module = encoder.model if isinstance(encoder, UpToHead | Whole) else encoder
+    root = _Given(copy.deepcopy(network))
     for part in root.modules():
         part.training = False  # not eval(): a module may do more there
     tracer = _Tracer()
@@ -240,6 +240,9 @@ class _Shapes(fx.Interpreter):
 
 class _Folded(nn.Module):
     """A convolution of so few pixels as a product with a matrix."""
+
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(self, layer: nn.Conv2d, size: tuple[int, ...], result: tuple[int, ...]) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ class Shards:
         self._dimensions = 0
         self._stored: list[str] = []
         self._held: list[Embeddings] = []
+        self._bytes = 0  # of those
         self._written = 0
         self._wrote = time.monotonic()
         self.rows = 0
@@ -72,9 +73,10 @@ class Shards:
         """Add the next rows."""
         self._dimensions = part.z.shape[1]
         self._held.append(part)
+        self._bytes += part.z.nbytes
         self.rows += len(part)
         late = time.monotonic() - self._wrote > EVERY
-        if self.rows < self._total and (late or sum(each.z.nbytes for each in self._held) > HELD):
+        if self.rows < self._total and (late or self._bytes > HELD):
             self._write()
 
     def _write(self) -> None:
@@ -85,7 +87,7 @@ class Shards:
         self._store.put(ROOM, name, rows, {"spec": self._spec.described()})
         self._stored.append(name)
         self._held.clear()
-        self._written, self._wrote = self.rows, time.monotonic()
+        self._written, self._wrote, self._bytes = self.rows, time.monotonic(), 0
 
     def _shapes(self, rows: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
         number = np.dtype(np.int64)

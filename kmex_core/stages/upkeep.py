@@ -179,7 +179,7 @@ def _check(store: Store, room: str, path: Path) -> None:
         versions.read_file(path)
     if room not in ROOMS:
         return
-    arrays, description = read_file(path)
+    arrays, description = read_file(path, mapped=True)  # checked piece by piece
     if room == catalogue.ROOM:
         catalogue.info_of(description, path.stem, path)
         if description.get("weights") != digest(arrays):

@@ -77,7 +77,10 @@ def in_parts(whole: dict[str, np.ndarray], sizes: list[int]) -> Rows:
 @pytest.mark.parametrize("sizes", [[10], [3, 0, 7], [1] * 10])
 def test_rows_in_parts_are_the_file_of_the_whole(tmp_path: Path, sizes: list[int]) -> None:
     random = np.random.default_rng(1)
-    whole = {"z": random.standard_normal((10, 3)).astype(np.float32), "labels": np.arange(10)}
+    whole: dict[str, np.ndarray] = {
+        "z": random.standard_normal((10, 3)).astype(np.float32),
+        "labels": np.arange(10),
+    }
     write_file(tmp_path / "whole", whole, {"a": "ü"})
     write_file(tmp_path / "parts", in_parts(whole, sizes), {"a": "ü"})
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
