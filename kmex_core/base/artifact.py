@@ -16,6 +16,7 @@ from kmex_core.base.progress import Progress, silent
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import Spec
 from kmex_core.base.store import Store
+from kmex_core.base.tensor_file import Rows
 
 
 class Keyed(Protocol):
@@ -119,11 +120,15 @@ class Artifact(ABC, Generic[SpecT, ResultT]):
         """
         return self.unpack(*self.store.get_or_make(self.room, self.key, self._packed, self.progress))
 
-    def _packed(self) -> tuple[Arrays, dict[str, Any]]:
+    def _packed(self) -> tuple[Arrays | Rows, dict[str, Any]]:
         arrays, description = self.pack(self.make())
+        return arrays, self._origin() | description
+
+    def _origin(self) -> dict[str, Any]:
+        """Spec and versions, which every description has."""
         spec = None
         if isinstance(self.spec, Spec):
             spec = self.spec.described()
         elif is_dataclass(self.spec) and not isinstance(self.spec, type):
             spec = asdict(self.spec)
-        return arrays, {"spec": spec, "versions": versions()} | description
+        return {"spec": spec, "versions": versions()}

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import lock_descriptor
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as _serialise
 
+from kmex_core.base import tensor_file
 from kmex_core.base.errors import StoreError
 from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.base.location import default_root
+from kmex_core.base.tensor_file import (
+    PIECE,
+    Digest,
+    Place,
+    Rows,
+    as_rows,
+    pieces,
+    read_array,
+    read_layout,
+    write_rows,
+)
 
-PIECE = 2**20
-
-Arrays = dict[str, np.ndarray]
+Arrays = tensor_file.Arrays
 
 PART = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 
@@ -34,25 +41,25 @@ HEADER = frozenset({"kmex", "digest", "description_digest"})
 
 def digest(arrays: Mapping[str, np.ndarray], description: str = "") -> str:
     """A 32-digit hexadecimal fingerprint of named arrays (names, types, shapes, bytes) and a text."""
-    seen = hashlib.blake2b(digest_size=16)
-    seen.update(description.encode())
+    seen = Digest(description)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        seen.update(f"|{name}:{array.dtype.str}:{arrays[name].shape}|".encode())
-        seen.update(array.reshape(-1).view(np.uint8).data)
-    return seen.hexdigest()
+        seen.add(name, Place(array.dtype, arrays[name].shape), iter([array.reshape(-1).view(np.uint8).data]))
+    return seen.result()
 
 
-def write_file(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+def write_file(path: Path, arrays: Mapping[str, np.ndarray] | Rows, description: Mapping[str, Any]) -> None:
     """Write arrays and their description to one safetensors file: all of it or nothing.
+
+    Memory besides the arrays is bounded by a piece; of `Rows`, only one part is in memory.
 
     Raises:
         StoreError: when the folder cannot be written (rights, full disk); an existing file is untouched.
     """
     text = write_json(description, sort_keys=True)
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = {"kmex": text, "digest": digest(whole, text), "description_digest": digest({}, text)}
-    write_bytes(path, _serialise(whole, metadata=header))
+    texts = {"kmex": text, "description_digest": digest({}, text)}
+    rows = arrays if isinstance(arrays, Rows) else as_rows(arrays)
+    _write(path, lambda file: write_rows(file, rows, texts, text), durable=True)
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
@@ -74,16 +81,21 @@ def write_stream(path: Path, source: BinaryIO, durable: bool = True) -> None:
     Raises:
         StoreError: when it cannot be written.
     """
+    _write(path, lambda file: shutil.copyfileobj(source, file, PIECE), durable)
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], None], durable: bool) -> None:
+    """Write a file by `fill`, which is given a part that takes the file's place when it is whole."""
     part = None
     try:
         make_folder(path.parent)
         while part is None:
             part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
-            with open(part, "xb") as file:
+            with open(part, "x+b") as file:
                 if not _claimed_part(file.fileno()):
                     part = None
                     continue
-                shutil.copyfileobj(source, file, PIECE)
+                fill(file)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -200,16 +212,32 @@ def regular_files(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
         return []
 
 
-def read_file(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def read_file(path: Path, mapped: bool = False) -> tuple[Arrays, dict[str, Any]]:
     """Read what `write_file` wrote.
+
+    Args:
+        path: the file.
+        mapped: map large arrays into memory (see `tensor_file.read_array`), after their content was checked.
 
     Raises:
         FileNotFoundError: when there is no such file.
         StoreError: when it is not such a file, or is damaged (its content does not match its digest).
     """
-    header, arrays = _opened(path, with_arrays=True)
-    description = _description(path, header)
-    if header.get("digest") != digest(arrays, header["kmex"]):
+    with _opened(path) as file:
+        texts, places, origin = _layout(path, file)
+        description = _description(path, texts)
+        seen, arrays = Digest(texts["kmex"]), Arrays()
+        try:
+            for name in sorted(places):
+                place = places[name]
+                arrays[name] = array = read_array(file, place, origin, mapped)
+                # a mapped array is checked by what the file has, without touching its pages
+                inside = array.flags.owndata
+                content = iter([array.reshape(-1).view(np.uint8).data]) if inside else pieces(file, place, origin)
+                seen.add(name, place, content)
+        except OSError as error:
+            raise StoreError(f"{path} is damaged or cannot be read ({error}).") from error
+    if texts.get("digest") != seen.result():
         raise StoreError(f"{path} is damaged: its content does not match its digest.")
     return arrays, description
 
@@ -223,7 +251,8 @@ def read_description(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         StoreError: when it is not such a file, or its description is damaged.
     """
-    return _description(path, _opened(path, with_arrays=False)[0])
+    with _opened(path) as file:
+        return _description(path, _layout(path, file)[0])
 
 
 def read_length(path: Path, array: str) -> int:
@@ -233,25 +262,28 @@ def read_length(path: Path, array: str) -> int:
         FileNotFoundError: when there is no such file.
         StoreError: when it is not such a file, or has no such array.
     """
+    with _opened(path) as file:
+        place = _layout(path, file)[1].get(array)
+    if place is None or not place.shape:
+        raise StoreError(f"{path} is damaged or has no array '{array}'.")
+    return place.shape[0]
+
+
+def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            return int(file.get_slice(array).get_shape()[0])
-    except (SafetensorError, OSError, ValueError, IndexError) as error:
-        raise StoreError(f"{path} is damaged or has no array '{array}' ({error}).") from error
-
-
-def _opened(path: Path, with_arrays: bool) -> tuple[dict[str, str], Arrays]:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = file.keys() if with_arrays else ()
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
+        return open(path, "rb")
     except FileNotFoundError:
         raise
-    except (SafetensorError, OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"{path} is damaged or not a safetensors file ({error}).") from error
+
+
+def _layout(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, Place], int]:
+    try:
+        return read_layout(file)
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path} is damaged or not a safetensors file ({error}).") from error
 
 

@@ -71,7 +71,8 @@ class EmbeddingSpec(Spec):
 
     `weights` is the fingerprint of the encoder's and head's weights, `data` that of the data set's files; `mean` and
     `std` normalise the network's input, `geometry` names the rest of its preprocessing, `head` where the embedding is
-    taken and which outputs are the classes (both "" as usual).
+    taken and which outputs are the classes (both "" as usual). `arithmetic` names how the network computes, "" for
+    32-bit floats, and for `mixed_precision`, which is 16 bits of the device's usual kind.
     """
 
     kind: ClassVar[str] = "EmbeddingSpec"
@@ -85,6 +86,7 @@ class EmbeddingSpec(Spec):
     mixed_precision: bool = False
     geometry: str = field(default="", metadata={ADDED: True})
     head: str = field(default="", metadata={ADDED: True})
+    arithmetic: str = field(default="", metadata={ADDED: True})
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from kmex_core.base.errors import InputError, StoreError
 from kmex_core.base.files import Arrays, make_folder, parts_of, read_description, read_file, write_file
 from kmex_core.base.location import SHIPPED_RESULTS, default_root
 from kmex_core.base.progress import Event, Progress, silent
+from kmex_core.base.tensor_file import Rows
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Store:
             return held
         for path in paths:
             try:
-                return read_file(path)
+                return read_file(path, mapped=True)
             except FileNotFoundError:
                 continue
             except StoreError as error:
@@ -163,8 +164,10 @@ class Store:
         except FileNotFoundError:
             return read_description(shipped)
 
-    def put(self, room: str, name: str, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-        """Write a result.
+    def put(
+        self, room: str, name: str, arrays: Mapping[str, np.ndarray] | Rows, description: Mapping[str, Any]
+    ) -> None:
+        """Write a result; of `Rows`, only one part is in memory at a time.
 
         Raises:
             InputError: when the store is read-only.
@@ -185,7 +188,7 @@ class Store:
         self,
         room: str,
         name: str,
-        make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]],
+        make: Callable[[], tuple[Mapping[str, np.ndarray] | Rows, Mapping[str, Any]]],
         progress: Progress = silent,
     ) -> tuple[Arrays, dict[str, Any]]:
         """The result, computed and written first if missing or damaged; only one process computes it at a time.
@@ -207,16 +210,19 @@ class Store:
             with _memory.making(self.path(room, name)):
                 result = self.get(room, name)
                 if result is None:
-                    arrays, description = make()
+                    made, description = make()
+                    arrays = made.whole() if isinstance(made, Rows) else made
                     _memory.keep(self.path(room, name), arrays, description)
                     result = dict(arrays), dict(description)
             return result
         with self.locked(room, name, progress=progress):
             result = self.get(room, name)
             if result is None:
-                arrays, description = make()
-                self.put(room, name, arrays, description)
-                result = dict(arrays), dict(description)
+                made, description = make()
+                self.put(room, name, made, description)
+                if isinstance(made, Rows):  # never in memory as a whole
+                    return read_file(self.path(room, name), mapped=True)
+                result = dict(made), dict(description)
         return result
 
     @contextlib.contextmanager

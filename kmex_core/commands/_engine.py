@@ -216,8 +216,9 @@ def about_sharded(embedding: ShardedEmbedding, found: ShardedSweep) -> dict[str,
 def show_sharded(answer: dict[str, Any]) -> None:
     """The figures as a table."""
     of = "held-out" if answer["held_out"] else "the same"
+    title = answer.get("model") or answer["name"]
     print(
-        f"'{answer['name']}': {answer['images']:,} rows of {answer['dimensions']} dimensions, {answer['classes']} "
+        f"'{title}': {answer['images']:,} rows of {answer['dimensions']} dimensions, {answer['classes']} "
         f"classes, {answer['metric']} metric, measured on {answer['test_images']:,} {of} rows"
     )
     beside = answer["rows"][0]["accuracy_black_box"] is not None

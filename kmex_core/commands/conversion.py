@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from kmex_core.commands._arithmetic import Compiled, MixedPrecision, Precision, arithmetic_of
 from kmex_core.commands._engine import (
     Address,
     EngineName,
@@ -34,6 +34,7 @@ from kmex_core.commands._shared import (
     open_subject,
 )
 from kmex_core.commands.requests import JobRequest, job_of
+from kmex_core.networks.arithmetic import EXACT, FLOAT32, Arithmetic
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, numbered, per_class_words
 from kmex_core.prototypes.types import fewer_prototypes
@@ -55,12 +56,9 @@ def convert(
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
-    mixed_precision: Annotated[
-        bool,
-        typer.Option(
-            "--mixed-precision", help="Embed with 16-bit floats where torch considers it safe (faster on GPUs)."
-        ),
-    ] = False,
+    precision: Precision = FLOAT32,
+    compiled: Compiled = False,
+    mixed_precision: MixedPrecision = False,
     as_json: Json = False,
 ) -> None:
     """Convert a trained model to a KMEx: k-means per class on its training embedding.
@@ -76,9 +74,10 @@ def convert(
         check_one(model, embeddings, held_out)
         if embeddings:
             return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, [seed], engine, address, bar)
+        arithmetic = arithmetic_of(precision, compiled, mixed_precision)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         with on_engine([subject], engine, address, data_root, skip_broken) as (used,):
-            answer = _answer(used, KMeans(k, seed, metric), mixed_precision)
+            answer = _answer(used, KMeans(k, seed, metric), arithmetic)
         return answer | {"seconds": round(time.perf_counter() - started, 3)}
 
     def show(answer: dict[str, Any]) -> None:
@@ -90,10 +89,13 @@ def convert(
     answer_with(as_json, work, show)
 
 
-def _answer(subject: Subject, source: KMeans, mixed_precision: bool) -> dict[str, Any]:
+def _answer(subject: Subject, source: KMeans, arithmetic: Arithmetic) -> dict[str, Any]:
+    from kmex_core.stages.arithmetic_change import arithmetic_change
+
     info, k = subject.info, source.k
-    conversion = subject.conversion(source, mixed_precision).get()
+    conversion = subject.conversion(source, arithmetic).get()
     summary = conversion.summary
+    change = None if arithmetic == EXACT else arithmetic_change(subject, arithmetic)
     return {
         "model": info.name,
         "dataset": info.dataset,
@@ -112,7 +114,12 @@ def _answer(subject: Subject, source: KMeans, mixed_precision: bool) -> dict[str
         "effective_equidistant": summary.effective_equidistant,
         "coverage_radius": summary.coverage_radius,
         "prototypes": len(conversion.prototypes),
-    } | about(subject, fewer_prototypes(conversion.prototypes, info.class_names, k))
+        **({} if change is None else {"arithmetic": dataclasses.asdict(change)}),
+    } | about(
+        subject,
+        "" if change is None else change.text,
+        fewer_prototypes(conversion.prototypes, info.class_names, k),
+    )
 
 
 def _show(answer: dict[str, Any], k: int) -> None:

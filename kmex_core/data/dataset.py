@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kmex_core.base import cores
 from kmex_core.base.errors import InputError
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONTENT = "c1-"  # prefix of fingerprints of content
 SURVEYED = 64
 STATISTICS_BATCH = 128
+MOST_DECODERS = 16  # threads
 
 
 class Split(ABC):
@@ -268,7 +269,7 @@ class ImageDataset:
         batch_size: int,
         order: np.ndarray | None = None,
         preprocessing: Preprocessing | None = None,
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
         """`pixels` and labels (n,) int64, in `order` (all in sequence when None).
 
         The next batches are decoded while the current one is used.
@@ -276,19 +277,15 @@ class ImageDataset:
         import torch
 
         labels = torch.from_numpy(self.split(split).labels)
-        order = np.arange(len(labels)) if order is None else order
+        order = np.arange(len(labels)) if order is None else np.asarray(order)
         parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        with ThreadPoolExecutor(2) as pool:
-            waiting = []
-            for part in parts[:2]:
-                waiting.append((part, pool.submit(self.pixels, split, part, preprocessing)))
-            ahead = iter(parts[2:])
-            while waiting:
-                part, job = waiting.pop(0)
-                pixels = job.result()
-                if (following := next(ahead, None)) is not None:
-                    waiting.append((following, pool.submit(self.pixels, split, following, preprocessing)))
-                yield pixels, labels[torch.from_numpy(np.asarray(part))]
+
+        def batch(part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.pixels(split, part, preprocessing), labels[torch.from_numpy(part)]
+
+        threads = min(MOST_DECODERS, max(2, cores.count()))
+        with cores.workers(threads) as pool:
+            yield from cores.in_order(pool, batch, parts, threads)
 
     def statistics(self, progress: Progress = silent) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel of the training split's pixels (0…1) at the network's size.

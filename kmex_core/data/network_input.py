@@ -107,10 +107,10 @@ def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tenso
     scale = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device).view(shape)
     if preprocessing.order == "BGR":
         pixels = pixels.flip(1)
-    values = pixels.float() / 255
+    values = pixels.to(torch.float32, copy=True).div_(255)  # in place: this takes as long as memory does
     if preprocessing.white != 1:
-        values = values * preprocessing.white
-    return ((values - centre) / scale).expand(-1, preprocessing.inputs, -1, -1)
+        values.mul_(preprocessing.white)
+    return values.sub_(centre).div_(scale).expand(-1, preprocessing.inputs, -1, -1)
 
 
 def pictures_of(images: torch.Tensor, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:

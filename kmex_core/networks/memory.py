@@ -76,16 +76,16 @@ def _group(folder: Path) -> int | None:
     return None
 
 
-def budget(device: str | torch.device) -> int:
-    """The most bytes that one pass through a network should use.
+def budget(device: str | torch.device, passes: int = 1) -> int:
+    """The most bytes that one pass through a network should use, when so many run at once.
 
     On a GPU, half of its free memory. Otherwise a quarter of free memory, at most `MOST`: larger batches are no faster
     on a CPU. Checked in advance, because Linux kills a process that uses too much without raising an error.
     """
     place = torch.device(device)
     if place.type == "cuda":
-        return torch.cuda.mem_get_info(place)[0] // 2
-    return min(MOST, available() // SHARE)
+        return torch.cuda.mem_get_info(place)[0] // (2 * passes)
+    return min(MOST, available() // (SHARE * passes))
 
 
 class _Sizes(TorchDispatchMode):
@@ -174,6 +174,7 @@ class Portions:
         *,
         backward: bool = False,
         copies: int = 1,
+        passes: int = 1,
     ) -> Portions:
         """Portions that fit into free memory.
 
@@ -183,6 +184,7 @@ class Portions:
             most: an upper limit; N when None.
             backward: see `bytes_per_row`.
             copies: a factor on the memory.
+            passes: how many run at once.
         """
         most = len(batch) if most is None else most
         if len(batch) == 0 or most <= 1:
@@ -195,7 +197,7 @@ class Portions:
             if not out_of_memory(error):
                 raise
             return cls(1, batch.device)
-        return cls(max(1, min(most, budget(batch.device) // max(1, needed))), batch.device)
+        return cls(max(1, min(most, budget(batch.device, passes) // max(1, needed))), batch.device)
 
     def over(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
         """`work` of all rows, in slices of at most `rows`.

@@ -18,6 +18,7 @@ from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 NEAREST = 12
 EPSILON = 1e-4
 ROWS = 16384
+CACHED = 1024  # rows that stay in a processor's cache
 MANY = 10_000_000  # differences between numbers
 CANCELLED = 1e-8  # of the squared lengths: below, a product of float64 numbers is not exact to float32
 
@@ -232,11 +233,9 @@ def activated(z: np.ndarray, centers: np.ndarray, device: str = "cpu") -> np.nda
 
 def nearest_distance(z: np.ndarray, centers: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """(N,) float32, the Euclidean distance of embeddings (N, D) to the prototypes `nearest` (N,) of (K, D)."""
-    parts = [
-        np.linalg.norm(z[start : start + ROWS] - centers[nearest[start : start + ROWS]], axis=1)
-        for start in range(0, len(z), ROWS)
-    ]
-    return np.concatenate(parts)
+    places, which = torch.from_numpy(centers), torch.from_numpy(nearest)
+    pieces = zip(torch.from_numpy(z).split(CACHED), which.split(CACHED), strict=True)
+    return torch.cat([torch.linalg.vector_norm(x - places[of], dim=1) for x, of in pieces]).numpy()
 
 
 def activation_counts(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -24,11 +25,14 @@ KEPT = 4  # of them, tried on the points
 RANKING_ROUNDS, FINAL_ROUNDS = 2, 100
 TRIAL_ROUNDS = (20, 3)  # for few points, which the coreset is all of, and for many
 CORESET, CORESET_PER_CLUSTER = 2000, 40
+AXES, ITERATIONS = 64, 3  # principal components, and how they are found
+NARROW = 4  # times as many points and dimensions as axes pay
 PART = 10_000  # points that are clustered before all of them
-TOLERANCE = 1e-4  # of the inertia
+TOLERANCE, ROUGH = 1e-4, 2e-4  # of the inertia; where some dimensions stand for all
+AHEAD = 1.0  # how much farther than to their means centers go there
 CELLS = {"cpu": 1 << 21}  # distances in memory at once, by kind of device: memory that a CPU uses again
 MANY_CELLS = 1 << 24  # on any other
-ROWS = 16384
+ROWS, MOVED = 16384, 4096  # points at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +75,36 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     if not ks or ks[0] < 1 or ks != sorted(set(ks)):
         raise ValueError(f"Expected ascending numbers of clusters from 1, got {ks}.")
     # centre: distances by matrix products lose digits to a large mean
-    mean = points.mean(0, dtype=torch.float64).float()
+    mean = _mean(points)
     centred = points - mean
     squares = torch.linalg.vector_norm(centred, dim=1).square_()
     most = _different(centred, ks[-1])
     wanted = [k for k in ks if k < most] + ([most] if ks[-1] >= most else [])
-    # many starts on few points, ranked by their inertia after some rounds; drawn in an order that no larger k changes
+    # draws come in an order that no larger k changes
     random = torch.Generator().manual_seed(seed)
     sample, weights = _coreset(centred, squares, max(CORESET, CORESET_PER_CLUSTER * most), random)
-    few = len(points) <= PART
+    few, sampled = len(points) <= PART, len(sample) < len(points)
     rows = slice(None) if few else torch.randperm(len(points), generator=random)[:PART].to(points.device)
+    part, part_squares, sample_squares = centred[rows], squares[rows], sample.square().sum(1)
+    # until the last rounds, many points are clustered in some dimensions; what the others add to squares stays
+    axes = _axes(part) if min(points.shape) >= NARROW * AXES else None
+    if axes is not None:
+        sample, part = sample @ axes, part @ axes
+    # many starts on few points, ranked by their inertia after some rounds
     starts = _greedy_plus_plus(sample, weights, most, STARTS, random)  # (starts, most, D)
-    ranked = _rounds(sample, sample.square().sum(1), [starts[:, :k] for k in wanted], RANKING_ROUNDS, weights)
+    ranked = _rounds(sample, sample_squares, [starts[:, :k] for k in wanted], RANKING_ROUNDS, weights)
     tried = [starts[inertia.argsort(stable=True)[:KEPT], :k] for k, (_, inertia) in zip(wanted, ranked, strict=True)]
     # the best starts on (a part of) the points themselves; the best of these runs to convergence
-    part, part_squares = centred[rows], squares[rows]
-    sampled = len(sample) < len(points)
     runs = _rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
-    best = [centers[inertia.argmin()] for centers, inertia in runs]
-    found = _converged(part, part_squares, best, TOLERANCE if sampled else 0.0)
+    labels = _nearest(part, [centers[inertia.argmin()] for centers, inertia in runs])
+    tolerance, ahead = (ROUGH, AHEAD) if axes is not None else (TOLERANCE if sampled else 0.0, 0.0)
+    found = _converged(part, part_squares, labels, wanted, tolerance, ahead)
     if not few:
-        found = _converged(centred, squares, [one.centers for one in found], TOLERANCE)
+        whole = centred if axes is None else centred @ axes
+        labels = _nearest(whole, [one.centers for one in found])
+        found = _converged(whole, squares, labels, wanted, max(tolerance, TOLERANCE), ahead)
+    if axes is not None:
+        found = _converged(centred, squares, labels, wanted, ROUGH if sampled else 0.0)
     by_k = {len(one.centers): one for one in (_ordered(each, mean) for each in _monotone(centred, squares, found))}
     return [by_k[max(count for count in by_k if count <= k)] for k in ks]
 
@@ -99,6 +112,25 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
 def portion(points: Tensor, centers: int) -> int:
     """How many points' distances to that many centers are computed at once."""
     return max(1, CELLS.get(points.device.type, MANY_CELLS) // max(1, centers))
+
+
+def least(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) the least number of each column of (k, n), and (n,) its row, the first of several, as a small integer.
+
+    `min` of torch compares one number at a time; these steps compare many, in a third of its time.
+    """
+    low = rows.amin(0)
+    return low, len(rows) - 1 - ((rows == low) * _from_behind(len(rows), rows.device)).amax(0)
+
+
+@cache
+def _from_behind(k: int, device: torch.device) -> Tensor:
+    return torch.arange(k - 1, -1, -1, dtype=_integers(k), device=device)[:, None]
+
+
+def _integers(k: int) -> torch.dtype:
+    """The type for numbers below `k`."""
+    return torch.uint8 if k <= 256 else torch.int32
 
 
 def _different(points: Tensor, most: int) -> int:
@@ -112,6 +144,22 @@ def _different(points: Tensor, most: int) -> int:
         if len(seen) >= most:
             return most
     return len(seen)
+
+
+def _mean(points: Tensor) -> Tensor:
+    """(D,) the mean of points (n, D)."""
+    total = torch.zeros(points.shape[1], dtype=torch.float64, device=points.device)
+    for x in points.split(MOVED):
+        total += x.sum(0, dtype=torch.float64)
+    return (total / len(points)).float()
+
+
+def _axes(points: Tensor) -> Tensor:
+    """(D, p) orthonormal, about the first principal components of centred points (n, D), by orthogonal iteration."""
+    axes = torch.randn(points.shape[1], AXES, generator=torch.Generator().manual_seed(0)).to(points.device)
+    for _ in range(ITERATIONS):
+        axes = torch.linalg.qr(points.T @ (points @ axes)).Q
+    return axes
 
 
 def _coreset(points: Tensor, squares: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -207,101 +255,120 @@ def _assigned(
 ) -> list[tuple[Tensor, Tensor]]:
     """Assign points to the nearest centers of several groups of runs, (R, k, D) each, in one matrix product.
 
+    A point that is as near to two centers counts for both.
+
     Returns:
         For each group (R, k, D) the means of the clusters (the center of an empty one; all centers unless `moves`), and
         (R,) float64 the inertia of the centers given.
     """
     every = torch.cat([group.flatten(0, 1) for group in groups])  # (Σ R k, D)
     sizes = [(len(group), group.shape[1]) for group in groups]
-    # where the centers of each run begin, as columns of the product
-    ends = torch.tensor([k for runs, k in sizes for _ in range(runs)], device=points.device).cumsum(0)
-    first = torch.cat([ends.new_zeros(1), ends[:-1]])
-    lengths = every.square().sum(1)
+    lengths = every.square().sum(1)[:, None]
     sums = torch.zeros(every.shape, dtype=torch.float64, device=points.device)
     mass = torch.zeros(len(every), dtype=torch.float64, device=points.device)
-    inertia = torch.zeros(len(ends), dtype=torch.float64, device=points.device)
+    inertia = torch.zeros(sum(runs for runs, _ in sizes), dtype=torch.float64, device=points.device)
     step = portion(points, len(every))
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
         x = points[rows]
-        # ‖c‖² − 2 x·c; the points' own squares follow where they are few, in (n, Σ R) instead of (n, Σ R k)
-        distances = torch.addmm(lengths, x, every.T, alpha=-2)
-        parts = distances.split([runs * k for runs, k in sizes], 1)
-        least = [part.view(-1, *size).min(2) for part, size in zip(parts, sizes, strict=True)]
-        which = torch.cat([found.indices for found in least], 1) + first  # (n, Σ R)
-        low = (torch.cat([found.values for found in least], 1) + squares[rows][:, None]).clamp_min_(0)
-        weight = torch.ones_like(x[:, :1]) if weights is None else weights[rows][:, None]
-        inertia += (low * weight).sum(0)
+        weight = torch.ones_like(x[:, 0]) if weights is None else weights[rows]
+        # ‖c‖² − 2 x·c, a row for each center: rows are compared many points at a time
+        distances = torch.addmm(lengths, every, x.T, alpha=-2)
+        split = distances.split([runs * k for runs, k in sizes])
+        parts = [part.view(*size, -1) for part, size in zip(split, sizes, strict=True)]
+        least = [part.amin(1) for part in parts]  # (R, n)
+        inertia += (torch.cat(least) + squares[rows]).clamp_min_(0) @ weight
         if not moves:
             continue
-        # sums of the points by cluster: a product with their weights, each in the column of its cluster
-        member = distances.zero_().scatter_(1, which, weight.expand(which.shape))
-        sums += member.T @ x
-        mass += member.sum(0)
+        # sums of the points by cluster: a product with who is in which
+        for part, low in zip(parts, least, strict=True):
+            part.le_(low[:, None])
+        sums += distances @ (x if weights is None else x * weight[:, None])
+        mass += distances @ weight
     means = torch.where(mass[:, None] > 0, sums / mass[:, None].clamp_min(1e-30), every.double()).float()
-    split = means.split([runs * k for runs, k in sizes])
+    of_groups = means.split([runs * k for runs, k in sizes])
     return [
         (centers.view(*size, -1), found)
-        for centers, size, found in zip(split, sizes, inertia.split([runs for runs, _ in sizes]), strict=True)
+        for centers, size, found in zip(of_groups, sizes, inertia.split([runs for runs, _ in sizes]), strict=True)
     ]
 
 
-def _converged(points: Tensor, squares: Tensor, starts: Sequence[Tensor], tolerance: float) -> list[Clusters]:
-    """Lloyd from several sets of centers (k, D), each until no point changes its cluster, until a round lowers its
-    inertia by less than the share `tolerance`, or for `FINAL_ROUNDS` rounds; an empty cluster takes a far point."""
-    total = float(squares.sum(dtype=torch.float64))
-    centers, moving = list(starts), list(range(len(starts)))
-    sums = list(starts)  # of the points of each cluster, float64
-    labels: list[Tensor | None] = [None] * len(starts)
-    inertia = [math.inf] * len(starts)
-    for _ in range(FINAL_ROUNDS):
-        still = []
-        for number, (which, far) in zip(moving, _nearest(points, squares, [centers[i] for i in moving]), strict=True):
-            k, before = len(centers[number]), labels[number]
-            after = _without_empty(far, which, k)
-            if before is None:
-                changed = None
-                sums[number] = _summed(points, after, k)
-            else:  # only the points that changed: into the new cluster, out of the old one
-                changed = torch.nonzero(after != before)[:, 0]
-                moved = points[changed].double()
-                sums[number].index_add_(0, after[changed], moved).index_add_(0, before[changed], moved, alpha=-1)
-            labels[number] = after
-            # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
-            means = sums[number] / torch.bincount(after, minlength=k)[:, None]
-            value, centers[number] = max(0.0, total - float((sums[number] * means).sum())), means.float()
-            gained, inertia[number] = inertia[number] - value, value
-            if (changed is None or len(changed)) and not (tolerance and gained < tolerance * value):
-                still.append(number)
-        moving = still
-        if not moving:
+def _converged(
+    points: Tensor, squares: Tensor, labels: Tensor, ks: Sequence[int], tolerance: float, ahead: float = 0.0
+) -> list[Clusters]:
+    """Lloyd from several clusterings, each until no point changes its cluster, until a round lowers its inertia by less
+    than the share `tolerance`, or for `FINAL_ROUNDS` rounds.
+
+    Args:
+        points, squares: (n, D), (n,) squared norms.
+        labels: (S, n) the cluster of each point in S clusterings, see `_nearest`; changed in place.
+        ks: how many clusters each has, none of them empty.
+        tolerance: 0 for none.
+        ahead: as a share of its last move, how far a center goes beyond the mean, which saves rounds.
+    """
+    total, sizes = float(squares.sum(dtype=torch.float64)), torch.tensor(ks, device=points.device)
+    first = sizes.cumsum(0) - sizes  # where the centers of each begin
+    sums, counts = _sums(points, labels, ks)
+    places = sums.float()
+    inertia, moving = [math.inf] * len(ks), list(range(len(ks)))
+    for done in range(FINAL_ROUNDS + 1):
+        # with the means as centers, the inertia is Σ‖x‖² − Σ n_c ‖mean_c‖²: no pass over the points
+        means = sums / counts[:, None]
+        between = torch.stack([of.sum() for of in (sums * means).sum(1).split(list(ks))]).tolist()
+        before, inertia = inertia, [max(0.0, total - value) for value in between]
+        last, places = places, means.float()
+        centers = (places + ahead * (places - last) if done and ahead else places).split(list(ks))
+        if tolerance:
+            moving = [i for i in moving if before[i] - inertia[i] >= tolerance * inertia[i]]
+        if not moving or done == FINAL_ROUNDS:
             break
+        after = _nearest(points, [centers[i] for i in moving])
+        # only the points that changed: into the new cluster, out of the old one
+        which, changed = torch.nonzero(after != labels[moving], as_tuple=True)
+        row = torch.tensor(moving, device=points.device)[which]
+        into, out = first[row] + after[which, changed], first[row] + labels[row, changed]
+        for some, new, old in zip(changed.split(MOVED), into.split(MOVED), out.split(MOVED), strict=True):
+            moved = points[some].double()
+            sums.index_add_(0, new, moved).index_add_(0, old, moved, alpha=-1)
+        counts += torch.bincount(into, minlength=len(counts)) - torch.bincount(out, minlength=len(counts))
+        labels[moving] = after
+        moving = sorted(set(row.tolist()))
     return [
-        Clusters(each, of, value) for each, of, value in zip(centers, labels, inertia, strict=True) if of is not None
+        Clusters(each, of.long(), value)
+        for each, of, value in zip(places.split(list(ks)), labels, inertia, strict=True)
     ]
 
 
-def _nearest(points: Tensor, squares: Tensor, sets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """For several sets of centers (k, D) the nearest of each point, (n,), and its squared distance, in one product."""
+def _nearest(points: Tensor, sets: Sequence[Tensor]) -> Tensor:
+    """(S, n) the nearest of the centers (k, D) of each set for every point (n, D), in one product, as small integers.
+    An empty cluster takes a far point."""
     every, sizes = torch.cat(list(sets)), [len(centers) for centers in sets]
-    lengths = every.square().sum(1)
-    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sets]
-    step = portion(points, len(every))
+    lengths = every.square().sum(1)[:, None]
+    kind, step = _integers(max(sizes)), portion(points, len(every))
+    found = torch.empty(len(sizes), len(points), dtype=kind, device=points.device)
     for start in range(0, len(points), step):
         rows = slice(start, start + step)
-        distances = torch.addmm(lengths, points[rows], every.T, alpha=-2)
-        for of_set, part in zip(found, distances.split(sizes, 1), strict=True):
-            low, which = part.min(1)
-            of_set.append((which, (low + squares[rows]).clamp_min_(0)))
-    return [(torch.cat([which for which, _ in of]), torch.cat([far for _, far in of])) for of in found]
+        distances = torch.addmm(lengths, every, points[rows].T, alpha=-2)
+        for of_set, part in zip(found, distances.split(sizes), strict=True):
+            of_set[rows] = least(part)[1]
+    for of_set, centers in zip(found, sets, strict=True):
+        if not torch.bincount(of_set, minlength=len(centers)).all():
+            which = of_set.long()
+            pieces = zip(points.split(ROWS), which.split(ROWS), strict=True)
+            far = torch.cat([(x - centers[of]).square().sum(1) for x, of in pieces])
+            of_set.copy_(_without_empty(far, which, len(centers)))
+    return found
 
 
-def _summed(points: Tensor, labels: Tensor, k: int) -> Tensor:
-    """(k, D) float64, the sums of the points of each cluster."""
-    sums = torch.zeros(k, points.shape[1], dtype=torch.float64, device=points.device)
-    for x, which in zip(points.split(ROWS), labels.split(ROWS), strict=True):
-        sums += torch.nn.functional.one_hot(which, k).to(points.dtype).T @ x
-    return sums
+def _sums(points: Tensor, labels: Tensor, ks: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(Σ k, D) float64 the sums of the points of each cluster in clusterings (S, n), and (Σ k,) how many they are."""
+    sums = torch.zeros(sum(ks), points.shape[1], dtype=torch.float64, device=points.device)
+    first = torch.tensor(ks, device=points.device).cumsum(0) - torch.tensor(ks, device=points.device)
+    step = portion(points, len(sums))
+    for x, of in zip(points.split(step), labels.split(step, 1), strict=True):
+        member = torch.zeros(len(sums), len(x), device=points.device)
+        sums += member.scatter_(0, of.long() + first[:, None], 1.0) @ x
+    return sums, torch.cat([torch.bincount(of, minlength=k) for of, k in zip(labels, ks, strict=True)])
 
 
 def _without_empty(nearest: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -329,7 +396,8 @@ def _monotone(points: Tensor, squares: Tensor, found: Sequence[Clusters]) -> lis
         if len(one.centers) == len(before.centers) + 1 and one.inertia > before.inertia:
             farthest = (points - before.centers[before.labels]).square().sum(1).argmax()
             start = torch.cat([before.centers, points[farthest][None]])
-            one = min(one, *_converged(points, squares, [start], TOLERANCE), key=lambda clusters: clusters.inertia)
+            again = _converged(points, squares, _nearest(points, [start]), [len(start)], TOLERANCE)
+            one = min(one, *again, key=lambda clusters: clusters.inertia)
         better.append(one)
     return better
 

@@ -161,14 +161,14 @@ def _components(points: Tensor) -> Tensor:
     """(n, p) the first principal components of (n, D), centred; p is at most `DIMENSIONS`."""
     import torch
 
-    centred = points.double() - points.mean(0, dtype=torch.float64)
+    centred = (points.double() - points.mean(0, dtype=torch.float64)).float()
     # the smaller of the two products has the components
     if len(points) <= points.shape[1]:
         values, vectors = torch.linalg.eigh(centred @ centred.T)
         found = vectors * values.clamp_min(0).sqrt()
     else:
-        found = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors
-    return found.flip(1)[:, :DIMENSIONS].float()
+        found = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -DIMENSIONS:]
+    return found.flip(1)[:, :DIMENSIONS]
 
 
 def _gaps(images: Tensor, most: int, random: Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -205,9 +205,9 @@ def _stability(images: Tensor, most: int, random: Generator) -> tuple[np.ndarray
     halves = picked.view(classes * SPLITS * 2, half, width)
     _, centers = _clustered(halves, most, HALF_RUNS, random)
     # the images of each half by its own clusters, and by those of the other half
-    own = [which for _, which in _nearest(halves, centers)]
+    own = _nearest(halves, centers)
     swapped = [each.view(-1, 2, *each.shape[1:]).flip(1).flatten(0, 1) for each in centers]
-    other = [which for _, which in _nearest(halves, swapped)]
+    other = _nearest(halves, swapped)
     strength, rand = [], []
     for k, (mine, theirs) in enumerate(zip(own, other, strict=True), 1):
         one_hot = torch.nn.functional.one_hot
@@ -258,8 +258,7 @@ def _clustered(sets: Tensor, most: int, runs: int, random: Generator) -> tuple[T
     centers = [starts[:, :k] for k in range(1, most + 1)]
     for _ in range(ROUNDS):
         centers = _moved(repeated, centers)
-    inertia = torch.stack([low.sum(1, dtype=torch.float64) for low, _ in _nearest(repeated, centers)], 1)
-    best = inertia.view(-1, runs, most).min(1)
+    best = _inertia(repeated, centers).view(-1, runs, most).min(1)
     each = torch.arange(len(sets), device=sets.device) * runs
     return best.values, [of_k[each + which] for of_k, which in zip(centers, best.indices.T, strict=True)]
 
@@ -271,12 +270,12 @@ def _greedy_starts(sets: Tensor, most: int, random: Generator) -> Tensor:
     batch, n, _ = sets.shape
     each = torch.arange(batch, device=sets.device)
     picks = [torch.randint(n, (batch,), generator=random).to(sets.device)]
-    nearest = (sets - sets[each, picks[0]][:, None]).square().sum(2)  # (B, n)
+    nearest, squares = (sets - sets[each, picks[0]][:, None]).square().sum(2), sets.square().sum(2)  # (B, n)
     for j in range(2, most + 1):
         # as unlikely as it is, all points can coincide with a center: then any will do
         drawn = torch.multinomial(nearest.cpu() + 1e-12, 2 + int(math.log(j)), replacement=True, generator=random)
         candidates = sets[each[:, None], drawn.to(sets.device)]  # (B, candidates, p)
-        apart = (sets.square().sum(2)[:, None] + candidates.square().sum(2)[..., None]).baddbmm_(
+        apart = (squares[:, None] + candidates.square().sum(2)[..., None]).baddbmm_(
             candidates, sets.transpose(1, 2), alpha=-2
         )
         with_candidate = torch.minimum(apart.clamp_min_(0), nearest[:, None])
@@ -287,24 +286,58 @@ def _greedy_starts(sets: Tensor, most: int, random: Generator) -> Tensor:
 
 
 def _moved(sets: Tensor, centers: Sequence[Tensor]) -> list[Tensor]:
-    """One round of Lloyd for sets of points (B, n, p) and for each k centers (B, k, p); empty clusters stay."""
+    """One round of Lloyd for sets of points (B, n, p) and for each k centers (B, k, p); empty clusters stay.
+
+    A point that is as near to two centers counts for both."""
     import torch
 
-    sizes = [of_k.shape[1] for of_k in centers]
-    first = torch.tensor(sizes, device=sets.device).cumsum(0) - torch.tensor(sizes, device=sets.device)
-    which = torch.stack([index for _, index in _nearest(sets, centers)], 2) + first  # (B, n, most)
-    member = torch.zeros(*sets.shape[:2], sum(sizes), device=sets.device).scatter_(2, which, 1.0)
-    mass = member.sum(1)[..., None]
-    means = member.transpose(1, 2) @ sets / mass.clamp_min(1)
-    return list(torch.where(mass > 0, means, torch.cat(list(centers), 1)).split(sizes, 1))
+    sizes, every = [of_k.shape[1] for of_k in centers], torch.cat(list(centers), 1)
+    moved = torch.empty_like(every)
+    for some in _portions(sets, every):
+        distances = _apart(sets[some], every[some])
+        for part in distances.split(sizes, 1):
+            part.le_(part.amin(1, keepdim=True))  # 1 for the nearest, else 0
+        mass = distances.sum(2)[..., None]
+        moved[some] = torch.where(mass > 0, distances @ sets[some] / mass.clamp_min(1), every[some])
+    return list(moved.split(sizes, 1))
 
 
-def _nearest(sets: Tensor, centers: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """For each k the squared distance (B, n) of points (B, n, p) to the nearest of centers (B, k, p), and its index."""
+def _inertia(sets: Tensor, centers: Sequence[Tensor]) -> Tensor:
+    """(B, S) float64 inertia of points (B, n, p) around S sets of centers (B, k, p)."""
+    import torch
+
+    sizes, every = [of_k.shape[1] for of_k in centers], torch.cat(list(centers), 1)
+    found = torch.empty(len(sets), len(sizes), dtype=torch.float64, device=sets.device)
+    for some in _portions(sets, every):
+        squares = sets[some].square().sum(2)
+        for number, part in enumerate(_apart(sets[some], every[some]).split(sizes, 1)):
+            found[some, number] = (part.amin(1) + squares).clamp_min_(0).sum(1, dtype=torch.float64)
+    return found
+
+
+def _nearest(sets: Tensor, centers: Sequence[Tensor]) -> list[Tensor]:
+    """For each k which of the centers (B, k, p) is nearest to points (B, n, p), (B, n)."""
     import torch
 
     every = torch.cat(list(centers), 1)
-    lengths, squares = every.square().sum(2)[:, None], sets.square().sum(2)
-    distances = torch.baddbmm(lengths, sets, every.transpose(1, 2), alpha=-2)
-    found = [part.min(2) for part in distances.split([of_k.shape[1] for of_k in centers], 2)]
-    return [((each.values + squares).clamp_min_(0), each.indices) for each in found]
+    found: list[list[Tensor]] = [[] for _ in centers]
+    for some in _portions(sets, every):
+        parts = _apart(sets[some], every[some]).split([of_k.shape[1] for of_k in centers], 1)
+        for of_k, part in zip(found, parts, strict=True):
+            of_k.append(part.min(1).indices)
+    return [torch.cat(of_k) for of_k in found]
+
+
+def _apart(sets: Tensor, centers: Tensor) -> Tensor:
+    """(B, K, n) squared distances of centers (B, K, p) to points (B, n, p), less the squares of the points."""
+    import torch
+
+    return torch.baddbmm(centers.square().sum(2)[..., None], centers, sets.transpose(1, 2), alpha=-2)
+
+
+def _portions(sets: Tensor, centers: Tensor) -> list[slice]:
+    """Parts of a batch of points (B, n, p) whose distances to centers (B, K, p) are computed at once."""
+    from kmex_core.prototypes.kmeans import portion
+
+    step = portion(sets, sets.shape[1] * centers.shape[1])
+    return [slice(start, start + step) for start in range(0, len(sets), step)]

@@ -4,7 +4,8 @@ Needs torch only to compute."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 REACHES = (20, 50)  # largest numbers per class that sweeps go to
 ROWS = 8192
 SLACK = 1e-5  # of squared lengths: how wrong a product of float32 may be
+ASKED = 16  # images of each cluster
 NONE = -1
 
 
@@ -217,32 +219,76 @@ def nearest_of_each(z: torch.Tensor, sets: Sequence[np.ndarray]) -> np.ndarray:
     import torch
 
     from kmex_core.prototypes.fit import pairwise
-    from kmex_core.prototypes.kmeans import portion
+    from kmex_core.prototypes.kmeans import least, portion
 
     middle = z.mean(0, dtype=torch.float64).float()  # products lose digits to a large mean
     places = [torch.from_numpy(each).to(z.device) for each in sets]
-    every = torch.cat(places) - middle
-    lengths, sizes = every.square().sum(1), [len(each) for each in places]
-    longest, found = lengths.max(), []
-    for rows in z.split(portion(z, len(every))):
+    every, sizes = torch.cat(places) - middle, [len(each) for each in places]
+    lengths = every.square().sum(1)[:, None]
+    longest, step = lengths.max(), portion(z, len(every))
+    found = torch.empty(len(places), len(z), dtype=torch.int64, device=z.device)
+    for start in range(0, len(z), step):
+        rows = z[start : start + step]
         x = rows - middle
         # how near to the least a distance has to be for rounding to decide, relative to what is summed
         slack = SLACK * (x.square().sum(1) + longest)
-        distances = torch.addmm(lengths, x, every.T, alpha=-2)
-        chosen = []
-        for part, place in zip(distances.split(sizes, 1), places, strict=True):
-            low, index = part.min(1)
-            doubtful = torch.nonzero((part <= (low + slack)[:, None]).sum(1) > 1)[:, 0]
+        distances = torch.addmm(lengths, every, x.T, alpha=-2)
+        for part, place, of_set in zip(distances.split(sizes), places, found, strict=True):
+            low, index = least(part)
+            index = index.long()
+            others = part.scatter_(0, index[None], torch.inf).amin(0)
+            doubtful = torch.nonzero(others <= low + slack)[:, 0]
             if len(doubtful):
                 index[doubtful] = pairwise(rows[doubtful], place).argmin(1)
-            chosen.append(index)
-        found.append(torch.stack(chosen))
-    return torch.cat(found, 1).cpu().numpy()
+            of_set[start : start + step] = index
+    return found.cpu().numpy()
+
+
+def activating(
+    z: torch.Tensor, labels: np.ndarray, cluster: np.ndarray, counts: np.ndarray, places: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Which prototypes some training image of their class activates, for each number of them: S times (K_s,) bool.
+
+    Some images of each prototype's cluster are asked first; only where none of them is nearest to it, all of its class.
+
+    Args:
+        z, labels: (N, D), (N,) the training embeddings in the space of the prototypes, and their classes.
+        cluster, counts: as in `Sweep`.
+        places: the prototypes, (K_s, D) each, in the order of their class and number.
+    """
+    import torch
+
+    found = []
+    for number, place in enumerate(places):
+        first = np.cumsum(counts[number]) - counts[number]
+        own = first[labels] + cluster[number]  # the prototype of each image
+        order = own.astype(np.min_scalar_type(len(place))).argsort(kind="stable")
+        sizes = np.bincount(own, minlength=len(place))
+        rank = np.arange(len(own)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each image in its cluster
+        classes, some, active = (
+            np.repeat(np.arange(len(first)), counts[number]),
+            order[rank < ASKED],
+            np.zeros(len(place), bool),
+        )
+        for rows in (some, None):
+            if rows is None:
+                rows = np.flatnonzero(np.isin(labels, classes[~active]))
+            if len(rows) == 0:
+                continue
+            nearest = nearest_of_each(z[torch.from_numpy(rows).to(z.device)], [place])[0]
+            active[nearest[classes[nearest] == labels[rows]]] = True
+        found.append(active)
+    return found
 
 
 def random_predictions(
-    z: torch.Tensor, train: torch.Tensor, labels: np.ndarray, counts: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+    z: torch.Tensor,
+    train: torch.Tensor,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    random: np.random.Generator,
+    draws: int,
+) -> Iterator[np.ndarray]:
     """(S, M) int64, the classes predicted by the nearest of random training images of each class: 1 to S of them.
 
     The images are drawn without replacement, and nested: those of a number are among those of larger ones.
@@ -253,26 +299,29 @@ def random_predictions(
         labels: (N,) their classes.
         counts: (S, C) how many images of each class.
         random: a source of random numbers.
+        draws: how many times.
     """
     import torch
 
     from kmex_core.prototypes.kmeans import portion
 
-    drawn = [
-        random.permutation(np.flatnonzero(labels == label))[: counts[-1, label]] for label in range(counts.shape[1])
-    ]
-    images = train[torch.from_numpy(np.concatenate(drawn)).to(train.device)]
-    middle = images.mean(0)
-    images = images - middle
-    lengths = images.square().sum(1)
-    step = torch.from_numpy(np.minimum(counts, [len(each) for each in drawn]) - 1).to(z.device)  # (S, C)
-    parts = []
-    for rows in z.split(portion(z, len(images))):
-        distances = torch.addmm(lengths, rows - middle, images.T, alpha=-2)
-        # the nearest among the first k images of each class, for every k: a running minimum, (n, C, S)
-        nearest = [
-            part.cummin(1).values[:, step[:, label]]
-            for label, part in enumerate(distances.split([len(each) for each in drawn], 1))
-        ]
-        parts.append(torch.stack(nearest, 1).argmin(1).T)
-    return torch.cat(parts, 1).cpu().numpy()
+    middle = z.mean(0)
+    centred, members = z - middle, [np.flatnonzero(labels == label) for label in range(counts.shape[1])]
+    sizes = np.minimum(counts[-1], [len(rows) for rows in members])
+    last, step = np.minimum(counts, sizes) - 1, portion(z, int(sizes.sum()))  # (S, C)
+    for _ in range(draws):
+        drawn = [random.permutation(rows)[:size] for rows, size in zip(members, sizes, strict=True)]
+        images = train[torch.from_numpy(np.concatenate(drawn)).to(train.device)] - middle
+        lengths = images.square().sum(1)[:, None]
+        found = torch.zeros(len(counts), len(z), dtype=torch.int64, device=z.device)
+        for start in range(0, len(z), step):
+            distances = torch.addmm(lengths, images, centred[start : start + step].T, alpha=-2)
+            predicted, low = found[:, start : start + step], torch.full((1, 1), torch.inf, device=z.device)
+            for label, part in enumerate(distances.split(sizes.tolist())):
+                # the nearest among the first k images of the class, for every k: a running minimum
+                for before, after in itertools.pairwise(part):
+                    torch.minimum(before, after, out=after)
+                nearest = part[last[:, label]]
+                predicted.copy_(torch.where(nearest < low, label, predicted))
+                low = torch.minimum(nearest, low)
+        yield found.cpu().numpy()

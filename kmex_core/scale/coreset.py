@@ -23,8 +23,8 @@ from kmex_core.scale.clusters import ClassClusters, ClassItem, Clustering, class
 from kmex_core.scale.engine import Engine, kept
 from kmex_core.scale.sharded import ShardedEmbedding
 
-SIZE = 32_768  # rows of a coreset
-ROUNDS = 3  # of Lloyd, over all rows
+SIZE = 8192  # rows of a coreset
+SAMPLE_ROUNDS, ROUNDS = 20, 3  # of Lloyd, over the coreset and over all rows
 CELLS = 1 << 21  # distances in memory at once
 SMALL = 1e-30
 
@@ -212,7 +212,7 @@ def _weighted(shared: tuple[np.ndarray, np.ndarray, tuple[int, ...]], seed: int)
     tried = [
         starts[inertia.argsort(stable=True)[: kmeans.KEPT], :k] for k, (_, inertia) in zip(numbers, ranked, strict=True)
     ]
-    runs = kmeans._rounds(centred, squares, tried, kmeans.FINAL_ROUNDS, weights)
+    runs = kmeans._rounds(centred, squares, tried, SAMPLE_ROUNDS, weights)
     return [(centers[inertia.argmin()].double() + mean).float().numpy() for centers, inertia in runs]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from kmex_core.base.errors import InputError, KMExError, StoreError, unknown_name
-from kmex_core.base.files import Arrays, read_file, write_file
+from kmex_core.base.files import Arrays, parts_of, read_file, write_file
 from kmex_core.base.location import default_root
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.data.registry import data_root
 
 LOCAL, RAY = ENGINES = ("local", "ray")
+PATIENCE = 10.0  # seconds until an address does not answer
 RETRIES = 4  # of a task whose worker died
 AHEAD = 2  # tasks in flight for each processor, so that none waits
 SHARE = 2  # of the free memory that tasks leave to others
@@ -101,7 +103,7 @@ class Ray:
     A task whose worker dies is done again by another one. A context manager: it connects, and disconnects.
 
     Args:
-        address: "HOST:PORT", "auto" or "ray://…" of a running cluster; "" starts one on this machine.
+        address: "HOST:PORT" of a running cluster, or "auto" for that of this machine; "" starts one.
         processors: of one that is started; all when None.
 
     Raises:
@@ -126,11 +128,12 @@ class Ray:
         options |= {"runtime_env": {"env_vars": found}}
         try:
             if self._address:
+                _reach(self._address)
                 ray.init(address=self._address, **options)
             else:
                 size = {} if self._processors is None else {"num_cpus": self._processors}
-                ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE, **size, **options)
-        except (ConnectionError, ValueError, OSError, RuntimeError, AssertionError) as error:
+                ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE, **size, **options)
+        except (ImportError, ValueError, OSError, OverflowError, RuntimeError, AssertionError) as error:
             where = f"There is no Ray cluster at '{self._address}'" if self._address else "Ray could not be started"
             raise InputError(
                 f"{where} ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Start one with "
@@ -186,6 +189,19 @@ def _call(function: Callable[[Shared, Item], Result], shared: Shared, item: Item
     return function(shared, item)
 
 
+def _reach(address: str) -> None:
+    """Connect to "HOST:PORT" once: Ray itself tries for minutes where nobody listens.
+
+    Raises:
+        OSError: when nobody listens there.
+        ValueError: for a port that is no number.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "://" not in address:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE):
+            pass
+
+
 def _ray() -> Any:
     try:
         import ray
@@ -202,8 +218,12 @@ def _result(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, KMExError):
+        if isinstance(cause, KMExError | MemoryError | OSError):
             raise cause from error
+        if isinstance(cause, ImportError):
+            raise KMExError(
+                f"A worker lacks a package ({cause}). Install the same version of KMEx Explorer on every machine."
+            ) from error
         raise
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         raise KMExError(
@@ -212,7 +232,7 @@ def _result(ray: Any, reference: Any) -> Any:
         ) from error
     except ray.exceptions.RayError as error:
         raise KMExError(
-            f"The Ray cluster failed ({str(error).splitlines()[0]}). What is done is kept: run the command again."
+            f"The Ray cluster failed ({type(error).__name__}). What is done is kept: run the command again."
         ) from error
 
 
@@ -275,6 +295,7 @@ def kept(
         function, shared, items: as in `Engine.map`.
         stage, progress: what is reported after each item.
     """
+    parts_of(folder, remove=True)  # of workers that were killed
     there = {item.file for item in items if _whole(_path(folder, item))}
     missing = [item for item in items if item.file not in there]
     running, done = engine.map(_Keeping(function, folder), shared, missing), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from kmex_core.base.jsontext import plain
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import DatasetSpec, EmbeddingSpec
 from kmex_core.base.store import Store, checked_name, demand_writable
+from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
 from kmex_core.scale.engine import Engine
 from kmex_core.scale.parts import PART_ROWS, Block, Part
@@ -24,6 +26,7 @@ from kmex_core.stages.subject import Subject, subject_of
 
 PARTS = 64  # of an embedding that is not large, so that there is work for several machines
 LEAST_ROWS = 8 * BATCH
+COLUMNS = ("z", "labels", "black_box")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Images:
         root: the store's folder.
         model, data_root, skip_broken, device: see `stages.subject.subject_of`.
         split: the images.
-        mixed_precision: see `stages.embedding.SplitEmbedding`.
+        arithmetic: see `stages.embedding.SplitEmbedding`.
         key: of the embedding, which workers compare with what they find.
     """
 
@@ -44,7 +47,7 @@ class Images:
     skip_broken: bool
     device: str
     split: str
-    mixed_precision: bool
+    arithmetic: Arithmetic
     key: str
 
 
@@ -65,7 +68,7 @@ def sharded_split(
     name: str = "",
     data_root: str = "",
     skip_broken: bool = False,
-    mixed_precision: bool = False,
+    arithmetic: Arithmetic = EXACT,
 ) -> ShardedEmbedding:
     """The sharded embedding of a model's split in the store: opened, or computed where it is missing or unfinished.
 
@@ -77,7 +80,7 @@ def sharded_split(
         engine: connected.
         name: in the store; by default the key of the embedding's spec.
         data_root, skip_broken: where workers find the data, see `subject_of`.
-        mixed_precision: see `stages.embedding.SplitEmbedding`.
+        arithmetic: see `stages.embedding.SplitEmbedding`.
 
     Raises:
         InputError: when the name is taken by another embedding, the data set has no such split, the store is read-only
@@ -86,7 +89,7 @@ def sharded_split(
     """
     if split not in subject.data.splits:
         raise InputError(f"Data set '{subject.data.name}' has no split '{split}': {', '.join(subject.data.splits)}.")
-    store, whole = subject.store, SplitEmbedding(subject, split, mixed_precision)
+    store, whole = subject.store, SplitEmbedding(subject, split, arithmetic)
     name = name or whole.key
     folder = store.root / ROOM / checked_name(name)
     if (folder / MANIFEST).is_file():
@@ -104,7 +107,7 @@ def sharded_split(
             skip_broken,
             subject.device,
             split,
-            mixed_precision,
+            arithmetic,
             whole.key,
         )
         return _computed(folder, name, subject, images, whole.spec, engine)
@@ -197,7 +200,7 @@ def opened(images: Images) -> Subject:
     subject = subject_of(
         Store(images.root), images.model, images.data_root, images.skip_broken, checked_device(images.device)
     )
-    if subject.embedding(images.split, images.mixed_precision).key != images.key:
+    if subject.embedding(images.split, images.arithmetic).key != images.key:
         raise InputError(
             f"A worker finds another model '{images.model}' or other data than this machine. All machines need the "
             "same files at the same paths: the store (KMEX_CACHE) and the data (--data-root)."
@@ -207,15 +210,21 @@ def opened(images: Images) -> Subject:
 
 def _embedded(subject: Subject, images: Images, rows: np.ndarray) -> Embeddings:
     """Some images through the network, in the batches in which all of them would go through it."""
-    from kmex_core.networks.extraction import extract
+    from kmex_core.data.network_input import normalise
+    from kmex_core.networks.extraction import stream
 
-    network = subject.network
-    batches = ((inputs, labels) for _, inputs, labels in subject.inputs(images.split, BATCH, rows))
-    return extract(
-        network.encoder,
-        network.head,
-        batches,
-        len(rows),
-        checked_device(subject.device),
-        images.mixed_precision,
-    )
+    network, preprocessing = subject.network, subject.info.preprocessing
+    total = len(subject.data.split(images.split))
+    with contextlib.closing(subject.data.batches(images.split, BATCH, rows, preprocessing)) as batches:
+        parts = stream(
+            network.encoder,
+            network.head,
+            batches,
+            total,
+            checked_device(subject.device),
+            images.arithmetic,
+            lambda pixels: normalise(pixels, preprocessing),
+        )
+        with contextlib.closing(parts):
+            found = list(parts)
+    return Embeddings(*(np.concatenate([getattr(part, name) for part in found]) for name in COLUMNS))

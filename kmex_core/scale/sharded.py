@@ -18,6 +18,7 @@ import numpy as np
 from kmex_core.base.errors import InputError
 from kmex_core.base.files import write_bytes
 from kmex_core.base.jsontext import read_json, write_json
+from kmex_core.base.location import SHARDED
 from kmex_core.base.provenance import versions
 from kmex_core.base.specs import stable_key
 from kmex_core.base.store import Store, demand_writable
@@ -39,7 +40,7 @@ __all__ = ["Block", "Part", "ShardWriter", "ShardedEmbedding", "Sharding", "shar
 
 log = logging.getLogger(__name__)
 
-ROOM = "sharded"
+ROOM = SHARDED
 MANIFEST, RESULTS = "manifest.json", "results"
 KIND, VERSION = "sharded embedding", 1
 MOST_MANIFEST = 256 * 2**20  # bytes: 100 million rows of 10,000 classes need 60 MB

@@ -12,11 +12,14 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from kmex_core.base.artifact import Artifact
 from kmex_core.base.devices import checked_device
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec
+from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
 from kmex_core.prototypes.types import Conversion
@@ -45,24 +48,24 @@ class ShardedSubject(Subject):
     memory: int = field(kw_only=True)
     data_root: str = field(default="", kw_only=True)
     skip_broken: bool = field(default=False, kw_only=True)
-    _opened: dict[tuple[str, bool], ShardedEmbedding] = field(default_factory=dict, kw_only=True)
+    _opened: dict[tuple[str, Arithmetic], ShardedEmbedding] = field(default_factory=dict, kw_only=True)
 
-    def sharded(self, split: str, mixed_precision: bool = False) -> ShardedEmbedding:
+    def sharded(self, split: str, arithmetic: Arithmetic = EXACT) -> ShardedEmbedding:
         """The sharded embedding of a split, computed where it is missing, see `extraction.sharded_split`."""
-        key = split, mixed_precision
+        key = split, arithmetic
         if key not in self._opened:
             self._opened[key] = sharded_split(
-                self, split, self.engine, "", self.data_root, self.skip_broken, mixed_precision
+                self, split, self.engine, "", self.data_root, self.skip_broken, arithmetic
             )
         return self._opened[key]
 
-    def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
-        return JoinedEmbedding(self, split, mixed_precision)
+    def embedding(self, split: str, arithmetic: Arithmetic = EXACT) -> Artifact[EmbeddingSpec, Embeddings]:
+        return JoinedEmbedding(self, split, arithmetic)
 
-    def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
+    def conversion(self, source: PrototypeSource, arithmetic: Arithmetic = EXACT) -> ModelConversion:
         if not isinstance(source, KMeans):
-            return super().conversion(source, mixed_precision)
-        return ShardedConversion(self, source, mixed_precision)
+            return super().conversion(source, arithmetic)
+        return ShardedConversion(self, source, arithmetic)
 
     def notes(self) -> list[str]:
         train = self.sharded("train")
@@ -82,48 +85,49 @@ def sample_size(embedding: ShardedEmbedding, memory: int) -> int:
     return embedding.rows if embedding.rows * row <= memory else min(embedding.rows, SAMPLE, max(1, memory // row))
 
 
-class JoinedEmbedding(SplitEmbedding):
-    """The embedding of a split in one piece, from its parts; of a training split that does not fit, a sample of it.
+class JoinedEmbedding(Artifact[EmbeddingSpec, Embeddings]):
+    """The embedding of a split in one piece, from its parts; of one that does not fit into memory, a sample.
 
     Args:
         subject: the model and its data.
-        split, mixed_precision: see `SplitEmbedding`.
+        split, arithmetic: see `SplitEmbedding`.
     """
 
-    def __init__(self, subject: ShardedSubject, split: str, mixed_precision: bool = False) -> None:
-        super().__init__(subject, split, mixed_precision)
-        self._subject, self._half = subject, mixed_precision
+    room = SplitEmbedding.room
+
+    def __init__(self, subject: ShardedSubject, split: str, arithmetic: Arithmetic = EXACT) -> None:
+        super().__init__(subject.store, subject.progress)
+        self._subject, self._split, self._how = subject, split, arithmetic
 
     @cached_property
     def _size(self) -> int:
-        sharded = self._subject.sharded(self._split, self._half)
+        sharded = self._subject.sharded(self._split, self._how)
         return sample_size(sharded, self._subject.memory)
+
+    @property
+    def _whole(self) -> bool:
+        return self._size == self._subject.sharded(self._split, self._how).rows
 
     @cached_property
     def spec(self) -> EmbeddingSpec:
-        spec = SplitEmbedding(self._subject, self._split, self._half).spec
-        if self._size == self._subject.sharded(self._split, self._half).rows:
+        spec = SplitEmbedding(self._subject, self._split, self._how).spec
+        if self._whole:
             return spec
         return dataclasses.replace(spec, split=f"{self._split}, a sample of {self._size}")
 
     def get(self) -> Embeddings:
-        """The rows, from the store or joined now.
-
-        Raises:
-            InputError: when another split than the training split does not fit into memory; see `sharded_split`.
-        """
-        sharded = self._subject.sharded(self._split, self._half)
-        if self._size == sharded.rows:
-            return Artifact.get(self)
-        if self._split != "train":
-            raise InputError(
-                f"The {self._split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
-                "--embeddings with --held-out, which measures it part by part."
-            )
-        return self.make()
+        """The rows, from the store or joined now; a sample is not stored."""
+        return super().get() if self._whole else self.make()
 
     def make(self) -> Embeddings:
-        return self._subject.sharded(self._split, self._half).sample(self._size, 0).embeddings
+        return self._subject.sharded(self._split, self._how).sample(self._size, 0).embeddings
+
+    def pack(self, result: Embeddings) -> tuple[Arrays, dict[str, Any]]:
+        return result.to_arrays(), {}
+
+    @classmethod
+    def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
+        return SplitEmbedding.unpack(arrays, description)
 
 
 class ShardedConversion(ModelConversion):
@@ -132,31 +136,39 @@ class ShardedConversion(ModelConversion):
     Args:
         subject: the model and its data.
         source: of the prototypes.
-        mixed_precision: see `SplitEmbedding`.
+        arithmetic: see `SplitEmbedding`.
     """
 
-    def __init__(self, subject: ShardedSubject, source: KMeans, mixed_precision: bool) -> None:
-        embedded, geometry = subject._embedded(mixed_precision), subject.geometry(mixed_precision)
+    def __init__(self, subject: ShardedSubject, source: KMeans, arithmetic: Arithmetic) -> None:
+        embedded, geometry = subject._embedded(arithmetic), subject.geometry(arithmetic)
         super().__init__(subject, source, embedded, geometry, suggestion=subject.suggestion(source.metric))
-        self._subject, self._kmeans, self._half = subject, source, mixed_precision
+        self._subject, self._kmeans, self._how = subject, source, arithmetic
 
     def make(self) -> Conversion:
         """Find the prototypes.
 
         Raises:
-            InputError: see `clustering.clustered`.
+            InputError: when another split than the training split does not fit into memory; see
+                `clustering.clustered`.
         """
         subject, source = self._subject, self._kmeans
-        train = subject.sharded("train", self._half)
+        for split in subject.data.splits:
+            sharded = subject.sharded(split, self._how)
+            if split != "train" and sample_size(sharded, subject.memory) < sharded.rows:
+                raise InputError(
+                    f"The {split} split ({sharded.rows:,} images) does not fit into memory. Use a smaller one, or "
+                    "--embeddings with --held-out, which measures it part by part, as sweep does."
+                )
+        train = subject.sharded("train", self._how)
         started, embedded = time.perf_counter(), self._embedded
+        rows, test = subject.read(embedded.train), subject.read(embedded.test)
+        validation = None if embedded.validation is None else subject.read(embedded.validation)
         metric = self._geometry.metric(source.metric)
         work = train.results / f"work-{self.key}"
         clusters = clustered(
             train, metric, self._numbers(), source.seed, subject.engine, subject.memory, subject.progress
         )
         prototypes = described(train, metric, sets_of(clusters), subject.engine, work, subject.progress)
-        rows, test = subject.read(embedded.train), subject.read(embedded.test)
-        validation = None if embedded.validation is None else subject.read(embedded.validation)
         device = checked_device(subject.device)
         result = by_kmeans(rows.in_space(metric), test, validation, prototypes, source.seed, metric, device, started)
         shutil.rmtree(work, ignore_errors=True)

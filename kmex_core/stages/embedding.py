@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +14,13 @@ from kmex_core.base.devices import checked_device
 from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Event
 from kmex_core.base.specs import EmbeddingSpec
+from kmex_core.base.tensor_file import Rows
+from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import NO_CLASS, Embeddings
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.shards import Shards
 
 BATCH = 128
-SECTION = 2  # batches after which an embedding can be interrupted and go on
 GROUPS = {"train": "Training images", "test": "Test images", "validation": "Validation images"}
 
 
@@ -50,14 +51,14 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
     Args:
         bound: the model and its data.
         split: "train", "test" or "validation".
-        mixed_precision: compute it in 16-bit floats where torch considers it safe (a separate result).
+        arithmetic: how the network computes (each a separate result).
     """
 
     room = "embeddings"
 
-    def __init__(self, bound: Bound, split: str, mixed_precision: bool = False) -> None:
+    def __init__(self, bound: Bound, split: str, arithmetic: Arithmetic = EXACT) -> None:
         super().__init__(bound.store, bound.progress)
-        self._bound, self._split, self._mixed_precision = bound, split, mixed_precision
+        self._bound, self._split, self._arithmetic = bound, split, arithmetic
         self._shards: Shards | None = None
 
     @cached_property
@@ -71,9 +72,10 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
             info.image_size,
             preprocessing.mean,
             preprocessing.std,
-            self._mixed_precision,
+            self._arithmetic.mixed,
             preprocessing.geometry,
             info.head_key,
+            self._arithmetic.key,
         )
 
     def get(self) -> Embeddings:
@@ -90,8 +92,17 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         return result
 
     def make(self) -> Embeddings:
+        """The embedding in memory; `get` never holds all of it (see `Shards`)."""
+        return Embeddings.from_arrays(self._computed().whole().whole())
+
+    def _packed(self) -> tuple[Arrays | Rows, dict[str, Any]]:
+        self._shards = self._computed()
+        return self._shards.whole(), self._origin()
+
+    def _computed(self) -> Shards:
+        from kmex_core.data.network_input import normalise
         from kmex_core.models import catalogue
-        from kmex_core.networks.extraction import extract
+        from kmex_core.networks.extraction import stream
 
         info, data = self._bound.info, self._bound.data
         total = len(data.split(self._split))
@@ -99,25 +110,26 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
         def report(done: int) -> None:
             self.progress(Event("Computing embeddings", done, total, GROUPS[self._split]))
 
-        with Shards(self.store, self.spec, total) as shards:
+        with Shards(self.store, self.spec, total) as shards, contextlib.ExitStack() as stack:
+            report(shards.rows)
+            if shards.rows == total and total:
+                return shards
             black_box = catalogue.load(self.store, info.name)
             rest = np.arange(shards.rows, total)
-            batches = ((images, labels) for _, images, labels in self._bound.inputs(self._split, BATCH, rest))
-            report(shards.rows)
-            while shards.rows < total or not total:  # `extract` raises for an empty split
-                before = shards.rows
-                part = extract(
-                    black_box.encoder,
-                    black_box.head,
-                    itertools.islice(batches, SECTION),
-                    0,
-                    checked_device(self._bound.device),
-                    self._mixed_precision,
-                    lambda event, before=before: report(before + event.done),
-                )
+            batches = data.batches(self._split, BATCH, rest, info.preprocessing)
+            parts = stream(
+                black_box.encoder,
+                black_box.head,
+                stack.enter_context(contextlib.closing(batches)),
+                total,
+                checked_device(self._bound.device),
+                self._arithmetic,
+                lambda pixels: normalise(pixels, info.preprocessing),
+            )
+            for part in stack.enter_context(contextlib.closing(parts)):
                 shards.add(part)
-        self._shards = shards
-        return shards.whole()
+                report(shards.rows)
+        return shards
 
     def pack(self, result: Embeddings) -> tuple[Arrays, dict[str, Any]]:
         return result.to_arrays(), {}

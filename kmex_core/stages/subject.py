@@ -22,6 +22,7 @@ from kmex_core.data.opened import dataset
 from kmex_core.metrics.types import MapDivergences, NotComputed
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
+from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
@@ -56,20 +57,20 @@ class Subject(Bound):
         """Identifies the model's weights and its data."""
         return self.embedding("train").key
 
-    def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
+    def embedding(self, split: str, arithmetic: Arithmetic = EXACT) -> Artifact[EmbeddingSpec, Embeddings]:
         """The embedding of a split, see `SplitEmbedding`."""
-        return SplitEmbedding(self, split, mixed_precision)
+        return SplitEmbedding(self, split, arithmetic)
 
     @property
     def is_embedded(self) -> bool:
         """Whether the store has both splits' embeddings (existence only; integrity is checked on read)."""
         return all(self.embedding(split).exists() for split in self.data.splits)
 
-    def conversion(self, source: PrototypeSource, mixed_precision: bool = False) -> ModelConversion:
+    def conversion(self, source: PrototypeSource, arithmetic: Arithmetic = EXACT) -> ModelConversion:
         """The prototypes of a source, see `ModelConversion`."""
-        embedded, geometry = self._embedded(mixed_precision), self.geometry(mixed_precision)
+        embedded, geometry = self._embedded(arithmetic), self.geometry(arithmetic)
         if isinstance(source, Version):
-            base = self.conversion(source.base, mixed_precision)
+            base = self.conversion(source.base, arithmetic)
             return ModelConversion(self, source, embedded, geometry, base=base)
         if not isinstance(source, KMeans):
             return ModelConversion(self, source, embedded, geometry)
@@ -84,15 +85,15 @@ class Subject(Bound):
         """How many prototypes each class needs, see `ModelSuggestion`."""
         return ModelSuggestion(self, metric, REACHES[0], self._embedded(), self.geometry())
 
-    def _embedded(self, mixed_precision: bool = False) -> Embedded:
-        train, test = (self.embedding(split, mixed_precision) for split in ("train", "test"))
+    def _embedded(self, arithmetic: Arithmetic = EXACT) -> Embedded:
+        train, test = (self.embedding(split, arithmetic) for split in ("train", "test"))
         return Embedded(
-            train, test, self.embedding("validation", mixed_precision) if "validation" in self.data.splits else None
+            train, test, self.embedding("validation", arithmetic) if "validation" in self.data.splits else None
         )
 
-    def geometry(self, mixed_precision: bool = False) -> ModelGeometry:
+    def geometry(self, arithmetic: Arithmetic = EXACT) -> ModelGeometry:
         """The metric of the model's embedding, see `ModelGeometry`."""
-        return ModelGeometry(self, self._embedded(mixed_precision))
+        return ModelGeometry(self, self._embedded(arithmetic))
 
     def patches(self, source: KMeans, blocks: str = LAST) -> ModelPatches:
         """Patch prototypes and concept maps, see `ModelPatches`."""
@@ -184,11 +185,11 @@ class _Regrouped(Subject):
 
     original: Subject = field(kw_only=True)
 
-    def embedding(self, split: str, mixed_precision: bool = False) -> Artifact[EmbeddingSpec, Embeddings]:
+    def embedding(self, split: str, arithmetic: Arithmetic = EXACT) -> Artifact[EmbeddingSpec, Embeddings]:
         # the rows differ if a column has missing values, or another fifth of each class is held out
         same_images = np.array_equal(self.data.split(split).identity, self.original.data.split(split).identity)
         embedded = self.original if same_images else dataclasses.replace(self.original, data=self.data)
-        return RegroupedEmbedding(self, split, embedded.embedding(split, mixed_precision))
+        return RegroupedEmbedding(self, split, embedded.embedding(split, arithmetic))
 
 
 def subject_of(

@@ -20,7 +20,7 @@ from kmex_core.metrics.band import CONFIDENCE
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
-from kmex_core.prototypes.sweep import Sweep, lineage, nearest_of_each, random_predictions
+from kmex_core.prototypes.sweep import Sweep, activating, lineage, nearest_of_each, random_predictions
 from kmex_core.stages.bound import Bound
 from kmex_core.stages.embedding import Embedded
 from kmex_core.stages.geometry import ModelGeometry
@@ -107,17 +107,17 @@ def swept(
             centers[step].append(clusters.centers)
     places = [torch.cat(of_step).cpu().numpy() for of_step in centers]  # (K, D) of each number
     sets = [(each, np.repeat(np.arange(classes), of_step)) for each, of_step in zip(places, counts, strict=True)]
-    # what is nearest to each image: one pass for all numbers
     progress(Event("Assigning images", 0, 2))
-    activated = nearest_of_each(z, places)
+    active = activating(z, train.labels, cluster, counts, places)
     progress(Event("Assigning images", 1, 2))
+    # what is nearest to each test image: one pass for all numbers
     space_test = torch.from_numpy(test.z).to(device)
     nearest = nearest_of_each(space_test, places)
     predicted = np.stack([of_class[which] for (_, of_class), which in zip(sets, nearest, strict=True)])
     far = [nearest_distance(test.z, each, which) for each, which in zip(places, nearest, strict=True)]
     progress(Event("Assigning images", 2, 2))
     by_chance = _by_chance(space_test, z, train, counts, test, seed)
-    variance = metrics.class_variance(train.z, train.labels, classes)
+    variance = inertia[0] / np.bincount(train.labels, minlength=classes)  # one prototype is the mean of its class
     spread = metrics.random_effective(train.z, train.labels, counts, variance, seed)
     return Sweep(
         cluster=cluster,
@@ -126,9 +126,7 @@ def swept(
         parent=lineage(cluster, train.labels, counts),
         accuracy=np.array([metrics.accuracy(each, test.labels) for each in predicted]),
         agreement=np.array([metrics.black_box_agreement(each, test.black_box) for each in predicted], dtype=np.float64),
-        ghosting=np.array(
-            [_ghosting(which, train.labels, of_class) for which, (_, of_class) in zip(activated, sets, strict=True)]
-        ),
+        ghosting=np.array([metrics.ghosting(each.astype(np.int64)) for each in active]),
         diversity=np.array([metrics.diversity(*each) if np.bincount(each[1]).max() > 1 else np.nan for each in sets]),
         effective=np.array([metrics.effective_prototypes(*each, variance) for each in sets]),
         effective_random=np.array([dataclasses.astuple(band) for band in spread]),
@@ -145,12 +143,6 @@ def swept(
     )
 
 
-def _ghosting(activated: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> float:
-    from kmex_core.prototypes.fit import activation_counts
-
-    return metrics.ghosting(activation_counts(activated, labels, classes)[0])
-
-
 def _by_chance(
     z: torch.Tensor, train_z: torch.Tensor, train: Embeddings, counts: np.ndarray, test: Embeddings, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -158,8 +150,7 @@ def _by_chance(
     random = np.random.default_rng(seed)
     draws = int(np.clip(COST / (z.shape[0] * z.shape[1] * counts[-1].sum()), FEWEST_DRAWS, DRAWS))
     right, same = [], []
-    for _ in range(draws):
-        predicted = random_predictions(z, train_z, train.labels, counts, random)
+    for predicted in random_predictions(z, train_z, train.labels, counts, random, draws):
         right.append((predicted == test.labels).mean(1))
         same.append((predicted == test.black_box).mean(1))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]

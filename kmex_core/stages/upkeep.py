@@ -29,6 +29,7 @@ from kmex_core.base.files import (
     regular_files,
     remove_file,
 )
+from kmex_core.base.location import SHARDED
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
@@ -63,8 +64,8 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
-# in the store, and not of it: data sets that were downloaded or unpacked
-ELSEWHERE = ("data", archives.ROOM)
+# in the store, and not of it: data sets that were downloaded or unpacked, and embeddings that may be large
+ELSEWHERE = ("data", archives.ROOM, SHARDED)
 HOUR = 3600.0
 _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
 _KNOWN = {
@@ -178,7 +179,7 @@ def _check(store: Store, room: str, path: Path) -> None:
         versions.read_file(path)
     if room not in ROOMS:
         return
-    arrays, description = read_file(path)
+    arrays, description = read_file(path, mapped=True)  # checked piece by piece
     if room == catalogue.ROOM:
         catalogue.info_of(description, path.stem, path)
         if description.get("weights") != digest(arrays):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from kmex_core.base.errors import InputError, KMExError
 from kmex_core.base.progress import Event
 from kmex_core.networks import architectures, splitting
+from kmex_core.networks.arithmetic import MIXED, Arithmetic
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import out_of_memory
 
@@ -81,7 +82,7 @@ def test_other_errors_of_torch_are_not_swallowed() -> None:
 def test_weights_that_are_not_finite_are_noticed(parts: splitting.SplitModel, value: float) -> None:
     with torch.no_grad():
         parts.encoder.get_parameter("model.conv1.weight")[0, 0, 0, 0] = value
-    with pytest.raises(InputError, match="23 of 23 images are not finite"):
+    with pytest.raises(InputError, match="8 of the first 8 images are not finite"):
         extract(parts.encoder, parts.head, batches())
 
 
@@ -94,7 +95,7 @@ def test_no_images_and_a_wrong_count_are_errors(parts: splitting.SplitModel) -> 
 
 def test_mixed_precision_only_when_asked_for(parts: splitting.SplitModel) -> None:
     exact = extract(parts.encoder, parts.head, batches())
-    mixed = extract(parts.encoder, parts.head, batches(), mixed_precision=True)
+    mixed = extract(parts.encoder, parts.head, batches(), arithmetic=Arithmetic(MIXED))
     assert mixed.z.dtype == np.float32
     assert 0 < np.abs(mixed.z - exact.z).max() < 0.2
 

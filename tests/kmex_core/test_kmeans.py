@@ -271,3 +271,44 @@ def test_no_two_centers_coincide_even_where_points_were_miscounted(monkeypatch: 
         found = clusterings(points, ks, 0)[-1]
         assert found.centers.tolist() == [[1.0, 1.0], [0.0, 0.0]]
         assert torch.bincount(found.labels).tolist() == [6, 5]
+
+
+# ---- in some dimensions first ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [600, 5000])  # clustered to the end, and until a round hardly changes anything
+def test_many_dimensions_fit_as_well_by_way_of_a_few(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, _ = grouped(n, 300)
+    z, ks = torch.from_numpy(np.concatenate([points, smooth(n, 300)])[::2].copy()), [1, 2, 5, 12]
+    found = clusterings(z, ks, 0)
+    for one in found:
+        # each point is with its nearest center, and each center the mean of its points
+        distances = torch.cdist(z, one.centers, compute_mode="donot_use_mm_for_euclid_dist")
+        assert (distances.argmin(1) != one.labels).float().mean() < (0.05 if n > 2000 else 0.002)
+        assert one.inertia == pytest.approx(inertia_of(z.double().numpy(), one.labels.numpy()), rel=1e-5)
+        for c, center in enumerate(one.centers):
+            torch.testing.assert_close(center, z[one.labels == c].mean(0), rtol=1e-4, atol=1e-4)
+    for one, other in zip(clusterings(z, ks[:3], 0), found, strict=False):
+        assert torch.equal(one.labels, other.labels), "clusters depend on larger numbers"
+    ours = np.array([[one.inertia for one in clusterings(z, ks, seed)] for seed in range(4)])
+    monkeypatch.setattr(module, "AXES", 1000)  # all dimensions from the beginning
+    plain = np.array([[one.inertia for one in clusterings(z, ks, seed)] for seed in range(4)])
+    assert (ours / plain).mean() <= TOLERANCE, (ours / plain).round(4)
+
+
+def test_axes_are_the_directions_in_which_points_vary_most() -> None:
+    random = np.random.default_rng(0)
+    scale = np.r_[np.full(module.AXES, 5.0), np.ones(300 - module.AXES)]
+    turned = np.linalg.qr(random.normal(size=(300, 300)))[0]
+    points = (random.normal(size=(4000, 300)) * scale) @ turned
+    axes = module._axes(torch.from_numpy(points.astype(np.float32))).numpy()
+    np.testing.assert_allclose(axes.T @ axes, np.eye(module.AXES), atol=1e-4)
+    assert (np.linalg.norm(turned[: module.AXES] @ axes, axis=1) > 0.97).all()
+
+
+@pytest.mark.parametrize("k", [1, 3, 300])
+def test_the_least_of_each_column_and_the_first_row_that_has_it(k: int) -> None:
+    rows = torch.from_numpy(np.random.default_rng(0).integers(0, 50, size=(k, 40)).astype(np.float32))
+    low, which = module.least(rows)
+    assert low.tolist() == rows.numpy().min(0).tolist()
+    assert which.tolist() == rows.numpy().argmin(0).tolist()

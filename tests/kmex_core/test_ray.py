@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,24 @@ from tests.helpers.tasks import Number, doubled, killed_part, notes, refused, sq
 
 ray = pytest.importorskip("ray")
 MUCH = 10**12
+
+
+def test_what_cannot_be_reached_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no engine named 'dask'"):
+        engine_of("dask")
+    with pytest.raises(InputError, match="pass --engine ray with it"):
+        engine_of("local", "auto")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # not by a test before
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with (
+            pytest.raises(InputError, match="no Ray cluster at '127.0.0.1:.*ray start --head"),
+            Ray(f"127.0.0.1:{closed.getsockname()[1]}"),
+        ):
+            pass
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'kmex-explorer\[ray\]'"), Ray():
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +152,5 @@ def test_a_killed_driver_goes_on_where_it_stopped(engine: Ray, tmp_path: Path) -
     assert all((path.stat().st_mtime_ns, path.stat().st_ino) == before for path, before in done.items())
     ran = [line[0] for line in notes(tmp_path)[settled:]]
     assert sorted(f"number-{value}.safetensors" for value in ran) == sorted(
-        path.name for path in (tmp_path / "kept").iterdir() if path not in done
+        path.name for path in (tmp_path / "kept").glob("*") if path not in done
     )
-
-
-def test_what_cannot_be_reached_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="no engine named 'dask'"):
-        engine_of("dask")
-    with pytest.raises(InputError, match="pass --engine ray with it"):
-        engine_of("local", "auto")
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"pip install 'kmex-explorer\[ray\]'"), Ray():
-        pass

@@ -104,7 +104,7 @@ def test_a_shard_that_cannot_be_used_is_made_again(store: Store, whole: Embeddin
         store.put(shards.ROOM, other, {"z": np.zeros((2, 2), np.float32)}, {})
     made, reports = embedded(store)
     assert same(made, whole)
-    assert reports[0] == (2 * 128 if harm != "of another" else 128 * len(names))
+    assert reports[0] == (2 * 64 if harm != "of another" else 64 * len(names))
     assert store.names(shards.ROOM) == ([] if harm != "of another" else [other])
 
 

@@ -22,6 +22,7 @@ def test_every_field_changes_the_key() -> None:
         "mixed_precision": True,
         "geometry": "x",
         "head": "x",
+        "arithmetic": "x",
     }
     keys = {dataclasses.replace(SPEC, **{name: value}).key for name, value in changed.items()}
     assert set(changed) == {field.name for field in dataclasses.fields(SPEC)}

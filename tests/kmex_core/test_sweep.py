@@ -19,12 +19,14 @@ from kmex_core.base.store import Store
 from kmex_core.models.info import ModelInfo
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes import kmeans
+from kmex_core.prototypes import sweep as module
 from kmex_core.prototypes.fit import fit_prototypes, nearest_prototypes
 from kmex_core.prototypes.metric import EUCLIDEAN, OPTIONS, EmbeddingMetric, fit_metric
 from kmex_core.prototypes.source import SUGGESTED, KMeans
 from kmex_core.prototypes.sweep import (
     NONE,
     Sweep,
+    activating,
     class_exemplars,
     cluster_centers,
     lineage,
@@ -161,7 +163,7 @@ def test_the_exemplar_of_a_prototype_is_its_image_nearest_to_it() -> None:
 def test_random_images_as_prototypes_predict_what_a_loop_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 3]])
     z, train = torch.from_numpy(TEST.z + 50), torch.from_numpy(TRAIN.z + 50)
-    found = random_predictions(z, train, TRAIN.labels, counts, np.random.default_rng(5))
+    found, _ = random_predictions(z, train, TRAIN.labels, counts, np.random.default_rng(5), 2)
     random = np.random.default_rng(5)
     drawn = [random.permutation(np.flatnonzero(TRAIN.labels == label)) for label in range(3)]
     assert found.shape == (4, 75)
@@ -170,8 +172,33 @@ def test_random_images_as_prototypes_predict_what_a_loop_finds(monkeypatch: pyte
         expected = TRAIN.labels[images][pairwise_distances_argmin(TEST.z.astype(float), TRAIN.z[images].astype(float))]
         np.testing.assert_array_equal(found[step], expected)
     monkeypatch.setitem(kmeans.CELLS, "cpu", 50)
-    again = random_predictions(z, train, TRAIN.labels, counts, np.random.default_rng(5))
+    (again,) = random_predictions(z, train, TRAIN.labels, counts, np.random.default_rng(5), 1)
     np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize("asked", [1, 16])
+def test_ghosts_are_those_that_no_image_of_their_class_has_nearest(asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASKED", asked)
+    # classes on top of one another: the other class takes what some prototypes have
+    train = made_up((40, 60, 20), spread=0.3, d=2)
+    z = torch.from_numpy(train.z)
+    rows = [train.labels == label for label in range(3)]
+    cluster, counts, places = np.zeros((9, 120), np.uint8), np.zeros((9, 3), np.int64), []
+    for step in range(9):
+        found = [kmeans.kmeans(z[of_class], step + 1, 0) for of_class in rows]
+        for label, (of_class, clusters) in enumerate(zip(rows, found, strict=True)):
+            cluster[step, of_class], counts[step, label] = clusters.labels.numpy(), step + 1
+        places.append(torch.cat([clusters.centers for clusters in found]).numpy())
+        places[-1][0] += 3 * (step % 2)  # a prototype far from its cluster
+    ghosts = 0
+    for active, place, of_class in zip(
+        activating(z, train.labels, cluster, counts, places), places, counts, strict=True
+    ):
+        classes, nearest = np.repeat([0, 1, 2], of_class), pairwise_distances_argmin(train.z, place)
+        own = classes[nearest] == train.labels
+        assert active.tolist() == [bool((nearest[own] == p).any()) for p in range(len(place))]
+        ghosts += int((~active).sum())
+    assert ghosts > 0
 
 
 @pytest.mark.parametrize(("k", "reach"), [(SUGGESTED, 20), (1, 20), (20, 20), (21, 50), (50, 50), (51, None)])
