@@ -11,17 +11,13 @@ from kmex_core.networks import architectures, splitting
 from kmex_core.networks.arithmetic import MIXED, Arithmetic
 from kmex_core.networks.extraction import extract
 from kmex_core.networks.memory import out_of_memory
+from tests.helpers.noise import batches
 
 
 @pytest.fixture
 def parts() -> splitting.SplitModel:
     torch.manual_seed(0)
     return splitting.split(architectures.build("resnet20", 10, 16))
-
-
-def batches(count: int = 23, size: int = 8) -> list[tuple[Tensor, Tensor]]:
-    images = torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    return list(zip(images.split(size), (torch.arange(count) % 10).split(size), strict=True))
 
 
 @pytest.mark.parametrize("total", [0, 23])

@@ -16,7 +16,7 @@ from kmex_core.base.errors import InputError
 from kmex_core.networks import architectures, faster, splitting
 from kmex_core.networks.extraction import extract, stream
 from kmex_core.networks.types import Embeddings
-from tests.kmex_core.test_embedding import batches
+from tests.helpers.noise import batches
 
 
 def settled(network: nn.Module) -> nn.Module:
