@@ -58,7 +58,9 @@ import { BINS, about, binAt, boxOf, levelFor, pixels, seen, within } from './til
 const ZOOM = 0.6;
 const REACH = { mouse: 4, touch: 9 }; // pixels around a bin
 const EDGE = 30;
-const STEPS = [1, 2, 3, 4, 5, 6].map((step) => `var(--kx-step-${step})`);
+const STEPS = ['--kx-step-1', '--kx-step-2', '--kx-step-3', '--kx-step-4', '--kx-step-5', '--kx-step-6'].map(
+  (name) => `var(${name})`,
+);
 /** @type {Record<string, Point>} */
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
