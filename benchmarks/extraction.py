@@ -137,11 +137,10 @@ def _bare_name(batches: Sequence[Tensor]) -> str:
 
 def _ours(parts: SplitModel, data: ImageDataset, rows: np.ndarray | None, device: str) -> float:
     started = time.perf_counter()
-    total = len(data.split("train")) if rows is None else len(rows)
     batches = data.batches("train", BATCH, rows)
     to_input = lambda pixels: normalise(pixels, _preprocessing(data))  # noqa: E731
-    seen = sum(len(part) for part in stream(parts.encoder, parts.head, batches, total, device, to_input=to_input))
-    assert seen == total
+    seen = sum(len(part) for part in stream(parts.encoder, parts.head, batches, device, to_input=to_input))
+    assert seen == (len(data.split("train")) if rows is None else len(rows))
     return time.perf_counter() - started
 
 

@@ -11,6 +11,8 @@ from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import TileMap
 
+LARGEST_CLASS = "Always the largest class"  # what a rule without a network would predict
+
 
 def size(embedding: ShardedEmbedding, disk: int, right: float | None) -> str:
     """How large an embedding is, as Markdown, and how often its black box is right.

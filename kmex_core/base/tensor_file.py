@@ -7,7 +7,6 @@ every array, and texts), and the arrays' bytes without a gap (https://github.com
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from kmex_core.base.jsontext import read_json
+from kmex_core.base.jsontext import read_json, write_json
 
 Arrays = dict[str, np.ndarray]
 
@@ -140,7 +139,7 @@ def _header(places: Mapping[str, Place], texts: Mapping[str, str]) -> bytes:
             raise ValueError(f"Arrays of {place.dtype} cannot be stored ('{name}').")
         offsets = [place.start, place.start + place.size]
         entries[name] = {"dtype": _NAMES[place.dtype], "shape": list(place.shape), "data_offsets": offsets}
-    content = json.dumps(entries, separators=(",", ":")).encode()
+    content = write_json(entries, compact=True).encode()
     content += b" " * (-len(content) % 8)
     return len(content).to_bytes(8, "little") + content
 

@@ -21,7 +21,6 @@ from kmex_core.networks.memory import Portions
 from kmex_core.networks.types import NO_CLASS, Embeddings
 
 MOST_PASSES = 8  # at once, on a CPU
-WORTHWHILE = 256  # images from which a network is prepared
 
 Batch = tuple[Tensor, Tensor]
 
@@ -40,7 +39,8 @@ def extract(
     See `stream`; all of it in memory.
 
     Args:
-        encoder, head, batches, total, device, arithmetic: see there.
+        encoder, head, batches, device, arithmetic: see there.
+        total: number of images (0 when unknown); saves a copy of the result.
         progress: called after every batch; it may raise to stop.
 
     Raises:
@@ -48,7 +48,7 @@ def extract(
         KMExError: see `stream`.
     """
     rows = _Rows(total)
-    with contextlib.closing(stream(encoder, head, batches, total, device, arithmetic)) as parts:
+    with contextlib.closing(stream(encoder, head, batches, device, arithmetic)) as parts:
         for part in parts:
             rows.add(part)
             progress(Event("Computing embeddings", rows.count, max(total, rows.count)))
@@ -59,7 +59,6 @@ def stream(
     encoder: nn.Module,
     head: nn.Module,
     batches: Iterable[Batch],
-    total: int = 0,
     device: str | torch.device = "cpu",
     arithmetic: Arithmetic = EXACT,
     to_input: Callable[[Tensor], Tensor] | None = None,
@@ -75,7 +74,6 @@ def stream(
         encoder: images (n, 3, H, W) to embeddings (n, D).
         head: embeddings (n, D) to class scores (n, C).
         batches: images (n, …) and labels (n,); iterated in this thread.
-        total: number of images (0 when unknown); few are not worth preparing the network.
         device: where to compute.
         arithmetic: how.
         to_input: from images of `batches` to the encoder's; they are its when None.
@@ -93,7 +91,7 @@ def stream(
         first = next(given, None)
         if first is None:
             raise InputError("There are no images to embed.")
-        network = _Network(encoder, head, place, arithmetic, to_input or (lambda images: images), total, first[0])
+        network = _Network(encoder, head, place, arithmetic, to_input or (lambda images: images), first[0])
         seen = 0
         for part in network.over(itertools.chain([first], given)):
             seen += len(part)
@@ -114,14 +112,13 @@ class _Network:
         place: torch.device,
         arithmetic: Arithmetic,
         to_input: Callable[[Tensor], Tensor],
-        total: int,
         first: Tensor,
     ) -> None:
         self._encoder, self._head, self._place, self._to_input = encoder, head, place, to_input
         self._arithmetic, self._passes = arithmetic, 1
         few = to_input(first[:3].to(place))
-        worthwhile = total == 0 or total >= WORTHWHILE
-        if place.type == "cpu" and arithmetic == EXACT and worthwhile and isinstance(head, Head | NoHead):
+        # however few images there are: the same image has the same embedding
+        if place.type == "cpu" and arithmetic == EXACT and isinstance(head, Head | NoHead):
             self._encoder = faster.prepared(encoder, few)
         self._parallel = isinstance(self._encoder, faster.Prepared)  # others may not stand two passes at once
         if self._parallel:

@@ -214,13 +214,11 @@ def _embedded(subject: Subject, images: Images, rows: np.ndarray) -> Embeddings:
     from kmex_core.networks.extraction import stream
 
     network, preprocessing = subject.network, subject.info.preprocessing
-    total = len(subject.data.split(images.split))
     with contextlib.closing(subject.data.batches(images.split, BATCH, rows, preprocessing)) as batches:
         parts = stream(
             network.encoder,
             network.head,
             batches,
-            total,
             checked_device(subject.device),
             images.arithmetic,
             lambda pixels: normalise(pixels, preprocessing),

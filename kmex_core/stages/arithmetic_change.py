@@ -62,7 +62,6 @@ def arithmetic_change(subject: Subject, arithmetic: Arithmetic) -> ArithmeticCha
             network.encoder,
             network.head,
             subject.data.batches("test", BATCH, rows, preprocessing),
-            len(rows),
             checked_device(subject.device),
             to_input=lambda pixels: normalise(pixels, preprocessing),
         )

@@ -121,7 +121,6 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
                 black_box.encoder,
                 black_box.head,
                 stack.enter_context(contextlib.closing(batches)),
-                total,
                 checked_device(self._bound.device),
                 self._arithmetic,
                 lambda pixels: normalise(pixels, info.preprocessing),

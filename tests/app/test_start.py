@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
@@ -90,8 +91,8 @@ def test_a_page_can_ask_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_modules_are_imported_once_and_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     done, imported = threading.Event(), list[str]()
-    monkeypatch.setattr("app.warm_up.importlib.import_module", imported.append)
-    monkeypatch.setattr("app.warm_up.gc.freeze", done.set)
+    monkeypatch.setattr(warm_up, "importlib", SimpleNamespace(import_module=imported.append))
+    monkeypatch.setattr(warm_up, "gc", SimpleNamespace(collect=lambda: 0, freeze=done.set))
     for _ in range(2):
         warm_up._imported(("one", "two"))
     assert done.wait(10)

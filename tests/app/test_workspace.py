@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import struct
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from kmex_core.base.jsontext import read_json
 from kmex_core.base.store import Store
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.stages.subject import Subject, subject_of
+from tests.helpers.columns import unpacked
 
 K5 = KMeans(5)
 
@@ -31,18 +30,6 @@ def subject(demo: Store) -> Subject:
 def asked(subject: Subject, kind: str, source: KMeans = K5, **query: str) -> bytes:
     key = subject.conversion(source).key
     return catalogue.read(subject, kind, Asked(key, {"source": source_text(source), **query})).content
-
-
-def unpacked(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and columns, read as the format says."""
-    (length,) = struct.unpack_from("<I", content)
-    header = read_json(content[4 : 4 + length])
-    start, columns = -(-(4 + length) // 8) * 8, {}
-    for name, (kind, count) in header["columns"].items():
-        columns[name] = np.frombuffer(content, np.dtype(kind).newbyteorder("<"), count, start)
-        start += -(-columns[name].nbytes // 8) * 8
-    assert start == len(content)
-    return header, columns
 
 
 def test_columns_come_back_whatever_their_lengths() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from kmex_core.base.store import READ_ONLY, Store
 from kmex_core.prototypes.source import KMeans, Version
 from kmex_core.stages import versions
 from kmex_core.stages.subject import Subject, subject_of
+from tests.helpers.columns import unpacked
 
 K5 = KMeans(5)
 EDITS: list[dict[str, Any]] = [
@@ -39,15 +39,9 @@ def sent(subject: Subject, kind: str, **said: Any) -> bytes:
     return catalogue.send(subject, kind, Asked(body=body)).content
 
 
-def header_of(content: bytes) -> dict[str, Any]:
-    (length,) = struct.unpack_from("<I", content)
-    header: dict[str, Any] = read_json(content[4 : 4 + length])
-    return header
-
-
 def test_an_edited_layer_is_that_of_the_version_and_has_scores_and_numbers(subject: Subject) -> None:
     content = sent(subject, "edits")
-    header = header_of(content)
+    header, columns = unpacked(content)
     prototypes = header["prototypes"]
     saved = read_json(sent(subject, "versions", name="edited <i>", note="why"))
     try:
@@ -55,11 +49,12 @@ def test_an_edited_layer_is_that_of_the_version_and_has_scores_and_numbers(subje
         assert (saved["source"], source_text(version)) == ("version:edited <i>", "version:edited <i>")
         key = subject.conversion(version).key
         layer = catalogue.read(subject, "layer", Asked(key, {"source": saved["source"]})).content
-        same = header_of(layer)["prototypes"]
+        stored, of_images = unpacked(layer)
+        same = stored["prototypes"]
         assert {name: prototypes[name] for name in same} == same
-        assert header_of(layer)["summary"] == header["summary"]
-        # the columns are the last 4 bytes for each of 1,797 images, each filled up to 8
-        assert content[-2 * 3600 :] == layer[-2 * 3600 :]
+        assert stored["summary"] == header["summary"]
+        np.testing.assert_array_equal(columns["nearest"], of_images["nearest"])
+        np.testing.assert_array_equal(columns["predicted"], np.array(same["class"])[of_images["nearest"]])
     finally:
         versions.delete(subject.store, "digits", "edited <i>")
     # 50 prototypes of k-means, then the added one: by class, 0 … 4 without 3, the moved one, the added one
@@ -72,10 +67,10 @@ def test_an_edited_layer_is_that_of_the_version_and_has_scores_and_numbers(subje
 def test_edits_of_a_version_name_its_prototypes_as_they_are_shown(subject: Subject) -> None:
     sent(subject, "versions", name="first")
     try:
-        header = header_of(sent(subject, "edits", base="version:first", operations=[]))
+        header = unpacked(sent(subject, "edits", base="version:first", operations=[]))[0]
         assert header["prototypes"]["index"] == list(range(49))
         more = [{"op": "split", "p": 48}, {"op": "hide", "p": 50}]
-        header = header_of(sent(subject, "edits", base="version:first", operations=more))
+        header = unpacked(sent(subject, "edits", base="version:first", operations=more))[0]
         assert header["prototypes"]["index"] == [*range(48), 49]
     finally:
         versions.delete(subject.store, "digits", "first")
@@ -83,7 +78,7 @@ def test_edits_of_a_version_name_its_prototypes_as_they_are_shown(subject: Subje
 
 def test_classes_without_prototypes_are_told(subject: Subject) -> None:
     gone = [{"op": "hide", "p": p} for p in range(45, 50)]
-    header = header_of(sent(subject, "edits", operations=gone))
+    header = unpacked(sent(subject, "edits", operations=gone))[0]
     assert header["empty"] == [9]
     assert np.array(header["prototypes"]["class"]).max() == 8
 

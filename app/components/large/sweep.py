@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.claims.large import at_k, black_box_accuracy, has_agreement
+from app.claims.large import LARGEST_CLASS, at_k, black_box_accuracy, has_agreement
 from app.components.large.choice import WIDTH
 from app.components.shared.figure import show_figure
 from app.figures.large import Course, over_k_figure
@@ -41,7 +41,7 @@ def show_at_k(sweep: ShardedSweep, k: int) -> None:
 def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> None:
     """Show what every number gives, beside chance and the black box."""
     st.header("What each number gives", anchor=False)
-    beside = {"Always the largest class": float(embedding.counts.max()) / embedding.rows}
+    beside = {LARGEST_CLASS: float(embedding.counts.max()) / embedding.rows}
     if (right := black_box_accuracy(sweep, None)) is not None:
         beside = {"Black box": right, **beside}
     images, ks = "Images (%)", sweep.ks
