@@ -17,10 +17,12 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks import faster
 from kmex_core.networks.arithmetic import EXACT, FLOAT32, MIXED, Arithmetic
 from kmex_core.networks.heads import Head, NoHead, has_scores
-from kmex_core.networks.memory import Portions
+from kmex_core.networks.memory import LIVE, Portions, bytes_per_row
 from kmex_core.networks.types import NO_CLASS, Embeddings
 
 MOST_PASSES = 8  # at once, on a CPU
+CACHE = 4 * 2**20  # bytes of a layer's output that stay near a core
+LEAST = 16  # images in a portion, however large they are
 
 Batch = tuple[Tensor, Tensor]
 
@@ -125,8 +127,17 @@ class _Network:
             self._passes = min(MOST_PASSES, torch.get_num_threads())
         with self._computing():
             self._portions = Portions.fitting(self._scored, few, len(first), passes=self._passes)
+            if self._parallel:
+                self._portions.rows = min(self._portions.rows, self._near_a_core(few))
             if arithmetic.compiled:
                 self._encoder = faster.compiled(encoder, few)
+
+    def _near_a_core(self, few: Tensor) -> int:
+        """How many images one core computes fastest at once: so few that a layer finds its input in the cache, but
+        as many as make reading the weights worth it. The same for the same network and size, so that rounding is."""
+        layer = bytes_per_row(self._encoder, few[:1].expand(3, *few.shape[1:])) // LIVE
+        weights = sum(value.nbytes for value in self._encoder.parameters())
+        return max(LEAST, max(CACHE, weights // 2) // layer)
 
     def over(self, batches: Iterable[Batch]) -> Iterator[Embeddings]:
         """The embeddings of batches, in their order."""
