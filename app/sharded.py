@@ -14,7 +14,7 @@ from app import read
 from kmex_core.base.errors import InputError
 from kmex_core.base.files import regular_files
 from kmex_core.base.store import checked_name
-from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding
+from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding, manifests
 from kmex_core.scale.tiles import MAP, TileMap
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ HELD = 16
 
 def is_any() -> bool:
     """Whether the store has a sharded embedding."""
-    return any(read.store().root.joinpath(ROOM).glob(f"*/{MANIFEST}"))
+    return bool(manifests(read.store()))
 
 
 def embeddings() -> tuple[dict[str, ShardedEmbedding], list[str]]:
     """The sharded embeddings of the store by the names of their folders, and a message for each that is damaged."""
     found, damaged = {}, []
-    for manifest in sorted(read.store().root.joinpath(ROOM).glob(f"*/{MANIFEST}")):
+    for manifest in manifests(read.store()):
         try:
             found[manifest.parent.name] = embedding(manifest.parent.name)
         except InputError as error:

@@ -13,6 +13,7 @@ from kmex_core.base.phrases import first_few
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.kmeans import Clusters, clusterings
+from kmex_core.prototypes.source import class_seed
 from kmex_core.prototypes.types import NO_IMAGE, Prototypes
 
 NEAREST = 12
@@ -78,8 +79,7 @@ def class_clusters(
     for label, numbers in enumerate(ks):
         progress(Event("Finding prototypes", label, len(ks)))
         # one seed per class: a class's prototypes do not depend on the other classes
-        class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
-        yield clusterings(z[labels == label], numbers, class_seed)
+        yield clusterings(z[labels == label], numbers, class_seed(seed, label))
     progress(Event("Finding prototypes", len(ks), len(ks)))
 
 

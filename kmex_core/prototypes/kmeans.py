@@ -92,11 +92,11 @@ def clusterings(points: Tensor, ks: Sequence[int], seed: int) -> list[Clusters]:
     if axes is not None:
         sample, part = sample @ axes, part @ axes
     # many starts on few points, ranked by their inertia after some rounds
-    starts = _greedy_plus_plus(sample, weights, most, STARTS, random)  # (starts, most, D)
-    ranked = _rounds(sample, sample_squares, [starts[:, :k] for k in wanted], RANKING_ROUNDS, weights)
+    starts = greedy_plus_plus(sample, weights, most, STARTS, random)  # (starts, most, D)
+    ranked = lloyd_rounds(sample, sample_squares, [starts[:, :k] for k in wanted], RANKING_ROUNDS, weights)
     tried = [starts[inertia.argsort(stable=True)[:KEPT], :k] for k, (_, inertia) in zip(wanted, ranked, strict=True)]
     # the best starts on (a part of) the points themselves; the best of these runs to convergence
-    runs = _rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
+    runs = lloyd_rounds(part, part_squares, tried, TRIAL_ROUNDS[sampled])
     labels = _nearest(part, [centers[inertia.argmin()] for centers, inertia in runs])
     tolerance, ahead = (ROUGH, AHEAD) if axes is not None else (TOLERANCE if sampled else 0.0, 0.0)
     found = _converged(part, part_squares, labels, wanted, tolerance, ahead)
@@ -175,7 +175,7 @@ def _coreset(points: Tensor, squares: Tensor, size: int, random: torch.Generator
     return points[chosen.to(points.device)], weights
 
 
-def _greedy_plus_plus(points: Tensor, weights: Tensor, k: int, starts: int, random: torch.Generator) -> Tensor:
+def greedy_plus_plus(points: Tensor, weights: Tensor, k: int, starts: int, random: torch.Generator) -> Tensor:
     """Greedy k-means++ starts, (starts, k, D), as scikit-learn's; the first j centers are a start for j clusters.
 
     For the j-th center, 2 + ⌊ln j⌋ candidates are drawn in proportion to the squared distance to the nearest center;
@@ -220,7 +220,7 @@ def _squared(points: Tensor, squares: Tensor, centers: Tensor) -> Tensor:
     return distances.clamp_min_(0)
 
 
-def _rounds(
+def lloyd_rounds(
     points: Tensor, squares: Tensor, groups: Sequence[Tensor], rounds: int, weights: Tensor | None = None
 ) -> list[tuple[Tensor, Tensor]]:
     """Some rounds of Lloyd for several groups of runs; a cluster without points keeps its center.

@@ -20,6 +20,7 @@ from kmex_core.networks.passes import device_of
 from kmex_core.prototypes.fit import pairwise
 from kmex_core.prototypes.kmeans import kmeans
 from kmex_core.prototypes.metric import EmbeddingMetric, mapped
+from kmex_core.prototypes.source import class_seed
 from kmex_core.prototypes.types import BLOCKS, LAST, SEVERAL, ConceptMap, PatchPrototypes
 
 SAMPLE = 50_000  # positions per class that k-means sees
@@ -280,9 +281,9 @@ def fit_patches(
             rows = np.flatnonzero(labels == label)
             if len(rows) == 0:
                 raise InputError(f"Class {label} has no training images. Add images, or leave the class out.")
-            class_seed = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
-            points = _sampled(model, batches, rows, np.random.default_rng(class_seed))
-            centers.append(kmeans(points, k, class_seed).centers)
+            of_class = class_seed(seed, label)
+            points = _sampled(model, batches, rows, np.random.default_rng(of_class))
+            centers.append(kmeans(points, k, of_class).centers)
         progress(Event("Finding patch prototypes", classes, classes))
         model.prototypes = torch.cat(centers)
         counts = torch.tensor([len(of_class) for of_class in centers], device=model.prototypes.device)

@@ -193,3 +193,8 @@ def per_class_words(k: int) -> str:
 def sources_of(kind: str, k: int, metric: str = AUTO) -> list[PrototypeSource]:
     """The prototype sources of a kind of model: built-in prototypes first, then `k` per class by KMEx."""
     return [KMeans(k, metric=metric)] if kind == "blackbox" else [BuiltIn(), KMeans(k, metric=metric)]
+
+
+def class_seed(seed: int, label: int) -> int:
+    """The seed of a class's k-means: what a class gets does not depend on the others."""
+    return int(np.random.SeedSequence([seed, label]).generate_state(1)[0])

@@ -13,6 +13,7 @@ import numpy as np
 from kmex_core import metrics
 from kmex_core.base.files import Arrays
 from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.prototypes.source import class_seed
 from kmex_core.scale.parts import Block
 from kmex_core.scale.sharded import ShardedEmbedding
 
@@ -65,11 +66,6 @@ class Clustering:
     folder: Path
     metric: EmbeddingMetric
     seed: int
-
-
-def class_seed(seed: int, label: int) -> int:
-    """The seed of a class's k-means, see `fit.class_clusters`: a class does not depend on the others."""
-    return int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
 
 
 def whole_class(shared: Clustering, item: ClassItem) -> Arrays:

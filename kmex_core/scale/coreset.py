@@ -19,7 +19,8 @@ import numpy as np
 from kmex_core.base.errors import StoreError
 from kmex_core.base.files import Arrays, read_file, write_file
 from kmex_core.base.progress import Progress, silent
-from kmex_core.scale.clusters import ClassClusters, ClassItem, Clustering, class_seed, packed, unpacked
+from kmex_core.prototypes.source import class_seed
+from kmex_core.scale.clusters import ClassClusters, ClassItem, Clustering, packed, unpacked
 from kmex_core.scale.engine import Engine, kept
 from kmex_core.scale.sharded import ShardedEmbedding
 
@@ -207,12 +208,12 @@ def _weighted(shared: tuple[np.ndarray, np.ndarray, tuple[int, ...]], seed: int)
     centred = points - mean.float()
     squares, numbers = centred.square().sum(1), shared[2]
     random = torch.Generator().manual_seed(seed)
-    starts = kmeans._greedy_plus_plus(centred, weights, numbers[-1], kmeans.STARTS, random)
-    ranked = kmeans._rounds(centred, squares, [starts[:, :k] for k in numbers], kmeans.RANKING_ROUNDS, weights)
+    starts = kmeans.greedy_plus_plus(centred, weights, numbers[-1], kmeans.STARTS, random)
+    ranked = kmeans.lloyd_rounds(centred, squares, [starts[:, :k] for k in numbers], kmeans.RANKING_ROUNDS, weights)
     tried = [
         starts[inertia.argsort(stable=True)[: kmeans.KEPT], :k] for k, (_, inertia) in zip(numbers, ranked, strict=True)
     ]
-    runs = kmeans._rounds(centred, squares, tried, SAMPLE_ROUNDS, weights)
+    runs = kmeans.lloyd_rounds(centred, squares, tried, SAMPLE_ROUNDS, weights)
     return [(centers[inertia.argmin()].double() + mean).float().numpy() for centers, inertia in runs]
 
 

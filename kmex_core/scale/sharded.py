@@ -314,10 +314,15 @@ def _number(value: Any, least: int, most: int) -> int:
     return value
 
 
+def manifests(store: Store) -> list[Path]:
+    """The manifests of the finished sharded embeddings of a store, by name; none is read."""
+    return sorted((store.root / ROOM).glob(f"*/{MANIFEST}"))
+
+
 def sharded(store: Store) -> list[ShardedEmbedding]:
     """The finished sharded embeddings of a store, by name; a damaged one is left out, and logged."""
     found = []
-    for path in sorted((store.root / ROOM).glob(f"*/{MANIFEST}")):
+    for path in manifests(store):
         try:
             found.append(ShardedEmbedding.open(path.parent))
         except InputError as error:

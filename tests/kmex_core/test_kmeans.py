@@ -102,7 +102,7 @@ def test_a_greedy_step_takes_the_candidate_with_the_lowest_potential() -> None:
 def test_starts_are_different_points() -> None:
     points = torch.from_numpy(smooth(60))
     known = {tuple(point) for point in points.tolist()}
-    starts = module._greedy_plus_plus(points, torch.ones(60), 8, 5, torch.Generator().manual_seed(0))
+    starts = module.greedy_plus_plus(points, torch.ones(60), 8, 5, torch.Generator().manual_seed(0))
     assert starts.shape == (5, 8, points.shape[1])
     for start in starts:
         assert len(torch.unique(start, dim=0)) == 8
@@ -234,7 +234,7 @@ def test_every_number_fits_as_well_as_the_best_of_ten_runs_of_scikit_learn(point
 
 def test_the_first_picks_of_a_start_are_a_start_for_fewer_clusters() -> None:
     points, weights = torch.from_numpy(smooth(80)), torch.rand(80, generator=torch.Generator().manual_seed(1)) + 0.5
-    starts = [module._greedy_plus_plus(points, weights, k, 5, torch.Generator().manual_seed(2)) for k in (1, 4, 9)]
+    starts = [module.greedy_plus_plus(points, weights, k, 5, torch.Generator().manual_seed(2)) for k in (1, 4, 9)]
     for few, more in itertools.pairwise(starts):
         assert torch.equal(few, more[:, : few.shape[1]])
 
@@ -245,7 +245,7 @@ def test_lloyd_on_several_groups_at_once_is_that_of_each_run() -> None:
     groups = [random.normal(size=(runs, k, 3)).astype(np.float32) for runs, k in ((2, 3), (3, 6))]
     groups[1][0, 5] = 100  # a center without points stays where it is
     z, w = torch.from_numpy(points), torch.from_numpy(weights)
-    found = module._rounds(z, z.square().sum(1), [torch.from_numpy(group) for group in groups], 3, w)
+    found = module.lloyd_rounds(z, z.square().sum(1), [torch.from_numpy(group) for group in groups], 3, w)
     for group, (centers, inertia) in zip(groups, found, strict=True):
         for start, after, value in zip(group, centers.numpy(), inertia.tolist(), strict=True):
             expected = start.copy()
