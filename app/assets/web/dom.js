@@ -89,3 +89,6 @@ export function fit(parts, wanted, create) {
   while (parts.length > wanted) parts.pop()?.root.remove();
   while (parts.length < wanted) parts.push(create());
 }
+
+/** The events by which somebody begins to use something: by pointer, by keyboard or with a file. */
+export const REACHED = /** @type {const} */ (['pointerover', 'focusin', 'dragenter']);

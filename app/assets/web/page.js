@@ -1,8 +1,12 @@
 // @ts-check
 // What every page does beside Streamlit: it fetches Explore ahead, and tells the server when torch is about to be needed.
 
+import { REACHED } from './dom.js';
+
 const EXPLORE = "a[href*='explore']";
-const ENGINE = ".kx-explore, a[href*='explain'], a[href*='audit'], a[href*='compare'], a[href$='new']";
+// on the page New, the buttons that lead to the network: its images need no torch
+const ENGINE =
+  ".kx-explore, a[href*='explain'], a[href*='audit'], a[href*='compare'], .st-key-go-model, .st-key-step-model";
 
 const fetchExplore = () => import('./explore.js');
 
@@ -13,13 +17,12 @@ const fetchExplore = () => import('./explore.js');
  * @param {() => Promise<unknown>} act a hint: what it could not do is done when it is needed
  */
 function ahead(selector, act) {
-  const kinds = ['pointerover', 'focusin', 'dragenter'];
   const look = (/** @type {Event} */ { target }) => {
     if (!(target instanceof Element) || !target.closest(selector)) return;
-    for (const kind of kinds) removeEventListener(kind, look);
+    for (const kind of REACHED) removeEventListener(kind, look);
     act().catch(() => {});
   };
-  for (const kind of kinds) addEventListener(kind, look, { passive: true });
+  for (const kind of REACHED) addEventListener(kind, look, { passive: true });
 }
 
 if (location.pathname.endsWith('/explore')) fetchExplore().catch(() => {});
