@@ -1,7 +1,7 @@
 // @ts-check
 // Explore as a whole: keeps what is chosen, and tells its parts.
 
-import { REACHED, element } from '../dom.js';
+import { REACHED, element, reasonOf } from '../dom.js';
 import { and, histogram } from '../map/mask.js';
 import { BoardView } from './board.js';
 import { colouring, needsCertainty } from './colouring.js';
@@ -129,8 +129,7 @@ export class Workspace {
 
   /** @param {unknown} error */
   fail(error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    this.status.textContent = `This could not be loaded: ${reason} Reload the page to try again.`;
+    this.status.textContent = `This could not be loaded: ${reasonOf(error)} Reload the page to try again.`;
   }
 
   /** What is shown now, null until it is here. */
