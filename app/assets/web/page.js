@@ -11,20 +11,27 @@ const ENGINE =
 const fetchExplore = () => import('./explore.js');
 
 /**
+ * A hint was lost: what it could not do is done when it is needed.
+ *
+ * @param {unknown} error
+ */
+const missed = (error) => console.debug('Not done ahead:', error);
+
+/**
  * Does something once, as soon as somebody is about to use what a selector has: by pointer, by keyboard or with a file.
  *
  * @param {string} selector
- * @param {() => Promise<unknown>} act a hint: what it could not do is done when it is needed
+ * @param {() => Promise<unknown>} act a hint, see `missed`
  */
 function ahead(selector, act) {
   const look = (/** @type {Event} */ { target }) => {
     if (!(target instanceof Element) || !target.closest(selector)) return;
     for (const kind of REACHED) removeEventListener(kind, look);
-    act().catch(() => {});
+    act().catch(missed);
   };
   for (const kind of REACHED) addEventListener(kind, look, { passive: true });
 }
 
-if (location.pathname.endsWith('/explore')) fetchExplore().catch(() => {});
+if (location.pathname.endsWith('/explore')) fetchExplore().catch(missed);
 else ahead(EXPLORE, fetchExplore);
 ahead(ENGINE, () => fetch(new URL('engine', document.baseURI), { method: 'POST' }));
