@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import torch
 
@@ -227,6 +228,42 @@ def test_points_without_a_law_are_refused(x: list[float], y: list[float]) -> Non
         growth.fitted(x, y)
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1, 2, 4, 8], [5.0, 5.5, 6.1, 8.2]),
+        ([1, 2, 4, 8], [1.0, 3.0, 9.0, 30.0]),  # a line from below 0
+        ([3, 1, 2], [1.0, 3.0, 2.5]),  # a falling one
+        ([10, 20], [0.0, 0.0]),
+    ],
+)
+def test_the_line_is_the_best_that_neither_begins_below_0_nor_falls(x: list[float], y: list[float]) -> None:
+    (fixed, each), _ = scipy.optimize.nnls(np.column_stack([np.ones(len(x)), x]), np.array(y))
+    line = growth.straight(x, y)
+    assert (line.fixed, line.each) == pytest.approx((fixed, each), abs=1e-9)
+    assert line.at(3) == pytest.approx(fixed + 3 * each)
+
+
+@pytest.mark.parametrize(("x", "y"), [([1], [1]), ([2, 2], [1, 3]), ([1, 2], [-1, 3]), ([0, 2], [1, 3]), ([1], [])])
+def test_points_without_a_line_are_refused(x: list[float], y: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least two points"):
+        growth.straight(x, y)
+
+
+def test_costs_are_in_proportion_unless_fixed_ones_dominate_the_smallest_size() -> None:
+    def rows(fixed: float, each: float) -> list[dict[str, Any]]:
+        return [scale_row("x", "images", images, fixed + each * images) for images in (1000, 2000, 4000)]
+
+    mostly_fixed, hardly = growth.cost(rows(3, 1e-3), "median"), growth.cost(rows(0.4, 1e-3), "median")
+    assert (mostly_fixed.fixed, mostly_fixed.each) == pytest.approx((3, 1e-3))
+    assert (hardly.fixed, hardly.each) == pytest.approx((0, 4.4 / 4000))
+    assert growth.cost(rows(3, 1e-3), "processor").fixed == pytest.approx(6)  # twice the seconds, see `scale_row`
+    for without_a_line in (rows(3, -1e-4), rows(3, 1e-3)[:1]):
+        (*_, largest) = without_a_line
+        found = growth.cost(without_a_line, "median")
+        assert (found.fixed, found.each) == pytest.approx((0, largest["median"] / largest["at"]))
+
+
 def scale_row(step: str, axis: str, at: int, seconds: float, **more: Any) -> dict[str, Any]:
     size = {"images": 1000, "dimensions": 512, "k": 20, "classes": 10, "processor": 2 * seconds, "runs": 3, "unit": "s"}
     return {"what": step, "cost": step, "axis": axis, "at": at, "median": seconds, **size, **more}
@@ -236,10 +273,11 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
     memory = {"dimensions": 512, "unit": "MB", "runs": 1}
     rows = [
         *(scale_row("sweep", "images", images, images / 1e4) for images in (1000, 2000, 4000)),
+        *(scale_row("evaluation", "images", images, 2 + images / 1e4) for images in (1000, 2000, 4000)),
         scale_row("sweep in parts, by coresets", "images", 4000, 1.0, loss=0.0123),
         *(
             {"memory of": "sweep", "in parts": False, "images": n, "median": 10 + n / 100, **memory}
-            for n in (1000, 2000)
+            for n in (1000, 2000, 4000)
         ),
         *(
             {"memory of": "sweep in parts, by coresets", "in parts": True, "images": n, "median": 90.0, **memory}
@@ -249,7 +287,8 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
     ]
     text, pictures = growth.page({"machine": MACHINE, "rows": rows})
     for cell in (
-        "| sweep (512 dimensions, k = 1 to 20, 10 classes) | 4,000 images in 0.4 s | 100 s | 0.0556 |",
+        "| sweep (512 dimensions, k = 1 to 20, 10 classes) | 4,000 images in 0.4 s | – | 100 µs | 100 s | 0.0556 |",
+        "| evaluation (512 dimensions, k = 20, 10 classes) | 4,000 images in 2.4 s | 2 s | 100 µs | 102 s | 0.0567 |",
         "| sweep | 1.00 ± 0.00 (1,000 to 4,000) | – | – | – |",
         "exponent 1.00 from 1,000 to 2,000 images, 1.00 from 2,000 to 4,000 images",
         "the inertia was 1.23% larger",
@@ -257,7 +296,9 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
         "| embedding, as numbers | 100,000,000 × 512 dimensions × 4 bytes | 205 GB |",
         "| 100,000,000 × 1,500 bytes for each row of 512 dimensions | 150 GB |",
         "| 100,000,000 × 200 µs of a core for each image | 5.56 core hours |",
-        "| 205 GB for the embedding + 100 × 10,000 MB + 10 MB | 1,205 GB |",
+        "| 4 s + 100,000,000 × 200 µs of a core for each image | 5.56 core hours |",
+        "| 205 GB for the embedding + 10 MB + 100,000,000 × 10,000 bytes for each image | 1,205 GB |",
+        "that is 10 MB whatever their number and 10,000 MB for each million images.",
         "| as measured at 2,000 images: that of a coreset and a part of the rows | 0.09 GB |",
     ):
         assert cell in text, cell
