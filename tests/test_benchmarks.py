@@ -147,13 +147,43 @@ def test_the_page_has_the_figures_that_it_names_and_only_computed_claims() -> No
     assert text.count("KMEx Explorer is faster than") == 1
     assert "## On a GPU: A card" in text
     assert "in 1.5 minutes" in text
-    assert "| A page | 0.4 (95%: 0.6) s ↓ | 3 | ≤ 0.3 s: missed |" in text
+    assert "| A page | 0.4 s ↓ (95%: 0.6) | 3 | ≤ 0.3 s: missed |" in text
     assert "| Frames | 30 frames/s ↑ | – | ≥ 20 frames/s: met |" in text
     assert "Not measured yet: " in text
     assert set(pictures) == {f"images/benchmarks/{name}.svg" for name in ("rivals", "pages", "gpu-0")}
     for path, picture in pictures.items():
         assert f"]({path})" in text
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_a_table_has_directions_and_units_and_no_column_without_values() -> None:
+    quick = {"median": 0.26, "p95": 0.26, "worst": 0.26, "runs": 1, "unit": "s"}
+    plain = [
+        {"what": "resnet18: groups found", "median": 18.6, "unit": "of 20"},
+        {"what": "its inertia", "median": 0.5, "unit": "%"},
+        {"what": "maps", "median": 6.5, "unit": "s of a core"},
+        {"what": "kmex --help", **quick},
+        {"what": "an upload", **quick, "runs": 20, "worst": 0.4},
+        {"what": "answers", "median": 3.0, "unit": ""},
+    ]
+    rates = compared("rates", {"ours": Taken([1.0] * 3), "theirs": Taken([2.0] * 3)}, "ours", 10, "images/s")
+    found: dict[str, dict[str, Any] | None] = {"extraction": {"machine": MACHINE, "rows": [*rates, *plain]}}
+    found["rivals"] = {"machine": MACHINE | {"versions": {"torch": "1", "faiss": "2"}}, "rows": step_rows(b=[2.0] * 3)}
+    text, _ = report.page(found, [{"machine": MACHINE | {"versions": {"torch": "3"}}, "rows": plain}])
+    for line in (
+        "| resnet18: groups found | 18.6 of 20 ↑ | – |",
+        "| Its inertia | 0.5% ↓ | – |",
+        "| Maps | 6.5 s of processor time ↓ | – |",
+        "| kmex --help | 0.26 s ↓ | 1 |",
+        "| An upload | 0.26 s ↓ (95%: 0.26, worst: 0.4) | 20 |",
+        "| Answers | 3 | – |",
+        "|  | images/s ↑ (quartiles) | rounds | time beside ours ↓ |",
+        "|  | time, s ↓ (quartiles) | rounds | processor time, s ↓ | memory, MB ↓ | time beside ours ↓ |",
+    ):
+        assert f"{line}\n" in text, line
+    # of one machine, versions are joined as long as none is another
+    assert text.count("2 cores (x), memory unknown, Linux; torch 1, faiss 2\n") == 1
+    assert text.count("; torch 3\n") == 1
 
 
 def test_hostile_names_stay_text_in_figures() -> None:
