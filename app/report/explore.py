@@ -181,6 +181,7 @@ def _given(
         **data,
         "base": "",
         "pictures": "",
+        "unconverted": [],  # all of them are in the file
         "can": {"pictures": False, "edits": False, "open": False},
         "address": dict(NOTHING_CHOSEN),
         "turn": 0,

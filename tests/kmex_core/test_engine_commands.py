@@ -101,6 +101,37 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
     fails("taken by another embedding", "extract", "--model", "digits", "--split", "test", "--name", "mine")
 
 
+def test_other_arithmetic_is_another_sharded_embedding(
+    demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(demo.root, tmp_path / "engine")
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "engine"))
+    monkeypatch.setattr("kmex_core.scale.extraction.LEAST_ROWS", 128)  # four parts
+    test = ("extract", "--model", "digits", "--split", "test")
+    plain, half = answer(*test), answer(*test, "--precision", "bfloat16", "--name", "half")
+    assert "arithmetic" not in plain
+    found = {each.name: each for each in sharded(Store(tmp_path / "engine"))}
+    assert [found[name].spec.get("arithmetic") for name in (plain["name"], "half")] == [None, "bfloat16"]  # type: ignore[union-attr]
+    exact, rounded = ([*found[name].blocks()] for name in (plain["name"], "half"))
+    assert [len(block) for block in exact] == [len(block) for block in rounded] == [128, 128, 128, 116]
+    # what is said is what the two embeddings say at 64 rows of each part, from its first to its last
+    rows = np.concatenate([block.index[np.linspace(0, len(block) - 1, 64).astype(int)] for block in exact])
+    z, other = (np.concatenate([block.z for block in blocks])[rows] for blocks in (exact, rounded))
+    change = half["arithmetic"]
+    assert (change["precision"], change["split"], change["images"]) == ("bfloat16", "test", 256)
+    assert change["largest_difference"] == pytest.approx(np.abs(z - other).max() / np.abs(z).max(), rel=1e-3)
+    assert change["largest_difference"] > 1e-4
+    said, black_box = (np.concatenate([block.black_box for block in blocks])[rows] for blocks in (exact, rounded))
+    assert change["changed_predictions"] == pytest.approx((said != black_box).mean())
+    assert "bfloat16 precision: on 256 test images" in half["notes"][0]
+    # the name is that of one embedding, and an unfinished one is not finished with other numbers
+    fails("taken by another embedding", *test, "--precision", "bfloat16", "--name", plain["name"])
+    fails("taken by another embedding", *test, "--name", "half")
+    fails("Unknown precision 'int8'", *test, "--precision", "int8")
+    fails("exclude each other", *test, "--precision", "bfloat16", "--mixed-precision")
+    assert answer(*test, "--precision", "bfloat16")["name"] != plain["name"]
+
+
 def test_more_than_fits_into_memory_gets_other_keys_and_says_so(demo: Store, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     info = models.describe(demo, "digits")

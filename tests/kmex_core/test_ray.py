@@ -17,6 +17,7 @@ import pytest
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.networks.arithmetic import Arithmetic
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
 from kmex_core.scale.engine import Local, Ray, engine_of, kept
@@ -154,3 +155,14 @@ def test_a_killed_driver_goes_on_where_it_stopped(engine: Ray, tmp_path: Path) -
     assert sorted(f"number-{value}.safetensors" for value in ran) == sorted(
         path.name for path in (tmp_path / "kept").glob("*") if path not in done
     )
+
+
+def test_workers_compute_with_the_precision_that_was_asked_for(engine: Ray, demo: Store, tmp_path: Path) -> None:
+    store, half = Store(tmp_path / "store"), Arithmetic("bfloat16")
+    info = models.describe(demo, "digits")
+    subject = Subject(store, info, dataset_of(info))
+    found = sharded_split(subject, "test", engine, arithmetic=half)
+    assert found.name == subject.embedding("test", half).key != subject.embedding("test").key
+    z = np.concatenate([block.z for block in found.blocks()])
+    assert np.array_equal(z, subject.embedding("test", half).get().z)  # in this process
+    assert not np.allclose(z, Subject(demo, info, subject.data).embedding("test").get().z, rtol=1e-5, atol=1e-5)
