@@ -13,10 +13,12 @@ import typer
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import plain
 from kmex_core.commands._shared import Bar, about, embedding_folder
+from kmex_core.commands._suggestion import suggestion_answer
 from kmex_core.prototypes.source import SUGGESTED
 from kmex_core.prototypes.sweep import reach_of
 
 if TYPE_CHECKING:
+    from kmex_core.base.progress import Progress
     from kmex_core.prototypes.metric import EmbeddingMetric
     from kmex_core.scale.engine import Engine
     from kmex_core.scale.sharded import ShardedEmbedding
@@ -67,7 +69,7 @@ def numbers_to(k: int) -> range:
         InputError: for "auto", which takes a model.
     """
     if k == SUGGESTED:
-        raise InputError("--k auto needs --model: numbers are not suggested for --embeddings. See sweep --embeddings.")
+        raise InputError("--k auto needs --model. `sweep --embeddings` suggests a number for each class.")
     return range(1, k + 1) if reach_of(k) is not None else range(k, k + 1)
 
 
@@ -246,6 +248,7 @@ def figures_of_folder(
     engine: str,
     address: str,
     bar: Bar,
+    suggest: bool = False,
 ) -> dict[str, Any]:
     """The answer of a command about the embeddings of a folder.
 
@@ -254,10 +257,20 @@ def figures_of_folder(
         numbers: of clusters that are found.
         ks: those of them to answer with.
         bar: called after each task.
+        suggest: whether to suggest numbers of prototypes as well.
     """
     with connected(engine, address) as used:
         rows, sweeps = sweeps_of_folder(embeddings, held_out, numbers, metric, seeds, used, bar)
-    return {"rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | about_sharded(rows, sweeps[0])
+        suggested = _suggested(rows, sweeps[0], used, bar) if suggest else {}
+    return {"rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | suggested | about_sharded(rows, sweeps[0])
+
+
+def _suggested(rows: ShardedEmbedding, sweep: ShardedSweep, engine: Engine, progress: Progress) -> dict[str, Any]:
+    from kmex_core.scale.suggestion import sharded_suggestion
+
+    assert sweep.space is not None, "kept by this version"
+    evidence = sharded_suggestion(rows, sweep.space, engine, progress)
+    return {"suggested": suggestion_answer(evidence, rows.class_names, rows.counts)}
 
 
 def figures_of_model(
@@ -281,6 +294,8 @@ def figures_of_model(
         sweeps = [
             sharded_sweep(train, fitted, numbers, seed, used.engine, used.memory, test, used.progress) for seed in seeds
         ]
-        answer = {"model": subject.info.name, "rows": sharded_rows(sweeps, ks), "seeds": list(seeds)}
+        suggested = _suggested(train, sweeps[0], used.engine, used.progress)
+        used.suggestion(metric).get()  # for pages and `convert --k auto`
+        answer = {"model": subject.info.name, "rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | suggested
         of_rows = about_sharded(train, sweeps[0])
         return answer | of_rows | about(used, *of_rows["notes"])

@@ -21,6 +21,7 @@ from kmex_core.base.files import Arrays
 from kmex_core.base.specs import EmbeddingSpec
 from kmex_core.networks.arithmetic import EXACT, Arithmetic
 from kmex_core.networks.types import Embeddings
+from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import SUGGESTED, KMeans, PrototypeSource
 from kmex_core.prototypes.types import Conversion
 from kmex_core.scale.clustering import COPIES, clustered
@@ -28,10 +29,12 @@ from kmex_core.scale.description import described
 from kmex_core.scale.engine import Engine
 from kmex_core.scale.extraction import sharded_split
 from kmex_core.scale.sharded import ShardedEmbedding
+from kmex_core.scale.suggestion import ShardedSuggestion
 from kmex_core.scale.sweep import SAMPLE, sets_of
 from kmex_core.stages.conversion import ModelConversion, by_kmeans
 from kmex_core.stages.embedding import SplitEmbedding
 from kmex_core.stages.subject import Subject
+from kmex_core.stages.suggestion import ModelSuggestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,10 @@ class ShardedSubject(Subject):
         if not isinstance(source, KMeans):
             return super().conversion(source, arithmetic)
         return ShardedConversion(self, source, arithmetic)
+
+    def suggestion(self, metric: str = AUTO) -> ModelSuggestion:
+        embedded, geometry = self._embedded(), self.geometry()
+        return ShardedSuggestion(self, metric, embedded, geometry, lambda: self.sharded("train"), self.engine)
 
     def notes(self) -> list[str]:
         train = self.sharded("train")

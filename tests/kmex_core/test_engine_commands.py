@@ -19,10 +19,11 @@ from kmex_core.commands import app
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.scale.engine import Local
-from kmex_core.scale.sharded import sharded
+from kmex_core.scale.sharded import ROOM, sharded
 from kmex_core.scale.subject import ShardedSubject
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.hostile import hostile_model
+from tests.helpers.sharded import fitted, small, swept
 
 
 def answer(*arguments: str) -> dict[str, Any]:
@@ -87,6 +88,9 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
     for one, other in zip(found["rows"], plain["rows"], strict=True):
         shared = ["k", "accuracy_kmex", "agreement", "ghosting", "diversity", "effective", "effective_random"]
         assert close({name: one[name] for name in shared}, {name: other[name] for name in shared})
+    numbers = [[each["k"] for each in one["suggested"]["classes"]] for one in (found, plain)]
+    assert numbers[0] == numbers[1]
+    assert found["suggested"]["reason"] == plain["suggested"]["reason"]
     # the shards as embeddings of a folder, measured on themselves
     own = answer("convert", "--embeddings", extracted["folder"], "--k", "4", "--metric", "euclidean")
     assert (own["images"], own["test_images"], own["held_out"], len(own["rows"])) == (1297, 1297, False, 1)
@@ -95,6 +99,14 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
         app, ["convert", "--embeddings", extracted["folder"], "--k", "4", "--metric", "euclidean"]
     )
     assert f"{own['rows'][0]['accuracy_kmex']:.2%}" in shown.output
+    # every word, and every digit of the evidence on the same rows
+    euclidean = ("--k", "1:2", "--metric", "euclidean")
+    of_folder = answer("sweep", "--embeddings", extracted["folder"], *euclidean)
+    assert of_folder["suggested"] == answer("sweep", "--model", "digits", *euclidean)["suggested"]
+    shown = CliRunner().invoke(app, ["sweep", "--embeddings", extracted["folder"], *euclidean])
+    each = of_folder["suggested"]["classes"][3]
+    assert f"  {each['class']}: {each['k']}. {each['reason']}" in shown.output.splitlines()
+    assert f"Suggested: {of_folder['suggested']['overall']} per class. " in shown.output
     fails("has no split 'dev'", "extract", "--model", "digits", "--split", "dev")
     fails("Invalid model name '../x'", "extract", "--model", "digits", "--name", "../x")
     answer("extract", "--model", "digits", "--name", "mine")
@@ -220,3 +232,16 @@ def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> N
     pq.write_table(table(30, 0), folder / "x.parquet")
     fails("--k auto needs --model", "convert", "--embeddings", str(folder), "--k", "auto")
     fails("are of a model", "evaluate", "--embeddings", str(folder), "--metrics", "accuracy")
+    for command in ("--engine", "local"), ("--address", "auto"):
+        fails("a model's embedding map is drawn in memory", "project", "--model", "digits", *command)
+    fails("pass --engine ray with it", "project", "--embeddings", str(folder), "--address", "auto")
+
+
+def test_a_density_map_is_drawn_by_an_engine(store: Store, tmp_path: Path) -> None:
+    embedding = small(store.root / ROOM / "many")
+    fitted(embedding)
+    swept(embedding, 2)
+    found = answer("project", "--embeddings", "many", "--engine", "local")
+    assert (found["rows"], found["sample"], found["prototypes"]) == (3000, 200, 9)
+    again = answer("project", "--embeddings", "many")
+    assert {**again, "seconds": 0} == {**found, "seconds": 0}

@@ -20,13 +20,16 @@ from kmex_core.models import catalogue as models
 from kmex_core.networks.arithmetic import Arithmetic
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
+from kmex_core.scale.density import FIT
 from kmex_core.scale.engine import Local, Ray, engine_of, kept
 from kmex_core.scale.extraction import sharded_split
 from kmex_core.scale.sharded import ShardWriter
 from kmex_core.scale.subject import ShardedSubject
+from kmex_core.scale.suggestion import sharded_suggestion
 from kmex_core.scale.sweep import sharded_sweep
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.paths import ROOT
+from tests.helpers.sharded import fitted, small
 from tests.helpers.tasks import Number, doubled, killed_part, notes, refused, squared
 
 ray = pytest.importorskip("ray")
@@ -94,6 +97,24 @@ def test_a_sweep_by_several_workers_is_that_of_one_process(engine: Ray, tmp_path
     for field, array in found["local"].to_arrays().items():
         # the machines are the same: so is every bit
         assert np.array_equal(array, getattr(found["ray"], field), equal_nan=True), field
+
+
+def test_suggestions_and_density_maps_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
+    found, files = {}, {}
+    for name, used in (("local", Local()), ("ray", engine)):
+        embedding = small(tmp_path / name)
+        density_map = fitted(embedding)
+        found[name] = density_map.make(used), sharded_suggestion(embedding, EmbeddingMetric(), used)
+        files[name] = {
+            path.relative_to(density_map.folder): path.read_bytes()
+            for path in density_map.folder.rglob("*")
+            if path.is_file() and path.name != FIT
+        }
+    assert found["local"][0] == found["ray"][0]
+    assert len(files["local"]) > 10
+    assert files["local"] == files["ray"]
+    for field, array in found["local"][1].to_arrays().items():
+        assert np.array_equal(array, getattr(found["ray"][1], field), equal_nan=True), field
 
 
 def test_images_are_embedded_by_workers_one_of_which_is_killed(
