@@ -67,7 +67,7 @@ def one(folder: Path, pattern: str) -> Path:
 
 def test_a_sound_embedding_is_read_in_full_and_nothing_of_it_is_needless(store: Store, folder: Path) -> None:
     seen: list[Event] = []
-    found = upkeep.verify(store, seen.append)
+    found = upkeep.verify(store, lambda event: seen.append(event))
     assert (found.damaged, found.unknown, found.rests) == ([], [], [])
     content = files(folder)
     assert (found.files, found.bytes) == (len(content), sum(map(len, content.values())))
