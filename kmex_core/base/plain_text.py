@@ -28,6 +28,12 @@ _MARKDOWN = re.compile(
     r"|:(?=[\w+-])"  # :red[…], :smile:, :material/…:
     r"|^(?:[#+=>-]|\d+(?=[.)]))"  # headings, lists, quotes
 )
+_DOCUMENT = re.compile(
+    r"[\\`*\[\]{}<>&$|~]"  # mean something anywhere
+    r"|(?<![^\W_])_+|_+(?![^\W_])"  # not between letters
+    r"|:(?=[\w+/-])|(?<=[wW]{3})\.|@(?=[\w-])"  # emoji, addresses
+    r"|^(?:[#+=!-]|\d+(?=[.)]))"  # headings, lists, boxes
+)
 _PARTED = re.compile(r"(?<=:)(?=//|[\w+-][\w+/-]*:)|(?<=[wW]{3})(?=\.)|(?<=@)(?=[\w-])")
 _ARROWS = re.compile(r"(?<!\S)(<->|->|<-|--|>=|<=|~=)(?!\S)")
 _LATEX = {
@@ -54,6 +60,11 @@ def utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def writable(text: str) -> str:
+    """`text` as `plain`, with a symbol for each character that UTF-8, YAML or XML does not have."""
+    return re.sub("[\ufffe\uffff]", "�", plain(utf8(text)))
+
+
 def without_colours(text: str) -> str:
     """`text` without a terminal's colour and cursor codes."""
     return _ANSI.sub("", text)
@@ -70,6 +81,17 @@ def markdown(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[0] + "\\" if match[0].isdigit() else "".join("\\" + sign for sign in match[0])
+
+
+def document(text: str) -> str:
+    """`text` escaped for Markdown files that other programs show, by character references: which characters a backslash
+    escapes differs between them.
+
+    It is shown literally, on one line, also in a table and at the beginning of a paragraph.
+    """
+    return _DOCUMENT.sub(
+        lambda match: "".join(f"&#{ord(sign)};" for sign in match[0]), " ".join(writable(text).split())
+    )
 
 
 def spans(text: str) -> list[tuple[str, bool]]:
@@ -122,7 +144,7 @@ def latex(text: str) -> str:
 
 def yaml(text: str) -> str:
     """`text` as a quoted YAML string on one line, which no reader takes for a number, a date or anything else."""
-    whole = re.sub("[\ufffe\uffff]", "�", plain(utf8(text)))  # no characters to a reader of YAML
+    whole = writable(text)
     return '"' + whole.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
