@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _DOCUMENT = re.compile(
     r"[\\`*\[\]{}<>&$|~]"  # mean something anywhere
     r"|(?<![^\W_])_+|_+(?![^\W_])"  # not between letters
     r"|:(?=[\w+/-])|(?<=[wW]{3})\.|@(?=[\w-])"  # emoji, addresses
-    r"|^(?:[#+=!-]|\d+(?=[.)]))"  # headings, lists, boxes
+    r"|^(?:[#+=!-]|\d+(?=[.)](?:\s|$)))"  # headings, lists, boxes
 )
 _PARTED = re.compile(r"(?<=:)(?=//|[\w+-][\w+/-]*:)|(?<=[wW]{3})(?=\.)|(?<=@)(?=[\w-])")
 _ARROWS = re.compile(r"(?<!\S)(<->|->|<-|--|>=|<=|~=)(?!\S)")
@@ -94,6 +94,15 @@ def document(text: str) -> str:
     )
 
 
+def document_message(text: str) -> str:
+    """A message or a note as `document`, but keeping `code` that has no bar, at which a cell of a table would end."""
+    pieces = re.split("(`[^`]+`)", without_colours(text))
+    return "".join(
+        writable(piece) if number % 2 and "|" not in piece else _spaced(piece, document)
+        for number, piece in enumerate(pieces)
+    )
+
+
 def spans(text: str) -> list[tuple[str, bool]]:
     """A sentence of Markdown for what shows no Markdown: its parts, and whether each is strong.
 
@@ -113,17 +122,20 @@ def spans(text: str) -> list[tuple[str, bool]]:
 def message(text: str) -> str:
     """An error message or a note escaped for Markdown: as `markdown`, but keeping line breaks and `code`."""
     lines = [
-        "".join(piece if number % 2 else _inside(piece) for number, piece in enumerate(re.split("(`[^`]+`)", line)))
+        "".join(
+            piece if number % 2 else _spaced(piece, markdown)
+            for number, piece in enumerate(re.split("(`[^`]+`)", line))
+        )
         for line in without_colours(text).splitlines()
     ]
     return "  \n".join(line for line in lines if line.strip())
 
 
-def _inside(text: str) -> str:
-    """`markdown` of a part of a line, keeping the spaces at both ends."""
+def _spaced(text: str, escaped: Callable[[str], str]) -> str:
+    """A part of a line escaped, keeping the spaces at both ends."""
     if not text.strip():
         return text
-    return " " * text[0].isspace() + markdown(text) + " " * text[-1].isspace()
+    return " " * text[0].isspace() + escaped(text) + " " * text[-1].isspace()
 
 
 def chart(text: str) -> str:

@@ -10,17 +10,28 @@ from pathlib import Path
 from kmex_core.analysis import published
 from kmex_core.base.files import write_bytes
 from kmex_core.base.phrases import joined
-from kmex_core.base.plain_text import document, writable
+from kmex_core.base.plain_text import document
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models.kinds import MODEL_KINDS
 from kmex_core.reproduction import verdicts
 from kmex_core.reproduction.chart import figure_5, panels, usable
+from kmex_core.reproduction.page_parts import (
+    bullets,
+    by_data,
+    duration,
+    made_by,
+    markdown_table,
+    number,
+    sentence,
+    signed,
+)
 from kmex_core.reproduction.report_json import to_json
 from kmex_core.reproduction.types import Cell, CurveRow, Measured, Outcome, Report, Setting, Verdict
 from kmex_core.reproduction.verdicts import SYMBOLS
 
 FIGURE = "images/reproduction/figure-5.svg"
 OUTCOMES: tuple[Outcome, ...] = ("reproduced", "differs", "cannot be had")
+_NONE = OUTCOMES[-1]
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ def _introduction(report: Report) -> str:
 The figures of the paper beside those that this product measures: which are reproduced, which are not, and why, as far
 as that is known. The paper: {document(source)} Its setting: {document(setting)}.
 
-`kmex reproduce` writes this page; do not edit it. {_made_by(report)} on {document(report.date[:10])}.{budget}
+`kmex reproduce` writes this page; do not edit it. {made_by(report)} on {document(report.date[:10])}.{budget}
 
 - **Paper**: mean ± standard deviation over {verdicts.PAPER_RUNS} runs; in Table 4 over images and runs.
 - **Ours, as published**: by the paper's definition, mean ± standard deviation over trainings (none for a single one).
@@ -141,9 +152,9 @@ def _summary(report: Report, found: Sequence[Judged]) -> list[str]:
             "≠ differs",
             "– cannot be had",
         )
-        parts.append(_table(head, [*rows, ["all", "", *_counts(found)]]))
+        parts.append(markdown_table(head, [*rows, ["all", "", *_counts(found)]]))
     if report.left:
-        parts += ["There was no time for:", _bullets(_sentence(each) for each in report.left)]
+        parts += ["There was no time for:", bullets(sentence(each) for each in report.left)]
     return parts
 
 
@@ -180,19 +191,19 @@ def _settings(report: Report) -> list[str]:
             "ImageNet" if each.imagenet else "random",
             f"{each.epochs} ({each.paper_epochs})",
             f"{each.runs} ({each.paper_runs})",
-            *(f"{each.images:,}", f"{each.test_images:,}", _duration(each.seconds)),
+            *(f"{each.images:,}", f"{each.test_images:,}", duration(each.seconds)),
             f"{each.images_per_second:,.0f}" if each.images_per_second > 0 else "–",
             document(each.device),
         ]
         for each in report.settings
     ]
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, list[tuple[str, str]]] = {}
     for each in report.settings:
         for note in each.notes:
-            notes.setdefault(_sentence(note), []).append(document(f"{each.dataset} {_kind(each)}"))
-    listed = _bullets(f"{', '.join(of)}: {note}" for note, of in notes.items())
+            notes.setdefault(sentence(note), []).append((each.dataset, document(_kind(each))))
+    listed = bullets(f"{by_data(of)}: {note}" for note, of in notes.items())
     parts = ["## Settings", "Trainings behind the figures; the time is that of all trainings of a row together."]
-    return [*parts, f"{_made_by(report)}.", _table(head, rows), *([listed] if notes else [])]
+    return [*parts, f"{made_by(report)}.", markdown_table(head, rows), *([listed] if notes else [])]
 
 
 def _kind(setting: Setting) -> str:
@@ -202,7 +213,7 @@ def _kind(setting: Setting) -> str:
 
 def _machine(report: Report) -> list[str]:
     lines = [f"{document(name)}: {document(value)}" for name, value in (*report.machine, *report.versions)]
-    return ["## Machine and versions", _bullets(lines)] if lines else []
+    return ["## Machine and versions", bullets(lines)] if lines else []
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -232,11 +243,14 @@ def _table_of(report: Report, table: int, metric: str, found: Sequence[Judged]) 
     unit = "points" if kind.unit == "share" else kind.unit
     difference = f"difference{f', {unit}' if unit else ''} (standard errors)"
     head = ("data set", "model", "paper", "ours, as published", "ours, second edition", difference, "verdict")
-    rows = [_row(each, notes) for each in found]
+    of_data: dict[str, list[Judged]] = {}
+    for each in found:
+        of_data.setdefault(each.cell.dataset, []).append(each)
+    rows = [row for part in of_data.values() for row in _rows(part, notes)]
     return [
         f"## Table {table}: {kind.heading}",
-        f"{over}{weak}{second}{_made_by(report)}.",
-        _table(head, rows),
+        f"{over}{weak}{second}{made_by(report)}.",
+        markdown_table(head, rows),
         *notes.listed(),
     ]
 
@@ -250,19 +264,29 @@ class _Notes:
     def numbers(self, phrases: Iterable[str]) -> str:
         """The numbers of notes as a row refers to them: " (1, 3)"; "" for none."""
         found = [
-            self._numbers.setdefault(_sentence(phrase), len(self._numbers) + 1) for phrase in phrases if phrase.strip()
+            self._numbers.setdefault(sentence(phrase), len(self._numbers) + 1) for phrase in phrases if phrase.strip()
         ]
         return f" ({', '.join(map(str, sorted(set(found))))})" if found else ""
 
     def listed(self) -> list[str]:
         """The notes, at most one part of a page."""
-        return ["\n".join(f"{number}. {note}" for note, number in self._numbers.items())] if self._numbers else []
+        return ["\n".join(f"{place}. {note}" for note, place in self._numbers.items())] if self._numbers else []
+
+
+def _rows(found: Sequence[Judged], notes: _Notes) -> list[list[str]]:
+    """A row for each model of a data set; a single one where none of them can be had, for the same reason."""
+    if len(found) < 2 or any(each.verdict != found[0].verdict for each in found) or found[0].verdict.outcome != _NONE:
+        return [_row(each, notes) for each in found]
+    first = _row(found[0], notes)
+    models = "; ".join(document(each.cell.model) for each in found)
+    figures = "; ".join(verdicts.paper_figure(each.cell) for each in found)
+    return [[first[0], models, figures, *first[3:]]]
 
 
 def _row(each: Judged, notes: _Notes) -> list[str]:
     cell, outcome = each.cell, each.verdict.outcome
     words = f"{SYMBOLS[outcome]} {outcome}"
-    if outcome == "cannot be had":
+    if outcome == _NONE:
         phrases = [each.verdict.because]
     elif outcome == "differs":
         known = verdicts.causes(cell, each.setting)
@@ -291,12 +315,12 @@ def _ours(measured: Measured | None) -> str:
 
 def _difference(each: Judged) -> str:
     ours = verdicts.mean(each.cell.published)
-    if ours is None or each.verdict.outcome == "cannot be had":
+    if ours is None or each.verdict.outcome == _NONE:
         return "–"
     errors = each.verdict.standard_errors
-    beside = "no spread" if errors is None else _signed(errors, 1)
+    beside = "no spread" if errors is None else signed(errors, 1)
     scale, digits = (100, 2) if METRICS[each.cell.metric].unit == "share" else (1, 3)
-    return f"{_signed((ours - each.cell.mean) * scale, digits)} ({beside})"
+    return f"{signed((ours - each.cell.mean) * scale, digits)} ({beside})"
 
 
 # ---- what it says ---------------------------------------------------------------------------------------------------
@@ -306,7 +330,7 @@ def _findings(report: Report, found: Sequence[Judged]) -> list[str]:
     lines = []
     for (table, metric), of_table in _by_table(found).items():
         lines.append(f"**Table {table}, {METRICS[metric].heading}**: {_finding(of_table)}")
-    return ["## What reproduces, what does not, and why", f"{_made_by(report)}.", _bullets(lines)] if lines else []
+    return ["## What reproduces, what does not, and why", f"{made_by(report)}.", bullets(lines)] if lines else []
 
 
 def _finding(found: Sequence[Judged]) -> str:
@@ -320,23 +344,23 @@ def _finding(found: Sequence[Judged]) -> str:
         sentences.append(f"reproduced: {_named(reproduced, _how)}.")
     if differs:
         sentences.append(f"{'differs' if not reproduced else 'Differs'}: {_named(differs, _side)}.")
-        known: dict[str, int] = {}
-        for each in differs:
-            for phrase in dict.fromkeys(verdicts.causes(each.cell, each.setting)):
-                known[phrase] = known.get(phrase, 0) + 1
-        listed = [f"{document(phrase)} ({count} of {len(differs)})" for phrase, count in known.items()]
-        sentences += [f"Known differences that can be the cause: {'; '.join(listed)}."] if listed else []
         if unexplained := [each for each in differs if not verdicts.causes(each.cell, each.setting)]:
             sentences.append(f"Nothing that is known explains: {_named(unexplained)}.")
-    return " ".join(sentences)
+    return "\n".join([" ".join(sentences), *_known(differs)])
+
+
+def _known(differs: Sequence[Judged]) -> list[str]:
+    """What is known to differ and can be the cause, with how many figures it bears on, as the lines of a list."""
+    known: dict[str, int] = {}
+    for each in differs:
+        for phrase in dict.fromkeys(map(sentence, verdicts.causes(each.cell, each.setting))):
+            known[phrase] = known.get(phrase, 0) + 1
+    return [f"    - Can be the cause for {count} of {len(differs)}: {phrase}" for phrase, count in known.items()]
 
 
 def _named(found: Sequence[Judged], about: Callable[[Judged], str] = lambda _: "") -> str:
     """Models by data set, each with what is to be said about it."""
-    by_data: dict[str, list[str]] = {}
-    for each in found:
-        by_data.setdefault(each.cell.dataset, []).append(f"{document(each.cell.model)}{about(each)}")
-    return "; ".join(f"{document(dataset)} ({', '.join(models)})" for dataset, models in by_data.items())
+    return by_data([(each.cell.dataset, document(each.cell.model) + about(each)) for each in found])
 
 
 def _how(each: Judged) -> str:
@@ -352,28 +376,28 @@ def _side(each: Judged) -> str:
 def _defects(report: Report) -> list[str]:
     if not report.defects:
         return []
-    head = ("what the released code does", "figure", "with it", "without it", "chance", "on", "so")
+    head = ("defect", "figure", "with it", "without it", "chance", "on", "so")
     rows = [
         [
-            *(_sentence(row.defect), document(row.metric), _number(row.with_defect), _number(row.without)),
-            "–" if row.chance is None else _number(row.chance),
+            *(sentence(row.defect), document(row.metric), number(row.with_defect), number(row.without)),
+            "–" if row.chance is None else number(row.chance),
             document(f"{row.dataset}, {row.model}"),
-            _sentence(row.says),
+            sentence(row.says),
         ]
         for row in report.defects
     ]
     about = (
-        f"Each known defect of the paper's released code: a figure with it and without it. {_made_by(report)} "
+        f"Each known defect of the paper or its released code: a figure with it and without it. {made_by(report)} "
         f"({joined('and', dict.fromkeys(document(row.dataset) for row in report.defects))})."
     )
-    return ["## Defects of the released code", about, _table(head, rows)]
+    return ["## Defects of the paper and its released code", about, markdown_table(head, rows)]
 
 
 def _curve(report: Report, pictures: dict[str, str]) -> list[str]:
     rows = usable(report.curve)
     if not rows or FIGURE not in pictures:
         return []
-    parts = ["## Figure 5: attributes captured ↑", f"{_sentence(report.curve_about)} {_made_by(report)}.".strip()]
+    parts = ["## Figure 5: attributes captured ↑", f"{sentence(report.curve_about)} {made_by(report)}.".strip()]
     parts += [f"![Attributes captured by number of prototypes per class, as in the tables below]({FIGURE})"]
     parts.append(_beside_chance(rows))
     for heading, part in panels(rows):
@@ -383,12 +407,15 @@ def _curve(report: Report, pictures: dict[str, str]) -> list[str]:
         lines = [
             [f"{k}", *(_point(points.get((k, model))) for model in models)] for k in sorted({row.k for row in part})
         ]
-        parts += [f"**{heading}**, of {max(row.of for row in part):,} attributes:", _table(head, lines)]
+        parts += [f"**{heading}**, of {max(row.of for row in part):,} attributes:", markdown_table(head, lines)]
     return parts
 
 
 def _point(row: CurveRow | None) -> str:
-    return "–" if row is None else f"{row.captured:g} ({_number(row.low)} to {_number(row.high)})"
+    if row is None:
+        return "–"
+    captured, low, high = (number(round(value, 1)) for value in (row.captured, row.low, row.high))
+    return f"{captured} ({low} to {high})"
 
 
 def _beside_chance(rows: Sequence[CurveRow]) -> str:
@@ -401,48 +428,3 @@ def _beside_chance(rows: Sequence[CurveRow]) -> str:
         if part:
             said.append(f"{len(part)} {side} it ({', '.join(f'{document(row.model)} at {row.k}' for row in part)})")
     return f"{joined('and', said)}."
-
-
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
-def _made_by(report: Report) -> str:
-    """The command as code: in more backticks than follow one another in it."""
-    command = writable(report.command).strip() or "kmex reproduce"
-    fence = "`"
-    while fence in command:
-        fence += "`"
-    gap = " " if "`" in command else ""
-    return f"Made by {fence}{gap}{command}{gap}{fence}"
-
-
-def _sentence(phrase: str) -> str:
-    """A phrase of the report as a sentence, as text."""
-    whole = phrase.strip()
-    if not whole:
-        return ""
-    return document(whole[0].upper() + whole[1:] + ("" if whole.endswith((".", "!", "?")) else "."))
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def _signed(value: float, digits: int) -> str:
-    """With its sign; what rounds to 0 has none."""
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds) or seconds <= 0:
-        return "–"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:,.1f} min"
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

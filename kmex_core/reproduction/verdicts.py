@@ -189,8 +189,12 @@ def _explained(cell: Cell, setting: Setting | None) -> list[str]:
     sentences, known = [], causes(cell, setting)
     if cell.short and _is_better_accuracy(cell):
         sentences.append(f"Less than in the paper, which does not raise an accuracy: {'; '.join(cell.short)}.")
-    listed = f"Known differences, any of which can be the cause: {'; '.join(known)}."
-    return [*sentences, listed if known else "Nothing that is known explains it."]
+    if not known:
+        return [*sentences, "Nothing that is known explains it."]
+    if len(known) == 1:
+        return [*sentences, f"A known difference, which can be the cause: {known[0]}."]
+    listed = "; ".join(f"({number}) {phrase}" for number, phrase in enumerate(known, start=1))
+    return [*sentences, f"Known differences, any of which can be the cause: {listed}."]
 
 
 # ---- figures in words -----------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_published_figures_stand_beside_their_verdicts(store: Store) -> None:
     assert test.expander[0].label == "Why: the verdicts in words (5)"
     reasons = test.expander[0].markdown[0].value.splitlines()
     assert len(reasons) == 5
-    assert "any of which can be the cause: 3 of 10 epochs; Other initial weights;" in reasons[1]
+    assert "any of which can be the cause: (1) 3 of 10 epochs; (2) Other initial weights;" in reasons[1]
     assert "no reproduction of the paper's figures of SVHN" in beside("SVHN").caption[0].value
 
 

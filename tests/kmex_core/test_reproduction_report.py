@@ -161,6 +161,12 @@ def test_every_figure_has_a_row_with_its_verdict() -> None:
     assert notes["3"] == "Other initial weights."
     assert "from the test split" in notes["4"]
     assert notes["5"] == "Not trained; a larger budget would give it."
+    missing = [
+        cell(model=model, dataset="SVHN", missing="Get SVHN by `kmex a|b`, `x`.") for model in ("FLINT", "ProtoPNet")
+    ]
+    (row,) = rows(page(report(*missing))[0], "Table 3: Accuracy ↑")  # one for both
+    assert row == ["SVHN", "FLINT; ProtoPNet", "90.0 ± 1.0%; 90.0 ± 1.0%", "–", "–", "–", "– cannot be had (1)"]
+    assert "\n1. Get SVHN by &#96;kmex a&#124;b&#96;, `x`." in page(report(*missing))[0]
     (drop,) = rows(text, "Table 4: Average drop as published ↓")
     assert drop[3:5] == ["20.50 ± 0.71% (a random order of pixels 30.00%)", "30.50 ± 0.71%"]
     assert drop[-1].startswith("✓ reproduced, weakly and as chance would")
@@ -197,7 +203,7 @@ def test_what_reproduces_and_what_does_not_is_named_with_what_is_known() -> None
     said = text.partition("## What reproduces")[2].partition("\n## ")[0]
     assert "reproduced: MNIST (ResNet34); STL-10 (ResNet34)." in said
     assert "Differs: MNIST (R34+KMEx 10.00 points lower); fMNIST (ResNet34 5.05 points higher)." in said
-    assert "3 of 10 epochs (1 of 2)" in said
+    assert "\n    - Can be the cause for 1 of 2: 3 of 10 epochs.\n" in said
     assert "Nothing that is known explains: fMNIST (ResNet34)." in said
     assert "reproduced: MNIST (R34+KMEx weakly and as chance would)." in said
 

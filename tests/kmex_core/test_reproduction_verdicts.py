@@ -144,7 +144,7 @@ def test_what_chance_gives_as_well_is_said() -> None:
 def test_what_was_less_is_in_every_verdict() -> None:
     short = ("random initial weights", "3 of 10 epochs")
     for values in ((0.9,), (0.5,), (0.99,)):
-        assert "random initial weights; 3 of 10 epochs" in verdict(cell(*values, short=short)).because
+        assert all(phrase in verdict(cell(*values, short=short)).because for phrase in short)
 
 
 def test_reasons_are_what_is_known_and_nothing_else() -> None:
@@ -152,8 +152,9 @@ def test_reasons_are_what_is_known_and_nothing_else() -> None:
     assert causes(lower) == ["3 of 10 epochs"]
     assert causes(lower, setting()) == ["3 of 10 epochs", "Other initial weights"]
     assert verdict(lower, setting()).because.endswith(
-        "Known differences, any of which can be the cause: 3 of 10 epochs; Other initial weights."
+        "Known differences, any of which can be the cause: (1) 3 of 10 epochs; (2) Other initial weights."
     )
+    assert verdict(lower).because.endswith("A known difference, which can be the cause: 3 of 10 epochs.")
     assert verdict(cell(0.8)).because.endswith("Nothing that is known explains it.")
 
 
