@@ -43,7 +43,7 @@ def about(report: Report, found: Sequence[Judged]) -> str:
     trainings = f" Trained: {'; '.join(map(_training, settings))}." if settings else " Nothing was trained for it."
     return (
         f"{counted(found)} By the reproduction of {markdown(report.date[:10])}{on}.{trainings} "
-        "Reproduced: within 2 standard deviations of the paper's figure."
+        "Reproduced: within 2 standard deviations of the paper's figure; SE: standard errors of the difference."
     )
 
 

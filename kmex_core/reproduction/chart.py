@@ -13,6 +13,12 @@ WIDTH, LEFT, LABELS, HEIGHT, AROUND = 780, 70, 190, 230, 92  # pixels
 ON_KMEX = "+KMEx"
 _MARKS = (".band { fill: #808080; fill-opacity: 0.22 }",)
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SHAPES = (
+    tuple((math.cos(math.tau * at / 16), math.sin(math.tau * at / 16)) for at in range(16)),
+    ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    ((0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)),
+    ((0, -1.15), (1.1, 0.85), (-1.1, 0.85)),
+)
 Place = Callable[[float], float]  # a value to pixels
 
 
@@ -69,8 +75,9 @@ def _panel(heading: str, rows: Sequence[CurveRow], top: float) -> list[str]:
             (across(k), down(low)) for k, low, _ in band[::-1]
         ]
         parts.append(f'<polygon class="band" points="{_points(outline)}"/>')
-        k, low, high = band[-1]
-        parts.append(svg.text(across(k) - 4, down((low + high) / 2) - 6, "chance, 95%", "end"))
+        x, y = LEFT + width - 112, top + HEIGHT - 24  # low on the right, where no curve is
+        parts.append(f'<rect class="band" x="{x:.1f}" y="{y:.1f}" width="18" height="12"/>')
+        parts.append(svg.text(x + 24, y + 11, "chance, 95%"))
     return [*parts, *_curves(rows, across, down, LEFT + width)]
 
 
@@ -92,19 +99,27 @@ def _curves(rows: Sequence[CurveRow], across: Place, down: Place, right: float) 
     parts = []
     ends = svg.apart([points[model][-1][1] for model in models])
     for model, end in zip(models, ends, strict=True):
-        kind, places = f"c{_colour(model)}", points[model]
+        method, places = _method(model), points[model]
+        kind = f"c{method % svg.CURVES}"
         parts.append(f'<polyline class="{kind}" style="fill: none; stroke-width: 2" points="{_points(places)}"/>')
-        parts += [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in places]
-        parts.append(svg.line(places[-1][0] + 5, places[-1][1], right + 12, end, "line"))
-        parts.append(svg.text(right + 15, end + 4, model))
+        parts.append(svg.line(places[-1][0] + 5, places[-1][1], right + 10, end, "line"))
+        parts += [_mark(method, x, y) for x, y in (*places, (right + 16, end))]
+        parts.append(svg.text(right + 24, end + 4, model))
     return parts
+
+
+def _mark(method: int, x: float, y: float) -> str:
+    """A circle, a square, a diamond or a triangle: colours alone do not tell the methods apart."""
+    around = _SHAPES[method % len(_SHAPES)]
+    places = [(x + 4.5 * across, y + 4.5 * down) for across, down in around]
+    return f'<polygon class="c{method % svg.CURVES}" points="{_points(places)}"/>'
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
-def _colour(model: str) -> int:
-    """The same for a method and its KMEx."""
+def _method(model: str) -> int:
+    """The place of a method among the kinds of models, the same for a method and its KMEx."""
     kinds = list(MODEL_KINDS.values())
-    return next((at for at, kind in enumerate(kinds) if model in kind.paper), len(kinds)) % svg.CURVES
+    return next((at for at, kind in enumerate(kinds) if model in kind.paper), len(kinds))

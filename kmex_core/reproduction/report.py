@@ -278,9 +278,8 @@ def _rows(found: Sequence[Judged], notes: _Notes) -> list[list[str]]:
     if len(found) < 2 or any(each.verdict != found[0].verdict for each in found) or found[0].verdict.outcome != _NONE:
         return [_row(each, notes) for each in found]
     first = _row(found[0], notes)
-    models = "; ".join(document(each.cell.model) for each in found)
-    figures = "; ".join(verdicts.paper_figure(each.cell) for each in found)
-    return [[first[0], models, figures, *first[3:]]]
+    figures = "; ".join(f"{document(each.cell.model)} {verdicts.paper_figure(each.cell)}" for each in found)
+    return [[first[0], f"all {len(found)}", figures, *first[3:]]]
 
 
 def _row(each: Judged, notes: _Notes) -> list[str]:
@@ -355,7 +354,8 @@ def _known(differs: Sequence[Judged]) -> list[str]:
     for each in differs:
         for phrase in dict.fromkeys(map(sentence, verdicts.causes(each.cell, each.setting))):
             known[phrase] = known.get(phrase, 0) + 1
-    return [f"    - Can be the cause for {count} of {len(differs)}: {phrase}" for phrase, count in known.items()]
+    most_first = sorted(known.items(), key=lambda item: -item[1])
+    return [f"    - Can be the cause of {count} of {len(differs)}: {phrase}" for phrase, count in most_first]
 
 
 def _named(found: Sequence[Judged], about: Callable[[Judged], str] = lambda _: "") -> str:

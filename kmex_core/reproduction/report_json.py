@@ -98,7 +98,7 @@ def _read_fields(kind: type, value: Any, place: str) -> Any:
     hints = _hints(kind)
     if unknown := [name for name in value if name not in hints]:
         raise _wrong(place, f"the fields of a {kind.__name__}", unknown[0])
-    required = {each.name for each in dataclasses.fields(kind) if each.default is dataclasses.MISSING}  # type: ignore[arg-type]
+    required = {each.name for each in dataclasses.fields(kind) if each.default is dataclasses.MISSING}
     if lacking := sorted(required - value.keys()):
         raise _wrong(place, f"a {kind.__name__} with {lacking[0]}", ", ".join(map(str, value)))
     return kind(**{name: _read(hints[name], each, f"{place}.{name}") for name, each in value.items()})

@@ -12,12 +12,12 @@ from app.claims.reproduction import about, newest, reasons
 from app.wording import message
 from kmex_core.analysis.comparison import Row
 from kmex_core.base.errors import InputError
+from kmex_core.base.phrases import joined
 from kmex_core.base.plain_text import markdown, writable
 from kmex_core.metrics.catalogue import METRICS
+from kmex_core.reproduction.page_parts import signed
 from kmex_core.reproduction.report import Judged
 from kmex_core.reproduction.verdicts import SYMBOLS, our_figure, paper_figure
-
-Column = tuple[int, str]  # table and metric
 
 
 def show_reproduction(table: Sequence[Row]) -> None:
@@ -50,15 +50,16 @@ def show_reproduction(table: Sequence[Row]) -> None:
 
 
 def _table(title: str, found: Sequence[Judged]) -> str:
-    """Models as rows, the paper's tables as columns."""
-    columns = sorted({(each.cell.table, each.cell.metric) for each in found}, key=_order)
-    by_place = {(each.cell.model, (each.cell.table, each.cell.metric)): each for each in found}
+    """Models as rows, metrics as columns."""
+    first = {each.cell.metric: each.cell.table for each in reversed(found)}
+    metrics = sorted(first, key=lambda metric: (first[metric], list(METRICS).index(metric)))
+    by_place = {(each.cell.model, each.cell.metric): each for each in found}
     head = "".join(
-        f'<th scope="col">{escape(METRICS[metric].heading)}<small>Table {table}</small></th>'
-        for table, metric in columns
+        f'<th scope="col">{escape(METRICS[metric].heading)}<small>{_tables(metric, found)}</small></th>'
+        for metric in metrics
     )
     body = "".join(
-        f'<tr><th scope="row">{_text(model)}</th>{"".join(_cell(by_place.get((model, each))) for each in columns)}</tr>'
+        f'<tr><th scope="row">{_text(model)}</th>{"".join(_cell(by_place.get((model, each))) for each in metrics)}</tr>'
         for model in dict.fromkeys(each.cell.model for each in found)
     )
     return (
@@ -67,22 +68,23 @@ def _table(title: str, found: Sequence[Judged]) -> str:
     )
 
 
-def _order(column: Column) -> tuple[int, int]:
-    table, metric = column
-    return table, list(METRICS).index(metric)
+def _tables(metric: str, found: Sequence[Judged]) -> str:
+    """The paper's tables of a metric: Table 8 has that of Table 7 for other models."""
+    numbers = sorted({each.cell.table for each in found if each.cell.metric == metric})
+    return f"Table{'s' * (len(numbers) > 1)} {joined('and', map(str, numbers))}"
 
 
 def _cell(each: Judged | None) -> str:
     if each is None:
         return '<td class="kx-none">–</td>'
     outcome, errors = each.verdict.outcome, each.verdict.standard_errors
-    parts = [f"<span>{SYMBOLS[outcome]} {outcome}</span>"]
-    lines = [each.how, f"paper {paper_figure(each.cell)}"]
+    lines = [f"paper {paper_figure(each.cell)}"]
     if outcome != "cannot be had":
         lines.append(f"ours {our_figure(each.cell.published)}")
-        lines.append("" if errors is None else f"{errors:+.1f} standard errors".replace("-", "−"))
-    parts += [f"<small>{_text(line)}</small>" for line in lines if line]
-    return f'<td title="{_text(each.verdict.because)}">{"".join(parts)}</td>'
+        lines.append("" if errors is None else f"{signed(errors, 1)} SE")
+    whole = [line.replace(" ", "\u00a0") for line in lines if line]  # a figure is on one line with its ±
+    parts = "".join(f"<small>{_text(line)}</small>" for line in (each.how, *whole) if line)
+    return f'<td title="{_text(each.verdict.because)}"><span>{SYMBOLS[outcome]} {outcome}</span>{parts}</td>'
 
 
 def _text(words: str) -> str:
