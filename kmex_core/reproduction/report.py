@@ -305,7 +305,7 @@ def _ours(measured: Measured | None) -> str:
     if measured is None or words == "–":
         return "–"
     levels = [
-        f"{document(name)} {verdicts.shown(measured.metric, value)}"
+        f"{document(name)} {METRICS[measured.metric].shown(value)}"
         for name, value in measured.chance
         if math.isfinite(value)
     ]
