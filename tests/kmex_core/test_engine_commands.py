@@ -14,6 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.models import catalogue as models
@@ -67,6 +68,9 @@ def test_every_command_answers_the_same_on_an_engine(tmp_path: Path, monkeypatch
         found = answer(*command, "--engine", "local")
         for each in (plain, found):
             each.pop("seconds", None)
+        of_training = [name for name in found if name.endswith("_train")]  # parts are counted in passing
+        assert all(0 <= found.pop(name) <= 1 for name in of_training)
+        assert bool(of_training) == (options[0] == "convert")
         assert close(found, plain), command
     store = Store(tmp_path / "engine")
     assert {each.model for each in sharded(store)} == {model.name}
@@ -101,7 +105,9 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
     fails("taken by another embedding", "extract", "--model", "digits", "--split", "test", "--name", "mine")
 
 
-def test_more_than_fits_into_memory_gets_other_keys_and_says_so(demo: Store, tmp_path: Path) -> None:
+def test_more_than_fits_into_memory_gets_other_keys_and_says_so(
+    demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path / "store")
     info = models.describe(demo, "digits")
     shutil.copytree(demo.root / "embeddings", store.root / "embeddings")
@@ -113,8 +119,18 @@ def test_more_than_fits_into_memory_gets_other_keys_and_says_so(demo: Store, tmp
         assert len(subject.embedding("train").get()) == rows
         assert f"a sample of {rows} of its 1,297 rows" in subject.notes()[0]
         assert subject.conversion(KMeans(3)).key != plain.conversion(KMeans(3)).key
-        with pytest.raises(Exception, match="test split .* does not fit into memory"):
-            subject.conversion(KMeans(3)).get()
+        with pytest.raises(InputError, match="in one piece, and the train split .* does not fit into memory"):
+            subject.grouped_by("x")
+        # the predictions for each image do, and are those of one piece
+        prototypes, found = KMeans(3, metric="euclidean"), subject.figures(KMeans(3, metric="euclidean"))
+        stored = subject.conversion(prototypes).get()
+        assert found.summary == stored.summary
+        assert (stored.test_predicted == dataset_of(info).split("test").labels).mean() == found.summary.accuracy_kmex
+        assert not subject.is_embedded
+        monkeypatch.setattr("kmex_core.scale.subject.ROW_BYTES", 10**6)
+        assert subject.figures(prototypes).summary == found.summary
+        with pytest.raises(InputError, match="predictions for 1,797 images do not fit into memory"):
+            subject.conversion(KMeans(2, metric="euclidean")).get()
 
 
 def table(count: int, seed: int, **columns: Any) -> pa.Table:
