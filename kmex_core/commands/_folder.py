@@ -19,6 +19,7 @@ NO_NETWORK = (
     "Metrics on relevance maps and the black box's calibration error need the network and its images, which embeddings "
     "of a folder do not have: pass --model for them."
 )
+ON_THE_SAME = "Measured on the rows that the prototypes were found on: pass --held-out to measure on others."
 # of the table: a figure, its title, and how it is written
 SHOWN = (
     ("accuracy_kmex", "accuracy ↑", ".2%"),
@@ -120,7 +121,7 @@ def _about(rows: ShardedEmbedding, figures: Figures) -> dict[str, Any]:
             "larger than after the rounds over all rows."
         )
     if not figures.apart:
-        notes.append("Measured on the rows that the prototypes were found on: pass --held-out to measure on others.")
+        notes.append(ON_THE_SAME)
     if len(figures.prototypes) > TOGETHER:
         notes.append(f"D_dvs over all prototypes is left out: there are more than {TOGETHER:,} of them.")
     notes.append(NO_NETWORK)
@@ -137,6 +138,35 @@ def _about(rows: ShardedEmbedding, figures: Figures) -> dict[str, Any]:
         "seconds": round(figures.seconds, 3),
         "notes": notes,
     }
+
+
+def folder_attributes(
+    embeddings: str,
+    held_out: str,
+    ks: Sequence[int],
+    metric: str,
+    seeds: Sequence[int],
+    engine: str,
+    address: str,
+    bar: Bar,
+) -> dict[str, Any]:
+    """The answer of `attributes` about the embeddings of a folder, as that about a model.
+
+    Raises:
+        InputError: see `rows_of_folder` and `audit.audit_of_folder`.
+    """
+    from kmex_core.analysis.export import audit
+    from kmex_core.scale.audit import audit_of_folder
+
+    with connected(engine, address) as used:
+        rows, other, fitted = rows_of_folder(embeddings, held_out, metric, used, bar)
+        found = audit_of_folder(rows, other, fitted, ks, seeds, used, used.memory, bar)
+    notes = [] if held_out else [ON_THE_SAME]
+    return (
+        {"model": rows.name, "dataset": str(rows.folder), "class": "of the embeddings", "own": False}
+        | audit(found.covered, found.accuracy, found.curves, found.k, seeds[0])
+        | {"notes": notes}
+    )
 
 
 def show_folder(answer: dict[str, Any]) -> None:

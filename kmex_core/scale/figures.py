@@ -219,7 +219,7 @@ class Measurement:
             self.progress,
         )
         sets = sets_of(clusters)
-        bare = _undescribed(sets.centers, sets.classes)
+        bare = undescribed(sets.centers, sets.classes)
         describing = self._describing(bare)
         train = self._counted(self.train, "train", describing, "Describing prototypes")
         deciding = self.validation or self._measured
@@ -269,7 +269,7 @@ class Measurement:
         far = (part["far"] for part in self._each(self._measured, "held-out", measuring))
         (radius,) = held_out.quantiles(np.array([COVERED]), far)
         prototypes = replace(
-            _undescribed(centers, classes),
+            undescribed(centers, classes),
             count=train.own,
             importance=train.own / self.train.counts[classes],
             count_all=train.all,
@@ -325,7 +325,8 @@ class Measurement:
         )
 
 
-def _undescribed(centers: np.ndarray, classes: np.ndarray) -> Prototypes:
+def undescribed(centers: np.ndarray, classes: np.ndarray) -> Prototypes:
+    """Prototypes of which nothing else is known: the other arrays are empty."""
     nothing: dict[str, Any] = {
         field.name: np.empty(0, np.int32) for field in fields(Prototypes) if field.name not in ("names", "notes")
     }
