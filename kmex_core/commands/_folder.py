@@ -102,6 +102,7 @@ def _row(k: int, figures: Figures) -> dict[str, Any]:
             metrics.relative_distance(prototypes.centers, prototypes.classes, figures.variance) if several else None
         ),
         "coverage_radius": summary.coverage_radius,
+        "inertia": figures.inertia.sum(),
         "prototypes": len(prototypes),
     }
     found: dict[str, Any] = plain(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -90,17 +91,14 @@ def random_effective(
     scores = []
     for label in np.flatnonzero(per_class.max(0) > 0).tolist():
         rows = np.flatnonzero(labels == label)
-        found = class_draws(
-            label,
-            len(rows),
-            per_class[:, label],
-            variance[label],
-            seed,
-            lambda places, rows=rows: embedding[rows[places]],
-            draws,
-        )
+        points = functools.partial(_taken, embedding, rows)
+        found = class_draws(label, len(rows), per_class[:, label], variance[label], seed, points, draws)
         scores.append(found)
     return effective_bands(per_class, scores)
+
+
+def _taken(embedding: np.ndarray, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.asarray(embedding[rows[places]])
 
 
 def class_draws(

@@ -38,7 +38,7 @@ METHOD = "sharded-figures-1"
 TOGETHER = 8192  # prototypes up to which each is compared with all others
 COVERED = 0.95  # of the held-out rows are within the coverage radius
 SPLITS = ("train", "held_out")
-OF_CLASSES = ("variance", "loss", "coreset")
+OF_CLASSES = ("variance", "inertia", "loss", "coreset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Figures:
         temperature: of the posterior.
         train, held_out: what was counted on the rows that they were found on, and on the held-out ones.
         variance: (C,) float64, σ² of each class, see `metrics.class_variance`.
-        loss: (C,) float64, see `clusters.ClassClusters`.
+        inertia, loss: (C,) float64, see `clusters.ClassClusters`.
         coreset: (C,) int64, rows of the coreset; 0 where the class was clustered whole.
         apart: whether the held-out rows are others than those that the prototypes were found on.
         head: whether the black box's confidence was measured.
@@ -67,6 +67,7 @@ class Figures:
     train: Counted
     held_out: Counted
     variance: np.ndarray
+    inertia: np.ndarray
     loss: np.ndarray
     coreset: np.ndarray
     apart: bool
@@ -99,17 +100,17 @@ class Figures:
         arrays, about = read_file(path)
         temperature = temperature_of(about["temperature"])
         assert temperature is not None
-        counted = {
-            split: Counted(**{field.name: arrays[f"{split}_{field.name}"] for field in fields(Counted)})
-            for split in SPLITS
-        }
+        train, held_out = (
+            Counted(**{field.name: arrays[f"{split}_{field.name}"] for field in fields(Counted)}) for split in SPLITS
+        )
         return cls(
             Prototypes.from_arrays(arrays),
             Summary(**about["summary"]),
             EmbeddingMetric.from_arrays(arrays, **about["metric"]),
             temperature,
-            **counted,
-            **{name: arrays[name] for name in OF_CLASSES},
+            train,
+            held_out,
+            *(arrays[name] for name in OF_CLASSES),
             **{name: about[name] for name in ("apart", "head", "seed", "seconds")},
         )
 
@@ -289,6 +290,7 @@ class Measurement:
             train,
             held_out,
             variance,
+            np.array([of_class.inertia[0] for of_class in clusters]),
             np.array([of_class.loss[0] for of_class in clusters]),
             np.array([of_class.coreset for of_class in clusters]),
             self.held_out is not None,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OF_ROWS = ("activated", "far", "confidence", "likeliest", "black_box")  # what a task writes for every row
+CELLS = 2**24  # distances in memory at once: with up to 1,024 prototypes, those of as many rows as in one piece
 POSTERIOR, PUBLISHED, BLACK_BOX = range(3)  # rows of `Counted.gap`
 
 
@@ -252,8 +253,9 @@ def _measured_part(shared: Measuring, item: Rows) -> Arrays:
     any_nearest, any_distance = np.full(count, NO_IMAGE, np.int64), np.full(count, np.inf, np.float32)
     pieces: list[Arrays] = []
     certain = None if shared.certainties is None else _Certain(shared, embedding, item.first, block)
-    for start in range(0, len(z), ROWS):
-        rows = slice(start, start + ROWS)
+    step = min(ROWS, max(1, CELLS // count))
+    for start in range(0, len(z), step):
+        rows = slice(start, start + step)
         distances = pairwise(z[rows], places)  # (n, K)
         low, which = distances.min(1)
         piece = {"activated": which.numpy().astype(np.int32), "far": low.numpy()}
@@ -304,7 +306,7 @@ class _Certain:
     def __init__(self, shared: Measuring, embedding: ShardedEmbedding, number: int, block: Block) -> None:
         import torch
 
-        from kmex_core.prototypes.posterior import class_members
+        from kmex_core.prototypes.fit import class_members
 
         assert shared.certainties is not None
         self._certainties, self._block, self._classes = shared.certainties, block, shared.classes
@@ -325,8 +327,8 @@ class _Certain:
         place, predicted = np.arange(len(which)), self._classes[which]
         by_class = posterior_by_class(-distances.square(), self._members, self._temperature[rows]).numpy()
         # as published: a softmax of the similarities to all prototypes, summed within each class
-        published = distances.new_zeros(len(which), self._count)
-        published = published.index_add(1, self._of_class, similarity(distances).softmax(1)).numpy()
+        none = distances.new_zeros(len(which), self._count)
+        published = none.index_add(1, self._of_class, similarity(distances).softmax(1)).numpy()
         found = {
             "confidence": by_class[place, predicted],
             "likeliest": by_class.argmax(1).astype(np.int32),

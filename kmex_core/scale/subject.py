@@ -197,8 +197,8 @@ class JoinedEmbedding(Artifact[EmbeddingSpec, Embeddings]):
 
     def _packed(self) -> tuple[Rows, dict[str, Any]]:
         rows = self._subject.sharded(self._split, self._how)
-        number = np.dtype(np.int64)
-        shapes = {
+        number: np.dtype[Any] = np.dtype(np.int64)
+        shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             "z": (np.dtype(np.float32), (rows.rows, rows.dimensions)),
             "labels": (number, (rows.rows,)),
             "black_box": (number, (rows.rows,)),

@@ -54,7 +54,8 @@ def evaluate(
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")
-    runs, predictions = [], []
+    runs: list[dict[str, _Value]] = []
+    predictions: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for subject, seed in itertools.product(subjects, seeds):  # no run is held longer than needed
         run = (run_of or ModelRun)(subject, source.seeded(seed), seed, images, maps)
         runs.append(_run(run, names))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kmex_core import metrics
+from kmex_core.base.files import Arrays
+from kmex_core.base.progress import Event
 from kmex_core.networks.types import NO_CLASS, Embeddings
 from kmex_core.prototypes.fit import fit_prototypes, nearest_prototypes
 from kmex_core.prototypes.metric import EmbeddingMetric, fit_metric
 from kmex_core.prototypes.temperature import halves_of
 from kmex_core.prototypes.types import Conversion
+from kmex_core.scale import measuring
+from kmex_core.scale.assignment import Rows
 from kmex_core.scale.chance import rows_of_class
 from kmex_core.scale.engine import Local
 from kmex_core.scale.figures import Figures, Measurement
@@ -107,6 +111,9 @@ def test_figures_of_parts_are_those_of_one_piece(name: str, tmp_path: Path) -> N
         assert figures.train.accuracy(3) == metrics.accuracy(expected.train_predicted, TRAIN.labels)
         variance = metrics.class_variance(metric(TRAIN.z), TRAIN.labels, 3)
         np.testing.assert_allclose(figures.variance, variance, rtol=rel)
+        own = figures.prototypes.classes == TRAIN.labels[:, None]
+        far = ((metric(TRAIN.z)[:, None] - figures.prototypes.centers) ** 2).sum(2, where=own[..., None])
+        assert figures.inertia.sum() == pytest.approx(np.where(own, far, np.inf).min(1).sum(), rel=1e-4)
         assert len(figures.prototypes.activated) == 0
     assert not list(of.train.results.glob("work-*"))
 
@@ -170,6 +177,35 @@ def test_halves_of_many_rows_alternate_within_each_class(tmp_path: Path, monkeyp
     assert found.temperature.value == pytest.approx(whole.temperature.value, rel=1e-6)
     assert found.temperature.halves == pytest.approx(whole.temperature.halves, rel=0.2)
     assert found.summary.calibration_error == pytest.approx(whole.summary.calibration_error, abs=0.01)
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = shards(tmp_path / "train", TRAIN), shards(tmp_path / "test", TEST)
+    done: list[str] = []
+    real = measuring._measured_part
+
+    def noted(shared: measuring.Measuring, item: Rows) -> Arrays:
+        done.append(f"{shared.folder.name} {item.first}")
+        return real(shared, item)
+
+    monkeypatch.setattr(measuring, "_measured_part", noted)
+
+    class Stop(Exception):
+        pass
+
+    def stop(event: Event) -> None:
+        if event.stage == "Measuring predictions" and event.done == 2:
+            raise Stop
+
+    of = Measurement(train, EmbeddingMetric(), [K] * 3, 3, Local(), MUCH, test)
+    with pytest.raises(Stop):
+        replace(of, progress=stop).figures()
+    before = len(done)
+    found = of.figures()
+    assert done[before:] == [f"test {number}" for number in range(2, len(test.parts))]
+    assert len(done) == len(set(done)) == len(train.parts) + len(test.parts)
+    other = Measurement(shards(tmp_path / "copy", TRAIN), EmbeddingMetric(), [K] * 3, 3, Local(), MUCH, test).figures()
+    assert found.summary == other.summary
 
 
 def test_rows_of_a_class_are_read_by_their_places(tmp_path: Path) -> None:
