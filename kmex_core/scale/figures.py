@@ -100,6 +100,8 @@ class Figures:
         arrays, about = read_file(path)
         temperature = temperature_of(about["temperature"])
         assert temperature is not None
+        rest: dict[str, Any] = {name: about[name] for name in ("apart", "head", "seed", "seconds")}
+        rest |= {name: arrays[name] for name in OF_CLASSES}
         train, held_out = (
             Counted(**{field.name: arrays[f"{split}_{field.name}"] for field in fields(Counted)}) for split in SPLITS
         )
@@ -110,8 +112,7 @@ class Figures:
             temperature,
             train,
             held_out,
-            *(arrays[name] for name in OF_CLASSES),
-            **{name: about[name] for name in ("apart", "head", "seed", "seconds")},
+            **rest,
         )
 
 
