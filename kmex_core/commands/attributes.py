@@ -91,7 +91,7 @@ def attributes(
         from kmex_core.models import catalogue
         from kmex_core.scale.audit import audit_of_model
         from kmex_core.scale.subject import ShardedSubject
-        from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
+        from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves, examined
 
         check_one(model, embeddings, held_out)
         seeds = range(seed, seed + runs)
@@ -116,7 +116,7 @@ def attributes(
                 if isinstance(subject, ShardedSubject):
                     return _by_parts(subject, audit_of_model(subject, ks, seeds, metric), seed, metric)
                 curves = attribute_curves(subject, ks, seeds, metric)
-                source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed, metric), {}
+                source, more = KMeans(examined(curves.ks), seed, metric), {}
             conversion, data = subject.conversion(source).get(), subject.data
             return (
                 exports.attributes(subject.info, data, curves, conversion, source, seed, not (own or regrouped))

@@ -334,13 +334,15 @@ def _moved_in_part(folder: Path, item: tuple[int, np.ndarray]) -> np.ndarray:
     """(DRAWS, A, A) int32, what errors that fall on random rows of a part, so many of each class in each draw, have."""
     number, errors = item
     rows = _opened(folder)
-    has, labels = rows.part(number)[0], rows.embedding.labels(number)
+    has, counts = rows.part(number)[0], rows.embedding.part_counts[number]
+    # as narrow as possible: numbers of 16 bits are sorted in one pass
+    labels = rows.embedding.labels(number).astype(np.min_scalar_type(len(counts)))
     random = np.random.default_rng([SEED, number])
-    counts = rows.embedding.part_counts[number]
     # a row's place among those of its class in a random order; the first ones have the errors
     place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     found = np.empty((len(errors), has.shape[1], has.shape[1]), np.int32)
     for draw, of_class in enumerate(errors):
-        order = np.lexsort((random.random(len(labels)), labels))
+        shuffled = random.permutation(len(labels))
+        order = shuffled[np.argsort(labels[shuffled], kind="stable")]
         found[draw] = both(has[order[place < np.repeat(of_class, counts)]])
     return found

@@ -19,12 +19,10 @@ from kmex_core.scale.figures import undescribed
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.subject import ShardedSubject
 from kmex_core.scale.sweep import sharded_sweep
-from kmex_core.stages.curves import attribute_curves
+from kmex_core.stages.curves import attribute_curves, examined
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EXAMINED = 5  # prototypes per class that are examined in detail, if there are such
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ def audit_of_model(subject: ShardedSubject, ks: Sequence[int], seeds: Sequence[i
     )
     attributes = ShardedAttributes(train, subject.geometry().metric(metric), subject.engine)
     curves = attribute_curves(subject, ks, seeds, metric, attributes)
-    k = _examined(curves.ks)
+    k = examined(curves.ks)
     return _audit(curves, k, attributes, test, subject.prototypes(KMeans(k, seeds[0], metric)))
 
 
@@ -89,21 +87,17 @@ def audit_of_folder(
     if train.names != test.names:
         raise InputError(f"{test.embedding.folder} has other attributes than {embedding.folder}.")
     attributes = ShardedAttributes(train, metric, engine)
-    maker, examined = CurveMaker(attributes), None
+    maker, first = CurveMaker(attributes), None
     for seed in seeds:
         found = sharded_sweep(embedding, metric, range(1, ks[-1] + 1), seed, engine, memory, held_out, progress)
         for k in ks:
             centers, classes, counts, exemplars = found.at(k)
             prototypes = replace(undescribed(centers, classes), count=counts, nearest=exemplars)
             maker.add(k, seed, prototypes)
-            if seed == seeds[0] and k == _examined(ks):
-                examined = prototypes
-    assert examined is not None
-    return _audit(maker.curves(), _examined(ks), attributes, test, examined)
-
-
-def _examined(ks: Sequence[int]) -> int:
-    return EXAMINED if EXAMINED in ks else ks[-1]
+            if seed == seeds[0] and k == examined(ks):
+                first = prototypes
+    assert first is not None
+    return _audit(maker.curves(), examined(ks), attributes, test, first)
 
 
 def _audit(curves: Curves, k: int, train: ShardedAttributes, test: AttributeRows, prototypes: Prototypes) -> Audit:

@@ -14,6 +14,8 @@ from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject
 
+EXAMINED = 5
+
 
 def conversions(
     subject: Subject, ks: Sequence[int], seeds: Sequence[int], metric: str = AUTO
@@ -62,6 +64,11 @@ def attribute_curves(
     for quiet, source in _each(subject, ks, seeds, metric):
         maker.add(source.k, source.seed, quiet.prototypes(source))
     return maker.curves()
+
+
+def examined(ks: Sequence[int]) -> int:
+    """The number of prototypes per class that is examined in detail: 5, or else the last."""
+    return EXAMINED if EXAMINED in ks else ks[-1]
 
 
 def stored_attribute_curves(
