@@ -71,10 +71,9 @@ class ShardedAttributes:
 
     def of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         has, known = (np.zeros((len(images), len(self.names)), bool) for _ in range(2))
-        part = np.array([self.rows.embedding.part_of(index) if index >= 0 else -1 for index in images.tolist()])
-        items = []
-        for number in np.unique(part[part >= 0]).tolist():
-            items.append((number, images[part == number] - self.rows.embedding.parts[number].first))
+        firsts = np.array([part.first for part in self.rows.embedding.parts])
+        part = np.searchsorted(firsts, images, side="right") - 1  # −1 for no image
+        items = [(number, images[part == number] - firsts[number]) for number in np.unique(part[part >= 0]).tolist()]
         for (number, _), found in zip(items, self.engine.map(_taken, self.rows.embedding.folder, items), strict=True):
             has[part == number], known[part == number] = found
         return has, known
