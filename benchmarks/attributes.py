@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kmex_core.analysis.coverage import CurveMaker, coverage
+from kmex_core.analysis.coverage import CurveMaker, SplitAttributes, coverage
 from kmex_core.analysis.tables.attributes import accuracy_table, subgroup_table
 from kmex_core.data.registry import ArraySplit
 from kmex_core.metrics import DRAWS, attribute_chance, correlation_ratio
@@ -39,7 +39,7 @@ def measure() -> list[dict[str, Any]]:
     train, embedded = _images(TRAIN, random, mix)
     test, test_embedded = _images(TEST, random, mix)
     started = time.perf_counter()
-    maker, found = CurveMaker(train), None
+    maker, found = CurveMaker(SplitAttributes(train)), None
     for k in KS:
         found = fit_prototypes(embedded, ("no", "yes"), k)
         predicted = found.classes[activated(test_embedded.z, found.centers)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from kmex_core import metrics
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import joined
 from kmex_core.data.registry import Split
+from kmex_core.metrics.attributes import AttributeCounts, subgroups_of_counts
 from kmex_core.prototypes.source import per_class_words
 from kmex_core.prototypes.types import Prototypes
 
@@ -134,6 +136,60 @@ def checked(train: Split, where: str) -> Split:
     return train
 
 
+class Attributed(Protocol):
+    """The A attributes of N training images of C classes, in memory or elsewhere."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the attributes."""
+
+    @property
+    def classes(self) -> int:
+        """C."""
+
+    @property
+    def counts(self) -> AttributeCounts:
+        """Over all images."""
+
+    def of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(K, A) bool, what some images have, and what of it is known; None where everything is."""
+
+    def told_apart(self, prototypes: Prototypes) -> np.ndarray:
+        """(A,) see `metrics.correlation_ratio`."""
+
+    def chance(self, per_class: np.ndarray) -> metrics.AttributeChance:
+        """See `metrics.attribute_chance`."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitAttributes:
+    """Those of a training split."""
+
+    train: Split
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.train.attribute_names
+
+    @property
+    def classes(self) -> int:
+        return int(self.train.labels.max()) + 1
+
+    @cached_property
+    def counts(self) -> AttributeCounts:
+        return AttributeCounts.of(self.train.attributes, self.train.known)
+
+    def of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.train.attributes[images], None if self.train.known is None else self.train.known[images]
+
+    def told_apart(self, prototypes: Prototypes) -> np.ndarray:
+        train = self.train
+        return metrics.correlation_ratio(train.attributes, prototypes.activated, len(prototypes), train.known)
+
+    def chance(self, per_class: np.ndarray) -> metrics.AttributeChance:
+        return metrics.attribute_chance(self.train.attributes, self.train.labels, per_class, self.train.known)
+
+
 def coverage(train: Split, prototypes: Prototypes) -> Coverage:
     """What prototypes cover of the training split's attributes.
 
@@ -141,20 +197,25 @@ def coverage(train: Split, prototypes: Prototypes) -> Coverage:
         train: N images with A attributes.
         prototypes: K, found on those images.
     """
+    return coverage_of(SplitAttributes(train), prototypes)
+
+
+def coverage_of(train: Attributed, prototypes: Prototypes) -> Coverage:
+    """`coverage` of attributes that need not be in memory."""
     has, known = _of_pictures(train, prototypes)
-    whole, among = metrics.correlation(train.attributes, train.known), metrics.correlation(has, known)
+    counts, among = train.counts, metrics.correlation(has, known)
     return Coverage(
-        train.attribute_names,
-        train.attributes.sum(0),
-        metrics.frequency(train.attributes, train.known),
+        train.names,
+        counts.images,
+        counts.frequency,
         has,
         metrics.frequency(has, known),
-        metrics.correlation_ratio(train.attributes, prototypes.activated, len(prototypes), train.known),
-        whole,
+        train.told_apart(prototypes),
+        counts.correlation,
         among,
-        metrics.correlation_error(whole, among),
-        _chance(train, _per_class(train, prototypes)),
-        metrics.subgroups(train.attributes, has, train.known),
+        metrics.correlation_error(counts.correlation, among),
+        train.chance(_per_class(train, prototypes)),
+        subgroups_of_counts(counts, has),
         int(prototypes.ghost.sum()),
     )
 
@@ -183,32 +244,28 @@ def correlated_order(correlation: np.ndarray) -> np.ndarray:
     return np.asarray(leaves_list(linkage(condensed, "average", optimal_ordering=True)), dtype=np.int64)
 
 
-def _of_pictures(train: Split, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
+def _of_pictures(train: Attributed, prototypes: Prototypes) -> tuple[np.ndarray, np.ndarray | None]:
     """(K, A) what the prototypes' pictures have, and what of it is known; one without a picture has nothing."""
     there = (prototypes.exemplar >= 0)[:, None]
-    has = train.attributes[prototypes.exemplar] & there
-    return has, None if train.known is None else train.known[prototypes.exemplar] & there
+    has, known = train.of(prototypes.exemplar)
+    return has & there, None if known is None else known & there
 
 
-def _per_class(train: Split, prototypes: Prototypes) -> np.ndarray:
+def _per_class(train: Attributed, prototypes: Prototypes) -> np.ndarray:
     """(C,) the number of prototypes of each class."""
-    return np.bincount(prototypes.classes, minlength=int(train.labels.max()) + 1)
-
-
-def _chance(train: Split, per_class: np.ndarray) -> metrics.AttributeChance:
-    return metrics.attribute_chance(train.attributes, train.labels, per_class, train.known)
+    return np.bincount(prototypes.classes, minlength=train.classes)
 
 
 class CurveMaker:
     """Collects what `Curves` needs, conversion by conversion, so that none is held longer than needed.
 
     Args:
-        train: N images with A attributes.
+        train: the attributes of the training images.
     """
 
-    def __init__(self, train: Split) -> None:
+    def __init__(self, train: Attributed) -> None:
         self.train = train
-        self._whole = metrics.correlation(train.attributes, train.known)
+        self._whole = train.counts.correlation
         self._conversions: dict[tuple[int, int], tuple[int, int, np.ndarray, float]] = {}
         self._chance: dict[int, dict[tuple[int, ...], metrics.AttributeChance]] = {}
 
@@ -220,7 +277,7 @@ class CurveMaker:
         per_class = _per_class(self.train, prototypes)
         known_chances = self._chance.setdefault(k, {})
         if (numbers := tuple(per_class.tolist())) not in known_chances:
-            known_chances[numbers] = _chance(self.train, per_class)
+            known_chances[numbers] = self.train.chance(per_class)
 
     def curves(self) -> Curves:
         """The curves over all numbers of prototypes that were added for every seed.
@@ -238,8 +295,8 @@ class CurveMaker:
             raise ValueError("No number of prototypes was added for every seed.")
         rows = [[self._conversions[seed, k] for k in ks] for seed in seeds]
         return Curves(
-            self.train.attribute_names,
-            metrics.frequency(self.train.attributes, self.train.known),
+            self.train.names,
+            self.train.counts.frequency,
             tuple(ks),
             tuple(seeds),
             np.array([prototypes for prototypes, _, _, _ in rows[0]]),

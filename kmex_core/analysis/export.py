@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from kmex_core import metrics
 from kmex_core.analysis.coverage import (
+    Coverage,
     Curves,
     as_rows,
     coverage,
@@ -122,18 +123,35 @@ def attributes(
         black_box: whether the black box predicts the same classes.
     """
     covered = coverage(data.split("train"), conversion.prototypes)
-    chance = covered.chance
-    per_class = source.per_class(info.k)
-    tables = {
-        "attributes": attribute_table(covered, None if source.built_in else curves),
-        "subgroups": subgroup_table(covered),
-        "accuracy": accuracy_table(data.split("test"), conversion, black_box),
-    }
-    return {
+    accuracy = accuracy_table(data.split("test"), conversion, black_box)
+    about = {
         "model": info.name,
         "dataset": info.dataset,
         "class": info.class_column or "of the data set",
         "own": source.built_in,
+    }
+    return about | audit(covered, accuracy, curves, source.per_class(info.k), seed, source.built_in)
+
+
+def audit(
+    covered: Coverage, accuracy: pd.DataFrame, curves: Curves, per_class: int, seed: int, built_in: bool = False
+) -> dict[str, Any]:
+    """What `attributes` says apart from the model.
+
+    Args:
+        covered: by the prototypes that are examined in detail.
+        accuracy: see `accuracy_table`.
+        curves, seed: see `attributes`.
+        per_class: prototypes per class.
+        built_in: whether these are the model's own.
+    """
+    chance = covered.chance
+    tables = {
+        "attributes": attribute_table(covered, None if built_in else curves),
+        "subgroups": subgroup_table(covered),
+        "accuracy": accuracy,
+    }
+    return {
         "seeds": list(curves.seeds),
         "rows": as_rows(curves),
         "k": numbered(per_class),

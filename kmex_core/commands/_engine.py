@@ -14,8 +14,6 @@ from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import plain
 from kmex_core.commands._shared import Bar, about, embedding_folder
 from kmex_core.commands._suggestion import suggestion_answer
-from kmex_core.prototypes.source import SUGGESTED
-from kmex_core.prototypes.sweep import reach_of
 
 if TYPE_CHECKING:
     from kmex_core.base.progress import Progress
@@ -60,17 +58,6 @@ HeldOut = Annotated[
         "--held-out", metavar="DIR", help="With --embeddings: other rows to measure on. Default: the same rows."
     ),
 ]
-
-
-def numbers_to(k: int) -> range:
-    """The numbers of clusters that are found for `--k`: smaller ones as well, as in a sweep.
-
-    Raises:
-        InputError: for "auto", which takes a model.
-    """
-    if k == SUGGESTED:
-        raise InputError("--k auto needs --model. `sweep --embeddings` suggests a number for each class.")
-    return range(1, k + 1) if reach_of(k) is not None else range(k, k + 1)
 
 
 @contextlib.contextmanager
@@ -123,26 +110,19 @@ def check_one(model: object, embeddings: str, held_out: str = "") -> None:
         raise InputError("--held-out is for --embeddings: a model is measured on its test split.")
 
 
-def sweeps_of_folder(
-    embeddings: str,
-    held_out: str,
-    ks: Sequence[int],
-    metric: str,
-    seeds: Sequence[int],
-    engine: Engine,
-    bar: Bar,
-) -> tuple[ShardedEmbedding, list[ShardedSweep]]:
-    """Sweeps of the embeddings of a folder, one for each seed.
+def rows_of_folder(
+    embeddings: str, held_out: str, metric: str, engine: Engine, bar: Bar
+) -> tuple[ShardedEmbedding, ShardedEmbedding | None, EmbeddingMetric]:
+    """The embeddings of a folder, those to measure on if these are others, and the metric.
 
     Raises:
-        InputError: for a folder without embeddings, held-out rows of other ones, or an unknown metric; see
-            `sharded_sweep`.
+        InputError: for a folder without embeddings, held-out rows of other ones, or an unknown metric.
     """
     from kmex_core.base.store import Store
+    from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
     from kmex_core.prototypes.metric_choice import chosen_metric
     from kmex_core.scale.adoption import opened
     from kmex_core.scale.subject import sample_size
-    from kmex_core.scale.sweep import sharded_sweep
 
     rows = opened(embedding_folder(embeddings), Store(), bar)
     other = opened(embedding_folder(held_out), Store(), bar) if held_out else None
@@ -151,14 +131,14 @@ def sweeps_of_folder(
             f"{held_out} has {other.dimensions} dimensions and {len(other.class_names)} classes; expected "
             f"{rows.dimensions} and the same {len(rows.class_names)} classes as {embeddings}."
         )
+    if metric == EUCLIDEAN:
+        return rows, other, EmbeddingMetric()  # needs no rows
     memory = engine.memory
     some, few = (
         None if each is None else each.sample(sample_size(each, memory), 0).embeddings for each in (rows, other)
     )
     assert some is not None
-    fitted: EmbeddingMetric = chosen_metric(metric, some, few, rows.class_names)
-    del some, few  # as large as memory allows
-    return rows, [sharded_sweep(rows, fitted, ks, seed, engine, memory, other, bar) for seed in seeds]
+    return rows, other, chosen_metric(metric, some, few, rows.class_names)
 
 
 def sharded_rows(sweeps: Sequence[ShardedSweep], ks: Sequence[int]) -> list[dict[str, Any]]:
@@ -250,7 +230,7 @@ def figures_of_folder(
     bar: Bar,
     suggest: bool = False,
 ) -> dict[str, Any]:
-    """The answer of a command about the embeddings of a folder.
+    """The answer of `sweep` about the embeddings of a folder.
 
     Args:
         embeddings, held_out, metric, seeds, engine, address: its options.
@@ -259,8 +239,11 @@ def figures_of_folder(
         bar: called after each task.
         suggest: whether to suggest numbers of prototypes as well.
     """
+    from kmex_core.scale.sweep import sharded_sweep
+
     with connected(engine, address) as used:
-        rows, sweeps = sweeps_of_folder(embeddings, held_out, numbers, metric, seeds, used, bar)
+        rows, other, fitted = rows_of_folder(embeddings, held_out, metric, used, bar)
+        sweeps = [sharded_sweep(rows, fitted, numbers, seed, used, used.memory, other, bar) for seed in seeds]
         suggested = _suggested(rows, sweeps[0], used, bar) if suggest else {}
     return {"rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | suggested | about_sharded(rows, sweeps[0])
 

@@ -28,6 +28,7 @@ from kmex_core.relevance.catalogue import DEFAULT_MAPS, METHODS, TARGETS, WITHOU
 if TYPE_CHECKING:
     from kmex_core.base.store import Store
     from kmex_core.metrics.types import Evaluation
+    from kmex_core.stages.evaluation import ModelRun
     from kmex_core.stages.subject import Subject
 
 app = typer.Typer(
@@ -290,10 +291,10 @@ def prototype_note(subject: Subject, source: PrototypeSource) -> str:
     """What to know about results on the prototypes: classes with fewer than requested of k-means, what was edited in a
     version, or a caveat about built-in ones; "" for nothing."""
     if isinstance(source, Version):
-        return edited_note(source, subject.read(subject.conversion(source)).prototypes, subject.info.class_names)
+        return edited_note(source, subject.prototypes(source), subject.info.class_names)
     if not isinstance(source, KMeans):
         return subject.info.prototype_caveat
-    return fewer_prototypes(subject.conversion(source).get().prototypes, subject.info.class_names, source.k)
+    return fewer_prototypes(subject.prototypes(source), subject.info.class_names, source.k)
 
 
 def open_subjects(
@@ -308,12 +309,18 @@ def open_subjects(
 
 
 def evaluate_sources(
-    subjects: list[Subject], metrics: str, of: Sequence[PrototypeSource], seeds: range, images: int, maps: MapKind
+    subjects: list[Subject],
+    metrics: str,
+    of: Sequence[PrototypeSource],
+    seeds: range,
+    images: int,
+    maps: MapKind,
+    run_of: Callable[[Subject, PrototypeSource, int, int, MapKind], ModelRun] | None = None,
 ) -> tuple[list[Evaluation], dict[str, Any]]:
     """An evaluation per prototype source, and what accompanies them (see `about`).
 
     Args:
-        subjects, seeds, images, maps: see `stages.evaluation.evaluate`.
+        subjects, seeds, images, maps, run_of: see `stages.evaluation.evaluate`.
         metrics: comma-separated names; "" for all.
         of: the prototype sources.
     """
@@ -321,7 +328,7 @@ def evaluate_sources(
     from kmex_core.stages.evaluation import evaluate
 
     names = [name.strip() for name in metrics.split(",") if name.strip()] or list(METRICS)
-    evaluations = [evaluate(subjects, source, list(seeds), images, names, maps) for source in of]
+    evaluations = [evaluate(subjects, source, list(seeds), images, names, maps, run_of) for source in of]
     few = [prototype_note(subjects[0], source.seeded(seeds[0])) for source in of]
     return evaluations, about(subjects[0], *few)
 

@@ -9,7 +9,8 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.phrases import first_few
-from kmex_core.commands._engine import Address, EngineName, on_engine
+from kmex_core.commands._engine import Address, EngineName, Folder, HeldOut, ModelOrNone, check_one, on_engine
+from kmex_core.commands._folder import folder_attributes
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -18,7 +19,6 @@ from kmex_core.commands._shared import (
     Json,
     KRange,
     Metric,
-    ModelName,
     Own,
     Runs,
     Seed,
@@ -37,12 +37,13 @@ from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource
 
 if TYPE_CHECKING:
+    from kmex_core.scale.audit import Audit
     from kmex_core.stages.subject import Subject
 
 
 @app.command()
 def attributes(
-    model: ModelName,
+    model: ModelOrNone = "",
     k: KRange = "1:20",
     class_column: Annotated[
         str,
@@ -60,6 +61,8 @@ def attributes(
     seed: Seed = 0,
     engine: EngineName = "",
     address: Address = "",
+    embeddings: Folder = "",
+    held_out: HeldOut = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -77,7 +80,8 @@ def attributes(
     With --own, every number of prototypes is a separate training: the rows are this model and the models in the store
     that were trained alike with another number of prototypes, over the seeds they all share.
 
-    With --engine, embeddings and prototypes are computed part by part, by as many machines as the engine has.
+    With --engine, embeddings, prototypes and all counts are computed part by part, by as many machines as the engine
+    has. With --embeddings, attributes are the boolean columns of the folder's parquet files.
 
     Example: python -m kmex_core attributes --model faces --k 1:20 --runs 3
     """
@@ -85,8 +89,16 @@ def attributes(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import export as exports
         from kmex_core.models import catalogue
-        from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves
+        from kmex_core.scale.audit import audit_of_model
+        from kmex_core.scale.subject import ShardedSubject
+        from kmex_core.stages.curves import attribute_curves, built_in_attribute_curves, examined
 
+        check_one(model, embeddings, held_out)
+        seeds = range(seed, seed + runs)
+        if embeddings:
+            if class_column or own or first:
+                raise InputError("--class, --own and --first are of a model: omit them with --embeddings.")
+            return folder_attributes(embeddings, held_out, number_range(k), metric, seeds, engine, address, bar)
         opened = open_subject(model, data_root, skip_broken, device, bar)
         info = opened.info
         regrouped = class_column not in ("", info.class_column)
@@ -101,8 +113,10 @@ def attributes(
                 source, more = BuiltIn(), {"models": [other.name for other in alike]}
             else:
                 ks = sorted(number_range(k), key=lambda value: (value != first, value))
-                curves = attribute_curves(subject, ks, range(seed, seed + runs), metric)
-                source, more = KMeans(5 if 5 in curves.ks else curves.ks[-1], seed, metric), {}
+                if isinstance(subject, ShardedSubject):
+                    return _by_parts(subject, audit_of_model(subject, ks, seeds, metric), seed, metric)
+                curves = attribute_curves(subject, ks, seeds, metric)
+                source, more = KMeans(examined(curves.ks), seed, metric), {}
             conversion, data = subject.conversion(source).get(), subject.data
             return (
                 exports.attributes(subject.info, data, curves, conversion, source, seed, not (own or regrouped))
@@ -163,6 +177,21 @@ def attributes(
             )
 
     answer_with(as_json, work, show)
+
+
+def _by_parts(subject: Subject, found: Audit, seed: int, metric: str) -> dict[str, Any]:
+    """The answer about a model on an engine."""
+    from kmex_core.analysis.export import audit
+
+    info = subject.info
+    about_model = {
+        "model": info.name,
+        "dataset": info.dataset,
+        "class": info.class_column or "of the data set",
+        "own": False,
+    }
+    figures = audit(found.covered, found.accuracy, found.curves, found.k, seed)
+    return about_model | figures | about(subject, prototype_note(subject, KMeans(found.k, seed, metric)))
 
 
 def attributes_job(subject: Subject, ks: range, runs: int, source: KMeans) -> JobRequest:

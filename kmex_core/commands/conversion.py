@@ -13,11 +13,9 @@ from kmex_core.commands._engine import (
     HeldOut,
     ModelOrNone,
     check_one,
-    figures_of_folder,
-    numbers_to,
     on_engine,
-    show_sharded,
 )
+from kmex_core.commands._folder import folder_figures, show_folder
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -36,7 +34,7 @@ from kmex_core.commands.requests import JobRequest, job_of
 from kmex_core.networks.arithmetic import EXACT, FLOAT32, Arithmetic
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import KMeans, numbered, per_class_words
-from kmex_core.prototypes.types import fewer_prototypes
+from kmex_core.prototypes.types import Prototypes, Summary, fewer_prototypes
 
 if TYPE_CHECKING:
     from kmex_core.stages.subject import Subject
@@ -63,7 +61,7 @@ def convert(
     """Convert a trained model to a KMEx: k-means per class on its training embedding.
 
     The embedding is computed once per model and stored. Converting for another k then takes moments. With --engine, it
-    is computed, and clustered, part by part, by as many machines as the engine has; the result is the same.
+    is computed, clustered and measured part by part, by as many machines as the engine has; the result is the same.
 
     Example: python -m kmex_core convert --model digits --k 5
     """
@@ -72,7 +70,7 @@ def convert(
         started = time.perf_counter()
         check_one(model, embeddings, held_out)
         if embeddings:
-            return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, [seed], engine, address, bar)
+            return folder_figures(embeddings, held_out, k, metric, [seed], engine, address, bar)
         arithmetic = arithmetic_of(precision, compiled, mixed_precision)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         with on_engine([subject], engine, address, data_root, skip_broken) as (used,):
@@ -81,7 +79,7 @@ def convert(
 
     def show(answer: dict[str, Any]) -> None:
         if embeddings:
-            show_sharded(answer)
+            show_folder(answer)
         else:
             _show(answer, k)
 
@@ -92,8 +90,7 @@ def _answer(subject: Subject, source: KMeans, arithmetic: Arithmetic) -> dict[st
     from kmex_core.stages.arithmetic_change import arithmetic_change
 
     info, k = subject.info, source.k
-    conversion = subject.conversion(source, arithmetic).get()
-    summary = conversion.summary
+    summary, prototypes, more = _converted(subject, source, arithmetic)
     change = None if arithmetic == EXACT else arithmetic_change(subject, arithmetic)
     return {
         "model": info.name,
@@ -112,13 +109,32 @@ def _answer(subject: Subject, source: KMeans, arithmetic: Arithmetic) -> dict[st
         "effective_random_band": [summary.effective_random_low, summary.effective_random_high],
         "effective_equidistant": summary.effective_equidistant,
         "coverage_radius": summary.coverage_radius,
-        "prototypes": len(conversion.prototypes),
+        "prototypes": len(prototypes),
+        **more,
         **change_field(change),
     } | about(
         subject,
         "" if change is None else change.text,
-        fewer_prototypes(conversion.prototypes, info.class_names, k),
+        fewer_prototypes(prototypes, info.class_names, k),
     )
+
+
+def _converted(
+    subject: Subject, source: KMeans, arithmetic: Arithmetic
+) -> tuple[Summary, Prototypes, dict[str, float | None]]:
+    """The figures and the prototypes; on an engine also what is counted on the training images."""
+    from kmex_core.scale.subject import ShardedSubject
+
+    if not isinstance(subject, ShardedSubject):
+        conversion = subject.conversion(source, arithmetic).get()
+        return conversion.summary, conversion.prototypes, {}
+    figures, classes = subject.figures(source, arithmetic), len(subject.info.class_names)
+    of_training = {
+        "accuracy_kmex_train": figures.train.accuracy(classes),
+        "accuracy_black_box_train": figures.train.black_box_accuracy(classes),
+        "agreement_train": figures.train.agreement,
+    }
+    return figures.summary, figures.prototypes, of_training
 
 
 def _show(answer: dict[str, Any], k: int) -> None:

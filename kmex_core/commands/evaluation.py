@@ -14,11 +14,9 @@ from kmex_core.commands._engine import (
     Folder,
     HeldOut,
     check_one,
-    figures_of_folder,
-    numbers_to,
     on_engine,
-    show_sharded,
 )
+from kmex_core.commands._folder import folder_figures, show_folder
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -90,8 +88,8 @@ def evaluate(
     Metrics on relevance maps take minutes per run; earlier measurements are read from the store. To skip them, choose
     others: `--metrics accuracy,ghosting`.
 
-    With --engine, embeddings and prototypes are computed part by part, by as many machines as the engine has; relevance
-    maps by this one. With --embeddings, the metrics are those that need no network.
+    With --engine, embeddings, prototypes and all metrics of them are computed part by part, by as many machines as the
+    engine has; relevance maps of some images by this one. --embeddings has the metrics that need no network.
 
     Example: python -m kmex_core evaluate --model digits --images 200 --runs 2
     """
@@ -99,13 +97,14 @@ def evaluate(
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.analysis import comparison
         from kmex_core.base.store import Store
+        from kmex_core.scale.evaluation import keeps_rows, run_of
 
         seeds = range(seed, seed + runs)
         check_one(model, embeddings, held_out)
         if embeddings:
             if metrics or own or version:
                 raise InputError("--metrics, --own and --version are of a model: omit them with --embeddings.")
-            return figures_of_folder(embeddings, held_out, numbers_to(k), [k], metric, seeds, engine, address, bar)
+            return folder_figures(embeddings, held_out, k, metric, seeds, engine, address, bar)
         opened = open_subjects(Store(), model or [], data_root, skip_broken, device, bar)
         chosen = own or version
         if version and len(opened) > 1:
@@ -117,10 +116,10 @@ def evaluate(
                 else sources_of(subjects[0].info.kind, k, metric)
             )
             maps = MapKind(target, method or subjects[0].info.default_maps.method)
-            evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps)
+            evaluations, notes = evaluate_sources(subjects, metrics, of, seeds, images, maps, run_of)
             stable = (
                 []
-                if chosen or runs < LEAST
+                if chosen or runs < LEAST or not all(map(keeps_rows, subjects))
                 else [_stability(subject, KMeans(k, metric=metric), seeds) for subject in subjects]
             )
         text = comparison.as_text(comparison.rows(evaluations))
@@ -130,7 +129,7 @@ def evaluate(
 
     def show(answer: dict[str, Any]) -> None:
         if embeddings:
-            show_sharded(answer)
+            show_folder(answer)
             return
         of_maps = f", relevance maps ({answer['method']} of the {answer['target']}) on {answer['images']:,} images"
         print(

@@ -6,7 +6,7 @@ different training images of each class as it has prototypes, so a band tells wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,15 +95,28 @@ def attribute_chance(
     taken = np.minimum(per_class, size)
     if not taken.any():
         raise ValueError("Expected at least one image to draw.")
-    first, second = np.triu_indices(has.shape[1], 1)
     # expected numbers of a draw: each class's share with the attribute (both of the pair) times its images in a draw
     weight = (taken / np.maximum(size, 1))[labels]
     expected = (has * weight[:, None]).T @ has.astype(np.float64)
-    whole = correlations(has, known)
+    by_class = np.argsort(labels, kind="stable")
+    drawn = (by_class[places] for places in drawn_places(size, taken, has.shape[1], draws, seed))
+    return chance_of_draws(((has[images], known[images]) for images in drawn), expected, correlations(has, known))
+
+
+def chance_of_draws(
+    draws: Iterable[tuple[np.ndarray, np.ndarray]], expected: np.ndarray, whole: np.ndarray
+) -> AttributeChance:
+    """`attribute_chance` from what the drawn images have.
+
+    Args:
+        draws: (r, K, A) bool, what the images of some draws have, and what of it is known.
+        expected: (A, A) float64, the expected number of images of a draw with both attributes of each pair.
+        whole: (A, A) the correlations among all training images.
+    """
+    first, second = np.triu_indices(len(whole), 1)
     captured_by, error, deviation, deviation_pairs, deviation_correlation = [], [], [], [], []
-    for images in _drawn(labels, size, taken, draws, has.shape[1], np.random.default_rng(seed)):
+    for x, m in draws:
         # (r, A, A) numbers of images with both attributes, on the diagonal with one
-        x, m = has[images], known[images]
         counts = both(x)
         off = np.abs(counts - expected)
         difference = np.abs(correlations(x, m, counts) - whole)
@@ -123,12 +136,17 @@ def attribute_chance(
     )
 
 
-def _drawn(
-    labels: np.ndarray, size: np.ndarray, taken: np.ndarray, draws: int, attributes: int, random: np.random.Generator
+def drawn_places(
+    size: np.ndarray, taken: np.ndarray, attributes: int, draws: int = DRAWS, seed: int = SEED
 ) -> Iterator[np.ndarray]:
-    """(r, K) indices of different images per draw, `taken` of each class; some draws at a time."""
-    by_class = np.argsort(labels, kind="stable")
-    start = np.cumsum(size) - size
+    """(r, K) places of different images per draw, some draws at a time, when the images are sorted by class.
+
+    Args:
+        size, taken: (C,) images of each class, and how many of them each draw has.
+        attributes: A, which bounds the draws at a time.
+        draws, seed: see `attribute_chance`.
+    """
+    random, start = np.random.default_rng(seed), np.cumsum(size) - size
     at_once = max(1, _VALUES_AT_ONCE // max(1, int(taken.sum()) * attributes, attributes**2))
     for begin in range(0, draws, at_once):
         count = min(at_once, draws - begin)
@@ -137,7 +155,7 @@ def _drawn(
         for k in np.unique(taken[taken > 0]).tolist():
             classes = np.flatnonzero(taken == k)
             places = start[classes][:, None] + _distinct(size[classes], k, count, random)
-            parts.append(by_class[places].reshape(count, -1))
+            parts.append(places.reshape(count, -1))
         yield np.concatenate(parts, 1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -44,6 +45,56 @@ def frequency(has: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     has, known = checked_attributes(has, known)
     count = known.sum(0)
     return np.where(count > 0, has.sum(0) / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeCounts:
+    """How many images have each two of A attributes, and each one on the diagonal: sums, which add up.
+
+    Attributes:
+        has: (A, A) int64, images with both.
+        known: (A, A) int64, images for which both are known.
+        has_known: (A, A) int64, images with the row's attribute for which the column's is known.
+    """
+
+    has: np.ndarray
+    known: np.ndarray
+    has_known: np.ndarray
+
+    @classmethod
+    def of(cls, has: np.ndarray, known: np.ndarray | None = None) -> Self:
+        """Of (N, A) bool.
+
+        Raises:
+            ValueError: for other shapes or types.
+        """
+        has, known = checked_attributes(has, known)
+        pairs = both(has).astype(np.int64)
+        if known.all():
+            each = np.broadcast_to(np.diagonal(pairs)[:, None], pairs.shape)
+            return cls(pairs, np.full_like(pairs, len(has)), each)
+        return cls(pairs, both(known).astype(np.int64), both(has, known).astype(np.int64))
+
+    def merged(self, other: AttributeCounts) -> AttributeCounts:
+        """Those of the images of both."""
+        return AttributeCounts(self.has + other.has, self.known + other.known, self.has_known + other.has_known)
+
+    @property
+    def images(self) -> np.ndarray:
+        """(A,) int64, images with each attribute."""
+        return np.diagonal(self.has).copy()
+
+    @property
+    def frequency(self) -> np.ndarray:
+        """(A,) see `frequency`."""
+        count = np.diagonal(self.known)
+        return np.where(count > 0, np.diagonal(self.has) / np.maximum(count, 1), np.nan)
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """(A, A) see `correlation`."""
+        of = np.maximum(self.known, 1)
+        return _phi(self.has / of, self.has_known / of)
 
 
 def captured(has: np.ndarray) -> np.ndarray:
@@ -99,7 +150,7 @@ def correlations(has: np.ndarray, known: np.ndarray, pairs: np.ndarray | None = 
         known: (…, N, A) bool.
         pairs: (…, A, A) the number of images with both attributes, where it is counted already.
     """
-    product = both(has) if pairs is None else pairs
+    product = both(has) if pairs is None else pairs  # all (…, A, A)
     if known.all():
         # all images are known for every pair
         of = np.maximum(has.shape[-2], 1)
@@ -107,8 +158,13 @@ def correlations(has: np.ndarray, known: np.ndarray, pairs: np.ndarray | None = 
     else:
         of = np.maximum(both(known), 1)
         mean = both(has, known) / of  # of the row's attribute, over the images for which both are known
-    # all (…, A, A); x² = x since x is 0 or 1
-    covariance = product / of - mean * mean.swapaxes(-1, -2)
+    return _phi(product / of, mean)
+
+
+def _phi(joint: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(…, A, A) correlations from the shares of images with both attributes of each pair, and with the row's one."""
+    # x² = x since x is 0 or 1
+    covariance = joint - mean * mean.swapaxes(-1, -2)
     variance = np.maximum(mean - mean**2, 0)
     scale = np.sqrt(variance * variance.swapaxes(-1, -2))
     # a constant attribute has no correlation: 0 instead of 0 / 0
@@ -153,10 +209,18 @@ def correlation_ratio(
     has, known = checked_attributes(has, known)
     if activated.shape != has.shape[:1]:
         raise ValueError(f"Expected {len(has)} activated prototypes, got shape {activated.shape}.")
-    # known images, and those with the attribute, per prototype and attribute: (K, A) each
-    count, positive = (
-        np.stack([np.bincount(activated, column, prototypes) for column in values.T], 1) for values in (known, has)
-    )
+    count, positive = (by_prototype(values, activated, prototypes) for values in (known, has))
+    return ratio_of_counts(count, positive)
+
+
+def by_prototype(values: np.ndarray, activated: np.ndarray, prototypes: int) -> np.ndarray:
+    """(K, A) float64, how many of the images that activate each of K prototypes have (N, A) bool; whole numbers."""
+    return np.stack([np.bincount(activated, column, prototypes) for column in values.T], 1)
+
+
+def ratio_of_counts(count: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """`correlation_ratio` from the images of each prototype for which an attribute is known, and those that have it,
+    (K, A) each."""
     # variance within the prototypes' groups over the whole variance
     total, used = count.sum(0), (count > 0).sum(0)
     mean = positive.sum(0) / np.maximum(total, 1)
@@ -197,14 +261,21 @@ def subgroups(has: np.ndarray, among: np.ndarray, known: np.ndarray | None = Non
         ValueError: for other shapes or types.
     """
     has, known = checked_attributes(has, known)
+    return subgroups_of_counts(AttributeCounts.of(has, known), among)
+
+
+def subgroups_of_counts(counts: AttributeCounts, among: np.ndarray) -> Subgroups:
+    """`subgroups` from counts of the training images.
+
+    Raises:
+        ValueError: for other shapes or types.
+    """
     among, _ = checked_attributes(among)
-    if among.shape[1] != has.shape[1]:
-        raise ValueError(f"Expected {has.shape[1]} attributes of the prototypes, got {among.shape[1]}.")
-    first, second = np.triu_indices(has.shape[1], 1)
-    images, of, prototypes = (both(rows)[first, second] for rows in (has, known, among))
-    return Subgroups(
-        np.stack([first, second], 1), images.astype(np.int64), images / np.maximum(of, 1), prototypes.astype(np.int64)
-    )
+    if among.shape[1] != len(counts.has):
+        raise ValueError(f"Expected {len(counts.has)} attributes of the prototypes, got {among.shape[1]}.")
+    first, second = np.triu_indices(len(counts.has), 1)
+    images, of, prototypes = (pairs[first, second] for pairs in (counts.has, counts.known, both(among)))
+    return Subgroups(np.stack([first, second], 1), images, images / np.maximum(of, 1), prototypes.astype(np.int64))
 
 
 def both(has: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
@@ -257,10 +328,15 @@ def group_accuracy(right: np.ndarray, has: np.ndarray, least: int = 1) -> GroupA
     has, _ = checked_attributes(has)
     if right.shape != has.shape[:1] or right.dtype != bool:
         raise ValueError(f"Expected {len(has)} bool, got {right.dtype} of shape {right.shape}.")
-    first, second = np.triu_indices(has.shape[1])
-    images = both(has)[first, second].astype(np.int64)
+    return accuracy_of_counts(both(has).astype(np.int64), both(has & right[:, None]).astype(np.int64), least)
+
+
+def accuracy_of_counts(pairs: np.ndarray, right: np.ndarray, least: int = 1) -> GroupAccuracy:
+    """`group_accuracy` from the images with both attributes of each pair, and those of them that are predicted
+    correctly, (A, A) int64 each."""
+    first, second = np.triu_indices(len(pairs))
     # pairs of an attribute with itself are the single attributes
-    correct = both(has & right[:, None])[first, second].astype(np.int64)
+    images, correct = pairs[first, second], right[first, second]
     large_enough = images >= max(1, least)
     images, correct = images[large_enough], correct[large_enough]
     low, high = wilson_interval(correct / np.maximum(images, 1), images)

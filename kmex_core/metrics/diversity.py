@@ -103,7 +103,7 @@ def _reference(centers: np.ndarray) -> np.ndarray:
     return torch.cdist(points, points, compute_mode="use_mm_for_euclid_dist").double().numpy()
 
 
-def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.ndarray, labels: np.ndarray) -> float:
+def relative_distance(centers: np.ndarray, classes: np.ndarray, variance: np.ndarray) -> float:
     """Mean distance from a prototype to the nearest other one of its class, in standard deviations of the class, ≥ 0.
 
     Higher is more diverse. The standard deviation is the root mean square distance of the class's images to their mean.
@@ -112,23 +112,18 @@ def relative_distance(centers: np.ndarray, classes: np.ndarray, embedding: np.nd
     Args:
         centers: (K, D).
         classes: (K,).
-        embedding: (N, D) of the training images.
-        labels: (N,).
+        variance: (C,) σ² of each class, see `effective.class_variance`.
 
     Raises:
-        ValueError: when every class has a single prototype, or a class has no images.
+        ValueError: when every class has a single prototype.
     """
     from scipy.spatial.distance import cdist
 
     parts = []
     for label in np.unique(classes):
-        of_class, images = centers[classes == label].astype(np.float64), embedding[labels == label].astype(np.float64)
-        if len(images) == 0:
-            raise ValueError(f"Class {label} has no images.")
+        of_class, spread = centers[classes == label].astype(np.float64), np.sqrt(variance[label])
         if len(of_class) < 2:
             continue
-        # root mean square distance of the class's images (n, D) to their mean
-        spread = np.sqrt(((images - images.mean(0)) ** 2).sum(1).mean())
         # distances between the class's prototypes (k, k), each one's own excluded
         apart = cdist(of_class, of_class)
         np.fill_diagonal(apart, np.inf)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -86,27 +88,77 @@ def random_effective(
             finite.
     """
     _check(variance)
+    scores = []
+    for label in np.flatnonzero(per_class.max(0) > 0).tolist():
+        rows = np.flatnonzero(labels == label)
+        points = functools.partial(_taken, embedding, rows)
+        found = class_draws(label, len(rows), per_class[:, label], variance[label], seed, points, draws)
+        scores.append(found)
+    return effective_bands(per_class, scores)
+
+
+def _taken(embedding: np.ndarray, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.asarray(embedding[rows[places]])
+
+
+def class_draws(
+    label: int,
+    size: int,
+    counts: np.ndarray,
+    variance: float,
+    seed: int,
+    points: Callable[[np.ndarray], np.ndarray],
+    draws: int = DRAWS,
+) -> np.ndarray:
+    """The Vendi scores of random images of one class, see `random_effective`. Only the drawn images are asked for.
+
+    Args:
+        label, size: the class, and how many images it has.
+        counts: (S,) numbers of prototypes.
+        variance: σ² of the class.
+        seed, draws: see `random_effective`.
+        points: gives images (n, D) by their ascending places among those of the class (n,).
+
+    Returns:
+        (S, draws); NaN for numbers that are 0.
+
+    Raises:
+        ValueError: when a number is larger than the class.
+    """
+    most = int(counts.max())
+    if most > size:
+        raise ValueError(f"Class {label} has {size} images, fewer than its {most} prototypes.")
+    # one seed per class: a class's draws do not depend on the other classes
+    chosen = _prefixes(size, most, draws, np.random.default_rng([seed, label]))  # (draws, most)
+    # squared distances by matrix products, (draws, most, most); centred first to lose no precision to a large mean
+    images, place = np.unique(chosen, return_inverse=True)
+    values = points(images).astype(np.float64)
+    values = (values - values.mean(0))[place.reshape(chosen.shape)]
+    product = values @ values.transpose(0, 2, 1)
+    square = np.diagonal(product, axis1=1, axis2=2)
+    apart = square[:, :, None] + square[:, None] - 2 * product
+    scores = np.full((len(counts), draws), np.nan)
+    for number, count in enumerate(counts.tolist()):
+        if count > 0:
+            scores[number] = _vendi(apart[:, :count, :count], variance)
+    return scores
+
+
+def effective_bands(per_class: np.ndarray, scores: Sequence[np.ndarray]) -> list[Band]:
+    """The bands of `random_effective` from the scores of its classes.
+
+    Args:
+        per_class: (S, C) as there.
+        scores: (S, draws) of each class that has prototypes for some of the S numbers, see `class_draws`.
+
+    Raises:
+        ValueError: when no class has prototypes.
+    """
     if not (per_class > 0).any(1).all():
         raise ValueError("No class has prototypes.")
-    scores: list[list[np.ndarray]] = [[] for _ in per_class]  # (draws,) of each class that has prototypes
-    for label in np.flatnonzero(per_class.max(0) > 0).tolist():
-        rows, most = np.flatnonzero(labels == label), int(per_class[:, label].max())
-        if most > len(rows):
-            raise ValueError(f"Class {label} has {len(rows)} images, fewer than its {most} prototypes.")
-        # one seed per class: a class's draws do not depend on the other classes
-        chosen = rows[_prefixes(len(rows), most, draws, np.random.default_rng([seed, label]))]  # (draws, most)
-        # squared distances by matrix products, (draws, most, most); centred first to lose no precision to a large mean
-        images, place = np.unique(chosen, return_inverse=True)
-        points = embedding[images].astype(np.float64)
-        points = (points - points.mean(0))[place.reshape(chosen.shape)]
-        product = points @ points.transpose(0, 2, 1)
-        square = np.diagonal(product, axis1=1, axis2=2)
-        apart = square[:, :, None] + square[:, None] - 2 * product
-        for number, count in enumerate(per_class[:, label].tolist()):
-            if count > 0:
-                scores[number].append(_vendi(apart[:, :count, :count], variance[label]))
     bands = []
-    for of_class in scores:
+    for number in range(len(per_class)):
+        of_class = [each[number] for each in scores if not np.isnan(each[number, 0])]
         over_draws = np.mean(of_class, 0)  # the mean over the classes, as for prototypes
         low, high = np.quantile(over_draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         bands.append(Band(float(over_draws.mean()), float(low), float(high)))
@@ -114,12 +166,25 @@ def random_effective(
 
 
 def _prefixes(n: int, most: int, draws: int, random: np.random.Generator) -> np.ndarray:
-    """(draws, most) the first places of random permutations of n; no larger `most` changes the first ones."""
-    order, each = np.tile(np.arange(n, dtype=np.int32), (draws, 1)), np.arange(draws)
-    for place in range(most):  # Fisher and Yates, as far as it is needed
-        other = random.integers(place, n, draws)
-        order[each, place], order[each, other] = order[each, other], order[each, place]
-    return order[:, :most]
+    """(draws, most) the first places of random permutations of n; no larger `most` changes the first ones.
+
+    By Fisher and Yates, as far as it is needed. Only what was moved is kept, so memory does not grow with n.
+    """
+    first, other, moved = (np.empty((draws, most), np.int64) for _ in range(3))
+    each = np.arange(draws)
+
+    def there(places: np.ndarray, steps: int) -> np.ndarray:
+        """(draws,) what is at a place after some steps: what was last moved there, or else its own number."""
+        if not steps:
+            return places
+        same = other[:, :steps] == places[:, None]
+        last = steps - 1 - same[:, ::-1].argmax(1)
+        return np.where(same.any(1), moved[each, last], places)
+
+    for step in range(most):
+        other[:, step] = random.integers(step, n, draws)
+        first[:, step], moved[:, step] = there(other[:, step], step), there(np.full(draws, step), step)
+    return first
 
 
 def equidistant_effective(k: int) -> float:

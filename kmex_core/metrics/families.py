@@ -18,7 +18,7 @@ class SummaryMetric(Metric):
 
     def measure(self, run: Run) -> Value:
         """The number; not computed if the similarity is not based on a distance."""
-        value: float | None = getattr(run.converted.summary, self.name)
+        value: float | None = getattr(run.summary, self.name)
         return DOT_PRODUCT if value is None else value
 
 

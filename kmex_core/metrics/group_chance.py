@@ -7,7 +7,7 @@ one band holds for all groups (the largest deviation of a draw: Westfall & Young
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,27 +72,41 @@ def group_chance(
     if right.shape != has.shape[:1] or right.dtype != bool or labels.shape != right.shape:
         raise ValueError(f"Expected {len(has)} bool and as many labels, got {right.shape} and {labels.shape}.")
     first, second = groups.T
-    images, expected, variance = (np.zeros(len(groups)) for _ in range(3))
-    for label in np.unique(labels):
-        of_class = labels == label
-        size = int(of_class.sum())
+    classes = (labels == label for label in np.unique(labels))
+    counts = ((int(own.sum()), int((~right[own]).sum()), both(has[own])[first, second]) for own in classes)
+    moved = (both(has[wrong])[first, second] for wrong in moved_errors(right, labels, draws, seed))
+    return chance_of_errors(counts, moved, len(groups), draws)
+
+
+def chance_of_errors(
+    classes: Iterable[tuple[int, int, np.ndarray]], moved: Iterable[np.ndarray], groups: int, draws: int = DRAWS
+) -> GroupChance:
+    """`group_chance` from counts.
+
+    Args:
+        classes: of each class its images, the errors among them, and (G,) its images in each group.
+        moved: (G,) the errors in each group, for each draw.
+        groups: G.
+        draws: R.
+    """
+    images, expected, variance = (np.zeros(groups) for _ in range(3))
+    for size, wrong, drawn in classes:
         # how many of the class's errors fall on the group's images is hypergeometric
-        drawn, share = both(has[of_class])[first, second], float((~right[of_class]).mean())
+        share = wrong / size
         images += drawn
         expected += drawn * share
         variance += drawn * share * (1 - share) * (size - drawn) / max(1, size - 1)
     deviation = np.sqrt(variance)
     spread = deviation > 0
     farthest = np.zeros(draws)
-    for draw, wrong_images in enumerate(_moved_errors(right, labels, draws, seed)):
-        wrong_of_group = both(has[wrong_images])[first, second]
+    for draw, wrong_of_group in enumerate(moved):
         off = np.abs(wrong_of_group - expected)[spread] / deviation[spread]
         farthest[draw] = off.max(initial=0.0)
     images = np.maximum(images, 1)
     return GroupChance(1 - expected / images, deviation / images, farthest)
 
 
-def _moved_errors(right: np.ndarray, labels: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+def moved_errors(right: np.ndarray, labels: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
     """The images that are wrong in each draw: as many of each class as there are, any of its images equally likely."""
     random = np.random.default_rng(seed)
     classes, of_class, size = np.unique(labels, return_inverse=True, return_counts=True)

@@ -9,9 +9,10 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
+from kmex_core.metrics.calibration import Reliability
 from kmex_core.metrics.types import MapDivergences, MapScores, NotComputed
 from kmex_core.networks.types import Embeddings
-from kmex_core.prototypes.types import Conversion
+from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 
 SHARE, COUNT = (0.0, 1.0), (1.0, math.inf)
 ANY = (0.0, math.inf)
@@ -24,6 +25,7 @@ PREDICTIONS, TRANSPARENCY, DIVERSITY, MAPS = GROUPS = (
 ONE_PER_CLASS = NotComputed("With one prototype per class, there are no prototypes of a class to compare.")
 DOT_PRODUCT = NotComputed("The model's similarity is a dot product, which is not based on a distance.")
 SINGLE = NotComputed("There is only one prototype.")
+TOO_MANY = NotComputed("There are too many prototypes to compare each of them with all others.")
 NO_PREDICTIONS = NotComputed(
     "The network predicts none of the classes, so there is nothing of its own to compare KMEx with."
 )
@@ -32,23 +34,26 @@ Value = float | np.ndarray | NotComputed
 
 @dataclass(frozen=True, eq=False)
 class Certainty:
-    """Confidence of the predictions of M test images.
+    """How the confidence of predictions for the test images relates to their accuracy.
 
     Attributes:
-        probability, published, black_box: (M,) of the predicted class: the model's posterior, its probability as
-            published, and its black box's (None without one).
+        probability, published, black_box: by the probability of the predicted class: the model's posterior, its
+            probability as published, and its black box's (None without one).
     """
 
-    probability: np.ndarray
-    published: np.ndarray
-    black_box: np.ndarray | None
+    probability: Reliability
+    published: Reliability
+    black_box: Reliability | None
 
 
 class Run(Protocol):
     """The data of a run that metrics can use: a model with its prototypes, for one seed. Unused parts cost nothing.
 
     Attributes:
-        converted: the prototypes, their description and their predictions.
+        summary: figures of the prototypes and of what they predict for the test split.
+        prototypes: what describes them; `activated`, which has a number for each training image, may be empty.
+        variance: (C,) σ² of each class in the space of the prototypes, see `effective.class_variance`.
+        converted: the prototypes, their description and their predictions for each image.
         test: the test split's embedding.
         train: the training split's.
         certainty: see `Certainty`.
@@ -57,6 +62,12 @@ class Run(Protocol):
         divergences: of the model's relevance maps from the black box's, and their chance levels, by image.
     """
 
+    @property
+    def summary(self) -> Summary: ...
+    @property
+    def prototypes(self) -> Prototypes: ...
+    @property
+    def variance(self) -> np.ndarray: ...
     @property
     def converted(self) -> Conversion: ...
     @property

@@ -81,6 +81,12 @@ def fit_temperature(scores: Tensor, prototype_class: Tensor, labels: Tensor, ima
     return float(np.exp(found.x))
 
 
+def fitted_places(images: int) -> np.ndarray:
+    """Which of some images a temperature is fitted on, evenly spread: the scores of all would take memory like images ×
+    prototypes."""
+    return np.linspace(0, images - 1, min(images, FITTED)).astype(np.int64)
+
+
 def calibrated(
     scores: Callable[[Tensor], Tensor], score_class: Tensor, test: Embeddings, validation: Embeddings | None = None
 ) -> Temperature:
@@ -98,8 +104,7 @@ def calibrated(
     z, labels = (torch.from_numpy(values).to(score_class.device) for values in (held.z, held.labels))
 
     def fitted(rows: np.ndarray) -> float:
-        # some of them, evenly spread: the scores of all images would take memory like images × prototypes
-        few = rows[np.linspace(0, len(rows) - 1, min(len(rows), FITTED)).astype(np.int64)]
+        few = rows[fitted_places(len(rows))]
         part = torch.from_numpy(few).to(labels.device)
         with torch.no_grad():
             return fit_temperature(scores(z[part]), score_class, labels[part], len(rows))

@@ -110,7 +110,7 @@ class Summary:
         ghosting: share of prototypes that no training image of their class activates (lower is better).
         diversity: D_dvs within classes, exact arithmetic, 0…1 (lower is more diverse); None for one per class.
         diversity_reference: D_dvs as in the paper's released code, over all prototypes, for comparison with its
-            Table 7; None for a single prototype.
+            Table 7; None for a single prototype, or too many to compare on an engine.
         effective: effective number of prototypes, mean over the classes (1…k; higher is better; it reads low, compare
             it with the next two); None where similarity is a dot product, as are the following.
         effective_random, effective_random_low, effective_random_high: the same for as many random training images of

@@ -16,6 +16,7 @@ from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import stable_key
 from kmex_core.base.store import Store
 from kmex_core.networks.types import NO_CLASS
+from kmex_core.scale.attribute_rows import MOST_ATTRIBUTES, AttributeWriter
 from kmex_core.scale.parts import MOST_BYTES, MOST_DIMENSIONS, PART_ROWS
 from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding, ShardWriter
 
@@ -31,8 +32,8 @@ def opened(folder: Path, store: Store, progress: Progress = silent) -> ShardedEm
     """The sharded embedding of a folder; parquet files without a manifest are copied into parts in the store, once.
 
     Such files have a column of lists of numbers (`VECTORS`), one of classes, as whole numbers or texts (`LABELS`), and
-    perhaps one of predicted classes (`PREDICTIONS`); other columns are not read. They are taken in the order of their
-    names.
+    perhaps one of predicted classes (`PREDICTIONS`) and attributes (boolean columns); other columns are not read. They
+    are taken in the order of their names.
 
     Args:
         folder: of the embedding.
@@ -47,18 +48,20 @@ def opened(folder: Path, store: Store, progress: Progress = silent) -> ShardedEm
     if (folder / MANIFEST).is_file() or not files or files[0].name.startswith("part-"):
         return ShardedEmbedding.open(folder)
     seen = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    name = f"{re.sub('[^A-Za-z0-9_-]+', '-', folder.name).strip('-_')[:40] or 'embeddings'}-{stable_key(seen)[:8]}"
+    flags = _flags(files[0])
+    key = stable_key([seen, flags] if flags else seen)[:8]
+    name = f"{re.sub('[^A-Za-z0-9_-]+', '-', folder.name).strip('-_')[:40] or 'embeddings'}-{key}"
     target = store.root / ROOM / name
     if (target / MANIFEST).is_file():
         return ShardedEmbedding.open(target)
     with store.locked(ROOM, name, progress=progress):
         if not (target / MANIFEST).is_file():
-            _copied(files, target, progress)
+            _copied(files, flags, target, progress)
     return ShardedEmbedding.open(target)
 
 
-def _copied(files: Sequence[Path], target: Path, progress: Progress) -> None:
-    columns, dimensions, total = _columns(files)
+def _copied(files: Sequence[Path], flags: list[str], target: Path, progress: Progress) -> None:
+    columns, dimensions, total = _columns(files, flags)
     label, predicted = columns[1], columns[2]
     names = _class_names(files, [name for name in (label, predicted) if name])
     place = {name: number for number, name in enumerate(names)}
@@ -66,7 +69,8 @@ def _copied(files: Sequence[Path], target: Path, progress: Progress) -> None:
     texts = tuple(str(name) for name in names)
     writer = ShardWriter(target, dimensions, texts, part_rows=rows)
     done, written = 0, writer.rows
-    for table in _batches(files, [name for name in columns if name]):
+    attributes = AttributeWriter(target, flags, rows, written)
+    for table in _batches(files, [*filter(None, columns), *flags]):
         count = table.num_rows
         skip = min(count, max(0, written - done))  # an earlier run has written them
         done += count
@@ -75,11 +79,41 @@ def _copied(files: Sequence[Path], target: Path, progress: Progress) -> None:
             continue
         table = table.slice(skip)
         black_box = None if not predicted else _places(table[predicted], place)
-        writer.add(_vectors(table[columns[0]], dimensions, files[0]), _places(table[label], place), black_box)
+        vectors, labels = _vectors(table[columns[0]], dimensions, files[0]), _places(table[label], place)
+        if flags:  # before the embeddings, whose parts say how far an interrupted run was
+            attributes.add(*_booleans(table, flags))
+        writer.add(vectors, labels, black_box)
+    if flags:
+        attributes.finish()
     writer.finish()
 
 
-def _columns(files: Sequence[Path]) -> tuple[tuple[str, str, str], int, int]:
+def _flags(path: Path) -> list[str]:
+    """The boolean columns of a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged or not a parquet file ({error}).") from error
+    found = [field.name for field in schema if pa.types.is_boolean(field.type)]
+    if len(found) > MOST_ATTRIBUTES or len(set(found)) < len(found):
+        raise InputError(f"{path}: expected at most {MOST_ATTRIBUTES:,} boolean columns with different names.")
+    return found
+
+
+def _booleans(table: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, A) bool, what the rows have of boolean columns, and what of it is known."""
+    import pyarrow.compute as pc
+
+    has = [pc.fill_null(table[name], False).to_numpy() for name in names]
+    known = [pc.is_valid(table[name]).to_numpy() for name in names]
+    return np.stack(has, 1).astype(bool), np.stack(known, 1).astype(bool)
+
+
+def _columns(files: Sequence[Path], flags: list[str]) -> tuple[tuple[str, str, str], int, int]:
     """The columns of vectors, classes and predictions ("" for none), the dimensions, and the rows in all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -94,7 +128,7 @@ def _columns(files: Sequence[Path]) -> tuple[tuple[str, str, str], int, int]:
                 total += file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} is damaged or not a parquet file ({error}).") from error
-        if found not in (None, columns):
+        if found not in (None, columns) or _flags(path) != flags:
             raise InputError(f"{path} has other columns than {files[0]}: all files need the same.")
         found = columns
     assert found is not None

@@ -237,6 +237,29 @@ def read_block(folder: Path, part: Part, dimensions: int) -> Block:
     return block
 
 
+def read_labels(folder: Path, part: Part, dimensions: int) -> np.ndarray:
+    """(n,) int64, the classes of the rows of a part; their embeddings are not read.
+
+    Raises:
+        InputError: see `read_block`.
+    """
+    import pyarrow as pa
+
+    with _opened(folder / part.file) as file:
+        _groups(file, folder / part.file, part, dimensions)
+        try:
+            table = file.read(columns=["index", "label"])
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"{part.file} is damaged ({error}).") from error
+    index, labels = table["index"].to_numpy(), table["label"].to_numpy().astype(np.int64)
+    order = np.argsort(index, kind="stable")
+    if not np.array_equal(index[order], np.arange(part.first, part.first + part.rows)):
+        raise InputError(f"{folder / part.file} is damaged: its rows are not those that the manifest says.")
+    if not np.array_equal(np.bincount(labels[labels >= 0], minlength=len(part.counts)), part.counts):
+        raise InputError(f"{folder / part.file} is damaged: its classes are not those that the manifest says.")
+    return labels[order]
+
+
 def read_class(folder: Path, part: Part, dimensions: int, label: int) -> Block:
     """The rows of one class of a part, of which nothing else is read; none where the class does not occur.
 

@@ -32,6 +32,7 @@ from kmex_core.scale.parts import (
     part_name,
     read_block,
     read_class,
+    read_labels,
     whole_part,
     write_part,
 )
@@ -183,6 +184,14 @@ class ShardedEmbedding:
             InputError: when its file is missing or damaged.
         """
         return read_block(self.folder, self.parts[number], self.dimensions)
+
+    def labels(self, number: int) -> np.ndarray:
+        """(n,) int64, the classes of the rows of one part; nothing else is read.
+
+        Raises:
+            InputError: see `block`.
+        """
+        return read_labels(self.folder, self.parts[number], self.dimensions)
 
     def blocks(self) -> Iterator[Block]:
         """All rows, part by part."""

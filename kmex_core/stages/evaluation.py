@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
+from kmex_core.metrics.calibration import Reliability
 from kmex_core.metrics.catalogue import METRICS
 from kmex_core.metrics.metric import NO_PREDICTIONS, Certainty, Value
 from kmex_core.metrics.types import AgainstChance, Evaluation, MapDivergences, MapScores, Measured, NotComputed
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.source import PrototypeSource, Version
-from kmex_core.prototypes.types import Conversion
+from kmex_core.prototypes.types import Conversion, Prototypes, Summary
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.stages.subject import IMAGES, Subject
 
@@ -30,6 +32,7 @@ def evaluate(
     images: int = IMAGES,
     names: Sequence[str] = tuple(METRICS),
     maps: MapKind | None = None,
+    run_of: Callable[[Subject, PrototypeSource, int, int, MapKind], ModelRun] | None = None,
 ) -> Evaluation:
     """Metrics of a model's prototypes over several runs. Stored measurements are reused.
 
@@ -40,6 +43,7 @@ def evaluate(
         images: number of test images for metrics on relevance maps; all if there are fewer.
         names: of `METRICS`. The black box's are included.
         maps: the kind of the relevance maps; the model's default when None.
+        run_of: how one run is measured; `ModelRun` when None.
 
     Raises:
         InputError: for an unknown metric, target or method, or models of different kinds; see `ModelConversion`.
@@ -50,13 +54,15 @@ def evaluate(
     kinds = {(info.kind, info.dataset, info.class_column, info.backbone, info.image_size, info.k) for info in infos}
     if len(kinds) != 1:
         raise InputError("All models of an evaluation must have the same data set, kind, backbone and image size.")
-    runs = [
-        _run(_Run(subject, source.seeded(seed), seed, images, maps), names) for subject in subjects for seed in seeds
-    ]
+    runs: list[dict[str, _Value]] = []
+    predictions: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for subject, seed in itertools.product(subjects, seeds):  # no run is held longer than needed
+        run = (run_of or ModelRun)(subject, source.seeded(seed), seed, images, maps)
+        runs.append(_run(run, names))
+        predictions = predictions or [run.predictions]
     first, wants_maps = subjects[0], any(METRICS[name].maps for name in names)
     reference = first.reference() if source.built_in and "faithfulness" in names else None
-    labels = first.data.split("test").labels
-    test, converted = len(labels), first.read(first.conversion(source.seeded(seeds[0])))
+    test, (labels, right, right_black_box) = len(first.data.split("test")), predictions[0]
     return Evaluation(
         models=tuple(info.name for info in infos),
         kind=first.info.kind,
@@ -76,8 +82,8 @@ def evaluate(
         class_column=first.info.class_column,
         caveat=" ".join(filter(None, (info.caveat for info in infos))),
         labels=labels,
-        right=converted.test_predicted == labels,
-        right_black_box=converted.test_black_box == labels,
+        right=right,
+        right_black_box=right_black_box,
     )
 
 
@@ -125,7 +131,7 @@ def _measured(name: str, runs: Sequence[Mapping[str, _Value]], trainings: int, t
     )
 
 
-def _run(run: _Run, names: Sequence[str]) -> dict[str, _Value]:
+def _run(run: ModelRun, names: Sequence[str]) -> dict[str, _Value]:
     """Every metric's value in one run."""
     source = run.source
     by_name: dict[str, Value] = {}
@@ -166,8 +172,14 @@ def _paired(value: Value | None, chance: Value | None, better: str) -> tuple[flo
 
 
 @dataclass(frozen=True)
-class _Run:
-    """See `metric.Run`. Each part is computed when a metric first asks for it."""
+class ModelRun:
+    """See `metric.Run`. Each part is computed when a metric first asks for it.
+
+    Attributes:
+        subject, source: the model and its prototypes.
+        seed: of k-means and of the choice of images.
+        images, maps: see `evaluate`.
+    """
 
     subject: Subject
     source: PrototypeSource
@@ -183,6 +195,25 @@ class _Run:
     @cached_property
     def converted(self) -> Conversion:
         return self.subject.conversion(self.source).get()
+
+    @property
+    def summary(self) -> Summary:
+        return self.converted.summary
+
+    @property
+    def prototypes(self) -> Prototypes:
+        return self.converted.prototypes
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        train = self.train.in_space(self.converted.metric)
+        return metrics.class_variance(train.z, train.labels, len(self.subject.info.class_names))
+
+    @property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(M,) the classes of the test images, and whether each prediction is correct: ours, and the black box's."""
+        labels = self.subject.data.split("test").labels
+        return labels, self.converted.test_predicted == labels, self.converted.test_black_box == labels
 
     @property
     def train(self) -> Embeddings:
@@ -209,8 +240,12 @@ class _Run:
                 published.append(by_class.gather(1, predicted[:, None])[:, 0].cpu().numpy())
                 if self.subject.info.predicts:
                     black_box.append(module.head(z).softmax(1).amax(1).cpu().numpy())
-        beside = np.concatenate(black_box) if black_box else None
-        return Certainty(converted.test_confidence, np.concatenate(published), beside)
+        right = converted.test_predicted == test.labels
+        return Certainty(
+            Reliability.of(converted.test_confidence, right),
+            Reliability.of(np.concatenate(published), right),
+            Reliability.of(np.concatenate(black_box), test.black_box == test.labels) if black_box else None,
+        )
 
     @property
     def similarity_among(self) -> np.ndarray | None:

@@ -27,7 +27,7 @@ from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO
 from kmex_core.prototypes.source import BuiltIn, KMeans, PrototypeSource, Version
 from kmex_core.prototypes.sweep import REACHES
-from kmex_core.prototypes.types import LAST
+from kmex_core.prototypes.types import LAST, Prototypes
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.stages.bound import Bound, Reader
 from kmex_core.stages.conversion import ModelConversion
@@ -76,6 +76,10 @@ class Subject(Bound):
             return ModelConversion(self, source, embedded, geometry)
         sweeps = {reach: ModelSweep(self, source, reach, embedded, geometry) for reach in REACHES}
         return ModelConversion(self, source, embedded, geometry, sweeps, self.suggestion(source.metric))
+
+    def prototypes(self, source: PrototypeSource) -> Prototypes:
+        """What describes the prototypes of a source; `activated`, which has a number for each image, may be empty."""
+        return self.conversion(source).get().prototypes
 
     def sweep(self, source: KMeans, reach: int = REACHES[0]) -> ModelSweep:
         """KMEx for every number of prototypes per class, with the seed and the metric of `source`."""

@@ -14,8 +14,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.commands import app
+from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.scale.engine import Local
@@ -55,7 +57,7 @@ def test_every_command_answers_the_same_on_an_engine(tmp_path: Path, monkeypatch
     commands = (
         ("convert", "--k", "3"),
         ("attributes", "--k", "1:3"),
-        ("evaluate", "--k", "2", "--metrics", "accuracy,relative_distance,effective,coverage_radius"),
+        ("evaluate", "--k", "2", "--metrics", ",".join(name for name, metric in METRICS.items() if not metric.maps)),
     )
     torch.manual_seed(0)
     model = hostile_model(Store(tmp_path / "plain"), tmp_path)
@@ -68,6 +70,9 @@ def test_every_command_answers_the_same_on_an_engine(tmp_path: Path, monkeypatch
         found = answer(*command, "--engine", "local")
         for each in (plain, found):
             each.pop("seconds", None)
+        of_training = [name for name in found if name.endswith("_train")]  # parts are counted in passing
+        assert all(0 <= found.pop(name) <= 1 for name in of_training)
+        assert bool(of_training) == (options[0] == "convert")
         assert close(found, plain), command
     store = Store(tmp_path / "engine")
     assert {each.model for each in sharded(store)} == {model.name}
@@ -144,7 +149,9 @@ def test_other_arithmetic_is_another_sharded_embedding(
     assert answer(*test, "--precision", "bfloat16")["name"] != plain["name"]
 
 
-def test_more_than_fits_into_memory_gets_other_keys_and_says_so(demo: Store, tmp_path: Path) -> None:
+def test_more_than_fits_into_memory_gets_other_keys_and_says_so(
+    demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path / "store")
     info = models.describe(demo, "digits")
     shutil.copytree(demo.root / "embeddings", store.root / "embeddings")
@@ -156,8 +163,18 @@ def test_more_than_fits_into_memory_gets_other_keys_and_says_so(demo: Store, tmp
         assert len(subject.embedding("train").get()) == rows
         assert f"a sample of {rows} of its 1,297 rows" in subject.notes()[0]
         assert subject.conversion(KMeans(3)).key != plain.conversion(KMeans(3)).key
-        with pytest.raises(Exception, match="test split .* does not fit into memory"):
-            subject.conversion(KMeans(3)).get()
+        with pytest.raises(InputError, match="in one piece, and the train split .* does not fit into memory"):
+            subject.grouped_by("x")
+        # the predictions for each image do, and are those of one piece
+        prototypes, found = KMeans(3, metric="euclidean"), subject.figures(KMeans(3, metric="euclidean"))
+        stored = subject.conversion(prototypes).get()
+        assert found.summary == stored.summary
+        assert (stored.test_predicted == dataset_of(info).split("test").labels).mean() == found.summary.accuracy_kmex
+        assert not subject.is_embedded
+        monkeypatch.setattr("kmex_core.scale.subject.ROW_BYTES", 10**6)
+        assert subject.figures(prototypes).summary == found.summary
+        with pytest.raises(InputError, match="predictions for 1,797 images do not fit into memory"):
+            subject.conversion(KMeans(2, metric="euclidean")).get()
 
 
 def table(count: int, seed: int, **columns: Any) -> pa.Table:
@@ -211,6 +228,14 @@ def test_files_that_are_not_embeddings_are_refused_in_words(
     fails(message, "convert", "--embeddings", str(folder))
 
 
+def test_embeddings_of_a_folder_take_the_numbers_that_are_suggested_for_them(store: Store) -> None:
+    small(store.root / ROOM / "many")
+    suggested = answer("sweep", "--embeddings", "many", "--k", "1:3")["suggested"]
+    (row,) = answer("convert", "--embeddings", "many", "--k", "auto")["rows"]
+    assert row["k"] == "auto"
+    assert row["prototypes"] == sum(each["k"] for each in suggested["classes"])
+
+
 def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "e"
     folder.mkdir()
@@ -230,7 +255,6 @@ def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> N
         str(folder),
     )
     pq.write_table(table(30, 0), folder / "x.parquet")
-    fails("--k auto needs --model", "convert", "--embeddings", str(folder), "--k", "auto")
     fails("are of a model", "evaluate", "--embeddings", str(folder), "--metrics", "accuracy")
     for command in ("--engine", "local"), ("--address", "auto"):
         fails("a model's embedding map is drawn in memory", "project", "--model", "digits", *command)

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from kmex_core.metrics import (
     class_accuracy,
+    class_variance,
     confusion,
     coverage_radius,
     diversity,
@@ -81,15 +82,16 @@ def test_relative_distance_against_a_tree() -> None:
         nearest = cKDTree(own).query(own, k=2)[0][:, 1]
         spread = math.sqrt(np.var(z[labels == label], axis=0).sum())
         expected += [value / spread for value in nearest]
-    assert relative_distance(centers, classes, z, labels) == pytest.approx(np.mean(expected))
+    variance = class_variance(z, labels, 2)
+    assert relative_distance(centers, classes, variance) == pytest.approx(np.mean(expected))
     order = random.permutation(7)
-    assert relative_distance(centers[order], classes[order], z, labels) == pytest.approx(np.mean(expected))
+    assert relative_distance(centers[order], classes[order], variance) == pytest.approx(np.mean(expected))
 
 
 def test_relative_distance_of_a_class_in_one_point_is_zero() -> None:
-    assert relative_distance(np.ones((2, 3)), np.zeros(2, int), np.ones((5, 3)), np.zeros(5, int)) == 0
+    assert relative_distance(np.ones((2, 3)), np.zeros(2, int), np.zeros(1)) == 0
     with pytest.raises(ValueError, match="has a single prototype"):
-        relative_distance(np.ones((1, 3)), np.zeros(1, int), np.ones((5, 3)), np.zeros(5, int))
+        relative_distance(np.ones((1, 3)), np.zeros(1, int), np.ones(1))
 
 
 def test_coverage_radius_by_hand() -> None:

@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kmex_core.analysis.coverage import coverage_of
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
 from kmex_core.networks.arithmetic import Arithmetic
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
+from kmex_core.scale.attribute_rows import written
+from kmex_core.scale.attributes import ShardedAttributes, group_figures
 from kmex_core.scale.density import FIT
 from kmex_core.scale.engine import Local, Ray, engine_of, kept
 from kmex_core.scale.extraction import sharded_split
+from kmex_core.scale.figures import Measurement
 from kmex_core.scale.sharded import ShardWriter
 from kmex_core.scale.subject import ShardedSubject
 from kmex_core.scale.suggestion import sharded_suggestion
@@ -115,6 +119,32 @@ def test_suggestions_and_density_maps_by_several_workers_are_those_of_one_proces
     assert files["local"] == files["ray"]
     for field, array in found["local"][1].to_arrays().items():
         assert np.array_equal(array, getattr(found["ray"][1], field), equal_nan=True), field
+
+
+def test_figures_and_attributes_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 3, 3000)
+    z = (random.normal(size=(12, 8)) * 2)[labels * 4 + random.integers(0, 4, 3000)] + random.normal(size=(3000, 8))
+    has, black_box = random.random((3000, 5)) < 0.3, np.where(random.random(3000) < 0.1, 0, labels)
+    figures, covered, groups = {}, {}, {}
+    for name, used in (("local", Local()), ("ray", engine)):
+        writer = ShardWriter(tmp_path / name, 8, ["a", "b", "c"], name="same", part_rows=700)
+        writer.add(z.astype(np.float32), labels, black_box)
+        embedding = writer.finish()
+        figures[name] = Measurement(embedding, EmbeddingMetric(), [3] * 3, 0, used, MUCH).figures()
+        rows = written(embedding, [f"a {number}" for number in range(5)], has, None)
+        prototypes = figures[name].prototypes
+        covered[name] = coverage_of(ShardedAttributes(rows, EmbeddingMetric(), used), prototypes)
+        groups[name] = group_figures(rows, EmbeddingMetric(), prototypes, used, 5)
+    one, other = figures["local"], figures["ray"]
+    assert (one.summary, one.temperature) == (other.summary, other.temperature)
+    for counted in ("train", "held_out", "prototypes"):
+        for field, array in getattr(one, counted).to_arrays().items():
+            assert np.array_equal(array, getattr(getattr(other, counted), field)), field
+    assert np.array_equal(covered["local"].chance.error, covered["ray"].chance.error)
+    assert np.array_equal(covered["local"].told_apart, covered["ray"].told_apart)
+    assert np.array_equal(groups["local"].chance.farthest, groups["ray"].chance.farthest)
+    assert np.array_equal(groups["local"].accuracy.right, groups["ray"].accuracy.right)
 
 
 def test_images_are_embedded_by_workers_one_of_which_is_killed(

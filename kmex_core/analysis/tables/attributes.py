@@ -135,24 +135,44 @@ def accuracy_table(test: Split, conversion: Conversion, black_box: bool = True) 
     accuracy = measured(conversion.test_predicted)
     right = conversion.test_predicted == test.labels
     chance = metrics.group_chance(right, test.labels, test.attributes, accuracy.groups)
+    beside = None
+    if black_box and bool((conversion.test_black_box != NO_CLASS).any()):
+        beside = measured(conversion.test_black_box)
+    return accuracy_rows(test.attribute_names, accuracy, chance, float(right.mean()), beside)
+
+
+def accuracy_rows(
+    names: Sequence[str],
+    accuracy: metrics.GroupAccuracy,
+    chance: metrics.GroupChance,
+    of_all: float,
+    beside: metrics.GroupAccuracy | None = None,
+) -> pd.DataFrame:
+    """`accuracy_table` from its figures.
+
+    Args:
+        names: of the attributes.
+        accuracy, chance: of the groups.
+        of_all: share of all test images that are predicted correctly.
+        beside: the black box's accuracy of the same groups, if it is compared.
+    """
     beyond = np.abs(accuracy.accuracy - chance.expected) > chance.limit * chance.deviation
     table = pd.DataFrame(
         {
-            "group": [group_name(test.attribute_names, pair) for pair in accuracy.groups],
-            **_attributes_of(test.attribute_names, accuracy.groups),
+            "group": [group_name(names, pair) for pair in accuracy.groups],
+            **_attributes_of(names, accuracy.groups),
             "images": accuracy.images,
             "accuracy": accuracy.accuracy,
             "low": accuracy.low,
             "high": accuracy.high,
-            "difference": accuracy.accuracy - float(right.mean()),
+            "difference": accuracy.accuracy - of_all,
             "expected": chance.expected,
             "chance_low": chance.low,
             "chance_high": chance.high,
             "verdict": np.where(beyond, np.where(accuracy.accuracy > chance.expected, "better", "worse"), "within"),
         }
     )
-    if black_box and bool((conversion.test_black_box != NO_CLASS).any()):
-        beside = measured(conversion.test_black_box)
+    if beside is not None:
         table = table.assign(accuracy_black_box=beside.accuracy, low_black_box=beside.low, high_black_box=beside.high)
     return table.iloc[accuracy.order].reset_index(drop=True)
 

@@ -22,9 +22,9 @@ class Accuracy(Metric):
 
     def measure(self, run: Run) -> Value:
         """Over the test split."""
-        return run.converted.summary.accuracy_kmex
+        return run.summary.accuracy_kmex
 
     def measure_black_box(self, run: Run) -> Value:
         """Over the test split."""
-        accuracy = run.converted.summary.accuracy_black_box
+        accuracy = run.summary.accuracy_black_box
         return NO_PREDICTIONS if accuracy is None else accuracy

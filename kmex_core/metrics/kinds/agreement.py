@@ -18,5 +18,5 @@ class Agreement(Metric):
 
     def measure(self, run: Run) -> Value:
         """Over the test split."""
-        agreement = run.converted.summary.agreement
+        agreement = run.summary.agreement
         return NO_PREDICTIONS if agreement is None else agreement

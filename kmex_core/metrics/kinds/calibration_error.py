@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.calibration import expected_calibration_error
 from kmex_core.metrics.metric import NO_PREDICTIONS, PREDICTIONS, Metric, Run, Value
 
 
@@ -23,10 +22,9 @@ class CalibrationError(Metric):
 
     def measure(self, run: Run) -> Value:
         """Over the test split."""
-        return expected_calibration_error(run.certainty.probability, run.converted.test_predicted == run.test.labels)
+        return run.certainty.probability.error
 
     def measure_black_box(self, run: Run) -> Value:
         """Over the test split."""
-        if run.certainty.black_box is None:
-            return NO_PREDICTIONS
-        return expected_calibration_error(run.certainty.black_box, run.test.black_box == run.test.labels)
+        black_box = run.certainty.black_box
+        return NO_PREDICTIONS if black_box is None else black_box.error

@@ -20,5 +20,5 @@ class Diversity(Metric):
 
     def measure(self, run: Run) -> Value:
         """Of the prototypes."""
-        value = run.converted.summary.diversity
+        value = run.summary.diversity
         return ONE_PER_CLASS if value is None else value

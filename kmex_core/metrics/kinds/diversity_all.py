@@ -17,7 +17,7 @@ class DiversityAll(Metric):
 
     def measure(self, run: Run) -> Value:
         """By the model's own similarity; not computed for a single prototype."""
-        prototypes, among = run.converted.prototypes, run.similarity_among
+        prototypes, among = run.prototypes, run.similarity_among
         if len(prototypes) < 2:
             return SINGLE
         if among is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmex_core.metrics.metric import DIVERSITY, SINGLE, Metric, Run, Value
+from kmex_core.metrics.metric import DIVERSITY, SINGLE, TOO_MANY, Metric, Run, Value
 
 
 class DiversityReference(Metric):
@@ -21,5 +21,7 @@ class DiversityReference(Metric):
 
     def measure(self, run: Run) -> Value:
         """Of the prototypes."""
-        value = run.converted.summary.diversity_reference
-        return SINGLE if value is None else value
+        value = run.summary.diversity_reference
+        if value is None:
+            return SINGLE if len(run.prototypes) < 2 else TOO_MANY
+        return value

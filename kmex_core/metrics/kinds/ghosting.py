@@ -18,4 +18,4 @@ class Ghosting(Metric):
 
     def measure(self, run: Run) -> Value:
         """Of the prototypes."""
-        return run.converted.summary.ghosting
+        return run.summary.ghosting

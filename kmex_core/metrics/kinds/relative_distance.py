@@ -24,7 +24,7 @@ class RelativeDistance(Metric):
 
     def measure(self, run: Run) -> Value:
         """In standard deviations of the class; not computed for one prototype per class."""
-        prototypes, train = run.converted.prototypes, run.train.in_space(run.converted.metric)
+        prototypes = run.prototypes
         if np.bincount(prototypes.classes).max() < 2:
             return ONE_PER_CLASS
-        return relative_distance(prototypes.centers, prototypes.classes, train.z, train.labels)
+        return relative_distance(prototypes.centers, prototypes.classes, run.variance)
