@@ -110,7 +110,9 @@ def _slide(page: Page, key: str) -> float:
     slider.focus()
     k = int(page.evaluate(NUMBER)) + (1 if key == "ArrowRight" else -1)
     cards = f"document.querySelector('.kx-large-row').children.length === {k}"
-    on_map = f"document.querySelector('.kx-large-map canvas').getAttribute('aria-label').includes(' {10 * k} prototypes')"
+    on_map = (
+        f"document.querySelector('.kx-large-map canvas').getAttribute('aria-label').includes(' {10 * k} prototypes')"
+    )
     (seconds,) = until_shown(page, "keydown", lambda: slider.press(key), f"{cards} && {on_map}")
     return seconds
 

@@ -1,4 +1,4 @@
-"""Sharded embeddings by address: tiles of their density maps, prototypes, and pictures of their images. No rows are read.
+"""Sharded embeddings by address: tiles of their density maps, prototypes, and pictures. No rows are read.
 
 | address | answer |
 | --- | --- |
@@ -178,4 +178,6 @@ def _answered(content: Callable[[], bytes], kind: str, encoding: str = "") -> Re
 
 
 def _missing() -> Response:
-    return PlainTextResponse("There is no such tile, prototype or picture.\n", 404, headers={"Cache-Control": "no-store"})
+    return PlainTextResponse(
+        "There is no such tile, prototype or picture.\n", 404, headers={"Cache-Control": "no-store"}
+    )

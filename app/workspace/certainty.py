@@ -10,7 +10,7 @@ from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject
 
-ROWS = 8192
+ROWS = 1024  # the threads that answer keep what they needed for one pass, each its own
 
 
 def certainty(subject: Subject, asked: Asked) -> Answer:

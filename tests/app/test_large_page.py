@@ -212,7 +212,15 @@ def test_prototypes_have_an_address_for_each_state(embedding: ShardedEmbedding, 
     assert "immutable" in answer.headers["Cache-Control"]
     assert client.get(f"{address}?classes=2,0").json()["class"] == [0, 0, 2, 2]
     key = address.split("/")[-2]
-    for hostile in ("?classes=", "?classes=3", "?classes=-1", "?classes=1,", "?classes=1;2", "?classes=²", "?classes=9999999"):
+    for hostile in (
+        "?classes=",
+        "?classes=3",
+        "?classes=-1",
+        "?classes=1,",
+        "?classes=1;2",
+        "?classes=²",
+        "?classes=9999999",
+    ):
         assert client.get(f"{address}{hostile}").status_code == 404, hostile
     for hostile in ("0", "5", "02", "1e0", "-1", "99999999999999999999"):
         assert client.get(address.replace("2.json", f"{hostile}.json")).status_code == 404, hostile

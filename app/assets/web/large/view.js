@@ -258,7 +258,9 @@ const equal = (one, other) =>
  * @param {number} every
  */
 function restOf(listed, every) {
-  return listed < every ? `Prototypes of ${count(listed)} of ${count(every)} classes. Choose classes to see theirs.` : '';
+  return listed < every
+    ? `Prototypes of ${count(listed)} of ${count(every)} classes. Choose classes to see theirs.`
+    : '';
 }
 
 /**
