@@ -39,7 +39,7 @@ def explain_failure(error: Exception) -> bool:
 
 @asynccontextmanager
 async def import_pages(_app: st.App) -> AsyncIterator[None]:
-    """Import what the first page needs while the browser loads Streamlit, in threads that share their spare memory."""
+    """Import what the first page needs while the browser loads Streamlit, in threads that share spare memory."""
     spare_memory.share_arenas()
     warm_up.pages()
     yield
