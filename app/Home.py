@@ -17,7 +17,7 @@ from starlette.routing import Mount  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from streamlit.file_util import get_static_dir  # noqa: E402
 
-from app import warm_up  # noqa: E402
+from app import spare_memory, warm_up  # noqa: E402
 from app.addresses import ASSETS, route  # noqa: E402
 from app.index_page import IndexPage, told  # noqa: E402
 from app.old_addresses import OldAddresses  # noqa: E402
@@ -39,7 +39,8 @@ def explain_failure(error: Exception) -> bool:
 
 @asynccontextmanager
 async def import_pages(_app: st.App) -> AsyncIterator[None]:
-    """Import what the first page needs while the browser loads Streamlit."""
+    """Import what the first page needs while the browser loads Streamlit, in threads that share spare memory."""
+    spare_memory.share_arenas()
     warm_up.pages()
     yield
 

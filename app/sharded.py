@@ -118,13 +118,28 @@ def _suggestion(of: ShardedEmbedding, prototypes: ShardedSweep, changed: int) ->
 
 def places(of: ShardedEmbedding, prototypes: ShardedSweep) -> PrototypePlaces | None:
     """Where the prototypes of an embedding are on its density map; None while that is not known."""
-    path = _map(of).places_path(prototypes)
+    path = _places_path(of, prototypes)
     return _places(of, prototypes, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@lru_cache(maxsize=HELD)
+def _places_path(of: ShardedEmbedding, prototypes: ShardedSweep) -> Path:
+    return _map(of).places_path(prototypes)  # which reads all of their centers
 
 
 @lru_cache(maxsize=HELD)
 def _places(of: ShardedEmbedding, prototypes: ShardedSweep, changed: int) -> PrototypePlaces | None:
     return _map(of).peek_prototypes(prototypes)
+
+
+@lru_cache(maxsize=HELD)
+def prototypes_key(
+    of: ShardedEmbedding, prototypes: ShardedSweep, tiles: TileMap | None, located: PrototypePlaces | None
+) -> str:
+    """Names what the page shows of prototypes, see `workspace.large.prototypes_key`."""
+    from app.workspace import large  # as `_map`
+
+    return large.prototypes_key(of, prototypes, tiles, located)
 
 
 @lru_cache(maxsize=HELD)

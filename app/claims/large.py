@@ -63,7 +63,7 @@ def origin(embedding: ShardedEmbedding) -> str:
 
 
 def at_k(sweep: ShardedSweep, k: int) -> str:
-    """How well the prototypes of a number per class do, as Markdown.
+    """How well the prototypes of a number per class do.
 
     Args:
         sweep: all numbers.
@@ -74,11 +74,11 @@ def at_k(sweep: ShardedSweep, k: int) -> str:
     ghosts = int((counts == 0).sum())
     of = "held-out images" if sweep.held_out else "images, which the prototypes were found in"
     sentence = (
-        f"With **{k} per class**, {len(classes):,} prototypes: the nearest one has the image's own class for "
-        f"**{sweep.accuracy[number]:.1%}** of the {sweep.measured:,} {of}"
+        f"With {k} per class, {len(classes):,} prototypes: the nearest one has the image's own class for "
+        f"{sweep.accuracy[number]:.1%} of the {sweep.measured:,} {of}"
     )
     if has_agreement(sweep):
-        sentence += f", and the class that the black box predicts for **{sweep.agreement[number]:.1%}**"
+        sentence += f", and the class that the black box predicts for {sweep.agreement[number]:.1%}"
     which = {0: "No prototype is a ghost", 1: "One prototype is a ghost"}
     return f"{sentence}. {which.get(ghosts, f'{ghosts:,} prototypes are ghosts')}."
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from app.figures.axis import axis_range
 from app.figures.band import band
-from app.figures.palette import BLACK_BOX, CHOSEN, KMEX, OUTLINE
+from app.figures.palette import BLACK_BOX, KMEX
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class Course:
     percent: bool = True
 
 
-def over_k_figure(course: Course, k: int) -> go.Figure:
-    """A measure against the number of prototypes per class, of which k is marked."""
+def over_k_figure(course: Course) -> go.Figure:
+    """A measure against the number of prototypes per class."""
     scale, unit = (100, "%") if course.percent else (1, "")
     ks, values = course.ks, scale * course.values
     beside = {name: np.broadcast_to(scale * np.asarray(level), ks.shape) for name, level in course.beside.items()}
@@ -60,22 +60,8 @@ def over_k_figure(course: Course, k: int) -> go.Figure:
             hovertemplate=hover,
         )
     )
-    value = float(values[np.searchsorted(ks, k)])
-    figure.add_trace(
-        go.Scatter(
-            x=[k],
-            y=[value],
-            mode="markers+text",
-            text=[f"{value:.1f}{unit}" if unit else f"{value:.2f}"],
-            textposition="top center",
-            showlegend=False,
-            cliponaxis=False,
-            marker={"size": 14, "symbol": "diamond", "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
-            hoverinfo="skip",
-        )
-    )
     figure.update_xaxes(title="Prototypes per class", range=[ks[0] - 0.6, ks[-1] + 0.6])
     limits, least = ((0.0, 100.0), 4.0) if course.percent else ((0.0, np.inf), 0.5)
     figure.update_yaxes(title=course.axis, range=axis_range(np.concatenate(shown), limits, least))
-    figure.update_layout(height=320, margin={"l": 0, "r": 10, "t": 30, "b": 90}, showlegend=len(figure.data) > 2)
+    figure.update_layout(height=320, margin={"l": 0, "r": 10, "t": 30, "b": 90}, showlegend=len(figure.data) > 1)
     return figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"})

@@ -1,18 +1,20 @@
-"""Sharded embeddings by address: tiles of their density maps, and pictures of their images. No rows are read.
+"""Sharded embeddings by address: tiles of their density maps, prototypes, and pictures. No rows are read.
 
 | address | answer |
 | --- | --- |
 | GET `/sharded/<name>/tiles/<key>/<level>/<column>-<row>.tile` | a tile, see `kmex_core.scale.tiles.write_tile` |
+| GET `/sharded/<name>/prototypes/<key>/<k>.json` | those of k per class, see `app.workspace.large.prototypes` |
+| GET `/sharded/<name>/prototypes/<key>/<k>.json?classes=3,7` | those of some classes, by their numbers |
 | GET `/sharded/<name>/pictures/<state>/<number>.png` | the picture of an image, by its number in the embedding |
 
-Both are 404 for anything that is not there.
+All are 404 for anything that is not there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -25,7 +27,9 @@ from app.access import dataset_to_open
 from app.addresses import link, route
 from app.login import guarded
 from app.routes.pictures import SIDE
+from app.workspace import large
 from kmex_core.base.errors import InputError, KMExError
+from kmex_core.base.jsontext import write_json
 from kmex_core.base.specs import DatasetSpec, stable_key
 from kmex_core.data.display import displayed, png
 from kmex_core.data.opened import dataset
@@ -35,12 +39,27 @@ from kmex_core.scale.tiles import MOST_LEVEL, MOST_TILE, tile_path
 
 ADDRESS = "/sharded"
 _LASTING = {"Cache-Control": "private, max-age=31536000, immutable"}
+_BINARY, _JSON, _PNG = "application/octet-stream", "application/json", "image/png"
 _KEY, _NUMBER = re.compile(r"[0-9a-f]{20}"), re.compile(r"0|[1-9][0-9]{0,9}")
+_CLASSES = re.compile(r"[0-9]{1,6}(,[0-9]{1,6})*", re.ASCII)
 
 
 def tiles_base(embedding: ShardedEmbedding, key: str) -> str:
     """Where the tiles of a density map are, relative to any page."""
     return link(f"{ADDRESS}/{embedding.folder.name}/tiles/{key}/")
+
+
+def prototypes_address(embedding: ShardedEmbedding, key: str, k: int, classes: Sequence[int] | None) -> str:
+    """Where the prototypes of k per class are, relative to any page.
+
+    Args:
+        embedding: which one.
+        key: see `workspace.large.prototypes_key`.
+        k: prototypes per class.
+        classes: whose prototypes; None for all.
+    """
+    wanted = "" if classes is None else f"?classes={','.join(map(str, classes[: large.MOST_CARDS]))}"
+    return link(f"{ADDRESS}/{embedding.folder.name}/prototypes/{key}/{k}.json{wanted}")
 
 
 def pictures_base(embedding: ShardedEmbedding) -> str:
@@ -54,6 +73,7 @@ def routes() -> list[Route]:
     """The routes, for those who are logged in."""
     return [
         Route(route(f"{ADDRESS}/{{name}}/tiles/{{key}}/{{level}}/{{column}}-{{row}}.tile"), guarded(_tile)),
+        Route(route(f"{ADDRESS}/{{name}}/prototypes/{{key}}/{{k}}.json"), guarded(_prototypes)),
         Route(route(f"{ADDRESS}/{{name}}/pictures/{{state}}/{{number}}.png"), guarded(_picture)),
     ]
 
@@ -71,7 +91,7 @@ def _tile(request: Request) -> Response:
     level, column, row = map(int, numbers)
     if level > MOST_LEVEL or max(column, row) >= 2**level:
         return _missing()
-    return _answered(lambda: _content_of_tile(path["name"], path["key"], level, column, row), "gzip")
+    return _answered(lambda: _content_of_tile(path["name"], path["key"], level, column, row), _BINARY, "gzip")
 
 
 def _content_of_tile(name: str, key: str, level: int, column: int, row: int) -> bytes:
@@ -85,11 +105,37 @@ def _content_of_tile(name: str, key: str, level: int, column: int, row: int) -> 
     return file.read_bytes()
 
 
+def _prototypes(request: Request) -> Response:
+    path, classes = request.path_params, request.query_params.get("classes")
+    are_named = _KEY.fullmatch(path["key"]) and _NUMBER.fullmatch(path["k"])
+    if not are_named or (classes is not None and not _CLASSES.fullmatch(classes)):
+        return _missing()
+    wanted = None if classes is None else [int(number) for number in classes.split(",")]
+    return _answered(lambda: _content_of_prototypes(path["name"], path["key"], int(path["k"]), wanted), _JSON)
+
+
+def _content_of_prototypes(name: str, key: str, k: int, classes: Sequence[int] | None) -> bytes:
+    """The prototypes of k per class as JSON.
+
+    Raises:
+        InputError: when the embedding has none of that key, or no such number or class.
+    """
+    embedding = sharded.embedding(name)
+    sweep, tiles = sharded.sweep(embedding), sharded.tile_map(embedding)
+    places = sharded.places(embedding, sweep) if sweep is not None and tiles is not None else None
+    if sweep is None or k not in sweep.ks or key != sharded.prototypes_key(embedding, sweep, tiles, places):
+        raise InputError(f"{name} has no prototypes of the key {key} with {k} per class.")
+    every = range(len(embedding.class_names))
+    if classes is not None and not set(classes) <= set(every):
+        raise InputError(f"{name} has {len(every):,} classes.")
+    return write_json(large.prototypes(embedding, sweep, k, classes or every, tiles, places), compact=True).encode()
+
+
 def _picture(request: Request) -> Response:
     path = request.path_params
     if not _NUMBER.fullmatch(path["number"]):
         return _missing()
-    return _answered(lambda: _content_of_picture(path["name"], path["state"], int(path["number"])))
+    return _answered(lambda: _content_of_picture(path["name"], path["state"], int(path["number"])), _PNG)
 
 
 @lru_cache(maxsize=4096)
@@ -124,13 +170,14 @@ def _dataset_of(embedding: ShardedEmbedding) -> tuple[DatasetSpec, str]:
     return DatasetSpec(**given), split
 
 
-def _answered(content: Callable[[], bytes], encoding: str = "") -> Response:
+def _answered(content: Callable[[], bytes], kind: str, encoding: str = "") -> Response:
     with suppress(KMExError, OSError):
-        kind = "application/octet-stream" if encoding else "image/png"
         headers = _LASTING | ({"Content-Encoding": encoding} if encoding else {})
         return Response(content(), media_type=kind, headers=headers)
     return _missing()
 
 
 def _missing() -> Response:
-    return PlainTextResponse("There is no such tile or picture.\n", 404, headers={"Cache-Control": "no-store"})
+    return PlainTextResponse(
+        "There is no such tile, prototype or picture.\n", 404, headers={"Cache-Control": "no-store"}
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from app.workspace.answer import ALL, Answer, Asked, Rows, columns
@@ -10,7 +12,7 @@ from kmex_core.prototypes.source import PrototypeSource
 from kmex_core.prototypes.types import Conversion
 from kmex_core.stages.subject import Subject
 
-ROWS = 8192
+FEWEST, MOST = 1024, 8192  # images at once
 
 
 def certainty(subject: Subject, asked: Asked) -> Answer:
@@ -25,7 +27,11 @@ def certainty_of(subject: Subject, source: PrototypeSource, conversion: Conversi
     """The columns of `certainty`, of some images."""
     import torch
 
+    from kmex_core.prototypes.fit import MANY
+
     module = subject.explainer(source)
+    # as few at once as `pairwise` computes fast: what threads need for them, they keep
+    step = min(MOST, max(FEWEST, math.ceil(MANY / max(1, module.prototypes.numel()))))
     predicted = torch.from_numpy(conversion.train_predicted)
     device, distances, confidence, first = module.prototypes.device, [], [], 0
     total = len(conversion.train_predicted) + len(conversion.test_predicted)
@@ -34,8 +40,8 @@ def certainty_of(subject: Subject, source: PrototypeSource, conversion: Conversi
         every = subject.read(subject.embedding(split)).z
         of_split = wanted[(wanted >= first) & (wanted < first + len(every))] - first
         first += len(every)
-        for start in range(0, len(of_split), ROWS):
-            some = of_split[start : start + ROWS]
+        for start in range(0, len(of_split), step):
+            some = of_split[start : start + step]
             with torch.no_grad():
                 z = torch.from_numpy(every[some]).to(device)
                 distances.append(module.distance(z).amin(1).cpu().numpy())

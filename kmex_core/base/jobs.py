@@ -31,6 +31,8 @@ from kmex_core.base.store import Store, checked_name, demand_writable
 ROOM = "jobs"
 VARIABLE, HANDED = "KMEX_JOB", "KMEX_JOB_LOCK"
 ROOT = Path(__file__).resolve().parent.parent.parent
+# threads that wait for each other sleep: they would spin, and the page that shows the progress takes cores from them
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
 EVERY = 0.25
 TRAINING = "train"
 LOG_LINES = 20
@@ -141,7 +143,8 @@ def start(store: Store, name: str, arguments: Sequence[str]) -> bool:
         with log.open("wb") as out:
             _children[report] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kmex_core", *arguments],
-                env=os.environ
+                env=PATIENT
+                | os.environ
                 | {
                     "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
                     VARIABLE: name,

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
+import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -194,17 +198,36 @@ def read_array(file: BinaryIO, place: Place, origin: int, mapped: bool) -> np.nd
     Args:
         file, place, origin: see `read_layout`.
         mapped: map a large array into memory: its pages are read when they are used, and what is written to them
-            stays in this process. The file must never be changed in place, only replaced.
+            stays in this process, until `let_go`. The file must never be changed in place, only replaced.
     """
     # Windows can neither replace nor remove a file that is mapped
     start = origin + place.start
     if mapped and os.name == "posix" and place.size >= MAPPED and start % place.dtype.itemsize == 0:
-        return np.asarray(np.memmap(file, place.dtype, "c", start, place.shape))
+        return _mapped(np.memmap(file, place.dtype, "c", start, place.shape))
     array = np.empty(place.shape, place.dtype)
     file.seek(start)
     if place.size and file.readinto(array.reshape(-1).view(np.uint8).data) != place.size:  # type: ignore[attr-defined]
         raise OSError("the file became shorter while it was read")
     return array
+
+
+_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def _mapped(array: np.memmap[Any, Any]) -> np.ndarray:
+    if isinstance(array.base, mmap.mmap):
+        with _lock:
+            _maps.add(array.base)
+    return np.asarray(array)
+
+
+def let_go() -> None:
+    """Give back the memory of all mapped arrays (on Linux): what is used again comes from the file."""
+    with _lock:
+        maps = list(_maps)
+    for each in maps if sys.platform == "linux" else []:
+        each.madvise(mmap.MADV_DONTNEED)
 
 
 def pieces(file: BinaryIO, place: Place, origin: int) -> Iterator[memoryview]:

@@ -27,6 +27,7 @@ def linear_probe(z: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.nd
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     by_class = np.argsort(labels, kind="stable")
     rows = by_class[np.unique(np.linspace(0, len(z) - 1, min(len(z), ROWS)).astype(int))]
@@ -36,7 +37,8 @@ def linear_probe(z: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.nd
     regression = LogisticRegression(C=float(STRENGTHS[len(STRENGTHS) // 2]), tol=1e-3)
     if counts.min() >= FOLDS:  # enough to leave some out
         regression = GridSearchCV(regression, {"C": STRENGTHS}, cv=FOLDS)
-    with warnings.catch_warnings():
+    # one core: the products are small, and threads of BLAS that wait for each other take longer than they compute
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a yardstick needs no last digits
         probe = make_pipeline(StandardScaler(), regression).fit(z[rows].astype(np.float64), labels[rows])
     predicted: np.ndarray = probe.predict(others.astype(np.float64))

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from starlette.testclient import TestClient
 
 from app.claims.large import NO_SUGGESTION, at_k
 from app.claims.suggestion import class_reason, suggested
+from app.components.large import number
 from app.routes import sharded as routes
+from app.workspace import large
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
 from kmex_core.base.store import Store
@@ -71,12 +74,11 @@ def text_of(*elements: object) -> str:
 
 
 @pytest.mark.usefixtures("no_rows")
-def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbedding) -> None:
+def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbedding, client: TestClient) -> None:
     test = healthy(open_link("large", per_class="3"))
     sweep = stored_sweep(embedding)
     assert sweep is not None
     texts = [each.value for each in test.markdown]
-    assert at_k(sweep, 3) in texts
     evidence = stored_suggestion(embedding, EmbeddingMetric())
     assert evidence is not None
     said = "The evidence is from a random sample of 1,000 images of"
@@ -85,8 +87,12 @@ def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbed
     assert any("**3,000** images · **8** dimensions · **3** classes" in text for text in texts)
     assert len(test.get("plotly_chart")) == 4
     data = data_of(test, "large")
+    numbers = data["numbers"]
+    assert (numbers["ks"], numbers["k"], numbers["turn"]) == ([1, 2, 3, 4], 3, 0)
+    assert numbers["words"][2] == at_k(sweep, 3)
     _, classes, counts, exemplars = sweep.at(3)
-    prototypes = data["prototypes"]
+    prototypes = client.get(f"/{numbers['layers'][2]}").json()
+    assert prototypes["listed"] == [0, 1, 2]
     assert prototypes["class"] == classes.tolist()
     assert prototypes["count"] == counts.tolist()
     assert prototypes["nearest"] == exemplars.tolist()
@@ -99,12 +105,13 @@ def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbed
     expected = (places.places[first : first + 9] - [square.x, square.y]) / square.side * 2 - 1
     np.testing.assert_allclose(np.stack([prototypes["x"], prototypes["y"]], 1), expected, atol=1e-5)
     assert data["map"]["present"] == [list(each) for each in found.present]
-    test.select_slider(key="per_class").set_value(1)
     healthy(test.multiselect(key="classes").set_value(["class 2"]).run())
     assert class_reason(evidence, embedding.class_names, 2) in [each.value for each in test.markdown]
     assert class_reason(evidence, embedding.class_names, 1) not in [each.value for each in test.markdown]
     data = data_of(test, "large")
-    assert (data["classes"], data["prototypes"]["class"]) == ([2], [2])
+    assert data["classes"] == [2]
+    layer = client.get(f"/{data['numbers']['layers'][0]}").json()
+    assert (layer["listed"], layer["class"], layer["title"]) == ([2], [2], ["Prototype 1 of class 2"])
 
 
 def test_a_store_without_one_says_what_makes_one(store: Store) -> None:
@@ -113,7 +120,7 @@ def test_a_store_without_one_says_what_makes_one(store: Store) -> None:
     assert not test.get("bidi_component")
 
 
-def test_what_is_missing_is_offered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_offered(store: Store, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, ...]] = []
     monkeypatch.setattr(jobs, "look", lambda *_: None)
     monkeypatch.setattr(jobs, "start", lambda _store, _name, arguments: started.append(tuple(arguments)))
@@ -127,11 +134,11 @@ def test_what_is_missing_is_offered(store: Store, monkeypatch: pytest.MonkeyPatc
     swept(embedding)
     test = healthy(open_link("large"))
     assert data_of(test, "large")["map"] is None
-    assert len(data_of(test, "large")["prototypes"]["class"]) == 12
+    assert len(client.get(f"/{data_of(test, 'large')['numbers']['layers'][3]}").json()["class"]) == 12
     assert NO_SUGGESTION in text_of(*test.caption)
     fitted(embedding).make(Local())
     test = healthy(open_link("large"))
-    assert data_of(test, "large")["prototypes"]["x"] == []
+    assert client.get(f"/{data_of(test, 'large')['numbers']['layers'][3]}").json()["x"] == []
     assert "Its prototypes are not on the density map yet" in text_of(*test.info)
 
 
@@ -208,6 +215,53 @@ def test_no_link_leads_out_of_the_folder(embedding: ShardedEmbedding, client: Te
 
 
 @pytest.mark.usefixtures("no_rows")
+def test_prototypes_have_an_address_for_each_state(embedding: ShardedEmbedding, client: TestClient) -> None:
+    data = data_of(healthy(open_link("large")), "large")
+    address = f"/{data['numbers']['layers'][1]}"
+    answer = client.get(address)
+    assert answer.json()["class"] == [0, 0, 1, 1, 2, 2]
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert client.get(f"{address}?classes=2,0").json()["class"] == [0, 0, 2, 2]
+    key = address.split("/")[-2]
+    for hostile in (
+        "?classes=",
+        "?classes=3",
+        "?classes=-1",
+        "?classes=1,",
+        "?classes=1;2",
+        "?classes=²",
+        "?classes=9999999",
+    ):
+        assert client.get(f"{address}{hostile}").status_code == 404, hostile
+    for hostile in ("0", "5", "02", "1e0", "-1", "99999999999999999999"):
+        assert client.get(address.replace("2.json", f"{hostile}.json")).status_code == 404, hostile
+    for hostile in ("0" * 20, "..", key.upper() + "0"):
+        assert client.get(address.replace(key, hostile)).status_code == 404, hostile
+    # placed anew: what browsers keep is no longer asked for
+    sweep, density_map = stored_sweep(embedding), DensityMap(embedding)
+    assert sweep is not None
+    density_map.places_path(sweep).unlink()
+    assert client.get(address).status_code == 404
+    again = data_of(healthy(open_link("large")), "large")["numbers"]["layers"][1]
+    assert client.get(f"/{again}").json()["x"] == []
+
+
+@pytest.mark.parametrize(("k", "listed"), [(1, 600), (4, 150), (601, 1)])
+def test_a_page_has_a_bounded_number_of_cards(k: int, listed: int) -> None:
+    classes = 700
+    labels = np.repeat(np.arange(classes), k)
+    sweep = SimpleNamespace(
+        ks=np.array([k]),
+        sizes=np.array([k * classes]),
+        at=lambda _: (None, labels, np.ones(len(labels), int), np.zeros((len(labels), 9), int)),
+    )
+    embedding = SimpleNamespace(counts=np.full(classes, 9), class_names=[str(label) for label in range(classes)])
+    found = large.prototypes(embedding, sweep, k, range(classes), None, None)  # type: ignore[arg-type]
+    assert found["listed"] == list(range(listed))
+    assert len(found["class"]) == listed * k
+
+
+@pytest.mark.usefixtures("no_rows")
 def test_pictures_are_drawn_from_the_numbers(embedding: ShardedEmbedding, client: TestClient) -> None:
     base = routes.pictures_base(embedding)
     answer = client.get(f"/{base}2999.png")
@@ -252,4 +306,23 @@ def test_the_address_names_what_can_be_chosen(embedding: ShardedEmbedding) -> No
     said = text_of(*test.warning)
     for asked in ("embedding 'none'", "per", "'class 9'"):
         assert asked in said.replace("\\", "")
-    assert test.select_slider(key="per_class").value == 4
+    assert data_of(test, "large")["numbers"]["k"] == 4
+
+
+def test_the_number_that_the_browser_tells_is_in_the_address(
+    embedding: ShardedEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = stored_sweep(embedding)
+    told: dict[str, object] = {"k": 3.0, "turn": 1}
+    picked: dict[str, str] = {}
+    monkeypatch.setattr(number, "told_address", lambda _: told)
+    monkeypatch.setattr(number, "pick", picked.__setitem__)
+    number.remember_k("large", found)
+    assert picked == {"per_class": "3"}
+    told["k"] = 4.0  # the usual one is not named
+    number.remember_k("large", found)
+    assert picked == {"per_class": ""}
+    for hostile in (77, "3", None, [3], float("nan")):
+        told["k"] = hostile
+        number.remember_k("large", found)
+    assert picked == {"per_class": ""}

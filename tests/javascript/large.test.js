@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { Layers } from '../../app/assets/web/large/layers.js';
 import { TileStore, nameOf } from '../../app/assets/web/large/store.js';
 import {
   BINS,
@@ -168,4 +169,60 @@ test('a store asks for a bounded number of tiles that there are, and gives up th
   assert.ok(errors.at(-1).includes('damaged'));
   store.want([{ level: 2, column: 0, row: 0 }]);
   assert.equal(asked.length, 8, 'what is damaged is not asked for again');
+});
+
+const layerData = (n, places = true) => ({
+  listed: [0],
+  class: Array(n).fill(0),
+  x: places ? Array(n).fill(0.5) : [],
+  y: places ? Array(n).fill(0.5) : [],
+  far: places ? Array(n).fill(false) : [],
+  share: Array(n).fill(1 / n),
+  count: Array(n).fill(3),
+  ghost: Array(n).fill(false),
+  nearest: Array.from({ length: n }, (_, p) => (p ? [p, 7] : [])),
+  title: Array(n).fill('Prototype'),
+  about: Array(n).fill(''),
+});
+
+test('layers are asked for once, those of neighbouring numbers ahead and one at a time', async () => {
+  const asked = [];
+  const answers = new Map();
+  const ask = (address) => {
+    asked.push(address);
+    return new Promise((resolve, reject) => answers.set(address, { resolve, reject }));
+  };
+  const settled = () => new Promise((done) => setTimeout(done));
+  const layers = new Layers(ask);
+  const first = layers.get('b');
+  assert.equal(layers.get('b'), first);
+  assert.equal(layers.here('b'), undefined);
+  answers.get('b').resolve(layerData(2));
+  assert.deepEqual((await first).placed.picture, [-1, 1], 'a prototype without an image has no picture');
+  assert.equal(layers.here('b'), await first);
+  void layers.ahead(['a', 'b', 'c'], 'b');
+  await settled();
+  assert.deepEqual(asked, ['b', 'c']);
+  answers.get('c').reject(new Error('gone'));
+  await settled();
+  assert.deepEqual(asked, ['b', 'c', 'a'], 'one that fails does not keep the others');
+  assert.equal(layers.here('c'), undefined);
+  layers.stop();
+  answers.get('a').resolve(layerData(1, false));
+  await settled();
+  assert.equal(layers.here('a').placed.x.length, 0, 'without places the map shows none');
+  assert.equal(layers.here('a').data.class.length, 1);
+  void layers.get('c');
+  assert.deepEqual(asked, ['b', 'c', 'a', 'c'], 'what failed is asked for again');
+});
+
+test('a newer slide overtakes what is fetched ahead', async () => {
+  const asked = [];
+  const layers = new Layers(async (address) => {
+    asked.push(address);
+    return layerData(1);
+  });
+  const overtaken = layers.ahead(['a', 'b', 'c', 'd'], 'a');
+  await Promise.all([overtaken, layers.ahead(['a', 'b', 'c', 'd'], 'd')]);
+  assert.deepEqual(asked, ['a', 'd', 'c', 'b']);
 });

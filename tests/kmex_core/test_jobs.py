@@ -123,6 +123,18 @@ def test_a_job_that_is_stopped_before_it_begins_never_does(store: Store, monkeyp
     again.end("done")
 
 
+def test_the_threads_of_a_job_wait_asleep_unless_somebody_chose(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", OnItsWay)
+    for chosen, expected in ((None, "passive"), ("active", "active")):
+        if chosen is None:
+            monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        else:
+            monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+        jobs.start(store, expected, ["models"])
+        assert OnItsWay.last.env["OMP_WAIT_POLICY"] == expected
+        OnItsWay.last.dies()
+
+
 def test_a_stop_in_the_moment_of_the_beginning_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", OnItsWay)
     jobs.start(store, "early", ["models"])

@@ -174,3 +174,18 @@ def test_memory_does_not_grow_with_the_rows_of_an_embedding(tmp_path: Path) -> N
         for rows in (2_000, 60_000)
     ]  # fmt: skip
     assert peaks[1] - peaks[0] < 80  # MB: the array has 123, and was held twice; up to 50 of rows are on their way
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep the pages")
+def test_pages_of_mapped_arrays_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_file, "MAPPED", 1)
+    store, values = Store(tmp_path), arrays()
+    for name in ("a", "gone"):
+        store.put("embeddings", name, values, {})
+    held = store.get("embeddings", "a")
+    assert held is not None
+    assert store.get("embeddings", "gone") is not None  # and nobody holds it
+    store.path("embeddings", "a").unlink()
+    held[0]["f40"][:] = 7
+    tensor_file.let_go()
+    assert same(held[0], values)  # read anew

@@ -1,4 +1,4 @@
-"""The number of prototypes per class, and what each number gives."""
+"""What each number of prototypes per class gives, as curves."""
 
 from __future__ import annotations
 
@@ -6,41 +6,15 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.claims.large import LARGEST_CLASS, NO_SUGGESTION, at_k, black_box_accuracy, has_agreement
+from app.claims.large import LARGEST_CLASS, NO_SUGGESTION, black_box_accuracy, has_agreement
 from app.claims.suggestion import class_reason, suggested_of
-from app.components.large.choice import WIDTH
 from app.components.shared.figure import show_figure
 from app.figures.large import Course, over_k_figure
-from app.links import bound, one_of
 from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 
-DEFAULT = 5
 NAMED = 5  # classes whose reasons are shown
-
-
-def choose_k(sweep: ShardedSweep) -> int:
-    """Show the choice of a number: all were computed, so it looks them up."""
-    ks = sweep.ks.tolist()
-    usual = min(ks, key=lambda k: abs(k - DEFAULT))
-    if len(ks) == 1:
-        return int(usual)
-    return int(
-        st.select_slider(
-            "Prototypes per class",
-            ks,
-            usual,
-            key="per_class",
-            bind=bound("per_class", one_of(ks), f"Choose {ks[0]} to {ks[-1]} per class.", usual),
-            width=WIDTH,
-        )
-    )
-
-
-def show_at_k(sweep: ShardedSweep, k: int) -> None:
-    """Say how well the chosen number does."""
-    st.markdown(at_k(sweep, k))
 
 
 def show_suggestion(embedding: ShardedEmbedding, evidence: Evidence | None, classes: Sequence[int] | None) -> None:
@@ -59,7 +33,7 @@ def show_suggestion(embedding: ShardedEmbedding, evidence: Evidence | None, clas
         st.markdown(class_reason(evidence, embedding.class_names, label))
 
 
-def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> None:
+def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep) -> None:
     """Show what every number gives, beside chance and the black box."""
     st.header("What each number gives", anchor=False)
     beside = {LARGEST_CLASS: float(embedding.counts.max()) / embedding.rows}
@@ -78,4 +52,4 @@ def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> Non
     for number, (title, course) in enumerate(shown.items()):
         with columns[number % 2]:
             st.markdown(f"**{title}**")
-            show_figure(f"large-{number}", over_k_figure(course, k), f"{title[:-2]} by prototypes per class")
+            show_figure(f"large-{number}", over_k_figure(course), f"{title[:-2]} by prototypes per class")

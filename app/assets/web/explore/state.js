@@ -142,7 +142,7 @@ export function kOf(timeline, source) {
 /**
  * The sources of a timeline, the nearest to one first: in this order their layers are fetched ahead.
  *
- * @param {Timeline} timeline
+ * @param {Pick<Timeline, "sources">} timeline
  * @param {string} source
  * @returns {string[]}
  */
