@@ -20,7 +20,7 @@ from app.spare_memory import give_back_at_rest
 from app.state import choose, keep_selection, take_up_selection
 
 ASSETS = Path(__file__).parent / "assets"
-EXPLAINING = ("explain", "audit", "compare", "new")  # pages that need torch
+EXPLAINING = ("explain", "audit", "compare")  # pages that need torch as soon as they are opened
 
 st.set_page_config(page_title=PRODUCT, page_icon=str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=250)
 styles = (ASSETS / "style.css").read_text()

@@ -18,6 +18,7 @@ from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding, manifests
 from kmex_core.scale.tiles import MAP, TileMap
 
 if TYPE_CHECKING:
+    from kmex_core.prototypes.suggestion import Evidence
     from kmex_core.scale.density import DensityMap, PrototypePlaces
     from kmex_core.scale.sweep import ShardedSweep
 
@@ -93,6 +94,26 @@ def _sweep(of: ShardedEmbedding, files: tuple[tuple[str, int], ...]) -> ShardedS
     from kmex_core.scale.sweep import stored_sweep
 
     return stored_sweep(of)
+
+
+def suggestion(of: ShardedEmbedding, prototypes: ShardedSweep) -> Evidence | None:
+    """The evidence for numbers of prototypes in the metric of those that were found; None while there is none."""
+    path = _suggestion_path(of, prototypes)
+    return _suggestion(of, prototypes, path.stat().st_mtime_ns) if path is not None and path.is_file() else None
+
+
+@lru_cache(maxsize=HELD)
+def _suggestion_path(of: ShardedEmbedding, prototypes: ShardedSweep) -> Path | None:
+    from kmex_core.scale.suggestion import suggestion_path
+
+    return None if prototypes.space is None else suggestion_path(of, prototypes.space)
+
+
+@lru_cache(maxsize=HELD)
+def _suggestion(of: ShardedEmbedding, prototypes: ShardedSweep, changed: int) -> Evidence | None:
+    from kmex_core.scale.suggestion import stored_suggestion
+
+    return None if prototypes.space is None else stored_suggestion(of, prototypes.space)
 
 
 def places(of: ShardedEmbedding, prototypes: ShardedSweep) -> PrototypePlaces | None:

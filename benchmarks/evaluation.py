@@ -47,7 +47,7 @@ def measure() -> list[dict[str, Any]]:
     return [
         *rows,
         {"what": what, "median": round(seconds, 1), "runs": 1, "unit": "s"},
-        {"what": f"{what}: images per second", "median": round(IMAGES / seconds, 2), "unit": "1/s"},
+        {"what": f"{what}: rate", "median": round(IMAGES / seconds, 2), "unit": "images/s"},
         {"what": f"{what}: memory that {FEW} images did not need", "median": round(grown, 1), "unit": "MiB"},
     ]
 

@@ -76,7 +76,7 @@ def _rows(name: str, kmex: KMEx, image: Tensor) -> list[dict[str, Any]]:
         before = time.process_time()
         found = work()
         seconds = time.process_time() - before
-        words = f"{name}: {part} ({passes.forwards} images forwards, {passes.backwards} backwards)"
+        words = f"{name}: {part} (passes of images: {passes.forwards} forwards, {passes.backwards} backwards)"
         rows.append({"what": words, "median": round(seconds, 2), "unit": "s of a core"})
         return found
 

@@ -1,4 +1,4 @@
-"""How costs grow, from what `scale` measured: fitted exponents, docs/scale.md, and what 100 million images need."""
+"""How costs grow, from what `scale` measured: fitted exponents and lines, docs/scale.md, and what many images need."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ AXES = {
     "k": "prototypes per class",
     "classes": "classes, of as many images in all",
 }
+DOMINANT = 0.5  # share of the smallest size's cost, above which fixed costs are told from those of the images
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -47,7 +48,7 @@ def fitted(x: Sequence[float], y: Sequence[float]) -> Law:
     Raises:
         ValueError: for other points.
     """
-    if len(x) != len(y) or len(set(x)) < 2 or min(*x, *y) <= 0:
+    if not _is_drawn(x, y) or min(y) <= 0:
         raise ValueError(f"expected at least two points above 0 at different x, got {list(x)}, {list(y)}")
     across, up = np.log(x), np.log(y)
     centred = across - across.mean()
@@ -56,6 +57,52 @@ def fitted(x: Sequence[float], y: Sequence[float]) -> Law:
     left = up - offset - slope * across
     error = math.sqrt(float(left @ left) / (len(x) - 2) / float(centred @ centred)) if len(x) > 2 else None
     return Law(math.exp(offset), slope, error)
+
+
+def _is_drawn(x: Sequence[float], y: Sequence[float]) -> bool:
+    """Whether points have a line: at least two, at different x above 0."""
+    return len(x) == len(y) and len(set(x)) > 1 and min(x) > 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line y = fixed + each · x.
+
+    Attributes:
+        fixed: what does not depend on x, at least 0.
+        each: for each unit of x, at least 0.
+    """
+
+    fixed: float
+    each: float
+
+    def at(self, x: float) -> float:
+        """The value at x."""
+        return self.fixed + self.each * x
+
+
+def straight(x: Sequence[float], y: Sequence[float]) -> Line:
+    """The line through points by least squares, among those that neither begin below 0 nor fall.
+
+    Args:
+        x: above 0, at least two, not all equal.
+        y: as many, at least 0.
+
+    Raises:
+        ValueError: for other points.
+    """
+    if not _is_drawn(x, y) or min(y) < 0:
+        raise ValueError(f"expected at least two points from 0 on at different x above 0, got {list(x)}, {list(y)}")
+    across, up = np.asarray(x, float), np.asarray(y, float)
+    centred = across - across.mean()
+    each = float(centred @ up / (centred @ centred))
+    fixed = float(up.mean() - each * across.mean())
+    # a bound that is crossed is reached by the best line within both
+    if each < 0:
+        return Line(float(up.mean()), 0.0)
+    if fixed < 0:
+        return Line(0.0, float(across @ up / (across @ across)))
+    return Line(fixed, each)
 
 
 def page(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
@@ -88,8 +135,23 @@ def _series(rows: Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     return series
 
 
-def _points(rows: Rows) -> tuple[list[float], list[float]]:
-    return [float(row["at"]) for row in rows], [float(row["median"]) for row in rows]
+def _points(rows: Rows, of: str = "median", at: str = "at") -> tuple[list[float], list[float]]:
+    return [float(row[at]) for row in rows], [float(row[of]) for row in rows]
+
+
+def cost(of: Rows, what: str) -> Line:
+    """What a step costs for so many images: in proportion to the largest size that was measured, or by a straight line
+    through all sizes, where its fixed part is most of what the smallest cost.
+
+    Args:
+        of: the step's rows along its images.
+        what: "median" for seconds, "processor" for those of all cores.
+    """
+    x, y = _points(of, what)
+    row = _largest(of)
+    if _is_drawn(x, y) and (line := straight(x, y)).each > 0 and line.fixed > DOMINANT * y[x.index(min(x))]:
+        return line
+    return Line(0.0, row[what] / row["at"])
 
 
 def _introduction(machine: Mapping[str, Any]) -> str:
@@ -110,16 +172,20 @@ def _largest(of: Rows) -> Mapping[str, Any]:
 def _costs(series: Series) -> str:
     lines = [
         "## Cost per million images\n",
-        "From the largest size that was measured, in proportion. Core hours are what all cores together were busy.\n",
-        "| step | measured | per million images ↓ | core hours per million ↓ |",
-        "| --- | --- | --- | --- |",
+        "In proportion to the largest size that was measured. Where most of the time at the smallest size does not "
+        "depend on the number of images, a straight line through all sizes tells *fixed* costs from those *for each "
+        "image*. Core hours are what all cores together were busy.\n",
+        "| step | measured | fixed ↓ | for each image ↓ | per million images ↓ | core hours per million ↓ |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for (step, axis), of in series.items():
         if axis == "images":
             row = _largest(of)
-            each, busy = row["median"] / row["at"], row["processor"] / row["at"]
+            seconds, busy = cost(of, "median"), cost(of, "processor")
             measured = f"{number(row['at'])} images in {number(row['median'])} s"
-            cells = [_described(step, row), measured, _duration(each * 1e6), number(busy * 1e6 / 3600)]
+            parts = [f"{number(seconds.fixed)} s" if seconds.fixed else "–", _small(seconds.each)]
+            million = [_duration(seconds.at(1e6)), number(busy.at(1e6) / 3600)]
+            cells = [_described(step, row), measured, *parts, *million]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -250,22 +316,21 @@ def _with_memory(rows: Rows) -> list[str]:
     return list(dict.fromkeys(row["memory of"] for row in rows if "memory of" in row))
 
 
-def memory_law(step: str, rows: Rows) -> tuple[float, float]:
-    """Peak memory as a line through two sizes: MB for each million images, and MB that do not depend on them."""
-    few, many = sorted((row for row in rows if row.get("memory of") == step), key=lambda row: int(row["images"]))[:2]
-    slope = max(0.0, (many["median"] - few["median"]) / (many["images"] - few["images"]))
-    return slope * 1e6, max(0.0, many["median"] - slope * many["images"])
+def memory_line(step: str, rows: Rows) -> Line:
+    """Peak memory in MB beside the number of images, as a straight line through all sizes; in proportion for one."""
+    x, y = _points([row for row in rows if row.get("memory of") == step], at="images")
+    return straight(x, y) if _is_drawn(x, y) else Line(0.0, y[0] / x[0])
 
 
 def _memory_words(step: str, rows: Rows) -> str:
-    each, fixed = memory_law(step, rows)
+    line = memory_line(step, rows)
     of = [row for row in rows if row.get("memory of") == step]
     measured = ", ".join(f"{number(row['median'])} MB at {number(row['images'])} images" for row in of)
-    line = f"{number(each)} MB for each million images and {number(fixed)} MB whatever their number"
+    words = f"{number(line.fixed)} MB whatever their number and {number(line.each * 1e6)} MB for each million images"
     if of[0]["in parts"]:
-        return f"Memory, {step}: {measured}; that is {line}."
+        return f"Memory, {step}: {measured}; that is {words}."
     held = f"{of[0]['dimensions']} dimensions × 4 bytes, {number(of[0]['dimensions'] * 4)} MB for each million images"
-    return f"Memory, {step} in one process: the embedding ({held}), and beside it {measured}; that is {line}."
+    return f"Memory, {step} in one process: the embedding ({held}), and beside it {measured}; that is {words}."
 
 
 # ---- what very many images need -------------------------------------------------------------------------------------
@@ -275,9 +340,10 @@ def _many(series: Series, rows: Rows) -> str:
     largest = max(float(row["at"]) for (_, axis), of in series.items() if axis == "images" for row in of)
     lines = [
         f"## What {MANY:,} images need\n",
-        f"Computed from the measurements above, in proportion to the images. The largest size that was measured is "
-        f"{number(largest)} images, so this is an extrapolation by a factor of {number(MANY / largest)}; it leaves out "
-        "what only such sizes show: slow disks, lost workers, traffic between machines.\n",
+        "Computed from the measurements above: time as in the first table, memory by a straight line through all "
+        f"sizes. The largest size that was measured is {number(largest)} images, so this is an extrapolation by a "
+        f"factor of {number(MANY / largest)}; it leaves out what only such sizes show: slow disks, lost workers, "
+        "traffic between machines.\n",
         "| | how it is computed | need ↓ |",
         "| --- | --- | --- |",
         *(f"| {' | '.join(cells)} |" for cells in _needs(series, rows)),
@@ -297,17 +363,18 @@ def _needs(series: Series, rows: Rows) -> Iterator[tuple[str, str, str]]:
         yield "embedding, in parts on disk", derived, f"{number(MANY * row['median'] / 1e9)} GB"
     for (step, axis), of in series.items():
         if axis == "images":
-            row = _largest(of)
-            each = row["processor"] / row["at"]
-            derived = f"{many} × {_small(each)} of a core for each image"
-            yield _described(step, row), derived, f"{number(MANY * each / 3600)} core hours"
+            busy = cost(of, "processor")
+            fixed = f"{number(busy.fixed)} s + " if busy.fixed else ""
+            derived = f"{fixed}{many} × {_small(busy.each)} of a core for each image"
+            yield _described(step, _largest(of)), derived, f"{number(busy.at(MANY) / 3600)} core hours"
     for step in _with_memory(rows):
         if not next(row["in parts"] for row in rows if row.get("memory of") == step):
-            slope, fixed = memory_law(step, rows)
+            line = memory_line(step, rows)
             derived = (
-                f"{number(raw / 1e9)} GB for the embedding + {MANY // 10**6} × {number(slope)} MB + {number(fixed)} MB"
+                f"{number(raw / 1e9)} GB for the embedding + {number(line.fixed)} MB + {many} × "
+                f"{number(line.each * 1e6)} bytes for each image"
             )
-            total = raw / 1e6 + MANY / 1e6 * slope + fixed
+            total = raw / 1e6 + line.at(MANY)
             yield f"memory of {step} in one process", derived, f"{number(total / 1e3)} GB"
     yield from _memory_in_parts(series, rows, dimensions)
 

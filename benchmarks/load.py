@@ -174,5 +174,5 @@ def measure(count: int = SESSIONS, seconds: float = SECONDS) -> list[dict[str, A
         one,
         row | {"what": f"{what}: half wait at most", "median": round(float(np.quantile(waited, 0.5)), 3)},
         row | {"what": f"{what}: 95% wait at most", "median": round(float(np.quantile(waited, 0.95)), 3), "target": 8},
-        {"what": f"{what}: wrong answers", "median": 0, "runs": len(together), "unit": ""},
+        {"what": f"{what}: wrong answers", "median": 0, "runs": len(together), "unit": "", "better": "lower"},
     ]

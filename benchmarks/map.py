@@ -94,6 +94,7 @@ def explore(page: Page, address: str, classes: int, limit: float = 0.05) -> list
         limit: seconds that a step may take.
     """
     page.goto(address)
+    page.locator(".kx-timeline").hover()  # then numbers that were not converted come ahead, too
     page.wait_for_function(f"document.querySelectorAll('.kx-timeline .kx-ready').length === {REACH}", timeout=WAIT)
     box = page.locator(".kx-timeline-scale").bounding_box()
     assert box is not None

@@ -105,7 +105,7 @@ MORE = (
     Part("load", "Many people at once", "Sessions that ask for explanations without a pause.", 2),
     Part("edits", "Edits of prototypes", "What the server answers, and from the click to the scores on Explore.", 9),
     Part("board", "A dropped photo", "From the drop to the board, its maps and their verdicts.", 7),
-    Part("explain", "An explanation in parts", "Passes through the network and seconds of a core.", 4),
+    Part("explain", "An explanation in parts", "Passes of images through the network, and processor time.", 4),
     Part(
         "large",
         "Sharded embeddings in the dashboard",

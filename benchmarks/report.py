@@ -5,6 +5,7 @@ Every sentence about who is faster is computed from the quartiles of the ratios,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,32 @@ from kmex_core.base.files import write_bytes
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 IMAGES = "images/benchmarks"
 Rows = Sequence[Mapping[str, Any]]
-LOWER, HIGHER = ("s", "ms", "s CPU", "s of a core", "MB", "MiB", "GB"), ("images/s", "1/s", "maps/s", "×", "frames/s")
+# of units whose direction is always the same; "%" is above the best of a run, "of 20" how many of 20 were found
+LOWER = ("s", "ms", "s CPU", "s of a core", "MB", "MiB", "GB", "%")
+HIGHER = ("images/s", "maps/s", "×", "frames/s", "of [0-9]+")
+SHOWN = dict.fromkeys(("s CPU", "s of a core"), "s of processor time")
+NAMES = ("kmex", "streamlit")  # as they are where a sentence begins
 QUALITY = ("baselines", "metrics")  # docs/results.md has these
 INTRODUCTION = f"""# Benchmarks
 
-`make bench` writes this page from its results, in `benchmarks/results/`; do not edit it. It measures each step beside
-what people would use instead, in at most {MOST} minutes on two quiet cores; `python -m benchmarks NAME report`
-measures one part anew.
+The steps of KMEx Explorer, beside what people would use instead. `make bench` measures them in at most {MOST} minutes
+on two quiet cores, keeps the results in `benchmarks/results/`, and writes this page from them: do not edit it.
+`python -m benchmarks NAME report` measures one part anew. How costs grow with the data is in [Scale](scale.md).
 
-- Alternatives run in turn, each in a process of its own, one after the other in every round. The first round warms up
-  and is not counted, unless it takes ten seconds. Each number is the median over the rounds, with its quartiles in
-  brackets.
+How to read the tables:
+
+- ↓ means that lower is better, ↑ that higher is.
+- Where there are alternatives, they run in turn, each in a process of its own, one after the other in every round. The
+  first round warms up and is not counted, unless it takes ten seconds. Each number is the median over the rounds, with
+  its quartiles in brackets. KMEx Explorer is in bold.
 - *Time beside ours* is an alternative's time over ours in the same round: 2× takes twice as long. Where both quartiles
   are above 1, we are called faster than the alternative; where both are below 1, slower; otherwise, and with fewer than
   {FEWEST} rounds, the two are not told apart.
-- What has no alternative is the median of its runs, with its quartiles, the 95th percentile or the worst in brackets.
-- Memory is the most that the first round took beyond the program and the data, in MB (10⁶ bytes).
-- ↓: lower is better, ↑: higher is better.
+- *Processor time* is what all cores together were busy. *Memory* is the most that the first round took beyond the
+  program and the data, in MB (10⁶ bytes). *Inertia*, where k-means is compared, is the sum of the squared distances to
+  the nearest centre.
+- Where there is no alternative, a number is the median of its runs; in brackets are its quartiles, what 95% of the runs
+  stayed within, or the worst run. *Target* is what we want to reach.
 """
 
 
@@ -61,7 +71,8 @@ def page(results: Mapping[str, dict[str, Any] | None], gpus: Sequence[dict[str, 
     pictures: dict[str, str] = {}
     parts = [part for part in (*BENCH, *MORE) if part.name not in (*QUALITY, "scale")]
     measured = [(part, found) for part in parts if (found := results.get(part.name))]
-    text = [INTRODUCTION, _machines([found["machine"] for _, found in measured])]
+    machines = [found["machine"] for found in [*(found for _, found in measured), *gpus]]
+    text = [INTRODUCTION, _machines(machines)]
     for part, found in measured:
         text.append(_section(part, part.title, found, pictures))
     for at, found in enumerate(gpus):
@@ -98,18 +109,27 @@ def judged(row: Mapping[str, Any]) -> str:
 
 
 def _machines(machines: Sequence[Mapping[str, Any]]) -> str:
-    """One line for each machine and set of versions that results are of, the latest first."""
-    seen: dict[str, str] = {}
+    """One line for each machine that results are of, the latest first, with all versions; two where these differ."""
+    seen: list[tuple[str, str, dict[str, str]]] = []
     for machine in sorted(machines, key=lambda each: str(each.get("date")), reverse=True):
-        seen.setdefault(_machine(machine), str(machine.get("date")))
-    lines = "\n".join(f"- {date}: {words}" for words, date in seen.items())
-    return f"Machines and versions:\n\n{lines}\n"
+        hardware, versions = _hardware(machine), dict(machine.get("versions", {}))
+        for _, other, known in seen:
+            if other == hardware and all(known.get(name, found) == found for name, found in versions.items()):
+                known |= versions
+                break
+        else:
+            seen.append((str(machine.get("date")), hardware, versions))
+    lines = []
+    for date, hardware, versions in seen:
+        packages = ", ".join(f"{name} {found}" for name, found in versions.items())
+        lines.append(f"- {date}: {'; '.join(filter(None, [hardware, packages]))}")
+    return "\n".join(["Machines and versions:\n", *lines]) + "\n"
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number_}" for name, number_ in machine.get("versions", {}).items())
-    hardware = f"{machine.get('cores')} cores ({machine.get('processor')}), memory {machine.get('memory', 'unknown')}"
-    return f"{hardware}, {machine.get('system')}; {versions}"
+def _hardware(machine: Mapping[str, Any]) -> str:
+    cores = f"{machine.get('cores')} cores"
+    parts = [machine.get("device"), f"{cores} ({machine['processor']})" if "processor" in machine else cores]
+    return ", ".join(filter(None, [*parts, f"memory {machine.get('memory', 'unknown')}", machine.get("system")]))
 
 
 def _section(part: Part, title: str, found: Mapping[str, Any], pictures: dict[str, str], name: str = "") -> str:
@@ -135,7 +155,10 @@ def _section(part: Part, title: str, found: Mapping[str, Any], pictures: dict[st
 
 
 def _capital(words: str) -> str:
-    return words if words.startswith("k-means") else words[:1].upper() + words[1:]
+    """Words as the beginning of a sentence; names of programs and networks stay as they are."""
+    first = re.match(r"[\w-]*", words)
+    is_word = first is not None and first[0].isalpha() and first[0] not in NAMES
+    return words[:1].upper() + words[1:] if is_word else words
 
 
 def _alt(title: str, rows: Rows) -> str:
@@ -172,64 +195,87 @@ def _ratio(row: Mapping[str, Any]) -> str:
     return f"{times(row['ratio'])}×, {times(low)} to {times(high)}"
 
 
-def _arrow(row: Mapping[str, Any]) -> str:
-    better = row.get("better", "lower" if row["unit"] in LOWER else "higher" if row["unit"] in HIGHER else "")
-    return {"lower": " ↓", "higher": " ↑"}.get(better, "")
+def _better(row: Mapping[str, Any]) -> str:
+    """Which direction is better: "lower", "higher", or "" where that is not known."""
+    if "better" in row:
+        return str(row["better"])
+    fits = {"lower": LOWER, "higher": HIGHER}
+    return next((way for way, units in fits.items() if any(re.fullmatch(unit, row["unit"]) for unit in units)), "")
 
 
-def _value(row: Mapping[str, Any]) -> str:
-    if row["median"] is None:
-        return "–"
-    spread = ""
+def _unit(row: Mapping[str, Any]) -> str:
+    """The unit with its direction."""
+    unit, arrow = SHOWN.get(row["unit"], row["unit"]), {"lower": "↓", "higher": "↑"}.get(_better(row), "")
+    return " ".join(filter(None, [unit, arrow]))
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    """What is beside a median, in brackets; "" for a single run."""
     if "quartiles" in row:
         low, high = row["quartiles"]
-        spread = f" ({number(low)} to {number(high)})"
-    else:
-        spread = "".join(f" ({name} {number(row[key])})" for key, name in _ENDS.items() if key in row)
-    return number(row["median"]) + spread
+        return f" ({number(low)} to {number(high)})"
+    ends = [f"{name} {number(row[key])}" for key, name in _ENDS.items() if key in row]
+    return f" ({', '.join(ends)})" if ends and row.get("runs") != 1 else ""
 
 
 _ENDS = {"p95": "95%:", "worst": "worst:"}
 
 
+def _optional(rows: Rows, head: str, key: str) -> list[str]:
+    """A column's head, if any of the rows has a value for it."""
+    return [head] if any(key in row for row in rows) else []
+
+
+def _table(heads: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
+    """Lines by the heads of their cells, "–" where one is missing."""
+    rows = [[line.get(head, "–") for head in heads] for line in lines]
+    cells = [list(heads), ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
+
+
 def _step_table(rows: Rows) -> str:
-    unit = f"{rows[0]['unit']}{_arrow(rows[0])}"
     also = list(dict.fromkeys(name for row in rows for name in row.get("also", {})))
-    heads = ["", f"{unit} (quartiles)", "rounds", "seconds of all cores ↓", "memory, MB ↓", "time beside ours", *also]
-    heads += ["target"] if any("target" in row for row in rows) else []
-    lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
+    value = f"{'time, ' * (rows[0]['unit'] == 's')}{_unit(rows[0])}"
+    value += " (quartiles)" * any("quartiles" in row for row in rows)
+    heads = ["", value, "rounds", *_optional(rows, PROCESSOR, "processor"), *_optional(rows, MEMORY, "memory")]
+    heads += [*_optional(rows, BESIDE, "ratio"), *also, *_optional(rows, "target", "target")]
+    lines = []
     for row in rows:
-        beside = "1" if row.get("ours") else _ratio(row).replace(", ", " (") + ")" if "ratio" in row else "–"
-        cells = [
-            f"**{row['who']}**" if row.get("ours") else row["who"],
-            _value(row),
-            str(row.get("runs", 1)),
-            number(row["processor"]) if "processor" in row else "–",
-            number(row["memory"]) if "memory" in row else "–",
-            beside,
-            *(number(row["also"][name]) if name in row.get("also", {}) else "–" for name in also),
-            *([_target(row, f" {row['unit']}")] if "target" in heads else []),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        line = {
+            "": f"**{row['who']}**" if row.get("ours") else row["who"],
+            value: number(row["median"]) + _spread(row),
+            "rounds": str(row.get("runs", 1)),
+            **{name: number(found) for name, found in row.get("also", {}).items()},
+            **_measured(row),
+        }
+        if row.get("ours") or "ratio" in row:
+            line[BESIDE] = "1" if row.get("ours") else _ratio(row).replace(", ", " (") + ")"
+        lines.append(line)
+    return _table(heads, lines)
 
 
 def _plain_table(rows: Rows) -> str:
-    heads = ["", "median (spread)", "runs", "target"] + ["memory, MB ↓"] * any("memory" in row for row in rows)
-    lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
+    heads = ["", "median (spread)", *_optional(rows, "runs", "runs"), *_optional(rows, "target", "target")]
+    heads += _optional(rows, MEMORY, "memory")
+    lines = []
     for row in rows:
-        unit = f" {row['unit']}" if row["unit"] else ""
-        value, runs = f"{_value(row)}{unit}{_arrow(row)}", str(row.get("runs", "–"))
-        cells = [_capital(row["what"]), value, runs, _target(row, unit)]
-        if len(heads) > len(cells):
-            cells.append(number(row["memory"]) if "memory" in row else "–")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        value = "–" if row["median"] is None else f"{number(row['median'])} {_unit(row)}".strip().replace(" %", "%")
+        line = {"": _capital(row["what"]), "median (spread)": value + _spread(row), **_measured(row)}
+        lines.append(line | ({"runs": str(row["runs"])} if "runs" in row else {}))
+    return _table(heads, lines)
 
 
-def _target(row: Mapping[str, Any], unit: str) -> str:
-    if "target" not in row:
-        return "–"
-    higher = row.get("better") == "higher" or row["unit"] in HIGHER
+PROCESSOR, MEMORY, BESIDE = "processor time, s ↓", "memory, MB ↓", "time beside ours ↓"
+
+
+def _measured(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells that both kinds of tables have."""
+    cells = {PROCESSOR: "processor", MEMORY: "memory"}
+    found = {head: number(row[key]) for head, key in cells.items() if key in row}
+    return found | ({"target": _target(row)} if "target" in row else {})
+
+
+def _target(row: Mapping[str, Any]) -> str:
+    higher, unit = _better(row) == "higher", f" {SHOWN.get(row['unit'], row['unit'])}" if row["unit"] else ""
     met = row["median"] >= row["target"] if higher else row["median"] <= row["target"]
     return f"{'≥' if higher else '≤'} {number(row['target'])}{unit}: {'met' if met else 'missed'}"

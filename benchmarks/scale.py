@@ -228,9 +228,12 @@ STEPS: dict[str, tuple[Callable[[Size], Work], tuple[str, ...]]] = {
 
 
 def _memory(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Peak memory beyond the embedding, at two sizes: what grows with the images, and what does not."""
+    """Peak memory beyond the embedding, at several sizes: what grows with the images, and what does not.
+
+    Buffers that are used again are full at the largest.
+    """
     for step in ("conversion", "sweep", "evaluation"):
-        for images in (plan.base.images // 2, plan.base.images):
+        for images in (plan.base.images // 2, plan.base.images, 4 * plan.base.images):
             size = replace(plan.base, images=images)
             prepare, _ = STEPS[step]
             yield _memory_row(step, size, memory(partial(_warmed, prepare, size)), in_parts=False)

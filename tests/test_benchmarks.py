@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import torch
 
@@ -146,13 +147,43 @@ def test_the_page_has_the_figures_that_it_names_and_only_computed_claims() -> No
     assert text.count("KMEx Explorer is faster than") == 1
     assert "## On a GPU: A card" in text
     assert "in 1.5 minutes" in text
-    assert "| A page | 0.4 (95%: 0.6) s ↓ | 3 | ≤ 0.3 s: missed |" in text
+    assert "| A page | 0.4 s ↓ (95%: 0.6) | 3 | ≤ 0.3 s: missed |" in text
     assert "| Frames | 30 frames/s ↑ | – | ≥ 20 frames/s: met |" in text
     assert "Not measured yet: " in text
     assert set(pictures) == {f"images/benchmarks/{name}.svg" for name in ("rivals", "pages", "gpu-0")}
     for path, picture in pictures.items():
         assert f"]({path})" in text
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_a_table_has_directions_and_units_and_no_column_without_values() -> None:
+    quick = {"median": 0.26, "p95": 0.26, "worst": 0.26, "runs": 1, "unit": "s"}
+    plain = [
+        {"what": "resnet18: groups found", "median": 18.6, "unit": "of 20"},
+        {"what": "its inertia", "median": 0.5, "unit": "%"},
+        {"what": "maps", "median": 6.5, "unit": "s of a core"},
+        {"what": "kmex --help", **quick},
+        {"what": "an upload", **quick, "runs": 20, "worst": 0.4},
+        {"what": "answers", "median": 3.0, "unit": ""},
+    ]
+    rates = compared("rates", {"ours": Taken([1.0] * 3), "theirs": Taken([2.0] * 3)}, "ours", 10, "images/s")
+    found: dict[str, dict[str, Any] | None] = {"extraction": {"machine": MACHINE, "rows": [*rates, *plain]}}
+    found["rivals"] = {"machine": MACHINE | {"versions": {"torch": "1", "faiss": "2"}}, "rows": step_rows(b=[2.0] * 3)}
+    text, _ = report.page(found, [{"machine": MACHINE | {"versions": {"torch": "3"}}, "rows": plain}])
+    for line in (
+        "| resnet18: groups found | 18.6 of 20 ↑ | – |",
+        "| Its inertia | 0.5% ↓ | – |",
+        "| Maps | 6.5 s of processor time ↓ | – |",
+        "| kmex --help | 0.26 s ↓ | 1 |",
+        "| An upload | 0.26 s ↓ (95%: 0.26, worst: 0.4) | 20 |",
+        "| Answers | 3 | – |",
+        "|  | images/s ↑ (quartiles) | rounds | time beside ours ↓ |",
+        "|  | time, s ↓ (quartiles) | rounds | processor time, s ↓ | memory, MB ↓ | time beside ours ↓ |",
+    ):
+        assert f"{line}\n" in text, line
+    # of one machine, versions are joined as long as none is another
+    assert text.count("2 cores (x), memory unknown, Linux; torch 1, faiss 2\n") == 1
+    assert text.count("; torch 3\n") == 1
 
 
 def test_hostile_names_stay_text_in_figures() -> None:
@@ -227,6 +258,42 @@ def test_points_without_a_law_are_refused(x: list[float], y: list[float]) -> Non
         growth.fitted(x, y)
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1, 2, 4, 8], [5.0, 5.5, 6.1, 8.2]),
+        ([1, 2, 4, 8], [1.0, 3.0, 9.0, 30.0]),  # a line from below 0
+        ([3, 1, 2], [1.0, 3.0, 2.5]),  # a falling one
+        ([10, 20], [0.0, 0.0]),
+    ],
+)
+def test_the_line_is_the_best_that_neither_begins_below_0_nor_falls(x: list[float], y: list[float]) -> None:
+    (fixed, each), _ = scipy.optimize.nnls(np.column_stack([np.ones(len(x)), x]), np.array(y))
+    line = growth.straight(x, y)
+    assert (line.fixed, line.each) == pytest.approx((fixed, each), abs=1e-9)
+    assert line.at(3) == pytest.approx(fixed + 3 * each)
+
+
+@pytest.mark.parametrize(("x", "y"), [([1], [1]), ([2, 2], [1, 3]), ([1, 2], [-1, 3]), ([0, 2], [1, 3]), ([1], [])])
+def test_points_without_a_line_are_refused(x: list[float], y: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least two points"):
+        growth.straight(x, y)
+
+
+def test_costs_are_in_proportion_unless_fixed_ones_dominate_the_smallest_size() -> None:
+    def rows(fixed: float, each: float) -> list[dict[str, Any]]:
+        return [scale_row("x", "images", images, fixed + each * images) for images in (1000, 2000, 4000)]
+
+    mostly_fixed, hardly = growth.cost(rows(3, 1e-3), "median"), growth.cost(rows(0.4, 1e-3), "median")
+    assert (mostly_fixed.fixed, mostly_fixed.each) == pytest.approx((3, 1e-3))
+    assert (hardly.fixed, hardly.each) == pytest.approx((0, 4.4 / 4000))
+    assert growth.cost(rows(3, 1e-3), "processor").fixed == pytest.approx(6)  # twice the seconds, see `scale_row`
+    for without_a_line in (rows(3, -1e-4), rows(3, 1e-3)[:1]):
+        (*_, largest) = without_a_line
+        found = growth.cost(without_a_line, "median")
+        assert (found.fixed, found.each) == pytest.approx((0, largest["median"] / largest["at"]))
+
+
 def scale_row(step: str, axis: str, at: int, seconds: float, **more: Any) -> dict[str, Any]:
     size = {"images": 1000, "dimensions": 512, "k": 20, "classes": 10, "processor": 2 * seconds, "runs": 3, "unit": "s"}
     return {"what": step, "cost": step, "axis": axis, "at": at, "median": seconds, **size, **more}
@@ -236,10 +303,11 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
     memory = {"dimensions": 512, "unit": "MB", "runs": 1}
     rows = [
         *(scale_row("sweep", "images", images, images / 1e4) for images in (1000, 2000, 4000)),
+        *(scale_row("evaluation", "images", images, 2 + images / 1e4) for images in (1000, 2000, 4000)),
         scale_row("sweep in parts, by coresets", "images", 4000, 1.0, loss=0.0123),
         *(
             {"memory of": "sweep", "in parts": False, "images": n, "median": 10 + n / 100, **memory}
-            for n in (1000, 2000)
+            for n in (1000, 2000, 4000)
         ),
         *(
             {"memory of": "sweep in parts, by coresets", "in parts": True, "images": n, "median": 90.0, **memory}
@@ -249,7 +317,8 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
     ]
     text, pictures = growth.page({"machine": MACHINE, "rows": rows})
     for cell in (
-        "| sweep (512 dimensions, k = 1 to 20, 10 classes) | 4,000 images in 0.4 s | 100 s | 0.0556 |",
+        "| sweep (512 dimensions, k = 1 to 20, 10 classes) | 4,000 images in 0.4 s | – | 100 µs | 100 s | 0.0556 |",
+        "| evaluation (512 dimensions, k = 20, 10 classes) | 4,000 images in 2.4 s | 2 s | 100 µs | 102 s | 0.0567 |",
         "| sweep | 1.00 ± 0.00 (1,000 to 4,000) | – | – | – |",
         "exponent 1.00 from 1,000 to 2,000 images, 1.00 from 2,000 to 4,000 images",
         "the inertia was 1.23% larger",
@@ -257,7 +326,9 @@ def test_what_many_images_need_is_computed_from_what_was_measured() -> None:
         "| embedding, as numbers | 100,000,000 × 512 dimensions × 4 bytes | 205 GB |",
         "| 100,000,000 × 1,500 bytes for each row of 512 dimensions | 150 GB |",
         "| 100,000,000 × 200 µs of a core for each image | 5.56 core hours |",
-        "| 205 GB for the embedding + 100 × 10,000 MB + 10 MB | 1,205 GB |",
+        "| 4 s + 100,000,000 × 200 µs of a core for each image | 5.56 core hours |",
+        "| 205 GB for the embedding + 10 MB + 100,000,000 × 10,000 bytes for each image | 1,205 GB |",
+        "that is 10 MB whatever their number and 10,000 MB for each million images.",
         "| as measured at 2,000 images: that of a coreset and a part of the rows | 0.09 GB |",
     ):
         assert cell in text, cell

@@ -12,6 +12,10 @@ from kmex_core.scale.sweep import ShardedSweep
 from kmex_core.scale.tiles import TileMap
 
 LARGEST_CLASS = "Always the largest class"  # what a rule without a network would predict
+NO_SUGGESTION = (
+    "These prototypes have no suggested number yet: run the same `sweep` command again, which keeps what is there and "
+    "adds one."
+)
 
 
 def size(embedding: ShardedEmbedding, disk: int, right: float | None) -> str:

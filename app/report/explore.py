@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from app import claims
+from app.claims.suggestion import suggested
 from app.report.data import Results
 from app.report.markup import Child, tag
 from app.report.pictures import Thumbnails
@@ -24,7 +25,7 @@ from app.workspace.prototype import details_of
 from app.workspace.sources import source_text
 from app.workspace.timeline import timeline
 from kmex_core.analysis.projection import stratified_sample
-from kmex_core.analysis.suggestion import overall, overall_reason, reason
+from kmex_core.analysis.suggestion import reason
 from kmex_core.analysis.types import Projection
 from kmex_core.base.jsontext import write_json
 from kmex_core.commands.conversion import preparation_job
@@ -107,8 +108,7 @@ def _about_numbers(results: Results) -> list[Child]:
     content: list[Child] = [paragraph(claims.predictions_over_k(several, chosen))]
     if evidence is None:
         return content
-    k = overall(evidence)
-    words = f"**Suggested: {k} prototype{'s' if k != 1 else ''} per class.** {overall_reason(evidence)}"
+    words = suggested(evidence)
     rows = [
         tag("li", tag("strong", name), f": {int(evidence.suggested[label])}. ", reason(evidence, label))
         for label, name in enumerate(results.info.class_names)
@@ -181,6 +181,7 @@ def _given(
         **data,
         "base": "",
         "pictures": "",
+        "unconverted": [],  # all of them are in the file
         "can": {"pictures": False, "edits": False, "open": False},
         "address": dict(NOTHING_CHOSEN),
         "turn": 0,

@@ -82,7 +82,7 @@ def table(head: Iterable[Child], rows: Iterable[Sequence[Child]], caption: Child
         "div",
         tag(
             "table",
-            None if caption is None else tag("caption", caption),
+            None if caption is None else tag("caption", caption, class_="kx-unseen"),
             tag("thead", tag("tr", [tag("th", cell, scope="col") for cell in head])),
             tag(
                 "tbody",

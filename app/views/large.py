@@ -8,7 +8,7 @@ from app import sharded
 from app.components.large.choice import choose_embedding, show_summary
 from app.components.large.density import choose_classes, show_map
 from app.components.large.missing import offer_map, offer_sweep
-from app.components.large.sweep import choose_k, show_at_k, show_curves
+from app.components.large.sweep import choose_k, show_at_k, show_curves, show_suggestion
 from app.components.shared.title import show_title
 
 show_title("Large embeddings", of_model=False)
@@ -31,6 +31,7 @@ if sweep is None:
     offer_sweep(embedding)
 else:
     show_at_k(sweep, k)
+    show_suggestion(embedding, sharded.suggestion(embedding, sweep), classes)
 if tiles is None or (sweep is not None and places is None):
     offer_map(embedding, tiles, sweep)
 if tiles is not None or sweep is not None:

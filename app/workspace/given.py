@@ -40,10 +40,12 @@ def given(
         sources: those that can be shown without asking anew.
         timeline: see `workspace.timeline`; None without one.
     """
+    shown = {source_text(source): source for source in [chosen.source, *sources]}
     return {
         "model": model_given(subject, chosen),
         "cloud": cloud_address(subject),
-        "sources": {source_text(source): addresses(subject, source) for source in [chosen.source, *sources]},
+        "sources": {text: addresses(subject, source) for text, source in shown.items()},
+        "unconverted": [text for text, source in shown.items() if not subject.conversion(source).exists()],
         "source": source_text(chosen.source),
         "timeline": timeline,
     }

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kmex_core.prototypes.suggestion import STABLE, Evidence
+from kmex_core.prototypes.suggestion import IMAGES, STABLE, Evidence
 
 
 def overall(evidence: Evidence) -> int:
@@ -52,3 +52,17 @@ def overall_reason(evidence: Evidence) -> str:
     k = overall(evidence)
     about = f"{ones} of {classes} classes show no groups" if ones else "Every class shows groups"
     return f"{about}; the suggestions range from {counts.min()} to {counts.max()}, with a median of {k}."
+
+
+def sampled(counts: np.ndarray) -> str:
+    """Which images the evidence is from, where it is not from all of them; "" otherwise.
+
+    Args:
+        counts: (C,) images of each class.
+    """
+    large, classes = int((counts > IMAGES).sum()), len(counts)
+    if not large:
+        return ""
+    some = "the one class that has more" if large == 1 else f"each of the {large:,} classes that have more"
+    which = "each class" if large == classes else some
+    return f"The evidence is from a random sample of {IMAGES:,} images of {which}."

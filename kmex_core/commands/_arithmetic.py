@@ -1,13 +1,17 @@
-"""Options of commands that compute embeddings: the precision, and compilation."""
+"""What commands that compute embeddings share: the options for precision and compilation, and what these changed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.networks.arithmetic import FLOAT32, MIXED, PRECISIONS, Arithmetic
+
+if TYPE_CHECKING:
+    from kmex_core.stages.arithmetic_change import ArithmeticChange
 
 Precision = Annotated[
     str,
@@ -45,3 +49,8 @@ def arithmetic_of(precision: str, compiled: bool, mixed: bool) -> Arithmetic:
     if mixed and precision != FLOAT32:
         raise InputError(f"--mixed-precision and --precision {precision} exclude each other: give one of them.")
     return Arithmetic(MIXED if mixed else precision, compiled)
+
+
+def change_field(change: ArithmeticChange | None) -> dict[str, Any]:
+    """The field `arithmetic` of an answer: what other arithmetic changed; no field where the usual one computed."""
+    return {} if change is None else {"arithmetic": dataclasses.asdict(change)}

@@ -13,8 +13,10 @@ import typer
 from kmex_core.base.errors import InputError
 from kmex_core.base.jsontext import plain
 from kmex_core.commands._shared import Bar, about, embedding_folder
+from kmex_core.commands._suggestion import suggestion_answer
 
 if TYPE_CHECKING:
+    from kmex_core.base.progress import Progress
     from kmex_core.prototypes.metric import EmbeddingMetric
     from kmex_core.scale.engine import Engine
     from kmex_core.scale.sharded import ShardedEmbedding
@@ -226,6 +228,7 @@ def figures_of_folder(
     engine: str,
     address: str,
     bar: Bar,
+    suggest: bool = False,
 ) -> dict[str, Any]:
     """The answer of `sweep` about the embeddings of a folder.
 
@@ -234,13 +237,23 @@ def figures_of_folder(
         numbers: of clusters that are found.
         ks: those of them to answer with.
         bar: called after each task.
+        suggest: whether to suggest numbers of prototypes as well.
     """
     from kmex_core.scale.sweep import sharded_sweep
 
     with connected(engine, address) as used:
         rows, other, fitted = rows_of_folder(embeddings, held_out, metric, used, bar)
         sweeps = [sharded_sweep(rows, fitted, numbers, seed, used, used.memory, other, bar) for seed in seeds]
-    return {"rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | about_sharded(rows, sweeps[0])
+        suggested = _suggested(rows, sweeps[0], used, bar) if suggest else {}
+    return {"rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | suggested | about_sharded(rows, sweeps[0])
+
+
+def _suggested(rows: ShardedEmbedding, sweep: ShardedSweep, engine: Engine, progress: Progress) -> dict[str, Any]:
+    from kmex_core.scale.suggestion import sharded_suggestion
+
+    assert sweep.space is not None, "kept by this version"
+    evidence = sharded_suggestion(rows, sweep.space, engine, progress)
+    return {"suggested": suggestion_answer(evidence, rows.class_names, rows.counts)}
 
 
 def figures_of_model(
@@ -264,6 +277,8 @@ def figures_of_model(
         sweeps = [
             sharded_sweep(train, fitted, numbers, seed, used.engine, used.memory, test, used.progress) for seed in seeds
         ]
-        answer = {"model": subject.info.name, "rows": sharded_rows(sweeps, ks), "seeds": list(seeds)}
+        suggested = _suggested(train, sweeps[0], used.engine, used.progress)
+        used.suggestion(metric).get()  # for pages and `convert --k auto`
+        answer = {"model": subject.info.name, "rows": sharded_rows(sweeps, ks), "seeds": list(seeds)} | suggested
         of_rows = about_sharded(train, sweeps[0])
         return answer | of_rows | about(used, *of_rows["notes"])

@@ -62,7 +62,7 @@ def folder_figures(
     from kmex_core.scale.figures import Measurement
 
     if k == SUGGESTED:
-        raise InputError("--k auto needs --model: numbers are not suggested for --embeddings. See sweep --embeddings.")
+        raise InputError("--k auto needs --model. `sweep --embeddings` suggests a number for each class.")
     with connected(engine, address) as used:
         rows, other, fitted = rows_of_folder(embeddings, held_out, metric, used, bar)
         numbers, memory = [k] * len(rows.class_names), used.memory

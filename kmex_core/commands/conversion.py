@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from kmex_core.commands._arithmetic import Compiled, MixedPrecision, Precision, arithmetic_of
+from kmex_core.commands._arithmetic import Compiled, MixedPrecision, Precision, arithmetic_of, change_field
 from kmex_core.commands._engine import (
     Address,
     EngineName,
@@ -112,7 +111,7 @@ def _answer(subject: Subject, source: KMeans, arithmetic: Arithmetic) -> dict[st
         "coverage_radius": summary.coverage_radius,
         "prototypes": len(prototypes),
         **more,
-        **({} if change is None else {"arithmetic": dataclasses.asdict(change)}),
+        **change_field(change),
     } | about(
         subject,
         "" if change is None else change.text,

@@ -65,18 +65,21 @@ def demo(
 
 
 def _large(rows: int, bar: Bar) -> dict[str, Any]:
+    from kmex_core.analysis.suggestion import overall
     from kmex_core.base.store import Store
     from kmex_core.prototypes.metric import EmbeddingMetric
     from kmex_core.scale.density import DensityMap
     from kmex_core.scale.engine import Local
     from kmex_core.scale.generated import generated
     from kmex_core.scale.sharded import ROOM
+    from kmex_core.scale.suggestion import sharded_suggestion
     from kmex_core.scale.sweep import sharded_sweep
 
     started, engine = time.perf_counter(), Local()
     embedding = generated(Store().root / ROOM / f"generated-{rows}", rows, progress=bar)
     # groups are round: the published metric suits them
     sweep = sharded_sweep(embedding, EmbeddingMetric(), LARGE_KS, 0, engine, MEMORY, progress=bar)
+    evidence = sharded_suggestion(embedding, EmbeddingMetric(), engine, bar)
     density_map = DensityMap(embedding)
     density_map.make(engine, bar)
     density_map.place_prototypes(sweep)
@@ -87,6 +90,7 @@ def _large(rows: int, bar: Bar) -> dict[str, Any]:
         "classes": len(embedding.class_names),
         "bytes": sum((embedding.folder / part.file).stat().st_size for part in embedding.parts),
         "k": LARGE_KS,
+        "suggested": overall(evidence),
         "accuracy_kmex": sweep.accuracy,
         "accuracy_black_box": sweep.accuracy_black_box,
         "seconds": round(time.perf_counter() - started, 3),

@@ -9,7 +9,7 @@ import typer
 
 from kmex_core.base.errors import InputError
 from kmex_core.base.specs import ProjectionSpec
-from kmex_core.commands._engine import Folder, ModelOrNone, check_one
+from kmex_core.commands._engine import Address, EngineName, Folder, ModelOrNone, check_one, connected
 from kmex_core.commands._shared import (
     Bar,
     DataRoot,
@@ -38,6 +38,8 @@ def project(
         int, typer.Option(min=5, help="Training images to fit UMAP on at most; any others are placed afterwards.")
     ] = ProjectionSpec("").sample,
     seed: Seed = 0,
+    engine: EngineName = "",
+    address: Address = "",
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
@@ -46,15 +48,18 @@ def project(
     """Compute the embedding map (UMAP) for the page Explore. Takes seconds to a minute.
 
     Of a sharded embedding: its density map, for the page Large embeddings, and its prototypes' places on it. Takes
-    about a minute for a million images; an interrupted run continues where it stopped.
+    about a minute for a million images; an interrupted run continues where it stopped. With --engine ray, workers of a
+    cluster place the images of a part each, and write the tiles.
 
     Examples: python -m kmex_core project --model digits; python -m kmex_core project --embeddings generated-1000000
     """
     check_one(model, embeddings)
+    if model and (engine or address):
+        raise InputError("--engine and --address are for --embeddings: a model's embedding map is drawn in memory.")
     if embeddings:
         if (sample, seed) != (ProjectionSpec("").sample, 0):
             raise InputError("--sample and --seed are of a model's embedding map; a density map has none.")
-        answer_with(as_json, lambda bar: _density_map(embeddings, bar), _show_density_map)
+        answer_with(as_json, lambda bar: _density_map(embeddings, engine, address, bar), _show_density_map)
         return
 
     def work(bar: Bar) -> dict[str, Any]:
@@ -86,17 +91,17 @@ def embedding_map_job(subject: Subject) -> JobRequest:
     return job_of(f"embedding-map-{subject.embedding_map().key}", project, model=subject.info.name)
 
 
-def _density_map(name: str, bar: Bar) -> dict[str, Any]:
+def _density_map(name: str, engine: str, address: str, bar: Bar) -> dict[str, Any]:
     from kmex_core.base.store import Store
     from kmex_core.scale.adoption import opened
     from kmex_core.scale.density import DensityMap
-    from kmex_core.scale.engine import Local
     from kmex_core.scale.sweep import stored_sweep
 
     started = time.perf_counter()
     embedding = opened(embedding_folder(name), Store(), bar)
     density_map, sweep = DensityMap(embedding), stored_sweep(embedding)
-    found = density_map.make(Local(), bar)
+    with connected(engine, address) as used:
+        found = density_map.make(used, bar)
     placed = None if sweep is None else density_map.place_prototypes(sweep)
     return {
         "embeddings": str(embedding.folder),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kmex_core.commands._arithmetic import Compiled, MixedPrecision, Precision, arithmetic_of, change_field
 from kmex_core.commands._engine import Address, EngineName, connected
 from kmex_core.commands._shared import (
     Bar,
@@ -20,6 +21,7 @@ from kmex_core.commands._shared import (
     app,
     open_subject,
 )
+from kmex_core.networks.arithmetic import EXACT, FLOAT32
 
 
 @app.command()
@@ -32,6 +34,9 @@ def extract(
     data_root: DataRoot = "",
     skip_broken: SkipBroken = False,
     device: Device = "",
+    precision: Precision = FLOAT32,
+    compiled: Compiled = False,
+    mixed_precision: MixedPrecision = False,
     as_json: Json = False,
 ) -> None:
     """Embed a split's images in parts: parquet files that any program reads, and any number of machines write.
@@ -43,12 +48,13 @@ def extract(
     """
 
     def work(bar: Bar) -> dict[str, Any]:
-        from kmex_core.scale.extraction import sharded_split
+        from kmex_core.scale.extraction import sharded_change, sharded_split
 
-        started = time.perf_counter()
+        started, arithmetic = time.perf_counter(), arithmetic_of(precision, compiled, mixed_precision)
         subject = open_subject(model, data_root, skip_broken, device, bar)
         with connected(engine, address) as used:
-            found = sharded_split(subject, split, used, name, data_root, skip_broken)
+            found = sharded_split(subject, split, used, name, data_root, skip_broken, arithmetic)
+        change = None if arithmetic == EXACT else sharded_change(subject, split, found, arithmetic)
         return {
             "model": model,
             "split": split,
@@ -60,7 +66,8 @@ def extract(
             "bytes": sum((found.folder / part.file).stat().st_size for part in found.parts),
             "engine": engine,
             "seconds": round(time.perf_counter() - started, 3),
-        } | about(subject)
+            **change_field(change),
+        } | about(subject, "" if change is None else change.text)
 
     def show(answer: dict[str, Any]) -> None:
         print(

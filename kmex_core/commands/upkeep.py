@@ -32,7 +32,8 @@ def verify(as_json: Json = False) -> None:
     """Check every file of the store against its digests; exit with 1 if one is damaged.
 
     A damaged result is recomputed when next needed. Restore a damaged model from an export, or train it again. Foreign
-    files and symbolic links are listed but not opened.
+    files and symbolic links are listed but not opened. Parts of sharded embeddings are read as well: a damaged one is
+    computed again by the same `extract`, after you have removed the manifest.json beside it.
 
     Example: python -m kmex_core store verify
     """
@@ -40,10 +41,11 @@ def verify(as_json: Json = False) -> None:
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.base.store import Store
+        from kmex_core.scale import upkeep as sharded
         from kmex_core.stages import upkeep
 
         store = Store()
-        report = upkeep.verify(store, bar)
+        report = upkeep.verify(store, bar) + sharded.verify(store, bar)
         damaged.extend(report.damaged)
         return {"store": str(store.root), "sound": not report.damaged, **dataclasses.asdict(report)}
 
@@ -70,17 +72,20 @@ def clean(
     """Remove files that are no longer needed, after confirmation. Models and checkpoints are never removed.
 
     These are: leftovers of interrupted writes, unused locks and uploads, results of deleted models, and results of data
-    sets that have changed. Results are recomputed when needed.
+    sets that have changed. Of sharded embeddings: parts that their manifest does not have, results of other rows, and
+    what was interrupted a month ago; finished ones stay. Results are recomputed when needed.
 
     Example: python -m kmex_core store clean --dry-run
     """
 
     def work(bar: Bar) -> dict[str, Any]:
         from kmex_core.base.store import Store
+        from kmex_core.scale import upkeep as sharded
         from kmex_core.stages import upkeep
 
         store = Store()
-        needless = upkeep.needless(store, bar)
+        others, in_parts = upkeep.needless(store, bar), sharded.needless(store, bar)
+        needless = [*others, *in_parts]
         bar.close()
         size = sum(finding.bytes for finding in needless)
         if not dry_run and not yes and needless:
@@ -89,7 +94,8 @@ def clean(
             question = f"Remove these {len(needless):,} files ({_mib(size)})?"
             if not (sys.stdin.isatty() and typer.confirm(question, err=True)):
                 raise InputError("Nothing was removed. Pass --yes to remove these files without confirmation.")
-        files, freed = (0, 0) if dry_run else upkeep.remove(store, needless)
+        removed = [] if dry_run else [upkeep.remove(store, others), sharded.remove(store, in_parts)]
+        files, freed = (sum(each) for each in zip((0, 0), *removed, strict=True))
         return {
             "store": str(store.root),
             "needless": [dataclasses.asdict(finding) for finding in needless],

@@ -21,6 +21,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from kmex_core.base.errors import InputError
 from kmex_core.networks.encoders import SEVERAL, UpToHead, Whole, embedding_in, pooled
 from kmex_core.networks.foreign_network import ForeignNetwork
+from kmex_core.networks.splitting import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,30 @@ def prepared(encoder: nn.Module, example: Tensor) -> nn.Module:
     return copied
 
 
+_latest: dict[tuple[Any, ...], tuple[nn.Module, nn.Module]] = {}  # an encoder and what it was compiled to
+
+
 def compiled(encoder: nn.Module, example: Tensor) -> nn.Module:
     """The encoder (a faster copy, where that is possible) compiled by torch.
+
+    The last one is kept: a process that embeds part by part compiles once.
 
     Raises:
         InputError: when torch cannot compile it here.
     """
+    kind = example.device.type
+    computes = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    key = fingerprint(encoder), example.shape[1:], example.dtype, example.device, computes
+    latest = _latest.get(key)
+    if latest is not None and latest[0] is encoder:
+        return latest[1]
+    result = _compiled(encoder, example)
+    _latest.clear()
+    _latest[key] = encoder, result
+    return result
+
+
+def _compiled(encoder: nn.Module, example: Tensor) -> nn.Module:
     result: Any = torch.compile(prepared(encoder, example))
     try:
         with torch.no_grad():

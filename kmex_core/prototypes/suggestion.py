@@ -5,7 +5,7 @@ Needs torch only to compute."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from kmex_core.base.artifact import StoredResult
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import Arrays
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.metric import AUTO
@@ -31,6 +32,7 @@ ROUNDS = 5
 STABLE = 0.8  # prediction strength (Tibshirani & Walther)
 ERRORS = 3.0  # standard errors by which groups beat their absence
 CELLS = 1 << 25  # distances in memory at once
+STAGE = "Suggesting numbers of prototypes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,37 +126,81 @@ def evidence(z: Tensor, labels: np.ndarray, reach: int, seed: int, progress: Pro
     """
     import torch
 
-    classes = int(labels.max()) + 1
-    shape = classes, reach
-    # NaN: not tried; one cluster needs no trial
-    gap, strength, rand = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
-    gap[:, 0], strength[:, 0], rand[:, 0] = 0.0, 1.0, 1.0
-    error = np.full(classes, np.inf)
-    # classes with equally many images share each step
-    sizes = np.minimum(np.bincount(labels, minlength=classes), IMAGES)
-    done = 0
+    counts = np.bincount(labels)
+    several, found, done = batches(counts, reach), [], 0
+    for batch in several:
+        progress(Event(STAGE, done, len(counts)))
+        done += len(batch)
+        rows = [np.flatnonzero(labels == label)[drawn(int(counts[label]), label, seed)] for label in batch]
+        found.append(of_batch([z[torch.from_numpy(each).to(z.device)] for each in rows], reach, seed))
+    progress(Event(STAGE, len(counts), len(counts)))
+    return gathered(several, found)
+
+
+def drawn(count: int, label: int, seed: int) -> np.ndarray:
+    """(n,) int64, which of a class's images its evidence is from, ascending: `IMAGES` of them, all if they are fewer.
+
+    Args:
+        count: images of the class.
+        label: the class.
+        seed: of the draw.
+    """
+    return np.sort(np.random.default_rng([seed, label]).permutation(count)[:IMAGES])
+
+
+def batches(counts: np.ndarray, reach: int) -> list[tuple[int, ...]]:
+    """The classes in batches that share each step: equally many images of each are drawn.
+
+    Args:
+        counts: (C,) images of each class, at least 1.
+        reach: S, the largest number.
+    """
+    sizes, found = np.minimum(counts, IMAGES), []
     for size in np.unique(sizes).tolist():
         of_size = np.flatnonzero(sizes == size)
         step = max(1, CELLS // ((1 + NULLS + SPLITS) * size * RUNS * reach * (reach + 1) // 2))
-        for some in np.split(of_size, range(step, len(of_size), step)):
-            progress(Event("Suggesting numbers of prototypes", done, classes))
-            done += len(some)
-            most = min(reach, size // 2)  # halves have as many different images, or fewer
-            if most < 2:
-                continue
-            samples = []
-            for label in some.tolist():
-                random = np.random.default_rng([seed, label])
-                rows = np.sort(random.permutation(np.flatnonzero(labels == label))[:size])
-                samples.append(_components(z[torch.from_numpy(rows).to(z.device)]))
-            width = max(sample.shape[1] for sample in samples)
-            images = torch.stack([torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in samples])
-            draws = torch.Generator().manual_seed(seed)
-            gap[some, :most], error[some] = _gaps(images, most, draws)
-            strength[some, :most], rand[some, :most] = _stability(images, most, draws)
-    progress(Event("Suggesting numbers of prototypes", classes, classes))
-    chosen = [suggested(*each) for each in zip(gap, error, strength, strict=True)]
-    return Evidence(gap, error, strength, rand, np.array(chosen))
+        found += [tuple(some.tolist()) for some in np.split(of_size, range(step, len(of_size), step))]
+    return found
+
+
+def of_batch(samples: Sequence[Tensor], reach: int, seed: int) -> Arrays:
+    """What speaks for each number in the B classes of a batch: all of `Evidence` but the suggestion, for these.
+
+    Args:
+        samples: (n, D) of each class.
+        reach: S, the largest number.
+        seed: of the draws.
+    """
+    import torch
+
+    n, shape = len(samples[0]), (len(samples), reach)
+    # NaN: not tried; one cluster needs no trial
+    gap, strength, rand = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    gap[:, 0], strength[:, 0], rand[:, 0] = 0.0, 1.0, 1.0
+    error = np.full(len(samples), np.inf)
+    most = min(reach, n // 2)  # halves have as many different images, or fewer
+    if most >= 2:
+        components = [_components(sample) for sample in samples]
+        width = max(each.shape[1] for each in components)
+        images = torch.stack([torch.nn.functional.pad(each, (0, width - each.shape[1])) for each in components])
+        draws = torch.Generator().manual_seed(seed)
+        gap[:, :most], error[:] = _gaps(images, most, draws)
+        strength[:, :most], rand[:, :most] = _stability(images, most, draws)
+    return {"gap": gap, "gap_error": error, "prediction_strength": strength, "rand_index": rand}
+
+
+def gathered(several: Sequence[Sequence[int]], found: Iterable[Arrays]) -> Evidence:
+    """The evidence on all classes, and the numbers that it suggests.
+
+    Args:
+        several: the classes of each batch, all of them together.
+        found: what `of_batch` gives of each, in the same order.
+    """
+    order = np.argsort([label for batch in several for label in batch])
+    each = list(found)
+    joined = {name: np.concatenate([of_one[name] for of_one in each])[order] for name in each[0]}
+    of_classes = zip(joined["gap"], joined["gap_error"], joined["prediction_strength"], strict=True)
+    return Evidence(**joined, suggested=np.array([suggested(*of_class) for of_class in of_classes]))
 
 
 def _components(points: Tensor) -> Tensor:

@@ -33,6 +33,17 @@ def large_classes(embedding: ShardedEmbedding, memory: int) -> list[int]:
     return np.flatnonzero(embedding.counts * embedding.dimensions * 4 * COPIES > memory).tolist()
 
 
+def demand_rows(embedding: ShardedEmbedding) -> None:
+    """Refuse an embedding in which a class has no rows.
+
+    Raises:
+        InputError: for that.
+    """
+    empty = [f"'{embedding.class_names[label]}'" for label in np.flatnonzero(embedding.counts == 0).tolist()]
+    if empty:
+        raise InputError(f"Every class needs at least one row. Classes without any: {first_few(empty, 5)}.")
+
+
 def clustered(
     embedding: ShardedEmbedding,
     metric: EmbeddingMetric,
@@ -56,9 +67,7 @@ def clustered(
     Raises:
         InputError: when a class has no rows.
     """
-    empty = [f"'{embedding.class_names[label]}'" for label in np.flatnonzero(embedding.counts == 0).tolist()]
-    if empty:
-        raise InputError(f"Every class needs at least one row. Classes without any: {first_few(empty, 5)}.")
+    demand_rows(embedding)
     # as a sweep has them: clusters for a number follow from those for fewer, and do not depend on more
     reach = reach_of(max(max(of_class) for of_class in numbers))
     found = [tuple(of_class) if reach is None else tuple(range(1, reach + 1)) for of_class in numbers]

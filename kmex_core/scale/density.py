@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -92,10 +93,11 @@ class DensityMap:
     def make(self, engine: Engine, progress: Progress = silent) -> TileMap:
         """All tiles: what is missing is made; what was interrupted continues.
 
-        Memory: a part of the embedding, and 20 bytes for each image of the fullest 64th of the map.
+        Memory of a task: a part of the embedding, or 20 bytes for each image of the fullest 64th of the map.
 
         Args:
-            engine: connected; its workers place the images of a part each, on files that all machines see.
+            engine: connected; its workers place the images of a part each, then write a tile of the level `SPLIT` each,
+                on files that all machines see.
             progress: called between steps; it may raise to stop.
 
         Raises:
@@ -107,12 +109,11 @@ class DensityMap:
                 return found
         demand_writable("Density tiles cannot be written")
         self.fit(progress)
-        shared = _Shared(self.embedding.folder, self.embedding.key, self.spec.sample, self.spec.seed)
         parts = self.embedding.parts
         progress(Event("Placing images on the map", 0, self.embedding.rows))
-        for part, _ in zip(parts, engine.map(_count, shared, range(len(parts))), strict=True):
+        for part, _ in zip(parts, engine.map(_count, self._shared, range(len(parts))), strict=True):
             progress(Event("Placing images on the map", part.first + part.rows, self.embedding.rows))
-        return self.write(progress)
+        return self.write(engine, progress)
 
     # ---- the places -------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,9 @@ class DensityMap:
 
     def places_path(self, sweep: ShardedSweep) -> Path:
         """The file of what `place_prototypes` gives."""
-        key = digest({"centers": sweep.centers, "classes": sweep.classes}, sweep.metric)[:20]
+        # what an earlier version placed by exemplars is not taken for places of centers
+        back = "" if sweep.metric == EUCLIDEAN or sweep.space is None else f", mapped back {sweep.length}"
+        key = digest({"centers": sweep.centers, "classes": sweep.classes}, sweep.metric + back)[:20]
         return self.folder / f"prototypes-{key}.safetensors"
 
     def peek_prototypes(self, sweep: ShardedSweep) -> PrototypePlaces | None:
@@ -161,8 +164,8 @@ class DensityMap:
     def place_prototypes(self, sweep: ShardedSweep) -> PrototypePlaces:
         """Place the prototypes of a sweep, unless that was done.
 
-        Those of a Euclidean sweep are where their centers are; of others, where their exemplars are, since a sweep does
-        not keep what leads from its metric back to the embedding.
+        They are where their centers are, mapped back to the embedding; those of a sweep whose metric an earlier version
+        did not keep, where their exemplars are.
 
         Raises:
             InputError: when a part with exemplars is damaged.
@@ -172,14 +175,21 @@ class DensityMap:
             return found
         from kmex_core.analysis import projection
 
-        euclidean = sweep.metric == EUCLIDEAN
-        z = sweep.centers if euclidean else rows_at(self.embedding, np.maximum(sweep.exemplars[:, 0], 0))
+        space = sweep.space
+        if space is None:
+            z = rows_at(self.embedding, np.maximum(sweep.exemplars[:, 0], 0))
+        else:
+            z = space.back(sweep.centers)
         places, remote = projection.located(self.fitted, z)
         found = PrototypePlaces(places, remote > self.fitted.limit)
         write_file(self.places_path(sweep), found.to_arrays(), {})
         return found
 
     # ---- the counts -------------------------------------------------------------------------------------------------
+
+    def counts_path(self, number: int) -> Path:
+        """The file of what `count` gives of a part, until the tiles are written."""
+        return self.folder / "counts" / f"{number:06d}.npy"
 
     def count(self, number: int) -> np.ndarray:
         """The counts of a part at the finest level, made unless they are there; workers may make different ones.
@@ -194,7 +204,7 @@ class DensityMap:
             InputError: when the part is damaged.
             StoreError: when they cannot be written.
         """
-        path = self.folder / "counts" / f"{number:06d}.npy"
+        path = self.counts_path(number)
         with contextlib.suppress(OSError, ValueError, EOFError):
             found = np.load(path, "r", allow_pickle=False)
             if found.dtype == tiles.ENTRY and int(found["count"].sum()) == self.embedding.parts[number].rows:
@@ -210,47 +220,53 @@ class DensityMap:
 
     # ---- the tiles --------------------------------------------------------------------------------------------------
 
-    def write(self, progress: Progress = silent) -> TileMap:
+    def write(self, engine: Engine, progress: Progress = silent) -> TileMap:
         """Write the tiles of all levels from the counts of all parts, which are removed.
 
         Args:
-            progress: called for each tile of the level `SPLIT`.
+            engine: connected; its workers write each a tile of the level `SPLIT`, with all finer ones in it.
+            progress: called for each of these.
 
         Raises:
             StoreError: when they cannot be written.
         """
-        counts = [self.count(number) for number in range(len(self.embedding.parts))]
         split = min(SPLIT, self.finest)
         # a tile of the level `split` is one range of codes, in each part
         step = (BINS << (self.finest - split)) ** 2 * self.classes
         edges = np.arange(4**split + 1, dtype=np.uint64) * np.uint64(step)
-        places = [np.searchsorted(each["code"], edges) for each in counts]
-        levels = _Levels(self, [[] for _ in range(self.finest + 1)], [0] * (self.finest + 1))
-        above = []
-        for tile in range(4**split):
-            progress(Event("Writing density tiles", tile, 4**split))
-            entries = tiles.merged([each[at[tile] : at[tile + 1]] for each, at in zip(counts, places, strict=True)])
-            for level in range(self.finest, split - 1, -1):
-                levels.write(level, entries)
-                entries = tiles.coarser(entries, self.classes)
-            above.append(entries)
-        entries = tiles.merged(above)
-        for level in range(split - 1, 0, -1):
-            levels.write(level, entries)
-            entries = tiles.coarser(entries, self.classes)
-        levels.write(0, entries)
-        described = self._described(entries, levels)
+        numbers = range(len(self.embedding.parts))
+        ranges = np.stack([np.searchsorted(self.count(number)["code"], edges) for number in numbers])
+        shared, written = _Branches(self._shared, ranges), []
+        progress(Event("Writing density tiles", 0, 4**split))
+        for each in engine.map(_write_branch, shared, range(4**split)):
+            written.append(each)
+            progress(Event("Writing density tiles", len(written), 4**split))
+        above = self.write_levels(tiles.merged([each.rest for each in written]), range(split - 1, 0, -1))
+        coarsest = self.write_levels(above.rest, range(1))
+        described = self._described(above.rest, [*written, above, coarsest])
         described.write(self.folder)
-        del counts
         for path in (self.folder / "counts").glob("*.npy"):
             path.unlink(missing_ok=True)
         return described
 
-    def _described(self, coarsest: np.ndarray, levels: _Levels) -> TileMap:
+    def write_levels(self, entries: np.ndarray, levels: Sequence[int]) -> _Written:
+        """Write the tiles of some levels, the finest first, that these entries are all of."""
+        present: dict[int, list[int]] = {}
+        most: dict[int, int] = {}
+        for level in levels:
+            places = [tiles.write_tile(self.folder, level, each, self.classes)
+                      for each in tiles.by_tile(entries, self.classes)]  # fmt: skip
+            present[level] = [row * 2**level + column for column, row in places]
+            most[level] = tiles.fullest(entries, self.classes)
+            entries = tiles.coarser(entries, self.classes)
+        return _Written(present, most, entries)
+
+    def _described(self, coarsest: np.ndarray, written: Sequence[_Written]) -> TileMap:
         label = (coarsest["code"] % np.uint64(self.classes)).astype(np.int64)
         counts, wrong = (
             np.bincount(label, coarsest[name], self.classes).astype(int).tolist() for name in ("count", "wrong")
         )
+        levels = [[each for each in written if level in each.present] for level in range(self.finest + 1)]
         return TileMap(
             rows=sum(counts),
             finest=self.finest,
@@ -259,27 +275,33 @@ class DensityMap:
             wrong=tuple(wrong),
             has_black_box=bool((self.fitted.black_box != NO_CLASS).any()),
             names=tuple(tiles.name_places(coarsest, self.classes, self.square)),
-            most=tuple(levels.most),
-            present=tuple(tuple(sorted(each)) for each in levels.present),
+            most=tuple(max(each.most[level] for each in of_level) for level, of_level in enumerate(levels)),
+            present=tuple(
+                tuple(sorted(tile for each in of_level for tile in each.present[level]))
+                for level, of_level in enumerate(levels)
+            ),
             sample=len(self.fitted.sample),
             trustworthiness=float(self.fitted.trustworthiness),
         )
 
+    @property
+    def _shared(self) -> _Shared:
+        return _Shared(self.embedding.folder, self.embedding.key, self.spec.sample, self.spec.seed)
 
-@dataclass
-class _Levels:
-    """What was written of each level: its tiles, and the most images in a bin."""
 
-    map: DensityMap
-    present: list[list[int]]
-    most: list[int]
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What a task has written of some levels.
 
-    def write(self, level: int, entries: np.ndarray) -> None:
-        """Write the tiles of a level that these entries are all of."""
-        for each in tiles.by_tile(entries, self.map.classes):
-            column, row = tiles.write_tile(self.map.folder, level, each, self.map.classes)
-            self.present[level].append(row * 2**level + column)
-        self.most[level] = max(self.most[level], tiles.fullest(entries, self.map.classes))
+    Attributes:
+        present: its tiles, by level.
+        most: the most images in a bin, by level.
+        rest: the entries of the next coarser level.
+    """
+
+    present: dict[int, list[int]]
+    most: dict[int, int]
+    rest: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -292,6 +314,14 @@ class _Shared:
     seed: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Branches:
+    """What those need who write tiles: besides the map, (P, T + 1) where the entries of each tile begin in a part."""
+
+    map: _Shared
+    ranges: np.ndarray
+
+
 @functools.lru_cache(maxsize=1)
 def _opened(shared: _Shared) -> DensityMap:
     return DensityMap(ShardedEmbedding.open(shared.folder), shared.sample, shared.seed)
@@ -300,6 +330,17 @@ def _opened(shared: _Shared) -> DensityMap:
 def _count(shared: _Shared, number: int) -> None:
     """The task of an engine: place and count a part."""
     _opened(shared).count(number)
+
+
+def _write_branch(shared: _Branches, tile: int) -> _Written:
+    """The task of an engine: write a tile of the level `SPLIT`, and all finer ones in it."""
+    density_map = _opened(shared.map)
+    parts = []
+    for number, (first, stop) in enumerate(shared.ranges[:, tile : tile + 2].tolist()):
+        if first < stop:
+            parts.append(np.array(np.load(density_map.counts_path(number), "r", allow_pickle=False)[first:stop]))
+    split = min(SPLIT, density_map.finest)
+    return density_map.write_levels(tiles.merged(parts), range(density_map.finest, split - 1, -1))
 
 
 def rows_at(embedding: ShardedEmbedding, indices: np.ndarray) -> np.ndarray:

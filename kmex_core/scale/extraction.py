@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +20,13 @@ from kmex_core.networks.types import Embeddings
 from kmex_core.scale.engine import Engine
 from kmex_core.scale.parts import PART_ROWS, Block, Part
 from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding, Sharding
-from kmex_core.stages.embedding import BATCH, GROUPS, SplitEmbedding
+from kmex_core.stages.arithmetic_change import IMAGES, ArithmeticChange, change_on, evenly_spaced
+from kmex_core.stages.embedding import BATCH, GROUPS, SplitEmbedding, embedded_rows
 from kmex_core.stages.subject import Subject, subject_of
 
 PARTS = 64  # of an embedding that is not large, so that there is work for several machines
 LEAST_ROWS = 8 * BATCH
-COLUMNS = ("z", "labels", "black_box")
+COMPARED_PARTS = 8  # of other arithmetic, whose rows are compared with 32-bit floats: each is read whole
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,8 @@ def _computed(
     split, total = images.split, len(subject.data.split(images.split))
     if total == 0:
         raise InputError("There are no images to embed.")
-    dimensions = _embedded(subject, images, np.arange(1)).z.shape[1]
+    # however they are computed; compiling takes a minute
+    dimensions = embedded_rows(subject, split, np.arange(1)).z.shape[1]
     task = _Task(images, folder, _sharding(name, subject, split, spec, dimensions), total)
     parts, done = [], 0
     subject.progress(Event("Computing embeddings", done, total, GROUPS[split]))
@@ -185,7 +186,7 @@ def _part(task: _Task, number: int) -> Part:
     if part is not None:
         return part
     rows = np.arange(first, min(first + task.sharding.part_rows, task.total))
-    embedded = _embedded(opened(task.images), task.images, rows)
+    embedded = embedded_rows(opened(task.images), task.images.split, rows, task.images.arithmetic)
     block = Block(rows, embedded.z, embedded.labels, embedded.black_box)
     return task.sharding.write(task.folder, number, block)
 
@@ -208,21 +209,23 @@ def opened(images: Images) -> Subject:
     return subject
 
 
-def _embedded(subject: Subject, images: Images, rows: np.ndarray) -> Embeddings:
-    """Some images through the network, in the batches in which all of them would go through it."""
-    from kmex_core.data.network_input import normalise
-    from kmex_core.networks.extraction import stream
+def sharded_change(
+    subject: Subject, split: str, embedding: ShardedEmbedding, arithmetic: Arithmetic
+) -> ArithmeticChange:
+    """What other arithmetic changed in a sharded embedding, on evenly spaced rows of a few of its parts.
 
-    network, preprocessing = subject.network, subject.info.preprocessing
-    with contextlib.closing(subject.data.batches(images.split, BATCH, rows, preprocessing)) as batches:
-        parts = stream(
-            network.encoder,
-            network.head,
-            batches,
-            checked_device(subject.device),
-            images.arithmetic,
-            lambda pixels: normalise(pixels, preprocessing),
-        )
-        with contextlib.closing(parts):
-            found = list(parts)
-    return Embeddings(*(np.concatenate([getattr(part, name) for part in found]) for name in COLUMNS))
+    Args:
+        subject: the model and its data.
+        split: that the embedding is of.
+        embedding: computed with `arithmetic`.
+
+    Raises:
+        InputError: when a part is missing or damaged; see `extraction.stream`.
+    """
+    numbers = evenly_spaced(len(embedding.parts), COMPARED_PARTS).tolist()
+    some = []
+    for number in numbers:
+        block = embedding.block(number)
+        some.append(block.taken(evenly_spaced(len(block), IMAGES // len(numbers))))
+    compared = Block.joined(some, embedding.dimensions)
+    return change_on(subject, split, compared.index, compared.embeddings, arithmetic)

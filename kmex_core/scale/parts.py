@@ -182,7 +182,7 @@ def whole_part(folder: Path, number: int, first: int, dimensions: int, classes: 
         return None
     try:
         with _opened(path) as file:
-            about = read_json((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
+            about = _about(file)
             counts = tuple(int(count) for count in about["counts"])
             part = Part(path.name, int(about["first"]), sum(counts), counts, str(about["digest"]))
             if about["identity"] != identity or part.first != first or len(counts) != classes:
@@ -191,6 +191,33 @@ def whole_part(folder: Path, number: int, first: int, dimensions: int, classes: 
     except (InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return part if content_digest(block) == part.digest else None
+
+
+def check_part(folder: Path, part: Part, dimensions: int) -> None:
+    """Compare a part with the manifest: what its footer says of it, and only where that is right, its rows.
+
+    Memory is bounded by the part.
+
+    Raises:
+        InputError: when it is missing, damaged, or another one.
+    """
+    path = folder / part.file
+    with _opened(path) as file:
+        _groups(file, path, part, dimensions)
+        try:
+            about = _about(file)
+            same = (about["first"], about["digest"]) == (part.first, part.digest)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            same = False
+    if not same:
+        raise InputError(f"{path} is not the part that the manifest has: it says other things of itself.")
+    if content_digest(read_block(folder, part, dimensions)) != part.digest:
+        raise InputError(f"{path} is damaged: its rows do not match their digest.")
+
+
+def _about(file: pq.ParquetFile) -> Any:
+    """What a part says of itself: identity, first row, rows of each class, digest."""
+    return read_json((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
 
 
 def read_block(folder: Path, part: Part, dimensions: int) -> Block:

@@ -45,7 +45,7 @@ ROOM = SHARDED
 MANIFEST, RESULTS = "manifest.json", "results"
 KIND, VERSION = "sharded embedding", 1
 MOST_MANIFEST = 256 * 2**20  # bytes: 100 million rows of 10,000 classes need 60 MB
-_PART = re.compile(r"part-\d{6,9}\.parquet")
+PART_FILE = re.compile(r"part-\d{6,9}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -228,20 +228,28 @@ class ShardedEmbedding:
         """
         if size >= self.rows:
             return Block.joined(list(self.blocks()), self.dimensions)
-        wanted = shares(self.counts, size)
-        of_parts: list[list[Block]] = [[] for _ in self.parts]
+        wanted, blocks = shares(self.counts, size), []
         for label in np.flatnonzero(wanted).tolist():
             random = np.random.default_rng([seed, label])
             chosen = np.sort(random.choice(self.counts[label], wanted[label], replace=False, shuffle=False))
-            # where the class's rows of each part begin, among all of the class
-            ends = np.cumsum(self.part_counts[:, label])
-            of_part = np.searchsorted(ends, chosen, side="right")
-            for number in np.unique(of_part).tolist():
-                rows = chosen[of_part == number] - (ends[number] - self.part_counts[number, label])
-                (block,) = self.of_class(label, [number])
-                of_parts[number].append(block.taken(rows))
-        block = Block.joined([block for blocks in of_parts for block in blocks], self.dimensions)
+            blocks.append(self.rows_of_class(label, chosen))
+        block = Block.joined(blocks, self.dimensions)
         return block.taken(np.argsort(block.index, kind="stable"))
+
+    def rows_of_class(self, label: int, places: np.ndarray) -> Block:
+        """Some rows of one class; of each part that has any, its rows of the class are in memory.
+
+        Args:
+            label: the class.
+            places: (n,) which of the class's rows, ascending, from 0.
+        """
+        # where the class's rows of each part end, among all of the class
+        ends, blocks = np.cumsum(self.part_counts[:, label]), []
+        of_part = np.searchsorted(ends, places, side="right")
+        for number in np.unique(of_part).tolist():
+            rows = places[of_part == number] - (ends[number] - self.part_counts[number, label])
+            blocks += [block.taken(rows) for block in self.of_class(label, [number])]
+        return Block.joined(blocks, self.dimensions)
 
 
 def shares(counts: np.ndarray, size: int) -> np.ndarray:
@@ -308,7 +316,7 @@ def _checked(manifest: Any) -> dict[str, Any]:
 
 def _part(entry: Any, first: int, classes: int, dimensions: int) -> Part:
     file, counts = entry["file"], entry["counts"]
-    if not isinstance(file, str) or not _PART.fullmatch(file):
+    if not isinstance(file, str) or not PART_FILE.fullmatch(file):
         raise ValueError(f"{str(file)[:80]!r} is not the name of a part")
     rows = _number(entry["rows"], 1, MOST_BYTES // (4 * dimensions))
     numbers = tuple(_number(count, 0, rows) for count in counts)

@@ -31,10 +31,12 @@ from kmex_core.scale.extraction import sharded_split
 from kmex_core.scale.figures import Figures, Measurement
 from kmex_core.scale.measuring import Head
 from kmex_core.scale.sharded import ShardedEmbedding
+from kmex_core.scale.suggestion import ShardedSuggestion
 from kmex_core.scale.sweep import SAMPLE
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.embedding import SplitEmbedding
 from kmex_core.stages.subject import Subject
+from kmex_core.stages.suggestion import ModelSuggestion
 
 ROW_BYTES = 64  # of memory for each image's predictions, while they are put together
 
@@ -130,6 +132,10 @@ class ShardedSubject(Subject):
                     f"{why}, and the {split} split ({rows.rows:,} images) does not fit into memory. Use a smaller one, "
                     "or a machine with more memory."
                 )
+
+    def suggestion(self, metric: str = AUTO) -> ModelSuggestion:
+        embedded, geometry = self._embedded(), self.geometry()
+        return ShardedSuggestion(self, metric, embedded, geometry, lambda: self.sharded("train"), self.engine)
 
     def notes(self) -> list[str]:
         train = self.sharded("train")

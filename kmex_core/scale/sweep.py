@@ -8,6 +8,8 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from kmex_core.base.errors import StoreError
 from kmex_core.base.files import digest, read_file, regular_files, write_file
 from kmex_core.base.progress import Progress, silent
 from kmex_core.base.specs import stable_key
-from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.base.store import demand_writable, read_only
+from kmex_core.prototypes.metric import EUCLIDEAN, EmbeddingMetric
 from kmex_core.scale.assignment import Assigned, PrototypeSets, assigned
 from kmex_core.scale.clustering import clustered, large_classes
 from kmex_core.scale.clusters import ClassClusters
@@ -60,6 +63,8 @@ class ShardedSweep(StoredResult):
         metric: its name.
         seed: of k-means.
         seconds: duration.
+        matrix, shrinkage, length: of the metric, see `space`; None in results of earlier versions.
+        embedding: key of the rows; "" in results of earlier versions.
     """
 
     ks: np.ndarray
@@ -87,6 +92,17 @@ class ShardedSweep(StoredResult):
     metric: str
     seed: int
     seconds: float
+    matrix: np.ndarray | None = None
+    shrinkage: float | None = None
+    length: float | None = None
+    embedding: str = ""
+
+    @property
+    def space(self) -> EmbeddingMetric | None:
+        """The metric, which leads back from centers to embeddings; None where an earlier version kept only its name."""
+        if self.matrix is None or self.shrinkage is None or self.length is None:
+            return EmbeddingMetric() if self.metric == EUCLIDEAN else None
+        return EmbeddingMetric(self.metric, self.matrix, self.shrinkage, self.length)
 
     def at(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """For k per class the centers (K, D), classes (K,), counts (K,) and exemplars (K, 9).
@@ -125,7 +141,7 @@ def sharded_sweep(
         progress: called after each task.
 
     Raises:
-        InputError: see `clustering.clustered`.
+        InputError: when the store is read-only and lacks it; see `clustering.clustered`.
         StoreError: when the results cannot be written.
     """
     started = time.perf_counter()
@@ -133,10 +149,9 @@ def sharded_sweep(
     about = [METHOD, embedding.key, held_out.key if held_out else "", metric.name, list(ks), seed, large]
     key = stable_key([*about, digest(metric.to_arrays())])
     path, work = embedding.results / f"sweep-{key}.safetensors", embedding.results / f"work-{key}"
-    try:
-        return _unpacked(*read_file(path))
-    except (FileNotFoundError, StoreError, TypeError):
-        pass  # missing, or damaged: computed
+    if (found := _read(path)) is not None:
+        return found if found.matrix is not None else _with_metric(found, embedding, metric, path)
+    demand_writable("Prototypes of a sharded embedding cannot be written")
     classes = len(embedding.class_names)
     clusters = clustered(embedding, metric, [ks] * classes, seed, engine, memory, progress)
     sets = sets_of(clusters)
@@ -152,13 +167,37 @@ def sharded_sweep(
 
 def stored_sweep(embedding: ShardedEmbedding) -> ShardedSweep | None:
     """The sweep with most numbers among those that were computed from an embedding, of several the last; or None."""
-    found = []
-    for path in regular_files(embedding.results, re.compile(SWEEP)):
-        try:
-            found.append((path.stat().st_mtime_ns, _unpacked(*read_file(path))))
-        except (OSError, StoreError, TypeError):
-            continue  # damaged, or of another version: as if it were not there
-    return max(found, key=lambda each: (len(each[1].ks), each[0]))[1] if found else None
+    found = stored_sweeps(embedding)
+    return max(found, key=lambda each: (len(each[1].ks), each[0].stat().st_mtime_ns))[1] if found else None
+
+
+def stored_sweeps(embedding: ShardedEmbedding) -> list[tuple[Path, ShardedSweep]]:
+    """All sweeps that were computed from an embedding, with their files; none of rows that were there before."""
+    each = [(path, _read(path)) for path in regular_files(embedding.results, re.compile(SWEEP))]
+    return [(path, sweep) for path, sweep in each if sweep is not None and sweep.embedding in ("", embedding.key)]
+
+
+def _read(path: Path) -> ShardedSweep | None:
+    """A stored sweep; None where it is missing, damaged or of another version, as if it were not there."""
+    try:
+        arrays, description = read_file(path)
+        return ShardedSweep.from_arrays(arrays, **description)
+    except (FileNotFoundError, StoreError, TypeError):
+        return None
+
+
+def _with_metric(found: ShardedSweep, embedding: ShardedEmbedding, metric: EmbeddingMetric, path: Path) -> ShardedSweep:
+    """A sweep of an earlier version, with what it did not keep; its name tells that the metric was this one."""
+    whole = dataclasses.replace(found, **_about(metric, embedding))
+    if not read_only():
+        write_file(path, whole.to_arrays(), whole.to_description())
+    return whole
+
+
+def _about(metric: EmbeddingMetric, embedding: ShardedEmbedding) -> dict[str, Any]:
+    """The fields on the metric and the rows."""
+    of_metric = {"matrix": metric.matrix, "shrinkage": metric.shrinkage, "length": metric.length}
+    return {"metric": metric.name, "embedding": embedding.key, **of_metric}
 
 
 def sets_of(clusters: Sequence[ClassClusters]) -> PrototypeSets:
@@ -217,11 +256,7 @@ def _measured(
         measured=measured,
         held_out=held_out,
         accuracy_black_box=float(other.right_black_box[0] / measured) if other.has_black_box else None,
-        metric=metric.name,
+        **_about(metric, embedding),
         seed=seed,
         seconds=time.perf_counter() - started,
     )
-
-
-def _unpacked(arrays: dict[str, np.ndarray], description: dict[str, object]) -> ShardedSweep:
-    return ShardedSweep.from_arrays(arrays, **description)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ MAP = "map.json"
 KIND, VERSION = "density tiles", 1
 MOST_CLASSES = 2**16
 MOST_MAP, MOST_TILE = 4 * 2**20, 8 * 2**20  # bytes of a file
+PIECE = 2**20  # bytes of a tile that are checked at once
 # what a bin counts of a class: `code` is the bin's place on the curve, times the number of classes, plus the class
 ENTRY = np.dtype([("code", "<u8"), ("count", "<u4"), ("wrong", "<u4"), ("example", "<u4")])
 COLUMNS = (("place", "<u2"), ("label", "<u2"), ("count", "<u4"), ("wrong", "<u4"), ("example", "<u4"))  # of a tile
@@ -313,6 +315,32 @@ def write_tile(folder: Path, level: int, entries: np.ndarray, classes: int) -> t
     compressed = gzip.compress(struct.pack("<I", len(entries)) + content, 6, mtime=0)
     write_bytes(tile_path(folder, level, *tile), compressed, durable=False)
     return tile
+
+
+def check_tile(path: Path, rows: int) -> None:
+    """Read a tile to its end; memory is bounded.
+
+    Args:
+        path: of the tile.
+        rows: images of the map.
+
+    Raises:
+        InputError: when it is missing, damaged or larger than its map.
+    """
+    entry, size = sum(np.dtype(kind).itemsize for _, kind in COLUMNS), 0
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise ValueError("it is missing")
+        with gzip.open(path) as file:
+            (n,) = struct.unpack("<I", file.read(4))
+            while size <= n * entry <= rows * entry and (piece := file.read(PIECE)):
+                size += len(piece)
+        if n > rows or size != n * entry:
+            raise ValueError("it has another number of entries than it says")
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise InputError(
+            f"{path} is damaged or missing ({error}): remove {path.parent.parent}, and `project` draws the map again."
+        ) from error
 
 
 def read_tile(content: bytes) -> dict[str, np.ndarray]:

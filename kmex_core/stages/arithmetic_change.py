@@ -1,4 +1,4 @@
-"""What 16-bit floats or compilation change: embeddings beside those of 32-bit floats, on some test images."""
+"""What 16-bit floats or compilation change: embeddings beside those of 32-bit floats, on some images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kmex_core.base.devices import checked_device
 from kmex_core.networks.arithmetic import Arithmetic
-from kmex_core.stages.embedding import BATCH
+from kmex_core.networks.types import Embeddings
+from kmex_core.stages.bound import Bound
+from kmex_core.stages.embedding import GROUPS, embedded_rows
 from kmex_core.stages.subject import Subject
 
 IMAGES = 256
@@ -20,13 +21,15 @@ class ArithmeticChange:
 
     Attributes:
         precision, compiled: see `Arithmetic`.
-        images: how many were compared, evenly spaced over the test split.
+        split: "train", "test" or "validation".
+        images: how many of the split were compared.
         largest_difference: of their embeddings, as a share of the largest number in those of 32-bit floats.
         changed_predictions: the share of the images that the black box predicts another class for.
     """
 
     precision: str
     compiled: bool
+    split: str
     images: int
     largest_difference: float
     changed_predictions: float
@@ -39,39 +42,46 @@ class ArithmeticChange:
             "compilation" if self.compiled else "",
         ]))  # fmt: skip
         return (
-            f"The embeddings were computed with {how}: on {self.images:,} test images they differ from those of 32-bit "
-            f"floats by up to {self.largest_difference:.2g} of the largest value, and {self.changed_predictions:.2%} "
-            "of the predictions changed."
+            f"The embeddings were computed with {how}: on {self.images:,} {GROUPS[self.split].lower()} they differ "
+            f"from those of 32-bit floats by up to {self.largest_difference:.2g} of the largest value, and "
+            f"{self.changed_predictions:.2%} of the predictions changed."
         )
 
 
 def arithmetic_change(subject: Subject, arithmetic: Arithmetic) -> ArithmeticChange:
-    """Measure it: the embedding of the test split, and some of its images computed with 32-bit floats now.
+    """Measure it on evenly spaced images of the test split, see `change_on`."""
+    stored = subject.read(subject.embedding("test", arithmetic))
+    rows = evenly_spaced(len(stored), IMAGES)
+    embedded = Embeddings(stored.z[rows], stored.labels[rows], stored.black_box[rows])
+    return change_on(subject, "test", rows, embedded, arithmetic)
+
+
+def evenly_spaced(total: int, count: int) -> np.ndarray:
+    """(count,) places from the first to the last of `total`, ascending; all where there are no more."""
+    return np.unique(np.linspace(0, total - 1, count).astype(np.int64))
+
+
+def change_on(
+    bound: Bound, split: str, rows: np.ndarray, embedded: Embeddings, arithmetic: Arithmetic
+) -> ArithmeticChange:
+    """Compute images with 32-bit floats now, and compare.
+
+    Args:
+        bound: the model and its data.
+        split: of the images.
+        rows: (n,) their places in it, ascending.
+        embedded: their embeddings as `arithmetic` gave them.
 
     Raises:
         InputError: see `extraction.stream`.
     """
-    from kmex_core.data.network_input import normalise
-    from kmex_core.networks.extraction import stream
-
-    stored = subject.read(subject.embedding("test", arithmetic))
-    rows = np.unique(np.linspace(0, len(stored) - 1, IMAGES).astype(int))
-    preprocessing, network = subject.info.preprocessing, subject.network
-    parts = list(
-        stream(
-            network.encoder,
-            network.head,
-            subject.data.batches("test", BATCH, rows, preprocessing),
-            checked_device(subject.device),
-            to_input=lambda pixels: normalise(pixels, preprocessing),
-        )
-    )
-    z = np.concatenate([part.z for part in parts])
-    changed = np.concatenate([part.black_box for part in parts]) != stored.black_box[rows]
+    exact = embedded_rows(bound, split, rows)
+    changed = exact.black_box != embedded.black_box
     return ArithmeticChange(
         arithmetic.precision,
         arithmetic.compiled,
+        split,
         len(rows),
-        float(np.abs(stored.z[rows] - z).max() / max(np.abs(z).max(), 1e-30)),
+        float(np.abs(embedded.z - exact.z).max() / max(np.abs(exact.z).max(), 1e-30)),
         float(changed.mean()),
     )

@@ -22,6 +22,7 @@ from kmex_core.stages.shards import Shards
 
 BATCH = 128
 GROUPS = {"train": "Training images", "test": "Test images", "validation": "Validation images"}
+COLUMNS = ("z", "labels", "black_box")  # of `Embeddings`
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,36 @@ class SplitEmbedding(Artifact[EmbeddingSpec, Embeddings]):
     @classmethod
     def unpack(cls, arrays: Arrays, description: dict[str, Any]) -> Embeddings:
         return Embeddings.from_arrays(arrays)
+
+
+def embedded_rows(bound: Bound, split: str, rows: np.ndarray, arithmetic: Arithmetic = EXACT) -> Embeddings:
+    """Some images of a split through the network now, in the batches in which all of them would go through it.
+
+    Args:
+        bound: the model and its data.
+        split: "train", "test" or "validation".
+        rows: (n,) places of the images in it, ascending; n ≥ 1.
+        arithmetic: how the network computes.
+
+    Raises:
+        InputError: see `extraction.stream`.
+    """
+    from kmex_core.data.network_input import normalise
+    from kmex_core.networks.extraction import stream
+
+    network, preprocessing = bound.network, bound.info.preprocessing
+    with contextlib.closing(bound.data.batches(split, BATCH, rows, preprocessing)) as batches:
+        parts = stream(
+            network.encoder,
+            network.head,
+            batches,
+            checked_device(bound.device),
+            arithmetic,
+            lambda pixels: normalise(pixels, preprocessing),
+        )
+        with contextlib.closing(parts):
+            found = list(parts)
+    return Embeddings(*(np.concatenate([getattr(part, name) for part in found]) for name in COLUMNS))
 
 
 class RegroupedEmbedding(SplitEmbedding):

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
-# in the store, and not of it: data sets that were downloaded or unpacked, and embeddings that may be large
+# in the store, and not looked into here: data sets that were downloaded or unpacked, and what `scale.upkeep` looks into
 ELSEWHERE = ("data", archives.ROOM, SHARDED)
 HOUR = 3600.0
 _RESULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.safetensors")
@@ -108,6 +108,9 @@ class Verified:
     damaged: list[Finding]
     unknown: list[Finding]
     rests: list[Finding]
+
+    def __add__(self, other: Verified) -> Verified:
+        return Verified(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 def _finding(store: Store, path: Path, why: str) -> Finding:
@@ -295,11 +298,12 @@ def _idle_locks(store: Store, room: str) -> Iterator[Path]:
         names |= {name.lower() for name in store.names(catalogue.RUNS[1])}
     for path in regular_files(folder, LOCK):
         name = LOCK.fullmatch(path.name)
-        if name is not None and name[1].lower() not in names and not _in_use(path):
+        if name is not None and name[1].lower() not in names and not in_use(path):
             yield path
 
 
-def _in_use(lock: Path) -> bool:
+def in_use(lock: Path) -> bool:
+    """Whether a process holds a lock."""
     try:
         with FileLock(lock, timeout=0):
             return False

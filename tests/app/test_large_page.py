@@ -15,7 +15,8 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.claims.large import at_k
+from app.claims.large import NO_SUGGESTION, at_k
+from app.claims.suggestion import class_reason, suggested
 from app.routes import sharded as routes
 from kmex_core.base import jobs
 from kmex_core.base.specs import DatasetSpec
@@ -23,10 +24,12 @@ from kmex_core.base.store import Store
 from kmex_core.commands.embedding_map import density_map_job
 from kmex_core.data import registry as datasets
 from kmex_core.data.display import displayed
+from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.scale import generated, tiles
 from kmex_core.scale.density import DensityMap
 from kmex_core.scale.engine import Local
 from kmex_core.scale.sharded import ROOM, ShardedEmbedding, ShardWriter
+from kmex_core.scale.suggestion import stored_suggestion
 from kmex_core.scale.sweep import stored_sweep
 from tests.helpers.pages import clear_caches, data_of, healthy, open_link
 from tests.helpers.sharded import fitted, small, swept, whole
@@ -74,6 +77,11 @@ def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbed
     assert sweep is not None
     texts = [each.value for each in test.markdown]
     assert at_k(sweep, 3) in texts
+    evidence = stored_suggestion(embedding, EmbeddingMetric())
+    assert evidence is not None
+    said = "The evidence is from a random sample of 1,000 images of"
+    (suggestion,) = [text for text in texts if text.startswith(suggested(evidence))]
+    assert suggestion.removeprefix(suggested(evidence)).startswith(f" {said}")
     assert any("**3,000** images · **8** dimensions · **3** classes" in text for text in texts)
     assert len(test.get("plotly_chart")) == 4
     data = data_of(test, "large")
@@ -93,6 +101,8 @@ def test_the_page_shows_stored_results_and_reads_no_rows(embedding: ShardedEmbed
     assert data["map"]["present"] == [list(each) for each in found.present]
     test.select_slider(key="per_class").set_value(1)
     healthy(test.multiselect(key="classes").set_value(["class 2"]).run())
+    assert class_reason(evidence, embedding.class_names, 2) in [each.value for each in test.markdown]
+    assert class_reason(evidence, embedding.class_names, 1) not in [each.value for each in test.markdown]
     data = data_of(test, "large")
     assert (data["classes"], data["prototypes"]["class"]) == ([2], [2])
 
@@ -118,6 +128,7 @@ def test_what_is_missing_is_offered(store: Store, monkeypatch: pytest.MonkeyPatc
     test = healthy(open_link("large"))
     assert data_of(test, "large")["map"] is None
     assert len(data_of(test, "large")["prototypes"]["class"]) == 12
+    assert NO_SUGGESTION in text_of(*test.caption)
     fitted(embedding).make(Local())
     test = healthy(open_link("large"))
     assert data_of(test, "large")["prototypes"]["x"] == []

@@ -91,6 +91,7 @@ class Screen:
 
 def test_the_timeline_is_dragged_live_and_goes_back(world: World, page: Page) -> None:
     explore(page, f"{MODEL}&k=2")
+    page.locator(".kx-timeline").hover()
     expect(page.locator(".kx-timeline .kx-ready")).to_have_count(20)  # the layers come ahead
     shows(page, 2)
     before = page.url

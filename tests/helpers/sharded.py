@@ -14,6 +14,7 @@ from kmex_core.scale import generated
 from kmex_core.scale.density import FIT, DensityMap
 from kmex_core.scale.engine import Local
 from kmex_core.scale.sharded import ShardedEmbedding, ShardWriter
+from kmex_core.scale.suggestion import sharded_suggestion
 from kmex_core.scale.sweep import ShardedSweep, sharded_sweep
 
 DIMENSIONS, CLASSES, SEED = 8, 3, 4
@@ -59,9 +60,10 @@ def swept(embedding: ShardedEmbedding, most: int = 4) -> ShardedSweep:
 
 
 def whole(folder: Path, rows: int = 3000) -> ShardedEmbedding:
-    """A small embedding with prototypes and density map."""
+    """A small embedding with prototypes, suggested numbers and density map."""
     embedding = small(folder, rows)
     density_map = fitted(embedding)
     density_map.make(Local())
     density_map.place_prototypes(swept(embedding))
+    sharded_suggestion(embedding, EmbeddingMetric(), Local())
     return embedding

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import {
-  curveLines,
-  onScale,
-  percent,
-  prototypeTitle,
-  shownClasses,
-} from '../../app/assets/web/explore/board_parts.js';
+import { curveLines, onScale, prototypeTitle, shownClasses } from '../../app/assets/web/explore/board_parts.js';
 import { chosenFile, MOST_BYTES } from '../../app/assets/web/explore/drop.js';
 
 const file = (name, type = 'image/png', size = 10) => ({ name, type, size });
@@ -35,7 +29,6 @@ test('the likeliest classes are shown, and those that must be', () => {
   const posterior = [0.1, 0.3, 0, 0.2, 0.15, 0.25, 0];
   assert.deepEqual(shownClasses(posterior, [2, null]), [1, 5, 3, 4, 0, 2]);
   assert.deepEqual(shownClasses([0.4, 0.6], [0]), [1, 0]);
-  assert.equal(percent(0.99951), '100.0%');
 });
 
 test('a prototype is called by its number in its class, or by the name that someone gave it', () => {

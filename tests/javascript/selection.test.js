@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { difference, erfc, facts, percent } from '../../app/assets/web/explore/facts.js';
+import { difference, erfc, facts, percent, percentInTenths } from '../../app/assets/web/explore/facts.js';
 import * as selection from '../../app/assets/web/explore/selection.js';
 
 const bits = (...flags) => {
@@ -191,4 +191,5 @@ test('an empty selection and one of all images tell nothing', () => {
 
 test('small shares have a decimal', () => {
   assert.deepEqual([0, 0.0004, 0.004, 0.0234, 1].map(percent), ['0%', '< 0.1%', '0.4%', '2%', '100%']);
+  assert.deepEqual([0.0004, 0.99951].map(percentInTenths), ['0.0%', '100.0%']);
 });

@@ -47,5 +47,5 @@ def test_what_sixteen_bits_change_is_measured(store: Store) -> None:
     assert change.largest_difference == pytest.approx(difference, rel=1e-3)
     assert 1e-4 < change.largest_difference < 0.1
     assert change.changed_predictions == (exact.black_box != rounded.black_box)[rows].mean()
-    assert "bfloat16 precision" in change.text
+    assert (change.split, "bfloat16 precision: on 256 test images" in change.text) == ("test", True)
     assert arithmetic_change(subject, EXACT).largest_difference < 1e-5

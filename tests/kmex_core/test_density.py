@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from kmex_core.analysis.projection import place
 from kmex_core.base.errors import InputError
+from kmex_core.prototypes.metric import fit_metric
 from kmex_core.scale import density, tiles
 from kmex_core.scale.density import DensityMap, rows_at
 from kmex_core.scale.engine import Local
 from kmex_core.scale.parts import Block
 from kmex_core.scale.sharded import ShardedEmbedding
+from kmex_core.scale.sweep import sharded_sweep
 from kmex_core.scale.tiles import BINS, ENTRY, Square
 from tests.helpers.sharded import CLASSES, fitted, small, swept
 
@@ -146,6 +149,24 @@ def test_prototypes_are_placed_where_their_centers_are(made: DensityMap) -> None
     np.testing.assert_array_equal(again.places, found.places)
     rows = np.array([2999, 0, 701, 700])
     np.testing.assert_array_equal(rows_at(made.embedding, rows), joined(made.embedding).z[rows])
+
+
+@pytest.mark.parametrize("name", ["whitened", "cosine"])
+def test_prototypes_of_other_metrics_are_placed_where_their_centers_are(made: DensityMap, name: str) -> None:
+    """Mapped back to the embedding; only where an earlier version kept the metric's name alone, by their exemplars."""
+    block = joined(made.embedding)
+    metric = fit_metric(name, block.z, block.labels)
+    sweep = sharded_sweep(made.embedding, metric, [2], 0, Local(), 2**30)
+    found = made.place_prototypes(sweep)
+    np.testing.assert_array_equal(found.places, place(made.fitted, metric.back(sweep.centers)))
+    before = dataclasses.replace(sweep, matrix=None, shrinkage=None, length=None)
+    assert made.peek_prototypes(before) is None, "one is not taken for the other"
+    by_exemplars = made.place_prototypes(before)
+    np.testing.assert_array_equal(by_exemplars.places, place(made.fitted, block.z[sweep.exemplars[:, 0]]))
+    assert not np.array_equal(by_exemplars.places, found.places)
+    again = made.peek_prototypes(sweep)
+    assert again is not None
+    np.testing.assert_array_equal(again.places, found.places)
 
 
 def test_one_place_for_all_images_is_a_map(tmp_path: Path) -> None:

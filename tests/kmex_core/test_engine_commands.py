@@ -21,10 +21,11 @@ from kmex_core.metrics.catalogue import METRICS
 from kmex_core.models import catalogue as models
 from kmex_core.prototypes.source import KMeans
 from kmex_core.scale.engine import Local
-from kmex_core.scale.sharded import sharded
+from kmex_core.scale.sharded import ROOM, sharded
 from kmex_core.scale.subject import ShardedSubject
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.hostile import hostile_model
+from tests.helpers.sharded import fitted, small, swept
 
 
 def answer(*arguments: str) -> dict[str, Any]:
@@ -92,6 +93,9 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
     for one, other in zip(found["rows"], plain["rows"], strict=True):
         shared = ["k", "accuracy_kmex", "agreement", "ghosting", "diversity", "effective", "effective_random"]
         assert close({name: one[name] for name in shared}, {name: other[name] for name in shared})
+    numbers = [[each["k"] for each in one["suggested"]["classes"]] for one in (found, plain)]
+    assert numbers[0] == numbers[1]
+    assert found["suggested"]["reason"] == plain["suggested"]["reason"]
     # the shards as embeddings of a folder, measured on themselves
     own = answer("convert", "--embeddings", extracted["folder"], "--k", "4", "--metric", "euclidean")
     assert (own["images"], own["test_images"], own["held_out"], len(own["rows"])) == (1297, 1297, False, 1)
@@ -100,10 +104,49 @@ def test_a_sweep_on_an_engine_is_that_without(demo: Store, tmp_path: Path, monke
         app, ["convert", "--embeddings", extracted["folder"], "--k", "4", "--metric", "euclidean"]
     )
     assert f"{own['rows'][0]['accuracy_kmex']:.2%}" in shown.output
+    # every word, and every digit of the evidence on the same rows
+    euclidean = ("--k", "1:2", "--metric", "euclidean")
+    of_folder = answer("sweep", "--embeddings", extracted["folder"], *euclidean)
+    assert of_folder["suggested"] == answer("sweep", "--model", "digits", *euclidean)["suggested"]
+    shown = CliRunner().invoke(app, ["sweep", "--embeddings", extracted["folder"], *euclidean])
+    each = of_folder["suggested"]["classes"][3]
+    assert f"  {each['class']}: {each['k']}. {each['reason']}" in shown.output.splitlines()
+    assert f"Suggested: {of_folder['suggested']['overall']} per class. " in shown.output
     fails("has no split 'dev'", "extract", "--model", "digits", "--split", "dev")
     fails("Invalid model name '../x'", "extract", "--model", "digits", "--name", "../x")
     answer("extract", "--model", "digits", "--name", "mine")
     fails("taken by another embedding", "extract", "--model", "digits", "--split", "test", "--name", "mine")
+
+
+def test_other_arithmetic_is_another_sharded_embedding(
+    demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(demo.root, tmp_path / "engine")
+    monkeypatch.setenv("KMEX_CACHE", str(tmp_path / "engine"))
+    monkeypatch.setattr("kmex_core.scale.extraction.LEAST_ROWS", 128)  # four parts
+    test = ("extract", "--model", "digits", "--split", "test")
+    plain, half = answer(*test), answer(*test, "--precision", "bfloat16", "--name", "half")
+    assert "arithmetic" not in plain
+    found = {each.name: each for each in sharded(Store(tmp_path / "engine"))}
+    assert [found[name].spec.get("arithmetic") for name in (plain["name"], "half")] == [None, "bfloat16"]  # type: ignore[union-attr]
+    exact, rounded = ([*found[name].blocks()] for name in (plain["name"], "half"))
+    assert [len(block) for block in exact] == [len(block) for block in rounded] == [128, 128, 128, 116]
+    # what is said is what the two embeddings say at 64 rows of each part, from its first to its last
+    rows = np.concatenate([block.index[np.linspace(0, len(block) - 1, 64).astype(int)] for block in exact])
+    z, other = (np.concatenate([block.z for block in blocks])[rows] for blocks in (exact, rounded))
+    change = half["arithmetic"]
+    assert (change["precision"], change["split"], change["images"]) == ("bfloat16", "test", 256)
+    assert change["largest_difference"] == pytest.approx(np.abs(z - other).max() / np.abs(z).max(), rel=1e-3)
+    assert change["largest_difference"] > 1e-4
+    said, black_box = (np.concatenate([block.black_box for block in blocks])[rows] for blocks in (exact, rounded))
+    assert change["changed_predictions"] == pytest.approx((said != black_box).mean())
+    assert "bfloat16 precision: on 256 test images" in half["notes"][0]
+    # the name is that of one embedding, and an unfinished one is not finished with other numbers
+    fails("taken by another embedding", *test, "--precision", "bfloat16", "--name", plain["name"])
+    fails("taken by another embedding", *test, "--name", "half")
+    fails("Unknown precision 'int8'", *test, "--precision", "int8")
+    fails("exclude each other", *test, "--precision", "bfloat16", "--mixed-precision")
+    assert answer(*test, "--precision", "bfloat16")["name"] != plain["name"]
 
 
 def test_more_than_fits_into_memory_gets_other_keys_and_says_so(
@@ -206,3 +249,16 @@ def test_what_does_not_go_together_is_refused(store: Store, tmp_path: Path) -> N
     pq.write_table(table(30, 0), folder / "x.parquet")
     fails("--k auto needs --model", "convert", "--embeddings", str(folder), "--k", "auto")
     fails("are of a model", "evaluate", "--embeddings", str(folder), "--metrics", "accuracy")
+    for command in ("--engine", "local"), ("--address", "auto"):
+        fails("a model's embedding map is drawn in memory", "project", "--model", "digits", *command)
+    fails("pass --engine ray with it", "project", "--embeddings", str(folder), "--address", "auto")
+
+
+def test_a_density_map_is_drawn_by_an_engine(store: Store, tmp_path: Path) -> None:
+    embedding = small(store.root / ROOM / "many")
+    fitted(embedding)
+    swept(embedding, 2)
+    found = answer("project", "--embeddings", "many", "--engine", "local")
+    assert (found["rows"], found["sample"], found["prototypes"]) == (3000, 200, 9)
+    again = answer("project", "--embeddings", "many")
+    assert {**again, "seconds": 0} == {**found, "seconds": 0}

@@ -134,6 +134,31 @@ def test_what_is_not_understood_runs_as_it_is(make: Any, caplog: pytest.LogCaptu
     assert "runs as it is" in caplog.text
 
 
+def test_an_encoder_is_compiled_once_until_it_or_its_images_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[nn.Module] = []
+
+    def compile_module(module: nn.Module) -> nn.Module:
+        asked.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile_module)
+    monkeypatch.setattr(faster, "_latest", {})
+    encoder = splitting.split(architectures.build("resnet20", 10, 16)).encoder.eval()
+    first = faster.compiled(encoder, images(16))
+    assert faster.compiled(encoder, images(16, 2)) is first
+    assert len(asked) == 1
+    with torch.no_grad():
+        next(encoder.parameters()).data.mul_(2)  # which torch itself does not count
+    second = faster.compiled(encoder, images(16))
+    assert second is not first
+    assert faster.compiled(encoder, images(32)) is not second
+    with torch.autocast("cpu", torch.bfloat16):
+        faster.compiled(encoder, images(32))
+    assert len(asked) == 4
+    faster.compiled(splitting.split(architectures.build("resnet20", 10, 16)).encoder.eval(), images(16))
+    assert (len(asked), len(faster._latest)) == (5, 1)
+
+
 def test_modules_of_other_threads_run_as_ever_while_one_is_traced() -> None:
     network, given, failed, stop = Plain().eval(), images(8), [], threading.Event()
 

@@ -18,18 +18,22 @@ from kmex_core.analysis.coverage import coverage_of
 from kmex_core.base.errors import InputError
 from kmex_core.base.store import Store
 from kmex_core.models import catalogue as models
+from kmex_core.networks.arithmetic import Arithmetic
 from kmex_core.prototypes.metric import EmbeddingMetric
 from kmex_core.prototypes.source import KMeans
 from kmex_core.scale.attribute_rows import written
 from kmex_core.scale.attributes import ShardedAttributes, group_figures
+from kmex_core.scale.density import FIT
 from kmex_core.scale.engine import Local, Ray, engine_of, kept
 from kmex_core.scale.extraction import sharded_split
 from kmex_core.scale.figures import Measurement
 from kmex_core.scale.sharded import ShardWriter
 from kmex_core.scale.subject import ShardedSubject
+from kmex_core.scale.suggestion import sharded_suggestion
 from kmex_core.scale.sweep import sharded_sweep
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.paths import ROOT
+from tests.helpers.sharded import fitted, small
 from tests.helpers.tasks import Number, doubled, killed_part, notes, refused, squared
 
 ray = pytest.importorskip("ray")
@@ -125,6 +129,24 @@ def test_figures_and_attributes_by_several_workers_are_those_of_one_process(engi
     assert np.array_equal(groups["local"].accuracy.right, groups["ray"].accuracy.right)
 
 
+def test_suggestions_and_density_maps_by_several_workers_are_those_of_one_process(engine: Ray, tmp_path: Path) -> None:
+    found, files = {}, {}
+    for name, used in (("local", Local()), ("ray", engine)):
+        embedding = small(tmp_path / name)
+        density_map = fitted(embedding)
+        found[name] = density_map.make(used), sharded_suggestion(embedding, EmbeddingMetric(), used)
+        files[name] = {
+            path.relative_to(density_map.folder): path.read_bytes()
+            for path in density_map.folder.rglob("*")
+            if path.is_file() and path.name != FIT
+        }
+    assert found["local"][0] == found["ray"][0]
+    assert len(files["local"]) > 10
+    assert files["local"] == files["ray"]
+    for field, array in found["local"][1].to_arrays().items():
+        assert np.array_equal(array, getattr(found["ray"][1], field), equal_nan=True), field
+
+
 def test_images_are_embedded_by_workers_one_of_which_is_killed(
     engine: Ray, demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,3 +206,14 @@ def test_a_killed_driver_goes_on_where_it_stopped(engine: Ray, tmp_path: Path) -
     assert sorted(f"number-{value}.safetensors" for value in ran) == sorted(
         path.name for path in (tmp_path / "kept").glob("*") if path not in done
     )
+
+
+def test_workers_compute_with_the_precision_that_was_asked_for(engine: Ray, demo: Store, tmp_path: Path) -> None:
+    store, half = Store(tmp_path / "store"), Arithmetic("bfloat16")
+    info = models.describe(demo, "digits")
+    subject = Subject(store, info, dataset_of(info))
+    found = sharded_split(subject, "test", engine, arithmetic=half)
+    assert found.name == subject.embedding("test", half).key != subject.embedding("test").key
+    z = np.concatenate([block.z for block in found.blocks()])
+    assert np.array_equal(z, subject.embedding("test", half).get().z)  # in this process
+    assert not np.allclose(z, Subject(demo, info, subject.data).embedding("test").get().z, rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from kmex_core import metrics
 from kmex_core.base.errors import InputError
+from kmex_core.base.files import read_file, write_file
 from kmex_core.base.progress import silent
 from kmex_core.networks.types import Embeddings
 from kmex_core.prototypes.fit import nearest_prototypes
@@ -186,3 +188,60 @@ def test_a_class_without_rows_is_named(train: Embeddings, tmp_path: Path) -> Non
     data = Embeddings(train.z[rows], train.labels[rows], train.black_box[rows])
     with pytest.raises(InputError, match="Classes without any: 'b'"):
         sharded_sweep(shards(tmp_path, data), EmbeddingMetric(), [2], 0, Local(), MUCH)
+
+
+@pytest.mark.parametrize("name", ["euclidean", "whitened", "cosine"])
+def test_a_sweep_keeps_its_metric(name: str, train: Embeddings, tmp_path: Path) -> None:
+    metric = fit_metric(name, train.z, train.labels)
+    embedding = shards(tmp_path, train)
+    sharded_sweep(embedding, metric, [1, 3], 0, Local(), MUCH)
+    stored = stored_sweep(embedding)
+    assert stored is not None
+    assert stored.space is not None
+    assert (stored.space.name, stored.space.length, stored.space.shrinkage) == (name, metric.length, metric.shrinkage)
+    assert np.array_equal(stored.space.matrix, metric.matrix)
+    # one prototype per class is the mean of its class; of unit vectors, scaled to the mean length
+    centers, *_ = stored.at(1)
+    points = metric(train.z)
+    scale = metric.length if name == "cosine" else 1.0
+    for label in range(3):
+        mean = points[train.labels == label].mean(0, dtype=np.float64) * scale
+        expected = np.linalg.lstsq(metric.matrix.T, mean, rcond=None)[0] if name == "whitened" else mean
+        assert np.allclose(stored.space.back(centers)[label], expected, atol=1e-4)
+    # of other rows in the same folder, it is not shown
+    assert stored_sweep(dataclasses.replace(embedding, class_names=("x", "y", "z"))) is None
+
+
+def test_a_sweep_of_an_earlier_version_is_read_and_gets_its_metric(
+    train: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = fit_metric("whitened", train.z, train.labels)
+    embedding = shards(tmp_path, train)
+    whole = sharded_sweep(embedding, metric, [1, 3], 0, Local(), MUCH)
+    (path,) = embedding.results.glob("sweep-*")
+    arrays, description = read_file(path)
+    for name in ("shrinkage", "length", "embedding"):
+        del description[name]
+    del arrays["matrix"]
+    write_file(path, arrays, description)
+    before = stored_sweep(embedding)
+    assert before is not None
+    assert (before.space, before.metric) == (None, "whitened")
+    assert np.array_equal(before.centers, whole.centers)
+
+    def found_again(*_: object) -> None:
+        raise AssertionError("prototypes are found again")
+
+    monkeypatch.setattr("kmex_core.scale.sweep.clustered", found_again)
+    monkeypatch.setenv("KMEX_READ_ONLY", "1")
+    assert sharded_sweep(embedding, metric, [1, 3], 0, Local(), MUCH).space is not None
+    unchanged = stored_sweep(embedding)
+    assert unchanged is not None
+    assert unchanged.space is None
+    monkeypatch.delenv("KMEX_READ_ONLY")
+    sharded_sweep(embedding, metric, [1, 3], 0, Local(), MUCH)
+    after = stored_sweep(embedding)
+    assert after is not None
+    assert after.space is not None
+    assert np.array_equal(after.space.matrix, metric.matrix)
+    assert after.to_description() == whole.to_description()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 
-from kmex_core.analysis.suggestion import overall, overall_reason, reason
+from kmex_core.analysis.suggestion import overall, overall_reason, reason, sampled
 from kmex_core.base.progress import Event
 from kmex_core.prototypes import suggestion as module
 from kmex_core.prototypes.suggestion import Evidence, evidence, suggested
@@ -287,3 +287,19 @@ def test_every_suggestion_has_a_reason_that_names_its_number() -> None:
             assert text.startswith("No evidence for more than 1: " if k == 1 else f"With {k}, ")
             others = [strengths[at - 2] for at in range(2, 5) if f"With {at}, only" in text]
             assert all(strength < 0.8 for strength in others)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([1000, 3], ""),
+        ([1001, 5000], "The evidence is from a random sample of 1,000 images of each class."),
+        (
+            [1001, 3, 2000],
+            "The evidence is from a random sample of 1,000 images of each of the 2 classes that have more.",
+        ),
+        ([1001, 3], "The evidence is from a random sample of 1,000 images of the one class that has more."),
+    ],
+)
+def test_which_images_the_evidence_is_from(counts: list[int], said: str) -> None:
+    assert sampled(np.array(counts)) == said

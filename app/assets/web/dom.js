@@ -89,3 +89,13 @@ export function fit(parts, wanted, create) {
   while (parts.length > wanted) parts.pop()?.root.remove();
   while (parts.length < wanted) parts.push(create());
 }
+
+/**
+ * What went wrong, in words.
+ *
+ * @param {unknown} error what was caught
+ */
+export const reasonOf = (error) => (error instanceof Error ? error.message : String(error));
+
+/** The events by which somebody begins to use something: by pointer, by keyboard or with a file. */
+export const REACHED = /** @type {const} */ (['pointerover', 'focusin', 'dragenter']);

@@ -2,7 +2,7 @@
 // Where a person drops images to upload them. A transfer belongs to the tab, not to the page in it: it goes on while the
 // page is drawn anew or another one is looked at.
 
-import { element } from './dom.js';
+import { element, reasonOf } from './dom.js';
 import { chosen, collection, dropped } from './upload/collect.js';
 import { Transfer } from './upload/transfer.js';
 
@@ -139,7 +139,7 @@ class Uploader {
     try {
       this.start(await dropped(event.dataTransfer, this.component.data.files));
     } catch (error) {
-      this.say('', `The folder cannot be read: ${error instanceof Error ? error.message : error}`);
+      this.say('', `The folder cannot be read: ${reasonOf(error)}`);
     }
   }
 
@@ -227,7 +227,7 @@ async function send(transfer, note) {
       const lost = reason instanceof TypeError || (reason instanceof DOMException && reason.name === 'TimeoutError');
       error = lost
         ? 'The upload stopped: the server cannot be reached, or a file was changed or removed meanwhile. Try again.'
-        : String(reason instanceof Error ? reason.message : reason);
+        : reasonOf(reason);
       transfer.cancel();
     }
   }

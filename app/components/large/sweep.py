@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from app.claims.large import LARGEST_CLASS, at_k, black_box_accuracy, has_agreement
+from app.claims.large import LARGEST_CLASS, NO_SUGGESTION, at_k, black_box_accuracy, has_agreement
+from app.claims.suggestion import class_reason, suggested_of
 from app.components.large.choice import WIDTH
 from app.components.shared.figure import show_figure
 from app.figures.large import Course, over_k_figure
 from app.links import bound, one_of
+from kmex_core.prototypes.suggestion import Evidence
 from kmex_core.scale.sharded import ShardedEmbedding
 from kmex_core.scale.sweep import ShardedSweep
 
 DEFAULT = 5
+NAMED = 5  # classes whose reasons are shown
 
 
 def choose_k(sweep: ShardedSweep) -> int:
@@ -36,6 +41,22 @@ def choose_k(sweep: ShardedSweep) -> int:
 def show_at_k(sweep: ShardedSweep, k: int) -> None:
     """Say how well the chosen number does."""
     st.markdown(at_k(sweep, k))
+
+
+def show_suggestion(embedding: ShardedEmbedding, evidence: Evidence | None, classes: Sequence[int] | None) -> None:
+    """Say which number the classes suggest, and why each of those that are chosen does.
+
+    Args:
+        embedding: which one.
+        evidence: on its classes; None while there is none.
+        classes: the chosen ones; None for all. Of many, the first are named.
+    """
+    if evidence is None:
+        st.caption(NO_SUGGESTION)
+        return
+    st.markdown(suggested_of(evidence, embedding.counts))
+    for label in (classes or ())[:NAMED]:
+        st.markdown(class_reason(evidence, embedding.class_names, label))
 
 
 def show_curves(embedding: ShardedEmbedding, sweep: ShardedSweep, k: int) -> None:

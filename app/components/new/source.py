@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from app import read
@@ -11,10 +13,11 @@ from app.components.shared.messages import show_error, upload_limit
 from app.wording import message
 from kmex_core.base.errors import KMExError
 from kmex_core.base.plain_text import markdown
-from kmex_core.networks.architecture_source import ArchitectureSource
-from kmex_core.networks.architectures import outside
 from kmex_core.stages import drafts
 from kmex_core.stages.new_model import AUTO
+
+if TYPE_CHECKING:
+    from kmex_core.networks.architecture_source import ArchitectureSource
 
 OWN, FILE, UPLOAD = "As its source gives it", "A file on this machine", "Upload a file"
 MOST_MIB = 600  # Streamlit holds an upload in memory while its page is open
@@ -23,7 +26,7 @@ ORDER = ("timm", "torchvision", "hf", "")  # the usual ones first
 
 def choose_network(opened: OpenDraft) -> None:
     """Show the choice of a network and its weights; what was chosen is kept by a button."""
-    sources = outside()
+    sources = _sources()
     order = [*ORDER, *(name for name in sources if name not in ORDER)]
     model, key = opened.draft.model, opened.key("source")
     if key not in st.session_state:
@@ -89,11 +92,17 @@ def choose_network(opened: OpenDraft) -> None:
         st.rerun()
 
 
+def _sources() -> dict[str, ArchitectureSource]:
+    from kmex_core.networks.architectures import outside  # torch, which step 1 does not need
+
+    return outside()
+
+
 def _choose_name(opened: OpenDraft, source: ArchitectureSource) -> str:
     """The network's name in its source."""
     prefix, _, rest = opened.draft.model.partition(":")
     before = (rest if source.name else opened.draft.model) if prefix == source.name or not source.name else ""
-    if not source.name and prefix in outside():
+    if not source.name and prefix in _sources():
         before = ""
     with st.spinner(f"Reading the names of {source.title}'s networks …"):
         names = source.names()

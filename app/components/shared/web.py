@@ -18,12 +18,12 @@ EXPLORE = "explore", "map"  # the component Explore, and the folders whose style
 def styles(name: str, *shared: str) -> list[Path]:
     """The styles of a component: see `component`."""
     parts = [path for part in (name, *shared) for path in sorted((FOLDER / part).glob("*.css"))]
-    return [FOLDER / f"{name}.css", *parts]
+    return [FOLDER / "common.css", FOLDER / f"{name}.css", *parts]
 
 
 def component(name: str, *shared: str) -> ComponentRenderer:
-    """The component whose module is `name`.js, with `name`.css and the styles of its parts in the folder `name`
-    and in the folders `shared`; it exports `show`, called anew for new data."""
+    """The component whose module is `name`.js, with the styles of common.css, of `name`.css and of its parts in the
+    folder `name` and in the folders `shared`; it exports `show`, called anew for new data."""
     # data are a list of one: to look for tables among the values of a dictionary, Streamlit imports pandas
     # Streamlit cleans up after a call that a newer one has overtaken, too; by then the newer one owns the element
     loader = f"""

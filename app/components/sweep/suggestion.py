@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.claims.suggestion import class_reason, suggested
 from app.components.shared.downloads import show_download
 from app.components.shared.figure import show_figure
 from app.figures.suggestion import evidence_figure
 from app.selection import Selection
-from kmex_core.analysis.suggestion import overall, overall_reason, reason
+from kmex_core.analysis.suggestion import overall
 from kmex_core.analysis.tables.prototypes import suggestion_table
 from kmex_core.base.plain_text import markdown
 from kmex_core.prototypes.source import SUGGESTED
@@ -25,7 +26,7 @@ def show_suggestion(chosen: Selection, evidence: Evidence, label: int) -> None:
     """
     names, k = chosen.model.class_names, overall(evidence)
     with st.container(border=True):
-        st.markdown(f"**Suggested: {k} prototype{'s' if k != 1 else ''} per class.** {overall_reason(evidence)}")
+        st.markdown(suggested(evidence))
         with st.container(horizontal=True):
             st.button(
                 f"Take {k} for all classes",
@@ -41,7 +42,7 @@ def show_suggestion(chosen: Selection, evidence: Evidence, label: int) -> None:
                 on_click=_take,
                 args=(SUGGESTED,),
             )
-        st.markdown(f"**{markdown(names[label])}**: {reason(evidence, label)}")
+        st.markdown(class_reason(evidence, names, label))
         with st.expander("How the number is found"):
             st.markdown(
                 "Two things must hold for a number. *Stable*: half of the images find the clusters of the other half "

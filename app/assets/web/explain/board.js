@@ -17,7 +17,8 @@ export class FullBoard extends BoardView {
   constructor(parent, hooks) {
     super(parent, hooks);
     this.chosen = hooks.chosen;
-    this.body.prepend(element('h2', { text: 'This looks like that' }));
+    // for those who go by headings: others see it
+    this.body.prepend(element('h2', { class: 'kx-unseen', text: 'This looks like that' }));
     this.root.classList.add('kx-full');
     this.open.textContent = 'Open in Explore';
     this.open.title = 'The same picture on the map';

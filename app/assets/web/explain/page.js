@@ -1,7 +1,7 @@
 // @ts-check
 // The page Explain below its choice of an image: the board, and the field that takes pictures.
 
-import { element } from '../dom.js';
+import { element, reasonOf } from '../dom.js';
 import { DropZone, sendPicture } from '../explore/drop.js';
 import { FullBoard } from './board.js';
 
@@ -112,7 +112,7 @@ export class ExplainPage {
       this.board.tell('');
       this.change({ picture, framing: '' });
     } catch (error) {
-      this.board.tell(error instanceof Error ? error.message : String(error));
+      this.board.tell(reasonOf(error));
     }
   }
 

@@ -2,7 +2,7 @@
 // The board: a picture, what it is taken for, the prototypes that it looks like, and why. It fills in as answers come,
 // and never shows one of an older question.
 
-import { element } from '../dom.js';
+import { element, reasonOf } from '../dom.js';
 import { FramingTools } from './board_framing.js';
 import { ContrastPart, MapsPart } from './board_maps.js';
 import { likenesses, probabilities, say, tile, verdict } from './board_parts.js';
@@ -36,9 +36,6 @@ import { sendPicture } from './drop.js';
  */
 
 const REST = 180; // milliseconds that the prototypes stay the same before they are asked about: the timeline is dragged
-
-/** @param {unknown} error */
-const sentence = (error) => (error instanceof Error ? error.message : String(error));
 
 export class BoardView {
   /**
@@ -147,7 +144,7 @@ export class BoardView {
       if (turn !== this.turn) return;
       this.sending = false;
       this.question = null;
-      this.fail(sentence(error));
+      this.fail(reasonOf(error));
     }
   }
 
@@ -208,7 +205,7 @@ export class BoardView {
       if (turn !== this.turn) return;
       this.show(board);
     } catch (error) {
-      if (turn === this.turn) this.fail(sentence(error));
+      if (turn === this.turn) this.fail(reasonOf(error));
       return;
     }
     void this.askContrast();
@@ -285,7 +282,7 @@ export class BoardView {
       const judged = await this.hooks.transport.json(this.address('verdicts', query));
       if (turn === this.contrastTurn) this.contrast.judge(/** @type {{ rows: Judged[] }} */ (judged).rows[0]);
     } catch (error) {
-      if (turn === this.contrastTurn) this.contrast.fail(sentence(error));
+      if (turn === this.contrastTurn) this.contrast.fail(reasonOf(error));
     }
   }
 
@@ -303,7 +300,7 @@ export class BoardView {
       const judged = await this.hooks.transport.json(this.address('verdicts', query));
       if (turn === this.mapsTurn) this.maps.judge(/** @type {{ rows: Judged[] }} */ (judged).rows);
     } catch (error) {
-      if (turn === this.mapsTurn) this.maps.fail(sentence(error));
+      if (turn === this.mapsTurn) this.maps.fail(reasonOf(error));
     }
   }
 

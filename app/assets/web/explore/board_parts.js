@@ -2,6 +2,7 @@
 // The parts of the board: sentences, pictures beside each other, bars, and the curve of what a map is worth.
 
 import { element } from '../dom.js';
+import { percentInTenths } from './facts.js';
 
 /** @typedef {[text: string, strong: boolean][]} Sentence */
 
@@ -62,9 +63,6 @@ import { element } from '../dom.js';
 /** @typedef {Pick<import('./state.js').WorkspaceData, 'model' | 'pictures' | 'can'>} BoardData */
 
 const MOST_BARS = 5;
-
-/** @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 /**
  * A sentence, as the parent's content.
@@ -234,7 +232,7 @@ export function probabilities(board, model) {
       const fill = element('span', {}, bar);
       fill.style.width = `${100 * values[label]}%`;
       fill.style.background = model.colours[label];
-      element('span', { class: 'kx-number', text: percent(values[label]) }, cell);
+      element('span', { class: 'kx-number', text: percentInTenths(values[label]) }, cell);
     }
   }
   return root;

@@ -1,7 +1,7 @@
 // @ts-check
 // Edits of prototypes: buttons for the one that is picked, undo and redo, what edits did to predictions, and saving.
 
-import { element, say } from '../dom.js';
+import { element, reasonOf, say } from '../dom.js';
 import { readColumns, readLayer } from './columns.js';
 import { EditForm } from './edit_form.js';
 import { History, hiddenAfter, kept, numbered, scoreLines, storageKey, words } from './operations.js';
@@ -167,7 +167,7 @@ export class EditBar {
     try {
       await this.hooks.transport.send('edits', JSON.stringify({ base: state.source, operations: [] }));
     } catch (error) {
-      say(this.error, error instanceof Error ? error.message : String(error));
+      say(this.error, reasonOf(error));
     }
   }
 
@@ -205,7 +205,7 @@ export class EditBar {
       this.history.revert(this.accepted);
       this.keep();
       say(this.status, '');
-      say(this.error, error instanceof Error ? error.message : String(error));
+      say(this.error, reasonOf(error));
     }
     this.draw();
   }
@@ -278,7 +278,7 @@ export class EditBar {
         this.hooks.open({ page: 'explore', query: { model: state.data.model.name, version: saved.name } });
       else say(this.status, `Saved as version "${saved.name}".`);
     } catch (error) {
-      say(this.error, error instanceof Error ? error.message : String(error));
+      say(this.error, reasonOf(error));
     }
   }
 

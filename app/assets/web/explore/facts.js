@@ -139,3 +139,10 @@ export function percent(share) {
   if (value > 0 && value < 0.1) return '< 0.1%';
   return `${value > 0 && value < 1 ? value.toFixed(1) : Math.round(value)}%`;
 }
+
+/**
+ * A share in percent, with a decimal however large it is: for shares that are compared.
+ *
+ * @param {number} share
+ */
+export const percentInTenths = (share) => `${(100 * share).toFixed(1)}%`;

@@ -98,13 +98,14 @@ export class Loading {
    *
    * @param {WorkspaceData} data
    * @param {string} source
+   * @param {boolean} isUsed whether somebody uses the map: before, nothing is computed ahead
    * @param {() => void} came called after each
    */
-  async ahead(data, source, came) {
+  async ahead(data, source, isUsed, came) {
     const turn = ++this.turn;
     for (const next of data.timeline ? nearestFirst(data.timeline, source) : []) {
       if (turn !== this.turn) return;
-      if (this.layerHere(data, next)) continue;
+      if (this.layerHere(data, next) || (!isUsed && data.unconverted.includes(next))) continue;
       try {
         await this.layer(data, next);
       } catch {

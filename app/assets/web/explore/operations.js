@@ -1,6 +1,8 @@
 // @ts-check
 // Edits of prototypes as a list with undo and redo, and in words. No DOM.
 
+import { percentInTenths } from './facts.js';
+
 /**
  * One edit; prototypes have the numbers that the base gives them, new ones follow.
  *
@@ -196,13 +198,13 @@ export function scoreLines(scores) {
       pick(scores[part]),
     ]);
     if (pairs.some((pair) => pair.includes(null))) return [];
-    const told = pairs.map(([was, is]) => [points(was), percent(is), Math.sign((is ?? 0) - (was ?? 0))]);
+    const told = pairs.map(([was, is]) => [points(was), percentInTenths(is ?? 0), Math.sign((is ?? 0) - (was ?? 0))]);
     return [{ title, scored: told[0], untouched: told[1], about, beside }].map((each) => /** @type {Line} */ (each));
   };
   const first = before.scored.first;
   const now = scores.scored.worst;
   const there = scores.untouched.chosen;
-  const same = there ? `${there.name} there: ${percent(there.accuracy)}` : '';
+  const same = there ? `${there.name} there: ${percentInTenths(there.accuracy)}` : '';
   return [
     ...line('Accuracy ↑', (part) => part.accuracy),
     ...line('Agreement with the black box ↑', (part) => part.agreement),
@@ -215,10 +217,7 @@ export function scoreLines(scores) {
 
 /** @param {GroupScore} group */
 const interval = ({ name, images, low, high }) =>
-  `${name}, ${images.toLocaleString('en')} images, 95% interval ${percent(low)} to ${percent(high)}`;
+  `${name}, ${images.toLocaleString('en')} images, 95% interval ${percentInTenths(low)} to ${percentInTenths(high)}`;
 
 /** @param {number | null} share */
 const points = (share) => (100 * (share ?? 0)).toFixed(1);
-
-/** @param {number | null} share */
-const percent = (share) => (share === null ? '–' : `${(100 * share).toFixed(1)}%`);

@@ -1,7 +1,7 @@
 // @ts-check
 // The card of one prototype: its exemplars, what it attracts from other classes, and its nearest rival.
 
-import { element, picture, say, set } from '../dom.js';
+import { element, picture, reasonOf, say, set } from '../dom.js';
 import { percent } from './facts.js';
 import { cardPrototype } from './panel_view.js';
 import { counted, exemplarOf, importanceOf, numberOf, splitFrom, testImagesOf, titleOf } from './prototypes.js';
@@ -159,7 +159,7 @@ export class PrototypeCard {
     } catch (error) {
       if (address !== this.asked) return;
       this.asked = ''; // to be asked again
-      say(this.status, error instanceof Error ? error.message : String(error));
+      say(this.status, reasonOf(error));
     }
   }
 

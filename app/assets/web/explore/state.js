@@ -10,6 +10,7 @@
  * @property {Model} model
  * @property {string} cloud the address of the images' places in the workspace
  * @property {{ [source: string]: SourceAddresses }} sources all that can be shown without leaving the page
+ * @property {string[]} unconverted those of them that the server has to compute first, for which it needs torch
  * @property {string} source the selected one
  * @property {Timeline | null} timeline null without a sweep
  * @property {{ pictures: boolean, edits: boolean, open: boolean }} can what works where this is shown: explaining a

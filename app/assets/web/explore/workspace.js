@@ -1,7 +1,7 @@
 // @ts-check
 // Explore as a whole: keeps what is chosen, and tells its parts.
 
-import { element } from '../dom.js';
+import { REACHED, element, reasonOf } from '../dom.js';
 import { and, histogram } from '../map/mask.js';
 import { BoardView } from './board.js';
 import { colouring, needsCertainty } from './colouring.js';
@@ -56,8 +56,10 @@ export class Workspace {
     /** @type {import('./columns.js').Certainty | null} */
     this.lastCertainty = null; // its colours stay until those of the next prototypes are here
     this.isSplitShown = false; // whether the panel knows which prototypes split by the last step
+    this.isUsed = false; // whether somebody has reached for it
 
     this.root = element('div', { class: 'kx-explore', 'aria-busy': 'true' });
+    for (const kind of REACHED) this.root.addEventListener(kind, () => this.use(), { once: true, passive: true });
     const part = (/** @type {string} */ name) => element('div', { class: `kx-explore-${name}` }, this.root);
     const change = (/** @type {Partial<Address>} */ changed) => this.change(changed);
     const open = (/** @type {{ page: string, query: Record<string, string> }} */ target) => this.hooks?.open(target);
@@ -119,7 +121,7 @@ export class Workspace {
       await Promise.all([this.loading.cloud(data), this.loading.layer(data, this.source)]);
       this.status.textContent = '';
       this.draw();
-      void this.loading.ahead(data, this.source, () => this.arrived(data));
+      this.fetchAhead();
     } catch (error) {
       this.fail(error);
     }
@@ -127,8 +129,7 @@ export class Workspace {
 
   /** @param {unknown} error */
   fail(error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    this.status.textContent = `This could not be loaded: ${reason} Reload the page to try again.`;
+    this.status.textContent = `This could not be loaded: ${reasonOf(error)} Reload the page to try again.`;
   }
 
   /** What is shown now, null until it is here. */
@@ -220,6 +221,18 @@ export class Workspace {
     const { timeline } = data;
     const ready = timeline?.ks.filter((_, i) => this.loading.layerHere(data, timeline.sources[i])) ?? [];
     this.timeline.update(timeline, kOf(timeline, this.source), new Set(ready), data.can.open);
+  }
+
+  /** Somebody uses it: other numbers of prototypes are worth computing now. */
+  use() {
+    if (this.isUsed) return;
+    this.isUsed = true;
+    if (this.shown) this.fetchAhead();
+  }
+
+  fetchAhead() {
+    const { data } = this;
+    if (data) void this.loading.ahead(data, this.source, this.isUsed, () => this.arrived(data));
   }
 
   /**

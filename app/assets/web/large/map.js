@@ -74,7 +74,7 @@ export class DensityMap {
     this.root = element('div', { class: 'kx-map kx-large-map', tabindex: '0', role: 'application' }, parent);
     this.canvas = element('canvas', { role: 'img' }, this.root);
     this.over = element('canvas', { class: 'kx-map-over', 'aria-hidden': 'true' }, this.root);
-    this.live = element('div', { class: 'kx-map-live', 'aria-live': 'polite' }, this.root);
+    this.live = element('div', { class: 'kx-map-live kx-unseen', 'aria-live': 'polite' }, this.root);
     this.note = element('div', { class: 'kx-map-note', role: 'status', hidden: '' }, this.root);
     this.palette = new Palette(this.root);
     this.tip = new Tip(this.root);

@@ -102,7 +102,7 @@ export class EmbeddingMap {
       { class: 'kx-map-status', role: 'status', text: 'Loading the embedding map …' },
       this.root,
     );
-    this.live = element('div', { class: 'kx-map-live', 'aria-live': 'polite' }, this.root);
+    this.live = element('div', { class: 'kx-map-live kx-unseen', 'aria-live': 'polite' }, this.root);
     this.note = element('div', { class: 'kx-map-note', hidden: '' }, this.root);
     this.addButtons();
     this.surface = new Surface(this.root, this.canvas, this.over, () => this.drawn());

@@ -1,7 +1,7 @@
 // @ts-check
 // The maps of two models, and what of their images is chosen.
 
-import { element, fit, set } from '../dom.js';
+import { element, fit, reasonOf, set } from '../dom.js';
 import { colouring } from '../explore/colouring.js';
 import { readLayer } from '../explore/columns.js';
 import { serverTransport } from '../explore/transport.js';
@@ -78,7 +78,7 @@ export class Pair {
       await Promise.all(this.sides.map((side, at) => side.load(data.models[at])));
       if (this.data === data) this.draw();
     } catch (error) {
-      this.status.textContent = `The maps could not be loaded: ${error instanceof Error ? error.message : error}`;
+      this.status.textContent = `The maps could not be loaded: ${reasonOf(error)}`;
     }
   }
 
