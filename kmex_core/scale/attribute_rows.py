@@ -6,6 +6,7 @@ and which of them are known, a bit for each, and `attributes.json`, written last
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from kmex_core.base.jsontext import read_json, write_json
 from kmex_core.scale.sharded import ShardedEmbedding
 
 FOLDER, ABOUT = "attributes", "attributes.json"
+FILE = re.compile(r"attributes\.json|part-\d{6,9}\.safetensors")
 KIND, VERSION = "attributes of a sharded embedding", 1
 MOST_ABOUT, MOST_ATTRIBUTES = 4 * 2**20, 10_000  # bytes, and columns
 
@@ -65,7 +67,7 @@ class AttributeRows:
         Raises:
             InputError: when its file is missing or damaged.
         """
-        path = _path(self.embedding.folder, number)
+        path = part_path(self.embedding.folder, number)
         try:
             arrays, _ = read_file(path)
             return _unpacked(arrays["has"], self.shape(number)), _unpacked(arrays["known"], self.shape(number))
@@ -92,7 +94,8 @@ def _checked(content: Any, embedding: ShardedEmbedding) -> tuple[tuple[str, ...]
     return tuple(names), str(content["digest"])
 
 
-def _path(folder: Path, number: int) -> Path:
+def part_path(folder: Path, number: int) -> Path:
+    """The file with the attributes of the rows of a part."""
     return folder / FOLDER / f"part-{number:06d}.safetensors"
 
 
@@ -109,7 +112,7 @@ def write_part(folder: Path, number: int, has: np.ndarray, known: np.ndarray) ->
         StoreError: when that is not possible.
     """
     arrays = {"has": np.packbits(has & known, axis=1), "known": np.packbits(known, axis=1)}
-    write_file(_path(folder, number), arrays, {})
+    write_file(part_path(folder, number), arrays, {})
 
 
 def finish(folder: Path, names: Sequence[str], rows: int, of: str) -> None:

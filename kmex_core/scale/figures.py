@@ -75,8 +75,8 @@ class Figures:
     seed: int
     seconds: float
 
-    def write(self, path: Path) -> None:
-        """Write them to a file.
+    def write(self, path: Path, embedding: str) -> None:
+        """Write them to a file, with the key of the embedding that the prototypes were found on.
 
         Raises:
             StoreError: when that is not possible.
@@ -87,7 +87,7 @@ class Figures:
             arrays |= {f"{split}_{name}": array for name, array in getattr(self, split).to_arrays().items()}
         about = {name: asdict(getattr(self, name)) for name in ("summary", "temperature")}
         about |= {name: getattr(self, name) for name in ("apart", "head", "seed", "seconds")}
-        write_file(path, arrays, about | {"metric": self.metric.to_description()})
+        write_file(path, arrays, about | {"metric": self.metric.to_description(), "embedding": embedding})
 
     @classmethod
     def read(cls, path: Path) -> Figures:
@@ -231,7 +231,7 @@ class Measurement:
         measuring = self._describing(bare, self._certain(temperature, halves))
         held_out = self._counted(self._measured, "held-out", measuring, "Measuring predictions")
         found = self._found(clusters, train, held_out, temperature, describing, measuring, started)
-        found.write(self.path)
+        found.write(self.path, self.train.key)
         return found
 
     def _describing(self, prototypes: Prototypes, certain: Certainties | None = None) -> Measuring:

@@ -22,7 +22,7 @@ from kmex_core.base.files import PART, keep_folder, parts_of, read_description, 
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.store import LOCK, Store, demand_writable
 from kmex_core.data.archives import size_of
-from kmex_core.scale import tiles
+from kmex_core.scale import attribute_rows, tiles
 from kmex_core.scale.density import DensityMap
 from kmex_core.scale.parts import check_part
 from kmex_core.scale.sharded import MANIFEST, PART_FILE, RESULTS, ROOM, ShardedEmbedding
@@ -32,7 +32,7 @@ from kmex_core.stages.drafts import KEPT
 from kmex_core.stages.upkeep import Finding, Verified
 
 _FOLDER = re.compile(r"(tiles|work|clusters)-[0-9a-f]{20}")
-_RESULT = re.compile(r"(sweep|suggestion)-[0-9a-f]{20}\.safetensors")
+_RESULT = re.compile(r"(sweep|suggestion|figures)-[0-9a-f]{20}\.safetensors")
 _IN_TILES = re.compile(r"map\.json|counts/\d{6,9}\.npy|\d/\d+-\d+\.gz")
 _COUNTS = re.compile(r"\d{6,9}\.npy")
 _PLACES = re.compile(r"prototypes-[0-9a-f]{20}\.safetensors")
@@ -143,6 +143,8 @@ def _is_known(path: Path) -> bool:
         return True
     if len(path.parts) == 1:
         return path.name == MANIFEST or PART_FILE.fullmatch(path.name) is not None
+    if path.parts[0] == attribute_rows.FOLDER:
+        return len(path.parts) == 2 and attribute_rows.FILE.fullmatch(path.name) is not None
     if path.parts[0] != RESULTS:
         return False
     of_tiles = len(path.parts) > 2 and path.parts[1].startswith("tiles-")
@@ -162,11 +164,27 @@ def _checks(folder: Path) -> list[_Check]:
     for part in embedding.parts:
         check = functools.partial(check_part, folder, part, embedding.dimensions)
         found.append(_Check(folder / part.file, check))
+    if _is_folder(folder / attribute_rows.FOLDER):
+        found += _checks_of_attributes(embedding)
     for path in _below(folder / RESULTS) if _is_folder(folder / RESULTS) else ():
         if path.suffix == ".safetensors" and not path.is_symlink() and path.is_file():
             found.append(_Check(path, functools.partial(read_file, path, mapped=True)))
         elif path.name == tiles.MAP and path.parent.name.startswith("tiles-") and not path.is_symlink():
             found += _checks_of_map(path.parent, len(embedding.class_names))
+    return found
+
+
+def _checks_of_attributes(embedding: ShardedEmbedding) -> list[_Check]:
+    """What describes attributes, and those of each part where that is right."""
+    folder = embedding.folder / attribute_rows.FOLDER
+    if not (folder / attribute_rows.ABOUT).is_file():
+        return []  # unfinished
+    found = [_Check(folder / attribute_rows.ABOUT, functools.partial(attribute_rows.AttributeRows.open, embedding))]
+    with contextlib.suppress(InputError):
+        rows = attribute_rows.AttributeRows.open(embedding)
+        for number in range(len(embedding.parts)):
+            path = attribute_rows.part_path(embedding.folder, number)
+            found.append(_Check(path, functools.partial(rows.part, number)))
     return found
 
 
@@ -271,7 +289,7 @@ def _in_tiles(embedding: ShardedEmbedding, folder: Path) -> Iterator[tuple[Path,
 
 def _of_work(store: Store, folder: Path) -> Iterator[tuple[Path, str]]:
     key = folder.name.rpartition("-")[2]
-    beside = (folder.parent / f"{kind}-{key}.safetensors" for kind in ("sweep", "suggestion"))
+    beside = (folder.parent / f"{kind}-{key}.safetensors" for kind in ("sweep", "suggestion", "figures"))
     if any(path.is_file() for path in [*beside, *(store.path(room, key) for room in upkeep.RESULTS)]):
         yield folder, "made for a result that is stored"
     elif not _is_going_on(folder):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmex_core.metrics import class_variance, effective_prototypes, equidistant_effective, random_effective
+from kmex_core.metrics.effective import class_draws
 
 
 def by_logarithm(rows: np.ndarray, variance: float) -> float:
@@ -149,3 +150,17 @@ def test_chance_is_fast() -> None:
     started = time.process_time()
     random_effective(z, labels, np.arange(1, 21)[:, None].repeat(10, 1), variance, 0)
     assert time.process_time() - started < 2  # 0.2 to 0.3 s on an idle core
+
+
+@pytest.mark.parametrize(("size", "most"), [(50, 6), (9, 9), (1, 1)])
+def test_draws_are_the_first_places_of_whole_permutations(size: int, most: int) -> None:
+    """Only what was moved is kept; here are all places."""
+    z, draws, random = np.random.default_rng(1).normal(size=(size, 4)), 40, np.random.default_rng([3, 2])
+    order, each = np.tile(np.arange(size), (draws, 1)), np.arange(draws)
+    for place in range(most):
+        other = random.integers(place, size, draws)
+        order[each, place], order[each, other] = order[each, other], order[each, place]
+    found = class_draws(2, size, np.array([most, 0]), 1.5, 3, lambda places: z[places], draws)
+    expected = [effective_prototypes(z[rows[:most]], np.zeros(most, int), np.array([1.5])) for rows in order]
+    np.testing.assert_allclose(found[0], expected)
+    assert np.isnan(found[1]).all()

@@ -18,8 +18,11 @@ from kmex_core.base.files import write_bytes, write_file
 from kmex_core.base.progress import Event
 from kmex_core.base.store import Store
 from kmex_core.commands import app
-from kmex_core.scale import parts, upkeep
+from kmex_core.prototypes.metric import EmbeddingMetric
+from kmex_core.scale import attribute_rows, parts, upkeep
 from kmex_core.scale.density import DensityMap
+from kmex_core.scale.engine import Local
+from kmex_core.scale.figures import Measurement
 from kmex_core.scale.sharded import MANIFEST, ROOM, ShardedEmbedding
 from kmex_core.scale.sweep import stored_sweeps
 from kmex_core.scale.tiles import MAP
@@ -169,6 +172,27 @@ def test_the_manifest_s_files_are_those_of_its_folder(store: Store, folder: Path
         assert needless(store) == {}, "what cannot be judged stays"
     assert cli("verify")[0] == 1
     assert outside.exists()
+
+
+def test_attributes_and_figures_are_ours(store: Store, folder: Path) -> None:
+    embedding = ShardedEmbedding.open(folder)
+    attribute_rows.written(embedding, ["round"], np.random.default_rng(0).random((embedding.rows, 1)) < 0.5, None)
+    of = Measurement(embedding, EmbeddingMetric(), [2] * 3, 0, Local(), 2**30)
+    figures = of.figures()
+    found = upkeep.verify(store)
+    assert (found.damaged, found.unknown, found.rests, needless(store)) == ([], [], [], {})
+    assert found.files == len(files(folder))
+    work = embedding.results / f"work-{of.key}"
+    work.mkdir()
+    assert needless(store) == {f"{NAME}/results/{work.name}": "made for a result that is stored"}
+    work.rmdir()
+    figures.write(of.path, "of other rows")
+    assert needless(store) == {f"{NAME}/results/{of.path.name}": upkeep.CHANGED}
+    part = attribute_rows.part_path(folder, 1)
+    part.write_bytes(part.read_bytes()[:-3])
+    assert damaged(store).keys() == {f"attributes/{part.name}"}
+    (folder / attribute_rows.FOLDER / attribute_rows.ABOUT).write_text("{}")
+    assert damaged(store).keys() == {f"attributes/{attribute_rows.ABOUT}"}
 
 
 def test_what_is_not_ours_is_named_and_neither_opened_nor_removed(store: Store, folder: Path, tmp_path: Path) -> None:
