@@ -72,6 +72,9 @@ def demo(
         subject = open_subject(name, data_root, device=device, progress=bar)
         summary = subject.conversion(KMeans(k)).get().summary
         subject.embedding_map().get()
+        if real:  # so that its timeline opens at once, too
+            subject.sweep(KMeans(k)).get()
+            subject.suggestion().get()
         return {"model": subject.info.name, "k": k, **dataclasses.asdict(summary)}
 
     def show(answer: dict[str, Any]) -> None:

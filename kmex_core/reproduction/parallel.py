@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -191,7 +192,7 @@ def _one_by_one(
     for request in requests:
         name = request.name
         try:
-            done[name] = _trained(store, request, lambda event, name=name: board.note(name, event))  # type: ignore[misc]
+            done[name] = _trained(store, request, partial(board.note, name))
         except KMExError as error:
             done[name] = Trained(name, None, str(error))
         finished(done[name])

@@ -47,7 +47,7 @@ def test_one_command_trains_converts_and_maps_and_repeats_nothing(
     answer = json.loads(run(*real, "--json").stdout)
     assert answer["model"] == model
     assert answer["k"] == 1
-    assert store.names("projections")
+    assert all(store.names(room) for room in ("projections", "sweeps", "suggestions"))
 
 
 def test_what_would_be_downloaded_is_said_before(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
