@@ -150,8 +150,10 @@ class Scripted:
         for report in reports:
             if isinstance(report, threading.Event):
                 report.wait(10)
+            elif callable(report):
+                report()
             else:
-                if not isinstance(report, Room):
+                if not isinstance(report, Room | Event):
                     with self.lock:
                         self.running.discard(request.name)
                 pipe.send(report)
@@ -159,11 +161,18 @@ class Scripted:
             self.running.discard(request.name)
 
 
-def crew(monkeypatch: pytest.MonkeyPatch, store: Store, folder: Path, scripted: Scripted, count: int) -> Any:
+def crew(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
+    folder: Path,
+    scripted: Scripted,
+    count: int,
+    finished: Callable[[Trained], None] = lambda trained: None,
+) -> Any:
     monkeypatch.setattr(parallel, "_work", scripted.work)
     monkeypatch.setattr(multiprocessing, "get_context", lambda kind: scripted)
     monkeypatch.setattr(catalogue, "describe", lambda store, name: f"model {name}")
-    return run_all([request(folder, f"m{at}") for at in range(count)], "cpu", store, at_once=4)
+    return run_all([request(folder, f"m{at}") for at in range(count)], "cpu", store, at_once=4, finished=finished)
 
 
 def test_as_many_train_at_once_as_there_is_memory_for(
@@ -204,6 +213,26 @@ def test_who_runs_out_of_memory_beside_others_goes_on_alone(
     assert [trained.failure for trained in done.trained] == ["", "", "no memory"]
     assert "m1" in warned
     assert scripted.log[-1] in {("m1",), ("m2",)}  # alone at last
+
+
+def test_a_training_does_not_wait_until_its_reports_are_heard(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, sent = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def reports(name: str, running: int) -> list[Any]:
+        room = Room(9 * GIB, GIB)
+        if name == "m0":
+            return [room, began, Trained(name, None)]
+        return [room, began.set, *[Event("x" * 1000, 0, 1)] * 500, sent.set, Trained(name, None)]
+
+    def busy(trained: Trained) -> None:
+        if trained.name == "m0":  # it is measured now, say
+            in_time.append(sent.wait(20))
+
+    crew(monkeypatch, store, folder, Scripted(reports), 2, busy)
+    assert in_time == [True]
 
 
 def test_a_process_that_dies_is_a_failure_with_its_status(
