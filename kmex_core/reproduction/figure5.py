@@ -324,10 +324,10 @@ class _Trainings:
 
     def about(self) -> str:
         """Which data set and class the figure is of, and how it was made."""
-        train, size = self.data.split("train"), self.data.image_size
+        train, size = self.data.split("train"), f"{self.data.image_size} × {self.data.image_size} pixels"
         sentences = [
             f"{registry.title(self.data.name)}, class {self.data.class_column or 'of the data set'}, "
-            f"{len(train.attribute_names)} attributes, {len(train):,} training images of {size} × {size} pixels."
+            f"{len(train.attribute_names)} attributes besides it, {len(train):,} training images of {size}."
         ]
         if registry.registered(self.data.name) != CELEBA:
             sentences.append("It stands in for the paper's CelebA, which is not here.")

@@ -37,7 +37,8 @@ class OverImages:
     def change(self) -> str:
         """What the defect does to the mean, as a sentence."""
         difference = _known(self.with_defect - self.without)
-        change, spread = _mean(difference), float(_known(self.without).std()) if len(difference) else 0.0
+        change = round(_mean(difference), 3) + 0.0  # no minus before 0
+        spread = float(_known(self.without).std()) if len(difference) else 0.0
         if not _beyond_chance(difference):
             return f"The change of the mean by {change:+.3f} is within what chance makes of {len(difference):,} images."
         deviations = f", {abs(change) / spread:.1f} standard deviations over images" if spread > 0 else ""

@@ -48,7 +48,9 @@ class PRPFromOnes(PrototypicalRelevancePropagation):
     def maps(self, model: Explainable, images: Tensor, z: Tensor, targets: Targets, rows: int = ROWS) -> Attributions:
         """See `RelevanceMethod.maps`; every target of an image has the same map."""
         kind = torch.zeros_like(targets.kind)
-        return super().maps(model, images, z, Targets(targets.images, targets.of, targets.rival, (_Ones(),), kind), rows)
+        return super().maps(
+            model, images, z, Targets(targets.images, targets.of, targets.rival, (_Ones(),), kind), rows
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +200,9 @@ class _Batch:
             "alike_other_image": (self.of_nearest, other),
         }
         return {
-            name: torch.nn.functional.cosine_similarity(*(maps.double().flatten(1) for maps in two), dim=1).cpu().numpy()
+            name: torch.nn.functional.cosine_similarity(*(maps.double().flatten(1) for maps in two), dim=1)
+            .cpu()
+            .numpy()
             for name, two in compared.items()
         }
 
