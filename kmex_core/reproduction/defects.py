@@ -182,8 +182,9 @@ def rounded_diversity(subject: Subject, source: KMeans) -> Rows:
         f"product for more than {FEW} only.)"
     )
     says = (
-        f"Rounding leaves {apart.min():.2g} to {apart.max():.2g} instead of 0, which makes D_dvs {rounded:.3f} instead "
-        f"of {exact:.3f}{times}.{few if len(classes) <= FEW else ''}{_paper(subject, 'diversity_reference')}"
+        f"Rounding leaves up to {apart.max():.2g} (median {np.median(apart):.2g}) instead of 0, which makes D_dvs "
+        f"{rounded:.3f} instead of {exact:.3f}{times}.{few if len(classes) <= FEW else ''}"
+        f"{_paper(subject, 'diversity_reference')}"
     )
     defect = "D_dvs is made of rounding: float32 torch.cdist leaves a distance above 0 from a prototype to itself."
     metric = "D_dvs over all prototypes by the unsquared distance, 0 to 1, lower is more diverse"
@@ -195,10 +196,10 @@ def prototypes_of_the_test_split(subject: Subject, source: KMeans) -> Rows:
     `build_loader`: the `push_dataset` is the test split), and of the training split."""
     from kmex_core.prototypes.fit import activated, fit_prototypes
 
-    conversion, test = subject.conversion(source).get(), subject.read(subject.embedding("test"))
     names = subject.info.class_names
-    if len(np.unique(test.labels)) < len(names):
+    if len(np.unique(subject.data.split("test").labels)) < len(names):
         return "a class has no test images."
+    conversion, test = subject.conversion(source).get(), subject.read(subject.embedding("test"))
     device, space = checked_device(subject.device), test.in_space(conversion.metric)
     # as many of each class as are found in the training split
     per_class = np.bincount(conversion.prototypes.classes, minlength=len(names)).tolist()
@@ -240,15 +241,17 @@ def relevance(subject: Subject, source: KMeans, images: int, seed: int) -> Rows:
     ad, ai = "AD, 0 to 1, lower is better", "AI, 0 to 1, higher is better"
     drop = right.drop_reference, wrong.drop_random, "average_drop_reference"
     increase = right.increase_reference, wrong.increase_random, "average_increase_reference"
+    by_drop, by_increase = wrong.drop_random_first_class, wrong.increase_random_first_class
     rows = [_alike_row(subject, source, ones, OverImages(wrong.alike_ones, wrong.alike, wrong.alike_other_image, True))]
-    for defect, metric, values, (without, chance, published), more in (
-        (ones, ad, wrong.drop_ones, drop, ""),
-        (mask, ad, wrong.drop_mask_and_class, drop, alone),
-        (mask, ai, wrong.increase_mask_and_class, increase, ""),
-        (both, ad, wrong.drop_all, drop, ""),
-        (both, ai, wrong.increase_all, increase, ""),
+    for defect, metric, values, (without, chance, published), chance_with_defect, more in (
+        (ones, ad, wrong.drop_ones, drop, None, ""),
+        (mask, ad, wrong.drop_mask_and_class, drop, by_drop, alone),
+        (mask, ai, wrong.increase_mask_and_class, increase, by_increase, ""),
+        (both, ad, wrong.drop_all, drop, by_drop, ""),
+        (both, ai, wrong.increase_all, increase, by_increase, ""),
     ):
-        pair = OverImages(image_means(values), image_means(without), image_means(chance), metric == ad)
+        other = None if chance_with_defect is None else image_means(chance_with_defect)
+        pair = OverImages(*map(image_means, (values, without, chance)), metric == ad, other)
         says = f"{pair.change()} {pair.beside_chance('a random order of pixels')}{more}{_paper(subject, published)}"
         rows.append(_row(subject, source, defect, metric, pair.means, pair.chance_mean, says))
     return rows

@@ -17,12 +17,14 @@ class OverImages:
     Attributes:
         with_defect, without, chance: (N,).
         lower: whether a lower figure is better.
+        chance_with_defect: (N,) where chance has another figure with the defect; else None.
     """
 
     with_defect: np.ndarray
     without: np.ndarray
     chance: np.ndarray
     lower: bool
+    chance_with_defect: np.ndarray | None = None
 
     @property
     def means(self) -> tuple[float, float]:
@@ -46,14 +48,20 @@ class OverImages:
 
     def beside_chance(self, chance: str) -> str:
         """Both figures beside what chance gives, as a sentence."""
-        wrong, right = self._verdict(self.with_defect), self._verdict(self.without)
+        by_chance = self.chance if self.chance_with_defect is None else self.chance_with_defect
+        wrong, right = self._verdict(self.with_defect, by_chance), self._verdict(self.without, self.chance)
+        if self.chance_with_defect is not None:
+            return (
+                f"With it, {chance} gives {_mean(by_chance):.3f}, and the figure is {wrong} that; without it, "
+                f"{self.chance_mean:.3f}, and the figure is {right} that."
+            )
         figure = f"{chance} ({self.chance_mean:.3f})"
         if wrong == right:
             return f"With and without it, the figure is {right} {figure}."
         return f"With it, the figure is {wrong} {figure}, without it {right} that."
 
-    def _verdict(self, values: np.ndarray) -> str:
-        gain = _known(self.chance - values if self.lower else values - self.chance)
+    def _verdict(self, values: np.ndarray, chance: np.ndarray) -> str:
+        gain = _known(chance - values if self.lower else values - chance)
         if not _beyond_chance(gain):
             return "no different from"
         return "better than" if gain.mean() > 0 else "worse than"

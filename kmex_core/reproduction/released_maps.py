@@ -69,6 +69,8 @@ class ReleasedScores:
         drop_mask_and_class, increase_mask_and_class: (N, k) the last two together.
         drop_all, increase_all: (N, k) all three together.
         drop_random, increase_random: (N, k) none of them, but the half that is kept is a random one.
+        drop_random_first_class, increase_random_first_class: (N, k) a random half is kept, and similarities are read as
+            for `drop_first_class`: the chance level of figures that read them.
         alike: (N,) cosine between the maps of the nearest prototype of the image's class and of the nearest of any
             other class, by PRP.
         alike_ones: (N,) the same with maps that start with ones.
@@ -86,6 +88,8 @@ class ReleasedScores:
     increase_all: np.ndarray
     drop_random: np.ndarray
     increase_random: np.ndarray
+    drop_random_first_class: np.ndarray
+    increase_random_first_class: np.ndarray
     alike: np.ndarray
     alike_ones: np.ndarray
     alike_other_image: np.ndarray
@@ -183,6 +187,7 @@ class _Batch:
             "mask_and_class": (before_first, by_least[rows, first]),
             "all": (before_first, by_ones_least[self.image, first]),
             "random": (before, by_random[self.image, own]),
+            "random_first_class": (before_first, by_random[self.image, first]),
         }
         scores = {"images": np.asarray(self.indices, dtype=np.int64)} | self._alike()
         for name, values in compared.items():
@@ -199,12 +204,11 @@ class _Batch:
             "alike_ones": (self.ones, self.ones_of_rival),
             "alike_other_image": (self.of_nearest, other),
         }
-        return {
+        cosines = {
             name: torch.nn.functional.cosine_similarity(*(maps.double().flatten(1) for maps in two), dim=1)
-            .cpu()
-            .numpy()
             for name, two in compared.items()
         }
+        return {name: cosine.clamp(-1, 1).cpu().numpy() for name, cosine in cosines.items()}
 
     def _random_ranks(self, seed: int) -> Tensor:
         drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]

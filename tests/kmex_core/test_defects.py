@@ -183,6 +183,7 @@ def test_released_scores_against_slow_loops(kmex: KMEx) -> None:
                 "mask_and_class": drop(x[i], least, slot),
                 "all": drop(x[i], np.argsort(np.abs(ones), kind="stable")[:half], slot),
                 "random": drop(x[i], np.flatnonzero(at_random < half), p),
+                "random_first_class": drop(x[i], np.flatnonzero(at_random < half), slot),
             }
             for name, value in expected.items():
                 assert getattr(found, f"drop_{name}")[i, slot] == pytest.approx(value, abs=2e-4), (i, slot, name)
@@ -259,6 +260,11 @@ def test_words_for_a_figure_over_images() -> None:
     assert worse.change() == "The defect changes the mean by +0.500, 4.5 standard deviations over images."
     assert worse.beside_chance("chance") == (
         "With it, the figure is worse than chance (0.650), without it better than that."
+    )
+    apart = OverImages(worse.with_defect, without, chance, lower=True, chance_with_defect=chance + 0.3)
+    assert apart.beside_chance("chance") == (
+        "With it, chance gives 0.950, and the figure is better than that; without it, 0.650, and the figure is better "
+        "than that."
     )
     same = OverImages(without + np.array([0.01, -0.01, 0.01, -0.01]), without, chance, lower=False)
     assert same.change() == "The change of the mean by +0.000 is within what chance makes of 4 images."
