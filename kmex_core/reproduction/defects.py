@@ -251,7 +251,7 @@ def relevance(subject: Subject, source: KMeans, images: int, seed: int) -> Rows:
         (both, ai, wrong.increase_all, increase, by_increase, ""),
     ):
         other = None if chance_with_defect is None else image_means(chance_with_defect)
-        pair = OverImages(*map(image_means, (values, without, chance)), metric == ad, other)
+        pair = OverImages(image_means(values), image_means(without), image_means(chance), metric == ad, other)
         says = f"{pair.change()} {pair.beside_chance('a random order of pixels')}{more}{_paper(subject, published)}"
         rows.append(_row(subject, source, defect, metric, pair.means, pair.chance_mean, says))
     return rows

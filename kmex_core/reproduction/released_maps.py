@@ -204,11 +204,7 @@ class _Batch:
             "alike_ones": (self.ones, self.ones_of_rival),
             "alike_other_image": (self.of_nearest, other),
         }
-        cosines = {
-            name: torch.nn.functional.cosine_similarity(*(maps.double().flatten(1) for maps in two), dim=1)
-            for name, two in compared.items()
-        }
-        return {name: cosine.clamp(-1, 1).cpu().numpy() for name, cosine in cosines.items()}
+        return {name: _cosine(*two).cpu().numpy() for name, two in compared.items()}
 
     def _random_ranks(self, seed: int) -> Tensor:
         drawn = [np.random.default_rng([seed, int(index)]).permutation(self.pixels) for index in self.indices]
@@ -229,3 +225,9 @@ class _Batch:
         table = np.full(tuple(self.shape), np.nan)
         table[self.image.cpu().numpy(), self.slot.cpu().numpy()] = values
         return table
+
+
+def _cosine(maps: Tensor, others: Tensor) -> Tensor:
+    """(N,) between (N, C, H, W) maps and as many others, −1…1."""
+    one, other = maps.double().flatten(1), others.double().flatten(1)
+    return torch.nn.functional.cosine_similarity(one, other, dim=1).clamp(-1, 1)

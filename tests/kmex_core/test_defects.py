@@ -29,6 +29,7 @@ from kmex_core.relevance.lrp import lrp_of
 from kmex_core.reproduction import defects
 from kmex_core.reproduction.over_images import OverImages
 from kmex_core.reproduction.released_maps import PRPFromOnes, ReleasedScores, released_scores
+from kmex_core.reproduction.types import DefectRow
 from kmex_core.stages import training_runs
 from kmex_core.stages.subject import Subject, dataset_of
 from tests.helpers.datasets import write_folder
@@ -42,6 +43,13 @@ PUBLISHED_FIVE = KMeans(5, metric="euclidean")
 @pytest.fixture
 def subject(demo: Store, digits: ModelInfo) -> Subject:
     return Subject(demo, digits, dataset_of(digits))
+
+
+def only(found: defects.Rows) -> DefectRow:
+    """The row of a defect that has one."""
+    assert not isinstance(found, str), found
+    (row,) = found
+    return row
 
 
 def embedded(subject: Subject, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +66,7 @@ def test_eq1_as_printed_is_the_same_for_any_prototypes(subject: Subject) -> None
         counts = random.multinomial(1000, random.dirichlet(np.full(k, 0.2)))
         assert (counts == 0).any() or k == 2, "some are ghosts, which it does not see"
         assert defects.eq1_as_printed(counts) == pytest.approx(1 - 1 / k)
-    (row,) = defects.constant_transparency(subject, PUBLISHED_FIVE)
+    row = only(defects.constant_transparency(subject, PUBLISHED_FIVE))
     # counted anew: prototypes that are the nearest of no image of their class
     prototypes, (z, labels) = subject.conversion(PUBLISHED_FIVE).get().prototypes, embedded(subject, "train")
     nearest = cdist(z, prototypes.centers.astype(np.float64)).argmin(1)
@@ -69,7 +77,7 @@ def test_eq1_as_printed_is_the_same_for_any_prototypes(subject: Subject) -> None
 
 
 def test_diversity_with_and_without_rounding(subject: Subject) -> None:
-    (row,) = defects.rounded_diversity(subject, PUBLISHED_FIVE)
+    row = only(defects.rounded_diversity(subject, PUBLISHED_FIVE))
     centers = subject.conversion(PUBLISHED_FIVE).get().prototypes.centers
 
     def diversity(distance: np.ndarray) -> float:
@@ -88,7 +96,7 @@ def test_diversity_with_and_without_rounding(subject: Subject) -> None:
 
 
 def test_prototypes_of_the_test_split(subject: Subject) -> None:
-    (row,) = defects.prototypes_of_the_test_split(subject, KMeans(1, metric="euclidean"))
+    row = only(defects.prototypes_of_the_test_split(subject, KMeans(1, metric="euclidean")))
     (train, of_train), (test, of_test) = embedded(subject, "train"), embedded(subject, "test")
 
     def accuracy(z: np.ndarray, labels: np.ndarray) -> float:
@@ -226,7 +234,9 @@ def test_a_start_of_ones_in_one_layer_by_hand() -> None:
         "similarity", kmex, torch.zeros(2, dtype=torch.int64), kmex.encode(image).expand(2, -1), prototypes
     )
     maps = PRPFromOnes().maps(kmex, image, kmex.encode(image), both)
-    w = network[0].weight.detach().double().numpy().reshape(5, 3, -1)
+    convolution = network[0]
+    assert isinstance(convolution, nn.Conv2d)
+    w = convolution.weight.detach().double().numpy().reshape(5, 3, -1)
     low, high = (np.array(values)[None, :, None] for values in kmex.pixel_range)
     parts = w * image.double().numpy().reshape(1, 3, -1) - w.clip(0) * low - w.clip(max=0) * high
     by_hand = (parts / parts.sum((1, 2), keepdims=True)).sum(0).reshape(3, SIDE, SIDE)
@@ -289,7 +299,7 @@ def cifar(store: Store, tmp_path: Path) -> Subject:
 
 def test_released_constants_at_conversion_and_in_training(cifar: Subject) -> None:
     constants, source = defects.RELEASED["CIFAR-10"], KMeans(1, metric="euclidean")
-    (row,) = defects.normalisation(cifar, source, constants)
+    row = only(defects.normalisation(cifar, source, constants))
     assert row.dataset == "CIFAR-10"
     assert cifar.embedding("train").exists(), "the model's own results stay where they are"
 
@@ -309,7 +319,7 @@ def test_released_constants_at_conversion_and_in_training(cifar: Subject) -> Non
     assert row.without == accuracy(preprocessing.mean, preprocessing.std)
 
     assert "for which there was no time" in defects.normalised_training(cifar, source, constants, 0)
-    (row,) = defects.normalised_training(cifar, source, constants, 1)
+    row = only(defects.normalised_training(cifar, source, constants, 1))
     again = models.describe(cifar.store, "reproduce-normalisation-small")
     assert again.preprocessing.mean == constants.mean
     assert again.made_by["recipe"] == cifar.info.made_by["recipe"]
