@@ -46,6 +46,7 @@ CELEBA, SPRITES_CLASS = "celeba", "Any_Armour"
 BLACK_BOX = "blackbox"
 FEWEST = 3  # epochs, however short the time is
 SHARE = 0.85  # of the minutes that trainings may take; the rest is for embeddings and conversions
+PROPORTIONAL = ("warm", "push")  # options of ProtoPNet, in epochs
 STEPS = 3  # of a training whose speed is measured, the first of which is not counted
 
 
@@ -98,8 +99,8 @@ def figure5(
 
     Without a budget, all models are trained for as many epochs as the paper's. Within one, every kind is trained for as
     many as let all trainings fit, at least `FEWEST`; their speed is measured first. Earlier trainings of the same data
-    set, backbone and seed decide the epochs of those that follow. A training that would not end in time is not begun,
-    unless it is the first; one that does not end in time is stopped, and continued by the next call.
+    set, backbone and seed decide the epochs of those that follow. A training is begun if an epoch of it fits into the
+    time; one that does not end in time is stopped, and continued by the next call.
 
     Args:
         store: where models and results are kept; models are named `reproduce-…`.
@@ -177,7 +178,6 @@ class _Trainings:
     seconds: dict[str, float] = field(default_factory=dict)  # of an epoch, by kind
     done: dict[tuple[str, int], ModelInfo] = field(default_factory=dict)
     stopped: dict[tuple[str, int], str] = field(default_factory=dict)
-    begun: bool = False  # a training, by this call
 
     @property
     def remaining(self) -> float:
@@ -196,11 +196,16 @@ class _Trainings:
         return f"{self.prefix}-{kind}{f'-k{k}' if k else ''}-e{self.epochs[kind]}"
 
     def recipe(self, kind: str, k: int, epochs: int | None = None) -> Recipe:
-        """How a kind is trained: for as many epochs as the paper's, if no others are given."""
+        """How a kind is trained, for the paper's epochs if no others are given; with fewer of them, ProtoPNet's warm
+        epochs and those between pushes are fewer in proportion."""
         from kmex_core.models.training import default_recipe
 
-        number = k if kind in BASELINES else None
-        return default_recipe(self.data, self.imagenet, kind, k=number, epochs=epochs, seed=self.seed)
+        recipe = default_recipe(self.data, self.imagenet, kind, k=k if kind in BASELINES else None, seed=self.seed)
+        if epochs is None or epochs == recipe.epochs:
+            return recipe
+        share = min(1.0, epochs / recipe.epochs)
+        fewer = {name: max(1, round(recipe.options[name] * share)) for name in PROPORTIONAL if name in recipe.options}
+        return dataclasses.replace(recipe, epochs=epochs, options={**recipe.options, **fewer})
 
     # ---- the plan --------------------------------------------------------------------------------------------------
 
@@ -263,10 +268,9 @@ class _Trainings:
         name = self.name(kind, k)
         if name in catalogue.known_names(self.store):
             info = catalogue.describe(self.store, name)
-        elif self.remaining <= (self._expected(name, kind) if self.begun else 0):
+        elif self.remaining <= self.seconds.get(kind, 0.0):
             return None
         else:
-            self.begun = True
             try:
                 info = self._train(name, kind, k)
             except _OutOfTime:
@@ -277,15 +281,6 @@ class _Trainings:
             self.seconds[kind] = max(float(epoch["seconds"]) for epoch in history)
         self.done[kind, k] = info
         return info
-
-    def _expected(self, name: str, kind: str) -> float:
-        """Seconds that a training still takes; 0 where that is unknown."""
-        return self.seconds.get(kind, 0.0) * (self.epochs[kind] - self._epochs_done(name))
-
-    def _epochs_done(self, name: str) -> int:
-        from kmex_core.stages.training_runs import unfinished
-
-        return len(unfinished(self.store, name) or ())
 
     def _train(self, name: str, kind: str, k: int) -> ModelInfo:
         from kmex_core.stages.training_runs import TrainRequest, train
@@ -305,7 +300,9 @@ class _Trainings:
         return train(self.store, request, catalogue.has_run(self.store, name), progress=watch)
 
     def _stopped(self, name: str, kind: str, k: int) -> str:
-        done = self._epochs_done(name)
+        from kmex_core.stages.training_runs import unfinished
+
+        done = len(unfinished(self.store, name) or ())
         return (
             f"The training of {self._title(kind, k)} was stopped after {done} of {self.epochs[kind]} epochs; the same "
             "command with more time continues it."
@@ -343,6 +340,8 @@ class _Trainings:
             ]
             accuracy = [f"{MODEL_KINDS[kind].title} {self._accuracies(kind)}" for kind in kinds]
             sentences.append(f"Epochs: {joined('and', epochs)}. Test accuracy: {joined('and', accuracy)}.")
+        if "protopnet" in kinds and self.epochs["protopnet"] < self.recipe("protopnet", 1).epochs:
+            sentences.append("ProtoPNet's warm epochs and those between pushes are fewer in proportion.")
         sentences += [info.prototype_caveat for info in self.done.values() if info.why_not_compared]
         return " ".join(sentences)
 

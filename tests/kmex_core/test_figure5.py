@@ -223,10 +223,15 @@ def test_the_budget_decides_epochs_and_numbers(store: Store, tmp_path: Path, mon
         "flint": 7,
         "protovae": int(share * 60),
     }
-    plan.begun = True
-    clock.now += plan.remaining - 4 * 7
-    assert plan.trained("flint", 5) is None, "it would not end in time"
-    assert begun == [("blackbox", 0, 3)]
+    short = plan.recipe("protopnet", 5, 8)
+    assert (short.epochs, short.k, short.options["warm"], short.options["push"]) == (8, 5, 2, 2), "of 20, 5 and 5"
+    assert plan.recipe("protopnet", 5).options["warm"] == 5
+    clock.now += plan.remaining - 4
+    assert plan.trained("flint", 5) is None
+    assert begun == [("blackbox", 0, 3)], "not one epoch fits"
+    clock.now -= 1
+    assert plan.trained("flint", 5) is None
+    assert begun[1:] == [("flint", 5, 7)], "its checkpoints are kept for the next call"
 
 
 def test_the_speed_of_a_training_is_measured(store: Store, tmp_path: Path) -> None:
