@@ -51,10 +51,10 @@ class OverImages:
         by_chance = self.chance if self.chance_with_defect is None else self.chance_with_defect
         wrong, right = self._verdict(self.with_defect, by_chance), self._verdict(self.without, self.chance)
         if self.chance_with_defect is not None:
-            return (
-                f"With it, {chance} gives {_mean(by_chance):.3f}, and the figure is {wrong} that; without it, "
-                f"{self.chance_mean:.3f}, and the figure is {right} that."
-            )
+            levels = f"{chance[:1].upper()}{chance[1:]} gives {_mean(by_chance):.3f} with it and {self.chance_mean:.3f}"
+            if wrong == right:
+                return f"{levels} without; with and without it, the figure is {right} that."
+            return f"{levels} without; with it, the figure is {wrong} that, without it {right} that."
         figure = f"{chance} ({self.chance_mean:.3f})"
         if wrong == right:
             return f"With and without it, the figure is {right} {figure}."

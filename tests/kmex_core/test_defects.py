@@ -272,8 +272,12 @@ def test_words_for_a_figure_over_images() -> None:
         "With it, the figure is worse than chance (0.650), without it better than that."
     )
     apart = OverImages(worse.with_defect, without, chance, lower=True, chance_with_defect=chance + 0.3)
-    assert apart.beside_chance("chance") == (
-        "With it, chance gives 0.950, and the figure is better than that; without it, 0.650, and the figure is better "
+    assert apart.beside_chance("random") == (
+        "Random gives 0.950 with it and 0.650 without; with and without it, the figure is better than that."
+    )
+    worst = dataclasses.replace(apart, chance_with_defect=chance - 0.3)
+    assert worst.beside_chance("random") == (
+        "Random gives 0.350 with it and 0.650 without; with it, the figure is worse than that, without it better "
         "than that."
     )
     same = OverImages(without + np.array([0.01, -0.01, 0.01, -0.01]), without, chance, lower=False)
