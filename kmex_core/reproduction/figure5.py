@@ -304,8 +304,8 @@ class _Trainings:
 
         done = len(unfinished(self.store, name) or ())
         return (
-            f"The training of {self._title(kind, k)} was stopped after {done} of {self.epochs[kind]} epochs; the same "
-            "command with more time continues it."
+            f"The training of {self._title(kind, k)} was stopped after {done} of {self.epochs[kind]} epochs; give the "
+            "same command again to continue it."
         )
 
     def _title(self, kind: str, k: int) -> str:
