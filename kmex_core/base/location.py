@@ -9,6 +9,7 @@ from kmex_core.base.paths import user_cache, user_path
 
 SHIPPED = Path(__file__).resolve().parent.parent / "demo"  # models that are part of the product
 SHARDED = "sharded"  # the room of sharded embeddings, each of them a folder (see `scale.sharded`)
+REPRODUCTIONS = "reproduction"  # the room of reports on the paper's tables (see `reproduction.stored`)
 SHIPPED_RESULTS = SHIPPED / "results"  # rooms of a store, which hold what the first demo needs to open at once
 
 
