@@ -155,7 +155,7 @@ def whole(wanted: Wanted, names: Sequence[str]) -> Plan:
         for kind in kinds_of(wanted.tables)
         for name in names
     )
-    return Plan(tuple(parts), datasets=tuple(names))
+    return Plan(tuple(parts), MAP_IMAGES, datasets=tuple(names))
 
 
 # ---- a budget -------------------------------------------------------------------------------------------------------

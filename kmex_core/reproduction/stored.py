@@ -50,7 +50,7 @@ def _read(store: Store, name: str) -> tuple[Report, Plan] | None:
     try:
         description = store.description(REPRODUCTIONS, name)
         return built(Report, description["report"]), built(Plan, description["plan"])
-    except (FileNotFoundError, StoreError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, StoreError, AttributeError, KeyError, TypeError, ValueError):
         return None  # of another version, or damaged: `store verify` tells of it
 
 
@@ -58,7 +58,7 @@ def built(kind: type[T], values: Mapping[str, Any]) -> T:
     """A frozen dataclass from its JSON-like values, with the dataclasses and tuples in it.
 
     Raises:
-        KeyError, TypeError, ValueError: when the values are of something else.
+        AttributeError, KeyError, TypeError, ValueError: when the values are of something else.
     """
     hints = get_type_hints(kind)
     return kind(**{name: _value(hints[name], value) for name, value in values.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +20,69 @@ from kmex_core.base.progress import Event
 from kmex_core.base.store import Store
 from kmex_core.commands import app
 from kmex_core.models import catalogue
-from kmex_core.reproduction import cells, plan, recipes, runs, stored, trainings
+from kmex_core.prototypes.source import BuiltIn, KMeans
+from kmex_core.relevance.catalogue import PUBLISHED
+from kmex_core.reproduction import cells, plan, recipes, stored, trainings
 from kmex_core.reproduction.plan import Plan, Training, Wanted
 from kmex_core.reproduction.runs import reproduce
 from kmex_core.reproduction.trainings import Workshop
 from kmex_core.reproduction.types import Cell, CurveRow, DefectRow, Measured, Report, Setting
 from kmex_core.stages import upkeep
+from kmex_core.stages.subject import Subject, subject_of
 from tests.helpers.official import write_idx
 
 EPOCHS = 2
-WANTED = Wanted(("mnist", "svhn"), (3, 4, 5, 6), runs=1)
+WANTED = Wanted(("mnist", "svhn"), (3, 5, 6), runs=1)
+PROTOPNET = "reproduce-mnist-protopnet-0-resnet20"
+
+
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """Trainings and relevance maps of a moment: a small network, few epochs, two images."""
+    patch.setattr(plan, "NETWORKS", ("resnet20",))
+    for module in (plan, recipes, cells):
+        patch.setattr(module, "paper_epochs", lambda kind, name: EPOCHS)
+        patch.setattr(module, "MAP_IMAGES", 2)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings of a moment: a small network, for few epochs."""
-    monkeypatch.setattr(plan, "NETWORKS", ("resnet20",))
-    for module in (plan, recipes, cells):
-        monkeypatch.setattr(module, "paper_epochs", lambda kind, name: EPOCHS)
+    shrink(monkeypatch)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A data root with 30 training and 10 test images that take MNIST's place."""
-    write_idx(tmp_path / "data", "MNIST")
-    return str(tmp_path / "data")
+    folder = tmp_path_factory.mktemp("data")
+    write_idx(folder, "MNIST")
+    return str(folder)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A reproduction that nothing disturbed, of a black box and a model with built-in prototypes."""
+
+    store: Store
+    report: Report
+    events: tuple[tuple[str, str], ...]
+    told: tuple[str, ...]
+
+
+def two_kinds(patch: pytest.MonkeyPatch) -> None:
+    shrink(patch)
+    patch.setattr(plan, "kinds_of", lambda tables: ["blackbox", "protopnet"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: str) -> Undisturbed:
+    store, events, told = Store(tmp_path_factory.mktemp("store")), dict[tuple[str, str], None](), list[str]()
+
+    def listen(event: Event) -> None:
+        events[event.stage, event.group] = None
+
+    with pytest.MonkeyPatch.context() as patch:
+        two_kinds(patch)
+        report = reproduce(store, WANTED, data_root=root, progress=listen, tell=told.append)
+    return Undisturbed(store, report, tuple(events), tuple(told))
 
 
 def timeless(report: Report) -> dict[str, Any]:
@@ -56,113 +94,94 @@ def timeless(report: Report) -> dict[str, Any]:
     return values
 
 
-def test_interrupted_at_every_stage_and_resumed_it_is_the_same_report(
-    tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events: set[tuple[str, str]] = set()
-
-    def listen(event: Event) -> None:
-        events.add((event.stage, event.group))
-
-    told: list[str] = []
-    whole = Store(tmp_path / "whole")
-    undisturbed = reproduce(whole, WANTED, data_root=root, progress=listen, tell=told.append)
-
-    assert any("could not be had, so trainings start from random weights" in sentence for sentence in told)
-    assert any("kmex datasets --check svhn" in sentence for sentence in told)
+def test_every_cell_is_filled_or_explained(undisturbed: Undisturbed) -> None:
     expected = [each for each in figures() if each.dataset in ("MNIST", "SVHN") and each.table in WANTED.tables]
-    assert len(undisturbed.cells) == len(expected)
-    for cell in undisturbed.cells:
-        assert (cell.published is None) == (cell.dataset == "SVHN") == bool(cell.missing), cell
-        paper = next(
-            each
-            for each in expected
-            if (each.metric, each.model, each.dataset, each.table)
-            == (cell.metric, cell.model, cell.dataset, cell.table)
-        )
+    assert len(undisturbed.report.cells) == len(expected)
+    by = {(each.table, each.metric, each.model, each.dataset): each for each in expected}
+    for cell in undisturbed.report.cells:
+        paper = by[cell.table, cell.metric, cell.model, cell.dataset]
         assert (cell.mean, cell.std) == (paper.mean, paper.std)
-    assert [(setting.dataset, setting.kind, setting.epochs, setting.imagenet) for setting in undisturbed.settings] == [
-        ("MNIST", kind, EPOCHS, False) for kind in ("blackbox", "protopnet", "flint", "protovae")
+        here = cell.dataset == "MNIST" and (
+            "ResNet34" in cell.model or "R34" in cell.model or "ProtoPNet" in cell.model
+        )
+        assert (cell.published is not None) == here == (not cell.missing), cell
+        assert bool(cell.short) == here
+    assert [(of.dataset, of.kind, of.epochs, of.imagenet, of.runs) for of in undisturbed.report.settings] == [
+        ("MNIST", "blackbox", EPOCHS, False, 1),
+        ("MNIST", "protopnet", EPOCHS, False, 1),
     ]
-    assert undisturbed.left == ()
+    assert undisturbed.report.left == ()
+    assert any("could not be had, so trainings start from random weights" in each for each in undisturbed.told)
+    assert any("kmex datasets --check svhn" in each for each in undisturbed.told)
 
-    waiting = set(events)
+
+def test_interrupted_at_every_stage_and_resumed_it_is_the_same_report(
+    undisturbed: Undisturbed, store: Store, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_kinds(monkeypatch)
+    waiting = set(undisturbed.events)
 
     def stop(event: Event) -> None:
         if (event.stage, event.group) in waiting:
             waiting.remove((event.stage, event.group))
             raise KeyboardInterrupt
 
-    interrupted, resumed, attempts = Store(tmp_path / "parts"), None, 0
+    resumed, attempts = None, 0
     while resumed is None:
         with contextlib.suppress(KeyboardInterrupt):
-            resumed = reproduce(interrupted, WANTED, data_root=root, resume=attempts > 0, progress=stop)
+            resumed = reproduce(store, WANTED, data_root=root, resume=attempts > 0, progress=stop)
         attempts += 1
-    assert attempts > 20, "every stage of every training was interrupted"
-    assert timeless(resumed) == timeless(undisturbed)
-    assert stored.load(interrupted, WANTED) == (resumed, stored.load(whole, WANTED)[1])  # type: ignore[index]
+    assert waiting == set(), "every stage of every training was interrupted"
+    assert timeless(resumed) == timeless(undisturbed.report)
+    assert upkeep.verify(store).damaged == upkeep.verify(store).unknown == []
 
-    # what is there is not done again
+
+def test_what_is_there_is_not_done_again(undisturbed: Undisturbed, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_kinds(monkeypatch)
+    store = undisturbed.store
+    # another black box of the same data, which comes first in the store: maps are not compared with its maps
+    info = catalogue.describe(store, "reproduce-mnist-blackbox-0-resnet20")
+    catalogue.save(store, dataclasses.replace(info, name="a"), catalogue.build(info))
+
     def nothing(event: Event) -> None:
-        pytest.fail(f"{event.text} is done again") if event.stage == "Epoch" else None
+        pytest.fail(f"done again: {event.text}")
 
-    assert timeless(reproduce(whole, WANTED, data_root=root, resume=True, progress=nothing)) == timeless(undisturbed)
     with pytest.raises(InputError, match=r"is in the store, of 20\d\d.*--resume"):
-        reproduce(whole, WANTED, data_root=root)
-    assert upkeep.verify(whole).damaged == upkeep.verify(whole).unknown == []
+        reproduce(store, WANTED, data_root=root)
+    again = reproduce(store, WANTED, data_root=root, resume=True, progress=nothing)
+    assert timeless(again) == timeless(undisturbed.report)
 
 
-def test_the_figures_are_those_of_the_evaluation(store: Store, root: str) -> None:
-    """Of the black box and of a model with built-in prototypes, beside the black box of the same run."""
-    from kmex_core.prototypes.source import BuiltIn, KMeans
-    from kmex_core.relevance.catalogue import PUBLISHED
-    from kmex_core.stages.subject import subject_of
+def test_the_figures_are_those_of_the_artifacts(undisturbed: Undisturbed, root: str) -> None:
+    store, by = undisturbed.store, {(cell.table, cell.model): cell for cell in undisturbed.report.cells[:20]}
+    subject = subject_of(store, "reproduce-mnist-blackbox-0-resnet20", root)
+    published, second = (subject.conversion(KMeans(5, 0, metric)).get().summary for metric in ("euclidean", "auto"))
+    by = {(cell.table, cell.model): cell for cell in undisturbed.report.cells if cell.dataset == "MNIST"}
+    assert by[3, "R34+KMEx"].published == Measured("accuracy", (published.accuracy_kmex,))
+    assert by[3, "R34+KMEx"].second == Measured("accuracy", (second.accuracy_kmex,))
+    assert by[3, "ResNet34"].published == Measured("accuracy", (published.accuracy_black_box or 0.0,))
+    assert by[3, "ResNet34"].second is None, "it is the same"
+    assert by[5, "ProtoPNet"].published == Measured("ghosting", (ghosts(subject_of(store, PROTOPNET, root)),))
 
-    wanted = Wanted(("mnist",), (3, 6), runs=2)
-    report = reproduce(store, wanted, data_root=root)
-    # another black box of the same data, which comes first in the store
-    other = catalogue.describe(store, "reproduce-mnist-blackbox-1-resnet20")
-    catalogue.save(store, dataclasses.replace(other, name="a"), catalogue.load(store, other.name).model)
-    again = reproduce(store, wanted, data_root=root, resume=True)
-    assert timeless(again) == timeless(report)
+    divergence, maps = by[6, "ProtoPNet"].published, by[6, "R34+KMEx"].published
+    assert divergence is not None
+    assert maps is not None
+    levels = ["a uniform map", "another image's map", "the runner-up class's map"]
+    assert [name for name, _ in divergence.chance] == [name for name, _ in maps.chance] == levels
+    scores = subject.relevance_scores(KMeans(5, 0, "euclidean"), 2, 0, PUBLISHED).peek()
+    assert scores is not None
+    assert maps.values == (pytest.approx(scores.divergence.mean()),)
+    assert maps.over_images == pytest.approx(scores.divergence.std())
+    assert dict(maps.chance)["a uniform map"] == pytest.approx(scores.divergence_uniform.mean())
+    newer = subject.relevance_scores(KMeans(5, 0, "auto"), 2, 0).peek()
+    assert newer is not None, "the second edition has its own maps"
+    assert by[6, "R34+KMEx"].second is not None
+    assert by[6, "R34+KMEx"].second.values == (pytest.approx(newer.divergence.mean()),)
+    assert {"1 of 5 runs", "random initial weights", "30 of 60,000 training images"} <= set(by[6, "ProtoPNet"].short)
 
-    for cell in report.cells:
-        assert cell.published is not None
-        assert len(cell.published.values) == 2
-    by = {(cell.table, cell.model): cell for cell in report.cells}
-    for run in (0, 1):
-        subject = subject_of(store, f"reproduce-mnist-blackbox-{run}-resnet20", root)
-        published, second = (
-            subject.conversion(KMeans(5, run, metric)).get().summary for metric in ("euclidean", "auto")
-        )
-        accuracy = by[3, "R34+KMEx"]
-        assert accuracy.published is not None
-        assert accuracy.second is not None
-        assert accuracy.published.values[run] == published.accuracy_kmex
-        assert accuracy.second.values[run] == second.accuracy_kmex
-        black_box = by[3, "ResNet34"]
-        assert black_box.published is not None
-        assert black_box.published.values[run] == published.accuracy_black_box
-        assert black_box.second is None, "it is the same"
 
-        divergence = by[6, "ProtoPNet"]
-        assert divergence.published is not None
-        assert [name for name, _ in divergence.published.chance] == [
-            "a uniform map",
-            "another image's map",
-            "the runner-up class's map",
-        ]
-        protopnet = subject_of(store, f"reproduce-mnist-protopnet-{run}-resnet20", root)
-        beside = runs._Beside(store, protopnet.info, protopnet.data, black_box=subject.info)
-        found = beside.reference_divergence(maps=PUBLISHED, seed=run)
-        assert found is not None
-        scores = found.peek()
-        assert scores is not None, "it was compared with the black box of the same run"
-        assert divergence.published.values[run] == pytest.approx(scores.divergence.mean())
-        assert beside.conversion(BuiltIn()).exists()
-    assert "2 of 5 runs" in by[3, "ResNet34"].short
-    assert "random initial weights" in by[3, "ResNet34"].short
-    assert "30 of 60,000 training images" in by[3, "ResNet34"].short
+def ghosts(subject: Subject) -> float:
+    return subject.conversion(BuiltIn()).get().summary.ghosting
 
 
 def test_a_training_that_diverges_is_told_and_the_others_go_on(
@@ -185,11 +204,11 @@ def test_a_training_that_diverges_is_told_and_the_others_go_on(
 
 def test_a_budget_is_planned_by_the_speed_of_this_machine(store: Store, root: str) -> None:
     told: list[str] = []
-    wanted = Wanted(("mnist",), (5,), 1, budget=600.0)
+    wanted = Wanted(("mnist",), (5,), 2, budget=600.0)
     report = reproduce(store, wanted, data_root=root, tell=told.append)
     assert any("images of 32×32 pixels a second here" in sentence for sentence in told)
-    assert any(sentence.startswith("Planned: 4 trainings") for sentence in told)
-    assert all(cell.published is not None for cell in report.cells)
+    assert any(sentence.startswith("Planned: 8 trainings") for sentence in told)
+    assert [len(cell.published.values) for cell in report.cells if cell.published] == [2] * 4
     assert report.budget == 600.0
     # no time at all: everything is named, nothing is trained
     nothing = reproduce(store, dataclasses.replace(wanted, budget=1e-6), data_root=root)
@@ -248,17 +267,18 @@ def test_a_report_comes_back_as_it_was_stored(store: Store) -> None:
     assert upkeep.needless(store) == []
 
 
-def _broken() -> Iterator[Any]:
-    values = json.loads(write_json(dataclasses.asdict(REPORT)))
-    yield {**values, "cells": [{**values["cells"][0], "table": "three"}]}
-    yield {**values, "cells": [{**values["cells"][0], "mean": None}]}
-    yield {**values, "more": 1}
-    yield {**values, "settings": 5}
-    yield {**values, "machine": [["cores"]]}
-    yield []
+VALUES: dict[str, Any] = json.loads(write_json(dataclasses.asdict(REPORT)))
+BROKEN: list[Any] = [
+    {**VALUES, "cells": [{**VALUES["cells"][0], "table": "three"}]},
+    {**VALUES, "cells": [{**VALUES["cells"][0], "mean": None}]},
+    {**VALUES, "more": 1},
+    {**VALUES, "settings": 5},
+    {**VALUES, "machine": [["cores"]]},
+    [],
+]
 
 
-@pytest.mark.parametrize("values", _broken())
+@pytest.mark.parametrize("values", BROKEN)
 def test_what_is_no_report_is_left_aside(store: Store, values: Any) -> None:
     spec = stored.spec_of(WANTED)
     described = {"report": values, "plan": dataclasses.asdict(Plan())}
