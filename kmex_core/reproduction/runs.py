@@ -216,7 +216,7 @@ def reproduce(
     """Train what is missing, measure it, and store the report after every training and every measurement.
 
     An interruption loses the epoch or the measurement in progress; with `resume` everything else is read from the
-    store, and the plan stays as it was unless there are other data sets now.
+    store, and the plan stays as it was, unless it was of nothing or there are other data sets now.
 
     Args:
         store: receives models, results and the report.
@@ -250,8 +250,9 @@ def reproduce(
             tell(sentence)
         until = began + wanted.budget * 60 if wanted.budget else float("inf")
         workshop = Workshop(store, data, data_root, device, command, progress, until)
-        same = before is not None and before[1].datasets == tuple(data)
-        plan = before[1] if before is not None and same else _planned(workshop, wanted, tell)
+        plan = before[1] if before is not None else Plan()
+        if not plan.parts or plan.datasets != tuple(data):
+            plan = _planned(workshop, wanted, tell)
         for sentence in plan.cut:
             tell(sentence)
         state = _State(replace(workshop, imagenet=plan.imagenet), wanted, plan, missing)

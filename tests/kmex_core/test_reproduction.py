@@ -31,7 +31,7 @@ from kmex_core.stages import upkeep
 from kmex_core.stages.subject import Subject, subject_of
 from tests.helpers.official import write_idx
 
-EPOCHS = 2
+EPOCHS = 1
 WANTED = Wanted(("mnist", "svhn"), (3, 5, 6), runs=1)
 PROTOPNET = "reproduce-mnist-protopnet-0-resnet20"
 
@@ -115,11 +115,12 @@ def test_every_cell_is_filled_or_explained(undisturbed: Undisturbed) -> None:
     assert any("kmex datasets --check svhn" in each for each in undisturbed.told)
 
 
-def test_interrupted_at_every_stage_and_resumed_it_is_the_same_report(
+def test_interrupted_in_every_stage_and_resumed_it_is_the_same_report(
     undisturbed: Undisturbed, store: Store, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_kinds(monkeypatch)
-    waiting = set(undisturbed.events)
+    first = dict(reversed(undisturbed.events))  # of each stage the first that occurs
+    waiting = {*first.items(), *(each for each in undisturbed.events if each[0] == "Epoch")}
 
     def stop(event: Event) -> None:
         if (event.stage, event.group) in waiting:
@@ -131,7 +132,8 @@ def test_interrupted_at_every_stage_and_resumed_it_is_the_same_report(
         with contextlib.suppress(KeyboardInterrupt):
             resumed = reproduce(store, WANTED, data_root=root, resume=attempts > 0, progress=stop)
         attempts += 1
-    assert waiting == set(), "every stage of every training was interrupted"
+    assert waiting == set()
+    assert attempts > 8
     assert timeless(resumed) == timeless(undisturbed.report)
     assert upkeep.verify(store).damaged == upkeep.verify(store).unknown == []
 
@@ -170,13 +172,14 @@ def test_the_figures_are_those_of_the_artifacts(undisturbed: Undisturbed, root: 
     assert [name for name, _ in divergence.chance] == [name for name, _ in maps.chance] == levels
     scores = subject.relevance_scores(KMeans(5, 0, "euclidean"), 2, 0, PUBLISHED).peek()
     assert scores is not None
-    assert maps.values == (pytest.approx(scores.divergence.mean()),)
+    assert list(maps.values) == pytest.approx([scores.divergence.mean()])
     assert maps.over_images == pytest.approx(scores.divergence.std())
     assert dict(maps.chance)["a uniform map"] == pytest.approx(scores.divergence_uniform.mean())
     newer = subject.relevance_scores(KMeans(5, 0, "auto"), 2, 0).peek()
     assert newer is not None, "the second edition has its own maps"
-    assert by[6, "R34+KMEx"].second is not None
-    assert by[6, "R34+KMEx"].second.values == (pytest.approx(newer.divergence.mean()),)
+    by_second = by[6, "R34+KMEx"].second
+    assert by_second is not None
+    assert list(by_second.values) == pytest.approx([newer.divergence.mean()])
     assert {"1 of 5 runs", "random initial weights", "30 of 60,000 training images"} <= set(by[6, "ProtoPNet"].short)
 
 
@@ -194,21 +197,25 @@ def test_a_training_that_diverges_is_told_and_the_others_go_on(
             raise TrainingError("The loss became nan.")
         return train(workshop, training)
 
+    two_kinds(monkeypatch)
     monkeypatch.setattr(trainings, "_trained", diverges)
     report = reproduce(store, Wanted(("mnist",), (5,), 1), data_root=root)
-    missing = {cell.model: cell.missing for cell in report.cells}
+    missing = {cell.model: cell.missing for cell in report.cells if cell.model in ("ProtoPNet", "R34+KMEx")}
     why = "ProtoPNet on MNIST could not be trained: The loss became nan."
-    assert missing == {"ProtoPNet": why, "FLINT": "", "ProtoVAE": "", "R34+KMEx": ""}
+    assert missing == {"ProtoPNet": why, "R34+KMEx": ""}
     assert report.left == (why,)
 
 
-def test_a_budget_is_planned_by_the_speed_of_this_machine(store: Store, root: str) -> None:
+def test_a_budget_is_planned_by_the_speed_of_this_machine(
+    store: Store, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_kinds(monkeypatch)
     told: list[str] = []
     wanted = Wanted(("mnist",), (5,), 2, budget=600.0)
     report = reproduce(store, wanted, data_root=root, tell=told.append)
     assert any("images of 32×32 pixels a second here" in sentence for sentence in told)
-    assert any(sentence.startswith("Planned: 8 trainings") for sentence in told)
-    assert [len(cell.published.values) for cell in report.cells if cell.published] == [2] * 4
+    assert any(sentence.startswith("Planned: 4 trainings") for sentence in told)
+    assert [len(cell.published.values) for cell in report.cells if cell.published] == [2] * 2
     assert report.budget == 600.0
     # no time at all: everything is named, nothing is trained
     nothing = reproduce(store, dataclasses.replace(wanted, budget=1e-6), data_root=root)
