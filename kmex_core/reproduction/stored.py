@@ -37,18 +37,8 @@ def save(store: Store, wanted: Wanted, report: Report, plan: Plan) -> None:
 
 def load(store: Store, wanted: Wanted) -> tuple[Report, Plan] | None:
     """The report with these options and its plan; None where there is none that can be read."""
-    return _read(store, spec_of(wanted).key)
-
-
-def reports(store: Store) -> list[Report]:
-    """All reports that can be read, the newest first."""
-    found = (_read(store, name) for name in store.names(REPRODUCTIONS))
-    return sorted((each[0] for each in found if each is not None), key=lambda report: report.date, reverse=True)
-
-
-def _read(store: Store, name: str) -> tuple[Report, Plan] | None:
     try:
-        description = store.description(REPRODUCTIONS, name)
+        description = store.description(REPRODUCTIONS, spec_of(wanted).key)
         return built(Report, description["report"]), built(Plan, description["plan"])
     except (FileNotFoundError, StoreError, AttributeError, KeyError, TypeError, ValueError):
         return None  # of another version, or damaged: `store verify` tells of it

@@ -267,9 +267,6 @@ def test_a_report_comes_back_as_it_was_stored(store: Store) -> None:
     stored.save(store, WANTED, REPORT, planned)
     assert stored.load(store, WANTED) == (REPORT, planned)
     assert stored.load(store, dataclasses.replace(WANTED, budget=60)) is None
-    newer = dataclasses.replace(REPORT, date="2026-11-29T20:00:00+00:00")
-    stored.save(store, dataclasses.replace(WANTED, budget=60.0), newer, planned)
-    assert stored.reports(store) == [newer, REPORT]
     assert upkeep.verify(store).damaged == upkeep.verify(store).unknown == []
     assert upkeep.needless(store) == []
 
@@ -291,7 +288,6 @@ def test_what_is_no_report_is_left_aside(store: Store, values: Any) -> None:
     described = {"report": values, "plan": dataclasses.asdict(Plan())}
     store.put(REPRODUCTIONS, spec.key, {}, {"spec": spec.described(), **described})
     assert stored.load(store, WANTED) is None
-    assert stored.reports(store) == []
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
