@@ -39,7 +39,8 @@ def reproduce(
         bool, typer.Option("--resume", help="Continue the report with the same options, or begin it.")
     ] = False,
     out: Annotated[
-        str, typer.Option(metavar="FILE", help="Write the report as a Markdown page; its figures go beside it.")
+        str,
+        typer.Option(metavar="FILE", help="Write the report as a Markdown page; its figure and its JSON go beside it."),
     ] = "",
     overwrite: Overwrite = False,
     data_root: DataRoot = "",
@@ -126,15 +127,11 @@ def _tables(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _write(report: Report, page: Path) -> Iterator[Path]:
-    """Write the page of a report and its figures, and name the files."""
-    from kmex_core.base.files import write_bytes
-    from kmex_core.reproduction import report as reports
+def _write(report: Report, page: Path) -> list[Path]:
+    """Write the page of a report and what belongs to it, and name the files."""
+    from kmex_core.reproduction.report import write_page
 
-    text, figures = reports.page(report)
-    for name, content in {page.name: text, **figures}.items():
-        write_bytes(page.parent / name, content.encode())
-        yield page.parent / name
+    return write_page(report, page)
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------
