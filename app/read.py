@@ -33,6 +33,8 @@ from kmex_core.prototypes.sweep import Sweep
 from kmex_core.prototypes.types import ConceptMap, Conversion, Summary
 from kmex_core.relevance.catalogue import MapKind
 from kmex_core.relevance.types import RelevanceMaps
+from kmex_core.reproduction.report_json import reports
+from kmex_core.reproduction.types import Report
 from kmex_core.stages.bound import Reader
 from kmex_core.stages.conversion import ModelConversion
 from kmex_core.stages.curves import attribute_curves as curves_over_k
@@ -364,6 +366,15 @@ def reference(info: ModelInfo) -> str:
     """The black box whose maps a prototypical model's own are compared with, "" for none."""
     black_box = subject(info).reference()
     return black_box.name if black_box else ""
+
+
+def reproductions() -> list[Report]:
+    """The reproductions of the paper in the store, the newest first; as they are now, since a command may go on.
+
+    Raises:
+        InputError: when there are some, and none of them can be read.
+    """
+    return reports(store())
 
 
 def evaluation(chosen: Selection, seeds: Sequence[int], images: int, maps: MapKind | None = None) -> Evaluation:

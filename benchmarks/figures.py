@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
-from app.figures.palette import CHOSEN, DARK, GHOST, KMEX, LIGHT
-from kmex_core.data.colours import class_colours
+from app.figures.palette import CHOSEN, GHOST, KMEX
+from kmex_core.analysis import svg
+from kmex_core.analysis.svg import CURVES, LINE, SIZE
 
-WIDTH, LABELS, RIGHT, ROW, LINE, SIZE = 780, 300, 80, 26, 16, 13
+WIDTH, LABELS, RIGHT, ROW = 780, 300, 80, 26
 LETTERS = 40  # of a label in one line
-CURVES = 8  # colours of curves
-_STYLE = """<style>
-  .page { fill: %s } .strong { stroke: %s }
-  text { fill: %s; font: %dpx system-ui, sans-serif } .strong { font-weight: 600; paint-order: stroke; stroke-width: 5 }
-  .line { stroke: #808080; stroke-opacity: 0.35; fill: none } .axis { stroke: %s; stroke-width: 1.5 }
-  .target { stroke: %s; stroke-width: 3 }
-  .slower { fill: %s } .faster { fill: %s } .same { fill: #8b8b8b }
-  .spread { stroke: %s; stroke-width: 1.5; fill: none }
-  %s
-  @media (prefers-color-scheme: dark) {
-    .page { fill: %s } .strong { stroke: %s } text { fill: %s } .axis, .spread { stroke: %s }
-  }
-</style>"""
+_MARKS = (
+    f".target {{ stroke: {CHOSEN}; stroke-width: 3 }}",
+    f".slower {{ fill: {KMEX} }} .faster {{ fill: {GHOST} }} .same {{ fill: #8b8b8b }}",
+)
 
 
 @dataclass(frozen=True)
@@ -93,10 +84,10 @@ def growth(title: str, panels: Sequence[tuple[str, str, Sequence[Curve]]]) -> st
         panels: heading, name of the horizontal axis, and curves of each.
     """
     left, labels, height, around = 70, 250, 230, 84
-    parts = [_text(12, 22, title, strong=True)]
+    parts = [svg.text(12, 22, title, strong=True)]
     for at, (heading, axis, curves) in enumerate(panels):
         parts += _panel(heading, axis, curves, left, 68 + at * (height + around), WIDTH - left - labels, height)
-    return _frame(title, WIDTH, 36 + len(panels) * (height + around), parts)
+    return svg.frame(title, WIDTH, 36 + len(panels) * (height + around), parts, _MARKS)
 
 
 def number(value: float) -> str:
@@ -108,20 +99,6 @@ def number(value: float) -> str:
 def times(ratio: float) -> str:
     """A ratio, with two decimals below 10: where it is near 1 they matter."""
     return f"{ratio:.2f}" if ratio < 10 else number(ratio)
-
-
-def _frame(title: str, width: float, height: float, parts: Iterable[str]) -> str:
-    # those of classes stand out from both pages
-    curves = " ".join(f".c{at} {{ stroke: {c}; fill: {c} }}" for at, c in enumerate(class_colours(CURVES)))
-    style = _STYLE % (
-        LIGHT.page, LIGHT.page, LIGHT.ink, SIZE, LIGHT.ink, CHOSEN, KMEX, GHOST, LIGHT.ink, curves,
-        DARK.page, DARK.page, DARK.ink, DARK.ink,
-    )  # fmt: skip
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img">\n<title>{escape(title)}</title>\n{style}\n'
-        f'<rect class="page" width="100%" height="100%" rx="6"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
 
 
 def _ends(found: Sequence[float]) -> tuple[float, float]:
@@ -136,21 +113,12 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
 
 
-def _text(x: float, y: float, words: str, end: str = "start", strong: bool = False) -> str:
-    kind = ' class="strong"' if strong else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{end}"{kind}>{escape(words)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
 class _Chart:
     """Rows from top to bottom over one logarithmic axis."""
 
     def __init__(self, title: str, ends: tuple[float, float], unit: str) -> None:
         self._title, (self._low, self._high), self._unit = title, ends, unit
-        self._y, self._parts = 34.0, [_text(12, 22, title, strong=True)]
+        self._y, self._parts = 34.0, [svg.text(12, 22, title, strong=True)]
         self._top = self._y
 
     def _x(self, value: float) -> float:
@@ -160,7 +128,7 @@ class _Chart:
     def heading(self, words: str) -> None:
         for line in textwrap.wrap(words, 100):
             self._y += LINE + 4
-            self._parts.append(_text(12, self._y, line, strong=True))
+            self._parts.append(svg.text(12, self._y, line, strong=True))
         self._y += 6
 
     def _row(self, label: str) -> float:
@@ -168,14 +136,14 @@ class _Chart:
         height = max(ROW, LINE * len(lines) + 8)
         middle = self._y + height / 2
         first = middle - LINE * (len(lines) - 1) / 2 + SIZE / 2 - 2
-        self._parts += [_text(LABELS - 8, first + LINE * at, line, "end") for at, line in enumerate(lines)]
+        self._parts += [svg.text(LABELS - 8, first + LINE * at, line, "end") for at, line in enumerate(lines)]
         self._y += height
         return middle
 
     def _spread(self, bar: Bar, y: float) -> list[str]:
         low, high = self._x(bar.low), self._x(bar.high)
-        ends = [_line(x, y - 5, x, y + 5, "spread") for x in (low, high)]
-        return [_line(low, y, high, y, "spread"), *ends]
+        ends = [svg.line(x, y - 5, x, y + 5, "spread") for x in (low, high)]
+        return [svg.line(low, y, high, y, "spread"), *ends]
 
     def bar(self, bar: Bar, start: float, words: str) -> None:
         y, ends = self._row(bar.label), sorted((self._x(start), self._x(bar.value)))
@@ -183,32 +151,33 @@ class _Chart:
         self._parts.append(
             f'<rect class="{bar.kind}" x="{ends[0]:.1f}" y="{y - 8:.1f}" width="{width:.1f}" height="16"/>'
         )
-        self._parts += [*self._spread(bar, y), _text(WIDTH - 12, y + SIZE / 2 - 2, words, "end")]
+        self._parts += [*self._spread(bar, y), svg.text(WIDTH - 12, y + SIZE / 2 - 2, words, "end")]
 
     def point(self, bar: Bar, words: str) -> None:
         y = self._row(bar.label)
         if bar.target:
             x = self._x(bar.target)
-            self._parts.append(_line(x, y - 9, x, y + 9, "target"))
+            self._parts.append(svg.line(x, y - 9, x, y + 9, "target"))
         self._parts += self._spread(bar, y)
         self._parts.append(f'<circle class="slower" cx="{self._x(bar.value):.1f}" cy="{y:.1f}" r="5"/>')
-        self._parts.append(_text(WIDTH - 12, y + SIZE / 2 - 2, words, "end"))
+        self._parts.append(svg.text(WIDTH - 12, y + SIZE / 2 - 2, words, "end"))
 
     def finished(self, base: float | None, targets: bool = False) -> str:
         """The drawing with its axis, and what is on either side of `base` or what marks targets."""
         bottom = self._y + 6
         for tick in _ticks(self._low, self._high):
             x = self._x(tick)
-            self._parts.insert(0, _line(x, self._top, x, bottom, "axis" if tick == base else "line"))
-            self._parts.append(_text(x, bottom + 18, f"{number(tick)}{self._unit}", "middle"))
+            self._parts.insert(0, svg.line(x, self._top, x, bottom, "axis" if tick == base else "line"))
+            self._parts.append(svg.text(x, bottom + 18, f"{number(tick)}{self._unit}", "middle"))
         if base is not None:
             x = self._x(base)
-            self._parts.append(_text(x - 8, bottom + 40, "← faster than KMEx Explorer", "end"))
-            self._parts.append(_text(x + 8, bottom + 40, "slower than KMEx Explorer →"))
+            self._parts.append(svg.text(x - 8, bottom + 40, "← faster than KMEx Explorer", "end"))
+            self._parts.append(svg.text(x + 8, bottom + 40, "slower than KMEx Explorer →"))
         elif targets:
-            self._parts.append(_line(LABELS, bottom + 28, LABELS, bottom + 46, "target"))
-            self._parts.append(_text(LABELS + 10, bottom + 41, "target: at most"))
-        return _frame(self._title, WIDTH, bottom + (54 if base is not None or targets else 30), self._parts)
+            self._parts.append(svg.line(LABELS, bottom + 28, LABELS, bottom + 46, "target"))
+            self._parts.append(svg.text(LABELS + 10, bottom + 41, "target: at most"))
+        height = bottom + (54 if base is not None or targets else 30)
+        return svg.frame(self._title, WIDTH, height, self._parts, _MARKS)
 
 
 def _panel(
@@ -222,15 +191,15 @@ def _panel(
     def down(y: float) -> float:
         return y0 + height * (1 - math.log(y / ys[0]) / math.log(ys[1] / ys[0]))
 
-    parts = [_text(12, y0 - 10, heading, strong=True)]
+    parts = [svg.text(12, y0 - 10, heading, strong=True)]
     for tick in _ticks(*xs):
-        parts.append(_line(across(tick), y0, across(tick), y0 + height, "line"))
-        parts.append(_text(across(tick), y0 + height + 17, number(tick), "middle"))
-    parts.append(_text(x0 + width / 2, y0 + height + 35, axis, "middle"))
+        parts.append(svg.line(across(tick), y0, across(tick), y0 + height, "line"))
+        parts.append(svg.text(across(tick), y0 + height + 17, number(tick), "middle"))
+    parts.append(svg.text(x0 + width / 2, y0 + height + 35, axis, "middle"))
     for tick in _ticks(*ys):
-        parts += [_line(x0, down(tick), x0 + width, down(tick), "line")]
-        parts.append(_text(x0 - 6, down(tick) + 4, f"{number(tick)} s", "end"))
-    ends = _apart([down(curve.y[-1]) for curve in curves])
+        parts += [svg.line(x0, down(tick), x0 + width, down(tick), "line")]
+        parts.append(svg.text(x0 - 6, down(tick) + 4, f"{number(tick)} s", "end"))
+    ends = svg.apart([down(curve.y[-1]) for curve in curves])
     for at, (curve, end) in enumerate(zip(curves, ends, strict=True)):
         kind = f"c{at % CURVES}"
         drawn = [(x, curve.factor * x**curve.exponent) for x in (curve.x[0], curve.x[-1])]
@@ -238,15 +207,7 @@ def _panel(
         parts.append(f'<line class="{kind}" stroke-width="2" x1="{xa:.1f}" y1="{ya:.1f}" x2="{xb:.1f}" y2="{yb:.1f}"/>')
         for x, y in zip(curve.x, curve.y, strict=True):
             parts.append(f'<circle class="{kind}" cx="{across(x):.1f}" cy="{down(y):.1f}" r="3.5"/>')
-        parts.append(_line(across(curve.x[-1]) + 5, down(curve.y[-1]), x0 + width + 12, end, "line"))
+        parts.append(svg.line(across(curve.x[-1]) + 5, down(curve.y[-1]), x0 + width + 12, end, "line"))
         exponent = f"{curve.exponent:.2f}".replace("-", "−")
-        parts.append(_text(x0 + width + 15, end + 4, f"{curve.label}: {exponent}"))
+        parts.append(svg.text(x0 + width + 15, end + 4, f"{curve.label}: {exponent}"))
     return parts
-
-
-def _apart(places: Sequence[float]) -> list[float]:
-    """Places of labels, moved down where they would overlap the one above."""
-    moved, last = list(places), -math.inf
-    for at in sorted(range(len(places)), key=lambda each: places[each]):
-        last = moved[at] = max(places[at], last + LINE)
-    return moved

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.axis import axis_range
-from app.figures.palette import BLACK_BOX, GHOST, KMEX, LIGHT, TRANSPARENT
+from app.figures.palette import BLACK_BOX, GHOST, KMEX, TRANSPARENT
 from kmex_core.analysis.tables.evaluation import AXES
 from kmex_core.base.plain_text import chart, charts
-from kmex_core.data.colours import class_colours
+from kmex_core.data.colours import LIGHT, class_colours
 from kmex_core.metrics.catalogue import SHARE
 from kmex_core.prototypes.types import Summary
 

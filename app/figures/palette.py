@@ -1,4 +1,4 @@
-"""Every colour of the dashboard, once: of figures, pages and components; those of classes are the engine's.
+"""Every colour of the dashboard, once: of figures and components; those of classes and of pages are the engine's.
 
 Styles and JavaScript take them from `custom_properties`. Streamlit's settings and the logo, which cannot, repeat some;
 `test_palette` compares them.
@@ -6,32 +6,12 @@ Styles and JavaScript take them from `custom_properties`. Streamlit's settings a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from kmex_core.data.colours import DARK, LIGHT
 
 # what is always drawn alike; like the classes' colours, each stands out from both pages by at least 3:1 (WCAG 1.4.11)
 KMEX, BLACK_BOX, GHOST, CHOSEN = "#2f7fbf", "#7a7a7a", "#c2570c", "#c9731c"
 OUTLINE = "#222222"  # around marks
 TRANSPARENT = "rgba(0,0,0,0)"
-
-
-@dataclass(frozen=True)
-class Theme:
-    """The colours of a page.
-
-    Attributes:
-        page: its background.
-        ink: of text in pictures.
-        accent: of text that stands out.
-    """
-
-    page: str
-    ink: str
-    accent: str
-
-
-LIGHT = Theme(page="#ffffff", ink="#31333f", accent="#2f6f9f")
-# Streamlit's primary colour carries white text on a dark page, and is too dark for text of its own (WCAG 1.4.3)
-DARK = Theme(page="#171614", ink="#fafafa", accent="#8cc4f2")
 # on the map: what is as expected, what is wrong, what is not known, and six steps from low to high
 _PLAIN, _WRONG, _UNKNOWN = ("#8b98a5", "#8494a3"), ("#b3211a", "#ff9a85"), ("#cdd2d7", "#40474e")
 _STEPS = (

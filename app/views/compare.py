@@ -10,6 +10,7 @@ from app.components.compare.choices import PAIR, choose_measurements, choose_mod
 from app.components.compare.measuring import compared_models, measure_all, prepared_models
 from app.components.compare.pair import show_pair
 from app.components.compare.radar import show_radar
+from app.components.compare.reproduction import show_reproduction
 from app.components.compare.tables import show_differences, show_downloads, show_tables
 from app.components.shared.notes import show_warnings
 from app.components.shared.preparation import prepare
@@ -42,6 +43,7 @@ compared = compared_models(infos, kmeans, images, runs)
 table = comparison.rows([each.evaluation for each in compared if each.evaluation is not None], published)
 measure_all(compared, kmeans, images, runs)
 show_tables(compared, table)
+show_reproduction(table)
 show_downloads(table)
 show_differences(compared)
 show_radar(table)

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -27,6 +27,12 @@ _MARKDOWN = re.compile(
     r"|(?<![^\W_])_+|_+(?![^\W_])"  # not between letters
     r"|:(?=[\w+-])"  # :red[…], :smile:, :material/…:
     r"|^(?:[#+=>-]|\d+(?=[.)]))"  # headings, lists, quotes
+)
+_DOCUMENT = re.compile(
+    r"[\\`*\[\]{}<>&$|~]"  # mean something anywhere
+    r"|(?<![^\W_])_+|_+(?![^\W_])"  # not between letters
+    r"|:(?=[\w+/-])|(?<=[wW]{3})\.|@(?=[\w-])"  # emoji, addresses
+    r"|^(?:[#+=!-]|\d+(?=[.)](?:\s|$)))"  # headings, lists, boxes
 )
 _PARTED = re.compile(r"(?<=:)(?=//|[\w+-][\w+/-]*:)|(?<=[wW]{3})(?=\.)|(?<=@)(?=[\w-])")
 _ARROWS = re.compile(r"(?<!\S)(<->|->|<-|--|>=|<=|~=)(?!\S)")
@@ -54,6 +60,11 @@ def utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def writable(text: str) -> str:
+    """`text` as `plain`, with a symbol for each character that UTF-8, YAML or XML does not have."""
+    return re.sub("[\ufffe\uffff]", "�", plain(utf8(text)))
+
+
 def without_colours(text: str) -> str:
     """`text` without a terminal's colour and cursor codes."""
     return _ANSI.sub("", text)
@@ -70,6 +81,26 @@ def markdown(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[0] + "\\" if match[0].isdigit() else "".join("\\" + sign for sign in match[0])
+
+
+def document(text: str) -> str:
+    """`text` escaped for Markdown files that other programs show, by character references: which characters a backslash
+    escapes differs between them.
+
+    It is shown literally, on one line, also in a table and at the beginning of a paragraph.
+    """
+    return _DOCUMENT.sub(
+        lambda match: "".join(f"&#{ord(sign)};" for sign in match[0]), " ".join(writable(text).split())
+    )
+
+
+def document_message(text: str) -> str:
+    """A message or a note as `document`, but keeping `code` that has no bar, at which a cell of a table would end."""
+    pieces = re.split("(`[^`]+`)", without_colours(text))
+    return "".join(
+        writable(piece) if number % 2 and "|" not in piece else _spaced(piece, document)
+        for number, piece in enumerate(pieces)
+    )
 
 
 def spans(text: str) -> list[tuple[str, bool]]:
@@ -91,17 +122,20 @@ def spans(text: str) -> list[tuple[str, bool]]:
 def message(text: str) -> str:
     """An error message or a note escaped for Markdown: as `markdown`, but keeping line breaks and `code`."""
     lines = [
-        "".join(piece if number % 2 else _inside(piece) for number, piece in enumerate(re.split("(`[^`]+`)", line)))
+        "".join(
+            piece if number % 2 else _spaced(piece, markdown)
+            for number, piece in enumerate(re.split("(`[^`]+`)", line))
+        )
         for line in without_colours(text).splitlines()
     ]
     return "  \n".join(line for line in lines if line.strip())
 
 
-def _inside(text: str) -> str:
-    """`markdown` of a part of a line, keeping the spaces at both ends."""
+def _spaced(text: str, escaped: Callable[[str], str]) -> str:
+    """A part of a line escaped, keeping the spaces at both ends."""
     if not text.strip():
         return text
-    return " " * text[0].isspace() + markdown(text) + " " * text[-1].isspace()
+    return " " * text[0].isspace() + escaped(text) + " " * text[-1].isspace()
 
 
 def chart(text: str) -> str:
@@ -122,7 +156,7 @@ def latex(text: str) -> str:
 
 def yaml(text: str) -> str:
     """`text` as a quoted YAML string on one line, which no reader takes for a number, a date or anything else."""
-    whole = re.sub("[\ufffe\uffff]", "�", plain(utf8(text)))  # no characters to a reader of YAML
+    whole = writable(text)
     return '"' + whole.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -1,7 +1,8 @@
-"""Colours for any number of classes or prototypes, of figures, pages and pictures."""
+"""Colours for any number of classes or prototypes, of figures, pages and pictures, and those of pages."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,26 @@ _VISIONS = (
 )
 _WEIGHTS = (0.45, 1.0, 1.0)  # most people see more differences: ask for larger ones
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a page.
+
+    Attributes:
+        page: its background.
+        ink: of text in pictures.
+        accent: of text that stands out.
+    """
+
+    page: str
+    ink: str
+    accent: str
+
+
+LIGHT = Theme(page="#ffffff", ink="#31333f", accent="#2f6f9f")
+# Streamlit's primary colour carries white text on a dark page, and is too dark for text of its own (WCAG 1.4.3)
+DARK = Theme(page="#171614", ink="#fafafa", accent="#8cc4f2")
 
 
 @lru_cache(maxsize=64)

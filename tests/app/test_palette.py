@@ -7,8 +7,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from app.figures.palette import BLACK_BOX, CHOSEN, DARK, GHOST, KMEX, LIGHT, custom_properties
-from kmex_core.data.colours import class_colours
+from app.figures.palette import BLACK_BOX, CHOSEN, GHOST, KMEX, custom_properties
+from kmex_core.data.colours import DARK, LIGHT, class_colours
 from tests.helpers.paths import ROOT
 
 THEMES = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]

@@ -69,6 +69,19 @@ def test_a_message_keeps_its_lines_and_its_code() -> None:
     assert plain_text.message(text) == "There is no model named '\\*a\\*'.  \n`python -m *x* [y]` makes one \\`\\`."
 
 
+def test_a_document_escapes_by_references_and_a_message_keeps_its_code() -> None:
+    assert (
+        plain_text.document("a_b *c* <i> [d](e) {#x} |")
+        == "a_b &#42;c&#42; &#60;i&#62; &#91;d&#93;(e) &#123;#x&#125; &#124;"
+    )
+    assert plain_text.document("1. a\n- b") == "&#49;. a␊- b"
+    assert plain_text.document("2.0 of http://x.y, Table 3: z") == "2.0 of http&#58;//x.y, Table 3: z"
+    assert (
+        plain_text.document_message("Run `kmex *x*` or `a|b` on *y*.")
+        == "Run `kmex *x*` or &#96;a&#124;b&#96; on &#42;y&#42;."
+    )
+
+
 def test_charts_show_no_html_and_fill_in_no_template() -> None:
     assert plain_text.chart("<a href='x'>%{x}</a> & <b>") == ("&lt;a href='x'&gt;%&#123;x}&lt;/a&gt; &amp; &lt;b&gt;")
     assert plain_text.charts(["a  b", "a b"]) == ["a  b", "a b"]  # categories stay apart

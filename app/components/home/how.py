@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app.figures.diagram import DIAGRAM_ALT, diagram
-from app.figures.palette import DARK, LIGHT
 from app.selection import DEFAULT_K
 from app.wording import how_it_works
+from kmex_core.data.colours import DARK, LIGHT
 from kmex_core.prototypes.source import KMeans
 
 
