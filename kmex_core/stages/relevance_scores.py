@@ -111,7 +111,7 @@ class RelevanceScores(_OfMaps[MapScoresSpec, MapScores]):
         return map_scores(
             self._explainer,
             drawn_images(self._bound, self.spec.images, self.spec.seed),
-            _replacement(self._bound.info),
+            replacement_of(self._bound.info),
             self._method,
             self._maps.target,
             total=self.spec.images,
@@ -215,7 +215,7 @@ def size_of(info: ModelInfo) -> tuple[int, int, int]:
     return info.preprocessing.inputs, *info.preprocessing.size
 
 
-def _replacement(info: ModelInfo) -> torch.Tensor:
+def replacement_of(info: ModelInfo) -> torch.Tensor:
     """(inputs, height, width), in place of removed pixels: black for greyscale, one noise image for colour (4.1.2)."""
     import torch
 

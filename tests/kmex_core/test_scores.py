@@ -292,13 +292,13 @@ def test_an_embedding_that_is_not_finite_is_refused(
 
 
 def test_colour_is_masked_with_noise_and_grey_with_black(demo: Store, digits: ModelInfo) -> None:
-    grey = relevance_scores._replacement(digits)
+    grey = relevance_scores.replacement_of(digits)
     expected = (0 - np.array(digits.preprocessing.mean)) / np.array(digits.preprocessing.std)
     assert torch.allclose(grey.amax((1, 2)), torch.tensor(expected, dtype=torch.float32).expand(len(grey)))
     assert torch.equal(grey.amin((1, 2)), grey.amax((1, 2)))
-    colour = relevance_scores._replacement(models.describe(demo, "faces"))
+    colour = relevance_scores.replacement_of(models.describe(demo, "faces"))
     assert colour.std() > 0.5
-    assert torch.equal(colour, relevance_scores._replacement(models.describe(demo, "faces")))
+    assert torch.equal(colour, relevance_scores.replacement_of(models.describe(demo, "faces")))
 
 
 @pytest.mark.parametrize("kind", ["protopnet", "flint"])
