@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -268,26 +268,30 @@ def _maps(sizes: Sizes, place: torch.device) -> Rows:
 
 
 def _training(sizes: Sizes, place: torch.device) -> Rows:
-    """An epoch of each kind of model: recorded steps, which a card replays, beside steps one by one."""
+    """An epoch of each kind of model as `kmex reproduce` trains it, on a card with 16 bits, channels last and recorded
+    steps; beside it 32 bits, and steps one by one."""
     from kmex_core.data.dataset import ArraySplit, ImageDataset
-    from kmex_core.models import training
+    from kmex_core.models import precision, training
 
     random = np.random.default_rng(SEED)
     pixels = random.integers(0, 256, (sizes.trained, sizes.side, sizes.side, 3), dtype=np.uint8)
     split = ArraySplit(pixels, np.arange(sizes.trained) % 10)
     names = tuple(str(label) for label in range(10))
     data = ImageDataset("mnist", {"train": split, "test": split}, names, 3, sizes.side, "none", "generated")
+    fastest = precision.fastest(str(place))
     for kind in sizes.kinds:
-        recipe = training.default_recipe(data, False, kind, epochs=1)
+        recipe = training.default_recipe(data, False, kind, epochs=1, precision=fastest)
         torch.manual_seed(SEED)
         model = training.build(recipe, sizes.backbone, 10, sizes.side)
 
-        def epoch(recorded: bool, model: nn.Module = model, recipe: training.Recipe = recipe) -> None:
+        def epoch(recipe: training.Recipe, recorded: bool, model: nn.Module = model) -> None:
             training.fit(training.Run(model), data, recipe, data.preprocessing, str(place), recordable=recorded)
 
-        works: dict[str, Callable[[], Any]] = {OURS: partial(epoch, True)}
+        works: dict[str, Callable[[], Any]] = {OURS: partial(epoch, recipe, True)}
         if place.type == "cuda":
-            works["steps one by one"] = partial(epoch, False)
+            exact = replace(recipe, precision=precision.FLOAT32)
+            works["32-bit floats"] = partial(epoch, exact, True)
+            works["32-bit floats, steps one by one"] = partial(epoch, exact, False)
         images = f"batches of {recipe.batch_size} images of {sizes.side} × {sizes.side}"
         what = f"training of {kind}, {sizes.backbone}, {images}"
         yield from _in_turn(what, works, sizes, place, sizes.trained, rounds=min(3, sizes.rounds))

@@ -85,6 +85,14 @@ def train(
     ] = False,
     seed: Seed = 0,
     device: Device = "",
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="float32, or bfloat16: networks compute with 16 bits and channels last, weights and losses stay "
+            "float32. On recent GPUs about 1.3 times as fast; the model is another one. CPUs are slower with it.",
+        ),
+    ] = "float32",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run NAME from its last checkpoint.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the model NAME once the new one is trained.")
@@ -143,6 +151,7 @@ def train(
             batch_size=batch_size,
             augmentation=augmentation,
             seed=seed,
+            precision=precision,
         )
         request = TrainRequest(
             name,
@@ -164,6 +173,7 @@ def train(
             "accuracy": info.accuracy,
             "train_accuracy": info.made_by["history"][-1]["accuracy"],
             "seconds": info.made_by["seconds"],
+            "images_per_second": info.made_by["images_per_second"],
             **({} if start is None else {"learning_rate": recipe.learning_rate, "notes": list(start.notes)}),
         } | about(Subject(store, info, data))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,17 +100,26 @@ def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tenso
     Returns:
         (N, inputs, H, W) float32.
     """
+    return normaliser(preprocessing, pixels.device)(pixels)
+
+
+def normaliser(preprocessing: Preprocessing, device: str | torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`normalise` of pixels on one device. Its constants are moved there once: a GPU waits for each such move."""
     import torch
 
     shape = (1, -1, 1, 1)
-    centre = torch.tensor(preprocessing.mean, dtype=torch.float32, device=pixels.device).view(shape)
-    scale = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device).view(shape)
-    if preprocessing.order == "BGR":
-        pixels = pixels.flip(1)
-    values = pixels.to(torch.float32, copy=True).div_(255)  # in place: this takes as long as memory does
-    if preprocessing.white != 1:
-        values.mul_(preprocessing.white)
-    return values.sub_(centre).div_(scale).expand(-1, preprocessing.inputs, -1, -1)
+    centre = torch.tensor(preprocessing.mean, dtype=torch.float32, device=device).view(shape)
+    scale = torch.tensor(preprocessing.std, dtype=torch.float32, device=device).view(shape)
+
+    def normalised(pixels: torch.Tensor) -> torch.Tensor:
+        if preprocessing.order == "BGR":
+            pixels = pixels.flip(1)
+        values = pixels.to(torch.float32, copy=True).div_(255)  # in place: this takes as long as memory does
+        if preprocessing.white != 1:
+            values.mul_(preprocessing.white)
+        return values.sub_(centre).div_(scale).expand(-1, preprocessing.inputs, -1, -1)
+
+    return normalised
 
 
 def pictures_of(images: torch.Tensor, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,19 +15,19 @@ from torch import Tensor, nn
 
 from kmex_core.base.errors import InputError, TrainingError
 from kmex_core.base.progress import Event, Progress, silent
-from kmex_core.data.network_input import normalise, unit_pixels
+from kmex_core.data.network_input import normalise
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.data.registry import ImageDataset
 from kmex_core.models.baseline import Baseline, Stage, checked_options
 from kmex_core.models.kinds import MODEL_KINDS
-from kmex_core.models.steps import RecordedSteps, Steps
+from kmex_core.models.precision import FLOAT32, PRECISIONS, computing, memory_layout
+from kmex_core.models.steps import Images, RecordedSteps, Steps
+from kmex_core.models.training_images import TrainingImages, epoch_seed
 from kmex_core.networks import architectures
 from kmex_core.networks.memory import in_portions
 
-IN_MEMORY = 256 * 2**20
 EVALUATED = 128
 READ_EVERY = 32
-CROP_PADDING = 2
 AUGMENTATIONS = ("none", "flip-crop")
 OPTIMISERS = ("sgd", "adam")
 
@@ -48,6 +49,7 @@ class Recipe:
         optimiser: "sgd" or "adam".
         k: prototypes per class of a baseline.
         options: of a baseline: its loss weights and stages by name; its defaults where they are missing.
+        precision: in which networks compute, see `precision.computing`: "float32", or "bfloat16" with channels last.
     """
 
     epochs: int
@@ -62,6 +64,7 @@ class Recipe:
     optimiser: str = "sgd"
     k: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
+    precision: str = FLOAT32
 
     def __post_init__(self) -> None:
         checks = {
@@ -72,10 +75,18 @@ class Recipe:
             "batch size": (self.batch_size >= 2, "2 or more"),
             "augmentation": (self.augmentation in AUGMENTATIONS, f"one of {', '.join(AUGMENTATIONS)}"),
             "optimiser": (self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
+            "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
         }
         for name, (right, expected) in checks.items():
             if not right:
                 raise InputError(f"The {name} must be {expected}, got {getattr(self, name.replace(' ', '_'))}.")
+
+    def described(self) -> dict[str, Any]:
+        """Its values by name; `precision`, which earlier versions did not have, only where it is not theirs."""
+        values = dataclasses.asdict(self)
+        if self.precision == FLOAT32:
+            del values["precision"]
+        return values
 
 
 SHORT = ("mnist", "fashion-mnist", "svhn")  # Table 10 trains these for fewer epochs
@@ -213,56 +224,31 @@ def fit(
     Raises:
         TrainingError: when the loss is not finite. Checkpoints of earlier epochs are kept.
     """
+    layout = memory_layout(recipe.precision, device)
     model = run.model.to(device)
+    if layout is not None:
+        model = model.to(memory_format=layout)
     parameters = dict(model.named_parameters())
     optimiser = _optimiser(recipe, parameters.values())
     for (name, key), value in run.optimiser.items():
-        optimiser.state[parameters[name]][key] = value if key == "step" else value.to(device)
+        optimiser.state[parameters[name]][key] = value if key == "step" else _placed(value, device, layout)
     on_gpu = torch.device(device).type == "cuda"
-    source = _Source(dataset, device, preprocessing)
-    steps = source.steps(recipe.batch_size)
-    if steps == 0:
+    kind_of_steps = RecordedSteps if on_gpu and recordable else Steps
+    source, images = TrainingImages(dataset, device, preprocessing), Images(preprocessing, device, layout)
+    if source.steps(recipe.batch_size) == 0:
         raise InputError(f"Expected at least 2 training images, got {len(source.labels)}.")
-    total = recipe.epochs * steps
+    take: Steps | None = None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         for epoch in range(run.epoch, recipe.epochs):
-            started, seen, right = time.perf_counter(), 0, 0
-            sums: dict[str, float] = {}
+            started = time.perf_counter()
             stage = _begin(model, epoch, recipe.epochs)
-            torch.manual_seed(_seed(recipe.seed, epoch))
-            take = (RecordedSteps if on_gpu and recordable else Steps)(model, stage, optimiser)
-            waiting: list[tuple[Tensor, Tensor, int]] = []
-            for step, (pixels, labels) in enumerate(source.epoch(recipe, epoch)):
-                done = epoch * steps + step
-                for group in optimiser.param_groups:
-                    group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
-                pixels, labels = pixels.to(device), labels.to(device)
-                inputs, plain = normalise(pixels, preprocessing), unit_pixels(pixels, preprocessing)
-                waiting.append((*take(inputs, plain, labels), len(labels)))
-                # reading a result waits for the GPU, so there it is done once for many steps
-                if len(waiting) == (READ_EVERY if on_gpu else 1) or step + 1 == steps:
-                    for found, correct, count in waiting:
-                        values = dict(zip(take.names, found.tolist(), strict=True))
-                        _check_finite(values, epoch, step, recipe)
-                        for name, value in values.items():
-                            sums[name] = sums.get(name, 0.0) + value * count
-                        right += int(correct)
-                        seen += count
-                    waiting.clear()
-                means = {name: value / max(seen, 1) for name, value in sums.items()}
-                progress(
-                    Event(
-                        "Epoch",
-                        done + 1,
-                        total,
-                        group=stage.name if stage is not None else "",
-                        part=epoch + 1,
-                        parts=recipe.epochs,
-                        values={"loss": sum(sums.values()) / max(seen, 1), **(means if stage is not None else {})},
-                    )
-                )
+            torch.manual_seed(epoch_seed(recipe.seed, epoch))
+            if take is None or take.stage != stage:  # what is recorded serves as long as the same is trained
+                take = kind_of_steps(model, stage, optimiser, images)
+            with computing(model, recipe.precision):
+                sums = _epoch(take, source, recipe, epoch, READ_EVERY if on_gpu else 1, progress)
             if isinstance(model, Baseline):
-                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, dataset, preprocessing, device))
+                model.after_epoch(epoch, recipe.epochs, lambda: _embedded(model, source, preprocessing))
             run.epoch = epoch + 1
             run.optimiser = {
                 (name, key): value
@@ -270,20 +256,102 @@ def fit(
                 for key, value in optimiser.state.get(parameter, {}).items()
                 if isinstance(value, Tensor)
             }
-            mean_terms = {name: value / seen for name, value in sums.items()}
             run.history.append(
                 {
-                    "loss": sum(mean_terms.values()),
-                    "accuracy": right / seen,
+                    "loss": sum(sums.means.values()),
+                    "accuracy": sums.right / sums.seen,
                     "seconds": time.perf_counter() - started,
-                    **({} if stage is None else {"stage": stage.name, "terms": mean_terms}),
+                    **({} if stage is None else {"stage": stage.name, "terms": sums.means}),
                     **_movement(run),
                 }
             )
             checkpoint(run)
+    if layout is not None:
+        model.to(memory_format=torch.contiguous_format)
     model.requires_grad_()
     model.eval()
     return run
+
+
+def _placed(value: Tensor, device: str, layout: torch.memory_format | None) -> Tensor:
+    """An optimiser's state of a parameter, where and as the parameter is."""
+    value = value.to(device)
+    return value.contiguous(memory_format=layout) if layout is not None and value.dim() == 4 else value
+
+
+class _Sums:
+    """The loss terms and the right predictions of an epoch so far.
+
+    Attributes:
+        seen: images.
+        right: of them, how many were classified correctly.
+    """
+
+    def __init__(self) -> None:
+        self.seen = self.right = 0
+        self._terms: dict[str, float] = {}
+
+    def add(self, terms: Mapping[str, float], right: int, count: int) -> None:
+        """Add a step's mean loss terms over `count` images."""
+        for name, value in terms.items():
+            self._terms[name] = self._terms.get(name, 0.0) + value * count
+        self.right += right
+        self.seen += count
+
+    @property
+    def loss(self) -> float:
+        """The mean loss; 0 before the first step."""
+        return sum(self._terms.values()) / max(self.seen, 1)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each loss term."""
+        return {name: value / max(self.seen, 1) for name, value in self._terms.items()}
+
+
+def _epoch(
+    take: Steps, source: TrainingImages, recipe: Recipe, epoch: int, read_every: int, progress: Progress
+) -> _Sums:
+    """Take the steps of an epoch.
+
+    Args:
+        take: takes a step.
+        source: the images.
+        recipe: the hyper-parameters.
+        epoch: its number.
+        read_every: reading a result waits for a GPU, so there it is done once for so many steps.
+        progress: called after every step.
+    """
+    sums = _Sums()
+    steps = source.steps(recipe.batch_size)
+    total = recipe.epochs * steps
+    waiting: list[tuple[Tensor, Tensor, int]] = []
+    augmented = recipe.augmentation == "flip-crop"
+    for step, (pixels, labels) in enumerate(source.epoch(epoch, recipe.seed, recipe.batch_size, augmented)):
+        done = epoch * steps + step
+        for group in take.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+        waiting.append((*take(pixels.to(source.device), labels.to(source.device)), len(labels)))
+        if len(waiting) == read_every or step + 1 == steps:
+            terms, right, counts = zip(*waiting, strict=True)
+            both = zip(torch.stack(terms).tolist(), torch.stack(right).tolist(), counts, strict=True)
+            for values, correct, count in both:
+                named = dict(zip(take.names, values, strict=True))
+                _check_finite(named, epoch, step, recipe)
+                sums.add(named, correct, count)
+            waiting.clear()
+        progress(
+            Event(
+                "Epoch",
+                done + 1,
+                total,
+                group=take.stage.name if take.stage is not None else "",
+                part=epoch + 1,
+                parts=recipe.epochs,
+                values={"loss": sums.loss, **(sums.means if take.stage is not None else {})},
+            )
+        )
+    return sums
 
 
 def _movement(run: Run) -> dict[str, float]:
@@ -325,85 +393,26 @@ def _begin(model: nn.Module, epoch: int, epochs: int) -> Stage | None:
     return stage
 
 
-def _embedded(
-    model: Baseline, dataset: ImageDataset, preprocessing: Preprocessing, device: str
-) -> tuple[Tensor, Tensor]:
+def _embedded(model: Baseline, source: TrainingImages, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
     """The training split's embedding in evaluation mode, without augmentation, and its labels."""
     model.eval()
     parts, labels = [], []
     with torch.no_grad():
-        for pixels, batch in dataset.batches("train", EVALUATED):
-            parts.append(in_portions(model.encoder, normalise(pixels.to(device), preprocessing)))
+        for pixels, batch in source.in_order(EVALUATED):
+            parts.append(in_portions(model.encoder, normalise(pixels.to(source.device), preprocessing)))
             labels.append(batch)
-    return torch.cat(parts), torch.cat(labels).to(device)
+    return torch.cat(parts), torch.cat(labels).to(source.device)
 
 
-def _seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-class _Source:
-    """The training split's pixels: held decoded on the device if small, otherwise decoded in every epoch."""
-
-    def __init__(self, dataset: ImageDataset, device: str, preprocessing: Preprocessing) -> None:
-        self.dataset, self.device, self.preprocessing = dataset, device, preprocessing
-        self.labels = torch.from_numpy(dataset.split("train").labels)
-        shape = (len(self.labels), preprocessing.channels, *preprocessing.size)
-        self.pixels = None
-        if math.prod(shape) <= IN_MEMORY:
-            self.pixels, start = torch.empty(shape, dtype=torch.uint8), 0
-            for pixels, _ in dataset.batches("train", 64, preprocessing=preprocessing):
-                self.pixels[start : start + len(pixels)] = pixels
-                start += len(pixels)
-            self.pixels, self.labels = self.pixels.to(device), self.labels.to(device)
-
-    def steps(self, batch_size: int) -> int:
-        """Batches per epoch; a last batch of one image is dropped, since batch normalisation cannot process it."""
-        whole, rest = divmod(len(self.labels), batch_size)
-        return whole + (rest > 1)
-
-    def epoch(self, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(self.labels))
-        order = order[: self.steps(recipe.batch_size) * recipe.batch_size]
-        generator = torch.Generator().manual_seed(_seed(recipe.seed, epoch))
-        for pixels, labels in self._batches(order, recipe.batch_size):
-            yield (flip_crop(pixels, generator) if recipe.augmentation == "flip-crop" else pixels), labels
-
-    def _batches(self, order: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.pixels is None:
-            yield from self.dataset.batches("train", batch_size, order, self.preprocessing)
-            return
-        for part in torch.from_numpy(order).to(self.device).split(batch_size):
-            yield self.pixels[part], self.labels[part]
-
-
-def flip_crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip each image with probability 0.5, pad it with `CROP_PADDING` black pixels and crop at random (paper A.1).
-
-    Args:
-        pixels: (N, C, H, W) uint8.
-        generator: source of randomness.
-
-    Returns:
-        (N, C, H, W) uint8.
-    """
-    n, _, height, width = pixels.shape
-    padded = nn.functional.pad(pixels, [CROP_PADDING] * 4)
-    top = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
-    left = torch.randint(0, 2 * CROP_PADDING + 1, (n, 1), generator=generator)
-    flip = torch.rand((n, 1), generator=generator) < 0.5
-    across = torch.arange(width).expand(n, width)
-    # the draws are made on the CPU, so that they are the same on every device
-    rows = (top + torch.arange(height)).to(pixels.device)
-    columns = (left + torch.where(flip, width - 1 - across, across)).to(pixels.device)
-    image = torch.arange(n, device=pixels.device)
-    return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def _array(value: Tensor) -> np.ndarray:
+    array: np.ndarray = value.detach().cpu().contiguous().numpy()
+    return array
 
 
 def run_arrays(run: Run) -> dict[str, np.ndarray]:
     """A run's tensors, for the store."""
-    arrays = {f"model.{name}": value.detach().cpu().numpy() for name, value in run.model.state_dict().items()}
-    state = {f"optimiser.{name}/{key}": value.detach().cpu().numpy() for (name, key), value in run.optimiser.items()}
+    arrays = {f"model.{name}": _array(value) for name, value in run.model.state_dict().items()}
+    state = {f"optimiser.{name}/{key}": _array(value) for (name, key), value in run.optimiser.items()}
     return arrays | state
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import logging
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def train(
         "dataset": data.fingerprint,
         "image_size": data.image_size,
         "backbone": request.backbone,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.described(),
     }
     with catalogue.claimed(store, name):
         _refuse_taken(store, name, resume, overwrite)
@@ -123,9 +123,10 @@ def train(
             accuracy=accuracy,
             made_by={
                 "command": request.command,
-                "recipe": dataclasses.asdict(recipe),
+                "recipe": recipe.described(),
                 "history": run.history,
                 "seconds": round(time.perf_counter() - started, 2),
+                "images_per_second": round(images_per_second(run.history, len(data.split("train"))), 1),
                 "device": request.device,
                 "data": data.fingerprint,
                 "versions": versions(),
@@ -178,6 +179,17 @@ def unfinished(store: Store, name: str) -> list[dict[str, Any]] | None:
     return max(histories, key=len, default=None)
 
 
+def images_per_second(history: Sequence[Mapping[str, Any]], images: int) -> float:
+    """How many training images pass through the network per second, the median over epochs; 0 without one.
+
+    Args:
+        history: see `training.Run`.
+        images: of an epoch.
+    """
+    seconds = [float(epoch["seconds"]) for epoch in history]
+    return images / statistics.median(seconds) if seconds and min(seconds) > 0 else 0.0
+
+
 def root_to_keep(spec: DatasetSpec) -> str:
     """What a model remembers of where its data set lies: "" for the default data root, and for paths."""
     by_name = registry.registered(spec.name) or is_hub_name(spec.name)
@@ -224,11 +236,13 @@ def _newest_checkpoint(store: Store, name: str) -> tuple[Arrays, dict[str, Any]]
 
 def _resumed(store: Store, name: str, network: Any, asked: dict[str, Any]) -> Any:
     from kmex_core.models import training
+    from kmex_core.models.precision import FLOAT32
 
     arrays, description = _newest_checkpoint(store, name)
     if description["asked"] != asked:
-        before = {**description["asked"], **description["asked"]["recipe"]}
-        now = {**asked, **asked["recipe"]}
+        usual = {"precision": FLOAT32}  # which is not named
+        before = {**usual, **description["asked"], **description["asked"]["recipe"]}
+        now = {**usual, **asked, **asked["recipe"]}
         changed = [key for key in now if key != "recipe" and before.get(key) != now[key]]
         raise InputError(
             f"The run '{name}' was started with other settings ("

@@ -18,7 +18,8 @@ from kmex_core.data import opened
 from kmex_core.data import registry as datasets
 from kmex_core.data.preprocessing import Preprocessing
 from kmex_core.models import catalogue as models
-from kmex_core.models import training
+from kmex_core.models import training, training_images
+from kmex_core.models.training_images import TrainingImages, cropped, crops_of
 from kmex_core.networks import architectures, splitting
 from kmex_core.stages import training_runs
 from tests.helpers.datasets import write_folder
@@ -158,7 +159,7 @@ def test_a_name_cannot_leave_the_store(store: Store, folder: Path, name: str) ->
 @pytest.mark.parametrize(
     "changes",
     [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"momentum": 1.0}, {"batch_size": 1},
-     {"weight_decay": -1.0}, {"augmentation": "flip"}],
+     {"weight_decay": -1.0}, {"augmentation": "flip"}, {"precision": "float16"}],
 )  # fmt: skip
 def test_impossible_hyper_parameters_are_refused(folder: Path, changes: dict[str, Any]) -> None:
     name = next(iter(changes)).replace("_", " ")
@@ -173,9 +174,9 @@ def test_defaults_are_the_papers() -> None:
         assert (recipe.epochs, recipe.learning_rate, recipe.momentum, recipe.batch_size) == (epochs, 0.001, 0.5, 128)
 
 
-def test_flip_crop_agrees_with_a_slow_loop() -> None:
+def test_crops_agree_with_a_slow_loop() -> None:
     pixels = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8)
-    out = training.flip_crop(pixels, torch.Generator().manual_seed(0))
+    out = cropped(pixels, crops_of(len(pixels), torch.Generator().manual_seed(0)))
     assert out.shape == pixels.shape
     seen = set()
     for image, got in zip(pixels, out, strict=True):
@@ -196,18 +197,42 @@ def test_flip_crop_agrees_with_a_slow_loop() -> None:
 
 
 def test_large_data_sets_are_decoded_as_they_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, recipe = datasets.load(DatasetSpec(str(folder))), request(folder).recipe
-    in_memory = [
-        batch for epoch in (0, 1) for batch in training._Source(data, "cpu", data.preprocessing).epoch(recipe, epoch)
-    ]
-    monkeypatch.setattr(training, "IN_MEMORY", 10)
-    streamed = [
-        batch for epoch in (0, 1) for batch in training._Source(data, "cpu", data.preprocessing).epoch(recipe, epoch)
-    ]
-    assert len(in_memory) == len(streamed) == 8
+    data = datasets.load(DatasetSpec(str(folder)))
+
+    def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        source = TrainingImages(data, "cpu", data.preprocessing)
+        held.append(source.pixels is not None)
+        return [batch for epoch in (0, 1) for batch in source.epoch(epoch, 7, 11, True)]  # the last one has 4 images
+
+    held: list[bool] = []
+    in_memory = batches()
+    monkeypatch.setattr(training_images, "IN_MEMORY", 10)
+    streamed = batches()
+    assert held == [True, False]
+    assert len(in_memory) == len(streamed) == 10
     for (one, a), (other, b) in zip(in_memory, streamed, strict=True):
         assert torch.equal(one, other)
         assert torch.equal(a, b)
+
+
+def test_each_batch_draws_its_crops_in_turn(folder: Path) -> None:
+    """As they were drawn before all of an epoch were drawn at once: earlier runs can be resumed."""
+    data = datasets.load(DatasetSpec(str(folder)))
+    source = TrainingImages(data, "cpu", data.preprocessing)
+    generator = torch.Generator().manual_seed(training_images.epoch_seed(7, 1))
+    plain = source.epoch(1, 7, 11, False)
+    for (pixels, labels), (unchanged, same) in zip(source.epoch(1, 7, 11, True), plain, strict=True):
+        n = len(labels)
+        top, left = (torch.randint(0, 5, (n, 1), generator=generator) for _ in range(2))
+        flip = torch.rand((n, 1), generator=generator) < 0.5
+        assert torch.equal(labels, same)
+        assert torch.equal(pixels, cropped(unchanged, torch.cat([top, left, flip.long()], 1)))
+
+
+def test_a_card_holds_what_a_share_of_its_free_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (4000, 9000))
+    assert training_images.room("cuda") == 4000 // training_images.CARD_SHARE
+    assert training_images.room("cpu") == training_images.IN_MEMORY
 
 
 def test_weights_of_another_architecture_or_not_finite_are_refused(store: Store, folder: Path) -> None:
@@ -302,3 +327,34 @@ def test_a_single_checkpoint_of_an_older_version_is_resumed(store: Store, folder
     store.path(models.RUNS[0], "net").unlink()
     store.path(models.RUNS[1], "net").rename(store.path(models.RUNS[0], "net"))  # there was one room, for all epochs
     assert len(training_runs.train(store, request(folder), resume=True).made_by["history"]) == 3
+
+
+def test_weights_are_those_of_earlier_versions(store: Store, folder: Path) -> None:
+    """Written by a loop that knows nothing of the product's: what a run gives in 32 bits on a CPU does not change."""
+    asked = request(folder, epochs=2, augmentation="none")
+    training_runs.train(store, asked)
+    data, recipe = datasets.load(DatasetSpec(str(folder))), asked.recipe
+    preprocessing = models.describe(store, "net").preprocessing
+    pixels = data.pixels("train", np.arange(48)).float().div(255)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    images, labels = (pixels - mean) / std, torch.from_numpy(data.split("train").labels)
+    torch.manual_seed(recipe.seed)
+    network = architectures.build("resnet20", 3, 32).train()
+    optimiser = torch.optim.SGD(network.parameters(), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    for epoch in range(2):
+        for at, rows in enumerate(np.random.default_rng([0, epoch]).permutation(48).reshape(4, 12)):
+            optimiser.param_groups[0]["lr"] = 0.02 * 0.5 * (1 + np.cos(np.pi * (4 * epoch + at) / 8))
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
+            optimiser.step()
+    for name, value in models.load(store, "net").model.state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_throughput_is_kept_with_a_model(store: Store, folder: Path) -> None:
+    made_by = training_runs.train(store, request(folder)).made_by
+    seconds = [epoch["seconds"] for epoch in made_by["history"]]
+    assert made_by["images_per_second"] == pytest.approx(48 / np.median(seconds), rel=1e-3)
+    history = [{"seconds": 2.0}, {"seconds": 4.0}, {"seconds": 1.0}]
+    assert training_runs.images_per_second(history, 100) == 50
+    assert training_runs.images_per_second([], 100) == 0
