@@ -191,6 +191,8 @@ def _short(findings: Findings, taken: Sequence[Taken], name: str, on_maps: bool)
     epochs, most = min(_epochs(info) for info in infos), paper_epochs(infos[0].kind, name)
     if epochs < most:
         yield f"{epochs} of {most} epochs"
+    if precisions := sorted({_recipe(info)["precision"] for info in infos if "precision" in _recipe(info)}):
+        yield f"trained in {' and '.join(precisions)}"
     if len(infos) < RUNS:
         yield f"{len(infos)} of {RUNS} runs"
     train, test = len(data.split("train")), len(data.split("test"))

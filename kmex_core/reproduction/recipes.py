@@ -141,7 +141,9 @@ def _to_download(name: str, root: str) -> str:
     raise AssertionError(f"{name} is there")
 
 
-def recipe(data: ImageDataset, name: str, kind: str, epochs: int, seed: int, imagenet: bool) -> Recipe:
+def recipe(
+    data: ImageDataset, name: str, kind: str, epochs: int, seed: int, imagenet: bool, device: str = "cpu"
+) -> Recipe:
     """How a model is trained: the paper's hyper-parameters, or for a black box from random weights the product's.
 
     With fewer epochs than the paper's, ProtoPNet's warm epochs and those between pushes are fewer in proportion.
@@ -153,10 +155,12 @@ def recipe(data: ImageDataset, name: str, kind: str, epochs: int, seed: int, ima
         epochs: passes over the training split.
         seed: of the training.
         imagenet: whether it starts from ImageNet weights.
+        device: a torch device, which decides the precision.
     """
+    from kmex_core.models.precision import fastest
     from kmex_core.models.training import default_recipe
 
-    changes: dict[str, Any] = {"epochs": epochs, "seed": seed}
+    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": fastest(device)}
     if kind != "blackbox":
         changes["k"] = PAPER_DATA[name].k
     elif imagenet and name == "celeba":
@@ -249,6 +253,8 @@ def _recipes_notes(info: ModelInfo, done: Mapping[str, Any], name: str) -> Itera
             f"Warm epochs: {info.options['warm']:g}, epochs between pushes: {info.options['push']:g}, in proportion to "
             f"the fewer epochs; the paper's: {usual['warm']:g} and {usual['push']:g}."
         )
+    if "precision" in done:
+        yield f"Computed in {done['precision']}; the paper names no precision."
     yield "The learning rate falls to 0 along a half cosine; the paper names no schedule."
 
 

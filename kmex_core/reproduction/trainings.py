@@ -1,10 +1,10 @@
-"""Trainings of the paper's models: a list of them, one after the other, and how fast this machine is."""
+"""Trainings of the paper's models: a list of them, on a GPU several at once, and how fast this machine is."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kmex_core.base.errors import InputError, TrainingError
@@ -16,10 +16,13 @@ from kmex_core.data.dataset import ImageDataset
 from kmex_core.models import catalogue
 from kmex_core.models.info import ModelInfo
 from kmex_core.reproduction import recipes
+from kmex_core.reproduction.parallel import Trained, run_all
 from kmex_core.reproduction.plan import BLACK_BOX, Training, title_of
+from kmex_core.stages.training_runs import TrainRequest, train
 
 MEASURED = 4.0  # seconds of a training, for its speed
 LEAST_STEPS = 3
+Finished = Callable[[Training, ModelInfo | str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,32 +70,72 @@ class Workshop:
         return report
 
 
-def trained(workshop: Workshop, trainings: Sequence[Training]) -> Iterator[tuple[Training, ModelInfo | str]]:
-    """The models of trainings, each as soon as it is there; those that are in the store are not trained again.
+def train_all(workshop: Workshop, trainings: Sequence[Training], finished: Finished) -> None:
+    """Train models, on a GPU several at once; those that are in the store are not trained again.
 
-    Trainings that were interrupted continue after their last whole epoch. None begins when the time is over.
+    Trainings that were interrupted continue after their last whole epoch. None begins when the time is over; on a GPU
+    those that run are stopped then, and keep their last epochs.
 
     Args:
         workshop: what they need.
         trainings: in this order.
-
-    Yields:
-        A training and its model, or why it came to nothing.
+        finished: called with each training as soon as its model is there, and with the model or why there is none.
 
     Raises:
         InputError: for a model of this name that is of other data, or a training that began with other settings.
         StoreError: when the store cannot be written.
     """
+    known = catalogue.known_names(workshop.store)
     for training in trainings:
-        if training.name in catalogue.known_names(workshop.store):
-            yield training, _checked(workshop, training)
-        elif time.monotonic() < workshop.until:
-            try:
-                info = _trained(workshop, training)
-            except TrainingError as error:
-                yield training, f"{title_of(training.kind, training.dataset)} could not be trained: {error}"
-            else:
-                yield training, info
+        if training.name in known:
+            finished(training, _checked(workshop, training))
+    missing = [training for training in trainings if training.name not in known]
+    (_side_by_side if _on_card(workshop.device) else _one_by_one)(workshop, missing, finished)
+
+
+def _on_card(device: str) -> bool:
+    import torch
+
+    return torch.device(device).type == "cuda"
+
+
+def _one_by_one(workshop: Workshop, trainings: Sequence[Training], finished: Finished) -> None:
+    for training in trainings:
+        if time.monotonic() >= workshop.until:
+            return
+        begun = catalogue.has_run(workshop.store, training.name)
+        report, request = workshop.reporting(training), _request(workshop, training)
+        try:
+            info = train(workshop.store, request, resume=begun, progress=report)
+        except TrainingError as error:
+            finished(training, _failure(training, str(error)))
+        else:
+            finished(training, info)
+
+
+class _TimeIsUp(Exception):
+    """No more steps are taken."""
+
+
+def _side_by_side(workshop: Workshop, trainings: Sequence[Training], finished: Finished) -> None:
+    by_name = {training.name: training for training in trainings}
+
+    def report(event: Event) -> None:
+        if time.monotonic() >= workshop.until:
+            raise _TimeIsUp
+        workshop.progress(event)
+
+    def ended(trained: Trained) -> None:
+        training = by_name[trained.name]
+        finished(training, _failure(training, trained.failure) if trained.info is None else trained.info)
+
+    requests = [_request(workshop, training) for training in trainings]
+    with contextlib.suppress(_TimeIsUp):
+        run_all(requests, workshop.device, workshop.store, progress=report, finished=ended)
+
+
+def _failure(training: Training, why: str) -> str:
+    return f"{title_of(training.kind, training.dataset)} could not be trained: {why}"
 
 
 def _checked(workshop: Workshop, training: Training) -> ModelInfo:
@@ -108,21 +151,13 @@ def _checked(workshop: Workshop, training: Training) -> ModelInfo:
     return info
 
 
-def _trained(workshop: Workshop, training: Training) -> ModelInfo:
-    from kmex_core.stages.training_runs import TrainRequest, train
-
-    data = workshop.data[training.dataset]
-    recipe = recipes.recipe(data, training.dataset, training.kind, training.epochs, training.run, workshop.imagenet)
-    request = TrainRequest(
-        training.name,
-        workshop.spec(training.dataset),
-        training.backbone,
-        recipe,
-        workshop.device,
-        workshop.command,
+def _request(workshop: Workshop, training: Training) -> TrainRequest:
+    data, device = workshop.data[training.dataset], workshop.device
+    recipe = recipes.recipe(
+        data, training.dataset, training.kind, training.epochs, training.run, workshop.imagenet, device
     )
-    begun = catalogue.has_run(workshop.store, training.name)
-    return train(workshop.store, request, resume=begun, progress=workshop.reporting(training))
+    spec = workshop.spec(training.dataset)
+    return TrainRequest(training.name, spec, training.backbone, recipe, device, workshop.command)
 
 
 class _Enough(Exception):
@@ -140,7 +175,7 @@ def speed(data: ImageDataset, name: str, backbone: str, device: str) -> float:
     """
     from kmex_core.models import training
 
-    recipe = recipes.recipe(data, name, BLACK_BOX, 1, 0, False)
+    recipe = recipes.recipe(data, name, BLACK_BOX, 1, 0, False, device)
     run = training.Run(training.build(recipe, backbone, len(data.class_names), data.image_size))
     times = [time.perf_counter()]
 

@@ -22,13 +22,15 @@ from kmex_core.commands import app
 from kmex_core.models import catalogue
 from kmex_core.prototypes.source import BuiltIn, KMeans
 from kmex_core.relevance.catalogue import PUBLISHED
-from kmex_core.reproduction import cells, plan, recipes, stored, trainings
+from kmex_core.reproduction import beside, cells, plan, recipes, runs, stored, trainings
+from kmex_core.reproduction.defects import Defects
 from kmex_core.reproduction.plan import Plan, Training, Wanted
 from kmex_core.reproduction.runs import reproduce
 from kmex_core.reproduction.trainings import Workshop
 from kmex_core.reproduction.types import Cell, CurveRow, DefectRow, Measured, Report, Setting
 from kmex_core.stages import upkeep
 from kmex_core.stages.subject import Subject, subject_of
+from kmex_core.stages.training_runs import TrainRequest
 from tests.helpers.official import write_idx
 
 EPOCHS = 1
@@ -190,15 +192,15 @@ def ghosts(subject: Subject) -> float:
 def test_a_training_that_diverges_is_told_and_the_others_go_on(
     store: Store, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = trainings._trained
+    train = trainings.train
 
-    def diverges(workshop: Workshop, training: Training) -> Any:
-        if training.kind == "protopnet":
+    def diverges(store: Store, request: TrainRequest, **options: Any) -> Any:
+        if request.recipe.kind == "protopnet":
             raise TrainingError("The loss became nan.")
-        return train(workshop, training)
+        return train(store, request, **options)
 
     two_kinds(monkeypatch)
-    monkeypatch.setattr(trainings, "_trained", diverges)
+    monkeypatch.setattr(trainings, "train", diverges)
     report = reproduce(store, Wanted(("mnist",), (5,), 1), data_root=root)
     missing = {cell.model: cell.missing for cell in report.cells if cell.model in ("ProtoPNet", "R34+KMEx")}
     why = "ProtoPNet on MNIST could not be trained: The loss became nan."
@@ -228,14 +230,51 @@ def test_no_training_begins_when_the_time_is_over(store: Store, root: str) -> No
     assert not isinstance(data, str)
     one, two = (Training("mnist", "blackbox", run, "resnet20", EPOCHS) for run in (0, 1))
     workshop = Workshop(store, {"mnist": data}, root, "cpu", "test", imagenet=False)
-    assert [each for each, _ in trainings.trained(workshop, [one])] == [one]
+    done: list[Training] = []
+    trainings.train_all(workshop, [one], lambda training, _: done.append(training))
     late = dataclasses.replace(workshop, until=0.0)
-    assert [each for each, _ in trainings.trained(late, [two, one])] == [one], "what is trained is given"
+    trainings.train_all(late, [two, one], lambda training, _: done.append(training))
+    assert done == [one, one], "what is trained is given"
     info = catalogue.describe(store, one.name)
     other = dataclasses.replace(info, name=two.name, made_by={**info.made_by, "data": f"{info.made_by['data']}0"})
     catalogue.save(store, other, catalogue.load(store, one.name).model)
     with pytest.raises(InputError, match=rf"{two.name}.*delete --model {two.name}"):
-        list(trainings.trained(workshop, [two]))
+        trainings.train_all(workshop, [two], lambda *_: None)
+
+
+def test_on_a_card_trainings_run_by_its_scheduler_and_stop_in_time(
+    store: Store, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainings, "_on_card", lambda device: True)  # the scheduler trains one at a time on a CPU
+    data = recipes.opened("mnist", root)
+    assert not isinstance(data, str)
+    todo = [Training("mnist", "blackbox", run, "resnet20", EPOCHS) for run in (0, 1)]
+    found: dict[Training, Any] = {}
+    workshop = Workshop(store, {"mnist": data}, root, "cpu", "test", imagenet=False)
+    trainings.train_all(dataclasses.replace(workshop, until=0.0), todo, found.__setitem__)
+    assert found == {}
+    trainings.train_all(workshop, todo, found.__setitem__)
+    assert [info.name for info in found.values()] == [training.name for training in todo]
+    assert [info.made_by["recipe"]["seed"] for info in found.values()] == [0, 1]
+
+
+def test_the_whole_paper_has_defects_and_figure_5_beside_its_tables(
+    store: Store, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_kinds(monkeypatch)
+    monkeypatch.setattr(runs, "TABLES", (5,))
+    asked: list[tuple[str, Any, float]] = []
+
+    def defects(subject: Subject, source: Any, images: int, minutes: float) -> Defects:
+        asked.append((subject.info.name, source, minutes))
+        return Defects(REPORT.defects, ("One is left.",))
+
+    monkeypatch.setattr(beside, "defects", defects)
+    report = reproduce(store, Wanted(("mnist",), (5,), 1), data_root=root)
+    assert asked == [("reproduce-mnist-blackbox-0-resnet20", KMeans(5, 0, "euclidean"), float("inf"))]
+    assert report.defects == REPORT.defects
+    assert report.curve == ()
+    assert report.left == ("One is left.", beside.NO_FACES)
 
 
 # ---- reports in the store -------------------------------------------------------------------------------------------
@@ -316,7 +355,7 @@ def test_what_cannot_be_asked_for_is_refused(
     assert Path("taken.md").read_text() == "mine"
 
 
-def test_the_command_prints_a_report(store: Store, root: str) -> None:
+def test_the_command_prints_a_report_and_writes_a_page(store: Store, root: str, tmp_path: Path) -> None:
     arguments = ["reproduce", "--datasets", "mnist,svhn", "--tables", "5", "--runs", "1", "--data-root", root]
     result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
     assert result.exit_code == 0, result.output
@@ -327,8 +366,12 @@ def test_the_command_prints_a_report(store: Store, root: str) -> None:
     again = CliRunner().invoke(app, [*arguments, "--json"])
     assert again.exit_code == 2
     assert "--resume" in json.loads(again.stdout)["error"]
-    resumed = CliRunner().invoke(app, [*arguments, "--resume", "--json"])
+    page = tmp_path / "page.md"
+    resumed = CliRunner().invoke(app, [*arguments, "--resume", "--json", "--out", str(page)])
     assert resumed.exit_code == 0, resumed.output
     answer = json.loads(resumed.stdout)
     assert {cell["dataset"] for cell in answer["cells"] if cell["published"]} == {"MNIST"}
     assert answer["settings"][0]["notes"]
+    assert str(page) in answer["files"]
+    assert all(Path(file).is_file() for file in answer["files"])
+    assert "kmex datasets --check svhn" in page.read_text()
