@@ -15,7 +15,8 @@ from kmex_core.base.errors import InputError
 from kmex_core.commands._shared import Bar, DataRoot, Device, Json, Overwrite, answer_with, app, command_text
 
 if TYPE_CHECKING:
-    from kmex_core.reproduction.types import Cell, Measured, Report
+    from kmex_core.reproduction.report import Judged
+    from kmex_core.reproduction.types import Measured, Report
 
 
 @app.command()
@@ -65,6 +66,7 @@ def reproduce(
         from kmex_core.base.paths import user_path
         from kmex_core.base.store import Store
         from kmex_core.reproduction.plan import Wanted
+        from kmex_core.reproduction.report import judged
         from kmex_core.reproduction.runs import reproduce as reproduced
 
         page = user_path(out) if out else None
@@ -87,7 +89,12 @@ def reproduce(
             tell=tell,
         )
         written = [str(path) for path in _write(report, page)] if page is not None else []
-        return dataclasses.asdict(report) | {"text": "\n".join(_text(report)), "files": written}
+        verdicts = [dataclasses.asdict(each.verdict) for each in judged(report)]  # of the cells, in their order
+        return dataclasses.asdict(report) | {
+            "verdicts": verdicts,
+            "text": "\n".join(_text(report)),
+            "files": written,
+        }
 
     def show(answer: dict[str, Any]) -> None:
         print(answer["text"])
@@ -140,8 +147,9 @@ def _write(report: Report, page: Path) -> list[Path]:
 def _text(report: Report) -> Iterator[str]:
     """The report for a terminal."""
     from kmex_core.metrics.catalogue import METRICS
+    from kmex_core.reproduction.report import judged
 
-    filled = [cell for cell in report.cells if cell.published is not None]
+    filled = [each for each in judged(report) if each.cell.published is not None]
     yield f"{len(filled)} of {len(report.cells)} figures of the paper were measured."
     for setting in report.settings:
         weights = "ImageNet weights" if setting.imagenet else "random weights"
@@ -150,10 +158,10 @@ def _text(report: Report) -> Iterator[str]:
             f"{setting.paper_epochs} epochs, {setting.runs} of {setting.paper_runs} runs, "
             f"{setting.images_per_second:,.0f} images a second"
         )
-    for table, metric in dict.fromkeys((cell.table, cell.metric) for cell in filled):
+    for table, metric in dict.fromkeys((each.cell.table, each.cell.metric) for each in filled):
         yield f"\nTable {table}: {METRICS[metric].heading}"
-        yield f"  {'data set':10} {'model':16} {'paper':>16} {'as published':>16} {'second edition':>16}"
-        yield from (_line(cell) for cell in filled if (cell.table, cell.metric) == (table, metric))
+        yield f"  {'data set':10} {'model':16} {'paper':>16} {'as published':>16} {'second edition':>16}  verdict"
+        yield from (_line(each) for each in filled if (each.cell.table, each.cell.metric) == (table, metric))
     reasons = dict.fromkeys(cell.missing for cell in report.cells if cell.missing)
     sentences = [*dict.fromkeys((*reasons, *report.left))]
     if sentences:
@@ -161,13 +169,15 @@ def _text(report: Report) -> Iterator[str]:
     yield from sentences
 
 
-def _line(cell: Cell) -> str:
+def _line(judged: Judged) -> str:
     from kmex_core.metrics.catalogue import METRICS
 
+    cell, errors = judged.cell, judged.verdict.standard_errors
     kind = METRICS[cell.metric]
+    apart = "" if errors is None else f" ({errors:+.1f} standard errors)"
     paper = f"{kind.shown(cell.mean)} ± {kind.shown(cell.std)}"
     ours, second = (_shown(cell.metric, measured) for measured in (cell.published, cell.second))
-    return f"  {cell.dataset:10} {cell.model:16} {paper:>16} {ours:>16} {second:>16}"
+    return f"  {cell.dataset:10} {cell.model:16} {paper:>16} {ours:>16} {second:>16}  {judged.verdict.outcome}{apart}"
 
 
 def _shown(metric: str, measured: Measured | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from kmex_core.reproduction.trainings import Workshop
 from kmex_core.reproduction.types import Cell, CurveRow, DefectRow, Measured, Report, Setting
 from kmex_core.stages import upkeep
 from kmex_core.stages.subject import Subject, subject_of
-from kmex_core.stages.training_runs import TrainRequest
+from kmex_core.stages.training_runs import TrainRequest, train
 from tests.helpers.official import write_idx
 
 EPOCHS = 1
@@ -192,15 +193,13 @@ def ghosts(subject: Subject) -> float:
 def test_a_training_that_diverges_is_told_and_the_others_go_on(
     store: Store, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = trainings.train
-
     def diverges(store: Store, request: TrainRequest, **options: Any) -> Any:
         if request.recipe.kind == "protopnet":
             raise TrainingError("The loss became nan.")
         return train(store, request, **options)
 
     two_kinds(monkeypatch)
-    monkeypatch.setattr(trainings, "train", diverges)
+    monkeypatch.setattr("kmex_core.reproduction.trainings.train", diverges)
     report = reproduce(store, Wanted(("mnist",), (5,), 1), data_root=root)
     missing = {cell.model: cell.missing for cell in report.cells if cell.model in ("ProtoPNet", "R34+KMEx")}
     why = "ProtoPNet on MNIST could not be trained: The loss became nan."
@@ -361,6 +360,7 @@ def test_the_command_prints_a_report_and_writes_a_page(store: Store, root: str, 
     assert result.exit_code == 0, result.output
     assert "4 of 8 figures of the paper were measured." in result.stdout
     assert "Table 5: Ghost prototypes" in result.stdout
+    assert re.search(r"MNIST +R34\+KMEx .*(reproduced|differs)", result.stdout)
     assert "SVHN is not in the data root. `kmex datasets --check svhn` downloads it" in result.stdout
     assert "ImageNet weights of resnet20 could not be had" in result.stderr
     again = CliRunner().invoke(app, [*arguments, "--json"])
@@ -372,6 +372,8 @@ def test_the_command_prints_a_report_and_writes_a_page(store: Store, root: str, 
     answer = json.loads(resumed.stdout)
     assert {cell["dataset"] for cell in answer["cells"] if cell["published"]} == {"MNIST"}
     assert answer["settings"][0]["notes"]
+    outcomes = {cell["dataset"]: of["outcome"] for cell, of in zip(answer["cells"], answer["verdicts"], strict=True)}
+    assert outcomes["SVHN"] == "cannot be had"
     assert str(page) in answer["files"]
     assert all(Path(file).is_file() for file in answer["files"])
     assert "kmex datasets --check svhn" in page.read_text()
