@@ -248,9 +248,9 @@ def test_a_start_of_ones_in_one_layer_by_hand() -> None:
 
 
 def test_rows_of_relevance_stand_beside_the_products_own(subject: Subject) -> None:
-    rows = defects.relevance(subject, PUBLISHED_FIVE, 12, 0)
+    rows = defects.relevance(subject, PUBLISHED_FIVE, 4, 0)
     assert not isinstance(rows, str)
-    right = subject.relevance_scores(PUBLISHED_FIVE, 12, 0, PUBLISHED).get()
+    right = subject.relevance_scores(PUBLISHED_FIVE, 4, 0, PUBLISHED).get()
     assert isinstance(right, MapScores)
     drop, increase = (image_means(values).mean() for values in (right.drop_reference, right.increase_reference))
     assert [row.without for row in rows[1:]] == pytest.approx([drop, drop, increase, drop, increase])
