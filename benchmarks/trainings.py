@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -236,11 +237,11 @@ def pack(store: Store, out: Path, first: int = 0, count: int | None = None) -> l
         The names of the shards that were written.
     """
     paths = list(files(store))
-    listed = [
+    listed: list[dict[str, Any]] = [
         {"path": path.relative_to(store.root).as_posix(), "bytes": path.stat().st_size, "digest": _digest(path)}
         for path in paths
     ]
-    total = -(-sum(int(entry["bytes"]) for entry in listed) // SHARD)
+    total = -(-sum(entry["bytes"] for entry in listed) // SHARD)
     chosen = range(first, total if count is None else min(total, first + count))
     for number, content in enumerate(_shards(paths)):
         if number in chosen:

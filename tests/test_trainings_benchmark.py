@@ -70,7 +70,7 @@ def test_what_is_cut_short_goes_on_on_another_machine(
     keep = trainings.keep
     with monkeypatch.context() as patch:
         patch.setattr(trainings, "keep", ended)
-        patch.setattr(trainings.time, "monotonic", lambda: clock() + late)
+        patch.setattr(time, "monotonic", lambda: clock() + late)
         assert call(data, store, tmp_path / "first") == 0
     assert "The time is up" in capsys.readouterr().out
     first = kept(tmp_path / "first")

@@ -11,8 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
 
 from kmex_core.base import cores
 from kmex_core.base.errors import KMExError
@@ -191,7 +195,7 @@ def _one_by_one(
     for request in requests:
         name = request.name
         try:
-            done[name] = _trained(store, request, lambda event, name=name: board.note(name, event))  # type: ignore[misc]
+            done[name] = _trained(store, request, partial(board.note, name))
         except KMExError as error:
             done[name] = Trained(name, None, str(error))
         finished(done[name])
@@ -222,12 +226,14 @@ class _Worker:
     Attributes:
         request: what it trains.
         process: the process.
+        listener: takes its reports, so that it never waits for one to be heard.
         room: what it has reported; None before its first steps.
         company: whether others have run beside it.
     """
 
     request: TrainRequest
     process: BaseProcess
+    listener: Thread
     room: Room | None = None
     company: bool = False
 
@@ -253,6 +259,7 @@ class _Crew:
         self._workers: dict[Connection, _Worker] = {}
         self._free = 0  # bytes of the device, as far as has been reported
         self._done: dict[str, Trained] = {}
+        self._reports = SimpleQueue[tuple[Connection, Any]]()
         self._context = multiprocessing.get_context("spawn")  # a forked process cannot use a card
         self.most = 0
 
@@ -268,6 +275,7 @@ class _Crew:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+            worker.listener.join()
             pipe.close()
         self._workers.clear()
 
@@ -277,9 +285,7 @@ class _Crew:
             if self._has_room():
                 self._start((self._waiting or self._lonely).popleft())
                 continue
-            for pipe in wait(list(self._workers)):
-                assert isinstance(pipe, Connection)
-                self._hear(pipe)
+            self._hear(*self._reports.get())
         return self._done
 
     def _has_room(self) -> bool:
@@ -303,18 +309,28 @@ class _Crew:
         )
         process.start()
         theirs.close()
-        self._workers[ours] = _Worker(request, process)
+        listener = Thread(target=self._listen, args=(ours,), daemon=True)
+        listener.start()
+        self._workers[ours] = _Worker(request, process, listener)
         self.most = max(self.most, len(self._workers))
         if len(self._workers) > 1:
             for worker in self._workers.values():
                 worker.company = True
 
-    def _hear(self, pipe: Connection) -> None:
-        """Take a report of a process, or note that it has ended without one."""
-        worker = self._workers[pipe]
+    def _listen(self, pipe: Connection) -> None:
+        """Take the reports of a process until it ends, which is reported as None."""
         try:
-            report = pipe.recv()
-        except EOFError:
+            while True:
+                self._reports.put((pipe, pipe.recv()))
+        except (EOFError, OSError):  # the latter within a report
+            self._reports.put((pipe, None))
+
+    def _hear(self, pipe: Connection, report: Any) -> None:
+        """Do what a report of a process asks for, or note that it has ended without one."""
+        if pipe not in self._workers:  # the end of one that has reported its result
+            return
+        worker = self._workers[pipe]
+        if report is None:
             worker.process.join()
             report = Trained(worker.request.name, None, f"Its process ended with status {worker.process.exitcode}.")
         if isinstance(report, Event):
@@ -340,6 +356,7 @@ class _Crew:
     def _leave(self, pipe: Connection) -> None:
         worker = self._workers.pop(pipe)
         worker.process.join()
+        worker.listener.join()
         self._free += worker.room.taken if worker.room is not None else 0
         pipe.close()
 

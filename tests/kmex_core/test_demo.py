@@ -38,7 +38,7 @@ def test_one_command_trains_converts_and_maps_and_repeats_nothing(
         patch.setattr(projection, "fit", broken)
         stopped = run(*real)
     assert stopped.exit_code == 130
-    assert "about 6 minutes on two cores" in stopped.stderr
+    assert "about 5 minutes on two cores" in stopped.stderr
     assert "to download" not in stopped.stderr  # it is there
     model = f"{name.lower()}18"
     info = catalogue.describe(store, model)
@@ -47,7 +47,7 @@ def test_one_command_trains_converts_and_maps_and_repeats_nothing(
     answer = json.loads(run(*real, "--json").stdout)
     assert answer["model"] == model
     assert answer["k"] == 1
-    assert store.names("projections")
+    assert all(store.names(room) for room in ("projections", "sweeps", "suggestions"))
 
 
 def test_what_would_be_downloaded_is_said_before(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
