@@ -28,7 +28,7 @@ _EMBEDDED = 0.35  # an image's embedding
 _ON_MAPS = (17.0, 115.0)  # all metrics on an image's relevance maps: as published, by the second edition
 _BESIDE = 1.6  # times as much for models whose maps are compared with the black box's
 _CONVERTED = 15.0  # seconds: prototypes, and what is measured on them
-LEAST_SEEN = 10_000  # images in a training, repeats included, unless the paper's epochs have fewer
+LEAST_SEEN = 10_000  # images in a first training, repeats included
 LEAST_MAPS = 100  # images for metrics on relevance maps
 
 
@@ -204,9 +204,11 @@ def _on_maps(kind: str, name: str, tables: tuple[int, ...]) -> int:
 
 
 def within(wanted: Wanted, names: Sequence[str], costs: Callable[[str], Costs], seconds: float) -> Plan:
-    """The largest plan that fits into a time: by a smaller network where not one training of the paper's fits.
+    """The largest plan that fits into a time: by a smaller network where not one training of the paper's fits, and of
+    fewer steps where not one of that fits either.
 
-    Plans of more time have everything that those of less time have, by the same network or by one nearer the paper's.
+    Plans of more time have everything that those of less time have, by the same network or by one nearer the paper's,
+    unless the smaller one had to be of fewer steps.
 
     Args:
         wanted: what is asked for.
@@ -214,10 +216,9 @@ def within(wanted: Wanted, names: Sequence[str], costs: Callable[[str], Costs], 
         costs: by network, asked for only when needed.
         seconds: of which `SPARE` is planned for.
     """
-    plan = Plan()
-    for backbone in NETWORKS:
-        by = costs(backbone)
-        for larger in growing(wanted, names, by, backbone):
+    plan, known = Plan(), cache(costs)
+    for backbone, seen in ((NETWORKS[0], LEAST_SEEN), (NETWORKS[-1], LEAST_SEEN), (NETWORKS[-1], 1)):
+        for larger in growing(wanted, names, known(backbone), backbone, seen):
             if larger.seconds > seconds * SPARE:
                 break
             plan = larger
@@ -226,12 +227,20 @@ def within(wanted: Wanted, names: Sequence[str], costs: Callable[[str], Costs], 
     return replace(plan, datasets=tuple(names), cut=tuple(_cut(plan, wanted, names)))
 
 
-def growing(wanted: Wanted, names: Sequence[str], costs: Costs, backbone: str) -> Iterator[Plan]:
+def growing(
+    wanted: Wanted, names: Sequence[str], costs: Costs, backbone: str, seen: int = LEAST_SEEN
+) -> Iterator[Plan]:
     """Ever larger plans, up to the paper's whole programme by this network.
 
     Each has one step more than the one before: the one that fills, or makes better, most cells per second. Steps are a
     first training, twice the epochs, another run, twice the images for metrics on relevance maps, and the second
     edition of those.
+
+    Args:
+        wanted, names: see `within`.
+        costs: of this network.
+        backbone: the name of the network.
+        seen: images in a first training, repeats included, unless the paper's epochs have fewer.
     """
     order = {(part.kind, part.dataset): place for place, part in enumerate(whole(wanted, names).parts)}
     known: dict[tuple[Part, int, bool], float] = {}
@@ -242,14 +251,14 @@ def growing(wanted: Wanted, names: Sequence[str], costs: Costs, backbone: str) -
         return replace(plan, seconds=sum(known[each] for each in of_parts))
 
     plan = Plan(images=LEAST_MAPS, second=False)
-    while steps := [(gain, timed(step)) for gain, step in _steps(plan, wanted, order, costs, backbone)]:
+    while steps := [(gain, timed(step)) for gain, step in _steps(plan, wanted, order, costs, backbone, seen)]:
         before = plan.seconds
         _, plan = max(steps, key=lambda each: each[0] / max(each[1].seconds - before, 1e-9))
         yield plan
 
 
 def _steps(
-    plan: Plan, wanted: Wanted, order: Mapping[tuple[str, str], int], costs: Costs, backbone: str
+    plan: Plan, wanted: Wanted, order: Mapping[tuple[str, str], int], costs: Costs, backbone: str, seen: int
 ) -> Iterator[tuple[float, Plan]]:
     """What can come next, and how much it is worth in cells."""
 
@@ -265,7 +274,7 @@ def _steps(
         runs = wanted.runs if kind == BLACK_BOX or (BLACK_BOX, name) not in order else beside.runs if beside else 0
         if part is None:
             if runs:
-                least = max(least_epochs(kind), math.ceil(LEAST_SEEN / costs.images[name][0]))
+                least = max(least_epochs(kind), math.ceil(seen / costs.images[name][0]))
                 first = Part(name, kind, backbone, most, 1)
                 epochs = most if first.training(0).name in costs.done else min(most, least)
                 yield cells, with_part(replace(first, epochs=epochs))

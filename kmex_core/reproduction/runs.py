@@ -292,7 +292,10 @@ def _beside(state: _State) -> Beside:
     subject = state.measuring(taken[0].training, taken[0].info).subject if taken else None
     k = recipes.PAPER_DATA[taken[0].training.dataset].k if taken else 5
     backbone = parts[0].backbone if parts else recipes.NETWORK
-    return beside(state.workshop, subject, KMeans(k, 0, EUCLIDEAN), backbone, state.plan.images)
+    # the plan says nothing of it where nothing was left to train
+    imagenet = state.plan.imagenet and not recipes.why_no_imagenet(backbone)
+    workshop = replace(state.workshop, imagenet=imagenet)
+    return beside(workshop, subject, KMeans(k, 0, EUCLIDEAN), backbone, state.plan.images)
 
 
 def _planned(workshop: Workshop, wanted: Wanted, tell: Teller) -> Plan:
