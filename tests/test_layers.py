@@ -23,6 +23,7 @@ ORDER = (
     "analysis",
     "stages",
     "scale",
+    "reproduction",
     "commands",
 )
 OUTSIDE = {"__init__": {"base", "models"}, "__main__": {"commands"}}  # modules of the root, and what they open

@@ -218,3 +218,16 @@ class MapScoresSpec(Spec):
     steps: int = 20
     method: str = "prp-1"
     measures: str = "beside-chance-2"
+
+
+@dataclass(frozen=True)
+class ReproductionSpec(Spec):
+    """What a report on the paper's tables was asked for: data sets, tables, trainings of each model, minutes (0: no
+    limit)."""
+
+    kind: ClassVar[str] = "ReproductionSpec"
+    datasets: tuple[str, ...]
+    tables: tuple[int, ...]
+    runs: int
+    budget: float
+    method: str = "reproduction-1"

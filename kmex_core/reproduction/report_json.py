@@ -52,7 +52,7 @@ def from_values(values: Any) -> Report:
     Raises:
         InputError: for anything else, and for metrics and kinds of models that there are not.
     """
-    report: Report = _read(Report, values, "report")
+    report: Report = read(Report, values, "report")
     for number, setting in enumerate(report.settings):
         if setting.kind not in MODEL_KINDS:
             raise _wrong(f"settings[{number}].kind", "a kind of model", setting.kind)
@@ -74,14 +74,14 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _read(kind: Any, value: Any, place: str) -> Any:
+def read(kind: Any, value: Any, place: str) -> Any:
     """A value as a type of `reproduction.types` says: dataclasses, tuples, texts and numbers, nothing else."""
     origin, arguments = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _read_fields(kind, value, place)
     if origin in (Union, types.UnionType):  # of a type and None
         (inner,) = (each for each in arguments if each is not type(None))
-        return None if value is None else _read(inner, value, place)
+        return None if value is None else read(inner, value, place)
     if origin is tuple:
         return _read_tuple(arguments, value, place)
     if kind is float:
@@ -101,7 +101,7 @@ def _read_fields(kind: type, value: Any, place: str) -> Any:
     required = {each.name for each in dataclasses.fields(kind) if each.default is dataclasses.MISSING}
     if lacking := sorted(required - value.keys()):
         raise _wrong(place, f"a {kind.__name__} with {lacking[0]}", ", ".join(map(str, value)))
-    return kind(**{name: _read(hints[name], each, f"{place}.{name}") for name, each in value.items()})
+    return kind(**{name: read(hints[name], each, f"{place}.{name}") for name, each in value.items()})
 
 
 def _read_tuple(arguments: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
@@ -110,7 +110,7 @@ def _read_tuple(arguments: tuple[Any, ...], value: Any, place: str) -> tuple[Any
     each = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
     if len(each) != len(value):
         raise _wrong(place, f"{len(each)} values", f"{len(value)}")
-    return tuple(_read(kind, item, f"{place}[{at}]") for at, (kind, item) in enumerate(zip(each, value, strict=True)))
+    return tuple(read(kind, item, f"{place}[{at}]") for at, (kind, item) in enumerate(zip(each, value, strict=True)))
 
 
 def _read_float(value: Any, place: str) -> float:

@@ -29,7 +29,7 @@ from kmex_core.base.files import (
     regular_files,
     remove_file,
 )
-from kmex_core.base.location import SHARDED
+from kmex_core.base.location import REPRODUCTIONS, SHARDED
 from kmex_core.base.progress import Event, Progress, silent
 from kmex_core.base.specs import (
     DivergenceSpec,
@@ -40,6 +40,7 @@ from kmex_core.base.specs import (
     PatchSpec,
     ProjectionSpec,
     PrototypeSpec,
+    ReproductionSpec,
     Spec,
     SuggestionSpec,
     SweepSpec,
@@ -61,6 +62,7 @@ SPECS: dict[str, tuple[type[Spec], ...]] = {
     "patches": (PatchSpec,),
     "projections": (ProjectionSpec,),
     "evaluations": (MapScoresSpec, DivergenceSpec, MapChecksSpec),
+    REPRODUCTIONS: (ReproductionSpec,),
 }
 RESULTS = (*SPECS, shards.ROOM, "statistics")
 ROOMS = (catalogue.ROOM, *catalogue.RUNS, *RESULTS)
